@@ -1,0 +1,64 @@
+"""Errors that a user can cause and mend.
+
+Every message says what happened, what was given and what to do. Programming mistakes of our own stay `assert`s, so that
+a `SelfSupError` always means: change the input.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SelfSupError(Exception):
+    """Base of all errors that a change of input mends."""
+
+
+class ConfigError(SelfSupError):
+    """A config file, an option or a combination of them cannot be used."""
+
+
+class UnknownNameError(ConfigError, KeyError):
+    """A `type=` name that no registry knows. (A `KeyError` too: libraries that probe a registry expect one.)"""
+
+    def __str__(self) -> str:  # KeyError would print the repr of the message, with escaped quotes
+        return str(self.args[0]) if self.args else ''
+
+
+class ShapeError(SelfSupError):
+    """A tensor, a batch or a queue has a size that the method cannot use."""
+
+
+class DataError(SelfSupError):
+    """A file, a list or a folder of images cannot be read as asked."""
+
+
+class CheckpointError(SelfSupError):
+    """A checkpoint is missing, damaged, unsafe or belongs to another model or run."""
+
+
+class TrainingError(SelfSupError):
+    """Training cannot go on: the loss is not finite, or the run cannot be continued as asked."""
+
+
+class SelfSupWarning(UserWarning):
+    """A setting was replaced or ignored; shown once per place, through `warnings`."""
+
+
+def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
+    """Text to append to an error about an unknown `name`.
+
+    Args:
+        name: what the user wrote.
+        known: every name that would have been accepted.
+        limit: how many near names to offer at most.
+
+    Returns:
+        `" Did you mean 'a' or 'b'? Known: a, b, c."`, without the question when nothing is near.
+    """
+    known = sorted({str(k) for k in known})
+    lower = {k.lower(): k for k in known}
+    close = [lower[k] for k in difflib.get_close_matches(name.lower(), list(lower), n=limit, cutoff=0.6)]
+    question = f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ''
+    shown = known if len(known) <= 40 else [*known[:40], f'... ({len(known)} in all)']
+    return f"{question} Known: {', '.join(shown) if shown else 'nothing'}."

@@ -1,0 +1,149 @@
+"""Every registry of the project.
+
+Each is a child of mmengine's root registry of the same kind, so mmengine's own parts (`IterTimerHook`, `SGD`, ...) are
+found by their plain names too. A miss names the nearest names. Modules that register something are imported on the
+first look-up (`locations`), not when this file is imported.
+"""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from typing import Any
+
+from mmengine import registry as roots
+from mmengine.registry import Registry as MMRegistry
+
+from .errors import ConfigError, SelfSupError, UnknownNameError, did_you_mean
+
+
+def build_from_config(cfg: dict, *args: Any, registry: Registry, **defaults: Any) -> Any:
+    """Build what `cfg['type']` names with the rest of `cfg` as keyword arguments.
+
+    Args:
+        cfg: `dict(type=name or class, **arguments)`; left unchanged.
+        registry: where the name is looked up.
+        defaults: arguments used where `cfg` does not give them.
+
+    Raises:
+        ConfigError: `cfg` is no dict with a `type`, or an argument is unknown, missing or of a wrong kind.
+        UnknownNameError: no such name.
+    """
+    if not isinstance(cfg, dict) or 'type' not in cfg:
+        raise ConfigError(f"A {registry.name} is written dict(type='Name', ...); got {cfg!r}.")
+    kwargs = {**defaults, **cfg}
+    kind = kwargs.pop('type')
+    cls = registry.get(kind) if isinstance(kind, str) else kind
+    label = f"{registry.name} type='{getattr(cls, '__name__', cls)}'"
+    try:
+        signature = inspect.signature(cls)
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        accepted = [p for p in signature.parameters if p not in ('self', 'args', 'kwargs')]
+        wrong = next((k for k in kwargs if f"'{k}'" in str(error) and k not in accepted), '')
+        hint = did_you_mean(wrong, accepted) if wrong else f" Arguments: {', '.join(accepted)}."
+        raise ConfigError(f'{label}: {error}.{hint}') from None
+    except ValueError:  # some builtins have no signature
+        pass
+    try:
+        return cls(*args, **kwargs)
+    except SelfSupError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f'{label} could not be built from {kwargs!r}: {error}') from error
+
+
+class Registry(MMRegistry):
+    """A name -> class table with plain names, lazy imports and did-you-mean.
+
+    Unlike its parent it never imports a dotted path that a config names: a config can only reach what is registered.
+
+    Args:
+        name: what the entries are, in the singular, for messages ("backbone").
+        parent: mmengine's root registry of the kind, or None.
+        scope: 'selfsup' for the child that mmengine's Runner looks things up in (one per root); any other unique word
+            for further registries of the same root.
+        locations: modules whose import registers the entries.
+        build_func: how `build` builds; None takes ours.
+    """
+
+    def __init__(self, name: str, parent: MMRegistry | None = None, scope: str = 'selfsup', locations: tuple = (),
+                 build_func: Any = None) -> None:
+        super().__init__(name, parent=parent, scope=scope, locations=list(locations),
+                         build_func=build_func or build_from_config)
+
+    def import_from_location(self) -> None:
+        if not self._imported:
+            self._imported = True  # first: the modules below look names up themselves
+            for module in self._locations:
+                import_module(module)
+
+    def find(self, key: str) -> type | None:
+        """The class registered as `key` here or in a parent; None when there is none."""
+        self.import_from_location()
+        registry: MMRegistry | None = self
+        while registry is not None:
+            registry.import_from_location()
+            if key in registry._module_dict:
+                return registry._module_dict[key]
+            registry = registry.parent
+        return None
+
+    def get(self, key: str) -> type:
+        """The class registered as `key`; a `selfsup.` prefix is allowed.
+
+        Raises:
+            UnknownNameError: no such name; the message offers the nearest ones.
+        """
+        if not isinstance(key, str):
+            raise ConfigError(f"A {self.name}'s type is a name; got {key!r}.")
+        found = self.find(key.removeprefix('selfsup.'))
+        if found is None:
+            raise UnknownNameError(f"type='{key}' is not a {self.name}.{did_you_mean(key, self.names())}")
+        return found
+
+    def names(self) -> list[str]:
+        """Names to offer a user, sorted: those registered here and, where mmengine's own are as usable, the parent's."""
+        self.import_from_location()
+        inherited = self.parent._module_dict if self.parent in (roots.HOOKS, roots.OPTIMIZERS, roots.PARAM_SCHEDULERS) else {}
+        return sorted({*self._module_dict, *inherited})
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self.find(key) is not None
+
+
+def _root_child(name: str, root: MMRegistry, *locations: str) -> Registry:
+    """A child that mmengine's Runner looks into; it keeps the root's way of building."""
+    own = root.build_func is roots.build_from_cfg
+    return Registry(name, parent=root, locations=locations, build_func=None if own else root.build_func)
+
+
+# Models. Parts have registries of their own, so that a misspelt backbone is answered with the names of backbones.
+MODELS = Registry('algorithm', parent=roots.MODELS, locations=('selfsup.models.algorithms',))
+BACKBONES = Registry('backbone', parent=roots.MODELS, scope='selfsup_backbone', locations=('selfsup.models.backbones',))
+NECKS = Registry('neck', parent=roots.MODELS, scope='selfsup_neck', locations=('selfsup.models.necks',))
+HEADS = Registry('head', parent=roots.MODELS, scope='selfsup_head', locations=('selfsup.models.heads',))
+MEMORIES = Registry('memory', parent=roots.MODELS, scope='selfsup_memory', locations=('selfsup.models.memories',))
+
+# Data.
+DATASETS = _root_child('dataset', roots.DATASETS, 'selfsup.datasets')
+DATA_SOURCES = Registry('data source', parent=roots.DATASETS, scope='selfsup_data_source',
+                        locations=('selfsup.datasets.data_sources',))
+PIPELINES = _root_child('pipeline step', roots.TRANSFORMS, 'selfsup.datasets.pipelines')
+SAMPLERS = _root_child('sampler', roots.DATA_SAMPLERS, 'selfsup.datasets.loaders')
+
+# Training.
+HOOKS = _root_child('hook', roots.HOOKS, 'mmengine.hooks', 'selfsup.hooks')
+OPTIMIZERS = _root_child('optimizer', roots.OPTIMIZERS, 'mmengine.optim', 'selfsup.optim')
+OPTIM_WRAPPERS = _root_child('optimizer wrapper', roots.OPTIM_WRAPPERS, 'mmengine.optim', 'selfsup.engine')
+PARAM_SCHEDULERS = _root_child('parameter scheduler', roots.PARAM_SCHEDULERS, 'mmengine.optim', 'selfsup.engine')
+LOOPS = _root_child('loop', roots.LOOPS, 'selfsup.engine')
+RUNNERS = _root_child('runner', roots.RUNNERS, 'selfsup.engine')
+
+# Kinds in which mmengine looks for a 'selfsup' child and we have (almost) nothing of our own: without a child it warns.
+OTHERS = tuple(
+    _root_child(root.name, root, *locations) for root, locations in (
+        (roots.RUNNER_CONSTRUCTORS, ()), (roots.STRATEGIES, ()), (roots.MODEL_WRAPPERS, ()),
+        (roots.WEIGHT_INITIALIZERS, ()), (roots.OPTIM_WRAPPER_CONSTRUCTORS, ()), (roots.METRICS, ()),
+        (roots.EVALUATOR, ()), (roots.TASK_UTILS, ()), (roots.VISUALIZERS, ()), (roots.VISBACKENDS, ()),
+        (roots.LOG_PROCESSORS, ()), (roots.INFERENCERS, ()), (roots.FUNCTIONS, ())))
