@@ -112,9 +112,34 @@ def mean(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def sum(x: Tensor) -> Tensor:  # noqa: A001 - reads as distributed.sum(...)
+def sum(x: Tensor) -> Tensor:
     """Sum over ranks of a detached copy of `x`."""
     x = x.detach().clone()
     if world_size() > 1:
         torch_dist.all_reduce(x)
     return x
+
+
+@torch.no_grad()
+def shuffle_across_ranks(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Deal the rows of all ranks out anew, by a permutation that rank 0 draws from torch's generator.
+
+    With batch norms per process, two views of an image then meet different batch statistics (MoCo, arXiv 1911.05722, section 3.3).
+
+    Args:
+        x: (B, ...), the same shape on every rank.
+
+    Returns:
+        `shuffled`: (B, ...), this rank's new rows; `order`: (world_size * B,), for `unshuffle_across_ranks`.
+        On one process they are `x` itself and 0 ... B - 1: a batch norm does not see the order of its batch.
+    """
+    if world_size() == 1:
+        return x, torch.arange(len(x), device=x.device)
+    order = broadcast(torch.randperm(len(x) * world_size()).to(x.device))
+    return gather_no_grad(x)[local_rows(order)], order
+
+
+@torch.no_grad()
+def unshuffle_across_ranks(x: Tensor, order: Tensor) -> Tensor:
+    """Bring what was computed from shuffled rows back to the ranks and places that the rows came from."""
+    return x if world_size() == 1 else gather_no_grad(x)[local_rows(order.argsort())]

@@ -1,1 +1,10 @@
+"""Training engine: mmengine's Runner with the repairs that exact, atomic and CPU-capable training needs.
 
+Importing this package registers the runner, the loop, the optimizer wrappers and the schedulers.
+"""
+
+from . import loop, optim_wrapper, runner, schedulers  # noqa: F401
+from .runner import Runner, train
+from .state import unwrap
+
+__all__ = ['Runner', 'train', 'unwrap']

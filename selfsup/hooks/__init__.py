@@ -1,1 +1,11 @@
+"""Hooks, one per file. Importing this package registers them."""
 
+from . import (  # noqa: F401
+    byol_hook,
+    checkpoint_hook,
+    collapse_hook,
+    knn_hook,
+    logger_hook,
+    runtime_info_hook,
+    validate_hook,
+)

@@ -1,1 +1,6 @@
+"""Backbones: images (B, C, H, W) in, a tuple of feature maps out. Importing this registers them."""
 
+from .resnet import ResNet
+from .timm_backbone import TIMMBackbone
+
+__all__ = ['ResNet', 'TIMMBackbone']

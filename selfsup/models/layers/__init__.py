@@ -1,1 +1,1 @@
-
+"""Torch modules and functions that are usable on their own."""

@@ -1,0 +1,149 @@
+"""Reading and writing checkpoint files: safe to read, safe to be killed while writing. A leaf: torch and errors only.
+
+Reading never runs code from the file (`weights_only=True`). Writing goes to a temporary file in the same folder, which
+is flushed to the disk and then renamed, so that under the final name there is always one complete file, old or new.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import pickle
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .errors import CheckpointError
+
+_FOREIGN_NAME = re.compile(r'GLOBAL ([\w.]+)')  # how torch's safe reader names a class or function it will not call
+
+
+def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu') -> dict:
+    """The dict stored in a checkpoint file.
+
+    Args:
+        path: file written by `torch.save`: tensors, numbers, strings, lists and dicts.
+        map_location: device (or mapping) for the tensors, as in `torch.load`.
+
+    Raises:
+        CheckpointError: the file is missing, no file, empty, cut off, no checkpoint at all, or asks to run code.
+    """
+    path = Path(path)
+    _check_file(path)
+    try:
+        content = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:  # torch raises RuntimeError, EOFError, KeyError, ... for the many ways a file can be damaged
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: a seek to where a cut file has nothing
+            raise CheckpointError(f'{path} cannot be read: {error.strerror}.') from None
+        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+            raise
+        raise CheckpointError(_damage(path, error)) from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f'{path} holds a {type(content).__name__}, not a dict of weights.')
+    return content
+
+
+def write_checkpoint_atomic(obj: Any, path: str | os.PathLike) -> Path:
+    """Store `obj` under `path` so that, whatever happens, `path` holds the complete old or the complete new file.
+
+    Args:
+        obj: what `read_checkpoint` can give back: tensors, numbers, strings, lists, dicts.
+        path: the file; its folder is created.
+
+    Returns:
+        `path`.
+
+    Raises:
+        CheckpointError: it could not be written (disk full, no permission, ...). An older file of this name is unchanged
+            and no temporary file is left.
+    """
+    path = Path(path)
+    temporary = path.parent / f'.{path.name}.{os.getpid()}.tmp'
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, 'wb') as file:
+            torch.save(obj, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        reason = _write_failure(error)
+        if reason is None:
+            raise
+        raise CheckpointError(_write_message(path, reason)) from error
+    return path
+
+
+def remove_leftovers(folder: str | os.PathLike) -> int:
+    """Remove the temporary files that killed processes left in `folder`; their number.
+
+    To be called by one process, before it writes its first checkpoint: of a file being written there it knows nothing.
+    """
+    removed = 0
+    for leftover in Path(folder).glob('.*.tmp'):
+        if re.fullmatch(r'\..+\.\d+\.tmp', leftover.name):
+            with contextlib.suppress(OSError):
+                leftover.unlink()
+                removed += 1
+    return removed
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        inside = sorted(p.name for p in path.glob('*.pth'))
+        raise CheckpointError(f'{path} is a folder; name one file' + (f", for example '{inside[-1]}' in it." if inside else '.'))
+    if not path.exists():
+        beside = sorted(p.name for p in path.parent.glob('*.pth')) if path.parent.is_dir() else []
+        there = f' There are: {", ".join(beside[-8:])}.' if beside else ''
+        raise CheckpointError(f'Checkpoint {path} does not exist.{there}')
+    if path.stat().st_size == 0:
+        raise CheckpointError(f'{path} is empty (0 bytes): it was not written to its end. Use an earlier checkpoint.')
+
+
+def _damage(path: Path, error: Exception) -> str:
+    """Tell a file that wants to run code from one that is merely damaged or something else."""
+    foreign = _FOREIGN_NAME.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
+    if foreign:
+        return (f"{path} holds more than tensors and plain values ('{foreign.group(1)}'); loading it could run code, so it is "
+                'refused. Where you trust its origin, save its state_dict alone into a new file with torch.save.')
+    return (f'{path} ({path.stat().st_size:,} bytes) is cut off, damaged or was not written by torch.save. '
+            'Copy it again or use an earlier one.')
+
+
+def _write_failure(error: BaseException) -> str | None:
+    """Why writing failed, when the machine and not the program is the reason; None otherwise."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError):
+            return cause.strerror or str(cause)
+        cause = cause.__cause__ or cause.__context__
+    # torch's zip writer reports a short write in these words and drops the system's own error.
+    if isinstance(error, RuntimeError) and ('PytorchStreamWriter' in str(error) or 'unexpected pos' in str(error)):
+        return 'the file system took only a part of it'
+    return None
+
+
+def _write_message(path: Path, reason: str) -> str:
+    kept = ' The older file of this name is unchanged.' if path.exists() else ''
+    try:
+        free = f'{shutil.disk_usage(path.parent).free:,} bytes are free there'
+    except OSError:
+        free = 'its folder cannot be used'
+    return f'{path} could not be written: {reason}; {free}.{kept} Free some space or choose another folder.'
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the new name itself on the disk; not every file system lets a folder be opened."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

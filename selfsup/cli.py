@@ -1,0 +1,48 @@
+"""What every command-line tool shares: errors in one line, options in one spelling. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+from .errors import SelfSupError
+
+INTERRUPTED = 130  # the shell's own exit status after Ctrl-C
+
+
+def run(main: Callable[[], object]) -> None:
+    """Call a tool's `main` and leave the process: 0 when it returns, 1 after a `SelfSupError`, 130 after Ctrl-C.
+
+    A `SelfSupError` is the user's to mend, so its message is printed alone, to stderr. Any other exception is a fault of
+    ours and keeps its traceback.
+    """
+    try:
+        main()
+        sys.stdout.flush()
+    except SelfSupError as error:
+        _leave(f'error: {error}', 1)
+    except KeyboardInterrupt:
+        _leave('interrupted', INTERRUPTED)
+
+
+def _leave(message: str, status: int) -> None:
+    """Print to stderr, with the rank where there are several processes, and exit."""
+    several = int(os.environ.get('WORLD_SIZE', '1') or 1) > 1
+    where = f"[rank {os.environ.get('RANK', '?')}] " if several else ''
+    sys.stdout.flush()
+    print(f'{where}{message}', file=sys.stderr, flush=True)
+    sys.exit(status)
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--cfg-options a.b=c ...`; `args.cfg_options` is the list of those words, for `config.load`."""
+    parser.add_argument('--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE',
+                        help='override settings of the config, for example: --cfg-options optimizer.lr=0.1 total_epochs=2')
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """Add `--launcher` and `--port`, the two things `engine.launch.init_distributed` is told."""
+    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none', help='who started the processes')
+    parser.add_argument('--port', type=int, default=None, help='port of the first process, for --launcher slurm')

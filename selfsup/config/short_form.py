@@ -1,0 +1,179 @@
+"""Compile a checked config, in whichever spelling, to the runner config: plain dicts in mmengine's spelling.
+
+One function per section; each takes the whole config and returns the compiled keys of its section. The result is a
+config file in mmengine's own form: compiling it again gives the same.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any
+
+from ..errors import SelfSupWarning
+from . import keys
+from .check import is_absent, policy_name
+from .load import LoadedConfig
+
+LOADER_OPTIONS = ('pin_memory', 'persistent_workers', 'prefetch_factor')
+ITERATIONS_PER_CHECKPOINT = 1000  # of runs counted in iterations, where the config says nothing
+
+
+def compile_config(loaded: LoadedConfig) -> dict[str, Any]:
+    """Runner config of a loaded config file.
+
+    Args:
+        loaded: result of `load`; left unchanged.
+
+    Returns:
+        model, pretrained, train_dataloader, val_dataloader, test_dataloader, optim_wrapper, param_scheduler, train_cfg,
+        default_hooks, custom_hooks, env_cfg, visualizer, log_processor, log_level, load_from, resume_from, work_dir,
+        seed, default_scope and find_unused_parameters: always all of them, lists, dicts and literals only.
+    """
+    cfg = copy.deepcopy(loaded.cfg)
+    _warn_ignored(cfg)
+    model = cfg['model']
+    pretrained = model.pop('pretrained', None)
+    train_cfg = _train_cfg(cfg)
+    by_epoch = train_cfg['by_epoch']
+    return {
+        'model': model,
+        'pretrained': pretrained if pretrained is not None else cfg.get('pretrained'),
+        **_dataloaders(cfg),
+        'optim_wrapper': _optim_wrapper(cfg),
+        'param_scheduler': _param_scheduler(cfg, by_epoch),
+        'train_cfg': train_cfg,
+        'default_hooks': _default_hooks(cfg, by_epoch),
+        'custom_hooks': list(cfg.get('custom_hooks') or []),
+        'env_cfg': _env_cfg(cfg),
+        'visualizer': _visualizer(cfg),
+        'log_processor': {'by_epoch': by_epoch, **(cfg.get('log_processor') or {})},
+        'log_level': cfg.get('log_level') or 'INFO',
+        **{name: cfg.get(name) for name in ('load_from', 'resume_from', 'work_dir', 'seed')},
+        'default_scope': 'selfsup',
+        'find_unused_parameters': cfg.get('find_unused_parameters', False),
+    }
+
+
+def _warn_ignored(cfg: dict) -> None:
+    """Name every setting that is accepted and does nothing."""
+    ignored = ['gpus'] if 'gpus' in cfg else []
+    ignored += [f'optimizer_config.{n}' for n in ('coalesce', 'bucket_size_mb') if n in (cfg.get('optimizer_config') or {})]
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        sampler = (cfg.get(loader) or {}).get('sampler') or {}
+        if sampler.get('type') in ('DefaultSampler', 'InfiniteSampler'):
+            ignored += [f'{loader}.sampler.{n}' for n in sampler if n not in ('type', 'shuffle', 'replace')]
+    for name in ignored:
+        reason = 'the order of samples follows from the seed of the run' if '.sampler.' in name else 'it has no effect here'
+        warnings.warn(f'{name} is ignored: {reason}.', SelfSupWarning, stacklevel=3)
+
+
+def _train_cfg(cfg: dict) -> dict:
+    own = cfg.get('train_cfg') or {}
+    epochs = cfg.get('total_epochs') or own.get('max_epochs')
+    if epochs:
+        return {'by_epoch': True, 'max_epochs': epochs}
+    return {'by_epoch': False, 'max_iters': cfg.get('total_iters') or own['max_iters']}
+
+
+# ---- data ----
+
+def _loader(settings: dict, dataset: dict, cfg: dict, sampler: dict, drop_last: bool) -> dict:
+    """One loader, from settings in mmengine's spelling and the defaults of the whole config."""
+    prefetch = dataset.get('prefetch', settings.get('prefetch', cfg.get('prefetch', False)))
+    return {
+        'batch_size': settings['batch_size'],
+        'num_workers': settings.get('num_workers', 2),
+        'dataset': {**dataset, 'prefetch': True} if prefetch else dataset,
+        'sampler': sampler,
+        'drop_last': drop_last,
+        'prefetch': prefetch,
+        'img_norm_cfg': settings.get('img_norm_cfg') or cfg.get('img_norm_cfg'),
+        **{name: settings[name] for name in LOADER_OPTIONS if name in settings},
+    }
+
+
+def _sampler(shuffle: bool, replace: bool = False) -> dict:
+    return {'type': 'EpochSampler', 'shuffle': shuffle, 'replace': replace}
+
+
+def _dataloaders(cfg: dict) -> dict[str, dict | None]:
+    loaders: dict[str, dict | None] = {}
+    data = cfg.get('data')
+    for split in ('train', 'val', 'test'):
+        training = split == 'train'
+        if data:
+            dataset = data.get(split)
+            settings = {**data, 'batch_size': data['imgs_per_gpu'], 'num_workers': data.get('workers_per_gpu', 2)}
+            sampler = _sampler(shuffle=training, replace=training and data.get('sampling_replace', False))
+            drop_last = training and data.get('drop_last', False)
+        else:
+            settings = cfg.get(f'{split}_dataloader') or {}
+            dataset = settings.get('dataset')
+            sampler = settings.get('sampler') or {}
+            if sampler.get('type', 'EpochSampler') in ('EpochSampler', 'DefaultSampler', 'InfiniteSampler'):
+                sampler = _sampler(sampler.get('shuffle', training), sampler.get('replace', False))
+            drop_last = settings.get('drop_last', False)
+        loaders[f'{split}_dataloader'] = _loader(settings, dataset, cfg, sampler, drop_last) if dataset else None
+    return loaders
+
+
+# ---- optimisation ----
+
+def _optim_wrapper(cfg: dict) -> dict:
+    if is_absent(cfg, 'optim_wrapper'):
+        optimizer, config = cfg['optimizer'], cfg.get('optimizer_config') or {}
+        fp16 = cfg.get('use_fp16', False) or config.get('use_fp16', False)
+        paramwise = optimizer.pop('paramwise_options', None)
+        kind, extra = 'AmpOptimWrapper' if fp16 else 'OptimWrapper', {}
+        clip, counts = config.get('grad_clip'), config.get('update_interval', 1)
+    else:
+        own = cfg['optim_wrapper']
+        optimizer, kind = own['optimizer'], own.get('type', 'OptimWrapper')
+        paramwise = own.get('paramwise_options') or (own.get('paramwise_cfg') or {}).get('paramwise_options')
+        extra = {n: own[n] for n in ('dtype', 'loss_scale') if n in own}
+        clip, counts = own.get('clip_grad'), own.get('accumulative_counts', 1)
+    return {'type': kind, 'optimizer': optimizer, 'paramwise_options': paramwise or None, 'clip_grad': clip,
+            'accumulative_counts': counts, **extra}
+
+
+def _param_scheduler(cfg: dict, by_epoch: bool) -> list[dict]:
+    lr = cfg.get('lr_config')
+    if lr:
+        policy = policy_name(lr.pop('policy'))
+        lr.setdefault('by_epoch', by_epoch)
+        if policy == 'CosineAnnealing' and 'min_lr_ratio' not in lr:
+            lr.setdefault('min_lr', 0.)
+        return [{'type': 'PolicyLR', 'policy': policy, **lr}]
+    own = cfg.get('param_scheduler') or []
+    return [own] if isinstance(own, dict) else list(own)
+
+
+# ---- hooks and logs ----
+
+def _default_hooks(cfg: dict, by_epoch: bool) -> dict[str, dict | None]:
+    hooks: dict[str, dict | None] = {slot: {'type': kind} if kind else None for slot, kind in keys.DEFAULT_HOOKS.items()}
+    hooks['logger']['interval'] = 50
+    hooks['checkpoint'].update(interval=1 if by_epoch else ITERATIONS_PER_CHECKPOINT, by_epoch=by_epoch)
+    if not by_epoch:
+        hooks['logger']['log_metric_by_epoch'] = False
+    hooks['checkpoint'].update(cfg.get('checkpoint_config') or {})
+    if 'interval' in (cfg.get('log_config') or {}):
+        hooks['logger']['interval'] = cfg['log_config']['interval']
+    for slot, own in (cfg.get('default_hooks') or {}).items():
+        default = hooks[slot] or {}
+        same = own is not None and own.get('type', default.get('type')) == default.get('type')
+        hooks[slot] = {**default, **own} if same else own
+    return hooks
+
+
+def _visualizer(cfg: dict) -> dict:
+    outputs = (cfg.get('log_config') or {}).get('hooks')
+    kinds = keys.LOGGER_BACKENDS.values() if outputs is None else [keys.LOGGER_BACKENDS[h['type']] for h in outputs]
+    return {'type': 'Visualizer', 'vis_backends': [{'type': kind} for kind in kinds], **(cfg.get('visualizer') or {})}
+
+
+def _env_cfg(cfg: dict) -> dict:
+    own = cfg.get('env_cfg') or {}
+    return {**own, 'cudnn_benchmark': own.get('cudnn_benchmark', cfg.get('cudnn_benchmark', True)),
+            'dist_cfg': {'backend': 'nccl', **(cfg.get('dist_params') or {}), **own.get('dist_cfg', {})}}

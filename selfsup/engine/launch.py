@@ -1,0 +1,111 @@
+"""Start the process group: torchrun, Slurm or a single process; CUDA with NCCL or CPU with gloo."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import socket
+
+import torch
+import torch.distributed as torch_dist
+
+from ..errors import ConfigError
+
+LAUNCHERS = ('none', 'pytorch', 'slurm')
+
+
+def init_distributed(launcher: str = 'none', *, backend: str | None = None, port: int | None = None,
+                     timeout_s: float = 1800) -> torch.device:
+    """Join the process group that `launcher` announces in the environment and pick this process's device.
+
+    Args:
+        launcher: 'none' (one process, no group), 'pytorch' (torchrun's variables) or 'slurm' (srun's variables).
+        backend: 'nccl', 'gloo' or None; 'nccl' without a GPU becomes gloo.
+        port: TCP port of rank 0 for 'slurm'; None takes `MASTER_PORT`, else one derived from the job and step id.
+        timeout_s: how long a collective waits for a missing rank, in seconds.
+
+    Returns:
+        The device of this process.
+
+    Raises:
+        ConfigError: unknown launcher, variables missing, or rank 0 cannot be reached.
+    """
+    if launcher not in LAUNCHERS:
+        raise ConfigError(f"--launcher '{launcher}' is not known; choose one of {', '.join(LAUNCHERS)}.")
+    if launcher == 'none':
+        return torch.device('cuda', 0) if torch.cuda.is_available() else torch.device('cpu')
+    if launcher == 'slurm':
+        os.environ.update(slurm_environment(dict(os.environ), port))
+    missing = [k for k in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT') if k not in os.environ]
+    if missing:
+        raise ConfigError(f"--launcher {launcher} needs {', '.join(missing)} in the environment. "
+                          f'Start through tools/dist_train.sh (torchrun) or tools/srun_train.sh (Slurm).')
+    device = torch.device('cpu')
+    if torch.cuda.is_available():
+        # modulo: with --gpus-per-task=1 every task sees one GPU, whatever its local rank
+        device = torch.device('cuda', int(os.environ['LOCAL_RANK']) % torch.cuda.device_count())
+        torch.cuda.set_device(device)
+    if not torch_dist.is_initialized():
+        if backend is None or (backend == 'nccl' and device.type == 'cpu'):
+            backend = 'nccl' if device.type == 'cuda' else 'gloo'
+        try:
+            torch_dist.init_process_group(backend, timeout=datetime.timedelta(seconds=timeout_s))
+        except (torch_dist.DistNetworkError, torch_dist.DistStoreError) as error:
+            address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+            raise ConfigError(f'Rank {os.environ["RANK"]} could not join the group at {address} ({str(error).splitlines()[0]}). '
+                              'Set PORT to a free port, and MASTER_ADDR where the first node is not reachable by its name.') from None
+    return device
+
+
+def shut_down() -> None:
+    """Leave the process group, if there is one."""
+    if torch_dist.is_available() and torch_dist.is_initialized():
+        torch_dist.destroy_process_group()
+
+
+def slurm_environment(env: dict[str, str], port: int | None = None) -> dict[str, str]:
+    """torch's variables (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT) from those srun sets.
+
+    Nothing is executed (no `scontrol`), so it works where Slurm's client tools do not.
+
+    Args:
+        env: the environment of the task.
+        port: port of rank 0; None: `MASTER_PORT`, else 20000 + a number below 20000 made of job and step id.
+
+    Raises:
+        ConfigError: this is no Slurm task.
+    """
+    missing = [k for k in ('SLURM_PROCID', 'SLURM_NTASKS') if k not in env]
+    if missing:
+        raise ConfigError(f"--launcher slurm, but {', '.join(missing)} is not set: start through tools/srun_train.sh or srun.")
+    if port is None:
+        # two steps of one job may run side by side, hence the step id
+        number = int(env.get('SLURM_JOB_ID', 0)) * 7 + int(env.get('SLURM_STEP_ID', 0) or 0)
+        port = int(env.get('MASTER_PORT') or 20000 + number % 20000)
+    return {
+        'RANK': env['SLURM_PROCID'], 'WORLD_SIZE': env['SLURM_NTASKS'], 'LOCAL_RANK': env.get('SLURM_LOCALID', '0'),
+        'MASTER_ADDR': env.get('MASTER_ADDR') or _slurm_address(env), 'MASTER_PORT': str(port),
+    }
+
+
+def first_host(nodelist: str) -> str:
+    """First name of a Slurm host list: 'node[01-03],gpu7' -> 'node01', 'a-b[003,7]' -> 'a-b003', 'n1' -> 'n1'."""
+    match = re.match(r'([^,\[]+)(?:\[([^\],-]+))?', nodelist.strip())
+    if match is None:
+        raise ConfigError(f'The Slurm node list {nodelist!r} cannot be read; set MASTER_ADDR to the first node.')
+    return match[1] + (match[2] or '')
+
+
+def _slurm_address(env: dict[str, str]) -> str:
+    """Where rank 0 listens: the first node, by name where the name resolves."""
+    if env.get('SLURM_NNODES', env.get('SLURM_JOB_NUM_NODES', '1')) == '1':
+        return '127.0.0.1'
+    host = first_host(env.get('SLURM_STEP_NODELIST') or env.get('SLURM_JOB_NODELIST') or env.get('SLURM_NODELIST') or '')
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        # Node names that do not resolve (several nodes on one machine, private names): the node that ran srun, which
+        # in a batch job is the first one.
+        return env.get('SLURM_LAUNCH_NODE_IPADDR', host)
+    return host

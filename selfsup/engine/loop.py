@@ -1,0 +1,116 @@
+"""One training loop, for runs counted in epochs and runs counted in iterations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.runner.base_loop import BaseLoop
+from torch import nn
+
+from ..distributed import rank
+from ..errors import ConfigError, DataError
+from ..registry import LOOPS
+from .state import seed_iteration, unwrap
+
+
+@LOOPS.register_module()
+class TrainLoop(BaseLoop):
+    """Epochs over a `DeviceLoader`, able to start in the middle of one.
+
+    Every micro-batch is one iteration, as in the documented system: schedules, logs and checkpoints count micro-batches.
+    An accumulation window of `update_interval` iterations starts with its epoch and ends at the latest with it (the
+    gradient of a short last window is the mean over what it holds).
+
+    Args:
+        runner: the Runner.
+        dataloader: built loader with `set_position(epoch, skip_batches)`.
+        max_epochs: length of the run in epochs; or
+        max_iters: in iterations.
+    """
+
+    def __init__(self, runner: Any, dataloader: Any, max_epochs: int | None = None, max_iters: int | None = None) -> None:
+        super().__init__(runner, dataloader)
+        self.iters_per_epoch = len(dataloader)
+        if self.iters_per_epoch == 0:
+            raise DataError(f'The training data give no batch: {len(dataloader.dataset)} images, batches of '
+                            f'{dataloader.batch_size} per process. Lower data.imgs_per_gpu or set data.drop_last=False.')
+        if (max_epochs is None) == (max_iters is None):
+            raise ConfigError(f'Give total_epochs or total_iters, one of them; got {max_epochs} and {max_iters}.')
+        self._max_iters = max_iters if max_epochs is None else max_epochs * self.iters_per_epoch
+        self._max_epochs = max_epochs or -(-self._max_iters // self.iters_per_epoch)
+        self._epoch = 0
+        self._iter = 0
+        self.window_closed = True  # no gradient is pending; the checkpoint hook waits for it
+        self.stop_training = False  # hooks (early stopping) may set it
+        self._carries: list[dict] = []
+
+    epoch = property(lambda self: self._epoch, doc='Epochs finished.')
+    iter = property(lambda self: self._iter, doc='Iterations (micro-batches) finished.')
+    max_epochs = property(lambda self: self._max_epochs, doc='Epochs of the whole run.')
+    max_iters = property(lambda self: self._max_iters, doc='Iterations of the whole run.')
+
+    def start_at(self, epoch: int, iteration: int) -> None:
+        """Continue after `iteration` finished iterations, `epoch` finished epochs."""
+        self._epoch, self._iter = epoch, iteration
+
+    def run(self) -> nn.Module:
+        runner = self.runner
+        runner.call_hook('before_train')
+        while self._iter < self._max_iters and not self.stop_training:
+            self._run_epoch()
+        runner.call_hook('after_train')
+        return runner.model
+
+    def _run_epoch(self) -> None:
+        runner = self.runner
+        done = self._iter - self._epoch * self.iters_per_epoch  # > 0 after a resume in mid-epoch
+        self.dataloader.set_position(self._epoch, done)
+        runner.call_hook('before_train_epoch')
+        runner.model.train()
+        for index, batch in enumerate(self.dataloader, start=done):
+            self._run_iter(index, batch)
+            if self._iter >= self._max_iters or self.stop_training:
+                break
+        runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def _window(self, index: int) -> tuple[int, bool]:
+        """Length of the accumulation window that holds batch `index` of the epoch, and whether it ends there."""
+        size = self.runner.optim_wrapper.update_interval
+        start = index - index % size
+        left = self._max_iters - self._epoch * self.iters_per_epoch  # an iteration-counted run may stop in mid-epoch
+        length = min(size, min(self.iters_per_epoch, left) - start)
+        return length, index + 1 == start + length
+
+    def _run_iter(self, index: int, batch: dict) -> None:
+        runner, optim = self.runner, self.runner.optim_wrapper
+        runner.call_hook('before_train_iter', batch_idx=index, data_batch=batch)
+        length, closes = self._window(index)
+        seed_iteration(runner.seed, rank(), self._iter)
+        step = self._forward_backward(batch, length, closes)
+        self._carries.append(step.carry)
+        self.window_closed = closes
+        if closes:
+            stepped = optim.step()
+            optim.zero_grad()
+            if stepped:
+                unwrap(runner.model).after_update(self._carries, self._iter / self._max_iters)
+            self._carries = []
+        runner.call_hook('after_train_iter', batch_idx=index, data_batch=batch, outputs=step)
+        self._iter += 1
+
+    def _forward_backward(self, batch: dict, length: int, closes: bool) -> Any:
+        """Add the gradient of one micro-batch; ranks exchange gradients only with the last of a window."""
+        model, optim = self.runner.model, self.runner.optim_wrapper
+        if not closes and hasattr(model, 'no_sync'):
+            with model.no_sync():
+                return self._accumulate(model, optim, batch, length)
+        return self._accumulate(model, optim, batch, length)
+
+    @staticmethod
+    def _accumulate(model: nn.Module, optim: Any, batch: dict, length: int) -> Any:
+        with optim.autocast():
+            step = model(batch, mode='loss')
+            loss = step.total / length
+        optim.backward(loss)
+        return step

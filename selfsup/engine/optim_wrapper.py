@@ -1,0 +1,116 @@
+"""Optimizer wrappers: an accumulation window that the loop sets, and mixed precision on GPU and CPU.
+
+mmengine's own AMP wrapper asserts a GPU; its accumulation windows cross epoch ends and are lost in checkpoints. These two
+keep its interface (`get_lr`, `param_groups`, `state_dict`), which hooks and schedulers use.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from mmengine.optim import OptimWrapper as MMOptimWrapper
+from torch import Tensor
+from torch.optim import Optimizer
+
+from ..errors import ConfigError
+from ..registry import OPTIM_WRAPPERS
+
+
+@OPTIM_WRAPPERS.register_module()
+class OptimWrapper(MMOptimWrapper):
+    """Full precision.
+
+    Args:
+        optimizer: what it wraps.
+        accumulative_counts: micro-batches per optimizer step (`update_interval`), >= 1.
+        clip_grad: arguments of `torch.nn.utils.clip_grad_norm_` (`max_norm`, ...) or, with `type='value'`, of `clip_grad_value_`.
+        device_type: 'cpu' or 'cuda'.
+    """
+
+    def __init__(self, optimizer: Optimizer, accumulative_counts: int = 1, clip_grad: dict | None = None,
+                 device_type: str = 'cpu') -> None:
+        super().__init__(optimizer, accumulative_counts, dict(clip_grad) if clip_grad else None)
+        self.device_type = device_type
+        self.grad_norm: Tensor | None = None  # of the last step, before clipping; None where clipping is off
+
+    @property
+    def update_interval(self) -> int:
+        """Micro-batches per optimizer step."""
+        return self._accumulative_counts
+
+    def autocast(self) -> Any:
+        """Context in which the forward pass runs."""
+        return nullcontext()
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        loss.backward(**kwargs)
+
+    def step(self, **kwargs: Any) -> bool:
+        """Clip, then move the weights. Returns False where the step was skipped (fp16 overflow)."""
+        self._clip_grad()
+        self.optimizer.step(**kwargs)
+        return True
+
+    def zero_grad(self, **kwargs: Any) -> None:
+        self.optimizer.zero_grad(**kwargs)
+
+    def _clip_grad(self) -> None:
+        if not self.clip_grad_kwargs:
+            return
+        params = [p for group in self.optimizer.param_groups for p in group['params'] if p.grad is not None]
+        norm = self.clip_func(params, **self.clip_grad_kwargs)
+        self.grad_norm = norm.detach() if isinstance(norm, Tensor) else None  # clip_grad_value_ returns None
+
+
+@OPTIM_WRAPPERS.register_module()
+class AmpOptimWrapper(OptimWrapper):
+    """Mixed precision: fp16 with loss scaling on CUDA, bf16 without scaling on the CPU.
+
+    Args:
+        dtype: 'float16', 'bfloat16' or None (float16 on CUDA, bfloat16 on the CPU).
+        loss_scale: 'dynamic', a fixed initial scale, or arguments of `torch.amp.GradScaler`; only used with float16.
+    """
+
+    def __init__(self, dtype: str | None = None, loss_scale: str | float | dict = 'dynamic', **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        dtype = dtype or ('float16' if self.device_type == 'cuda' else 'bfloat16')
+        if dtype not in ('float16', 'bfloat16'):
+            raise ConfigError(f"optim_wrapper.dtype='{dtype}' is not known; use 'float16' or 'bfloat16'.")
+        self.dtype = getattr(torch, dtype)
+        if isinstance(loss_scale, dict):
+            scaling = dict(loss_scale)
+        elif loss_scale == 'dynamic':
+            scaling = {}
+        elif isinstance(loss_scale, (int, float)):
+            scaling = {'init_scale': float(loss_scale)}
+        else:
+            raise ConfigError(f"optim_wrapper.loss_scale={loss_scale!r}: use 'dynamic', a number or dict(init_scale=...).")
+        scaling.setdefault('enabled', self.dtype is torch.float16)
+        self.loss_scaler = torch.amp.GradScaler(self.device_type, **scaling)
+
+    def autocast(self) -> Any:
+        return torch.autocast(self.device_type, dtype=self.dtype)
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        self.loss_scaler.scale(loss).backward(**kwargs)
+
+    def step(self, **kwargs: Any) -> bool:
+        if self.clip_grad_kwargs:
+            self.loss_scaler.unscale_(self.optimizer)
+            self._clip_grad()
+        before = self.loss_scaler.get_scale()
+        self.loss_scaler.step(self.optimizer, **kwargs)
+        self.loss_scaler.update()
+        return self.loss_scaler.get_scale() >= before  # the scale shrinks exactly when the step was skipped
+
+    def state_dict(self) -> dict:
+        return {**super().state_dict(), 'loss_scaler': self.loss_scaler.state_dict()}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        state = dict(state_dict)
+        scaler = state.pop('loss_scaler', None)
+        if scaler:
+            self.loss_scaler.load_state_dict(scaler)
+        super().load_state_dict(state)

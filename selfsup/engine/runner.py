@@ -1,0 +1,303 @@
+"""The Runner: mmengine's, with exact resume, atomic checkpoints, CPU and GPU DDP and our loop."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import Runner as MMRunner
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from .. import distributed as dist
+from ..checkpoint_io import read_checkpoint, write_checkpoint_atomic
+from ..config import LoadedConfig
+from ..datasets.loaders import build_loader
+from ..errors import CheckpointError, SelfSupWarning
+from ..optim.paramwise import param_groups
+from ..registry import LOOPS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, RUNNERS
+from .checkpoint import newest_loadable, point_latest, prepare_work_dir
+from .environment import collect_environment
+from .launch import init_distributed, shut_down
+from .state import check_fingerprint, unwrap
+from .weights import load_backbone, load_matching, load_model, state_dict_of
+
+HISTORY = 10_000  # values kept per logged scalar; mmengine keeps a million and copies them at every update
+
+# set by the command line or by our own steps, not arguments of mmengine's Runner
+_OWN_KEYS = ('pretrained', 'seed', 'resume_from', 'find_unused_parameters', 'deterministic')
+
+
+@RUNNERS.register_module()
+class Runner(MMRunner):
+    """Builds what a compiled config names and trains it.
+
+    Args:
+        compiled: result of `config.compile_config`, with `work_dir` set.
+        loaded: the config it came from; its text goes into the work dir and the checkpoints.
+        launcher: 'none', 'pytorch' or 'slurm'.
+        timestamp: name of the log folder; None takes the time.
+    """
+
+    def __init__(self, compiled: dict, loaded: LoadedConfig | None = None, launcher: str = 'none') -> None:
+        self._cap_history()
+        self.loaded = loaded
+        self.pretrained = compiled.get('pretrained')
+        self.resume_from = compiled.get('resume_from')
+        self._find_unused = compiled.get('find_unused_parameters', False)
+        self.last_checkpoint: Path | None = None
+        seed = compiled.get('seed')
+        kwargs = {k: v for k, v in compiled.items() if k not in _OWN_KEYS}
+        kwargs.update(val_dataloader=None, test_dataloader=None,
+                      randomness={'seed': 0 if seed is None else seed, 'deterministic': bool(compiled.get('deterministic'))})
+        self.compiled = compiled
+        super().__init__(**kwargs, launcher=launcher, cfg=Config({'compiled': compiled}),
+                         experiment_name=Path(compiled['work_dir']).name)
+
+    @staticmethod
+    def _cap_history() -> None:
+        defaults = list(HistoryBuffer.__init__.__defaults__)
+        defaults[-1] = HISTORY
+        HistoryBuffer.__init__.__defaults__ = tuple(defaults)
+
+    # ---- set-up -----------------------------------------------------------------------------------------------------
+
+    def setup_env(self, env_cfg: dict) -> None:
+        self.device = init_distributed(self._launcher, **env_cfg.get('dist_cfg', {}))
+        if self.device.type == 'cuda' and env_cfg.get('cudnn_benchmark'):
+            torch.backends.cudnn.benchmark = True
+        self._rank, self._world_size = dist.rank(), dist.world_size()
+        # microseconds and process id: two runs started in the same second keep their logs apart
+        stamp = f"{time.strftime('%Y%m%d_%H%M%S')}_{os.getpid()}"
+        self._timestamp = dist.broadcast_object(stamp)
+
+    def set_randomness(self, seed: int, diff_rank_seed: bool = False, deterministic: bool = False) -> None:
+        if deterministic:
+            os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # cuBLAS reads it at its first call
+        super().set_randomness(seed, diff_rank_seed, deterministic)
+
+    def _log_env(self, env_cfg: dict) -> None:
+        logging.captureWarnings(True)  # our warnings into the log file; each is shown once
+        for name in ('selfsup', 'py.warnings'):
+            other = logging.getLogger(name)
+            other.handlers, other.propagate = list(self.logger.handlers), False
+            other.setLevel(self.logger.level)
+        env = {**collect_environment(), 'seed': str(self.seed), 'deterministic': str(self.deterministic),
+               'launcher': self._launcher, 'world_size': str(self.world_size), 'device': str(self.device)}
+        self.logger.info('Environment: ' + ', '.join(f'{k} {v}' for k, v in env.items()))
+        if dist.is_main():
+            (Path(self._log_dir) / 'environment.json').write_text(json.dumps(env, indent=1) + '\n')
+
+    def dump_config(self) -> None:
+        """The config as written (merged) and as compiled, beside the checkpoints."""
+        if not dist.is_main():
+            return
+        if self.loaded is not None:
+            (Path(self.work_dir) / Path(self.loaded.path).name).write_text(self.loaded.text)
+            (Path(self._log_dir) / Path(self.loaded.path).name).write_text(self.loaded.text)
+        (Path(self._log_dir) / 'compiled.json').write_text(json.dumps(self.compiled, indent=1, default=str) + '\n')
+
+    def get_hooks_info(self) -> str:
+        return ', '.join(f'{type(h).__name__}' for h in self._hooks)
+
+    def build_model(self, model: dict | nn.Module) -> nn.Module:
+        built = model if isinstance(model, nn.Module) else MODELS.build(model)
+        if self.pretrained:
+            load_backbone(built, self.pretrained)
+        return built
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Move to the device; under a launcher, DistributedDataParallel on CPU or GPU.
+
+        Buffers are not broadcast at each step (as documented: every rank keeps its own running statistics; rank 0's are
+        saved). Queues and banks stay equal because each rank computes them from gathered values.
+        """
+        model = model.to(self.device)
+        if not self.distributed:
+            return model
+        ids = [self.device.index] if self.device.type == 'cuda' else None
+        return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False, find_unused_parameters=self._find_unused)
+
+    # ---- training ---------------------------------------------------------------------------------------------------
+
+    def build_train_loop(self, loop: dict) -> Any:
+        loader = build_loader(dict(self._train_dataloader), seed=self.seed, device=self.device, rank=self.rank, world_size=self.world_size)
+        arguments = {k: loop[k] for k in ('max_epochs', 'max_iters') if loop.get(k) is not None}
+        return LOOPS.build({'type': 'TrainLoop', **arguments}, runner=self, dataloader=loader)
+
+    def build_optim_wrapper(self, optim_wrapper: dict) -> Any:
+        cfg = dict(optim_wrapper)
+        optimizer_cfg, paramwise = dict(cfg.pop('optimizer')), cfg.pop('paramwise_options', None)
+        groups = param_groups(unwrap(self.model), optimizer_cfg, paramwise)
+        optimizer = OPTIMIZERS.get(optimizer_cfg.pop('type'))(groups, **optimizer_cfg)
+        return OPTIM_WRAPPERS.build(cfg, optimizer=optimizer, device_type=self.device.type)
+
+    def build_param_scheduler(self, scheduler: list[dict]) -> list:
+        loop = self.train_loop
+        built = []
+        for cfg in scheduler:
+            if cfg['type'] == 'PolicyLR':
+                cfg = {**cfg, 'iters_per_epoch': loop.iters_per_epoch, 'max_iters': loop.max_iters}
+            elif cfg.get('convert_to_iter_based'):
+                cfg = {**cfg, 'epoch_length': loop.iters_per_epoch}
+            built.append(PARAM_SCHEDULERS.build(cfg, optimizer=self.optim_wrapper))
+        return built
+
+    def train(self) -> nn.Module:
+        """Build loop, optimizer and schedules, resume or load where asked, train."""
+        self._train_loop = self.build_train_loop(self._train_loop)
+        self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+        self.param_schedulers = self.build_param_scheduler(self.param_schedulers or [])
+        self.call_hook('before_run')
+        if self.resume_from:
+            self.resume(self.resume_from)
+        elif self._load_from:
+            load_model(self.model, self._load_from)
+        try:
+            model = self._train_loop.run()
+        finally:
+            self._train_loop.dataloader.close()
+        self.call_hook('after_run')
+        return model
+
+    # ---- checkpoints ------------------------------------------------------------------------------------------------
+
+    def fingerprint(self) -> dict:
+        """What must be the same for a resumed run to equal a straight one."""
+        loader = self.train_loop.dataloader
+        return {'seed': self.seed, 'world_size': self.world_size, 'batch_size': loader.batch_size,
+                'iters_per_epoch': self.train_loop.iters_per_epoch, 'dataset_length': len(loader.dataset),
+                'update_interval': self.optim_wrapper.update_interval}
+
+    def save_checkpoint(self, name: str, *, epoch: int, iteration: int) -> Path:
+        """Write `work_dir/name` on rank 0 (atomically) and point `latest.pth` at it.
+
+        Args:
+            name: file name.
+            epoch: epochs finished.
+            iteration: iterations finished.
+
+        Raises:
+            CheckpointError: it could not be written; older checkpoints are as they were.
+        """
+        path = Path(self.work_dir) / name
+        on_cpu = (lambda v: v.detach().cpu()) if dist.is_main() else (lambda v: v)  # only the rank that writes copies
+        checkpoint = {
+            'meta': {'epoch': epoch, 'iter': iteration, 'time': time.strftime('%Y-%m-%d %H:%M:%S'),
+                     'fingerprint': self.fingerprint(), 'config': self.loaded.text if self.loaded else '',
+                     'algorithm': type(unwrap(self.model)).__name__, 'environment': collect_environment()},
+            'state_dict': {k: on_cpu(v) for k, v in unwrap(self.model).state_dict().items()},
+            'optimizer': self.optim_wrapper.state_dict(),
+            'param_schedulers': [s.state_dict() for s in self.param_schedulers],
+        }
+        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        error = ''
+        if dist.is_main():
+            try:
+                write_checkpoint_atomic(checkpoint, path)
+                point_latest(path)
+            except CheckpointError as problem:
+                error = str(problem)
+        error = dist.broadcast_object(error)  # also the barrier that makes the file exist for all ranks
+        if error:
+            kept = f' The last good checkpoint is {self.last_checkpoint}.' if self.last_checkpoint else ''
+            raise CheckpointError(f'{error}{kept}')
+        self.last_checkpoint = path
+        return path
+
+    def resume(self, filename: str, **_: Any) -> None:
+        """Continue the run that wrote `filename`, exactly.
+
+        Raises:
+            CheckpointError: unreadable, of another model or optimizer, or the run differs in what must be the same.
+        """
+        checkpoint = read_checkpoint(filename)
+        meta = checkpoint.get('meta', {})
+        if 'iter' not in meta or 'optimizer' not in checkpoint:
+            raise CheckpointError(f'{filename} holds weights but no training state (optimizer, iteration): it cannot be resumed. '
+                                  'Use it with --pretrained (backbone weights) or load_from (whole model).')
+        if 'fingerprint' in meta:
+            check_fingerprint(meta['fingerprint'], self.fingerprint(), filename)
+        else:
+            warnings.warn(f'{filename} does not say how its run was started: its data order cannot be checked.', SelfSupWarning, stacklevel=2)
+        self._load_strict(state_dict_of(checkpoint, filename), filename)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        try:
+            self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
+        except (ValueError, KeyError) as error:
+            raise CheckpointError(f'{filename}: its optimizer state does not fit the optimizer of the config ({error}). '
+                                  'Resume with the config of the first run, or start from its weights with load_from.') from None
+        self._resume_schedules(checkpoint.get('param_schedulers'), filename)
+        self.train_loop.start_at(meta['epoch'], meta['iter'])
+        self.last_checkpoint = Path(filename)
+        self.logger.info(f"Resumed {filename}: epoch {meta['epoch']}, iteration {meta['iter']}.")
+
+    def _load_strict(self, weights: dict, filename: str) -> None:
+        model = unwrap(self.model)
+        load_matching(model, weights, filename, type(model).__name__, strict=True)
+
+    def _resume_schedules(self, states: list | None, filename: str) -> None:
+        if states is None or len(states) != len(self.param_schedulers):
+            raise CheckpointError(f'{filename} holds the state of {len(states or [])} schedules, the config has '
+                                  f'{len(self.param_schedulers)}. Resume with the config of the first run.')
+        for scheduler, state in zip(self.param_schedulers, states, strict=True):
+            scheduler.load_state_dict(state)
+
+
+def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_resume: bool = False,
+          start_over: bool = False) -> Runner:
+    """Everything tools/train.py does after reading its arguments.
+
+    Args:
+        compiled: with `work_dir` set; `resume_from`, `seed`, `pretrained`, `deterministic` as the user asked.
+        loaded: the config it came from.
+        auto_resume: continue from the newest readable checkpoint of the work dir, if there is one.
+        start_over: a work dir with checkpoints is allowed; they are moved to a subfolder.
+
+    Raises:
+        SelfSupError: anything the user can mend.
+    """
+    init_distributed(launcher, **compiled['env_cfg'].get('dist_cfg', {}))
+    try:
+        _on_main(_decide_start, compiled, auto_resume, start_over)
+        runner = Runner(compiled, loaded, launcher)
+        runner.train()
+        return runner
+    finally:
+        shut_down()
+
+
+def _on_main(decide: Any, compiled: dict, *args: Any) -> None:
+    """Run `decide(compiled, ...)` on rank 0 alone and give every rank its result or its error."""
+    error = None
+    if dist.is_main():
+        try:
+            decide(compiled, *args)
+        except CheckpointError as problem:
+            error = problem
+    error, resume_from, seed = dist.broadcast_object((error, compiled.get('resume_from'), compiled.get('seed')))
+    if error is not None:
+        raise error
+    compiled['resume_from'], compiled['seed'] = resume_from, seed
+
+
+def _decide_start(compiled: dict, auto_resume: bool, start_over: bool) -> None:
+    """Fill in `resume_from` (auto-resume) and `seed` (from the checkpoint where the user gave none)."""
+    work_dir = compiled['work_dir']
+    if auto_resume and not compiled.get('resume_from'):
+        newest = newest_loadable(work_dir)
+        compiled['resume_from'] = str(newest) if newest else None
+    prepare_work_dir(work_dir, resuming=bool(compiled.get('resume_from')), start_over=start_over)
+    if compiled.get('resume_from') and compiled.get('seed') is None:
+        fingerprint = read_checkpoint(compiled['resume_from']).get('meta', {}).get('fingerprint', {})
+        compiled['seed'] = fingerprint.get('seed')
+    if compiled.get('seed') is None:
+        compiled['seed'] = 0

@@ -1,0 +1,59 @@
+"""What makes a resumed run equal a straight one: randomness from counters, and a fingerprint of what must not change."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ..errors import CheckpointError
+
+# what each entry of the fingerprint is called for the user, and what to do when it differs
+_FINGERPRINT = {
+    'seed': ('seed', 'pass --seed {old}'),
+    'world_size': ('number of processes', 'start {old} processes'),
+    'batch_size': ('batch size per process', 'set data.imgs_per_gpu={old}'),
+    'iters_per_epoch': ('iterations per epoch', 'use the data set and drop_last of the first run'),
+    'dataset_length': ('number of images', 'use the data set of the first run'),
+    'update_interval': ('update_interval', 'set optimizer_config.update_interval={old}'),
+}
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The algorithm inside a DistributedDataParallel wrapper, or `model` itself."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+def seed_iteration(seed: int, rank: int, iteration: int) -> None:
+    """Seed python, numpy and torch (all devices) for one training iteration of one rank.
+
+    Dropout, drop path, shuffles and masks become a function of (run seed, rank, iteration): there is no generator
+    state to save, and whatever a hook or an evaluation drew in between cannot change training.
+    """
+    words = np.random.SeedSequence([seed, rank, iteration]).generate_state(4)
+    torch.manual_seed(int(words[0]) << 32 | int(words[1]))
+    random.seed(int(words[2]))
+    np.random.seed(int(words[3]))
+
+
+def check_fingerprint(saved: dict, current: dict, path: str) -> None:
+    """Refuse to continue a run whose data order or step size would differ from the run that wrote the checkpoint.
+
+    Args:
+        saved: the fingerprint in the checkpoint's meta.
+        current: that of the run about to start.
+        path: of the checkpoint, for the message.
+
+    Raises:
+        CheckpointError: naming every difference and what to do.
+    """
+    problems = []
+    for key, (label, remedy) in _FINGERPRINT.items():
+        if key in saved and saved[key] != current.get(key):
+            problems.append(f'{label} was {saved[key]} and is {current.get(key)} ({remedy.format(old=saved[key])})')
+    if problems:
+        raise CheckpointError(f"Cannot resume {path} exactly: {'; '.join(problems)}. "
+                              'To start a new run from its weights instead, use load_from.')

@@ -1,0 +1,98 @@
+"""One vector per image of a data set, in the order of the data set, from one or many processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import distributed as dist
+from ..errors import DataError
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """Evaluation mode without gradients; on leaving, every module gets back the very mode it had.
+
+    `model.train()` would not do: it also wakes modules that were frozen on purpose.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield model
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def extract_features(model: nn.Module, loader: Any, *, distributed: bool = True) -> tuple[Tensor, Tensor | None]:
+    """Features and labels of a whole data set.
+
+    Args:
+        model: an algorithm; `model.features(img)` gives (B, D). A DDP wrapper is looked through.
+        loader: yields batches (`img`, perhaps `gt_label`) on the model's device, every sample once, unshuffled; see
+            `collect` for what is asked of it.
+        distributed: the ranks share the work and all of them get everything; every rank must call. False: this process
+            does all that its loader gives.
+
+    Returns:
+        features (N, D) float32 and labels (N,) int64, both on the CPU in the data set's order; labels None without `gt_label`.
+
+    Raises:
+        DataError: the loader left samples out.
+    """
+    algorithm = getattr(model, 'module', model)
+
+    def forward(batch: dict) -> dict[str, Tensor]:
+        found = {'features': algorithm.features(batch['img']).float()}
+        if 'gt_label' in batch:
+            found['labels'] = batch['gt_label'].long()
+        return found
+    with evaluating(algorithm):
+        found = collect(forward, loader, distributed=distributed)
+    return found['features'], found.get('labels')
+
+
+def collect(forward: Callable[[dict], dict[str, Tensor]], loader: Any, *, distributed: bool = True) -> dict[str, Tensor]:
+    """Run `forward` over a loader and put its rows into the order of the data set.
+
+    The ranks' rows are gathered batch by batch, so that the device never holds more than one joined batch. Samples that
+    the sampler repeated, to give every rank as many, are stored once.
+
+    Args:
+        forward: batch -> dict of tensors (B, ...), the same keys and trailing shapes for every batch.
+        loader: iterable of batches with `len(loader.dataset)` and a `loader.sampler` that, iterated, gives this rank's
+            samples in the order of the batches, as `(epoch, index, repeat)` or plain indices; all ranks get equally many.
+        distributed: see `extract_features`.
+
+    Returns:
+        key -> (N, ...) on the CPU.
+    """
+    total = len(loader.dataset)
+    order = [sample[1] if isinstance(sample, tuple | list) else int(sample) for sample in loader.sampler]
+    several = distributed and dist.world_size() > 1
+    stored: dict[str, Tensor] = {}
+    seen = torch.zeros(total, dtype=torch.bool)
+    done = 0
+    for batch in loader:
+        rows = forward(batch)
+        first = next(iter(rows.values()))
+        index = torch.tensor(order[done:done + len(first)], dtype=torch.int64, device=first.device)
+        done += len(first)
+        if several:
+            index = dist.gather_no_grad(index)
+            rows = {key: dist.gather_no_grad(value) for key, value in rows.items()}
+        index = index.cpu()
+        seen[index] = True
+        for key, value in rows.items():
+            if key not in stored:
+                stored[key] = torch.empty(total, *value.shape[1:], dtype=value.dtype)
+            stored[key][index] = value.cpu()
+    if not bool(seen.all()):
+        raise DataError(f'The loader gave {int(seen.sum())} of {total} samples; evaluation needs all of them: '
+                        'build it with shuffle=False and drop_last=False.')
+    return stored

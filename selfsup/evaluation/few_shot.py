@@ -1,0 +1,63 @@
+"""Few-shot accuracy of frozen features: classify by the nearest class mean of a handful of labelled images."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import ShapeError
+from .knn import check_features
+
+
+@torch.no_grad()
+def nearest_mean_accuracy(train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor,
+                          shots: int = 1, draws: int = 20, seed: int = 0) -> tuple[float, float]:
+    """Accuracy with `shots` labelled images per class, averaged over random choices of them.
+
+    Features are L2-normalised; a class is the mean of its shots; the test image takes the class whose mean has the highest
+    cosine similarity (prototypes of Snell et al., arXiv:1703.05175, with cosine in the place of Euclidean distance).
+
+    Args:
+        train_features: (N, D); the shots are drawn from these, without replacement within a draw.
+        train_labels: (N,) int64, >= 0.
+        test_features: (M, D); all of them are classified in every draw.
+        test_labels: (M,) int64, classes that occur among `train_labels`.
+        shots: images per class, >= 1.
+        draws: independent choices, >= 1.
+        seed: of the choices; the same on every device.
+
+    Returns:
+        Mean accuracy in percent and its standard deviation over the draws (population; 0 for one draw).
+
+    Raises:
+        ShapeError: sizes do not fit, a class has fewer than `shots` images, or the test set has a class of its own.
+        DataError: a feature is not finite, or a label is negative.
+    """
+    check_features(train_features, train_labels, 'training')
+    check_features(test_features, test_labels, 'test')
+    if shots < 1 or draws < 1:
+        raise ShapeError(f'shots={shots}, draws={draws}: both must be at least 1.')
+    labels = train_labels.cpu()
+    classes = labels.unique()
+    members = [(labels == c).nonzero().flatten() for c in classes]
+    small = [f'{int(c)} ({len(m)})' for c, m in zip(classes, members, strict=True) if len(m) < shots]
+    if small:
+        raise ShapeError(f'shots={shots}, but these classes have fewer training images: {", ".join(small[:10])}.')
+    alien = set(test_labels.tolist()) - set(classes.tolist())
+    if alien:
+        raise ShapeError(f'Test classes without a training image: {sorted(alien)[:10]}.')
+    generator = torch.Generator().manual_seed(seed)
+    device = train_features.device
+    classes, target = classes.to(device), test_labels.to(device)
+    with torch.autocast(device.type, enabled=False):
+        train = F.normalize(train_features.float(), dim=1)
+        test = F.normalize(test_features.to(device).float(), dim=1)
+        results = []
+        for _ in range(draws):
+            chosen = torch.stack([m[torch.randperm(len(m), generator=generator)[:shots]] for m in members])  # (C, shots)
+            means = F.normalize(train[chosen.to(device)].mean(1), dim=1)
+            predicted = classes[(test @ means.T).argmax(1)]
+            results.append((predicted == target).double().mean())
+    accuracy = 100 * torch.stack(results)
+    return float(accuracy.mean()), float(accuracy.std(correction=0))

@@ -1,0 +1,66 @@
+"""Save checkpoints at epochs or iterations; never remove an old one before the new one is on disk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from ..distributed import is_main
+from ..engine.checkpoint import list_checkpoints
+from ..errors import ConfigError
+from ..registry import HOOKS
+
+
+@HOOKS.register_module()
+class CheckpointHook(Hook):
+    """Writes `epoch_N.pth` or `iter_N.pth` (N counts from 1) and the link `latest.pth`.
+
+    Args:
+        interval: epochs (or iterations) between checkpoints, >= 1; -1 saves only the last.
+        by_epoch: count epochs; otherwise iterations. A save that falls due inside an accumulation window waits for its end.
+        max_keep_ckpts: newest files to keep, >= 1; -1 keeps all.
+        save_last: also save when training ends.
+
+    Raises:
+        ConfigError: a number out of range.
+    """
+
+    priority = 'VERY_LOW'  # after every hook that changes what is saved
+
+    def __init__(self, interval: int = 1, by_epoch: bool = True, max_keep_ckpts: int = -1, save_last: bool = True) -> None:
+        if interval != -1 and interval < 1:
+            raise ConfigError(f'checkpoint interval={interval}: use 1 or more, or -1 to save only the last.')
+        if max_keep_ckpts != -1 and max_keep_ckpts < 1:
+            raise ConfigError(f'max_keep_ckpts={max_keep_ckpts}: use 1 or more, or -1 to keep all.')
+        self.interval, self.by_epoch = interval, by_epoch
+        self.max_keep_ckpts, self.save_last = max_keep_ckpts, save_last
+        self._due = False
+
+    def after_train_epoch(self, runner: Any) -> None:
+        if not self.by_epoch:
+            return
+        last = runner.iter >= runner.max_iters
+        if self._matches(runner.epoch + 1) or (last and self.save_last):
+            self._save(runner, f'epoch_{runner.epoch + 1}.pth', runner.epoch + 1, runner.iter)
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        if self.by_epoch:
+            return
+        done = runner.iter + 1
+        self._due |= self._matches(done) or (self.save_last and done >= runner.max_iters)
+        if self._due and runner.train_loop.window_closed:
+            self._due = False
+            self._save(runner, f'iter_{done}.pth', runner.epoch, done)
+
+    def _matches(self, done: int) -> bool:
+        return self.interval > 0 and done % self.interval == 0
+
+    def _save(self, runner: Any, name: str, epoch: int, iteration: int) -> None:
+        path = runner.save_checkpoint(name, epoch=epoch, iteration=iteration)
+        runner.logger.info(f'Saved {path}')
+        if self.max_keep_ckpts > 0 and is_main():
+            kind = name.split('_')[0]
+            files = [p for p in list_checkpoints(runner.work_dir) if p.name.startswith(f'{kind}_')]
+            for old in files[:-self.max_keep_ckpts]:
+                old.unlink(missing_ok=True)

@@ -1,0 +1,61 @@
+"""What the evaluation hooks share: when they run, the loader they use, where their numbers go."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from .. import distributed as dist
+from ..datasets.loaders import build_loader
+from ..engine.state import unwrap
+from ..errors import ConfigError
+
+
+class EvaluationHook(Hook):
+    """Calls `evaluate` before training and every `interval` epochs, and logs what it returns.
+
+    Args:
+        interval: epochs between two evaluations, >= 1; the last epoch is always evaluated.
+        initial: evaluate before the first iteration too (not when a run is resumed).
+    """
+
+    priority = 'LOW'  # after the optimizer and its schedules, before the checkpoint
+
+    def __init__(self, interval: int = 1, initial: bool = True) -> None:
+        if interval < 1:
+            raise ConfigError(f'{type(self).__name__} interval={interval}: use 1 or more epochs.')
+        self.interval, self.initial = interval, initial
+
+    def before_train(self, runner: Any) -> None:
+        if self.initial and runner.iter == 0:
+            self._run(runner, 0)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        done = runner.epoch + 1
+        if done % self.interval == 0 or runner.iter >= runner.max_iters:
+            self._run(runner, done)
+
+    def evaluate(self, runner: Any) -> dict[str, float]:
+        """Numbers by name; called on every rank."""
+        raise NotImplementedError
+
+    def loader(self, runner: Any, dataset: dict, batch_size: int, num_workers: int, prefetch: bool = False,
+               img_norm_cfg: dict | None = None) -> Any:
+        """Every sample once and in order, shared between the ranks."""
+        dataset = {**dataset, 'prefetch': True} if prefetch else dataset
+        cfg = {'batch_size': batch_size, 'num_workers': num_workers, 'dataset': dataset, 'prefetch': prefetch,
+               'img_norm_cfg': img_norm_cfg, 'sampler': {'type': 'EpochSampler', 'shuffle': False}, 'persistent_workers': False}
+        return build_loader(cfg, seed=runner.seed, device=runner.device, rank=dist.rank(), world_size=dist.world_size())
+
+    def _run(self, runner: Any, epoch: int) -> None:
+        start = time.perf_counter()
+        for buffer in unwrap(runner.model).buffers():
+            # each rank keeps its own running statistics; the ranks must evaluate one and the same network
+            dist.broadcast(buffer)
+        metrics = self.evaluate(runner)
+        shown = '  '.join(f'{k}: {v:.2f}' for k, v in metrics.items())
+        runner.logger.info(f'{type(self).__name__} after epoch {epoch}: {shown}  ({time.perf_counter() - start:.1f} s)')
+        runner.visualizer.add_scalars({**metrics, 'epoch': epoch, 'iter': runner.iter}, step=runner.iter,
+                                      file_path=f'{runner.timestamp}.json')

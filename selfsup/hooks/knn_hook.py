@@ -1,0 +1,42 @@
+"""Online kNN: how good the features are while they are being learned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..evaluation.features import extract_features
+from ..evaluation.knn import knn_accuracy
+from ..registry import HOOKS
+from .evaluation_hook import EvaluationHook
+
+
+@HOOKS.register_module()
+class KNNHook(EvaluationHook):
+    """Weighted kNN top-1 (Wu et al. 2018, arXiv:1805.01978) of average-pooled backbone features; logged as `knn_{k}` in percent.
+
+    Args:
+        train: labelled dataset config (`ClassificationDataset` with an evaluation pipeline) whose images vote.
+        test: labelled dataset config whose images are classified.
+        k: number of neighbours, or a list of numbers.
+        temperature: of the exponential weights, > 0.
+        imgs_per_gpu: batch size per process.
+        workers_per_gpu: loader workers per process.
+        interval: epochs between two evaluations.
+        initial: measure the untrained network too.
+    """
+
+    def __init__(self, train: dict, test: dict, k: int | list[int] = 20, temperature: float = 0.07, imgs_per_gpu: int = 256,
+                 workers_per_gpu: int = 0, interval: int = 1, initial: bool = True) -> None:
+        super().__init__(interval, initial)
+        self.datasets, self.temperature = (train, test), temperature
+        self.k = [k] if isinstance(k, int) else list(k)
+        self.imgs_per_gpu, self.workers_per_gpu = imgs_per_gpu, workers_per_gpu
+
+    def evaluate(self, runner: Any) -> dict[str, float]:
+        found = []
+        for dataset in self.datasets:
+            loader = self.loader(runner, dataset, self.imgs_per_gpu, self.workers_per_gpu)
+            found += extract_features(runner.model, loader)
+            loader.close()
+        accuracy = knn_accuracy(*found, k=self.k, temperature=self.temperature)
+        return {f'knn_{k}': value for k, value in accuracy.items()}

@@ -1,0 +1,46 @@
+"""Accuracy of the heads on a labelled set during training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..engine.state import unwrap
+from ..evaluation.features import collect, evaluating
+from ..registry import DATASETS, HOOKS
+from .evaluation_hook import EvaluationHook
+
+
+@HOOKS.register_module()
+class ValidateHook(EvaluationHook):
+    """Runs the model over `dataset` and logs what `dataset.evaluate` says of every head (`head0_top1`, ...).
+
+    Args:
+        dataset: dataset config (`ClassificationDataset`).
+        dist_mode: accepted for old configs; the ranks always share the work.
+        initial: evaluate before training too.
+        interval: epochs between two evaluations.
+        imgs_per_gpu: batch size per process.
+        workers_per_gpu: loader workers per process.
+        prefetch: normalise on the device; needs `img_norm_cfg`.
+        img_norm_cfg: dict(mean, std) for prefetch.
+        eval_param: arguments of `dataset.evaluate`, such as dict(topk=(1, 5)).
+    """
+
+    def __init__(self, dataset: dict, dist_mode: bool = True, initial: bool = True, interval: int = 1, imgs_per_gpu: int = 32,
+                 workers_per_gpu: int = 0, prefetch: bool = False, img_norm_cfg: dict | None = None,
+                 eval_param: dict | None = None) -> None:
+        super().__init__(interval, initial)
+        self.dataset, self.eval_param = dataset, dict(eval_param or {})
+        self.loading = (imgs_per_gpu, workers_per_gpu, prefetch, img_norm_cfg)
+        DATASETS.get(dataset['type'])  # a misspelt name must not wait for the first evaluation
+
+    def evaluate(self, runner: Any) -> dict[str, float]:
+        model = unwrap(runner.model)
+        loader = self.loader(runner, self.dataset, *self.loading)
+        with evaluating(model):
+            scores = collect(lambda batch: {k: v.float() for k, v in model(batch, mode='test').items()}, loader)
+        loader.close()
+        results: dict[str, float] = {}
+        for name, value in scores.items():
+            results.update(loader.dataset.evaluate(value, name, **self.eval_param))
+        return results

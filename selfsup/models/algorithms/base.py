@@ -1,0 +1,127 @@
+"""What every algorithm is: the contract between a method and everything that trains, evaluates and exports it.
+
+Axes: B images per process, V views, C channels, H and W pixels, D numbers per embedding.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import ConfigError, ShapeError, did_you_mean
+from ...registry import Registry
+from ..layers.pooling import global_average
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one forward pass of training gives.
+
+    Args:
+        losses: scalars with a gradient; training minimises their sum.
+        logs: detached scalars to log (percentages carry no unit in their name: `acc` is in percent).
+        embedding: (B, D) detached float, watched for collapse; None where there is none.
+        carry: detached tensors that `after_update` will need.
+    """
+
+    losses: dict[str, Tensor]
+    logs: dict[str, Tensor] = field(default_factory=dict)
+    embedding: Tensor | None = None
+    carry: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Tensor:
+        """Sum of the losses."""
+        return torch.stack(list(self.losses.values())).sum()
+
+
+def build_part(registry: Registry, part: dict | nn.Module) -> nn.Module:
+    """A module from its config; a module is returned as it is."""
+    return part if isinstance(part, nn.Module) else registry.build(part)
+
+
+def init_neck(neck: nn.Module, init_linear: str) -> None:
+    """Give a neck the initial weights that a method asks for, if it is one of ours (a plain module keeps its own)."""
+    if hasattr(neck, 'init_weights'):
+        neck.init_weights(init_linear)
+
+
+class Algorithm(nn.Module):
+    """Base of all methods. A subclass defines `loss` and, where it keeps state, `after_update`; `self.backbone` always exists.
+
+    The argument names of `loss` are the keys of the batch that the method reads.
+    """
+
+    dataset = ''  # name of the dataset class that gives what `loss` reads, for messages
+
+    def __init__(self) -> None:
+        super().__init__()
+        parameters = inspect.signature(self.loss).parameters.values()
+        self._reads = tuple(p.name for p in parameters)
+        self._needs = tuple(p.name for p in parameters if p.default is p.empty)
+
+    def forward(self, batch: dict[str, Tensor], mode: str = 'loss') -> Step | dict[str, Tensor] | tuple[Tensor, ...]:
+        """What DDP wraps: `loss(**batch)`, `predict(img)` or `extract(img)`.
+
+        Args:
+            batch: tensors, on the device of the model.
+            mode: 'loss', 'test' or 'extract'.
+
+        Raises:
+            ConfigError: the batch does not have the keys that the method reads, or there is no such mode.
+            ShapeError: the images have a shape that the method cannot use.
+        """
+        if mode == 'loss':
+            if not set(self._needs) <= set(batch) <= set(self._reads):
+                raise ConfigError(f"{type(self).__name__} reads {', '.join(self._reads)}; the dataset gives {', '.join(batch)}: "
+                                  f'use {self.dataset}.')
+            return self.loss(**batch)
+        if mode in ('test', 'extract'):
+            if 'img' not in batch:
+                raise ConfigError(f"mode='{mode}' reads img; the dataset gives {', '.join(batch)}: use ExtractDataset.")
+            return self.predict(batch['img']) if mode == 'test' else self.extract(batch['img'])
+        raise ConfigError(f"There is no mode='{mode}'.{did_you_mean(mode, ('loss', 'test', 'extract'))}")
+
+    def loss(self, img: Tensor) -> Step:
+        """Losses of a batch. Pure: it changes nothing but running statistics of batch norms."""
+        raise NotImplementedError(f'{type(self).__name__} has no loss')
+
+    def after_update(self, carries: Sequence[dict[str, Tensor]], progress: float) -> None:
+        """Move the state that follows the optimizer. Called once per optimizer step, after it.
+
+        Args:
+            carries: `Step.carry` of every micro-batch of the step, in order.
+            progress: iteration / max_iters, in [0, 1].
+        """
+
+    def after_load_backbone(self) -> None:
+        """Called when weights were loaded into `self.backbone`; a method with momentum copies copies them again."""
+
+    def extract(self, img: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps of the backbone for images (B, C, H, W)."""
+        if img.dim() != 4:
+            raise ShapeError(f'Features are extracted from images of shape (B, C, H, W); got {tuple(img.shape)}: use ExtractDataset.')
+        return self.backbone(img)
+
+    def features(self, img: Tensor) -> Tensor:
+        """Last feature map, averaged over positions: (B, C, H, W) -> (B, D)."""
+        return global_average(self.extract(img))
+
+    def predict(self, img: Tensor) -> dict[str, Tensor]:
+        """Logits per head, for methods with classes."""
+        raise ConfigError(f'{type(self).__name__} has no classes to predict: evaluate its features, or train a Classification on them.')
+
+    def split_views(self, img: Tensor, number: int = 2) -> tuple[Tensor, ...]:
+        """(B, V, C, H, W) -> V tensors (B, C, H, W).
+
+        Raises:
+            ShapeError: not `number` views.
+        """
+        if img.dim() != 5 or img.shape[1] != number:
+            raise ShapeError(f'{type(self).__name__} needs img of shape (B, {number}, C, H, W), {number} views per image; '
+                             f'got {tuple(img.shape)}: use {self.dataset}.')
+        return tuple(view.contiguous() for view in img.unbind(1))

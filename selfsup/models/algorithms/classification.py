@@ -1,0 +1,57 @@
+"""Supervised classification: training from scratch, fine-tuning and, with frozen stages, linear evaluation.
+
+Axes: B images per process, C channels, H and W pixels.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ...registry import BACKBONES, HEADS, MODELS, NECKS
+from ..layers.functional import l2_normalize
+from ..layers.pooling import global_average
+from ..layers.sobel import Sobel
+from .base import Algorithm, Step, build_part
+
+
+@MODELS.register_module()
+class Classification(Algorithm):
+    """A backbone with a classifier.
+
+    Args:
+        backbone: config of a backbone, or a module; `in_channels=2` with `with_sobel`.
+        head: config of a head that gives a dict of logits, e.g. `ClsHead`.
+        neck: config of a neck between them, or None.
+        with_sobel: the backbone sees edges, as DeepCluster's does.
+    """
+
+    dataset = 'ClassificationDataset'
+
+    def __init__(self, backbone: dict | nn.Module, head: dict | nn.Module, neck: dict | nn.Module | None = None,
+                 with_sobel: bool = False) -> None:
+        super().__init__()
+        self.sobel = Sobel() if with_sobel else nn.Identity()
+        self.backbone = build_part(BACKBONES, backbone)
+        self.neck = nn.Identity() if neck is None else build_part(NECKS, neck)
+        self.head = build_part(HEADS, head)
+
+    def extract(self, img: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps of the backbone for images (B, C, H, W), or for their edges."""
+        return super().extract(self.sobel(img))
+
+    def loss(self, img: Tensor, gt_label: Tensor) -> Step:
+        """Loss of the head.
+
+        Args:
+            img: (B, C, H, W).
+            gt_label: (B,) int64 classes.
+        """
+        maps = self.extract(img)
+        out = self.head.loss(self.head(self.neck(maps)), gt_label)
+        losses = {key: value for key, value in out.items() if key.startswith('loss')}
+        logs = {key: value for key, value in out.items() if key not in losses}
+        return Step(losses, logs, embedding=l2_normalize(global_average(maps).detach()))
+
+    def predict(self, img: Tensor) -> dict[str, Tensor]:
+        """Logits `{'head0': (B, number of classes), ...}`."""
+        return self.head(self.neck(self.extract(img)))

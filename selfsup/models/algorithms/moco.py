@@ -1,0 +1,95 @@
+"""MoCo: momentum contrast, versions 1 and 2.
+
+He et al. 2019, arXiv 1911.05722: equation 1 (loss), equation 2 (momentum), algorithm 1, section 3.3 (shuffling BN).
+Chen et al. 2020, arXiv 2003.04297: version 2 is the same method with an MLP neck, stronger augmentation and temperature 0.2.
+
+Axes: B images per process, D = feat_dim, K = queue_len.
+
+Differences from algorithm 1: the momentum update and the enqueue follow the optimizer step instead of preceding the next forward
+pass, so with gradient accumulation they happen once per step; the numbers of a run without accumulation are the same.
+The queue wraps around, so K need not be a multiple of the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ... import distributed
+from ...errors import ShapeError
+from ...registry import BACKBONES, HEADS, MODELS, NECKS
+from ..layers.functional import l2_normalize, similarity
+from ..layers.momentum import momentum_copy, momentum_update
+from .base import Algorithm, Step, build_part, init_neck
+
+
+@MODELS.register_module(name=['MOCO', 'MoCo'])
+class MOCO(Algorithm):
+    """Momentum contrast.
+
+    Args:
+        backbone: config of a backbone, or a module.
+        neck: config of the projection to `feat_dim` numbers: `LinearNeck` (v1), `NonLinearNeckV1` (v2).
+        head: config of a `ContrastiveHead`; temperature 0.07 (v1), 0.2 (v2).
+        queue_len: number of negatives K, at least one global batch.
+        feat_dim: length D of the embeddings.
+        momentum: share of the OLD key weights kept in each update.
+    """
+
+    dataset = 'ContrastiveDataset'
+
+    def __init__(self, backbone: dict | nn.Module, neck: dict | nn.Module, head: dict | nn.Module, queue_len: int = 65536,
+                 feat_dim: int = 128, momentum: float = 0.999) -> None:
+        super().__init__()
+        self.backbone = build_part(BACKBONES, backbone)
+        self.neck = build_part(NECKS, neck)
+        init_neck(self.neck, 'kaiming')
+        self.key_backbone, self.key_neck = momentum_copy(self.backbone), momentum_copy(self.neck)
+        self.head = build_part(HEADS, head)
+        self.momentum = momentum
+        self.register_buffer('queue', l2_normalize(torch.randn(queue_len, feat_dim)).T.contiguous())  # (D, K)
+        self.register_buffer('queue_ptr', torch.zeros(1, dtype=torch.long))  # column that the next key goes to
+
+    def loss(self, img: Tensor) -> Step:
+        """InfoNCE of queries against their keys and the queue.
+
+        Args:
+            img: (B, 2, C, H, W): query view, key view.
+        """
+        query_view, key_view = self.split_views(img)
+        q = self._embed(self.backbone, self.neck, query_view)  # (B, D)
+        with torch.no_grad():
+            shuffled, order = distributed.shuffle_across_ranks(key_view)
+            k = distributed.unshuffle_across_ranks(self._embed(self.key_backbone, self.key_neck, shuffled), order)
+        out = self.head(pos=(q * k).sum(dim=1, keepdim=True), neg=similarity(q, self.queue))
+        return Step({'loss': out['loss']}, {'acc': out['acc']}, embedding=q.detach(), carry={'keys': k})
+
+    def _embed(self, backbone: nn.Module, neck: nn.Module, img: Tensor) -> Tensor:
+        embedding = l2_normalize(neck(backbone(img)))
+        if embedding.shape[1] != self.queue.shape[0]:
+            raise ShapeError(f'MOCO has feat_dim={self.queue.shape[0]}, but its neck gives {embedding.shape[1]} numbers: make them equal.')
+        return embedding
+
+    @torch.no_grad()
+    def after_update(self, carries: Sequence[dict[str, Tensor]], progress: float) -> None:
+        """Key encoder follows the query encoder (equation 2); keys of all processes enter the queue, in rank order."""
+        momentum_update(self.key_backbone, self.backbone, self.momentum)
+        momentum_update(self.key_neck, self.neck, self.momentum)
+        for carry in carries:
+            self._enqueue(distributed.gather_no_grad(carry['keys']))
+
+    def _enqueue(self, keys: Tensor) -> None:
+        """Overwrite the oldest columns of the queue with `keys` (N, D)."""
+        length = self.queue.shape[1]
+        if len(keys) > length:
+            raise ShapeError(f'The queue of MOCO holds queue_len={length} keys, fewer than one global batch of {len(keys)}: '
+                             f'set queue_len to {len(keys)} or more.')
+        columns = (self.queue_ptr + torch.arange(len(keys), device=keys.device)) % length  # no sync with the host
+        self.queue[:, columns] = keys.T.to(self.queue.dtype)
+        self.queue_ptr.copy_((self.queue_ptr + len(keys)) % length)
+
+    def after_load_backbone(self) -> None:
+        """The key backbone starts as a copy of the loaded one."""
+        self.key_backbone.load_state_dict(self.backbone.state_dict())

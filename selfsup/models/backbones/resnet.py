@@ -1,0 +1,231 @@
+"""ResNet (He et al. 2015, arXiv 1512.03385, table 1 and figure 5).
+
+State dicts have torchvision's names (`conv1`, `bn1`, `layer1.0.conv1`, `layer2.0.downsample.0`, ...), and `style='pytorch'` gives
+torchvision's numbers. Unlike torchvision there is no classifier, any stage can be returned, and the width, the number of
+stages and the stem can be changed for small images.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ...errors import ConfigError
+from ...registry import BACKBONES
+from ..layers.norm import build_conv, build_norm, frozen_statistics, resolve_sync_bn, set_eval
+
+
+class _Block(nn.Module):
+    """What both residual blocks share: out = relu(body(x) + shortcut(x)).
+
+    Args:
+        inplanes: channels of the input.
+        planes: width of the block; the output has `planes * expansion` channels.
+        stride: of the block, >= 1.
+        dilation: of the first 3x3 convolution.
+        downsample: projection for the shortcut, or None for the identity.
+        style: 'pytorch' or 'caffe', see `ResNet`.
+        conv_cfg: see `build_conv`.
+        norm_cfg: see `build_norm`.
+        with_cp: compute the body again in the backward pass instead of keeping it in memory.
+    """
+
+    expansion = 1
+
+    def __init__(self, inplanes: int, planes: int, stride: int, dilation: int, downsample: nn.Module | None, style: str,
+                 conv_cfg: dict | None, norm_cfg: dict, with_cp: bool) -> None:
+        super().__init__()
+        self.norm_names: list[str] = []
+        for number, (kernel, c_in, c_out, step, spread) in enumerate(self.layers(inplanes, planes, stride, dilation, style), 1):
+            padding = spread * (kernel // 2)
+            self.add_module(f'conv{number}', build_conv(conv_cfg, c_in, c_out, kernel, stride=step, padding=padding,
+                                                        dilation=spread, bias=False))
+            name, norm = build_norm(norm_cfg, c_out, postfix=number)
+            self.add_module(name, norm)
+            self.norm_names.append(name)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+        self.with_cp = with_cp
+
+    @staticmethod
+    def layers(inplanes: int, planes: int, stride: int, dilation: int, style: str) -> list[tuple[int, int, int, int, int]]:
+        """(kernel, channels in, channels out, stride, dilation) of each convolution."""
+        raise NotImplementedError
+
+    def body(self, x: Tensor) -> Tensor:
+        """Convolutions and norms, with a ReLU between them; plus the shortcut."""
+        out = x
+        for number, name in enumerate(self.norm_names, 1):
+            out = getattr(self, name)(getattr(self, f'conv{number}')(out))
+            if number < len(self.norm_names):
+                out = self.relu(out)
+        return out + (x if self.downsample is None else self.downsample(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.with_cp and torch.is_grad_enabled():
+            out = checkpoint(self.body, x, use_reentrant=False, context_fn=lambda: (nullcontext(), frozen_statistics(self)))
+        else:
+            out = self.body(x)
+        return self.relu(out)
+
+
+class BasicBlock(_Block):
+    """Two 3x3 convolutions (figure 5, left)."""
+
+    @staticmethod
+    def layers(inplanes: int, planes: int, stride: int, dilation: int, style: str) -> list[tuple[int, int, int, int, int]]:
+        return [(3, inplanes, planes, stride, dilation), (3, planes, planes, 1, 1)]
+
+
+class Bottleneck(_Block):
+    """1x1, 3x3 and 1x1 convolutions (figure 5, right)."""
+
+    expansion = 4
+
+    @staticmethod
+    def layers(inplanes: int, planes: int, stride: int, dilation: int, style: str) -> list[tuple[int, int, int, int, int]]:
+        first, second = (1, stride) if style == 'pytorch' else (stride, 1)
+        return [(1, inplanes, planes, first, 1), (3, planes, planes, second, dilation), (1, planes, planes * Bottleneck.expansion, 1, 1)]
+
+
+ARCHITECTURES = {18: (BasicBlock, (2, 2, 2, 2)), 34: (BasicBlock, (3, 4, 6, 3)), 50: (Bottleneck, (3, 4, 6, 3)),
+                 101: (Bottleneck, (3, 4, 23, 3)), 152: (Bottleneck, (3, 8, 36, 3))}
+
+
+@BACKBONES.register_module()
+class ResNet(nn.Module):
+    """ResNet that returns the maps of chosen stages.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152; chooses the block and the number of blocks per stage.
+        in_channels: channels of the images; 2 after `Sobel`.
+        num_stages: 1 to 4.
+        strides: of the first block of each stage; entries beyond `num_stages` are not used.
+        dilations: of each stage; entries beyond `num_stages` are not used.
+        out_indices: which maps to return, ascending. 0 is the stem (after ReLU, before max-pooling), k the k-th stage.
+            None returns all: (0, 1, 2, 3, 4) with four stages. Later stages are not computed and not trained.
+        style: where a Bottleneck strides: 'pytorch' in its 3x3 convolution, 'caffe' in its first 1x1.
+        frozen_stages: k >= 0 freezes the stem and the first k stages (no gradient, BN in eval mode); -1 nothing.
+        conv_cfg: e.g. `dict(type='ConvWS')` for weight standardisation; None for plain convolutions.
+        norm_cfg: e.g. `dict(type='SyncBN')` or `dict(type='GN', num_groups=32)`.
+        norm_eval: keep all BN in eval mode while training.
+        with_cp: trade time for memory: activations of the blocks are computed again in the backward pass.
+        zero_init_residual: start with the last norm of each block at 0, so that each block is the identity.
+        stem: 'imagenet': 7x7 stride 2, then max-pooling stride 2. 'cifar': 3x3 stride 1, no pooling.
+        base_channels: channels of the stem and width of the first stage; each stage doubles it.
+        stage_blocks: blocks per stage instead of those of `depth`, e.g. (1, 1, 1, 1) for a small network.
+
+    Attributes:
+        channels: tuple, channels of each returned map.
+        out_channels: channels of the last returned map.
+
+    Raises:
+        ConfigError: a value outside of the above.
+    """
+
+    def __init__(self, depth: int, in_channels: int = 3, num_stages: int = 4, strides: tuple[int, ...] = (1, 2, 2, 2),
+                 dilations: tuple[int, ...] = (1, 1, 1, 1), out_indices: tuple[int, ...] | None = None, style: str = 'pytorch',
+                 frozen_stages: int = -1, conv_cfg: dict | None = None, norm_cfg: dict | None = None, norm_eval: bool = False,
+                 with_cp: bool = False, zero_init_residual: bool = False, stem: str = 'imagenet', base_channels: int = 64,
+                 stage_blocks: tuple[int, ...] | None = None) -> None:
+        super().__init__()
+        out_indices = tuple(range(num_stages + 1)) if out_indices is None else tuple(out_indices)
+        if depth not in ARCHITECTURES:
+            raise ConfigError(f'ResNet has no depth={depth!r}: use one of {sorted(ARCHITECTURES)}.')
+        block, blocks = ARCHITECTURES[depth]
+        blocks = blocks if stage_blocks is None else tuple(stage_blocks)
+        _check(num_stages, out_indices, style, stem, frozen_stages, strides=strides, dilations=dilations, stage_blocks=blocks)
+        norm_cfg = resolve_sync_bn({'type': 'BN', 'requires_grad': True} if norm_cfg is None else norm_cfg)
+        self.out_indices, self.frozen_stages, self.norm_eval = out_indices, frozen_stages, norm_eval
+
+        kernel, stride = (7, 2) if stem == 'imagenet' else (3, 1)
+        self.conv1 = build_conv(conv_cfg, in_channels, base_channels, kernel, stride=stride, padding=kernel // 2, bias=False)
+        self.norm1_name, norm = build_norm(norm_cfg, base_channels, postfix=1)
+        self.add_module(self.norm1_name, norm)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if stem == 'imagenet' else nn.Identity()
+
+        every = [base_channels]
+        for i in range(num_stages):
+            planes = base_channels * 2 ** i
+            self.add_module(f'layer{i + 1}', _stage(block, blocks[i], every[-1], planes, strides[i], dilations[i], style=style,
+                                                    conv_cfg=conv_cfg, norm_cfg=norm_cfg, with_cp=with_cp))
+            every.append(planes * block.expansion)
+        self.channels = tuple(every[i] for i in out_indices)
+        self.out_channels = self.channels[-1]
+        self._init_weights(zero_init_residual)
+        for i in range(out_indices[-1] + 1, num_stages + 1):  # they can never have a gradient, which DDP would wait for
+            getattr(self, f'layer{i}').requires_grad_(False)
+        self._freeze()
+
+    def _init_weights(self, zero_init_residual: bool) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode='fan_in', nonlinearity='relu')
+        if zero_init_residual:  # norms start at weight 1, bias 0 by themselves
+            for module in self.modules():
+                if isinstance(module, _Block):
+                    nn.init.zeros_(getattr(module, module.norm_names[-1]).weight)
+
+    def _freeze(self) -> None:
+        if self.frozen_stages < 0:
+            return
+        stages = [getattr(self, f'layer{i}') for i in range(1, self.frozen_stages + 1)]
+        for module in [self.conv1, getattr(self, self.norm1_name), *stages]:
+            module.eval()
+            module.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> ResNet:
+        """Like `nn.Module.train`, but what is frozen stays in eval mode."""
+        super().train(mode)
+        self._freeze()
+        if mode and self.norm_eval:
+            set_eval(self)
+        return self
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Maps of `out_indices` for images `x` (B, in_channels, H, W); each (B, channels[i], H / s, W / s).
+
+        Strides s with the 'imagenet' stem and default strides: 2, 4, 8, 16, 32 for indices 0 to 4; with 'cifar' 1, 1, 2, 4, 8.
+        """
+        x = self.relu(getattr(self, self.norm1_name)(self.conv1(x)))
+        maps = [x] if 0 in self.out_indices else []
+        if self.out_indices[-1] > 0:
+            x = self.maxpool(x)
+        for i in range(1, self.out_indices[-1] + 1):
+            x = getattr(self, f'layer{i}')(x)
+            if i in self.out_indices:
+                maps.append(x)
+        return tuple(maps)
+
+
+def _stage(block: type[_Block], number: int, inplanes: int, planes: int, stride: int, dilation: int, **shared: object) -> nn.Sequential:
+    """`number` blocks, the first of which changes size and width."""
+    outplanes = planes * block.expansion
+    downsample = None
+    if stride != 1 or inplanes != outplanes:
+        downsample = nn.Sequential(build_conv(shared['conv_cfg'], inplanes, outplanes, 1, stride=stride, bias=False),
+                                   build_norm(shared['norm_cfg'], outplanes)[1])
+    first = block(inplanes, planes, stride, dilation, downsample, **shared)
+    return nn.Sequential(first, *(block(outplanes, planes, 1, dilation, None, **shared) for _ in range(number - 1)))
+
+
+def _check(num_stages: int, out_indices: tuple[int, ...], style: str, stem: str, frozen_stages: int,
+           **per_stage: tuple[int, ...]) -> None:
+    """Raise a ConfigError for values that `ResNet` documents as out of range."""
+    if num_stages not in (1, 2, 3, 4):
+        raise ConfigError(f'ResNet has 1 to 4 stages; got num_stages={num_stages!r}.')
+    if not out_indices or list(out_indices) != sorted(set(out_indices)) or not set(out_indices) <= set(range(num_stages + 1)):
+        raise ConfigError(f'ResNet out_indices={out_indices!r}: give ascending numbers from 0 (stem) to num_stages={num_stages}.')
+    if style not in ('pytorch', 'caffe'):
+        raise ConfigError(f"ResNet style={style!r}: use 'pytorch' or 'caffe'.")
+    if stem not in ('imagenet', 'cifar'):
+        raise ConfigError(f"ResNet stem={stem!r}: use 'imagenet' or 'cifar'.")
+    if frozen_stages not in range(-1, num_stages + 1):
+        raise ConfigError(f'ResNet frozen_stages={frozen_stages!r}: use -1 (nothing) to num_stages={num_stages}.')
+    for name, values in per_stage.items():
+        if len(values) < num_stages or min(values) < 1:
+            raise ConfigError(f'ResNet {name}={tuple(values)!r}: give {num_stages} numbers >= 1, one per stage.')

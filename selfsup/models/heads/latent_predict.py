@@ -1,0 +1,35 @@
+"""Prediction of one projection from another (BYOL, arXiv 2006.07733, equation 2)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ...registry import HEADS, NECKS
+from ..layers.functional import l2_normalize
+
+
+@HEADS.register_module()
+class LatentPredictHead(nn.Module):
+    """Minus two times the cosine between a prediction and its target.
+
+    The paper's squared distance of unit vectors is this plus 2; the constant is left out as in the reference code.
+
+    Args:
+        predictor: config of a neck (usually `NonLinearNeckV2` with `with_avg_pool=False`), or a module.
+        size_average: mean over the batch; False sums over it.
+    """
+
+    def __init__(self, predictor: dict | nn.Module, size_average: bool = True) -> None:
+        super().__init__()
+        self.predictor = predictor if isinstance(predictor, nn.Module) else NECKS.build(predictor)
+        self.size_average = size_average
+
+    def forward(self, x: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Loss, in [-2, 2] when averaged.
+
+        Args:
+            x: (N, D) projections to predict from.
+            target: (N, D) projections to predict; pass them without a gradient.
+        """
+        cosines = (l2_normalize(self.predictor(x)) * l2_normalize(target)).sum(dim=1)
+        return {'loss': -2 * (cosines.mean() if self.size_average else cosines.sum())}

@@ -1,0 +1,28 @@
+"""A copy of a network that follows it as an exponential moving average (Mean Teacher, arXiv 1703.01780)."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+
+def momentum_copy(module: nn.Module) -> nn.Module:
+    """A deep copy without gradients. It is outside DDP's gradient buckets and the optimizer."""
+    return copy.deepcopy(module).requires_grad_(False)
+
+
+@torch.no_grad()
+def momentum_update(target: nn.Module, source: nn.Module, momentum: float) -> None:
+    """target <- momentum * target + (1 - momentum) * source, for parameters; buffers (BN statistics) are the target's own.
+
+    Args:
+        target: made by `momentum_copy(source)`.
+        source: the network that the optimizer trains.
+        momentum: share of the OLD weights kept, in [0, 1].
+    """
+    old, new = list(target.parameters()), list(source.parameters())
+    if old:
+        torch._foreach_mul_(old, momentum)  # two launches instead of two per tensor
+        torch._foreach_add_(old, new, alpha=1 - momentum)

@@ -1,0 +1,114 @@
+"""Normalisation layers from config dicts, with a fallback where SyncBN cannot run.
+
+mmcv is imported inside the functions: it costs about a second that `--help` should not pay.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ... import distributed
+from ...errors import ConfigError, SelfSupWarning, did_you_mean
+
+NORM_TYPES = ('BN', 'BN1d', 'BN2d', 'BN3d', 'SyncBN', 'GN', 'LN', 'IN', 'IN1d', 'IN2d', 'IN3d')
+CONV_TYPES = ('Conv1d', 'Conv2d', 'Conv3d', 'Conv', 'ConvWS', 'ConvAWS')
+
+
+def can_sync_bn() -> bool:
+    """True where SyncBN does what it says: several processes, each on a GPU."""
+    return distributed.world_size() > 1 and torch.cuda.is_available()
+
+
+def resolve_sync_bn(norm_cfg: dict, fallback: str = 'BN') -> dict:
+    """`norm_cfg`, with SyncBN replaced by `fallback` where SyncBN cannot run.
+
+    With one process the two compute the same; on CPUs SyncBN does not exist. Names in the state dict stay the same.
+
+    Args:
+        norm_cfg: `dict(type='BN' | 'SyncBN' | 'GN' | ..., **arguments)`; left unchanged.
+        fallback: 'BN' for maps (B, C, H, W), 'BN1d' for vectors (B, C).
+
+    Raises:
+        ConfigError: `norm_cfg` is no dict.
+    """
+    if not isinstance(norm_cfg, dict):
+        raise ConfigError(f"norm_cfg is written dict(type='BN', ...); got {norm_cfg!r}.")
+    if norm_cfg.get('type') != 'SyncBN' or can_sync_bn():
+        return norm_cfg
+    # No stacklevel: all warnings then come from this one line, and python's default filter shows only the first.
+    warnings.warn('SyncBN was replaced by BN: it needs several processes with a GPU each.', SelfSupWarning)
+    return {**norm_cfg, 'type': fallback}
+
+
+def build_norm(norm_cfg: dict, channels: int, postfix: int | str = '') -> tuple[str, nn.Module]:
+    """Name and layer for `norm_cfg`: ('bn1', BatchNorm2d) for `dict(type='BN')` with postfix 1.
+
+    Args:
+        norm_cfg: `dict(type=..., requires_grad=True, **arguments)`, after `resolve_sync_bn`.
+        channels: number of channels to normalise.
+        postfix: appended to the abbreviation of the layer.
+
+    Raises:
+        ConfigError: unknown type, or arguments that the layer does not take.
+    """
+    from mmcv.cnn import build_norm_layer
+    try:
+        return build_norm_layer(norm_cfg, channels, postfix=postfix)
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        raise _bad_layer('norm_cfg', norm_cfg, NORM_TYPES, error) from None
+
+
+def build_conv(conv_cfg: dict | None, *args: int, **kwargs: int | bool) -> nn.Module:
+    """A convolution: `nn.Conv2d(*args, **kwargs)` for None, else what `conv_cfg['type']` names (e.g. 'ConvWS').
+
+    Raises:
+        ConfigError: unknown type, or arguments that the layer does not take.
+    """
+    from mmcv.cnn import build_conv_layer
+    try:
+        return build_conv_layer(conv_cfg, *args, **kwargs)
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        raise _bad_layer('conv_cfg', conv_cfg, CONV_TYPES, error) from None
+
+
+def _bad_layer(key: str, cfg: object, known: tuple[str, ...], error: Exception) -> ConfigError:
+    kind = cfg.get('type') if isinstance(cfg, dict) else None
+    if kind in known:
+        return ConfigError(f'{key}={cfg!r} could not be built: {error or "an argument is missing (GN needs num_groups)"}.')
+    return ConfigError(f"{key}={cfg!r} has no usable type.{did_you_mean(str(kind), known)}")
+
+
+def batch_norm_1d(channels: int, sync: bool = False) -> nn.Module:
+    """Batch normalisation of vectors (B, C), over the batches of all processes if `sync` (and where that can run)."""
+    if sync and resolve_sync_bn({'type': 'SyncBN'}, 'BN1d')['type'] == 'SyncBN':
+        return nn.SyncBatchNorm(channels)
+    return nn.BatchNorm1d(channels)
+
+
+def set_eval(module: nn.Module) -> None:
+    """Put every batch norm inside `module` in eval mode: running statistics are used and stay."""
+    for layer in module.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.eval()
+
+
+@contextmanager
+def frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Within it, batch norms in train mode normalise as usual but leave their running statistics alone.
+
+    Activation checkpointing computes a forward pass twice; without this the second one would count the batch twice.
+    """
+    layers = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    for layer in layers:
+        layer.track_running_stats = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.track_running_stats = True

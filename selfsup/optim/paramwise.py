@@ -1,0 +1,133 @@
+"""`paramwise_options`: other learning rates, momenta, weight decays for the parameters whose name matches a pattern."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+import warnings
+from collections.abc import Iterable
+
+from torch import nn
+
+from ..errors import ConfigError, SelfSupWarning, did_you_mean
+from ..registry import OPTIMIZERS
+
+SETTINGS = ('lr', 'momentum', 'weight_decay')
+OPTIONS = (*SETTINGS, *(f'{name}_mult' for name in SETTINGS), 'lars_exclude')
+
+
+def param_groups(model: nn.Module, optimizer_cfg: dict, paramwise_options: dict | None = None) -> list[dict]:
+    """Parameter groups for a torch optimizer.
+
+    Each pattern is searched (`re.search`) in the parameter's name, without DDP's `module.`. Patterns act in the order of
+    the dict; a later one overrides an earlier one, option by option. Frozen parameters are left out. Parameters with the
+    same options share a group, in the order of `named_parameters()`.
+
+    Args:
+        model: module whose parameters are to be trained.
+        optimizer_cfg: `dict(type=..., lr=..., ...)`; `*_mult` multiplies the value given here.
+        paramwise_options: pattern -> dict of `lr`, `lr_mult`, `momentum`, `momentum_mult`, `weight_decay`,
+            `weight_decay_mult`, `lars_exclude`.
+
+    Returns:
+        Dicts with `params`, `param_names` (list of str, parallel to it) and the options that differ from the optimizer's.
+
+    Raises:
+        ConfigError: a pattern is no regular expression, an option is unknown, of a wrong kind, unknown to the optimizer,
+            or multiplies a value that `optimizer_cfg` does not give; or nothing is left to train.
+    """
+    rules = [(pattern, _compile(pattern), _resolve(pattern, options, optimizer_cfg))
+             for pattern, options in _items(paramwise_options)]
+    if not _accepts(optimizer_cfg, 'lars_exclude') and any('lars_exclude' in options for _, options in _items(paramwise_options)):
+        warnings.warn(f"paramwise_options: lars_exclude belongs to LARS; type='{optimizer_cfg['type']}' ignores it.",
+                      SelfSupWarning, stacklevel=2)
+    groups: dict[tuple, dict] = {}
+    unmatched = {pattern for pattern, _, _ in rules}
+    names = []
+    for name, param in model.named_parameters():
+        name = name.removeprefix('module.')
+        names.append(name)
+        chosen: dict = {}
+        for pattern, regex, options in rules:
+            if regex.search(name):
+                unmatched.discard(pattern)
+                chosen.update(options)
+        if param.requires_grad:
+            group = groups.setdefault(tuple(sorted(chosen.items())), {'params': [], 'param_names': [], **chosen})
+            group['params'].append(param)
+            group['param_names'].append(name)
+    for pattern in (p for p, _, _ in rules if p in unmatched):
+        warnings.warn(f'paramwise_options: {pattern!r} matches no parameter and has no effect.{_nearest(pattern, names)}',
+                      SelfSupWarning, stacklevel=2)
+    if not groups:
+        raise ConfigError(f'{type(model).__name__} has no parameter that can be trained: all {len(names)} are frozen.')
+    return list(groups.values())
+
+
+def _items(paramwise_options: dict | None) -> Iterable[tuple[str, dict]]:
+    options = {} if paramwise_options is None else paramwise_options
+    if not isinstance(options, dict):
+        raise ConfigError(f'paramwise_options is a dict of pattern -> options; got {options!r}.')
+    return options.items()
+
+
+def _compile(pattern: str) -> re.Pattern:
+    try:
+        return re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise ConfigError(f'paramwise_options: {pattern!r} is no regular expression: {error}.') from None
+
+
+def _resolve(pattern: str, options: dict, optimizer_cfg: dict) -> dict:
+    """Absolute values of one pattern's options, multiples worked out, in the order written."""
+    where = f'paramwise_options[{pattern!r}]'
+    if not isinstance(options, dict):
+        raise ConfigError(f'{where} is a dict, for example dict(weight_decay=0.); got {options!r}.')
+    resolved = {}
+    for option, value in options.items():
+        if option not in OPTIONS:
+            raise ConfigError(f'{where}: unknown option {option!r}.{did_you_mean(str(option), OPTIONS)}')
+        setting = option.removesuffix('_mult')
+        _check_value(where, option, value)
+        if not _accepts(optimizer_cfg, setting):
+            if setting != 'lars_exclude':
+                raise ConfigError(f"{where}: optimizer type='{optimizer_cfg['type']}' has no {setting}. Remove the option.")
+            continue
+        if option != setting:
+            if setting not in optimizer_cfg:
+                raise ConfigError(f'{where}: {option} multiplies the {setting} of the optimizer, which is not given; '
+                                  f'write {setting} into `optimizer`.')
+            value = optimizer_cfg[setting] * value
+        resolved[setting] = value
+    return resolved
+
+
+def _check_value(where: str, option: str, value: object) -> None:
+    if option == 'lars_exclude':
+        if not isinstance(value, bool):
+            raise ConfigError(f'{where}: lars_exclude is True or False; got {value!r}.')
+    elif isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ConfigError(f'{where}: {option} is a number of at least 0; got {value!r}.')
+
+
+def _accepts(optimizer_cfg: dict, setting: str) -> bool:
+    """False when the optimizer has no such setting; torch takes any key of a group without a word, and would not use it."""
+    if 'type' not in optimizer_cfg:
+        return True
+    kind = optimizer_cfg['type']
+    return setting in inspect.signature(OPTIMIZERS.get(kind) if isinstance(kind, str) else kind).parameters
+
+
+def _nearest(pattern: str, names: list[str]) -> str:
+    """Parameter names that resemble the letters of a pattern, as a sentence."""
+    words = re.sub(r'\\[AZbBdDsSwW]', '', pattern)
+    words = re.sub(r'[^\w.]', '', words.replace('\\.', '.')).strip('.')
+    pieces: dict[str, str] = {}  # part or prefix of a name -> the first name that has it
+    for name in names:
+        parts = name.split('.')
+        for piece in (*parts, *('.'.join(parts[:n]) for n in range(2, len(parts) + 1))):
+            pieces.setdefault(piece, name)
+    found = list(dict.fromkeys(pieces[p] for p in difflib.get_close_matches(words, list(pieces), n=6, cutoff=0.5)))[:3]
+    found = found or names[:3]
+    return f" Nearest parameter names: {', '.join(repr(n) for n in found)}." if found else ''

@@ -1,0 +1,56 @@
+"""Reading Slurm's variables, without Slurm."""
+
+import pytest
+
+from selfsup.engine.launch import first_host, init_distributed, slurm_environment
+from selfsup.errors import ConfigError
+
+
+@pytest.mark.parametrize(('nodelist', 'host'), [
+    ('n1', 'n1'), ('n[1-2]', 'n1'), ('node[01-03],gpu7', 'node01'), ('a-b[003,7]', 'a-b003'), ('gpu7,node[01-03]', 'gpu7'),
+    ('rack1-n[08-11,20]', 'rack1-n08'),
+])
+def test_first_host_of_a_list(nodelist, host):
+    assert first_host(nodelist) == host
+
+
+def test_one_node_talks_to_itself():
+    env = slurm_environment({'SLURM_PROCID': '1', 'SLURM_NTASKS': '2', 'SLURM_LOCALID': '1', 'SLURM_NNODES': '1', 'SLURM_JOB_ID': '12'})
+    assert env['MASTER_ADDR'] == '127.0.0.1'
+    assert (env['RANK'], env['WORLD_SIZE'], env['LOCAL_RANK']) == ('1', '2', '1')
+    assert 20000 <= int(env['MASTER_PORT']) < 40000
+
+
+def test_node_names_that_do_not_resolve_fall_back_to_where_srun_ran():
+    env = {'SLURM_PROCID': '0', 'SLURM_NTASKS': '2', 'SLURM_NNODES': '2', 'SLURM_JOB_NODELIST': 'no-such-host-q[7-8]',
+           'SLURM_LAUNCH_NODE_IPADDR': '127.0.0.1'}
+    assert slurm_environment(env)['MASTER_ADDR'] == '127.0.0.1'
+    assert slurm_environment({**env, 'SLURM_JOB_NODELIST': 'localhost,other'})['MASTER_ADDR'] == 'localhost'
+
+
+def test_steps_of_one_job_get_different_ports_and_all_tasks_the_same():
+    env = {'SLURM_PROCID': '0', 'SLURM_NTASKS': '2', 'SLURM_JOB_ID': '7', 'SLURM_STEP_ID': '0'}
+    first = slurm_environment(env)['MASTER_PORT']
+    assert slurm_environment({**env, 'SLURM_PROCID': '1'})['MASTER_PORT'] == first
+    assert slurm_environment({**env, 'SLURM_STEP_ID': '1'})['MASTER_PORT'] != first
+    assert slurm_environment(env, port=29999)['MASTER_PORT'] == '29999'
+
+
+def test_what_the_user_set_wins():
+    env = {'SLURM_PROCID': '0', 'SLURM_NTASKS': '2', 'MASTER_ADDR': '10.1.2.3', 'MASTER_PORT': '1234'}
+    assert slurm_environment(env)['MASTER_ADDR'] == '10.1.2.3'
+    assert slurm_environment(env)['MASTER_PORT'] == '1234'
+
+
+def test_slurm_without_slurm_is_one_clear_error():
+    with pytest.raises(ConfigError, match=r'SLURM_PROCID, SLURM_NTASKS is not set: start through tools/srun_train.sh'):
+        slurm_environment({})
+
+
+def test_unknown_launcher_and_missing_torchrun(monkeypatch):
+    with pytest.raises(ConfigError, match="--launcher 'mpi' is not known"):
+        init_distributed('mpi')
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match='needs RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT'):
+        init_distributed('pytorch')

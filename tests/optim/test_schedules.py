@@ -1,0 +1,92 @@
+"""Schedules against mmcv's and BYOL's own numbers, then each policy against its formula."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from selfsup.errors import ConfigError
+from selfsup.optim.schedules import byol_momentum, check_policy, policy_lr
+
+GOLDEN = json.loads((Path(__file__).parents[1] / 'golden' / 'schedules.json').read_text())
+
+
+@pytest.mark.parametrize('case', GOLDEN['openselfsup_lr'], ids=lambda c: c['name'])
+def test_lr_golden(case):
+    max_iters = case['epochs'] * case['iters_per_epoch']
+    found = [policy_lr(i, case['base_lr'], iters_per_epoch=case['iters_per_epoch'], max_iters=max_iters,
+                       policy='CosineAnnealing', **case['config']) for i in range(max_iters)]
+    assert found == pytest.approx(case['lr'], rel=1e-9)
+
+
+@pytest.mark.parametrize('case', GOLDEN['byol_momentum'], ids=['every-step', 'accumulated'])
+def test_byol_momentum_golden(case):
+    for i, (momentum, updated) in enumerate(zip(case['momentum'], case['target_updated'], strict=True)):
+        if updated:
+            assert byol_momentum(i, case['total_iters'], case['base_momentum'], case['end_momentum']) == pytest.approx(momentum, rel=1e-9)
+
+
+def _rates(iterations, policy, **cfg):
+    return [policy_lr(i, 1., iters_per_epoch=4, max_iters=40, policy=policy, **cfg) for i in iterations]
+
+
+def test_policies_by_epoch_change_with_the_epoch_only():
+    assert _rates((0, 7, 8, 15, 16, 39), 'step', step=[2, 4]) == pytest.approx([1, 1, .1, .1, .01, .01])
+    assert _rates((0, 11, 12, 39), 'step', step=3, gamma=.5, min_lr=.2) == pytest.approx([1, 1, .5, .2])
+    assert _rates((0, 3, 4, 8), 'exp', gamma=.9) == pytest.approx([1, 1, .9, .81])
+    assert _rates((0, 3, 4, 39), 'poly', power=2, min_lr=.1) == pytest.approx([1, 1, .9 * .81 + .1, .9 * .01 + .1])
+    assert _rates((0, 4, 8), 'inv', gamma=.5, power=2) == pytest.approx([1, 1.5 ** -2, 2. ** -2])
+    assert _rates((0, 3, 39), 'fixed') == [1, 1, 1]
+    assert _rates((20,), 'CosineAnnealing', min_lr_ratio=.5) == pytest.approx([.75])
+
+
+def test_policies_by_iteration():
+    assert _rates((0, 1, 2, 3), 'step', by_epoch=False, step=[2, 3]) == pytest.approx([1, 1, .1, .01])
+    assert _rates((10, 39), 'CosineAnnealing', by_epoch=False, min_lr=0) == pytest.approx(
+        [(1 + math.cos(math.pi / 4)) / 2, (1 + math.cos(math.pi * 39 / 40)) / 2])
+
+
+def test_warmups():
+    common = {'warmup_iters': 4, 'warmup_ratio': .1}
+    assert _rates((0, 3, 4), 'fixed', warmup='constant', **common) == pytest.approx([.1, .1, 1])
+    assert _rates((0, 2, 4), 'fixed', warmup='linear', **common) == pytest.approx([.1, .55, 1])
+    assert _rates((0, 2, 4), 'fixed', warmup='exp', **common) == pytest.approx([.1, .1 ** .5, 1])
+    # two epochs of four iterations; the regular rate has already dropped in the second
+    assert _rates((4, 8), 'step', step=[1], warmup='linear', warmup_iters=2, warmup_by_epoch=True,
+                  warmup_ratio=.1) == pytest.approx([.1 * .55, .1])
+
+
+def test_a_partial_last_epoch_counts():
+    assert policy_lr(9, 1., iters_per_epoch=4, max_iters=10, policy='poly') == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize('cfg, message', [
+    ({}, 'policy=None'),
+    ({'policy': 'stepp'}, "Did you mean 'step'"),
+    ({'policy': 'step'}, 'needs step'),
+    ({'policy': 'step', 'step': [3, 2]}, 'increasing'),
+    ({'policy': 'step', 'step': []}, 'increasing'),
+    ({'policy': 'step', 'step': 0}, 'at least 1'),
+    ({'policy': 'step', 'step': [1], 'gama': .1}, "no argument 'gama'. Did you mean 'gamma'"),
+    ({'policy': 'CosineAnnealing'}, 'neither is given'),
+    ({'policy': 'CosineAnnealing', 'min_lr': 0, 'min_lr_ratio': 0}, 'both are given'),
+    ({'policy': 'CosineAnnealing', 'min_lr': -1}, 'at least 0'),
+    ({'policy': 'fixed', 'warmup': 'linear'}, 'needs warmup_iters > 0'),
+    ({'policy': 'fixed', 'warmup': 'linear', 'warmup_iters': 2, 'warmup_ratio': 0}, r'in (0, 1]'),
+    ({'policy': 'fixed', 'warmup': 'linear', 'warmup_iters': 2, 'warmup_ratio': 1.5}, r'in (0, 1]'),
+    ({'policy': 'fixed', 'warmup': 'lin', 'warmup_iters': 2}, "Did you mean 'linear'"),
+    ({'policy': 'fixed', 'warmup_iters': 2}, 'does nothing without warmup'),
+    ({'policy': 'fixed', 'by_epoch': 1}, 'by_epoch'),
+])
+def test_errors(cfg, message):
+    with pytest.raises(ConfigError) as error:
+        check_policy(**cfg)
+    assert message in str(error.value)
+
+
+def test_an_empty_run_is_an_error():
+    with pytest.raises(ConfigError, match='no iterations'):
+        policy_lr(0, 1., iters_per_epoch=0, max_iters=0, policy='fixed')

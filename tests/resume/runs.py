@@ -1,0 +1,127 @@
+"""Tiny real training runs, started in this process or in a fresh one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+CONFIG = '''"""Tiny run for the resume tests: 24 digits, batches of 4, six iterations per epoch."""
+model = dict(
+    type='{method}',
+    backbone=dict(type='ResNet', depth=18, stage_blocks=(1, 1, 1, 1), base_channels=4, stem='cifar', out_indices=(4,)),
+    neck=dict(type='{neck}', in_channels=32, hid_channels=16, out_channels=8, with_avg_pool=True),
+    head={head},
+    {extra})
+source = dict(type='ImageList', root={root!r}, list_file={root!r} + '/list.txt')
+pipeline = [
+    dict(type='RandomResizedCrop', size=8, scale=(0.3, 1.0)),
+    dict(type='RandomAppliedTrans', transforms=[dict(type='ColorJitter', brightness=0.4)], p=0.8),
+    dict(type='RandomAppliedTrans', transforms=[dict(type='GaussianBlur', sigma_min=0.1, sigma_max=1.0)], p=0.5),
+    dict(type='RandomHorizontalFlip'),
+    dict(type='ToTensor'),
+    dict(type='Normalize', mean=[0.5, 0.5, 0.5], std=[0.3, 0.3, 0.3]),
+]
+data = dict(imgs_per_gpu=4, workers_per_gpu=0, drop_last=True,
+            train=dict(type='ContrastiveDataset', data_source=source, pipeline=pipeline))
+optimizer = dict(type='AdamW', lr=0.01, weight_decay=0.01)
+optimizer_config = dict(update_interval=1)
+lr_config = dict(policy='CosineAnnealing', min_lr=0.001, warmup='linear', warmup_iters=5, warmup_ratio=0.1)
+checkpoint_config = dict(interval=1)
+log_config = dict(interval=2)
+total_epochs = 3
+'''
+
+METHODS = {
+    'MOCO': dict(neck='NonLinearNeckV1', head="dict(type='ContrastiveHead', temperature=0.2)", extra='queue_len=22, feat_dim=8, momentum=0.9'),
+    'SimCLR': dict(neck='NonLinearNeckV1', head="dict(type='ContrastiveHead', temperature=0.2)", extra=''),
+    'BYOL': dict(neck='NonLinearNeckV2', extra='base_momentum=0.9', head=(
+        "dict(type='LatentPredictHead', size_average=True, predictor=dict(type='NonLinearNeckV2', "
+        "in_channels=8, hid_channels=16, out_channels=8, with_avg_pool=False))")),
+}
+
+
+def write_images(folder: Path, count: int = 24) -> Path:
+    """`count` small JPEGs and list.txt."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    folder.mkdir(parents=True, exist_ok=True)
+    names = []
+    for i, image in enumerate(load_digits().images[:count]):
+        names.append(f'{i:03d}.jpg')
+        Image.fromarray((image * 15.9).astype('uint8')).resize((16, 16)).convert('RGB').save(folder / names[-1])
+    (folder / 'list.txt').write_text('\n'.join(names) + '\n')
+    return folder
+
+
+def write_config(folder: Path, method: str = 'MOCO') -> Path:
+    """A config for `method` over images beside it."""
+    images = write_images(folder / 'images')
+    path = folder / f'{method.lower()}.py'
+    path.write_text(CONFIG.format(method=method, root=str(images), **METHODS[method]))
+    return path
+
+
+def train(config: Path | str, work_dir: Path | str, *options: str, stop_after: int | None = None, launcher: str = 'none', **start) -> Path:
+    """Train in this process and return the work dir. `stop_after`: raise KeyboardInterrupt after that many iterations."""
+    from selfsup import engine
+    from selfsup.config import compile_config, load
+
+    torch.set_num_threads(1)
+    loaded = load(str(config), list(options))
+    compiled = compile_config(loaded)
+    compiled['work_dir'] = str(work_dir)
+    compiled['resume_from'] = start.pop('resume_from', None)
+    compiled['seed'] = start.pop('seed', None)
+    if stop_after is not None:
+        compiled['custom_hooks'] = [*compiled.get('custom_hooks', []), {'type': stop_hook(), 'at': stop_after}]
+    try:
+        engine.train(compiled, loaded, launcher=launcher, **start)
+    except KeyboardInterrupt:
+        assert stop_after is not None
+    return Path(work_dir)
+
+
+def stop_hook() -> type:
+    from mmengine.hooks import Hook
+
+    class StopAt(Hook):
+        priority = 'LOWEST'  # after the checkpoint of the iteration
+
+        def __init__(self, at: int) -> None:
+            self.at = at
+
+        def after_train_iter(self, runner, **kwargs) -> None:
+            if runner.iter + 1 == self.at:
+                raise KeyboardInterrupt
+
+    return StopAt
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    """Names of everything in two checkpoints that is not equal bit for bit (log times and paths apart)."""
+    a, b = (torch.load(p, weights_only=True) for p in (one, other))
+    for checkpoint in (a, b):
+        checkpoint['meta'] = {k: checkpoint['meta'][k] for k in ('epoch', 'iter', 'fingerprint')}
+    return list(_compare(a, b, ''))
+
+
+def _compare(a, b, where: str):
+    if type(a) is not type(b):
+        yield where
+    elif isinstance(a, dict):
+        if list(a) != list(b):
+            yield f'{where} (keys)'
+        for key in a:
+            yield from _compare(a[key], b.get(key), f'{where}.{key}')
+    elif isinstance(a, (list, tuple)):
+        if len(a) != len(b):
+            yield f'{where} (length)'
+        for i, (x, y) in enumerate(zip(a, b, strict=False)):
+            yield from _compare(x, y, f'{where}[{i}]')
+    elif isinstance(a, torch.Tensor):
+        if a.dtype != b.dtype or a.shape != b.shape or not torch.equal(a.view(torch.uint8) if a.dim() else a, b.view(torch.uint8) if b.dim() else b):
+            yield where
+    elif a != b:
+        yield where

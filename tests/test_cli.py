@@ -1,0 +1,65 @@
+"""The wrapper around every tool's main, and that importing it costs nothing."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+import pytest
+
+from selfsup import cli
+from selfsup.errors import ConfigError
+
+
+def test_user_errors_are_one_line_and_status_1(capsys, monkeypatch):
+    monkeypatch.delenv('WORLD_SIZE', raising=False)
+
+    def main():
+        print('before')
+        raise ConfigError('lr is a word; write a number.')
+    with pytest.raises(SystemExit) as leave:
+        cli.run(main)
+    assert leave.value.code == 1
+    out, err = capsys.readouterr()
+    assert (out, err) == ('before\n', 'error: lr is a word; write a number.\n')
+
+
+def test_rank_is_named_where_there_are_several(capsys, monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    monkeypatch.setenv('RANK', '1')
+
+    def main():
+        raise ConfigError('x')
+    with pytest.raises(SystemExit):
+        cli.run(main)
+    assert capsys.readouterr().err == '[rank 1] error: x\n'
+
+
+def test_interrupt_and_faults(capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    def faulty():
+        raise ZeroDivisionError('ours')
+    with pytest.raises(SystemExit) as leave:
+        cli.run(interrupted)
+    assert leave.value.code == 130 and 'interrupted' in capsys.readouterr().err
+    with pytest.raises(ZeroDivisionError, match='ours'):
+        cli.run(faulty)
+    cli.run(lambda: None)  # a main that returns lets the process go on
+
+
+def test_options():
+    parser = argparse.ArgumentParser()
+    cli.add_cfg_options(parser)
+    cli.add_launcher(parser)
+    assert parser.parse_args([]).cfg_options == []
+    args = parser.parse_args(['--cfg-options', 'a.b=1', 'c=[1, 2]', '--cfg-options', 'd=x', '--launcher', 'slurm', '--port', '29501'])
+    assert args.cfg_options == ['a.b=1', 'c=[1, 2]', 'd=x'] and args.launcher == 'slurm' and args.port == 29501
+    assert parser.parse_args([]).cfg_options == []  # the default list is not shared
+
+
+def test_import_is_light():
+    code = "import sys, selfsup.cli; print([m for m in ('torch', 'mmengine', 'numpy', 'torchvision') if m in sys.modules])"
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout == '[]\n'

@@ -1,0 +1,49 @@
+"""Train what a config describes. One process: python tools/train.py CFG; several: bash tools/dist_train.sh CFG GPUS."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from selfsup import cli
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work_dir', help='where logs and checkpoints go (default: work_dirs/ + path of the config)')
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument('--resume_from', metavar='CKPT', help='continue the run that wrote this checkpoint, exactly')
+    start.add_argument('--auto_resume', action='store_true', help='continue from the newest readable checkpoint of the work dir, if any')
+    start.add_argument('--start_over', action='store_true', help='begin anew in a work dir with checkpoints (they move to a subfolder)')
+    parser.add_argument('--pretrained', metavar='CKPT', help='weights to start the backbone from')
+    parser.add_argument('--seed', type=int, help='run seed (default: 0; when resuming, that of the checkpoint)')
+    parser.add_argument('--deterministic', action='store_true', help='deterministic GPU kernels: needed for bit-equal GPU runs, slower')
+    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none', help='set by the dist_ and srun_ scripts')
+    parser.add_argument('--port', type=int, help='port of rank 0 under slurm (default: derived from the job)')
+    parser.add_argument('--local_rank', '--local-rank', type=int, help='accepted for old launch scripts')
+    parser.add_argument('--gpus', type=int, help='accepted for old command lines; processes are counted by the launcher')
+    cli.add_cfg_options(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    from selfsup import config  # after the arguments: --help must not wait for torch
+
+    loaded = config.load(args.config, args.cfg_options)
+    compiled = config.compile_config(loaded)
+    given = {k: getattr(args, k) for k in ('work_dir', 'resume_from', 'pretrained', 'seed') if getattr(args, k) is not None}
+    compiled.update(given)
+    compiled['deterministic'] = args.deterministic
+    compiled['work_dir'] = compiled.get('work_dir') or config.default_work_dir(args.config)
+    if args.port or os.environ.get('PORT'):
+        compiled['env_cfg'].setdefault('dist_cfg', {})['port'] = int(args.port or os.environ['PORT'])
+
+    from selfsup import engine
+
+    engine.train(compiled, loaded, launcher=args.launcher, auto_resume=args.auto_resume, start_over=args.start_over)
+
+
+if __name__ == '__main__':
+    cli.run(main)
