@@ -32,6 +32,7 @@ def main() -> None:
 
     from selfsup import config, engine
     from selfsup.datasets.loaders import build_loader
+    from selfsup.evaluation.features import extract_features
     from selfsup.registry import MODELS
     from selfsup.visualization import curves, neighbours
 
@@ -54,7 +55,9 @@ def main() -> None:
 
     folder = Path(args.work_dir)
     curves.plot_curves(next(Path(runner.log_dir).rglob('vis_data/20*.json')), folder / 'loss.png')
-    neighbours.neighbours_of(model, loaders[1], folder / 'neighbours.png', queries=10, k=8)
+    features, labels = extract_features(model, loaders[1])
+    images = loaders[1].dataset.data_source
+    neighbours.neighbours_of(features, lambda i: images.get_sample(i)[0], folder / 'neighbours.png', labels=labels, queries=10, k=8)
     print(f'\nMoCo v2 on digits, {runner.max_iters} steps of 256 images in {minutes:.1f} min, seed {args.seed}\n')
     print(f"{'':14s} {'untrained':>10s} {'trained':>10s} {'gain':>8s}")
     for name in before:

@@ -10,7 +10,7 @@ _base_ = '../_base_/default_runtime.py'
 
 model = dict(
     type='MOCO',
-    queue_len=2560,
+    queue_len=768,
     feat_dim=64,
     momentum=0.95,
     backbone=dict(type='ResNet', depth=18, stage_blocks=(1, 1, 1, 1), base_channels=24, stem='cifar', out_indices=(4,)),

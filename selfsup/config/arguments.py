@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import did_you_mean
+from . import keys
 
 if TYPE_CHECKING:
     from .check import Report
@@ -14,15 +15,19 @@ if TYPE_CHECKING:
 # Key -> registry of what a dict (or each dict of a list) under it builds, wherever the key stands inside a typed dict.
 SLOTS = MappingProxyType({
     'backbone': 'BACKBONES', 'neck': 'NECKS', 'head': 'HEADS', 'predictor': 'NECKS', 'memory_bank': 'MEMORIES',
-    'data_source': 'DATA_SOURCES', 'dataset': 'DATASETS', 'datasets': 'DATASETS', 'sampler': 'SAMPLERS',
+    'data_source': 'DATA_SOURCES', 'dataset': 'DATASETS', 'datasets': 'DATASETS', 'train': 'DATASETS', 'val': 'DATASETS',
+    'test': 'DATASETS', 'sampler': 'SAMPLERS',
     'transforms': 'PIPELINES', 'format_pipeline': 'PIPELINES', 'optimizer': 'OPTIMIZERS', 'param_scheduler': 'PARAM_SCHEDULERS',
 })
 # Dicts under these keys may also be plain settings without a type.
 UNTYPED = ('predictor', 'optimizer', 'param_scheduler')
 # Arguments that the builder passes itself.
-GIVEN = MappingProxyType({'OPTIMIZERS': ('params',), 'PARAM_SCHEDULERS': ('optimizer',), 'SAMPLERS': ('dataset',)})
+GIVEN = MappingProxyType({'OPTIMIZERS': ('params',), 'PARAM_SCHEDULERS': ('optimizer', 'iters_per_epoch', 'max_iters'),
+                          'SAMPLERS': ('dataset',)})
 # Keys that the builder takes out before it builds.
 TAKEN = MappingProxyType({'HOOKS': ('priority',)})
+# What a config may say of types whose signature says something else.
+NAMED = MappingProxyType({'PolicyLR': keys.LR_CONFIG_KEYS, 'EpochSampler': ('shuffle', 'replace')})
 # Layer types that mmcv and torch know; other names are looked up among the registered ones.
 LAYERS = MappingProxyType({
     'norm_cfg': ('BN', 'BN1d', 'BN2d', 'BN3d', 'SyncBN', 'GN', 'LN', 'LN2d', 'IN', 'IN1d', 'IN2d', 'IN3d'),
@@ -58,7 +63,8 @@ def check_typed(path: tuple[str, ...], value: Any, registry: str, report: Report
         if name is not None:
             _check_type(path, value, name, registry, report, extra)
         elif path[-1] not in UNTYPED:
-            report.add(path, f" {report.at(path)} lacks its type: which {_registry(registry).name}?{did_you_mean('', _registry(registry).names())}")
+            table = _registry(registry)
+            report.add(path, f' {report.at(path)} lacks its type: which {table.name}?{did_you_mean("", table.names())}')
         _check_inside(path, value, report)
 
 
@@ -79,7 +85,7 @@ def _check_type(path: tuple[str, ...], value: dict, name: Any, registry: str, re
         return
     accepted, required, anything = arguments(cls)
     given = GIVEN.get(registry, ())
-    accepted = [a for a in accepted if a not in given]
+    accepted = [*NAMED[name]] if name in NAMED else [a for a in accepted if a not in given]
     allowed = {*accepted, *extra, *TAKEN.get(registry, ()), 'type'}
     for key in value:
         if key not in allowed and not anything:

@@ -67,9 +67,8 @@ def check(cfg: dict[str, Any], places: dict[str, Place], display: Callable[[str]
         _check_literals((name,), value, report)
     index = {tuple(k.path.split('.')): k for k in keys.all_keys()}
     for name, value in cfg.items():
-        pattern = (keys.ALIASES.get(name, name),)
-        required = index[(name,)]
-        _check_key((name,), pattern, value, required, index, report)
+        if value is not None:  # None counts as absent
+            _check_key((name,), (keys.ALIASES.get(name, name),), value, index[(name,)], index, report)
     _check_spellings(cfg, report)
     _check_required(cfg, report)
     _check_meaning(cfg, report)
@@ -214,10 +213,18 @@ def _check_paramwise(cfg: dict, report: Report) -> None:
 
 
 def _check_policy(cfg: dict, report: Report) -> None:
-    lr = _dict(cfg, 'lr_config')
+    _check_one_policy(('lr_config',), _dict(cfg, 'lr_config'), report)
+    schedulers = cfg.get('param_scheduler')
+    for i, own in enumerate(schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]):
+        if isinstance(own, dict) and own.get('type') == 'PolicyLR':
+            _check_one_policy(('param_scheduler', str(i)), own, report)
+
+
+def _check_one_policy(path: Path, lr: dict, report: Report) -> None:
+    """The arguments that a policy and its warm-up have; the key table holds their kinds."""
     if isinstance(lr.get('policy'), str):
         policy = policy_name(lr['policy'])
-        here = ('lr_config', 'policy')
+        here = (*path, 'policy')
         if policy is None:
             report.add(here, f"='{lr['policy']}' {report.at(here)} is not a policy.{did_you_mean(lr['policy'], keys.POLICIES)}")
             return
@@ -226,15 +233,16 @@ def _check_policy(cfg: dict, report: Report) -> None:
             if name not in lr:
                 report.add(here, f"='{lr['policy']}' {report.at(here)} needs {name}.")
         general = ('policy', 'by_epoch', 'warmup', 'warmup_iters', 'warmup_ratio', 'warmup_by_epoch')
-        rows = [k.path.split('.')[1] for k in keys.SCHEDULE.short if '.' in k.path]
         for name in lr:
-            if name in rows and name not in (*needed, *optional, *general):
-                path = ('lr_config', name)
-                report.add(path, f" {report.at(path)} is not an argument of policy '{policy}'.{did_you_mean(name, (*needed, *optional))}")
+            if name in keys.LR_CONFIG_KEYS and name not in (*needed, *optional, *general):
+                here = (*path, name)
+                report.add(here, f" {report.at(here)} is not an argument of policy '{policy}'.{did_you_mean(name, (*needed, *optional))}")
         if 'min_lr' in lr and 'min_lr_ratio' in lr:
-            report.add(('lr_config', 'min_lr'), f' {report.at(("lr_config", "min_lr"))} and min_lr_ratio say the same. Keep one.')
-    if lr.get('warmup') is not None and 'warmup_iters' not in lr:
-        report.add(('lr_config', 'warmup'), f" {report.at(('lr_config', 'warmup'))} needs warmup_iters.")
+            report.add((*path, 'min_lr'), f' {report.at((*path, "min_lr"))} and min_lr_ratio say the same. Keep one.')
+    if lr.get('warmup') is not None and not lr.get('warmup_iters'):
+        report.add((*path, 'warmup'), f'={lr["warmup"]!r} {report.at((*path, "warmup"))} needs warmup_iters > 0.')
+    if 'warmup' not in lr and lr.get('warmup_iters'):
+        report.add((*path, 'warmup_iters'), f" {report.at((*path, 'warmup_iters'))} does nothing without warmup='linear'.")
 
 
 def policy_name(written: str) -> str | None:
@@ -245,7 +253,8 @@ def policy_name(written: str) -> str | None:
 
 def _check_length(cfg: dict, report: Report) -> None:
     if not is_absent(cfg, 'total_epochs') and not is_absent(cfg, 'total_iters'):
-        report.add(('total_iters',), f' {report.at(("total_iters",))} and total_epochs {report.at(("total_epochs",))} are both set. Keep one.')
+        report.add(('total_iters',), f' {report.at(("total_iters",))} and total_epochs {report.at(("total_epochs",))} are both set. '
+                   'Keep one.')
     train = _dict(cfg, 'train_cfg')
     if train and ('max_epochs' in train) == ('max_iters' in train):
         report.add(('train_cfg',), f' {report.at(("train_cfg",))} needs one of max_epochs and max_iters.')
@@ -286,7 +295,8 @@ def _check_prefetch(cfg: dict, report: Report) -> None:
 def _check_rest(cfg: dict, report: Report) -> None:
     workflow = cfg.get('workflow')
     if workflow is not None and [tuple(w) if isinstance(w, (list, tuple)) else w for w in workflow] != [('train', 1)]:
-        report.add(('workflow',), f"={workflow!r} {report.at(('workflow',))} must be [('train', 1)]; validate with ValidateHook in custom_hooks.")
+        report.add(('workflow',), f"={workflow!r} {report.at(('workflow',))} must be [('train', 1)]; "
+                   'validate with ValidateHook in custom_hooks.')
     if _dict(cfg, 'model').get('pretrained') is not None and cfg.get('pretrained') is not None:
         report.add(('pretrained',), f' {report.at(("pretrained",))} and model.pretrained {report.at(("model", "pretrained"))} '
                    'are both set. Keep one.')

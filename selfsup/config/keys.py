@@ -75,9 +75,9 @@ DATA = Section(
         Key('data.workers_per_gpu', 'int >= 0', '2', '4', 'Loader workers per process; 0 loads in the training process.'),
         Key('data.sampling_replace', 'bool', 'False', 'True', 'Draw the training samples of an epoch with replacement.'),
         Key('data.drop_last', 'bool', 'False', 'True', 'Leave out the last, smaller training batch.'),
-        Key('data.pin_memory', 'bool', 'chosen by the loader', 'True', 'Copy batches through page-locked memory.'),
-        Key('data.persistent_workers', 'bool', 'chosen by the loader', 'True', 'Keep the workers between epochs.'),
-        Key('data.prefetch_factor', 'int > 0', 'chosen by the loader', '4', 'Batches that each worker prepares ahead.'),
+        Key('data.pin_memory', 'bool', 'True on CUDA', 'True', 'Copy batches through page-locked memory.'),
+        Key('data.persistent_workers', 'bool', 'True with workers', 'True', 'Keep the workers between epochs.'),
+        Key('data.prefetch_factor', 'int > 0', '2', '4', 'Batches that each worker prepares ahead.'),
         Key('data.train', 'dict', REQUIRED, "dict(type='ContrastiveDataset', data_source=dict(...), pipeline=[...])",
             'The data set to train on.', 'DATASETS'),
         Key('data.val', 'dict or None', 'None', "dict(type='ClassificationDataset', ...)", 'The data set of tools/test.py.', 'DATASETS'),
@@ -98,9 +98,9 @@ DATA = Section(
             'As the top-level key, for this loader.'),
         Key('train_dataloader.img_norm_cfg.mean', 'list of float', REQUIRED, '[0.485, 0.456, 0.406]', 'Mean per channel.'),
         Key('train_dataloader.img_norm_cfg.std', 'list of float', REQUIRED, '[0.229, 0.224, 0.225]', 'Standard deviation per channel.'),
-        Key('train_dataloader.pin_memory', 'bool', 'chosen by the loader', 'True', 'Copy batches through page-locked memory.'),
-        Key('train_dataloader.persistent_workers', 'bool', 'chosen by the loader', 'True', 'Keep the workers between epochs.'),
-        Key('train_dataloader.prefetch_factor', 'int > 0', 'chosen by the loader', '4', 'Batches that each worker prepares ahead.'),
+        Key('train_dataloader.pin_memory', 'bool', 'True on CUDA', 'True', 'Copy batches through page-locked memory.'),
+        Key('train_dataloader.persistent_workers', 'bool', 'True with workers', 'True', 'Keep the workers between epochs.'),
+        Key('train_dataloader.prefetch_factor', 'int > 0', '2', '4', 'Batches that each worker prepares ahead.'),
         Key('val_dataloader', 'dict or None', 'None', 'dict(batch_size=32, dataset=dict(...))', 'Data of tools/test.py, in order.'),
         Key('test_dataloader', 'dict or None', 'None', 'dict(batch_size=32, dataset=dict(...))', 'Further data, in order.'),
     ))
@@ -181,7 +181,7 @@ SCHEDULE = Section(
     short=(
         Key('lr_config', 'dict or None', 'None (constant)', "dict(policy='CosineAnnealing', min_lr=0.)", 'Learning-rate schedule.'),
         Key('lr_config.policy', 'str', REQUIRED, "'step'", f'One of {", ".join(POLICIES)}.'),
-        Key('lr_config.by_epoch', 'bool', 'True for total_epochs', 'False', 'Change once per epoch (True) or with every iteration (False).'),
+        Key('lr_config.by_epoch', 'bool', 'True for total_epochs', 'False', 'Change with every epoch (True) or iteration (False).'),
         Key('lr_config.step', 'int > 0 or list of int', '-', '[120, 160]', '`step`: epochs (or iterations) at which the rate drops; '
             'a number: every so many.'),
         Key('lr_config.gamma', 'float > 0', '0.1 for step', '0.2', '`step`, `exp`, `inv`: the factor.'),
@@ -189,7 +189,7 @@ SCHEDULE = Section(
         Key('lr_config.min_lr', 'float >= 0', '0', '1e-5', '`step`, `CosineAnnealing`, `poly`: smallest learning rate.'),
         Key('lr_config.min_lr_ratio', 'float >= 0', '-', '0.01', '`CosineAnnealing`: the same as a share of the base rate.'),
         Key('lr_config.warmup', 'one of constant linear exp or None', 'None', "'linear'", 'Warm-up that multiplies the schedule.'),
-        Key('lr_config.warmup_iters', 'int > 0', REQUIRED + ' with warmup', '10', 'Length of the warm-up.'),
+        Key('lr_config.warmup_iters', 'int >= 0', REQUIRED + ' with warmup', '10', 'Length of the warm-up.'),
         Key('lr_config.warmup_ratio', 'float in (0, 1]', '0.1', '1e-4', 'Factor at its first iteration.'),
         Key('lr_config.warmup_by_epoch', 'bool', 'False', 'True', '`warmup_iters` counts epochs.'),
     ),
@@ -207,7 +207,7 @@ LENGTH = Section(
     ),
     own=(
         Key('train_cfg', 'dict', '-', 'dict(by_epoch=True, max_epochs=200)', 'Length of the run. An empty dict counts as absent.'),
-        Key('train_cfg.type', 'one of EpochBasedTrainLoop IterBasedTrainLoop', '-', "'IterBasedTrainLoop'", 'Another way to say `by_epoch`.'),
+        Key('train_cfg.type', 'one of EpochBasedTrainLoop IterBasedTrainLoop', '-', "'IterBasedTrainLoop'", 'The same as `by_epoch`.'),
         Key('train_cfg.by_epoch', 'bool', 'True with max_epochs', 'False', 'Count epochs or iterations.'),
         Key('train_cfg.max_epochs', 'int > 0', '-', '200', 'Epochs to train.'),
         Key('train_cfg.max_iters', 'int > 0', '-', '10000', 'Iterations to train.'),
@@ -221,7 +221,7 @@ DEFAULT_HOOKS = MappingProxyType({
 LOGGER_BACKENDS = MappingProxyType({'TextLoggerHook': 'LocalVisBackend', 'TensorboardLoggerHook': 'TensorboardVisBackend'})
 
 HOOKS = Section(
-    'Hooks, checkpoints and logs', 'A dict without `type` in `default_hooks` changes arguments of the hook of that slot; None switches it off.',
+    'Hooks, checkpoints and logs', 'In `default_hooks` a dict without `type` changes arguments of the hook in that slot; None removes it.',
     both=(
         Key('custom_hooks', 'list or None', '[]', "[dict(type='BYOLHook', end_momentum=1.)]", 'Further hooks, in order.', 'HOOKS'),
         Key('visualizer', 'dict', 'console, JSON lines and tensorboard', "dict(vis_backends=[dict(type='LocalVisBackend')])",
@@ -244,8 +244,8 @@ HOOKS = Section(
         Key('checkpoint_config.interval', 'int > 0', '1 epoch or 1000 iterations', '10', 'Epochs (or iterations) between checkpoints.'),
         Key('checkpoint_config.by_epoch', 'bool', 'as the run', 'False', 'Count epochs or iterations.'),
         Key('checkpoint_config.max_keep_ckpts', 'int', '-1', '3', 'Newest checkpoints to keep; -1 keeps all.'),
-        Key('checkpoint_config.save_optimizer', 'bool', 'True', 'False', 'Store what a resume needs.'),
-        Key('log_config', 'dict or None', 'None', "dict(interval=50, hooks=[dict(type='TextLoggerHook')])", 'What is logged, and how often.'),
+        Key('checkpoint_config.save_last', 'bool', 'True', 'False', 'Also write one when the run ends.'),
+        Key('log_config', 'dict or None', 'None', "dict(interval=50, hooks=[dict(type='TextLoggerHook')])", 'What is logged, how often.'),
         Key('log_config.interval', 'int > 0', '50', '10', 'Iterations between two log lines.'),
         Key('log_config.hooks', 'list of dict', 'both', "[dict(type='TextLoggerHook'), dict(type='TensorboardLoggerHook')]", 'Outputs.'),
         Key('log_config.hooks.*', 'dict', '-', "dict(type='TextLoggerHook')", 'One output.'),
@@ -271,7 +271,6 @@ ENVIRONMENT = Section(
         Key('env_cfg.cudnn_benchmark', 'bool', 'True', 'False', 'Let cuDNN try algorithms.'),
         Key('env_cfg.dist_cfg', 'dict', "dict(backend='nccl')", "dict(backend='gloo')", 'How processes talk to each other.'),
         Key('env_cfg.dist_cfg.backend', 'str', "'nccl'", "'gloo'", 'nccl or gloo.'),
-        Key('env_cfg.mp_cfg', 'dict', '-', "dict(mp_start_method='fork')", "mmengine's process settings."),
     ))
 
 RUN = Section('The run', both=(
@@ -293,6 +292,9 @@ SECTIONS = (MODEL, DATA, OPTIMIZER, SCHEDULE, LENGTH, HOOKS, ENVIRONMENT, RUN)
 
 # Places that take the keys of another place.
 ALIASES = MappingProxyType({'val_dataloader': 'train_dataloader', 'test_dataloader': 'train_dataloader'})
+
+
+LR_CONFIG_KEYS = tuple(k.path.partition('.')[2] for k in SCHEDULE.short if '.' in k.path)
 
 
 def all_keys() -> tuple[Key, ...]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import traceback
+import warnings
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, did_you_mean
+from ..errors import ConfigError, SelfSupWarning, did_you_mean
 from . import keys, locate
 from . import options as cli
+from .check import check
 from .text import to_text
 
 
@@ -43,8 +46,6 @@ def load(path: str | os.PathLike, options: dict | list[str] | None = None) -> Lo
     Raises:
         ConfigError: one line per problem, each with file:line, dotted path and the nearest names.
     """
-    # here, not above: checking needs the registries, which import torch when a name is looked up
-    from .check import check
     values, facts = _read(path)
     places = locate.flatten(facts.tree)
     known = keys.top_names(keys.all_keys())
@@ -57,6 +58,7 @@ def load(path: str | os.PathLike, options: dict | list[str] | None = None) -> Lo
         problem = cli.apply(cfg, dotted, value) if name in known else cli.helper_problem(name, list(known), name in facts.tree)
         problems += [problem] if problem else []
         places.update({p: cli.SOURCE for p in places if p.startswith(dotted + '.')}, **{dotted: cli.SOURCE})
+    problems += _import_modules(cfg, places)
     problems += check(cfg, places, display=locate.display_path, path=str(path))
     if problems:
         raise ConfigError('\n'.join(problems))
@@ -87,12 +89,33 @@ def _read(path: str | os.PathLike) -> tuple[dict[str, Any], locate.FileFacts]:
     try:
         facts = locate.read(path)
         # lazy_import=False: mmengine's guess of the file style goes wrong in virtual environments
-        values = Config.fromfile(str(path), lazy_import=False)._cfg_dict
+        values = Config.fromfile(str(path), lazy_import=False, import_custom_modules=False)._cfg_dict
     except SyntaxError as error:
-        raise ConfigError(f'{locate.display_path(error.filename or path)}:{error.lineno}: {error.msg}: {(error.text or "").strip()}') from None
+        text = (error.text or '').strip()
+        raise ConfigError(f'{locate.display_path(error.filename or path)}:{error.lineno}: {error.msg}: {text}') from None
     except Exception as error:
         raise ConfigError(f'{_where(error, path)}: {type(error).__name__}: {error}') from error
     return values, facts
+
+
+def _import_modules(cfg: dict[str, Any], places: dict[str, locate.Place]) -> list[str]:
+    """Import what `custom_imports` names, so that its types are registered before names are checked."""
+    asked = cfg.get('custom_imports')
+    names = asked.get('imports') if isinstance(asked, dict) else None
+    names = [names] if isinstance(names, str) else names if isinstance(names, (list, tuple)) else []  # else the check says so
+    problems = []
+    for name in (n for n in names if isinstance(n, str)):
+        try:
+            import_module(name)
+        except ImportError as error:
+            file, line = places['custom_imports']
+            text = (f'custom_imports ({locate.display_path(file)}:{line}): {name} cannot be imported: {error}. '
+                    'Is its folder in PYTHONPATH?')
+            if asked.get('allow_failed_imports') is True:
+                warnings.warn(text, SelfSupWarning, stacklevel=3)
+            else:
+                problems.append(text)
+    return problems
 
 
 def _where(error: Exception, path: str | os.PathLike) -> str:

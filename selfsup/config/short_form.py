@@ -30,7 +30,7 @@ def compile_config(loaded: LoadedConfig) -> dict[str, Any]:
         default_hooks, custom_hooks, env_cfg, visualizer, log_processor, log_level, load_from, resume_from, work_dir,
         seed, default_scope and find_unused_parameters: always all of them, lists, dicts and literals only.
     """
-    cfg = copy.deepcopy(loaded.cfg)
+    cfg = {name: copy.deepcopy(value) for name, value in loaded.cfg.items() if value is not None}
     _warn_ignored(cfg)
     model = cfg['model']
     pretrained = model.pop('pretrained', None)
@@ -44,11 +44,11 @@ def compile_config(loaded: LoadedConfig) -> dict[str, Any]:
         'param_scheduler': _param_scheduler(cfg, by_epoch),
         'train_cfg': train_cfg,
         'default_hooks': _default_hooks(cfg, by_epoch),
-        'custom_hooks': list(cfg.get('custom_hooks') or []),
+        'custom_hooks': list(cfg.get('custom_hooks', [])),
         'env_cfg': _env_cfg(cfg),
         'visualizer': _visualizer(cfg),
-        'log_processor': {'by_epoch': by_epoch, **(cfg.get('log_processor') or {})},
-        'log_level': cfg.get('log_level') or 'INFO',
+        'log_processor': {'by_epoch': by_epoch, **cfg.get('log_processor', {})},
+        'log_level': cfg.get('log_level', 'INFO'),
         **{name: cfg.get(name) for name in ('load_from', 'resume_from', 'work_dir', 'seed')},
         'default_scope': 'selfsup',
         'find_unused_parameters': cfg.get('find_unused_parameters', False),
@@ -58,9 +58,9 @@ def compile_config(loaded: LoadedConfig) -> dict[str, Any]:
 def _warn_ignored(cfg: dict) -> None:
     """Name every setting that is accepted and does nothing."""
     ignored = ['gpus'] if 'gpus' in cfg else []
-    ignored += [f'optimizer_config.{n}' for n in ('coalesce', 'bucket_size_mb') if n in (cfg.get('optimizer_config') or {})]
+    ignored += [f'optimizer_config.{n}' for n in ('coalesce', 'bucket_size_mb') if n in cfg.get('optimizer_config', {})]
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        sampler = (cfg.get(loader) or {}).get('sampler') or {}
+        sampler = cfg.get(loader, {}).get('sampler', {})
         if sampler.get('type') in ('DefaultSampler', 'InfiniteSampler'):
             ignored += [f'{loader}.sampler.{n}' for n in sampler if n not in ('type', 'shuffle', 'replace')]
     for name in ignored:
@@ -69,7 +69,7 @@ def _warn_ignored(cfg: dict) -> None:
 
 
 def _train_cfg(cfg: dict) -> dict:
-    own = cfg.get('train_cfg') or {}
+    own = cfg.get('train_cfg', {})
     epochs = cfg.get('total_epochs') or own.get('max_epochs')
     if epochs:
         return {'by_epoch': True, 'max_epochs': epochs}
@@ -108,9 +108,9 @@ def _dataloaders(cfg: dict) -> dict[str, dict | None]:
             sampler = _sampler(shuffle=training, replace=training and data.get('sampling_replace', False))
             drop_last = training and data.get('drop_last', False)
         else:
-            settings = cfg.get(f'{split}_dataloader') or {}
+            settings = cfg.get(f'{split}_dataloader', {})
             dataset = settings.get('dataset')
-            sampler = settings.get('sampler') or {}
+            sampler = settings.get('sampler', {})
             if sampler.get('type', 'EpochSampler') in ('EpochSampler', 'DefaultSampler', 'InfiniteSampler'):
                 sampler = _sampler(sampler.get('shuffle', training), sampler.get('replace', False))
             drop_last = settings.get('drop_last', False)
@@ -122,7 +122,7 @@ def _dataloaders(cfg: dict) -> dict[str, dict | None]:
 
 def _optim_wrapper(cfg: dict) -> dict:
     if is_absent(cfg, 'optim_wrapper'):
-        optimizer, config = cfg['optimizer'], cfg.get('optimizer_config') or {}
+        optimizer, config = cfg['optimizer'], cfg.get('optimizer_config', {})
         fp16 = cfg.get('use_fp16', False) or config.get('use_fp16', False)
         paramwise = optimizer.pop('paramwise_options', None)
         kind, extra = 'AmpOptimWrapper' if fp16 else 'OptimWrapper', {}
@@ -142,10 +142,12 @@ def _param_scheduler(cfg: dict, by_epoch: bool) -> list[dict]:
     if lr:
         policy = policy_name(lr.pop('policy'))
         lr.setdefault('by_epoch', by_epoch)
+        if lr.get('warmup') is None:  # switched off by a child: the base's settings of it mean nothing
+            lr = {k: v for k, v in lr.items() if not k.startswith('warmup')}
         if policy == 'CosineAnnealing' and 'min_lr_ratio' not in lr:
             lr.setdefault('min_lr', 0.)
         return [{'type': 'PolicyLR', 'policy': policy, **lr}]
-    own = cfg.get('param_scheduler') or []
+    own = cfg.get('param_scheduler', [])
     return [own] if isinstance(own, dict) else list(own)
 
 
@@ -155,12 +157,10 @@ def _default_hooks(cfg: dict, by_epoch: bool) -> dict[str, dict | None]:
     hooks: dict[str, dict | None] = {slot: {'type': kind} if kind else None for slot, kind in keys.DEFAULT_HOOKS.items()}
     hooks['logger']['interval'] = 50
     hooks['checkpoint'].update(interval=1 if by_epoch else ITERATIONS_PER_CHECKPOINT, by_epoch=by_epoch)
-    if not by_epoch:
-        hooks['logger']['log_metric_by_epoch'] = False
-    hooks['checkpoint'].update(cfg.get('checkpoint_config') or {})
-    if 'interval' in (cfg.get('log_config') or {}):
+    hooks['checkpoint'].update(cfg.get('checkpoint_config', {}))
+    if 'interval' in cfg.get('log_config', {}):
         hooks['logger']['interval'] = cfg['log_config']['interval']
-    for slot, own in (cfg.get('default_hooks') or {}).items():
+    for slot, own in cfg.get('default_hooks', {}).items():
         default = hooks[slot] or {}
         same = own is not None and own.get('type', default.get('type')) == default.get('type')
         hooks[slot] = {**default, **own} if same else own
@@ -168,12 +168,12 @@ def _default_hooks(cfg: dict, by_epoch: bool) -> dict[str, dict | None]:
 
 
 def _visualizer(cfg: dict) -> dict:
-    outputs = (cfg.get('log_config') or {}).get('hooks')
+    outputs = cfg.get('log_config', {}).get('hooks')
     kinds = keys.LOGGER_BACKENDS.values() if outputs is None else [keys.LOGGER_BACKENDS[h['type']] for h in outputs]
-    return {'type': 'Visualizer', 'vis_backends': [{'type': kind} for kind in kinds], **(cfg.get('visualizer') or {})}
+    return {'type': 'Visualizer', 'vis_backends': [{'type': kind} for kind in kinds], **cfg.get('visualizer', {})}
 
 
 def _env_cfg(cfg: dict) -> dict:
-    own = cfg.get('env_cfg') or {}
+    own = cfg.get('env_cfg', {})
     return {**own, 'cudnn_benchmark': own.get('cudnn_benchmark', cfg.get('cudnn_benchmark', True)),
-            'dist_cfg': {'backend': 'nccl', **(cfg.get('dist_params') or {}), **own.get('dist_cfg', {})}}
+            'dist_cfg': {'backend': 'nccl', **cfg.get('dist_params', {}), **own.get('dist_cfg', {})}}

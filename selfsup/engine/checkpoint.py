@@ -8,7 +8,7 @@ import re
 import time
 from pathlib import Path
 
-from ..checkpoint_io import read_checkpoint
+from ..checkpoint_io import read_checkpoint, remove_leftovers
 from ..errors import CheckpointError
 
 logger = logging.getLogger('selfsup')
@@ -66,8 +66,7 @@ def prepare_work_dir(work_dir: str | Path, *, resuming: bool, start_over: bool) 
     """
     folder = Path(work_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob('.*.pth.*.tmp'):
-        leftover.unlink(missing_ok=True)
+    remove_leftovers(folder)
     old = list_checkpoints(folder)
     if resuming or not old:
         return

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, MMLogger
 from mmengine.runner import Runner as MMRunner
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -78,6 +78,10 @@ class Runner(MMRunner):
         # microseconds and process id: two runs started in the same second keep their logs apart
         stamp = f"{time.strftime('%Y%m%d_%H%M%S')}_{os.getpid()}"
         self._timestamp = dist.broadcast_object(stamp)
+
+    def build_logger(self, log_level: int | str = 'INFO', **kwargs: Any) -> MMLogger:
+        return MMLogger.get_instance(self._experiment_name, logger_name='selfsup', log_level=log_level,
+                                     log_file=str(Path(self._log_dir) / f'{self.timestamp}.log'))
 
     def set_randomness(self, seed: int, diff_rank_seed: bool = False, deterministic: bool = False) -> None:
         if deterministic:
@@ -148,7 +152,7 @@ class Runner(MMRunner):
                 cfg = {**cfg, 'iters_per_epoch': loop.iters_per_epoch, 'max_iters': loop.max_iters}
             elif cfg.get('convert_to_iter_based'):
                 cfg = {**cfg, 'epoch_length': loop.iters_per_epoch}
-            built.append(PARAM_SCHEDULERS.build(cfg, optimizer=self.optim_wrapper))
+            built.append(PARAM_SCHEDULERS.build(cfg, default_args={'optimizer': self.optim_wrapper}))
         return built
 
     def train(self) -> nn.Module:
@@ -203,6 +207,8 @@ class Runner(MMRunner):
         if dist.is_main():
             try:
                 write_checkpoint_atomic(checkpoint, path)
+                if self.last_checkpoint is None:
+                    read_checkpoint(path)  # once per run: a hook may have added something that could not be read back
                 point_latest(path)
             except CheckpointError as problem:
                 error = str(problem)

@@ -34,7 +34,7 @@ class CollapseHook(Hook):
         self._warned = False
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        due = (batch_idx + 1) % self.interval == 0 or runner.iter == 0
+        due = (runner.iter + 1) % self.interval == 0 or runner.iter == 0
         if not due or outputs is None or outputs.embedding is None or len(outputs.embedding) < 2:
             return
         found = collapse_statistics(outputs.embedding)

@@ -74,11 +74,11 @@ def _draw(panel: Any, key: str, steps: Sequence[float], values: Sequence[float])
 
 
 def _running_mean(values: Sequence[float], reach: int) -> list[float]:
-    """Mean over `reach` values to either side, fewer at the ends but always as many on both, so that nothing lags."""
+    """Mean over `reach` values to either side, always as many on both so that nothing lags; NaN at the very ends."""
     means = []
     for place in range(len(values)):
         side = min(reach, place, len(values) - 1 - place)
-        window = [v for v in values[place - side:place + side + 1] if math.isfinite(v)]
+        window = [v for v in values[place - side:place + side + 1] if math.isfinite(v)] if side >= reach // 2 else []
         means.append(sum(window) / len(window) if window else math.nan)
     return means
 

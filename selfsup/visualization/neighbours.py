@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import DataError
@@ -70,6 +71,49 @@ def neighbour_grid(query_images: Sequence[Any], neighbour_images: Sequence[Seque
     out_png.parent.mkdir(parents=True, exist_ok=True)
     canvas.save(out_png)
     return out_png
+
+
+def neighbours_of(features: np.ndarray, images: Callable[[int], Any], out_png: str | os.PathLike, labels: Sequence[int] | None = None,
+                  queries: int = 10, k: int = 8, class_names: Sequence[str] | None = None,
+                  title: str = 'Nearest neighbours by cosine similarity', cell: int = 72) -> Path:
+    """`neighbour_grid` of the nearest images within one set, a query itself left out.
+
+    Args:
+        features: (N, D), array or CPU tensor.
+        images: index -> PIL image or uint8 array.
+        out_png: the picture.
+        labels: class of every image; the queries then go through the classes in turn, else evenly through the set.
+        queries: number of rows.
+        k: neighbours of each.
+
+    For the others see `neighbour_grid`.
+
+    Raises:
+        DataError: there are not more than k images.
+    """
+    points = np.asarray(features, dtype=np.float32)
+    if len(points) <= k or queries < 1 or k < 1:
+        raise DataError(f'neighbours_of: {len(points)} images do not give {queries} queries with {k} neighbours each.')
+    points = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
+    labels = None if labels is None else [int(label) for label in labels]
+    evenly = np.linspace(0, len(points) - 1, min(queries, len(points))).astype(int).tolist()
+    chosen = evenly if labels is None else _in_turn(labels, queries)
+    similarity = points[chosen] @ points.T
+    similarity[np.arange(len(chosen)), chosen] = -np.inf
+    nearest = np.argsort(-similarity, axis=1, kind='stable')[:, :k].tolist()
+    return neighbour_grid([images(i) for i in chosen], [[images(i) for i in row] for row in nearest], out_png,
+                          None if labels is None else [labels[i] for i in chosen],
+                          None if labels is None else [[labels[i] for i in row] for row in nearest], class_names, title, cell)
+
+
+def _in_turn(labels: list[int], number: int) -> list[int]:
+    """The first image of every class, then the second of every class, ... until there are enough."""
+    seen: dict[int, int] = {}
+    ranked = []
+    for index, label in enumerate(labels):
+        ranked.append((seen.get(label, 0), label, index))
+        seen[label] = seen.get(label, 0) + 1
+    return [index for _, _, index in sorted(ranked)[:number]]
 
 
 def _check(queries: Sequence, neighbours: Sequence[Sequence], query_labels: Sequence | None,

@@ -144,4 +144,4 @@ def test_closure_is_evaluated_with_gradients():
         loss = (p ** 2).sum()
         loss.backward()
         return loss
-    assert float(optimizer.step(closure)) == 4. and float(p) == pytest.approx(1.6)
+    assert float(optimizer.step(closure).detach()) == 4. and float(p.detach()) == pytest.approx(1.6)

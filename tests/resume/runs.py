@@ -75,7 +75,8 @@ def train(config: Path | str, work_dir: Path | str, *options: str, stop_after: i
     compiled['resume_from'] = start.pop('resume_from', None)
     compiled['seed'] = start.pop('seed', None)
     if stop_after is not None:
-        compiled['custom_hooks'] = [*compiled.get('custom_hooks', []), {'type': stop_hook(), 'at': stop_after}]
+        compiled['custom_hooks'] = [*compiled.get('custom_hooks', []), {'type': 'StopAt', 'at': stop_after}]
+        register_stop_hook()
     try:
         engine.train(compiled, loaded, launcher=launcher, **start)
     except KeyboardInterrupt:
@@ -83,8 +84,10 @@ def train(config: Path | str, work_dir: Path | str, *options: str, stop_after: i
     return Path(work_dir)
 
 
-def stop_hook() -> type:
+def register_stop_hook() -> None:
     from mmengine.hooks import Hook
+
+    from selfsup.registry import HOOKS
 
     class StopAt(Hook):
         priority = 'LOWEST'  # after the checkpoint of the iteration
@@ -96,7 +99,7 @@ def stop_hook() -> type:
             if runner.iter + 1 == self.at:
                 raise KeyboardInterrupt
 
-    return StopAt
+    HOOKS.register_module(module=StopAt, force=True)
 
 
 def differences(one: Path, other: Path) -> list[str]:

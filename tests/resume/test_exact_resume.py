@@ -55,7 +55,7 @@ def test_accumulation_never_leaves_half_a_step_in_a_checkpoint(configs, tmp_path
 
 
 def test_epoch_checkpoints_and_mixed_precision(configs, tmp_path):
-    options = ('use_fp16=True', 'optimizer_config.grad_clip=dict(max_norm=1.0)')
+    options = ('use_fp16=True', 'optimizer_config.grad_clip={"max_norm": 1.0}')
     straight = train(configs['MOCO'], tmp_path / 'straight', *options)
     part = train(configs['MOCO'], tmp_path / 'part', *options, stop_after=15)  # in mid-epoch: back to epoch 2
     train(configs['MOCO'], part, *options, resume_from=str(part / 'epoch_2.pth'))

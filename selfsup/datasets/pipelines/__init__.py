@@ -1,1 +1,8 @@
+"""Image transforms by name. Importing this registers torchvision's and ours."""
 
+from .compose import Compose, build_pipeline, build_steps, build_view_pipeline
+from .torchvision_steps import make_step
+from .transforms import GaussianBlur, Lighting, RandomAppliedTrans, Solarization, ToTensor, to_uint8
+
+__all__ = ['Compose', 'GaussianBlur', 'Lighting', 'RandomAppliedTrans', 'Solarization', 'ToTensor', 'build_pipeline', 'build_steps',
+           'build_view_pipeline', 'make_step', 'to_uint8']

@@ -9,7 +9,6 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
 from ...errors import ConfigError, ShapeError, did_you_mean
@@ -36,7 +35,7 @@ class Step:
     @property
     def total(self) -> Tensor:
         """Sum of the losses."""
-        return torch.stack(list(self.losses.values())).sum()
+        return sum(self.losses.values())
 
 
 def build_part(registry: Registry, part: dict | nn.Module) -> nn.Module:
@@ -103,9 +102,7 @@ class Algorithm(nn.Module):
 
     def extract(self, img: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of the backbone for images (B, C, H, W)."""
-        if img.dim() != 4:
-            raise ShapeError(f'Features are extracted from images of shape (B, C, H, W); got {tuple(img.shape)}: use ExtractDataset.')
-        return self.backbone(img)
+        return self.backbone(self.single_view(img))
 
     def features(self, img: Tensor) -> Tensor:
         """Last feature map, averaged over positions: (B, C, H, W) -> (B, D)."""
@@ -114,6 +111,17 @@ class Algorithm(nn.Module):
     def predict(self, img: Tensor) -> dict[str, Tensor]:
         """Logits per head, for methods with classes."""
         raise ConfigError(f'{type(self).__name__} has no classes to predict: evaluate its features, or train a Classification on them.')
+
+    def single_view(self, img: Tensor) -> Tensor:
+        """`img` itself if it is (B, C, H, W).
+
+        Raises:
+            ShapeError: it is not.
+        """
+        if img.dim() != 4:
+            raise ShapeError(f'{type(self).__name__} needs img of shape (B, C, H, W) here, one view per image; got {tuple(img.shape)}: '
+                             f'use ClassificationDataset or ExtractDataset.')
+        return img
 
     def split_views(self, img: Tensor, number: int = 2) -> tuple[Tensor, ...]:
         """(B, V, C, H, W) -> V tensors (B, C, H, W).

@@ -37,7 +37,7 @@ class Classification(Algorithm):
 
     def extract(self, img: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of the backbone for images (B, C, H, W), or for their edges."""
-        return super().extract(self.sobel(img))
+        return self.backbone(self.sobel(self.single_view(img)))
 
     def loss(self, img: Tensor, gt_label: Tensor) -> Step:
         """Loss of the head.

@@ -57,14 +57,25 @@ class MOCO(Algorithm):
 
         Args:
             img: (B, 2, C, H, W): query view, key view.
+
+        Raises:
+            ShapeError: the queue is shorter than one global batch, or the neck does not give `feat_dim` numbers.
         """
         query_view, key_view = self.split_views(img)
         q = self._embed(self.backbone, self.neck, query_view)  # (B, D)
         with torch.no_grad():
             shuffled, order = distributed.shuffle_across_ranks(key_view)
+            self._check_queue(len(order))
             k = distributed.unshuffle_across_ranks(self._embed(self.key_backbone, self.key_neck, shuffled), order)
         out = self.head(pos=(q * k).sum(dim=1, keepdim=True), neg=similarity(q, self.queue))
         return Step({'loss': out['loss']}, {'acc': out['acc']}, embedding=q.detach(), carry={'keys': k})
+
+    def _check_queue(self, batch: int) -> None:
+        """The keys of one global batch must not overwrite each other."""
+        length = self.queue.shape[1]
+        if batch > length:
+            raise ShapeError(f'The queue of MOCO holds queue_len={length} keys, fewer than one global batch of {batch}: '
+                             f'set queue_len to {batch} or more.')
 
     def _embed(self, backbone: nn.Module, neck: nn.Module, img: Tensor) -> Tensor:
         embedding = l2_normalize(neck(backbone(img)))
@@ -82,10 +93,8 @@ class MOCO(Algorithm):
 
     def _enqueue(self, keys: Tensor) -> None:
         """Overwrite the oldest columns of the queue with `keys` (N, D)."""
+        self._check_queue(len(keys))
         length = self.queue.shape[1]
-        if len(keys) > length:
-            raise ShapeError(f'The queue of MOCO holds queue_len={length} keys, fewer than one global batch of {len(keys)}: '
-                             f'set queue_len to {len(keys)} or more.')
         columns = (self.queue_ptr + torch.arange(len(keys), device=keys.device)) % length  # no sync with the host
         self.queue[:, columns] = keys.T.to(self.queue.dtype)
         self.queue_ptr.copy_((self.queue_ptr + len(keys)) % length)

@@ -1,0 +1,28 @@
+"""MoCo v2 (arXiv:2003.04297), ResNet-50, ImageNet, 200 epochs, global batch 256.
+
+Reproduces: OpenSelfSup's model zoo, moco/r50_v2: VOC07 SVM 84.26 mAP, ImageNet linear 67.69 top-1 (paper: 67.5).
+Command: bash tools/dist_train.sh configs/selfsup/moco/r50_v2.py 8
+Hardware and time: 8 GPUs (lr is for 8 x 32 images); not run here.
+Expected: the reference result; not run here.
+"""
+
+_base_ = ['../../_base_/moco_r50.py', '../../_base_/imagenet_views.py', '../../_base_/default_runtime.py']
+
+model = dict(
+    neck=dict(type='NonLinearNeckV1', in_channels=2048, hid_channels=2048, out_channels=128),
+    head=dict(temperature=0.2),
+)
+data = dict(
+    drop_last=True,
+    train=dict(pipeline=[
+        dict(type='RandomResizedCrop', size=224, scale=(0.2, 1.0)),
+        dict(type='RandomAppliedTrans', p=0.8,
+             transforms=[dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)]),
+        dict(type='RandomGrayscale', p=0.2),
+        dict(type='RandomAppliedTrans', transforms=[dict(type='GaussianBlur', sigma_min=0.1, sigma_max=2.0)], p=0.5),
+        dict(type='RandomHorizontalFlip'),
+        dict(type='ToTensor'),
+        dict(type='Normalize', **_base_.img_norm_cfg),
+    ]),
+)
+lr_config = dict(policy='CosineAnnealing', min_lr=0.)

@@ -1,0 +1,111 @@
+"""Take the backbone out of a checkpoint, and put a checkpoint into the form in which it is published."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from torch import Tensor
+
+from ..checkpoint_io import read_checkpoint, write_checkpoint_atomic
+from ..errors import CheckpointError
+
+# Where the backbone is found, the first that matches: ours and OpenSelfSup's, MoCo's query encoder, BYOL's online network.
+PREFIXES = ('backbone.', 'encoder_q.0.', 'online_net.0.')
+PUBLISHED = ('state_dict', 'author', 'meta')
+AUTHOR = 'selfsup'
+
+
+def backbone_weights(checkpoint: dict, source: str) -> dict[str, Tensor]:
+    """Weights of the backbone under plain names.
+
+    Args:
+        checkpoint: what `read_checkpoint` gave: a `state_dict` inside, or the weights themselves.
+        source: the file, for messages.
+
+    Raises:
+        CheckpointError: no key begins with one of `PREFIXES` (after `module.`).
+    """
+    weights = {name.removeprefix('module.'): value for name, value in _weights(checkpoint).items() if isinstance(value, Tensor)}
+    for prefix in PREFIXES:
+        found = {name[len(prefix):]: value for name, value in weights.items() if name.startswith(prefix)}
+        if found:
+            return found
+    raise CheckpointError(f'{source} has no backbone: its {len(weights)} tensors begin with {_beginnings(weights)}; '
+                          f"expected one of {', '.join(PREFIXES)}. A file without such a prefix may hold the bare backbone already.")
+
+
+def extract_backbone(source: str | os.PathLike, target: str | os.PathLike, force: bool = False) -> tuple[Path, int]:
+    """Write the backbone of checkpoint `source` to `target`: `{'state_dict', 'author', 'meta'}`.
+
+    Returns:
+        The file and the number of tensors in it.
+
+    Raises:
+        CheckpointError: `source` cannot be read or has no backbone, or `target` exists and not `force`.
+    """
+    target = Path(target)
+    if target.exists() and not force:
+        raise CheckpointError(f'{target} exists; give --force to replace it, or another name.')
+    checkpoint = read_checkpoint(source)
+    weights = backbone_weights(checkpoint, str(source))
+    given = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), dict) else {}
+    meta = {key: given[key] for key in ('epoch', 'iter', 'algorithm', 'config') if key in given}
+    content = {'state_dict': weights, 'author': AUTHOR, 'meta': {**meta, 'source': Path(source).name}}
+    return write_checkpoint_atomic(content, target), len(weights)
+
+
+def publish(source: str | os.PathLike, out_dir: str | os.PathLike | None = None) -> tuple[Path, list[str]]:
+    """Write `{name}-{first 8 hex digits of its SHA-256}.pth`: weights and description, nothing that only training needs.
+
+    The digits are those of the finished file, read back from the disk; the file is then loaded once more.
+
+    Args:
+        source: checkpoint; left as it is.
+        out_dir: folder of the result; None takes that of `source`.
+
+    Returns:
+        The file, and the entries that were left out.
+
+    Raises:
+        CheckpointError: `source` cannot be read, has no weights, or the result cannot be written.
+    """
+    source = Path(source)
+    checkpoint = read_checkpoint(source)
+    if not any(isinstance(value, Tensor) for value in _weights(checkpoint).values()):
+        raise CheckpointError(f"{source} has no weights; its entries are {', '.join(map(str, checkpoint))}.")
+    kept = {k: v for k, v in checkpoint.items() if k in PUBLISHED} if 'state_dict' in checkpoint else checkpoint
+    folder = Path(out_dir) if out_dir is not None else source.parent
+    stem = re.sub(r'-[0-9a-f]{8}$', '', source.stem)  # publishing a published file does not lengthen its name
+    unnamed = write_checkpoint_atomic(kept, folder / f'.{stem}.{os.getpid()}.tmp')
+    target = folder / f'{stem}-{_sha256(unnamed)[:8]}.pth'
+    os.replace(unnamed, target)
+    if _sha256(target)[:8] != target.stem[-8:] or set(_weights(read_checkpoint(target))) != set(_weights(kept)):
+        raise CheckpointError(f'{target} did not read back as it was written; the disk may be failing.')
+    return target, [str(key) for key in checkpoint if key not in kept]
+
+
+def _weights(checkpoint: dict) -> dict:
+    inner = checkpoint.get('state_dict')
+    return inner if isinstance(inner, dict) else checkpoint
+
+
+def _beginnings(names: Iterable[str]) -> str:
+    """First parts of dotted names, the most common first."""
+    counts: dict[str, int] = {}
+    for name in names:
+        first = name.split('.')[0] + ('.' if '.' in name else '')
+        counts[first] = counts.get(first, 0) + 1
+    ordered = sorted(counts, key=lambda first: -counts[first])
+    return ', '.join(f"'{first}'" for first in ordered[:8]) + (', ...' if len(ordered) > 8 else '') if ordered else 'nothing'
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        for block in iter(lambda: file.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()

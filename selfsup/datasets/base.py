@@ -1,0 +1,104 @@
+"""What all datasets share: a data source read robustly, and pipelines that end in tensors of one kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..errors import ConfigError, DataError
+from ..registry import DATA_SOURCES
+from .pipelines import build_view_pipeline, to_uint8
+from .robust import RobustReader
+
+Steps = Sequence[dict | Callable]
+
+
+class ImageDataset(Dataset):
+    """Base of the task datasets: a subclass turns `self.read` and `self.view` into the sample dict of its task.
+
+    Args:
+        data_source: dict(type='ImageFolder', ...) or an object with `__len__` and `get_sample`.
+        prefetch: True: views are uint8 and the loader normalises them on the device; False: the pipelines do.
+        pipelines: name of the argument -> list of steps.
+
+    Raises:
+        ConfigError: a pipeline that does not fit `prefetch`.
+        DataError: the data source has no samples.
+    """
+
+    def __init__(self, data_source: dict | Any, prefetch: bool = False, **pipelines: Steps) -> None:
+        self.pipelines = {name: build_view_pipeline(steps, name, prefetch) for name, steps in pipelines.items()}
+        self.data_source = DATA_SOURCES.build(data_source) if isinstance(data_source, dict) else data_source
+        self.prefetch = prefetch
+        if len(self.data_source) == 0:
+            raise DataError(f'The data source {type(self.data_source).__name__} has no samples.')
+        self.reader = RobustReader(self.data_source)
+
+    def __len__(self) -> int:
+        return len(self.data_source)
+
+    def read(self, index: int) -> tuple[Image.Image, int | None, int]:
+        """Image, its label or None, and the number of the sample: that of a neighbour when `index` cannot be read."""
+        sample, taken = self.reader.read(index)
+        image, label = sample if isinstance(sample, tuple) else (sample, None)
+        return image, label, taken
+
+    def view(self, image: Image.Image, taken: int, pipeline: str = 'pipeline') -> Tensor:
+        """One draw of a pipeline.
+
+        Args:
+            image: from `read`.
+            taken: its number, for messages.
+            pipeline: which one.
+
+        Returns:
+            (C, H, W), float; uint8 with prefetch.
+
+        Raises:
+            DataError: a step refuses the image, or the pipeline ends in something else.
+        """
+        try:
+            return as_uint8(self.pipelines[pipeline](image)) if self.prefetch else as_float(self.pipelines[pipeline](image))
+        except DataError as error:
+            raise DataError(f'{self.reader.describe(taken)}: {error}') from error.__cause__
+
+    def views(self, image: Image.Image, taken: int, pipelines: Sequence[str]) -> Tensor:
+        """(V, C, H, W): one view per named pipeline."""
+        views = [self.view(image, taken, name) for name in pipelines]
+        shapes = {tuple(v.shape) for v in views}
+        if len(shapes) > 1:
+            raise DataError(f'{self.reader.describe(taken)}: its views differ in size: {", ".join(map(str, sorted(shapes)))}. '
+                            'Give the pipelines a RandomResizedCrop or CenterCrop of one size.')
+        return torch.stack(views)
+
+    def needs_labels(self) -> None:
+        """Raise a ConfigError when the data source hands out no labels."""
+        if getattr(self.data_source, 'labels', None) is None:
+            raise ConfigError(f'{type(self).__name__} needs labels, but {type(self.data_source).__name__} has none here. '
+                              "Use a list with 'path label' lines or a folder with one subfolder per class.")
+        if not getattr(self.data_source, 'return_label', True):
+            raise ConfigError(f'{type(self).__name__} needs labels: set data_source.return_label=True.')
+
+
+def as_float(view: Any) -> Tensor:
+    """The view itself when it is a float tensor (C, H, W), else a DataError."""
+    if not isinstance(view, Tensor):
+        raise DataError(f"the pipeline ends in {type(view).__name__}, not in a tensor. End it with dict(type='ToTensor').")
+    if not view.is_floating_point():
+        raise DataError(f"the pipeline ends in {view.dtype}, not in floats. End it with dict(type='ToTensor'), or set prefetch=True.")
+    return view
+
+
+def as_uint8(view: Any) -> Tensor:
+    """PIL image or uint8 tensor -> uint8 tensor (C, H, W)."""
+    if isinstance(view, Image.Image):
+        return to_uint8(view)
+    if not isinstance(view, Tensor) or view.dtype != torch.uint8:
+        kind = view.dtype if isinstance(view, Tensor) else type(view).__name__
+        raise DataError(f'with prefetch=True the pipeline must end in an 8-bit image, not in {kind}. Leave normalisation to the loader.')
+    return view

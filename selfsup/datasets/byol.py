@@ -1,0 +1,31 @@
+"""Two views of an image from two pipelines (BYOL)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from ..registry import DATASETS
+from .base import ImageDataset, Steps
+
+
+@DATASETS.register_module()
+class BYOLDataset(ImageDataset):
+    """One draw of each pipeline (BYOL, arXiv:2006.07733, table 6: they differ in blur and solarisation).
+
+    Sample: `img` (2, C, H, W).
+
+    Args:
+        data_source: dict or object; labels are ignored.
+        pipeline1: steps of view 0.
+        pipeline2: steps of view 1.
+        prefetch: see `ImageDataset`.
+    """
+
+    def __init__(self, data_source: dict | Any, pipeline1: Steps, pipeline2: Steps, prefetch: bool = False) -> None:
+        super().__init__(data_source, prefetch, pipeline1=pipeline1, pipeline2=pipeline2)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        image, _, taken = self.read(index)
+        return {'img': self.views(image, taken, ('pipeline1', 'pipeline2'))}

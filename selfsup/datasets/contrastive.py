@@ -1,0 +1,30 @@
+"""Two views of an image from one pipeline (MoCo, SimCLR)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from ..registry import DATASETS
+from .base import ImageDataset, Steps
+
+
+@DATASETS.register_module()
+class ContrastiveDataset(ImageDataset):
+    """Two independent draws of the same pipeline; labels are ignored.
+
+    Sample: `img` (2, C, H, W).
+
+    Args:
+        data_source: dict or object.
+        pipeline: steps of one view.
+        prefetch: see `ImageDataset`.
+    """
+
+    def __init__(self, data_source: dict | Any, pipeline: Steps, prefetch: bool = False) -> None:
+        super().__init__(data_source, prefetch, pipeline=pipeline)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        image, _, taken = self.read(index)
+        return {'img': self.views(image, taken, ('pipeline', 'pipeline'))}

@@ -1,0 +1,69 @@
+"""Handwritten digits that come with scikit-learn: real images without a download."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from ...errors import ConfigError
+from ...registry import DATA_SOURCES
+from .base import DataSource
+
+MAX_INK = 16  # the 8 x 8 images count inked pixels of 4 x 4 blocks
+
+
+@DATA_SOURCES.register_module()
+class Digits(DataSource):
+    """The 1,797 digits of scikit-learn (UCI 'Optical recognition of handwritten digits'), grey as RGB, 10 classes.
+
+    Args:
+        split: 'train' or 'test'; every class is divided in the same proportion.
+        size: side in pixels to enlarge to (bicubic); None keeps 8.
+        return_label: hand out labels.
+        test_share: share of each class that is held out, in (0, 1).
+        seed: of the division; keep it the same for both splits.
+
+    Raises:
+        ConfigError: an argument out of its range.
+    """
+
+    def __init__(self, split: str = 'train', size: int | None = None, return_label: bool = True, test_share: float = 0.2,
+                 seed: int = 0) -> None:
+        super().__init__(return_label)
+        if split not in ('train', 'test'):
+            raise ConfigError(f"split={split!r} is not a split of Digits: write 'train' or 'test'.")
+        if not 0 < test_share < 1:
+            raise ConfigError(f'test_share={test_share} must lie between 0 and 1.')
+        if size is not None and (not isinstance(size, int) or size < 1):
+            raise ConfigError(f'size={size!r} must be a side in pixels, or None for 8.')
+        from sklearn.datasets import load_digits
+
+        images, labels = load_digits(return_X_y=True)
+        chosen = self._choose(labels, split == 'test', test_share, seed)
+        grey = np.rint(images[chosen].reshape(-1, 8, 8) * (255 / MAX_INK)).astype(np.uint8)
+        if size not in (None, 8):
+            grey = np.stack([np.asarray(Image.fromarray(g).resize((size, size), Image.Resampling.BICUBIC)) for g in grey])
+        self._images = grey  # uint8 (N, size, size)
+        self.split = split
+        self.labels = labels[chosen].astype(np.int64)
+        self.classes = [str(digit) for digit in range(10)]
+
+    @staticmethod
+    def _choose(labels: np.ndarray, test: bool, test_share: float, seed: int) -> np.ndarray:
+        """Sorted sample numbers of a split; our own draw, so that no library version can move an image across."""
+        rng = np.random.RandomState(seed)
+        chosen = []
+        for label in np.unique(labels):
+            members = rng.permutation(np.flatnonzero(labels == label))
+            held_out = round(len(members) * test_share)
+            chosen.append(members[:held_out] if test else members[held_out:])
+        return np.sort(np.concatenate(chosen))
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def describe(self, index: int) -> str:
+        return f'digits {self.split} image {index}'
+
+    def read_image(self, index: int) -> Image.Image:
+        return Image.fromarray(self._images[index]).convert('RGB')

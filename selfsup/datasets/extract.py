@@ -1,0 +1,30 @@
+"""Images alone, to extract features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from ..registry import DATASETS
+from .base import ImageDataset, Steps
+
+
+@DATASETS.register_module()
+class ExtractDataset(ImageDataset):
+    """One view; labels are ignored.
+
+    Sample: `img` (C, H, W).
+
+    Args:
+        data_source: dict or object.
+        pipeline: steps.
+        prefetch: see `ImageDataset`.
+    """
+
+    def __init__(self, data_source: dict | Any, pipeline: Steps, prefetch: bool = False) -> None:
+        super().__init__(data_source, prefetch, pipeline=pipeline)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        image, _, taken = self.read(index)
+        return {'img': self.view(image, taken)}

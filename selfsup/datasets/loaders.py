@@ -1,0 +1,362 @@
+"""All randomness of the data: which samples, in which order, seen with which random numbers. And how they reach the device.
+
+Every sample is drawn with numbers that follow from (run seed, epoch, sample, repeat) alone; so the number of loader
+workers, of ranks, or of restarts cannot change a view.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sized
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+
+from ..errors import ConfigError, DataError, SelfSupError, did_you_mean
+from ..registry import DATASETS, SAMPLERS
+
+ORDER_STREAM = (0, 0, 1)  # sets the draw of an order apart from those of samples, which have three numbers fewer
+LOADER_KEYS = ('batch_size', 'num_workers', 'dataset', 'sampler', 'drop_last', 'prefetch', 'img_norm_cfg', 'pin_memory',
+               'persistent_workers', 'prefetch_factor')
+
+
+class Draw(NamedTuple):
+    """One sample of an epoch: what the sampler yields and `SeededDataset` takes."""
+
+    epoch: int
+    index: int
+    repeat: int  # earlier occurrences of `index` in this epoch
+
+
+@SAMPLERS.register_module()
+class EpochSampler:
+    """Samples of one rank, epoch by epoch, as `Draw`s.
+
+    An epoch has one global order, a function of (seed, epoch). It is padded with its own front until all ranks get
+    equally many, then cut into global batches of `batch_size * world_size`; rank r takes the r-th slice of each. So for
+    one global batch size, iteration i holds the same samples for any number of ranks (up to the padding, which is in the
+    last batch only). Iterating the sampler tells which sample each row of this rank's batches is: with it, evaluation
+    puts the rows of all ranks into the order of the dataset.
+
+    Args:
+        dataset: anything with a length, or the length N >= 1.
+        shuffle: False keeps the order of the dataset.
+        replace: draw N samples with replacement; those drawn again get other views.
+        seed: run seed, >= 0.
+        rank: this process, in [0, world_size).
+        world_size: number of processes.
+        batch_size: samples per process and iteration.
+        drop_last: leave out the last, smaller global batch instead of padding it.
+
+    Raises:
+        ConfigError: `replace` without `shuffle`.
+        DataError: `drop_last` leaves no batch.
+    """
+
+    def __init__(self, dataset: Sized | int, shuffle: bool = True, replace: bool = False, *, seed: int = 0, rank: int = 0,
+                 world_size: int = 1, batch_size: int = 1, drop_last: bool = False) -> None:
+        if replace and not shuffle:
+            raise ConfigError('sampling with replacement (replace=True) is random: it needs shuffle=True.')
+        self.size = dataset if isinstance(dataset, int) else len(dataset)
+        self.shuffle, self.replace = shuffle, replace
+        self.seed, self.rank, self.world_size = seed, rank, world_size
+        self.batch_size, self.drop_last = batch_size, drop_last
+        self.epoch = self.skip_batches = 0
+        global_batch = batch_size * world_size
+        if drop_last and self.size < global_batch:
+            raise DataError(f'{self.size} samples give no batch of {global_batch} ({batch_size} on each of {world_size} processes), and '
+                            'drop_last=True leaves out smaller ones: nothing would be read. Lower imgs_per_gpu or set drop_last=False.')
+        per_rank = self.size // global_batch * batch_size if drop_last else -(-self.size // world_size)
+        self.total = per_rank * world_size
+
+    def __len__(self) -> int:
+        """Samples of this rank in a whole epoch."""
+        return self.total // self.world_size
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of a whole epoch."""
+        return -(-len(self) // self.batch_size)
+
+    def set_position(self, epoch: int, skip_batches: int = 0) -> None:
+        """The next iteration runs through `epoch` from batch `skip_batches` on."""
+        if not 0 <= skip_batches <= self.num_batches:
+            raise DataError(f'An epoch has {self.num_batches} batches, so it cannot start at batch {skip_batches}: '
+                            'the dataset or the batch size is not that of the run to be resumed.')
+        self.epoch, self.skip_batches = epoch, skip_batches
+
+    def order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Global order of an epoch.
+
+        Returns:
+            Sample numbers and their repeats, int64 (total,) each.
+        """
+        rng = np.random.default_rng(np.random.SeedSequence([self.seed, epoch, *ORDER_STREAM]))
+        if self.replace:
+            order = rng.integers(0, self.size, size=self.size)
+        else:
+            order = rng.permutation(self.size) if self.shuffle else np.arange(self.size)
+        order = np.resize(order, self.total)  # cut, or padded from the front
+        return order, count_repeats(order)
+
+    def positions(self) -> np.ndarray:
+        """Places of this rank's samples in the global order, int64 (len(self),), in the order of its batches."""
+        global_batch = self.batch_size * self.world_size
+        full, rest = divmod(self.total, global_batch)
+        body = np.arange(full)[:, None] * global_batch + self.rank * self.batch_size + np.arange(self.batch_size)
+        share = rest // self.world_size
+        return np.concatenate([body.ravel(), full * global_batch + self.rank * share + np.arange(share)])
+
+    def __iter__(self) -> Iterator[Draw]:
+        epoch, mine = self.epoch, self.positions()[self.skip_batches * self.batch_size:]
+        order, repeats = self.order(epoch)
+        for index, repeat in zip(order[mine].tolist(), repeats[mine].tolist(), strict=True):
+            yield Draw(epoch, index, repeat)
+
+
+def count_repeats(values: np.ndarray) -> np.ndarray:
+    """For each element, how many equal ones come before it: [7, 3, 7, 7] -> [0, 0, 1, 2]."""
+    by_value = np.argsort(values, kind='stable')
+    ordered = values[by_value]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    lengths = np.diff(np.r_[starts, len(values)])
+    counts = np.empty_like(by_value)
+    counts[by_value] = np.arange(len(values)) - np.repeat(starts, lengths)
+    return counts
+
+
+class Failure(NamedTuple):
+    """Takes the place of a sample or batch whose worker met an error that the user can mend."""
+
+    error: SelfSupError
+
+
+class SeededDataset(Dataset):
+    """Runs `dataset[index]` with python's, numpy's and torch's generators seeded from (seed, epoch, index, repeat).
+
+    In the training process their former state comes back afterwards; a loader worker has no other use of them.
+
+    Args:
+        dataset: the dataset.
+        seed: run seed, >= 0.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        self.dataset = dataset
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, draw: tuple[int, int, int]) -> Any:
+        """Sample of `Draw(epoch, index, repeat)`; in a worker a `Failure` instead of a SelfSupError."""
+        return self.__getitems__([draw])[0]
+
+    def __getitems__(self, draws: list[tuple[int, int, int]]) -> list:
+        """Samples of a batch; `DataLoader` calls it, so that keeping the state (60 microseconds) is paid once per batch."""
+        if get_worker_info() is not None:
+            return [self._in_worker(draw) for draw in draws]
+        python, numpy, default = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
+        try:
+            return [self._sample(draw) for draw in draws]
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+            torch.default_generator.set_state(default)
+
+    def _in_worker(self, draw: tuple[int, int, int]) -> Any:
+        try:
+            return self._sample(draw)
+        except SelfSupError as error:
+            return Failure(error)
+
+    def _sample(self, draw: tuple[int, int, int]) -> Any:
+        epoch, index, repeat = draw
+        words = np.random.SeedSequence([self.seed, epoch, index, repeat]).generate_state(3).tolist()
+        random.seed(words[0])
+        np.random.seed(words[1])
+        torch.default_generator.manual_seed(words[2])  # not torch.manual_seed: that reseeds CUDA too
+        return self.dataset[index]
+
+
+def collate(samples: list) -> Any:
+    """Sample dicts -> batch dict; a `Failure` among them, or samples that do not fit together, give a `Failure`."""
+    for sample in samples:
+        if isinstance(sample, Failure):
+            return sample
+    try:
+        return default_collate(samples)
+    except RuntimeError:
+        shapes = sorted({str(tuple(s['img'].shape)) for s in samples if isinstance(s, dict) and isinstance(s.get('img'), Tensor)})
+        if len(shapes) < 2:
+            raise
+        return Failure(DataError(f'The images of a batch differ in size: {", ".join(shapes[:5])}. '
+                                 'End the pipeline with a RandomResizedCrop or CenterCrop, or read with batch_size=1.'))
+
+
+class DeviceLoader:
+    """Batches of a `DataLoader` on the device; the loader of everything in this package.
+
+    With `normalize`, images arrive as uint8 and become floats on the device; on CUDA that happens on a stream of its own,
+    one batch ahead of the training step.
+
+    Args:
+        loader: over a `SeededDataset`, with an `EpochSampler`.
+        device: where batches go.
+        normalize: uint8 images on the device -> floats; None: the dataset made floats.
+    """
+
+    def __init__(self, loader: DataLoader, device: torch.device, normalize: Callable[[Tensor], Tensor] | None = None) -> None:
+        self._loader: DataLoader | None = loader
+        self.device = device
+        self.normalize = normalize
+        self.sampler = loader.sampler
+        self.dataset = loader.dataset.dataset
+        self.batch_size = loader.batch_size
+        self._stream = torch.cuda.Stream(device) if normalize and device.type == 'cuda' else None
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch, wherever the next iteration starts."""
+        return self.sampler.num_batches
+
+    def set_position(self, epoch: int, skip_batches: int = 0) -> None:
+        """The next iteration runs through `epoch` from batch `skip_batches` on, without loading what is skipped."""
+        self.sampler.set_position(epoch, skip_batches)
+
+    def close(self) -> None:
+        """End the loader workers. The loader cannot be iterated afterwards."""
+        self._loader = None  # the last reference to the persistent workers' iterator
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        if self._stream is None:
+            for batch in self._host_batches():
+                yield self._to_device(batch)
+            return
+        ahead = None
+        for batch in self._host_batches():
+            with torch.cuda.stream(self._stream):
+                staged = self._to_device(batch), self._stream.record_event()
+            if ahead is not None:
+                yield self._hand_over(*ahead)
+            ahead = staged
+        if ahead is not None:
+            yield self._hand_over(*ahead)
+
+    def _host_batches(self) -> Iterator[dict[str, Tensor]]:
+        """Batches in host memory; raises the error that a worker met."""
+        if self._loader is None:
+            raise DataError('This loader was closed; build another.')
+        batches = iter(self._loader)
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if 'DataLoader worker (pid' not in str(error):
+                    raise
+                raise DataError(f'A loader worker died ({str(error).splitlines()[0]}). Most often memory or /dev/shm ran out: lower '
+                                'workers_per_gpu, or set it to 0 to see the cause.') from error
+            finally:
+                self.sampler.skip_batches = 0  # read by now; holds for one iteration
+            if isinstance(batch, Failure):
+                raise batch.error
+            yield batch
+
+    def _to_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        batch = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
+        if self.normalize is not None:
+            batch['img'] = self.normalize(batch['img'])
+        return batch
+
+    def _hand_over(self, batch: dict[str, Tensor], ready: torch.cuda.Event) -> dict[str, Tensor]:
+        """Make the training stream wait for a staged batch, and keep its memory while that stream uses it."""
+        stream = torch.cuda.current_stream(self.device)
+        stream.wait_event(ready)
+        for value in batch.values():
+            value.record_stream(stream)
+        return batch
+
+
+class Normalize:
+    """uint8 images (..., C, H, W) -> (x / 255 - mean) / std, float32; the operations of ToTensor and Normalize in their order.
+
+    Args:
+        mean: per channel, of images in [0, 1].
+        std: per channel, > 0.
+        device: where the images are.
+    """
+
+    def __init__(self, mean: list[float], std: list[float], device: torch.device) -> None:
+        if len(mean) != len(std) or min(std, default=0) <= 0:
+            raise ConfigError(f'img_norm_cfg needs a mean and a std > 0 for each channel; got mean={mean}, std={std}.')
+        self.mean = torch.tensor(mean, dtype=torch.float32, device=device).view(-1, 1, 1)
+        self.std = torch.tensor(std, dtype=torch.float32, device=device).view(-1, 1, 1)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return images.to(torch.float32).div_(255).sub_(self.mean).div_(self.std)
+
+
+def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, world_size: int = 1) -> DeviceLoader:
+    """Loader of one section of the runner config.
+
+    Args:
+        cfg: batch_size (per process) and dataset (dict or object); optional num_workers (0), sampler (dict, default
+            EpochSampler), drop_last (False), prefetch (False), img_norm_cfg (mean, std; needed with prefetch), pin_memory
+            (True on CUDA), persistent_workers (True with workers), prefetch_factor (2 batches per worker).
+        seed: run seed, >= 0.
+        device: where batches go.
+        rank: this process.
+        world_size: number of processes.
+
+    Raises:
+        ConfigError: an unknown or missing key, or settings that contradict each other.
+        DataError: the dataset gives no batch.
+    """
+    _check_loader_keys(cfg)
+    prefetch, workers = bool(cfg.get('prefetch')), cfg.get('num_workers', 0)
+    dataset = cfg['dataset']
+    if isinstance(dataset, dict):
+        dataset = DATASETS.build({'prefetch': True, **dataset} if prefetch else dataset)
+    if getattr(dataset, 'prefetch', False) != prefetch:
+        raise ConfigError(f'prefetch={prefetch} of the loader and prefetch={not prefetch} of its {type(dataset).__name__} contradict each '
+                          'other. Set one of them, at the top level of the config.')
+    sampler = _build_sampler({'type': 'EpochSampler', **(cfg.get('sampler') or {})}, dataset, seed=seed, rank=rank, world_size=world_size,
+                             batch_size=cfg['batch_size'], drop_last=cfg.get('drop_last', False))
+    loader = DataLoader(
+        SeededDataset(dataset, seed), batch_size=cfg['batch_size'], sampler=sampler, num_workers=workers, collate_fn=collate,
+        pin_memory=device.type == 'cuda' and cfg.get('pin_memory', True),
+        persistent_workers=workers > 0 and cfg.get('persistent_workers', True),
+        prefetch_factor=cfg.get('prefetch_factor', 2) if workers else None,
+        worker_init_fn=_one_thread, generator=torch.Generator())  # a generator of its own: iterating must not draw from torch's
+    return DeviceLoader(loader, device, Normalize(**cfg['img_norm_cfg'], device=device) if prefetch else None)
+
+
+def _check_loader_keys(cfg: dict) -> None:
+    for key in cfg:
+        if key not in LOADER_KEYS:
+            raise ConfigError(f"'{key}' is not a setting of a loader.{did_you_mean(key, LOADER_KEYS)}")
+    for key in ('batch_size', 'dataset'):
+        if key not in cfg:
+            raise ConfigError(f"A loader needs '{key}'; got {', '.join(cfg) or 'nothing'}.")
+    for key, least in (('batch_size', 1), ('num_workers', 0), ('prefetch_factor', 1)):
+        value = cfg.get(key, least)
+        if not isinstance(value, int) or value < least:
+            raise ConfigError(f'{key}={value!r} must be a whole number of {least} or more.')
+    if cfg.get('prefetch') and set(cfg.get('img_norm_cfg') or ()) != {'mean', 'std'}:
+        raise ConfigError(f"prefetch=True needs img_norm_cfg=dict(mean=[...], std=[...]); got {cfg.get('img_norm_cfg')!r}.")
+
+
+def _build_sampler(cfg: dict, dataset: Dataset, **settings: Any) -> EpochSampler:
+    kind = SAMPLERS.get(cfg['type'])
+    if not hasattr(kind, 'set_position'):
+        raise ConfigError(f"sampler type='{cfg['type']}' cannot continue in the middle of an epoch. Use type='EpochSampler', with "
+                          'shuffle and replace.')
+    return SAMPLERS.build(cfg, dataset, **settings)
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)

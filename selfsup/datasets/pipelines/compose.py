@@ -1,0 +1,99 @@
+"""Build a list of steps and check that it ends where the dataset needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from ...errors import ConfigError, DataError, SelfSupError
+from ...registry import PIPELINES
+
+TO_TENSOR = ('ToTensor', 'ToImage', 'PILToTensor')
+# Steps that the device takes over with prefetch, or that need what it hands out.
+AFTER_PREFETCH = ('ToTensor', 'Normalize', 'Lighting', 'ConvertImageDtype', 'ToDtype', 'RandomErasing', 'GaussianNoise')
+# Steps that run code of the user's, who may convert there.
+OPEN_ENDED = ('Lambda',)
+
+
+class Compose:
+    """Steps one after the other.
+
+    Args:
+        steps: callables of one argument.
+    """
+
+    def __init__(self, steps: Sequence[Callable]) -> None:
+        self.steps = list(steps)
+
+    def __call__(self, image: Any) -> Any:
+        """Run all steps.
+
+        Raises:
+            DataError: a step refuses its input; the step's own error is the cause.
+        """
+        for step in self.steps:
+            try:
+                image = step(image)
+            except SelfSupError:
+                raise
+            except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+                size = getattr(image, 'size', None)
+                what = f'{size[0]}x{size[1]} image' if isinstance(size, tuple) else f'{tuple(getattr(image, "shape", ()))} tensor'
+                raise DataError(f'pipeline step {type(step).__name__} failed on a {what}: {error}') from error
+        return image
+
+    def __repr__(self) -> str:
+        return f'Compose({", ".join(type(step).__name__ for step in self.steps)})'
+
+
+def build_steps(steps: Sequence[dict | Callable]) -> list[Callable]:
+    """Steps from dicts; what is no dict is taken as it is.
+
+    Raises:
+        ConfigError: `steps` is no list.
+        UnknownNameError: a step that no registry knows.
+    """
+    if isinstance(steps, (dict, str)) or not isinstance(steps, Sequence):
+        raise ConfigError(f"A pipeline is a list of dict(type='Name', ...); got {steps!r}.")
+    return [step if callable(step) else PIPELINES.build(step) for step in steps]
+
+
+def build_pipeline(steps: Sequence[dict | Callable]) -> Compose:
+    """A callable that runs `steps` in order; see `build_steps`."""
+    return Compose(build_steps(steps))
+
+
+def build_view_pipeline(steps: Sequence[dict | Callable], name: str, prefetch: bool) -> Compose:
+    """The pipeline of a dataset, checked for what it must end in.
+
+    Args:
+        steps: the list.
+        name: argument that it came from, for messages.
+        prefetch: True: uint8 leaves the dataset and the loader normalises; False: the pipeline makes float tensors.
+
+    Raises:
+        ConfigError: ToTensor or Normalize together with prefetch, or no step that makes tensors without it.
+    """
+    pipeline = build_pipeline(steps)
+    names = list(_names(steps))
+    if prefetch:
+        late = [step for step in names if step in AFTER_PREFETCH]
+        if late:
+            raise ConfigError(f'{name} holds {", ".join(late)}, but with prefetch=True images leave the dataset as uint8 and the loader '
+                              f'normalises them by img_norm_cfg. Remove {"it" if len(late) == 1 else "them"}, or set prefetch=False.')
+    elif None not in names and not any(step in TO_TENSOR for step in names):
+        raise ConfigError(f"{name} makes no tensor: it holds {', '.join(names) or 'no step'}. End it with dict(type='ToTensor') and "
+                          "dict(type='Normalize', mean=[...], std=[...]), or set prefetch=True.")
+    return pipeline
+
+
+def _names(steps: Any) -> Iterator[str | None]:
+    """Names of all steps, nested ones included; None for code that may do anything."""
+    for step in steps if isinstance(steps, (list, tuple)) else ():
+        kind = step.get('type') if isinstance(step, dict) else step
+        module = getattr(PIPELINES.find(kind.removeprefix('selfsup.')) if isinstance(kind, str) else kind, '__module__', '')
+        ours = module.startswith(('torchvision.', 'selfsup.datasets.pipelines.'))
+        name = kind.removeprefix('selfsup.') if isinstance(kind, str) else getattr(kind, '__name__', type(kind).__name__)
+        yield name if ours and name not in OPEN_ENDED else None
+        if isinstance(step, dict):
+            yield from _names(step.get('transforms'))

@@ -1,0 +1,81 @@
+"""Every transform of torchvision.transforms.v2 as a pipeline step of the same name.
+
+PIL images go in and come out, so the numbers are those of torchvision's first transforms. Arguments may be written as
+literals: `interpolation=3` (PIL's number) or 'bicubic', `dtype='float32'`, `policy='imagenet'`, nested steps as dicts.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torchvision.transforms import AutoAugmentPolicy, InterpolationMode, v2
+
+from ...errors import ConfigError
+from ...registry import PIPELINES
+from .compose import build_steps
+
+OURS = ('GaussianBlur', 'ToTensor')  # transforms.py defines these names
+PIL_NUMBERS = (InterpolationMode.NEAREST, InterpolationMode.LANCZOS, InterpolationMode.BILINEAR, InterpolationMode.BICUBIC,
+               InterpolationMode.BOX, InterpolationMode.HAMMING)
+
+
+def _interpolation(value: Any) -> InterpolationMode:
+    if isinstance(value, int) and 0 <= value < len(PIL_NUMBERS):
+        return PIL_NUMBERS[value]
+    for mode in InterpolationMode:
+        if value in (mode, mode.value):
+            return mode
+    numbers = ', '.join(f'{number} {mode.value}' for number, mode in enumerate(PIL_NUMBERS))
+    raise ConfigError(f'interpolation={value!r} is no interpolation. Known: {numbers}.')
+
+
+def _dtype(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    dtype = getattr(torch, value.removeprefix('torch.'), None)
+    if not isinstance(dtype, torch.dtype):
+        raise ConfigError(f"dtype={value!r} is no torch dtype. Write 'float32' or 'uint8', for example.")
+    return dtype
+
+
+def _policy(value: Any) -> AutoAugmentPolicy:
+    for policy in AutoAugmentPolicy:
+        if value in (policy, policy.value):
+            return policy
+    raise ConfigError(f'policy={value!r} is no AutoAugment policy. Known: {", ".join(p.value for p in AutoAugmentPolicy)}.')
+
+
+def _argument(name: str, value: Any) -> Any:
+    """An argument in torchvision's own type."""
+    readers = {'interpolation': _interpolation, 'dtype': _dtype, 'policy': _policy, 'transforms': build_steps}
+    return readers[name](value) if name in readers else value
+
+
+def make_step(kind: type[v2.Transform]) -> Callable[..., v2.Transform]:
+    """A function with the signature of `kind` that reads literals and returns an instance."""
+    signature = inspect.signature(kind)
+
+    def step(*args: Any, **kwargs: Any) -> v2.Transform:
+        bound = signature.bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
+            bound.arguments[name] = _argument(name, value)
+        return kind(*bound.args, **bound.kwargs)
+
+    step.__name__ = step.__qualname__ = kind.__name__
+    step.__module__ = kind.__module__
+    step.__doc__ = kind.__doc__
+    step.__signature__ = signature
+    return step
+
+
+def register_all() -> None:
+    """Register every concrete transform but those in OURS."""
+    for name, kind in vars(v2).items():
+        if inspect.isclass(kind) and issubclass(kind, v2.Transform) and kind is not v2.Transform and name not in OURS:
+            PIPELINES.register_module(name=name, module=make_step(kind))
+
+
+register_all()

@@ -1,0 +1,80 @@
+"""What the model sees: images beside their augmented views."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from ..errors import DataError
+from .neighbours import INK, NEUTRAL, PAPER, _centred, _font, _square
+
+GAP, GROUP_GAP, TEXT, MARGIN = 4, 16, 18, 16  # pixels
+
+
+def to_picture(view: Any, mean: Sequence[float] = (0.,), std: Sequence[float] = (1.,)) -> np.ndarray:
+    """Undo the normalisation of a view.
+
+    Args:
+        view: tensor or array (C, H, W), C 1 or 3: float, or uint8 that was never normalised.
+        mean: per channel, as it was subtracted.
+        std: per channel, as it was divided by.
+
+    Returns:
+        uint8 (H, W, 3); values outside the range of images are clipped.
+    """
+    pixels = np.asarray(view)
+    if pixels.ndim != 3 or pixels.shape[0] not in (1, 3):
+        raise DataError(f'A view to draw is (1 or 3, H, W); got {pixels.shape}.')
+    if pixels.dtype != np.uint8:
+        scaled = pixels * np.reshape(std, (-1, 1, 1)) + np.reshape(mean, (-1, 1, 1))
+        pixels = np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    return np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0).copy()
+
+
+def view_grid(rows: Sequence[Sequence[Any]], heads: Sequence[tuple[str, str]], out_png: str | os.PathLike, title: str = '',
+              cell: int = 112) -> Path:
+    """One row per image; columns that belong together stand closer.
+
+    Args:
+        rows: for every image its pictures: PIL images or uint8 arrays (H, W, 3).
+        heads: for every column (group, name), such as ('epoch 0', 'view 1'); neighbours of one group are drawn together.
+        out_png: the picture; its folder is made.
+        title: above the grid.
+        cell: side of one picture in pixels; small pictures are enlarged without smoothing.
+
+    Returns:
+        `out_png`.
+
+    Raises:
+        DataError: nothing to draw, or a row with another number of pictures than there are heads.
+    """
+    if not rows or any(len(row) != len(heads) for row in rows):
+        raise DataError(f'view_grid: {len(heads)} heads, but rows of {sorted({len(row) for row in rows})} pictures.')
+    left, x = [], MARGIN
+    for column, (group, _) in enumerate(heads):
+        x += 0 if column == 0 else cell + (GAP if group == heads[column - 1][0] else GROUP_GAP)
+        left.append(x)
+    top = MARGIN + (TEXT + GAP if title else 0) + 2 * TEXT
+    width = max(left[-1] + cell, MARGIN + int(_font(16).getlength(title)) if title else 0) + MARGIN
+    canvas = Image.new('RGB', (width, top + len(rows) * (cell + GAP) - GAP + MARGIN), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    if title:
+        draw.text((MARGIN, MARGIN - GAP), title, fill=INK, font=_font(16))
+    for group, columns in groupby(range(len(heads)), key=lambda column: heads[column][0]):
+        members = list(columns)
+        _centred(draw, group, left[members[0]], top - 2 * TEXT, left[members[-1]] + cell - left[members[0]], INK)
+        for column in members:
+            _centred(draw, heads[column][1], left[column], top - TEXT, cell, NEUTRAL)
+    for number, row in enumerate(rows):
+        for x, picture in zip(left, row, strict=True):
+            canvas.paste(_square(picture, cell), (x, top + number * (cell + GAP)))
+    out_png = Path(out_png)
+    out_png.parent.mkdir(parents=True, exist_ok=True)
+    canvas.save(out_png)
+    return out_png

@@ -1,0 +1,114 @@
+"""Broken files: skipped, named, counted; too many stop."""
+
+import errno
+import logging
+
+import pytest
+import torch
+
+from selfsup.datasets import ClassificationDataset, ExtractDataset
+from selfsup.datasets.loaders import build_loader
+from selfsup.datasets.robust import RobustReader
+from selfsup.errors import DataError
+
+from .conftest import TENSOR, truncate
+
+CPU = torch.device('cpu')
+
+
+def loader_of(root, workers, **kwargs):
+    dataset = dict(type='ClassificationDataset', data_source=dict(type='ImageFolder', root=str(root)), pipeline=TENSOR)
+    return build_loader(dict(batch_size=10, num_workers=workers, dataset=dataset, sampler=dict(shuffle=False), **kwargs), seed=0, device=CPU)
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_a_truncated_file_is_replaced_by_its_neighbour(folder, workers, capfd, caplog):
+    bad = folder / 'cat' / '049.jpg'
+    truncate(bad)
+    loader = loader_of(folder, workers)
+    with caplog.at_level(logging.WARNING, 'selfsup'):
+        batches = list(loader)
+    images = torch.cat([b['img'] for b in batches])
+    labels = torch.cat([b['gt_label'] for b in batches])
+    assert len(images) == 100
+    assert torch.equal(images[49], images[50]) and not torch.equal(images[48], images[49])
+    assert labels[49] == 1  # the label comes with the image: 050.jpg is a dog
+    assert loader.dataset.reader.bad_indices().tolist() == [49]  # known in this process, whoever met it
+    if workers == 0:  # a worker writes to its own copy of the handlers
+        assert [r.getMessage() for r in caplog.records if str(bad) in r.getMessage()]
+        list(loader)
+        assert sum(str(bad) in r.getMessage() for r in caplog.records) == 1  # once, not once per epoch
+    loader.close()
+
+
+def test_evaluation_leaves_unreadable_files_out(folder):
+    truncate(folder / 'cat' / '000.jpg')
+    loader = loader_of(folder, 0)
+    labels = torch.cat([b['gt_label'] for b in loader])
+    scores = torch.nn.functional.one_hot(torch.as_tensor(loader.dataset.data_source.labels), 2).float()
+    scores[0] = scores[99]  # wrong, where nothing could be read
+    assert len(labels) == 100
+    assert loader.dataset.evaluate(scores, 'head0', topk=(1,)) == {'head0_top1': 100.0}
+
+
+def test_more_than_one_percent_stops_with_the_list(folder):
+    loader = loader_of(folder, 0)
+    truncate(folder / 'cat' / '003.jpg')
+    (folder / 'dog' / '091.jpg').unlink()
+    with pytest.raises(DataError, match=r'^2 of 100 images cannot be read, more than 1%.*: .*cat/003.jpg, .*dog/091.jpg$'):
+        list(loader)
+
+
+def test_workers_count_together_and_raise_one_clean_error(folder):
+    """Each of two workers meets one bad file of 100; only together they have met more than 1 %."""
+    loader = loader_of(folder, 2)
+    for path in (folder / 'cat' / '005.jpg', folder / 'cat' / '015.jpg'):  # batches 0 and 1: one per worker
+        path.unlink()
+    with pytest.raises(DataError, match=r'^2 of 100 images cannot be read, more than 1%; the last failed with FileNotFoundError.*'
+                       r'Repair, fetch again or take out of the list: .*005.jpg, .*015.jpg$'):
+        list(loader)
+    loader.close()
+
+
+class Source:
+    """100 samples, some of which raise."""
+
+    def __init__(self, failing, error):
+        self.failing, self.error = failing, error
+
+    def __len__(self):
+        return 100
+
+    def get_sample(self, index):
+        if index in self.failing:
+            raise self.error
+        return index
+
+
+def test_neighbours_wrap_around():
+    reader = RobustReader(Source({99}, SyntaxError('broken PNG')))
+    assert reader.read(99) == (0, 0)
+    assert reader.read(3) == (3, 3)
+
+
+def test_the_message_names_at_most_twenty_files():
+    reader = RobustReader(Source(range(100), ValueError('bad')))
+    reader._bad[:40] = 1
+    with pytest.raises(DataError, match=r'41 of 100.*sample 19, \.\.\. \(21 more\)$'):
+        reader.read(50)
+
+
+def test_faults_of_the_machine_or_the_code_are_not_blamed_on_files():
+    for error in (OSError(errno.EMFILE, 'Too many open files'), AttributeError('a bug')):
+        reader = RobustReader(Source({1}, error))
+        with pytest.raises(type(error)):
+            reader.read(1)
+        assert len(reader.bad_indices()) == 0
+
+
+def test_datasets_read_through_it(folder):
+    truncate(folder / 'cat' / '000.jpg')
+    source = dict(type='ImageFolder', root=str(folder))
+    for kind in (ClassificationDataset, ExtractDataset):
+        dataset = kind(source, TENSOR)
+        assert torch.equal(dataset[0]['img'], dataset[1]['img'])

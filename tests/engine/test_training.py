@@ -1,0 +1,170 @@
+"""Whole tiny runs: what they write, what they refuse, how they stop."""
+
+import json
+import math
+import re
+
+import pytest
+import torch
+
+from selfsup.errors import CheckpointError, ConfigError, DataError, ShapeError, TrainingError
+from tests.resume.runs import differences, train, write_config
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory):
+    return write_config(tmp_path_factory.mktemp('config'))
+
+
+@pytest.fixture(scope='module')
+def finished(config, tmp_path_factory):
+    return train(config, tmp_path_factory.mktemp('run') / 'work', 'total_epochs=2')
+
+
+def test_what_a_run_leaves_behind(config, finished):
+    assert sorted(p.name for p in finished.glob('*.pth')) == ['epoch_1.pth', 'epoch_2.pth', 'latest.pth']
+    assert (finished / 'latest.pth').resolve() == (finished / 'epoch_2.pth').resolve()
+    assert (finished / config.name).exists()
+    logs, = (p for p in finished.iterdir() if p.is_dir())
+    env = json.loads((logs / 'environment.json').read_text())
+    assert env['torch'] == torch.__version__ and env['command'] and env['git_commit'] and env['seed'] == '0'
+    assert list(logs.rglob('events.out.tfevents*'))
+    text = next(logs.glob('*.log')).read_text()
+    assert re.search(r'Epoch\(train\) +\[1\]\[6/6\].*lr: .*eta: .*loss: ', text)
+    lines = [json.loads(x) for x in next(logs.glob('vis_data/2*.json')).read_text().splitlines()]
+    assert {'lr', 'loss', 'acc', 'iter', 'epoch', 'embedding_std', 'embedding_rank'} <= set(lines[-1])
+    assert all(math.isfinite(x['loss']) for x in lines)
+
+
+def test_checkpoints_hold_only_plain_values(finished):
+    checkpoint = torch.load(finished / 'epoch_2.pth', weights_only=True)
+    assert list(checkpoint) == ['meta', 'state_dict', 'optimizer', 'param_schedulers']
+    assert (checkpoint['meta']['epoch'], checkpoint['meta']['iter']) == (2, 12)
+    assert 'queue' in checkpoint['state_dict'] and 'backbone.conv1.weight' in checkpoint['state_dict']
+
+
+def test_a_used_work_dir_is_refused_then_started_over(config, finished, tmp_path):
+    work_dir = tmp_path / 'work'
+    train(config, work_dir, 'total_epochs=1')
+    before = (work_dir / 'epoch_1.pth').read_bytes()
+    with pytest.raises(CheckpointError, match=r'holds checkpoints of an earlier run \(newest: epoch_1.pth\).*--auto_resume.*--start_over'):
+        train(config, work_dir, 'total_epochs=1')
+    assert (work_dir / 'epoch_1.pth').read_bytes() == before
+    train(config, work_dir, 'total_epochs=1', start_over=True)
+    kept, = work_dir.glob('previous_*/epoch_1.pth')
+    assert kept.read_bytes() == before
+
+
+@pytest.mark.parametrize(('option', 'message'), [
+    ('data.imgs_per_gpu=3', r'batch size per process was 4 and is 3 \(set data.imgs_per_gpu=4\)'),
+    ('optimizer_config.update_interval=2', r'update_interval was 1 and is 2'),
+])
+def test_a_resume_that_could_not_be_exact_is_refused(config, finished, tmp_path, option, message):
+    with pytest.raises(CheckpointError, match=f'Cannot resume .*{message}'):
+        train(config, tmp_path, option, resume_from=str(finished / 'epoch_1.pth'))
+
+
+def test_another_seed_is_refused_on_resume(config, finished, tmp_path):
+    with pytest.raises(CheckpointError, match=r'seed was 0 and is 5 \(pass --seed 0\)'):
+        train(config, tmp_path, resume_from=str(finished / 'epoch_1.pth'), seed=5)
+
+
+def test_another_model_is_refused_on_resume_and_on_load(config, finished, tmp_path):
+    wider = 'model.queue_len=30'
+    with pytest.raises(CheckpointError, match=r'is not a checkpoint of MOCO as configured: 1 tensors have another shape \(queue'):
+        train(config, tmp_path / 'a', wider, resume_from=str(finished / 'epoch_1.pth'))
+    with pytest.raises(CheckpointError, match='another shape'):
+        train(config, tmp_path / 'b', wider, f"load_from='{finished / 'epoch_1.pth'}'")
+
+
+def test_weights_without_training_state_cannot_be_resumed(config, finished, tmp_path):
+    torch.save({'state_dict': torch.load(finished / 'epoch_1.pth', weights_only=True)['state_dict']}, tmp_path / 'w.pth')
+    with pytest.raises(CheckpointError, match='holds weights but no training state.*--pretrained'):
+        train(config, tmp_path / 'run', resume_from=str(tmp_path / 'w.pth'))
+
+
+def test_auto_resume_passes_over_a_damaged_file(config, tmp_path, caplog):
+    straight = train(config, tmp_path / 'straight')
+    part = train(config, tmp_path / 'part', stop_after=13)
+    newest = part / 'epoch_2.pth'
+    newest.write_bytes(newest.read_bytes()[:1000])
+    train(config, part, auto_resume=True)
+    assert differences(straight / 'epoch_3.pth', part / 'epoch_3.pth') == []
+    for path in part.glob('epoch_*.pth'):
+        path.write_bytes(b'broken')
+    with pytest.raises(CheckpointError, match='None of the 3 checkpoints in .* can be read'):
+        train(config, part, auto_resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path):
+    with pytest.raises(TrainingError, match=r'The loss is not finite at iteration \d+ \(epoch \d, learning rate 1e\+\d+\).*epoch_1.pth.*Lower the'):
+        train(config, tmp_path, 'optimizer.lr=1e18', 'lr_config={"policy": "step", "step": [9], "warmup": "constant", "warmup_iters": 6, '
+              '"warmup_ratio": 1e-30}')
+    saved = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['state_dict']
+    assert all(torch.isfinite(v).all() for v in saved.values() if v.is_floating_point())
+    assert not (tmp_path / 'epoch_2.pth').exists()
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(config, tmp_path, monkeypatch):
+    import selfsup.checkpoint_io as io
+
+    real, calls = io.torch.save, []
+
+    def fills_up(obj, file, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2:
+            file.write(b'x' * 100)
+            raise OSError(28, 'No space left on device')
+        return real(obj, file, *args, **kwargs)
+
+    straight = train(config, tmp_path / 'straight')
+    monkeypatch.setattr(io.torch, 'save', fills_up)
+    with pytest.raises(CheckpointError, match=r'epoch_2.pth could not be written: No space left.*last good checkpoint is .*epoch_1.pth'):
+        train(config, tmp_path / 'full', 'checkpoint_config.max_keep_ckpts=1')
+    assert sorted(p.name for p in (tmp_path / 'full').glob('*.pth')) == ['epoch_1.pth', 'latest.pth']
+    assert not list((tmp_path / 'full').glob('.*'))
+    train(config, tmp_path / 'full', 'checkpoint_config.max_keep_ckpts=1', auto_resume=True)
+    assert differences(straight / 'epoch_3.pth', tmp_path / 'full' / 'epoch_3.pth') == []
+
+
+def test_old_checkpoints_rotate(config, tmp_path):
+    train(config, tmp_path, 'checkpoint_config.max_keep_ckpts=2')
+    assert sorted(p.name for p in tmp_path.glob('epoch_*')) == ['epoch_2.pth', 'epoch_3.pth']
+
+
+def test_a_queue_shorter_than_the_batch(config, tmp_path):
+    with pytest.raises(ShapeError, match='queue_len=3 keys, fewer than one global batch of 4'):
+        train(config, tmp_path, 'model.queue_len=3')
+
+
+def test_a_batch_larger_than_the_data(config, tmp_path):
+    with pytest.raises(DataError, match='24.*100|100.*24'):
+        train(config, tmp_path, 'data.imgs_per_gpu=100')
+
+
+def test_pretrained_backbone(config, finished, tmp_path):
+    work_dir = tmp_path / 'work'
+    train(config, work_dir, 'total_epochs=1', f"model.pretrained='{finished / 'epoch_2.pth'}'", 'optimizer.lr=1e-30')
+    old, new = (torch.load(p, weights_only=True)['state_dict'] for p in (finished / 'epoch_2.pth', work_dir / 'epoch_1.pth'))
+    for key in ('backbone.conv1.weight', 'key_backbone.conv1.weight'):
+        assert torch.allclose(new[key], old['backbone.conv1.weight'], atol=1e-6), key
+    torch.save({'state_dict': {'foo': torch.zeros(1)}}, tmp_path / 'wrong.pth')
+    with pytest.raises(CheckpointError, match='0 of its 1 tensors match'):
+        train(config, tmp_path / 'other', f"model.pretrained='{tmp_path / 'wrong.pth'}'")
+
+
+def test_prefetch_trains_like_no_prefetch(config, tmp_path):
+    norm = {'mean': [0.5, 0.5, 0.5], 'std': [0.3, 0.3, 0.3]}
+    steps = [{'type': 'RandomResizedCrop', 'size': 8}, {'type': 'RandomHorizontalFlip'}]
+    plain = [*steps, {'type': 'ToTensor'}, {'type': 'Normalize', **norm}]
+    one = train(config, tmp_path / 'one', f'data.train.pipeline={plain}', 'total_epochs=1')
+    two = train(config, tmp_path / 'two', f'data.train.pipeline={steps}', 'prefetch=True', f'img_norm_cfg={norm}', 'total_epochs=1')
+    a, b = (torch.load(p / 'epoch_1.pth', weights_only=True)['state_dict'] for p in (one, two))
+    # Adam divides by tiny second moments, so 1e-7 in the input is not 1e-7 in the weights
+    assert all(torch.allclose(a[k], b[k], atol=2e-3) for k in a if a[k].is_floating_point())
+
+
+def test_config_errors_come_before_anything_is_written(config, tmp_path):
+    with pytest.raises(ConfigError, match="Did you mean 'ResNet'"):
+        train(config, tmp_path / 'never', "model.backbone.type='ResNte'")
+    assert not (tmp_path / 'never').exists()

@@ -1,0 +1,87 @@
+"""Every registered algorithm keeps the contract of `Algorithm`, on several backbones. A new algorithm needs an entry in tiny_models.py."""
+
+import copy
+
+import pytest
+import torch
+
+from selfsup.models.algorithms import Algorithm, Step
+from selfsup.registry import BACKBONES, MODELS
+
+from .tiny_models import TINY_RESNET, tiny_batch, tiny_config
+
+BACKBONE_CONFIGS = {
+    'resnet18-tiny': TINY_RESNET,
+    'resnet10t': {'type': 'TIMMBackbone', 'model_name': 'resnet10t'},
+    'mobilenetv3': {'type': 'TIMMBackbone', 'model_name': 'mobilenetv3_small_050'},
+}
+ALGORITHMS = [name for name in MODELS.names() if issubclass(MODELS.get(name), Algorithm)]
+
+
+@pytest.fixture(scope='module', params=BACKBONE_CONFIGS)
+def backbone(request):
+    return BACKBONES.build(BACKBONE_CONFIGS[request.param])
+
+
+@pytest.fixture(params=ALGORITHMS)
+def model(request, backbone):
+    torch.manual_seed(0)
+    return MODELS.build(tiny_config(request.param, copy.deepcopy(backbone), backbone.out_channels)).train()
+
+
+def test_one_training_step(model):
+    batch = tiny_batch(model, size=3)
+    before = {k: v.clone() for k, v in model.state_dict().items() if k in dict(model.named_parameters())}
+    step = model(batch)
+    assert isinstance(step, Step)
+    assert step.total.shape == () and torch.isfinite(step.total)
+    step.total.backward()
+    without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+    assert step.embedding.shape[0] == 3 and step.embedding.dtype == torch.float32 and not step.embedding.requires_grad
+    torch.testing.assert_close(step.embedding.norm(dim=1), torch.ones(3))
+    assert not any(v.requires_grad for v in [*step.logs.values(), *step.carry.values()])
+    assert all(v.numel() == 1 for v in step.logs.values())
+    for name, value in before.items():  # loss() moves no weights
+        assert torch.equal(value, model.state_dict()[name]), name
+    torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.1).step()
+    model.after_update([step.carry], progress=0.5)
+    assert all(torch.isfinite(v).all() for v in model.state_dict().values())
+
+
+def test_state_dict_holds_everything(model):
+    twin = copy.deepcopy(model)
+    batch = tiny_batch(model)
+    step = model(batch)
+    model.after_update([step.carry], progress=0.3)
+    assert twin.load_state_dict(model.state_dict()).missing_keys == []
+    torch.manual_seed(1)
+    again = model(batch)
+    torch.manual_seed(1)
+    assert torch.equal(twin(batch).total, again.total)
+
+
+def test_features_and_maps(model):
+    img = torch.randn(2, 3, 32, 32)
+    model.eval()
+    with torch.no_grad():
+        maps = model({'img': img}, mode='extract')
+        assert isinstance(maps, tuple) and maps[-1].shape[:2] == (2, model.backbone.out_channels)
+        torch.testing.assert_close(model.features(img), maps[-1].mean((2, 3)))
+
+
+def test_bfloat16_autocast(model):
+    batch = tiny_batch(model)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        step = model(batch)
+        step.total.backward()
+    assert step.total.dtype == torch.float32 and step.embedding.dtype == torch.float32
+    assert all(v.dtype == torch.float32 for v in step.carry.values())
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_only_the_trained_part_has_gradients(model):
+    frozen = {name.split('.')[0] for name, p in model.named_parameters() if not p.requires_grad and 'conv_head' not in name}
+    assert frozen <= {'key_backbone', 'key_neck', 'target_backbone', 'target_neck'}
+    assert sum(p.requires_grad for p in model.backbone.parameters()) > 0

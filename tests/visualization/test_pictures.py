@@ -1,0 +1,80 @@
+"""Curves and neighbour grids: right files, right colours, clear errors."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from selfsup.errors import DataError
+from selfsup.visualization.curves import _running_mean, plot_curves
+from selfsup.visualization.neighbours import RIGHT, WRONG, neighbour_grid, neighbours_of
+
+
+def test_curves_from_a_log(tmp_path):
+    log = tmp_path / 'log.json'
+    lines = [json.dumps({'step': i, 'loss': 5 - i / 20, 'lr': .1, 'tag': 'x'}) for i in range(1, 61)]
+    log.write_text('\n'.join([*lines, '{"step": 61, "lo']))  # the last line of a killed run
+    one = plot_curves(log, tmp_path / 'new' / 'one.png')
+    two = plot_curves(log, tmp_path / 'two.png', keys=('loss', 'lr'), title='A run')
+    with Image.open(one) as a, Image.open(two) as b:
+        assert a.width == b.width and b.height > 1.5 * a.height
+        assert len(a.convert('RGB').getcolors(1 << 20)) > 10  # something is drawn
+    with pytest.raises(DataError, match=r"no scalar 'los' in .*log.json. Did you mean 'loss'\? Known: loss, lr, step"):
+        plot_curves(log, one, keys=('los',))
+    with pytest.raises(DataError, match='cannot be read'):
+        plot_curves(tmp_path / 'no.json', one)
+
+
+def test_curves_from_values(tmp_path):
+    plot_curves({'knn': ([5, 10], [50., math.nan]), 'loss': [3, 2, 1]}, tmp_path / 'x.png', keys=('knn', 'loss'))
+    with pytest.raises(DataError, match="no scalar 'knn'"):
+        plot_curves({'knn': []}, tmp_path / 'x.png', keys=('knn',))
+
+
+def test_running_mean_does_not_lag():
+    line = [float(i) for i in range(50)]
+    smooth = _running_mean(line, 4)
+    assert smooth[2:-2] == line[2:-2] and math.isnan(smooth[0]) and math.isnan(smooth[-1])
+    assert _running_mean([1, math.nan, 3], 1)[1] == 2
+
+
+def _colours(path):
+    with Image.open(path) as image:
+        return {'#{:02x}{:02x}{:02x}'.format(*colour) for _, colour in image.convert('RGB').getcolors(1 << 20)}
+
+
+@pytest.mark.parametrize('labels, expected', [([[1, 1]], {RIGHT}), ([[2, 3]], {WRONG}), ([[1, 2]], {RIGHT, WRONG}), (None, set())])
+def test_frames_tell_right_from_wrong(tmp_path, labels, expected):
+    grey = np.full((8, 8), 90, np.uint8)
+    path = neighbour_grid([grey], [[grey, Image.fromarray(grey)]], tmp_path / 'x.png', None if labels is None else [1], labels, title='T')
+    assert _colours(path) & {RIGHT, WRONG} == expected
+
+
+def test_neighbours_of_finds_the_nearest(tmp_path):
+    angles = np.array([0., .1, .2, 2., 2.1, 2.2])
+    features = np.stack([np.cos(angles), np.sin(angles)], 1) * np.arange(1, 7)[:, None]
+    labels, drawn = [0, 0, 0, 1, 1, 1], []
+
+    def image(i):
+        drawn.append(i)
+        return np.full((20, 10, 3), 40 * i, np.uint8)
+    path = neighbours_of(features, image, tmp_path / 'x.png', labels, queries=2, k=2, class_names=['a', 'a much too long name'])
+    assert drawn == [0, 3, 1, 2, 4, 5]  # a query per class, never its own neighbour
+    assert WRONG not in _colours(path) and RIGHT in _colours(path)
+    neighbours_of(features, image, tmp_path / 'y.png', queries=3, k=5)
+    with pytest.raises(DataError, match='6 images do not give'):
+        neighbours_of(features, image, path, k=6)
+
+
+@pytest.mark.parametrize('args, message', [
+    (([], []), 'no picture'), ((['q'], [[]]), 'no picture'), ((['q'], [['a'], ['b']]), '1 queries'),
+    ((['q'], [['a']], None), 'or neither'), ((['q'], [['a', 'b']], [[1]]), 'one label for every picture'),
+])
+def test_grid_errors(tmp_path, args, message):
+    queries, neighbours, *labels = args
+    with pytest.raises(DataError, match=message):
+        neighbour_grid(queries, neighbours, tmp_path / 'x.png', *([[1], *labels] if labels else []))

@@ -1,0 +1,68 @@
+"""Look at this machine and, with a config, at its data and speed: python tools/doctor.py [CFG]
+
+Says which of the two is the bottleneck of training: the pipeline that makes the batches or the model that takes them.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from selfsup import cli
+
+
+def check(args: argparse.Namespace) -> None:
+    """Data, pipeline and model of a config."""
+    import torch
+
+    from selfsup import config
+    from selfsup.datasets.loaders import build_loader
+    from selfsup.engine.launch import init_distributed
+    from selfsup.errors import DataError
+    from selfsup.evaluation.throughput import advice, loader_speed, step_speed, unreadable
+    from selfsup.registry import MODELS
+    compiled = config.compile_config(config.load(args.config, args.cfg_options))
+    device = init_distributed('none')
+    loading = compiled['train_dataloader']
+    loader = build_loader(loading, seed=0, device=device, rank=0, world_size=1)
+    tried, problems = unreadable(loader.dataset)
+    print(f'\ndata: {len(loader.dataset):,} samples; read {", ".join(map(str, tried))}: ' + ('all good' if not problems else ''))
+    if problems:
+        raise DataError(f'{len(problems)} of {len(tried)} samples cannot be read: ' + '; '.join(problems))
+    pipeline, batch = loader_speed(loader, args.seconds)
+    loader.close()
+    if batch is None:
+        raise DataError('The loader gives no batch: there are fewer samples than one batch holds and drop_last=True.')
+    print(f"pipeline: {pipeline:,.1f} images/s with {loading['num_workers']} workers")
+
+    model = MODELS.build(compiled['model']).to(device).train()
+    batch['img'] = torch.randn_like(batch['img'])
+    wrapper = compiled['optim_wrapper']
+    amp = wrapper['type'] == 'AmpOptimWrapper'
+    kind = getattr(torch, wrapper.get('dtype') or ('float16' if device.type == 'cuda' else 'bfloat16'))
+
+    def step() -> None:
+        with torch.autocast(device.type, kind, enabled=amp):
+            total = model(batch, mode='loss').total
+        total.backward()
+        model.zero_grad(set_to_none=True)
+    speed = step_speed(step, len(batch['img']), args.seconds)
+    print(f"model: {speed:,.1f} images/s forward and backward, batch {len(batch['img'])} of {tuple(batch['img'].shape[1:])}, {device}"
+          + (', mixed precision' if amp else ''))
+    print(advice(pipeline, speed, workers=loading['num_workers'], prefetch=bool(loading['prefetch']), amp=amp, device=device.type))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', nargs='?', help='config file')
+    parser.add_argument('--seconds', type=float, default=5, help='length of each of the two measurements')
+    cli.add_cfg_options(parser)
+    args = parser.parse_args()
+    from selfsup.engine.environment import collect_environment
+    for name, value in collect_environment().items():
+        print(f'{name:14s} {value}')
+    if args.config:
+        check(args)
+
+
+if __name__ == '__main__':
+    cli.run(main)

@@ -1,0 +1,26 @@
+"""Take the backbone out of a checkpoint: python tools/extract_backbone_weights.py CKPT OUT.pth
+
+OUT.pth holds `state_dict` (weights without prefix), `author` and `meta`; use it as `--pretrained` or in other libraries.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from selfsup import cli
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checkpoint', help='checkpoint of a run')
+    parser.add_argument('output', help='file to write (.pth)')
+    parser.add_argument('--force', action='store_true', help='replace the output if it exists')
+    args = parser.parse_args()
+
+    from selfsup.convert.backbone import extract_backbone
+    path, number = extract_backbone(args.checkpoint, args.output, args.force)
+    print(f'{path}: {number} tensors')
+
+
+if __name__ == '__main__':
+    cli.run(main)

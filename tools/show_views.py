@@ -1,0 +1,63 @@
+"""Draw what the model sees: a grid of training images and their augmented views, as the training run will draw them.
+
+    python tools/show_views.py configs/selfsup/moco/r50_v2.py [-n 8] [--epochs 3] [--out views.png] [--cfg-options a.b=c ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from selfsup import cli
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help='config file')
+    parser.add_argument('-n', type=int, default=8, help='number of images, spread over the data set (default: 8)')
+    parser.add_argument('--epochs', type=int, default=3, help='draw the views of epochs 0 .. EPOCHS - 1 (default: 3)')
+    parser.add_argument('--out', metavar='FILE.png', help='the picture (default: views.png in the work dir of the config)')
+    parser.add_argument('--seed', type=int, help='run seed (default: that of the config, or 0)')
+    cli.add_cfg_options(parser)
+    args = parser.parse_args()
+    if min(args.n, args.epochs) < 1:
+        parser.error('-n and --epochs must be 1 or more')
+    return args
+
+
+def normalisation(dataset, settings: dict) -> tuple:
+    """Mean and standard deviation that the views went through; of the loader with prefetch."""
+    if settings.get('prefetch'):
+        return (0.,), (1.,)  # these views are uint8 still
+    steps = [step for pipeline in dataset.pipelines.values() for step in pipeline.steps]
+    return next(((s.mean, s.std) for s in steps if type(s).__name__ == 'Normalize'), ((0.,), (1.,)))
+
+
+def main() -> None:
+    args = parse_args()
+    import numpy as np  # after the arguments: --help must not wait for torch
+
+    from selfsup import config
+    from selfsup.datasets.loaders import SeededDataset
+    from selfsup.registry import DATASETS
+    from selfsup.visualization.views import to_picture, view_grid
+
+    compiled = config.compile_config(config.load(args.config, args.cfg_options))
+    settings = compiled['train_dataloader']
+    dataset = DATASETS.build(settings['dataset'])
+    seed = args.seed if args.seed is not None else compiled.get('seed') or 0
+    seeded, (mean, std) = SeededDataset(dataset, seed), normalisation(dataset, settings)
+
+    rows = []
+    for index in np.unique(np.linspace(0, len(dataset) - 1, args.n).astype(int)).tolist():
+        views = [seeded[(epoch, index, 0)]['img'] for epoch in range(args.epochs)]
+        views = [v if v.ndim == 4 else v[None] for v in views]  # (V, C, H, W) each
+        rows.append([dataset.read(index)[0], *(to_picture(view, mean, std) for epoch in views for view in epoch)])
+    per_epoch = len(views[0])
+    heads = [('image', ''), *((f'epoch {e}', f'view {v + 1}' if per_epoch > 1 else '') for e in range(args.epochs) for v in range(per_epoch))]
+    out = args.out or Path(config.default_work_dir(args.config)) / 'views.png'
+    print(view_grid(rows, heads, out, title=f'{Path(args.config).with_suffix("").as_posix()}, seed {seed}'))
+
+
+if __name__ == '__main__':
+    cli.run(main)
