@@ -53,8 +53,8 @@ def main() -> None:
         views = [seeded[(epoch, index, 0)]['img'] for epoch in range(args.epochs)]
         views = [v if v.ndim == 4 else v[None] for v in views]  # (V, C, H, W) each
         rows.append([dataset.read(index)[0], *(to_picture(view, mean, std) for epoch in views for view in epoch)])
-    per_epoch = len(views[0])
-    heads = [('image', ''), *((f'epoch {e}', f'view {v + 1}' if per_epoch > 1 else '') for e in range(args.epochs) for v in range(per_epoch))]
+    names = [f'view {v + 1}' for v in range(len(views[0]))] if len(views[0]) > 1 else ['']
+    heads = [('image', ''), *((f'epoch {epoch}', name) for epoch in range(args.epochs) for name in names)]
     out = args.out or Path(config.default_work_dir(args.config)) / 'views.png'
     print(view_grid(rows, heads, out, title=f'{Path(args.config).with_suffix("").as_posix()}, seed {seed}'))
 

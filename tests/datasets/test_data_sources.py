@@ -1,4 +1,5 @@
 """Data sources: what they find, what they refuse and in which words."""
+# ruff: noqa: C408 - settings are spelt as in config files
 
 import hashlib
 import io
@@ -147,13 +148,13 @@ def test_folder_names_class_folders_without_images(folder):
 
 
 def test_folder_errors(tmp_path):
-    with pytest.raises(DataError, match="root='.*none' does not exist"):
+    with pytest.raises(DataError, match=r"root='.*none' does not exist"):
         ImageFolder(str(tmp_path / 'none'))
     (tmp_path / 'x.zip').write_bytes(b'PK')
     with pytest.raises(DataError, match=r"root='.*x.zip' is a file. Unpack it"):
         ImageFolder(str(tmp_path / 'x.zip'))
     (tmp_path / 'empty' / 'sub').mkdir(parents=True)
-    with pytest.raises(DataError, match="root='.*empty' holds no images"):
+    with pytest.raises(DataError, match=r"root='.*empty' holds no images"):
         ImageFolder(str(tmp_path / 'empty'))
 
 

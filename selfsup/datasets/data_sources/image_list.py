@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 
 import numpy as np
@@ -14,8 +13,15 @@ from ...registry import DATA_SOURCES
 from .base import DataSource, NameTable, load_rgb
 from .memcached import open_reader
 
-LABELLED = re.compile(r'(.*\S)\s+([+-]?\d+)')
 FILES_TRIED = 8
+
+
+def split_label(line: str) -> tuple[str, int] | None:
+    """'a b.jpg 3' -> ('a b.jpg', 3); None for a line that does not end in a whole number after a name."""
+    parts = line.rsplit(maxsplit=1)
+    if len(parts) == 2 and (parts[1].isdecimal() or (parts[1][0] in '+-' and parts[1][1:].isdecimal())):
+        return parts[0], int(parts[1])
+    return None
 
 
 def read_list(list_file: str, exists: Callable[[str], bool]) -> tuple[list[str], list[int] | None]:
@@ -42,24 +48,21 @@ def read_list(list_file: str, exists: Callable[[str], bool]) -> tuple[list[str],
                         "'path label' per line.") from None
     if not lines:
         raise DataError(f"list_file='{list_file}' has no lines. Write one 'path' or 'path label' per line.")
-    matches = [LABELLED.fullmatch(line) for _, line in lines]
+    pairs = [split_label(line) for _, line in lines]
     first_number, first_line = lines[0]
-    if matches[0] is None or exists(first_line):
-        for (number, line), match in zip(lines, matches, strict=True):
-            if match is not None and not exists(line):
+    if pairs[0] is None or exists(first_line):
+        for (number, line), pair in zip(lines, pairs, strict=True):
+            if pair is not None and not exists(line):
                 raise DataError(f"{list_file}:{number}: '{line}' ends in a label, but line {first_number} ('{first_line}') has none. "
                                 'Label all lines or none.')
         return [line for _, line in lines], None
-    names, labels = [], []
-    for (number, line), match in zip(lines, matches, strict=True):
-        if match is None:
+    for (number, line), pair in zip(lines, pairs, strict=True):
+        if pair is None:
             raise DataError(f"{list_file}:{number}: '{line}' has no label, but line {first_number} ('{first_line}') has one. "
                             'Label all lines or none.')
-        if int(match[2]) < 0:
+        if pair[1] < 0:
             raise DataError(f"{list_file}:{number}: '{line}' has a negative label. Number the classes from 0.")
-        names.append(match[1])
-        labels.append(int(match[2]))
-    return names, labels
+    return [name for name, _ in pairs], [label for _, label in pairs]
 
 
 @DATA_SOURCES.register_module()
