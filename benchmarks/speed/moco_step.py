@@ -23,8 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 CONFIG = '''"""Written by benchmarks/speed/moco_step.py."""
 _base_ = {base!r}
-data = dict(imgs_per_gpu={batch}, workers_per_gpu={workers}, train=dict(data_source=dict(_delete_=True, type='ImageFolder', root={images!r})))
-checkpoint_config = dict(interval=-1, save_last=False)
+source = dict(_delete_=True, type='ImageFolder', root={images!r})
+data = dict(imgs_per_gpu={batch}, workers_per_gpu={workers}, train=dict(data_source=source))
+checkpoint_config = dict(interval=1000000, save_last=False)
 log_config = dict(interval={steps})
 total_epochs = None
 total_iters = {steps}

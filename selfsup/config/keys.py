@@ -281,6 +281,8 @@ RUN = Section('The run', both=(
     Key('log_level', 'one of DEBUG INFO WARNING ERROR CRITICAL', "'INFO'", "'WARNING'", 'Least level to log.'),
     Key('workflow', 'list', "[('train', 1)]", "[('train', 1)]", 'Only training; validation is a hook.'),
     Key('find_unused_parameters', 'bool', 'False', 'True', "DistributedDataParallel's switch for parameters without gradient."),
+    Key('channels_last', 'bool', 'False', 'True', 'Keep images and filters in NHWC memory: same results up to rounding, often several '
+        'times faster on the CPU and with use_fp16.'),
     Key('gpus', 'int > 0', '-', '1', 'Accepted, without effect (a warning says so): the launcher decides.'),
     Key('custom_imports', 'dict', '-', "dict(imports=['my_package.models'])", 'Modules to import first; they register your own types.'),
     Key('custom_imports.imports', 'list of str or str', REQUIRED, "['my_package.models']", 'The modules.'),

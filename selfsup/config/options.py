@@ -31,9 +31,20 @@ def parse(options: dict | list[str] | None) -> tuple[list[tuple[str, Any]], list
     return pairs, problems
 
 
+class _DictCalls(ast.NodeTransformer):
+    """`dict(a=1)`, as configs write it, to `{'a': 1}`, which is a literal."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if getattr(node.func, 'id', '') == 'dict' and not node.args and all(k.arg for k in node.keywords):
+            return ast.Dict([ast.Constant(k.arg) for k in node.keywords], [k.value for k in node.keywords])
+        return node
+
+
 def _literal(text: str) -> Any:
+    """A number, string, list, dict, ... written as in a config; anything else is taken as a string."""
     try:
-        return ast.literal_eval(text.strip())
+        return ast.literal_eval(_DictCalls().visit(ast.parse(text.strip(), mode='eval')))
     except (ValueError, SyntaxError):
         return text
 

@@ -28,7 +28,7 @@ def compile_config(loaded: LoadedConfig) -> dict[str, Any]:
     Returns:
         model, pretrained, train_dataloader, val_dataloader, test_dataloader, optim_wrapper, param_scheduler, train_cfg,
         default_hooks, custom_hooks, env_cfg, visualizer, log_processor, log_level, load_from, resume_from, work_dir,
-        seed, default_scope and find_unused_parameters: always all of them, lists, dicts and literals only.
+        seed, default_scope, find_unused_parameters and channels_last: always all of them, lists, dicts and literals only.
     """
     cfg = {name: copy.deepcopy(value) for name, value in loaded.cfg.items() if value is not None}
     _warn_ignored(cfg)
@@ -51,7 +51,7 @@ def compile_config(loaded: LoadedConfig) -> dict[str, Any]:
         'log_level': cfg.get('log_level', 'INFO'),
         **{name: cfg.get(name) for name in ('load_from', 'resume_from', 'work_dir', 'seed')},
         'default_scope': 'selfsup',
-        'find_unused_parameters': cfg.get('find_unused_parameters', False),
+        **{name: cfg.get(name, False) for name in ('find_unused_parameters', 'channels_last')},
     }
 
 

@@ -33,7 +33,7 @@ from .weights import load_backbone, load_matching, load_model, state_dict_of
 HISTORY = 10_000  # values kept per logged scalar; mmengine keeps a million and copies them at every update
 
 # set by the command line or by our own steps, not arguments of mmengine's Runner
-_OWN_KEYS = ('pretrained', 'seed', 'resume_from', 'find_unused_parameters', 'deterministic')
+_OWN_KEYS = ('pretrained', 'seed', 'resume_from', 'find_unused_parameters', 'channels_last', 'deterministic')
 
 
 @RUNNERS.register_module()
@@ -44,7 +44,6 @@ class Runner(MMRunner):
         compiled: result of `config.compile_config`, with `work_dir` set.
         loaded: the config it came from; its text goes into the work dir and the checkpoints.
         launcher: 'none', 'pytorch' or 'slurm'.
-        timestamp: name of the log folder; None takes the time.
     """
 
     def __init__(self, compiled: dict, loaded: LoadedConfig | None = None, launcher: str = 'none') -> None:
@@ -96,6 +95,7 @@ class Runner(MMRunner):
             other.setLevel(self.logger.level)
         env = {**collect_environment(), 'seed': str(self.seed), 'deterministic': str(self.deterministic),
                'launcher': self._launcher, 'world_size': str(self.world_size), 'device': str(self.device)}
+        self.environment = env
         self.logger.info('Environment: ' + ', '.join(f'{k} {v}' for k, v in env.items()))
         if dist.is_main():
             (Path(self._log_dir) / 'environment.json').write_text(json.dumps(env, indent=1) + '\n')
@@ -124,7 +124,8 @@ class Runner(MMRunner):
         Buffers are not broadcast at each step (as documented: every rank keeps its own running statistics; rank 0's are
         saved). Queues and banks stay equal because each rank computes them from gathered values.
         """
-        model = model.to(self.device)
+        layout = torch.channels_last if self.compiled.get('channels_last') else torch.preserve_format
+        model = model.to(self.device, memory_format=layout)
         if not self.distributed:
             return model
         ids = [self.device.index] if self.device.type == 'cuda' else None
@@ -197,7 +198,7 @@ class Runner(MMRunner):
         checkpoint = {
             'meta': {'epoch': epoch, 'iter': iteration, 'time': time.strftime('%Y-%m-%d %H:%M:%S'),
                      'fingerprint': self.fingerprint(), 'config': self.loaded.text if self.loaded else '',
-                     'algorithm': type(unwrap(self.model)).__name__, 'environment': collect_environment()},
+                     'algorithm': type(unwrap(self.model)).__name__, 'environment': self.environment},
             'state_dict': {k: on_cpu(v) for k, v in unwrap(self.model).state_dict().items()},
             'optimizer': self.optim_wrapper.state_dict(),
             'param_schedulers': [s.state_dict() for s in self.param_schedulers],
@@ -233,7 +234,8 @@ class Runner(MMRunner):
         if 'fingerprint' in meta:
             check_fingerprint(meta['fingerprint'], self.fingerprint(), filename)
         else:
-            warnings.warn(f'{filename} does not say how its run was started: its data order cannot be checked.', SelfSupWarning, stacklevel=2)
+            warnings.warn(f'{filename} does not say how its run was started: its data order cannot be checked.', SelfSupWarning,
+                          stacklevel=2)
         self._load_strict(state_dict_of(checkpoint, filename), filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         try:

@@ -40,7 +40,7 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         if outputs is None:
             return
-        values = {**{k: v for k, v in outputs.losses.items()}, **outputs.logs}
+        values = {**outputs.losses, **outputs.logs}
         if len(outputs.losses) > 1 or 'loss' not in values:
             values['loss'] = outputs.total
         if runner.optim_wrapper.grad_norm is not None and runner.train_loop.window_closed:
@@ -76,5 +76,6 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
     def _stop(runner: Any, iteration: int, lr: float, row: dict[str, float]) -> None:
         parts = ', '.join(f'{k} {v:.4g}' for k, v in row.items())
         kept = f'the last good checkpoint is {runner.last_checkpoint}' if runner.last_checkpoint else 'no checkpoint was saved yet'
-        raise TrainingError(f'The loss is not finite at iteration {iteration + 1} (epoch {runner.epoch + 1}, learning rate {lr:.4g}): {parts}; '
-                            f'{kept}. Lower the learning rate, lengthen the warm-up or clip gradients (optimizer_config.grad_clip).')
+        raise TrainingError(f'The loss is not finite at iteration {iteration + 1} (epoch {runner.epoch + 1}, learning rate {lr:.4g}): '
+                            f'{parts}; {kept}. Lower the learning rate, lengthen the warm-up or clip gradients '
+                            '(optimizer_config.grad_clip).')

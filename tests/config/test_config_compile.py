@@ -44,6 +44,7 @@ def test_a_short_config_without_base_is_complete(small):
         'load_from': None, 'resume_from': None, 'work_dir': None, 'seed': None,
         'default_scope': 'selfsup',
         'find_unused_parameters': False,
+        'channels_last': False,
     }
 
 

@@ -1,5 +1,5 @@
 """Small real files to read."""
-# ruff: noqa: C408 - settings are spelt as in config files
+
 
 import numpy as np
 import pytest

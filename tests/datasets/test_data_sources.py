@@ -1,5 +1,5 @@
 """Data sources: what they find, what they refuse and in which words."""
-# ruff: noqa: C408 - settings are spelt as in config files
+
 
 import hashlib
 import io

@@ -1,5 +1,5 @@
 """Task datasets: what a sample holds, evaluation, errors."""
-# ruff: noqa: C408 - settings are spelt as in config files
+
 
 import numpy as np
 import pytest

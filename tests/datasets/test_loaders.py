@@ -1,5 +1,5 @@
 """Order, seeds and transfer of samples: nothing but (seed, epoch, sample) may change what is seen."""
-# ruff: noqa: C408 - settings are spelt as in config files
+
 
 import os
 import pickle

@@ -1,5 +1,5 @@
 """Pipeline steps: reference numbers, torchvision's names, errors."""
-# ruff: noqa: C408 - settings are spelt as in config files
+
 
 import inspect
 import random

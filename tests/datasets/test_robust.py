@@ -1,5 +1,5 @@
 """Broken files: skipped, named, counted; too many stop."""
-# ruff: noqa: C408 - settings are spelt as in config files
+
 
 import errno
 import logging

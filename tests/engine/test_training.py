@@ -79,7 +79,7 @@ def test_another_model_is_refused_on_resume_and_on_load(config, finished, tmp_pa
 
 def test_weights_without_training_state_cannot_be_resumed(config, finished, tmp_path):
     torch.save({'state_dict': torch.load(finished / 'epoch_1.pth', weights_only=True)['state_dict']}, tmp_path / 'w.pth')
-    with pytest.raises(CheckpointError, match='holds weights but no training state.*--pretrained'):
+    with pytest.raises(CheckpointError, match=r'holds weights but no training state.*--pretrained'):
         train(config, tmp_path / 'run', resume_from=str(tmp_path / 'w.pth'))
 
 
@@ -92,12 +92,13 @@ def test_auto_resume_passes_over_a_damaged_file(config, tmp_path, caplog):
     assert differences(straight / 'epoch_3.pth', part / 'epoch_3.pth') == []
     for path in part.glob('epoch_*.pth'):
         path.write_bytes(b'broken')
-    with pytest.raises(CheckpointError, match='None of the 3 checkpoints in .* can be read'):
+    with pytest.raises(CheckpointError, match=r'None of the 3 checkpoints in .* can be read'):
         train(config, part, auto_resume=True)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path):
-    with pytest.raises(TrainingError, match=r'The loss is not finite at iteration \d+ \(epoch \d, learning rate 1e\+\d+\).*epoch_1.pth.*Lower the'):
+    message = r'The loss is not finite at iteration \d+ \(epoch \d, learning rate 1e\+\d+\).*epoch_1.pth.*Lower the'
+    with pytest.raises(TrainingError, match=message):
         train(config, tmp_path, 'optimizer.lr=1e18', 'lr_config={"policy": "step", "step": [9], "warmup": "constant", "warmup_iters": 6, '
               '"warmup_ratio": 1e-30}')
     saved = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['state_dict']
@@ -138,7 +139,7 @@ def test_a_queue_shorter_than_the_batch(config, tmp_path):
 
 
 def test_a_batch_larger_than_the_data(config, tmp_path):
-    with pytest.raises(DataError, match='24.*100|100.*24'):
+    with pytest.raises(DataError, match=r'24.*100|100.*24'):
         train(config, tmp_path, 'data.imgs_per_gpu=100')
 
 

@@ -28,7 +28,8 @@ data = dict(
         data_source=dict(type='ImageFolder', root='data/cifar10/train'),
         pipeline=[
             dict(type='RandomResizedCrop', size=32, scale=(0.2, 1.0)),
-            dict(type='RandomAppliedTrans', transforms=[dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)], p=0.8),
+            dict(type='RandomAppliedTrans', p=0.8, transforms=[
+                dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)]),
             dict(type='RandomGrayscale', p=0.2),
             dict(type='RandomHorizontalFlip'),
             *tensor_steps,
@@ -41,11 +42,13 @@ custom_hooks = [
     dict(
         type='KNNHook',
         k=20,
-        interval=5,
+        interval=6,
         train=dict(type='ClassificationDataset', data_source=dict(type='ImageFolder', root='data/cifar10/train'), pipeline=tensor_steps),
         test=dict(type='ClassificationDataset', data_source=dict(type='ImageFolder', root='data/cifar10/test'), pipeline=tensor_steps),
     )
 ]
+use_fp16 = True  # bf16 on the CPU
+channels_last = True
 log_config = dict(interval=10)
 checkpoint_config = dict(interval=1, max_keep_ckpts=2)
-total_epochs = 5
+total_epochs = 12
