@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
     weights = parser.add_mutually_exclusive_group(required=True)
     weights.add_argument('--checkpoint', help='checkpoint of a run with this config')
     weights.add_argument('--pretrained', help="backbone weights, or 'random' for none")
-    parser.add_argument('--dataset-config', required=True, help='file that describes images and splits, see above')
+    parser.add_argument('--dataset-config', default='benchmarks/extract_info/voc07.py', help='images and splits (default: VOC2007)')
     parser.add_argument('--layer-ind', default='0,1,2,3,4', help='layers, 0 = stem (default: all five)')
     parser.add_argument('--work_dir', help='default: work_dirs/ + path of the config')
     cli.add_launcher(parser)

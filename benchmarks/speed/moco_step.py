@@ -2,7 +2,8 @@
 
 Both sides train the same model on the same images with the same views, batch and optimizer. `tools/train.py` runs a real
 config; the plain side is `plain_loop` below: a DataLoader, forward, backward, SGD, momentum update, queue. The two run
-alternately, each in a process of its own; the numbers compared are the medians of their seconds per step and of their peak memory.
+alternately, each in a process of its own; what is compared is, of each side, the median over its runs of the median seconds
+per step and of the peak memory.
 
     python benchmarks/speed/moco_step.py --out benchmarks/speed/results/moco_step.json
 """
@@ -20,13 +21,15 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+WARMUP = 2  # first steps of a run, not counted
 
 CONFIG = '''"""Written by benchmarks/speed/moco_step.py."""
 _base_ = {base!r}
 source = dict(_delete_=True, type='ImageFolder', root={images!r})
 data = dict(imgs_per_gpu={batch}, workers_per_gpu={workers}, train=dict(data_source=source))
 checkpoint_config = dict(interval=1000000, save_last=False)
-log_config = dict(interval={steps})
+log_config = dict(interval=1)
+log_processor = dict(window_size=1)
 total_epochs = None
 total_iters = {steps}
 '''
@@ -98,21 +101,21 @@ def run_plain(config: Path, steps: int, folder: Path) -> dict:
     log = folder / 'plain.log'
     memory = measure([sys.executable, __file__, '--plain', str(config), '--steps', str(steps)], log)
     seconds = json.loads(log.read_text().strip().splitlines()[-1])['seconds']
-    return {'seconds_per_step': statistics.fmean(seconds[-10:]), 'peak_mib': memory}
+    return {'seconds_per_step': statistics.median(seconds[WARMUP:]), 'peak_mib': memory}
 
 
 def run_tool(config: Path, folder: Path) -> dict:
     work_dir = Path(tempfile.mkdtemp(dir=folder))
     memory = measure([sys.executable, str(ROOT / 'tools' / 'train.py'), str(config), '--work_dir', str(work_dir)], folder / 'tool.log')
     lines = [json.loads(x) for f in work_dir.glob('*/vis_data/*.json') if f.name != 'config.py' for x in f.read_text().splitlines()]
-    timed = [x['time'] for x in lines if 'time' in x]  # mean over the last ten iterations, the log's own window
-    return {'seconds_per_step': timed[-1], 'peak_mib': memory}
+    seconds = [x['time'] for x in lines if 'time' in x]
+    return {'seconds_per_step': statistics.median(seconds[WARMUP:]), 'peak_mib': memory}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--batch', type=int, default=16, help='images per step')
-    parser.add_argument('--steps', type=int, default=13, help='steps per run; the last ten are timed')
+    parser.add_argument('--batch', type=int, default=32, help='images per step')
+    parser.add_argument('--steps', type=int, default=8, help=f'steps per run; the first {WARMUP} are not counted')
     parser.add_argument('--repeats', type=int, default=3, help='runs of each side, alternating')
     parser.add_argument('--workers', type=int, default=0, help='loader workers')
     parser.add_argument('--out', default='benchmarks/speed/results/moco_step.json')

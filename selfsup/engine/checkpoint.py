@@ -62,11 +62,14 @@ def prepare_work_dir(work_dir: str | Path, *, resuming: bool, start_over: bool) 
         start_over: move the old run's checkpoints to `previous_<time>/` and begin anew.
 
     Raises:
-        CheckpointError: a new run was asked for and the folder holds checkpoints.
+        CheckpointError: a new run was asked for and the folder holds checkpoints, or the folder cannot be written.
     """
     folder = Path(work_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
+    except OSError as error:
+        raise CheckpointError(f'{folder} cannot be used as work dir: {error.strerror}. Choose another --work_dir.') from None
     old = list_checkpoints(folder)
     if resuming or not old:
         return

@@ -273,6 +273,7 @@ def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_
     Raises:
         SelfSupError: anything the user can mend.
     """
+    given = dist.is_active()  # a group that a caller made stays his
     init_distributed(launcher, **compiled['env_cfg'].get('dist_cfg', {}))
     try:
         _on_main(_decide_start, compiled, auto_resume, start_over)
@@ -280,7 +281,8 @@ def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_
         runner.train()
         return runner
     finally:
-        shut_down()
+        if not given:
+            shut_down()
 
 
 def _on_main(decide: Any, compiled: dict, *args: Any) -> None:

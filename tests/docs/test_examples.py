@@ -12,7 +12,7 @@ import pytest
 
 from .pages import ROOT, blocks, commands, files
 
-SHORT = ' --cfg-options total_epochs=None total_iters=2 data.imgs_per_gpu=16'
+SHORT = ' --cfg-options total_epochs=None total_iters=2 data.imgs_per_gpu=16 log_config.interval=1'
 
 
 @pytest.fixture
@@ -48,7 +48,6 @@ def test_new_method(project):
     assert (project / 'work_dirs' / 'momentum' / 'iter_2.pth').exists()
 
 
-@pytest.mark.slow
 def test_new_dataset(project):
     output = run_page('new_dataset.md', project)
     assert 'is the bottleneck' in output and 'all good' in output

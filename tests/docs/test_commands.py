@@ -1,0 +1,190 @@
+"""Every command of README.md and docs/: its scripts, files, flags and options exist; the cheap ones are run."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from selfsup import config
+from selfsup.evaluation.layer_features import read_splits
+
+from .pages import PAGES, ROOT, blocks, commands, files
+
+# Positional arguments of the launchers, before those of tools/train.py.
+LAUNCHERS = {'tools/single_train.sh': 1, 'tools/dist_train.sh': 2, 'tools/srun_train.sh': 3}
+OTHER_PROGRAMS = ('make', 'pip', 'source', 'export', 'tensorboard')
+CHEAP = ('tools/print_config.py', 'tools/count_parameters.py', 'tools/show_views.py')
+GETTING_STARTED = ROOT / 'docs' / 'getting_started.md'
+
+
+def is_script(block_text: str) -> bool:
+    """True for a block of shell statements; such a block has a test of its own."""
+    return 'for split in' in block_text
+
+
+COMMANDS = [pytest.param(page, command, id=f'{page.name}: {command[:70]}') for page in PAGES for block in blocks(page, 'bash')
+            if not is_script(block.text) for command in commands(block.text)]
+
+
+def split(command: str) -> tuple[dict[str, str], list[str]]:
+    """Environment settings in front of a command, and its words."""
+    words, env = shlex.split(command), {}
+    while re.match(r'[A-Z_]+=', words[0]):
+        name, _, env[name] = words.pop(0).partition('=')
+    return env, words
+
+
+@cache
+def flags(tool: str) -> frozenset[str]:
+    """Option names that `tool --help` lists."""
+    text = subprocess.run([sys.executable, ROOT / tool, '--help'], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    return frozenset(re.findall(r'(?<![\w-])(--?[a-zA-Z][\w-]*)', text[text.index('options:'):]))
+
+
+def options_of(words: list[str]) -> list[str]:
+    """Values of --cfg-options."""
+    if '--cfg-options' not in words:
+        return []
+    rest = words[words.index('--cfg-options') + 1:]
+    end = next((i for i, word in enumerate(rest) if word.startswith('--')), len(rest))
+    return rest[:end]
+
+
+def check_python_tool(page: Path, tool: str, words: list[str]) -> None:
+    """Flags are listed by --help, the config exists and takes the options."""
+    assert (ROOT / tool).is_file(), tool
+    used = {word.partition('=')[0] for word in words if re.match(r'--?[a-zA-Z]', word)}
+    assert used <= flags(tool), f'{tool} has no {used - flags(tool)}'
+    for word in words:
+        if word.startswith('configs/') and word.endswith('.py'):
+            assert (ROOT / word).is_file() or word in files(page), f'{word} does not exist'
+    if words and words[0].startswith('configs/') and (ROOT / words[0]).is_file():
+        config.load(ROOT / words[0], options_of(words))
+    elif words and words[0].startswith('my_project/'):
+        assert Path(words[0]).name in files(page)
+
+
+def check_launcher(page: Path, script: str, env: dict[str, str], words: list[str]) -> None:
+    """The script reads the environment variables; its positionals are there; the rest fits tools/train.py."""
+    number = LAUNCHERS[script]
+    assert len(words) >= number
+    if number > 1:
+        assert words[number - 1].isdecimal(), f'{script}: {words[number - 1]} is no number of processes'
+    source = (ROOT / script).read_text() + (ROOT / 'tools/launch.sh').read_text()
+    for name in env:
+        assert name in source or name in ('CUDA_VISIBLE_DEVICES', 'MASTER_ADDR'), f'{script} does not read {name}'
+    at = 1 if script == 'tools/srun_train.sh' else 0
+    check_python_tool(page, 'tools/train.py', [words[at], *words[number:]])
+
+
+@pytest.mark.parametrize(('page', 'command'), COMMANDS)
+def test_the_command_exists(page, command):
+    env, words = split(command)
+    program, rest = words[0], words[1:]
+    if program == 'python' and rest[0] == '-m':
+        assert rest[1] in ('pytest', 'selfsup.config.reference')
+    elif program == 'python' and rest[0].startswith('my_project/'):
+        assert Path(rest[0]).name in files(page)
+    elif program == 'python':
+        check_python_tool(page, rest[0], rest[1:])
+    elif program == 'bash':
+        check_launcher(page, rest[0], env, rest[1:])
+    elif program == 'make':
+        targets = re.findall(r'^([\w-]+):', (ROOT / 'Makefile').read_text(), re.MULTILINE)
+        assert [word for word in rest if '=' not in word and word not in targets] == []
+    else:
+        assert program in OTHER_PROGRAMS, f'no check knows {program}'
+
+
+def test_the_documented_commands_are_found():
+    """An empty list would pass."""
+    text = '\n'.join(param.values[1] for param in COMMANDS)
+    for tool in [*LAUNCHERS, *(f'tools/{p.name}' for p in (ROOT / 'tools').glob('*.py'))]:
+        assert tool in text, f'{tool} has no example'
+
+
+def test_every_tool_and_train_flag_is_described():
+    text = GETTING_STARTED.read_text()
+    for path in (ROOT / 'tools').iterdir():
+        assert path.suffix not in ('.py', '.sh') or path.name == 'launch.sh' or f'tools/{path.name}' in text, path.name
+    for flag in flags('tools/train.py') - {'--help', '-h', '--local-rank'}:
+        assert f'`{flag}' in text, flag
+
+
+def cheap_commands() -> list:
+    """Commands that need no data: they are run."""
+    found = []
+    for param in COMMANDS:
+        page, command = param.values
+        _, words = split(command)
+        if words[0] == 'python' and words[1] in CHEAP and words[2].startswith('configs/') and words[2:3] != words[-1:]:
+            found.append(param)
+    return found
+
+
+@pytest.mark.parametrize(('page', 'command'), cheap_commands())
+def test_cheap_commands_run(page, command, tmp_path, monkeypatch, capsys):
+    words = split(command)[1][1:]
+    if '--out' in words:
+        words[words.index('--out') + 1] = str(tmp_path / 'out.png')
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, 'argv', words)
+    runpy.run_path(str(ROOT / words[0]))['main']()
+    assert capsys.readouterr().out
+
+
+def test_lists_of_a_tree_with_class_folders(tmp_path):
+    """The shell lines of 'Prepare data' make lists that the data source reads."""
+    from PIL import Image
+
+    from selfsup.datasets.data_sources import ImageNet
+
+    script, = (block.text for block in blocks(GETTING_STARTED, 'bash') if is_script(block.text))
+    for name in ('train/n02/a b.JPEG', 'train/n02/c.JPEG', 'train/n01/d.JPEG', 'val/n01/e.JPEG', 'val/n02/f.JPEG'):
+        path = tmp_path / 'data' / 'imagenet' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (4, 4)).save(path, 'JPEG')
+    subprocess.run(['bash', '-euc', script], cwd=tmp_path, check=True, env={**os.environ, 'LC_ALL': 'C'})
+    root = tmp_path / 'data' / 'imagenet'
+    labelled = ImageNet(str(root / 'train'), str(root / 'meta' / 'train_labeled.txt'))
+    assert [Path(labelled.describe(i)).name for i in range(3)] == ['d.JPEG', 'a b.JPEG', 'c.JPEG'] and labelled.labels.tolist() == [0, 1, 1]
+    assert ImageNet(str(root / 'train'), str(root / 'meta' / 'train.txt')).labels is None
+    assert ImageNet(str(root / 'val'), str(root / 'meta' / 'val_labeled.txt')).labels.tolist() == [0, 1]
+
+
+def test_config_examples_load(tmp_path):
+    """The config blocks of getting_started.md, at the paths they name."""
+    (tmp_path / 'configs').mkdir()
+    for folder in (ROOT / 'configs').iterdir():
+        (tmp_path / 'configs' / folder.name).symlink_to(folder)
+    examples = files(GETTING_STARTED)
+    assert len(examples) == 3
+    for name, text in examples.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        if name.endswith('_features.py'):
+            data, names, at = read_splits(str(path))
+            assert data['extract']['type'] == 'ExtractDataset' and len(names) == len(at) + 1
+        else:
+            compiled = config.compile_config(config.load(path))
+            assert compiled['train_dataloader']['dataset']['type'] == 'ContrastiveDataset'
+            kinds = [step['type'] for step in compiled['train_dataloader']['dataset']['pipeline']]
+            assert compiled['train_dataloader']['prefetch'] == ('ToTensor' not in kinds)
+
+
+def test_quoted_messages_exist():
+    """The messages in the table of troubles are those of the code, word for word."""
+    source = '\n'.join(path.read_text() for path in (ROOT / 'selfsup').rglob('*.py'))
+    table = GETTING_STARTED.read_text().split('| message | reason |')[1]
+    messages = re.findall(r'^\| `([^`]+)` \|', table, re.MULTILINE)
+    assert len(messages) > 20
+    assert [message for message in messages if message not in source] == []

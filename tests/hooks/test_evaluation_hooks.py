@@ -1,0 +1,93 @@
+"""KNNHook, ValidateHook, BYOLHook, CollapseHook in real runs."""
+
+import json
+import warnings
+
+import pytest
+import torch
+
+from selfsup.errors import ConfigError, SelfSupWarning
+from tests.resume.runs import differences, train, write_config
+
+STEPS = [dict(type='ToTensor'), dict(type='Normalize', mean=[0.5] * 3, std=[0.3] * 3)]
+DIGITS = {split: dict(type='ClassificationDataset', data_source=dict(type='Digits', split=split, size=8), pipeline=STEPS)
+          for split in ('train', 'test')}
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory):
+    return write_config(tmp_path_factory.mktemp('config'))
+
+
+def scalars(work_dir):
+    lines = [json.loads(x) for f in work_dir.glob('*/vis_data/2*.json') for x in f.read_text().splitlines()]
+    return lines
+
+
+def test_knn_is_logged_before_during_and_after_training_and_changes_nothing(config, tmp_path):
+    hook = dict(type='KNNHook', k=[5, 20], interval=2, **DIGITS)
+    with_hook = train(config, tmp_path / 'with', f'custom_hooks={[hook]}')
+    plain = train(config, tmp_path / 'plain')
+    found = [x for x in scalars(with_hook) if 'knn_20' in x]
+    assert [x['epoch'] for x in found] == [0, 2, 3]
+    assert all(10 < x['knn_5'] <= 100 for x in found)  # ten classes: more than chance
+    assert differences(with_hook / 'epoch_3.pth', plain / 'epoch_3.pth') == []
+
+
+CLASSIFY = '''"""Supervised digits."""
+model = dict(type='Classification',
+             backbone=dict(type='ResNet', depth=18, stage_blocks=(1, 1, 1, 1), base_channels=8, stem='cifar', out_indices=(4,)),
+             head=dict(type='ClsHead', with_avg_pool=True, in_channels=64, num_classes=10))
+steps = [dict(type='ToTensor'), dict(type='Normalize', mean=[0.3] * 3, std=[0.3] * 3)]
+source = dict(type='Digits', size=8)
+data = dict(imgs_per_gpu=128, workers_per_gpu=0,
+            train=dict(type='ClassificationDataset', data_source=dict(split='train', **source), pipeline=steps),
+            val=dict(type='ClassificationDataset', data_source=dict(split='test', **source), pipeline=steps))
+custom_hooks = [dict(type='ValidateHook', dataset=data['val'], initial=True, interval=1, imgs_per_gpu=100, workers_per_gpu=0,
+                     eval_param=dict(topk=(1, 5)))]
+optimizer = dict(type='AdamW', lr=0.01)
+lr_config = dict(policy='step', step=[10])
+checkpoint_config = dict(interval=2)
+log_config = dict(interval=5)
+total_epochs = 2
+'''
+
+
+def test_validation_sees_a_classifier_learn(tmp_path):
+    path = tmp_path / 'classify.py'
+    path.write_text(CLASSIFY)
+    found = [x for x in scalars(train(path, tmp_path / 'work')) if 'head0_top1' in x]
+    assert [x['epoch'] for x in found] == [0, 1, 2]
+    assert found[0]['head0_top1'] < 30 < 60 < found[-1]['head0_top1'] <= found[-1]['head0_top5']
+
+
+def test_byol_hook_sets_the_end_and_warns_of_another_interval(tmp_path):
+    config = write_config(tmp_path, 'BYOL')
+    hooks = "custom_hooks=[{'type': 'BYOLHook', 'end_momentum': 0.5, 'update_interval': 3}]"
+    with pytest.warns(SelfSupWarning, match=r'BYOLHook.update_interval=3 is ignored.*every 1 iterations'):
+        work_dir = train(config, tmp_path / 'work', hooks, 'total_epochs=1')
+    plain = train(config, tmp_path / 'plain', 'total_epochs=1')
+    found = differences(work_dir / 'epoch_1.pth', plain / 'epoch_1.pth')
+    assert any('target' in name for name in found)
+
+
+def test_byol_hook_needs_a_target(config, tmp_path):
+    with pytest.raises(ConfigError, match=r'BYOLHook needs a model with a target network .*this is MOCO'):
+        train(config, tmp_path, "custom_hooks=[{'type': 'BYOLHook'}]")
+
+
+def test_collapse_warns_once(config, tmp_path):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        train(config, tmp_path, "default_hooks={'collapse': {'interval': 1, 'min_rank': 100.0}}", 'total_epochs=1')
+    found = [w for w in caught if 'collapse' in str(w.message)]
+    assert len(found) == 1
+    assert 'effective rank' in str(found[0].message)
+    saved = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)
+    assert saved['meta']['iter'] == 6
+
+
+@pytest.mark.parametrize('hook', [{'type': 'KNNHook', 'interval': 0, **DIGITS}, {'type': 'CollapseHook', 'interval': 0}])
+def test_bad_intervals(config, tmp_path, hook):
+    with pytest.raises(ConfigError, match='interval'):
+        train(config, tmp_path, f'custom_hooks={[hook]}')
