@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, SelfSupWarning, did_you_mean
-from . import keys, locate
+from . import compat, keys, locate
 from . import options as cli
 from .check import check
 from .text import to_text
@@ -49,7 +49,7 @@ def load(path: str | os.PathLike, options: dict | list[str] | None = None) -> Lo
     values, facts = _read(path)
     places = locate.flatten(facts.tree)
     known = keys.top_names(keys.all_keys())
-    problems = _unknown_names(values, facts, known)
+    problems, unused = _unknown_names(values, facts, known)
     cfg = {name: _plain(value) for name, value in values.items() if name in known}
     pairs, bad = cli.parse(options)
     problems += bad
@@ -59,6 +59,7 @@ def load(path: str | os.PathLike, options: dict | list[str] | None = None) -> Lo
         problems += [problem] if problem else []
         places.update({p: cli.SOURCE for p in places if p.startswith(dotted + '.')}, **{dotted: cli.SOURCE})
     problems += _import_modules(cfg, places)
+    cfg = compat.translate(cfg, unused)
     problems += check(cfg, places, display=locate.display_path, path=str(path))
     if problems:
         raise ConfigError('\n'.join(problems))
@@ -135,13 +136,13 @@ def _plain(value: Any) -> Any:
     return tuple(_plain(v) for v in value) if isinstance(value, tuple) else value
 
 
-def _unknown_names(values: dict[str, Any], facts: locate.FileFacts, known: tuple[str, ...]) -> list[str]:
-    """Top-level names that are neither config keys nor helpers that do something.
+def _unknown_names(values: dict[str, Any], facts: locate.FileFacts, known: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Problems with top-level names that are neither config keys nor helpers that do something; unused helpers of old files.
 
     A helper must be read by the file that assigns it, or, as `_base_.name`, by a file based on it. A child that assigns
     a helper of its base again changes nothing, which is said.
     """
-    problems = []
+    problems, unused = [], []
     chain = facts.chain()
     bound = {name for f in chain for name in f.bound}
     for child, lower in ((f, f.chain()[:-1]) for f in chain):
@@ -155,6 +156,8 @@ def _unknown_names(values: dict[str, Any], facts: locate.FileFacts, known: tuple
                 base = next(f.path for f in lower if name in f.assigned)
                 problems.append(f'{at} changes nothing: {locate.display_path(base)} has used its own {name} already. '
                                 'Set the keys that are made from it.')
+            elif name in compat.HELPERS:
+                unused.append(name)
             else:
                 problems.append(f'{at} is not a config key.{did_you_mean(name, known)}')
-    return problems
+    return problems, unused

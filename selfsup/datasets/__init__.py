@@ -4,6 +4,12 @@ from .base import ImageDataset
 from .byol import BYOLDataset
 from .classification import ClassificationDataset
 from .contrastive import ContrastiveDataset
+from .deep_cluster import DeepClusterDataset
 from .extract import ExtractDataset
+from .npid import NPIDDataset
+from .relative_loc import RelativeLocDataset
+from .rotation_pred import RotationPredDataset
+from .wrappers import ConcatDataset, RepeatDataset
 
-__all__ = ['BYOLDataset', 'ClassificationDataset', 'ContrastiveDataset', 'ExtractDataset', 'ImageDataset']
+__all__ = ['BYOLDataset', 'ClassificationDataset', 'ConcatDataset', 'ContrastiveDataset', 'DeepClusterDataset', 'ExtractDataset',
+           'ImageDataset', 'NPIDDataset', 'RelativeLocDataset', 'RepeatDataset', 'RotationPredDataset']

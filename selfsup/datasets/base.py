@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -42,6 +43,11 @@ class ImageDataset(Dataset):
     def __len__(self) -> int:
         return len(self.data_source)
 
+    @property
+    def labels(self) -> np.ndarray | None:
+        """int64 (N,) classes of all samples, or None."""
+        return getattr(self.data_source, 'labels', None)
+
     def read(self, index: int) -> tuple[Image.Image, int | None, int]:
         """Image, its label or None, and the number of the sample: that of a neighbour when `index` cannot be read."""
         sample, taken = self.reader.read(index)
@@ -62,8 +68,13 @@ class ImageDataset(Dataset):
         Raises:
             DataError: a step refuses the image, or the pipeline ends in something else.
         """
+        finish = as_uint8 if self.prefetch else as_float
+        return self.run(lambda x: finish(self.pipelines[pipeline](x)), image, taken)
+
+    def run(self, steps: Callable[[Any], Any], image: Any, taken: int) -> Any:
+        """`steps(image)`; a DataError says which sample it met."""
         try:
-            return as_uint8(self.pipelines[pipeline](image)) if self.prefetch else as_float(self.pipelines[pipeline](image))
+            return steps(image)
         except DataError as error:
             raise DataError(f'{self.reader.describe(taken)}: {error}') from error.__cause__
 
@@ -78,7 +89,7 @@ class ImageDataset(Dataset):
 
     def needs_labels(self) -> None:
         """Raise a ConfigError when the data source hands out no labels."""
-        if getattr(self.data_source, 'labels', None) is None:
+        if self.labels is None:
             raise ConfigError(f'{type(self).__name__} needs labels, but {type(self.data_source).__name__} has none here. '
                               "Use a list with 'path label' lines or a folder with one subfolder per class.")
         if not getattr(self.data_source, 'return_label', True):

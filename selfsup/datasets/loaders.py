@@ -1,4 +1,4 @@
-"""All randomness of the data: which samples, in which order, seen with which random numbers. And how they reach the device.
+"""Samples seen with which random numbers, and how they reach the device. With `samplers.py`, all randomness of the data.
 
 Every sample is drawn with numbers that follow from (run seed, epoch, sample, repeat) alone; so the number of loader
 workers, of ranks, or of restarts cannot change a view.
@@ -7,7 +7,7 @@ workers, of ranks, or of restarts cannot change a view.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,115 +17,10 @@ from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_in
 
 from ..errors import ConfigError, DataError, SelfSupError, did_you_mean
 from ..registry import DATASETS, SAMPLERS
+from .samplers import Draw, EpochSampler
 
-ORDER_STREAM = (0, 0, 1)  # sets the draw of an order apart from those of samples, which have three numbers fewer
 LOADER_KEYS = ('batch_size', 'num_workers', 'dataset', 'sampler', 'drop_last', 'prefetch', 'img_norm_cfg', 'pin_memory',
                'persistent_workers', 'prefetch_factor')
-
-
-class Draw(NamedTuple):
-    """One sample of an epoch: what the sampler yields and `SeededDataset` takes."""
-
-    epoch: int
-    index: int
-    repeat: int  # earlier occurrences of `index` in this epoch
-
-
-@SAMPLERS.register_module()
-class EpochSampler:
-    """Samples of one rank, epoch by epoch, as `Draw`s.
-
-    An epoch has one global order, a function of (seed, epoch). It is padded with its own front until all ranks get
-    equally many, then cut into global batches of `batch_size * world_size`; rank r takes the r-th slice of each. So for
-    one global batch size, iteration i holds the same samples for any number of ranks (up to the padding, which is in the
-    last batch only). Iterating the sampler tells which sample each row of this rank's batches is: with it, evaluation
-    puts the rows of all ranks into the order of the dataset.
-
-    Args:
-        dataset: anything with a length, or the length N >= 1.
-        shuffle: False keeps the order of the dataset.
-        replace: draw N samples with replacement; those drawn again get other views.
-        seed: run seed, >= 0.
-        rank: this process, in [0, world_size).
-        world_size: number of processes.
-        batch_size: samples per process and iteration.
-        drop_last: leave out the last, smaller global batch instead of padding it.
-
-    Raises:
-        ConfigError: `replace` without `shuffle`.
-        DataError: `drop_last` leaves no batch.
-    """
-
-    def __init__(self, dataset: Sized | int, shuffle: bool = True, replace: bool = False, *, seed: int = 0, rank: int = 0,
-                 world_size: int = 1, batch_size: int = 1, drop_last: bool = False) -> None:
-        if replace and not shuffle:
-            raise ConfigError('sampling with replacement (replace=True) is random: it needs shuffle=True.')
-        self.size = dataset if isinstance(dataset, int) else len(dataset)
-        self.shuffle, self.replace = shuffle, replace
-        self.seed, self.rank, self.world_size = seed, rank, world_size
-        self.batch_size, self.drop_last = batch_size, drop_last
-        self.epoch = self.skip_batches = 0
-        global_batch = batch_size * world_size
-        if drop_last and self.size < global_batch:
-            raise DataError(f'{self.size} samples give no batch of {global_batch} ({batch_size} on each of {world_size} processes), and '
-                            'drop_last=True leaves out smaller ones: nothing would be read. Lower imgs_per_gpu or set drop_last=False.')
-        per_rank = self.size // global_batch * batch_size if drop_last else -(-self.size // world_size)
-        self.total = per_rank * world_size
-
-    def __len__(self) -> int:
-        """Samples of this rank in a whole epoch."""
-        return self.total // self.world_size
-
-    @property
-    def num_batches(self) -> int:
-        """Batches of a whole epoch."""
-        return -(-len(self) // self.batch_size)
-
-    def set_position(self, epoch: int, skip_batches: int = 0) -> None:
-        """The next iteration runs through `epoch` from batch `skip_batches` on."""
-        if not 0 <= skip_batches <= self.num_batches:
-            raise DataError(f'An epoch has {self.num_batches} batches, so it cannot start at batch {skip_batches}: '
-                            'the dataset or the batch size is not that of the run to be resumed.')
-        self.epoch, self.skip_batches = epoch, skip_batches
-
-    def order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Global order of an epoch.
-
-        Returns:
-            Sample numbers and their repeats, int64 (total,) each.
-        """
-        rng = np.random.default_rng(np.random.SeedSequence([self.seed, epoch, *ORDER_STREAM]))
-        if self.replace:
-            order = rng.integers(0, self.size, size=self.size)
-        else:
-            order = rng.permutation(self.size) if self.shuffle else np.arange(self.size)
-        order = np.resize(order, self.total)  # cut, or padded from the front
-        return order, count_repeats(order)
-
-    def positions(self) -> np.ndarray:
-        """Places of this rank's samples in the global order, int64 (len(self),), in the order of its batches."""
-        global_batch = self.batch_size * self.world_size
-        full, rest = divmod(self.total, global_batch)
-        body = np.arange(full)[:, None] * global_batch + self.rank * self.batch_size + np.arange(self.batch_size)
-        share = rest // self.world_size
-        return np.concatenate([body.ravel(), full * global_batch + self.rank * share + np.arange(share)])
-
-    def __iter__(self) -> Iterator[Draw]:
-        epoch, mine = self.epoch, self.positions()[self.skip_batches * self.batch_size:]
-        order, repeats = self.order(epoch)
-        for index, repeat in zip(order[mine].tolist(), repeats[mine].tolist(), strict=True):
-            yield Draw(epoch, index, repeat)
-
-
-def count_repeats(values: np.ndarray) -> np.ndarray:
-    """For each element, how many equal ones come before it: [7, 3, 7, 7] -> [0, 0, 1, 2]."""
-    by_value = np.argsort(values, kind='stable')
-    ordered = values[by_value]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    lengths = np.diff(np.r_[starts, len(values)])
-    counts = np.empty_like(by_value)
-    counts[by_value] = np.arange(len(values)) - np.repeat(starts, lengths)
-    return counts
 
 
 class Failure(NamedTuple):
@@ -151,7 +46,7 @@ class SeededDataset(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, draw: tuple[int, int, int]) -> Any:
+    def __getitem__(self, draw: Draw | tuple[int, int, int]) -> Any:
         """Sample of `Draw(epoch, index, repeat)`; in a worker a `Failure` instead of a SelfSupError."""
         return self.__getitems__([draw])[0]
 

@@ -6,6 +6,7 @@ import logging
 
 from torch import Tensor, nn
 
+from .. import checkpoint_keys
 from ..checkpoint_io import read_checkpoint
 from ..errors import CheckpointError
 from .state import unwrap
@@ -16,11 +17,13 @@ logger = logging.getLogger('selfsup')
 def state_dict_of(checkpoint: dict, path: str) -> dict[str, Tensor]:
     """The weights in a checkpoint (under `state_dict`, `model`, `module` or at the top), without a DDP prefix.
 
+    Names of OpenSelfSup become ours (`encoder_q.0.` is `backbone.`).
+
     Raises:
         CheckpointError: there are none.
     """
     weights = next((checkpoint[k] for k in ('state_dict', 'model', 'module') if isinstance(checkpoint.get(k), dict)), checkpoint)
-    weights = {k.removeprefix('module.'): v for k, v in weights.items() if isinstance(v, Tensor)}
+    weights = checkpoint_keys.upgrade({k: v for k, v in weights.items() if isinstance(v, Tensor)})
     if not weights:
         raise CheckpointError(f"{path} holds no weights; its entries are {', '.join(map(str, checkpoint)) or 'none'}.")
     return weights

@@ -57,7 +57,8 @@ def extract_features(model: nn.Module, loader: Any, *, distributed: bool = True)
     return found['features'], found.get('labels')
 
 
-def collect(forward: Callable[[dict], dict[str, Tensor]], loader: Any, *, distributed: bool = True) -> dict[str, Tensor]:
+def collect(forward: Callable[[dict], dict[str, Tensor]], loader: Any, *, distributed: bool = True,
+            main_only: bool = False) -> dict[str, Tensor]:
     """Run `forward` over a loader and put its rows into the order of the data set.
 
     The ranks' rows are gathered batch by batch, so that the device never holds more than one joined batch. Samples that
@@ -68,6 +69,7 @@ def collect(forward: Callable[[dict], dict[str, Tensor]], loader: Any, *, distri
         loader: iterable of batches with `len(loader.dataset)` and a `loader.sampler` that, iterated, gives this rank's
             samples in the order of the batches, as `(epoch, index, repeat)` or plain indices; all ranks get equally many.
         distributed: see `extract_features`.
+        main_only: the other ranks take part and get nothing: one copy in host memory instead of one per process.
 
     Returns:
         key -> (N, ...) on the CPU.
@@ -88,7 +90,7 @@ def collect(forward: Callable[[dict], dict[str, Tensor]], loader: Any, *, distri
             rows = {key: dist.gather_no_grad(value) for key, value in rows.items()}
         index = index.cpu()
         seen[index] = True
-        for key, value in rows.items():
+        for key, value in rows.items() if dist.is_main() or not main_only else ():
             if key not in stored:
                 stored[key] = torch.empty(total, *value.shape[1:], dtype=value.dtype)
             stored[key][index] = value.cpu()

@@ -4,8 +4,10 @@ from . import (  # noqa: F401
     byol_hook,
     checkpoint_hook,
     collapse_hook,
+    deep_cluster_hook,
     knn_hook,
     logger_hook,
+    odc_hook,
     runtime_info_hook,
     validate_hook,
 )

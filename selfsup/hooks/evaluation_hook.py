@@ -13,6 +13,21 @@ from ..engine.state import unwrap
 from ..errors import ConfigError
 
 
+def ordered_loader(runner: Any, dataset: dict, batch_size: int, num_workers: int, prefetch: bool = False,
+                   img_norm_cfg: dict | None = None) -> Any:
+    """Loader of a dataset config that gives every sample once and in order, shared between the ranks; to be closed after use."""
+    dataset = {**dataset, 'prefetch': True} if prefetch else dataset
+    cfg = {'batch_size': batch_size, 'num_workers': num_workers, 'dataset': dataset, 'prefetch': prefetch,
+           'img_norm_cfg': img_norm_cfg, 'sampler': {'type': 'EpochSampler', 'shuffle': False}, 'persistent_workers': False}
+    return build_loader(cfg, seed=runner.seed, device=runner.device, rank=dist.rank(), world_size=dist.world_size())
+
+
+def share_statistics(runner: Any) -> None:
+    """Give every rank the buffers of rank 0: each keeps its own running statistics, but all must evaluate one and the same network."""
+    for buffer in unwrap(runner.model).buffers():
+        dist.broadcast(buffer)
+
+
 class EvaluationHook(Hook):
     """Calls `evaluate` before training and every `interval` epochs, and logs what it returns.
 
@@ -43,17 +58,12 @@ class EvaluationHook(Hook):
 
     def loader(self, runner: Any, dataset: dict, batch_size: int, num_workers: int, prefetch: bool = False,
                img_norm_cfg: dict | None = None) -> Any:
-        """Every sample once and in order, shared between the ranks."""
-        dataset = {**dataset, 'prefetch': True} if prefetch else dataset
-        cfg = {'batch_size': batch_size, 'num_workers': num_workers, 'dataset': dataset, 'prefetch': prefetch,
-               'img_norm_cfg': img_norm_cfg, 'sampler': {'type': 'EpochSampler', 'shuffle': False}, 'persistent_workers': False}
-        return build_loader(cfg, seed=runner.seed, device=runner.device, rank=dist.rank(), world_size=dist.world_size())
+        """See `ordered_loader`."""
+        return ordered_loader(runner, dataset, batch_size, num_workers, prefetch, img_norm_cfg)
 
     def _run(self, runner: Any, epoch: int) -> None:
         start = time.perf_counter()
-        for buffer in unwrap(runner.model).buffers():
-            # each rank keeps its own running statistics; the ranks must evaluate one and the same network
-            dist.broadcast(buffer)
+        share_statistics(runner)
         metrics = self.evaluate(runner)
         shown = '  '.join(f'{k}: {v:.2f}' for k, v in metrics.items())
         runner.logger.info(f'{type(self).__name__} after epoch {epoch}: {shown}  ({time.perf_counter() - start:.1f} s)')

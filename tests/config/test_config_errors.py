@@ -127,7 +127,7 @@ def test_a_wrong_line(case, small):
 def test_unknown_top_level_name(small):
     found, = problems(small(small.text + "optimizr = dict(type='SGD')\n"))
     assert found.startswith("optimizr (x.py:7) is not a config key. Did you mean 'optimizer' or 'optimizer_config'? "
-                            'Known: checkpoint_config, ')
+                            'Known: channels_last, checkpoint_config, ')
 
 
 @pytest.mark.parametrize(('options', 'expected'), [
@@ -136,7 +136,7 @@ def test_unknown_top_level_name(small):
      "'weight_decay' or 'weight_decay_mult'? Known: lars_exclude, lr, lr_mult, momentum, momentum_mult, weight_decay, weight_decay_mult."),
     ("{'bn.(weight': dict(weight_decay=0.)}",
      'optimizer.paramwise_options.bn.(weight (x.py:7) is not a regular expression: missing ), unterminated subpattern at position 3.'),
-    ('dict(norm_decay_mult=0.)', 'optimizer.paramwise_options.norm_decay_mult=0.0 (x.py:7) must be dict.'),
+    ('dict(norm_decay=0.)', 'optimizer.paramwise_options.norm_decay=0.0 (x.py:7) must be dict.'),
     ("{'bias': dict(lr_mult='10')}", "optimizer.paramwise_options.bias.lr_mult='10' (x.py:7) must be float >= 0."),
     ("{'bias': dict(lars_exclude=1)}", 'optimizer.paramwise_options.bias.lars_exclude=1 (x.py:7) must be bool.'),
 ])

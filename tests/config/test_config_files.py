@@ -27,6 +27,17 @@ RECIPES = {
     'selfsup/byol/r50_bs256_ep200.py': (0.2, 1.5e-6, 200, 32, 1),
     'selfsup/byol/r50_bs256_accumulate16_ep300.py': (4.8, 1e-6, 300, 32, 16),
     'selfsup/byol/r50_bs2048_accumulate2_ep200_fp16.py': (4.8, 1e-6, 200, 256, 2),
+    'selfsup/relative_loc/r50.py': (0.2, 1e-4, 70, 64, 1),
+    'selfsup/rotation_pred/r50.py': (0.2, 1e-4, 70, 16, 1), 'selfsup/rotation_pred/r50_fp16.py': (0.2, 1e-4, 70, 16, 1),
+    'selfsup/npid/r50.py': (0.03, 1e-4, 200, 32, 1), 'selfsup/npid/r50_ensure_neg.py': (0.03, 1e-4, 200, 32, 1),
+    'selfsup/deepcluster/r50.py': (0.1, 1e-5, 200, 64, 1), 'selfsup/deepcluster/r50_withoutsobel.py': (0.3, 1e-5, 200, 64, 1),
+    'selfsup/odc/r50_v1.py': (0.06, 1e-5, 440, 64, 1),
+    **{f'benchmarks/linear_classification/{name}.py': (lr, wd, epochs, 32, 1) for sobel in ('', '_sobel') for name, lr, wd, epochs in (
+        (f'imagenet/r50_last{sobel}', 30, 0, 100), (f'imagenet/r50_multihead{sobel}', 0.01, 1e-4, 90),
+        (f'places205/r50_multihead{sobel}', 0.01, 1e-4, 28))},
+    **{f'benchmarks/semi_classification/imagenet_{percent}percent/r50_lr{name}_head{head}.py': (lr, wd, 20, 64, 1)
+       for percent, wd in ((1, 5e-4), (10, 1e-4)) for name, lr in (('0_001', 0.001), ('0_01', 0.01), ('0_1', 0.1))
+       for head in ('1', '10', '100', *(['1_sobel'] if name == '0_01' else []))},
     'classification/imagenet/r50.py': (0.1, 1e-4, 90, 32, 1),
     'classification/cifar10/r50.py': (0.1, 5e-4, 350, 128, 1),
 }
@@ -95,6 +106,28 @@ def test_hyper_parameters_of_the_recipes(name):
     assert compiled['default_hooks']['checkpoint']['interval'] == (50 if 'cifar10' in name else 10)
     for hook in compiled['custom_hooks']:
         assert hook.get('update_interval', 1) == wrapper['accumulative_counts']
+
+
+def test_the_settings_of_each_head_and_each_backbone():
+    for name in RECIPES:
+        compiled = compile_config(load(f'configs/{name}'))
+        options = compiled['optim_wrapper']['paramwise_options'] or {}
+        factor = re.search(r'_head(\d+)', name)
+        if factor:
+            assert options.get(r'\Ahead.', {'lr_mult': 1}) == {'lr_mult': int(factor[1])}
+            assert compiled['train_dataloader']['dataset']['data_source']['list_file'].endswith(f"{name.split('_')[2].split('/')[0]}.txt")
+        sobel = name.endswith('_sobel.py') or name == 'selfsup/deepcluster/r50.py'
+        assert compiled['model'].get('with_sobel', False) is sobel
+        assert compiled['model']['backbone'].get('in_channels', 3) == (2 if sobel else 3)
+        if 'linear' in name:
+            assert compiled['model']['backbone']['frozen_stages'] == 4
+
+
+def test_the_recipes_are_all_there_and_short():
+    files = {path.relative_to('configs').as_posix() for path in FILES}
+    assert set(RECIPES) <= files
+    shared = [path for path in (ROOT / 'configs').rglob('*.py') if '_base_' in path.parts or path.name == 'base.py']
+    assert sum(len(path.read_text().splitlines()) for path in [*shared, *(ROOT / 'configs' / name for name in RECIPES)]) < 900
 
 
 def test_details_that_differ_within_a_method():

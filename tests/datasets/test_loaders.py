@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from selfsup.datasets.loaders import DeviceLoader, EpochSampler, SeededDataset, build_loader, count_repeats
+from selfsup.datasets.loaders import DeviceLoader, SeededDataset, build_loader
+from selfsup.datasets.samplers import EpochSampler, count_repeats
 from selfsup.errors import ConfigError, DataError
 
 from .conftest import TENSOR, save_image

@@ -1,20 +1,28 @@
 """Two gloo processes give exactly what one process gives on the joined batch: losses, gradients and the state after the update.
 
-The networks have no batch norm, whose statistics differ by design; everything is in float64, so that equal means equal.
+The networks have no batch norm, whose statistics differ by design, and nothing is drawn at random per process; everything is in
+float64, so that equal means equal.
 """
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from selfsup import distributed
+from selfsup.models.memories import ODCMemory
+from selfsup.models.memories.sharded import ShardedRows
+from selfsup.models.memories.two_means import two_means
 from selfsup.registry import MODELS
 
 from .helpers import run_ranks
 
+GOLDEN = Path(__file__).parents[1] / 'golden' / 'heads.pt'
 WORLD, PER_RANK = 2, 3
+IMAGES, CLUSTERS = 25, 4  # an odd number: the shares of two processes differ
 BACKBONE = {'type': 'ResNet', 'depth': 18, 'stage_blocks': (1, 1, 1, 1), 'base_channels': 8, 'out_indices': (4,),
             'norm_cfg': {'type': 'GN', 'num_groups': 4}}
 NECK = {'type': 'NonLinearNeckV1', 'in_channels': 64, 'hid_channels': 24, 'out_channels': 16}
@@ -25,25 +33,63 @@ MODEL_CONFIGS = {
     'BYOL': {'neck': NECK, 'base_momentum': 0.9,
              'head': {'type': 'LatentPredictHead', 'predictor': {**NECK, 'in_channels': 16, 'with_avg_pool': False}}},
     'Classification': {'head': {'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': 64, 'num_classes': 5}},
+    'RotationPred': {'head': {'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': 64, 'num_classes': 4}},
+    'RelativeLoc': {'neck': {'type': 'RelativeLocNeck', 'in_channels': 64, 'out_channels': 24},
+                    'head': {'type': 'ClsHead', 'in_channels': 24, 'num_classes': 8}},
+    'NPID': {'neck': NECK, 'head': CONTRAST, 'neg_num': 7, 'memory_bank': {'type': 'SimpleMemory', 'length': IMAGES, 'feat_dim': 16}},
+    'DeepCluster': {'neck': {'type': 'AvgPoolNeck'}, 'head': {'type': 'ClsHead', 'in_channels': 64, 'num_classes': CLUSTERS}},
+    'ODC': {'neck': {**NECK, 'type': 'NonLinearNeckV0'}, 'head': {'type': 'ClsHead', 'in_channels': 16, 'num_classes': CLUSTERS},
+            'memory_bank': {'type': 'ODCMemory', 'length': IMAGES, 'feat_dim': 16, 'num_classes': CLUSTERS, 'min_cluster': 4}},
 }
+LABELS = torch.arange(IMAGES) % 7 % CLUSTERS  # classes 0 to 2 twice as large as 3
 
 
 def build(name, seed=0):
     torch.manual_seed(seed)
     model = MODELS.build({'type': name, 'backbone': copy.deepcopy(BACKBONE), **copy.deepcopy(MODEL_CONFIGS[name])})
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.
+    for name_of, norm in list(model.named_modules()):
+        if isinstance(norm, nn.BatchNorm1d):
+            model.set_submodule(name_of, nn.Identity())
+    if name == 'NPID':
+        model.draw_negatives = lambda idx: (idx[:, None] * 3 + torch.arange(7)) % IMAGES
     return model.double()
+
+
+def start_clusters(name, model):
+    """What the hook of a clustering method does before training."""
+    if name == 'ODC':
+        features = torch.randn(IMAGES, 16, generator=torch.Generator().manual_seed(3), dtype=torch.float64).relu()
+        model.memory_bank.init_memory(features if distributed.is_main() else None, LABELS)
+        model.set_reweight()
+    if name == 'DeepCluster':
+        model.set_reweight(LABELS)
+
+
+def move_clusters(name, model):
+    """What the hook of ODC does after every iteration."""
+    if name == 'ODC':
+        model.memory_bank.update_centroids()
+        model.memory_bank.deal_with_small_clusters()
+        model.set_reweight()
 
 
 def batches(name):
     """Two global batches; each rank takes its contiguous share."""
     generator = torch.Generator().manual_seed(7)
     size = WORLD * PER_RANK
+    views = {'RotationPred': (4, 3), 'RelativeLoc': (8, 6), 'MOCO': (2, 3), 'SimCLR': (2, 3), 'BYOL': (2, 3)}.get(name, (3,))
     for _ in range(2):
-        if name == 'Classification':
-            img = torch.randn(size, 3, 32, 32, generator=generator, dtype=torch.float64)
-            yield {'img': img, 'gt_label': torch.randint(5, (size,), generator=generator)}
-        else:
-            yield {'img': torch.randn(size, 2, 3, 32, 32, generator=generator, dtype=torch.float64)}
+        img = torch.randn(size, *views, 32, 32, generator=generator, dtype=torch.float64)
+        idx = torch.randint(IMAGES, (size,), generator=generator)
+        idx[-1] = idx[0]  # drawn with replacement: both processes meet one image
+        yield {'img': img, **{
+            'Classification': {'gt_label': torch.randint(5, (size,), generator=generator)},
+            'RotationPred': {'rot_label': torch.arange(4).repeat(size, 1)}, 'RelativeLoc': {'patch_label': torch.arange(8).repeat(size, 1)},
+            'NPID': {'idx': idx}, 'ODC': {'idx': idx}, 'DeepCluster': {'idx': idx, 'pseudo_label': LABELS[idx]},
+        }.get(name, {})}
 
 
 def train(name, seed=0):
@@ -51,6 +97,7 @@ def train(name, seed=0):
     model = build(name, seed).train()
     wrapped = DistributedDataParallel(model) if distributed.world_size() > 1 else model
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    start_clusters(name, model)
     losses = []
     for i, batch in enumerate(batches(name)):
         step = wrapped({key: distributed.local_rows(value) for key, value in batch.items()})
@@ -58,9 +105,21 @@ def train(name, seed=0):
         step.total.backward()
         optimizer.step()
         model.after_update([step.carry], progress=i / 2)
+        move_clusters(name, model)
         losses.append(distributed.mean(step.total).item())
     grads = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
-    return losses, grads, model.state_dict()
+    if name == 'ODC':
+        check_reloading(model)
+    return losses, grads, {key: 'elsewhere' if value.is_meta else value for key, value in model.state_dict().items()}
+
+
+def check_reloading(model):
+    """What was gathered for a checkpoint gives every process its share again."""
+    saved = distributed.broadcast_object({k: v for k, v in model.state_dict().items() if not v.is_meta})
+    twin = build('ODC', seed=9)
+    twin.load_state_dict(saved)
+    assert torch.equal(twin.memory_bank.feature_bank.local, model.memory_bank.feature_bank.local)
+    assert len(twin.memory_bank.feature_bank.local) == len(range(distributed.rank(), IMAGES, distributed.world_size()))
 
 
 def train_all():
@@ -87,9 +146,15 @@ def test_two_processes_equal_one(two_processes, name):
             torch.testing.assert_close(their_grads[key], grads[key], **exact)
         assert their_state.keys() == state.keys()
         for key in state:
+            if key == 'memory_bank.feature_bank.rows' and rank > 0:
+                assert their_state[key] == 'elsewhere'  # one whole copy is enough
+                continue
             torch.testing.assert_close(their_state[key], state[key], **exact, msg=lambda m, key=key: f'{key}: {m}')
     if name == 'MOCO':
         assert int(state['queue_ptr']) == 2  # 12 keys in a queue of 10
+    if name == 'ODC':
+        assert not torch.equal(state['memory_bank.label_bank'], LABELS)
+        assert state['loss_weight'].unique().numel() > 1
 
 
 def shuffle_and_back():
@@ -107,13 +172,59 @@ def gather_gradient():
     return x.grad
 
 
+def sharded_table():
+    """Every way in and out of a table of 7 rows."""
+    table = torch.arange(14.).reshape(7, 2)
+    rows = ShardedRows(7, 2)
+    rows.fill(table if distributed.is_main() else None)
+    rows.put(torch.tensor([4, 1, 4]), torch.tensor([[-1., -2.], [-3., -4.], [-1., -2.]]))
+    table[4], table[1] = torch.tensor([-1., -2.]), torch.tensor([-3., -4.])
+    index = torch.tensor([6, 0, 4, 4, 1])
+    assert torch.equal(rows.take(index), table[index])
+    mine, own = rows.own(index)
+    assert torch.equal(own, table[index[mine]]) and torch.equal(rows.local, table[distributed.rank()::distributed.world_size()])
+    whole = rows.whole()
+    assert whole.shape == (7, 2) and (torch.equal(whole, table) if distributed.is_main() else whole.is_meta)
+    half = rows.half().double()  # moves with its module
+    assert half.local.dtype == torch.float64
+
+
+def split_in_two():
+    """2-means of rows of which process 1 has none."""
+    x = torch.cat([torch.randn(5, 3, generator=torch.Generator().manual_seed(0)), torch.full((4, 3), 9.)])
+    part = two_means(x if distributed.is_main() else x[:0])
+    alone = two_means(torch.ones(3, 3) if distributed.is_main() else x[:0])
+    return part, alone
+
+
+def small_clusters():
+    """Labels and centroids after two of five clusters dissolved and were filled again."""
+    case = torch.load(GOLDEN, weights_only=True)['odc_small_clusters']
+    memory = ODCMemory(**case['config']).double()
+    memory.load_state_dict({'feature_bank.rows': case['feature_bank'], 'label_bank': case['label_bank'], 'centroids': case['centroids'],
+                            'initialized': torch.tensor(True)})
+    memory.deal_with_small_clusters()
+    return memory.label_bank, memory.centroids
+
+
 def collectives():
-    return shuffle_and_back(), gather_gradient()
+    sharded_table()
+    return shuffle_and_back(), gather_gradient(), split_in_two(), small_clusters()
+
+
+def test_one_process_keeps_a_whole_table():
+    sharded_table()
 
 
 @pytest.mark.dist
 def test_collectives():
-    (first, first_grad), (second, second_grad) = run_ranks(collectives, 2)
+    (first, first_grad, split, clusters), (second, second_grad, nothing, their_clusters) = run_ranks(collectives, 2)
+    labels, centroids = small_clusters()
+    for found in (clusters, their_clusters):
+        assert torch.equal(found[0], labels)
+        torch.testing.assert_close(found[1], centroids, rtol=1e-12, atol=1e-14)
+    assert split[0].int().diff().abs().sum() == 1 and split[0][4] != split[0][5] and len(nothing[0]) == 0
+    assert split[1] is None and nothing[1] is None
     assert torch.equal(first[1], second[1])
     dealt = torch.cat([first[0], second[0]])
     everyone = torch.tensor([0., 1., 2., 3., 10., 11., 12., 13.])

@@ -13,12 +13,12 @@ from selfsup.errors import ConfigError, ShapeError, UnknownNameError
 from selfsup.models.algorithms import Algorithm, Step
 from selfsup.registry import MODELS
 
-from .tiny_models import TINY_RESNET, tiny_batch, tiny_config
+from .tiny_models import TINY_RESNET, tiny_batch, tiny_model
 
 
 def build(name, **changes):
     torch.manual_seed(0)
-    return MODELS.build({**tiny_config(name, TINY_RESNET, 64), **changes})
+    return tiny_model(name, **{'backbone': TINY_RESNET, 'channels': 64, **changes})
 
 
 def test_moco_has_two_names():
@@ -145,6 +145,105 @@ def test_classification_on_edges():
     model(tiny_batch(model)).total.backward()
     assert model.features(torch.randn(2, 3, 32, 32)).shape == (2, 64)
     assert not any('sobel' in key for key in model.state_dict())
+
+
+def without_dropout(model):
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.
+    return model
+
+
+def test_rotation_prediction_is_a_classification_of_all_rotations():
+    model = build('RotationPred')
+    batch = tiny_batch(model)
+    batch['rot_label'] = torch.randint(4, (3, 4))
+    step = model(batch)
+    logits = model.head(model.backbone(batch['img'].flatten(0, 1)))['head0']
+    torch.testing.assert_close(step.total, nn.functional.cross_entropy(logits, batch['rot_label'].flatten()))
+    assert step.logs['acc'] == (logits.argmax(1) == batch['rot_label'].flatten()).float().mean() * 100
+    upright = nn.functional.normalize(model.backbone(batch['img'].flatten(0, 1))[-1].mean((2, 3))[0::4], dim=1)
+    torch.testing.assert_close(step.embedding, upright.detach())
+    assert model.predict(batch['img'][:, 0])['head0'].shape == (3, 4)
+    with pytest.raises(ShapeError, match=r'RotationPred needs img of shape \(B, 4, C, H, W\).*use RotationPredDataset'):
+        model({'img': batch['img'][:, :2], 'rot_label': batch['rot_label']})
+
+
+def test_relative_location_joins_the_outer_patch_first():
+    model = without_dropout(build('RelativeLoc'))
+    batch = tiny_batch(model)
+    step = model(batch)
+    pairs = batch['img'].flatten(0, 1)
+    joined = torch.cat([model.backbone(pairs[:, :3])[-1], model.backbone(pairs[:, 3:])[-1]], dim=1)
+    logits = model.head(model.neck(joined))['head0']
+    torch.testing.assert_close(step.total, nn.functional.cross_entropy(logits, torch.arange(8).repeat(3)))
+    swapped = model({**batch, 'img': torch.cat([batch['img'][:, :, 3:], batch['img'][:, :, :3]], dim=2)})
+    assert not torch.allclose(swapped.total, step.total, atol=1e-6)
+    assert model.neck.fc.weight.std().item() == pytest.approx(0.005, rel=0.05)
+    assert model.head.fc_cls.weight.std().item() == pytest.approx(0.005, rel=0.2)
+    with pytest.raises(ShapeError, match=r'RelativeLoc needs img of shape \(B, 8, 2C, h, w\).*got \(3, 3, 32, 32\)'):
+        model({**batch, 'img': torch.randn(3, 3, 32, 32)})
+
+
+def test_a_shared_centre_is_computed_once_with_the_same_numbers():
+    losses, grads = [], []
+    for shared in (False, True):
+        model = without_dropout(build('RelativeLoc', shared_centre=shared)).double()
+        torch.manual_seed(1)
+        img = torch.randn(3, 8, 6, 32, 32, dtype=torch.float64)
+        img[:, :, 3:] = img[:, :1, 3:]  # as RelativeLocDataset makes them
+        step = model({'img': img, 'patch_label': torch.arange(8).repeat(3, 1)})
+        step.total.backward()
+        losses.append(step.total.detach())
+        grads.append({name: p.grad for name, p in model.named_parameters()})
+    torch.testing.assert_close(*losses)
+    for name, grad in grads[0].items():
+        torch.testing.assert_close(grads[1][name], grad, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize('name', ['DeepCluster', 'ODC'])
+def test_clustering_methods_on_edges(name):
+    model = build(name, with_sobel=True, backbone={**TINY_RESNET, 'in_channels': 2})
+    model(tiny_batch(model)).total.backward()
+    assert model.features(torch.randn(2, 3, 32, 32)).shape == (2, 64) and model.embed(torch.randn(2, 3, 32, 32)).dim() == 2
+    assert not any('sobel' in key for key in model.state_dict())
+
+
+@pytest.mark.parametrize('name', ['NPID', 'DeepCluster', 'ODC', 'RelativeLoc', 'RotationPred'])
+def test_a_stopped_run_goes_on_as_if_it_had_not(name, tmp_path):
+    """Weights, optimizer and whatever the method keeps, through a file; after two of four steps."""
+    def run(model, optimizer, steps):
+        for i in steps:
+            torch.manual_seed(100 + i)  # as the loop does
+            step = model(tiny_batch(model))
+            optimizer.zero_grad()
+            step.total.backward()
+            optimizer.step()
+            model.after_update([step.carry], progress=i / 4)
+
+    def start(seed):
+        model = build(name)
+        torch.manual_seed(seed)
+        for p in model.parameters():
+            nn.init.normal_(p, std=0.1)
+        if seed == 0 and hasattr(model, 'set_reweight'):
+            model.set_reweight(torch.tensor([0, 0, 0, 1, 2, 3]))
+        return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+    straight, optimizer = start(seed=0)
+    run(straight, optimizer, range(4))
+    first, optimizer = start(seed=0)
+    run(first, optimizer, range(2))
+    torch.save({'model': first.state_dict(), 'optimizer': optimizer.state_dict()}, tmp_path / 'stopped.pth')
+    saved = torch.load(tmp_path / 'stopped.pth', weights_only=True)
+    second, optimizer = start(seed=5)
+    second.load_state_dict(saved['model'])
+    optimizer.load_state_dict(saved['optimizer'])
+    run(second, optimizer, range(2, 4))
+    expected = straight.state_dict()
+    assert expected.keys() == second.state_dict().keys()
+    for key, value in second.state_dict().items():
+        assert torch.equal(value, expected[key]), key
 
 
 def test_wrong_batches_name_the_dataset_to_use():

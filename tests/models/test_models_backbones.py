@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from selfsup.errors import ConfigError, UnknownNameError
-from selfsup.models.backbones import ResNet, TIMMBackbone
+from selfsup.models.backbones import ResNet, ResNeXt, TIMMBackbone
 
 TINY = {'depth': 18, 'stage_blocks': (1, 1, 1, 1), 'base_channels': 8}
 
@@ -29,6 +29,53 @@ def test_equals_torchvision(depth):
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(ours(x)[-1].mean((2, 3)), theirs(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(('name', 'depth', 'kwargs'), [
+    ('resnext50_32x4d', 50, {}), ('resnext50_32x4d', 50, {'groups': 32, 'base_width': 4}),
+    ('resnext101_32x8d', 101, {'width_per_group': 8})])
+def test_resnext_equals_torchvision(name, depth, kwargs):
+    import torchvision
+    with torch.device('meta'):
+        theirs, ours = getattr(torchvision.models, name)(weights=None), ResNeXt(depth, **kwargs)
+    shapes = {k: v.shape for k, v in theirs.state_dict().items() if not k.startswith('fc.')}
+    assert {k: v.shape for k, v in ours.state_dict().items()} == shapes and list(ours.state_dict()) == list(shapes)
+    if depth == 50 and not kwargs:
+        torch.manual_seed(0)
+        theirs, ours = getattr(torchvision.models, name)(weights=None).eval(), ResNeXt(depth).eval()
+        ours.load_state_dict({k: v for k, v in theirs.state_dict().items() if not k.startswith('fc.')})
+        theirs.fc = nn.Identity()
+        x = torch.randn(2, 3, 64, 64)
+        with torch.no_grad():
+            torch.testing.assert_close(ours(x)[-1].mean((2, 3)), theirs(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('style', ['pytorch', 'caffe'])
+def test_resnext_takes_the_options_of_resnet(style):
+    model = ResNeXt(50, groups=4, width_per_group=2, stage_blocks=(1, 1, 1, 1), base_channels=8, style=style,
+                    norm_cfg={'type': 'GN', 'num_groups': 4}, conv_cfg={'type': 'ConvWS'}, stem='cifar', frozen_stages=1, with_cp=True)
+    block = model.layer2[0]
+    assert block.conv2.groups == 4 and block.conv1.groups == block.conv3.groups == 1 and block.conv2.in_channels == 16
+    assert (block.conv1.stride, block.conv2.stride) == (((1, 1), (2, 2)) if style == 'pytorch' else ((2, 2), (1, 1)))
+    sum(m.sum() for m in model(torch.randn(2, 3, 16, 16))).backward()
+    assert {n.split('.')[0] for n, p in model.named_parameters() if p.grad is not None} == {'layer2', 'layer3', 'layer4'}
+
+
+def test_resnext_errors():
+    for kwargs, message in (({'depth': 18}, 'ResNeXt has no depth=18: use 50, 101 or 152'),
+                            ({'depth': 50, 'groups': 0}, 'groups=0'), ({'depth': 50, 'width_per_group': 4, 'base_width': 4}, 'write one')):
+        with pytest.raises(ConfigError, match=message):
+            ResNeXt(**kwargs)
+    with pytest.raises(ConfigError, match='depth=18 with groups=2'):
+        ResNet(18, groups=2)
+
+
+def test_weight_standardisation():
+    conv = ResNet(**TINY, conv_cfg={'type': 'ConvWS'}).conv1
+    nn.init.uniform_(conv.weight, 1., 3.)
+    x, flat = torch.randn(1, 3, 16, 16), conv.weight.flatten(1)
+    standard = ((flat - flat.mean(1, keepdim=True)) / (flat.std(1, keepdim=True) + 1e-5)).view_as(conv.weight)
+    torch.testing.assert_close(conv(x), nn.functional.conv2d(x, standard, stride=2, padding=3), rtol=1e-4, atol=1e-4)
 
 
 def test_shapes_and_channels_of_every_index():

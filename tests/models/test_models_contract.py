@@ -8,7 +8,7 @@ import torch
 from selfsup.models.algorithms import Algorithm, Step
 from selfsup.registry import BACKBONES, MODELS
 
-from .tiny_models import TINY_RESNET, tiny_batch, tiny_config
+from .tiny_models import IMAGES, TINY_RESNET, tiny_batch, tiny_model
 
 BACKBONE_CONFIGS = {
     'resnet18-tiny': TINY_RESNET,
@@ -26,7 +26,7 @@ def backbone(request):
 @pytest.fixture(params=ALGORITHMS)
 def model(request, backbone):
     torch.manual_seed(0)
-    return MODELS.build(tiny_config(request.param, copy.deepcopy(backbone), backbone.out_channels)).train()
+    return tiny_model(request.param, copy.deepcopy(backbone), backbone.out_channels).train()
 
 
 def test_one_training_step(model):
@@ -56,10 +56,14 @@ def test_state_dict_holds_everything(model):
     step = model(batch)
     model.after_update([step.carry], progress=0.3)
     assert twin.load_state_dict(model.state_dict()).missing_keys == []
-    torch.manual_seed(1)
-    again = model(batch)
-    torch.manual_seed(1)
-    assert torch.equal(twin(batch).total, again.total)
+    for _ in range(2):  # the second time after both moved on
+        steps = []
+        for network in (model, twin):
+            torch.manual_seed(1)
+            steps.append(network(batch))
+            network.after_update([steps[-1].carry], progress=0.4)
+        assert torch.equal(steps[0].total, steps[1].total)
+    assert all(torch.equal(value, twin.state_dict()[key]) for key, value in model.state_dict().items())
 
 
 def test_features_and_maps(model):
@@ -77,11 +81,36 @@ def test_bfloat16_autocast(model):
         step = model(batch)
         step.total.backward()
     assert step.total.dtype == torch.float32 and step.embedding.dtype == torch.float32
-    assert all(v.dtype == torch.float32 for v in step.carry.values())
+    assert all(v.dtype == torch.float32 for v in step.carry.values() if v.is_floating_point())
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+    model.after_update([step.carry], progress=0.5)
+    assert all(torch.isfinite(v).all() for v in model.state_dict().values())
 
 
 def test_only_the_trained_part_has_gradients(model):
     frozen = {name.split('.')[0] for name, p in model.named_parameters() if not p.requires_grad and 'conv_head' not in name}
     assert frozen <= {'key_backbone', 'key_neck', 'target_backbone', 'target_neck'}
     assert sum(p.requires_grad for p in model.backbone.parameters()) > 0
+
+
+def bank_of(model):
+    """Features (N, D) that the model keeps of its images; none for most methods."""
+    return next((value for key, value in model.state_dict().items() if key.startswith('memory_bank.feature_bank')), torch.zeros(0, 1))
+
+
+def test_one_update_for_two_micro_batches(model):
+    """`update_interval=2`: gradients of both are added, then the state moves once, by both carries."""
+    batches = [tiny_batch(model), tiny_batch(model)]
+    if 'idx' in batches[0]:
+        batches[1]['idx'] = (batches[0]['idx'] + 1) % IMAGES
+    carries = []
+    for batch in batches:
+        step = model(batch)
+        (step.total / 2).backward()
+        carries.append(step.carry)
+    rows = bank_of(model).clone()
+    model.after_update(carries, progress=0.5)
+    assert all(torch.isfinite(v).all() for v in model.state_dict().values())
+    if len(rows):
+        moved = (bank_of(model) != rows).any(dim=1).nonzero()[:, 0].tolist()
+        assert set(moved) == {*batches[0]['idx'].tolist(), *batches[1]['idx'].tolist()}

@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 from selfsup.models.algorithms import BYOL, MOCO, SimCLR
-from selfsup.models.heads import ContrastiveHead, LatentPredictHead
+from selfsup.models.heads import ContrastiveHead, LatentPredictHead, MultiClsHead
 from selfsup.models.layers.functional import l2_normalize
 from selfsup.models.layers.pooling import global_average
 
 GOLDEN = torch.load(Path(__file__).parents[1] / 'golden' / 'heads.pt', weights_only=True)
+MULTI = torch.load(Path(__file__).parents[1] / 'golden' / 'multi_cls_head.pt', weights_only=True)
 
 
 def close(actual, expected):
@@ -135,3 +136,28 @@ def test_moco():
     model.after_update([step.carry], progress=0.0)
     close(model.queue, case['queue_after'])
     assert int(model.queue_ptr) == case['queue_ptr_after']
+
+
+@pytest.mark.parametrize('kind', ['adaptive', 'specified'])
+def test_multi_cls_head(kind):
+    case = MULTI[kind]
+    norm = {'type': 'BN', 'affine': case['affine']}
+    head = MultiClsHead(case['pool_type'], case['in_indices'], norm_cfg=norm, num_classes=case['num_classes'])
+    assert head.state_dict().keys() == case['head'].keys()
+    head.load_state_dict(case['head'])
+    maps = [half.float() for half in case['feats_half']]
+    assert [list(m.shape) for m in head.pool(maps)] == [list(s) for s in case['pool_sizes']]
+    head.eval()
+    for ours, theirs in zip(head(maps).values(), case['scores_eval'], strict=True):
+        close(ours, theirs)
+    logits = head.train()(maps)
+    assert list(logits) == [f'head{i}' for i in range(len(maps))]
+    for ours, theirs in zip(logits.values(), case['scores_train'], strict=True):
+        close(ours, theirs)
+    out = head.loss(logits, case['labels'])
+    assert out.keys() == case['losses'].keys()
+    for key, value in case['losses'].items():
+        close(out[key], value.reshape(()))
+    sum(value for key, value in out.items() if key.startswith('loss')).backward()
+    for fc, grad in zip(head.fcs, case['grad_fc_bias'], strict=True):
+        close_grad(fc.bias.grad, grad)

@@ -2,12 +2,20 @@
 
 import torch
 
+from selfsup.registry import MODELS
+
 TINY_RESNET = {'type': 'ResNet', 'depth': 18, 'stage_blocks': (1, 1, 1, 1), 'base_channels': 8, 'out_indices': (4,)}
+IMAGES, CLUSTERS = 12, 4  # of the data set that memory banks are made for
 
 
 def projection(kind, channels, out=16, **kwargs):
     """Config of a neck with a hidden layer."""
     return {'type': kind, 'in_channels': channels, 'hid_channels': 24, 'out_channels': out, **kwargs}
+
+
+def classifier(channels, num_classes, with_avg_pool=False):
+    """Config of a linear classifier."""
+    return {'type': 'ClsHead', 'with_avg_pool': with_avg_pool, 'in_channels': channels, 'num_classes': num_classes}
 
 
 def tiny_config(name, backbone, channels):
@@ -18,14 +26,36 @@ def tiny_config(name, backbone, channels):
         'MOCO': {'neck': projection('NonLinearNeckV1', channels), 'head': contrast, 'queue_len': 10, 'feat_dim': 16},
         'SimCLR': {'neck': projection('NonLinearNeckSimCLR', channels, sync_bn=False), 'head': contrast},
         'BYOL': {'neck': projection('NonLinearNeckV2', channels), 'head': {'type': 'LatentPredictHead', 'predictor': predictor}},
-        'Classification': {'head': {'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': channels, 'num_classes': 5}},
+        'Classification': {'head': classifier(channels, 5, with_avg_pool=True)},
+        'RotationPred': {'head': classifier(channels, 4, with_avg_pool=True)},
+        'RelativeLoc': {'neck': {'type': 'RelativeLocNeck', 'in_channels': channels, 'out_channels': 24}, 'head': classifier(24, 8)},
+        'NPID': {'neck': {'type': 'LinearNeck', 'in_channels': channels, 'out_channels': 16}, 'head': contrast, 'neg_num': 7,
+                 'memory_bank': {'type': 'SimpleMemory', 'length': IMAGES, 'feat_dim': 16}},
+        'DeepCluster': {'neck': {'type': 'AvgPoolNeck'}, 'head': classifier(channels, CLUSTERS)},
+        'ODC': {'neck': projection('NonLinearNeckV0', channels), 'head': classifier(16, CLUSTERS),
+                'memory_bank': {'type': 'ODCMemory', 'length': IMAGES, 'feat_dim': 16, 'num_classes': CLUSTERS, 'min_cluster': 2}},
     }
     configs['MoCo'] = configs['MOCO']
     return {'type': name, 'backbone': backbone, **configs[name]}
+
+
+def tiny_model(name, backbone, channels, **changes):
+    """The algorithm `name`, ready to train: a memory that needs a clustering has one."""
+    model = MODELS.build({**tiny_config(name, backbone, channels), **changes})
+    if name == 'ODC':
+        model.memory_bank.init_memory(torch.randn(IMAGES, 16).relu(), torch.arange(IMAGES) % CLUSTERS)
+    return model
 
 
 def tiny_batch(model, size=3, pixels=32):
     """Random images (and labels) as the model's dataset gives them."""
     if model.dataset == 'ClassificationDataset':
         return {'img': torch.randn(size, 3, pixels, pixels), 'gt_label': torch.randint(5, (size,))}
+    if model.dataset == 'RotationPredDataset':
+        return {'img': torch.randn(size, 4, 3, pixels, pixels), 'rot_label': torch.arange(4).repeat(size, 1)}
+    if model.dataset == 'RelativeLocDataset':
+        return {'img': torch.randn(size, 8, 6, pixels, pixels), 'patch_label': torch.arange(8).repeat(size, 1)}
+    if model.dataset in ('NPIDDataset', 'DeepClusterDataset'):
+        labels = {'pseudo_label': torch.randint(CLUSTERS, (size,))} if model.dataset == 'DeepClusterDataset' else {}
+        return {'img': torch.randn(size, 3, pixels, pixels), **labels, 'idx': torch.randperm(IMAGES)[:size]}
     return {'img': torch.randn(size, 2, 3, pixels, pixels)}

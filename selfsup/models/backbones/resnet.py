@@ -30,19 +30,21 @@ class _Block(nn.Module):
         style: 'pytorch' or 'caffe', see `ResNet`.
         conv_cfg: see `build_conv`.
         norm_cfg: see `build_norm`.
+        groups: of the 3x3 convolution of a Bottleneck.
+        mid_planes: channels of that convolution.
         with_cp: compute the body again in the backward pass instead of keeping it in memory.
     """
 
     expansion = 1
 
     def __init__(self, inplanes: int, planes: int, stride: int, dilation: int, downsample: nn.Module | None, style: str,
-                 conv_cfg: dict | None, norm_cfg: dict, with_cp: bool) -> None:
+                 conv_cfg: dict | None, norm_cfg: dict, groups: int, mid_planes: int, with_cp: bool) -> None:
         super().__init__()
         self.norm_names: list[str] = []
-        for number, (kernel, c_in, c_out, step, spread) in enumerate(self.layers(inplanes, planes, stride, dilation, style), 1):
-            padding = spread * (kernel // 2)
-            self.add_module(f'conv{number}', build_conv(conv_cfg, c_in, c_out, kernel, stride=step, padding=padding,
-                                                        dilation=spread, bias=False))
+        layers = self.layers(inplanes, planes, mid_planes, stride, dilation, style)
+        for number, (kernel, c_in, c_out, step, spread) in enumerate(layers, 1):
+            self.add_module(f'conv{number}', build_conv(conv_cfg, c_in, c_out, kernel, stride=step, padding=spread * (kernel // 2),
+                                                        dilation=spread, groups=groups if kernel == 3 else 1, bias=False))
             name, norm = build_norm(norm_cfg, c_out, postfix=number)
             self.add_module(name, norm)
             self.norm_names.append(name)
@@ -51,7 +53,7 @@ class _Block(nn.Module):
         self.with_cp = with_cp
 
     @staticmethod
-    def layers(inplanes: int, planes: int, stride: int, dilation: int, style: str) -> list[tuple[int, int, int, int, int]]:
+    def layers(inplanes: int, planes: int, mid_planes: int, stride: int, dilation: int, style: str) -> list[tuple[int, ...]]:
         """(kernel, channels in, channels out, stride, dilation) of each convolution."""
         raise NotImplementedError
 
@@ -76,7 +78,7 @@ class BasicBlock(_Block):
     """Two 3x3 convolutions (figure 5, left)."""
 
     @staticmethod
-    def layers(inplanes: int, planes: int, stride: int, dilation: int, style: str) -> list[tuple[int, int, int, int, int]]:
+    def layers(inplanes: int, planes: int, mid_planes: int, stride: int, dilation: int, style: str) -> list[tuple[int, ...]]:
         return [(3, inplanes, planes, stride, dilation), (3, planes, planes, 1, 1)]
 
 
@@ -86,9 +88,10 @@ class Bottleneck(_Block):
     expansion = 4
 
     @staticmethod
-    def layers(inplanes: int, planes: int, stride: int, dilation: int, style: str) -> list[tuple[int, int, int, int, int]]:
+    def layers(inplanes: int, planes: int, mid_planes: int, stride: int, dilation: int, style: str) -> list[tuple[int, ...]]:
         first, second = (1, stride) if style == 'pytorch' else (stride, 1)
-        return [(1, inplanes, planes, first, 1), (3, planes, planes, second, dilation), (1, planes, planes * Bottleneck.expansion, 1, 1)]
+        return [(1, inplanes, mid_planes, first, 1), (3, mid_planes, mid_planes, second, dilation),
+                (1, mid_planes, planes * Bottleneck.expansion, 1, 1)]
 
 
 ARCHITECTURES = {18: (BasicBlock, (2, 2, 2, 2)), 34: (BasicBlock, (3, 4, 6, 3)), 50: (Bottleneck, (3, 4, 6, 3)),
@@ -117,6 +120,8 @@ class ResNet(nn.Module):
         stem: 'imagenet': 7x7 stride 2, then max-pooling stride 2. 'cifar': 3x3 stride 1, no pooling.
         base_channels: channels of the stem and width of the first stage; each stage doubles it.
         stage_blocks: blocks per stage instead of those of `depth`, e.g. (1, 1, 1, 1) for a small network.
+        groups: groups of the 3x3 convolutions of depths 50 and up; see `ResNeXt`.
+        width_per_group: channels per group in the first stage; None: `base_channels`.
 
     Attributes:
         channels: tuple, channels of each returned map.
@@ -130,13 +135,17 @@ class ResNet(nn.Module):
                  dilations: tuple[int, ...] = (1, 1, 1, 1), out_indices: tuple[int, ...] | None = None, style: str = 'pytorch',
                  frozen_stages: int = -1, conv_cfg: dict | None = None, norm_cfg: dict | None = None, norm_eval: bool = False,
                  with_cp: bool = False, zero_init_residual: bool = False, stem: str = 'imagenet', base_channels: int = 64,
-                 stage_blocks: tuple[int, ...] | None = None) -> None:
+                 stage_blocks: tuple[int, ...] | None = None, groups: int = 1, width_per_group: int | None = None) -> None:
         super().__init__()
         out_indices = tuple(range(num_stages + 1)) if out_indices is None else tuple(out_indices)
         if depth not in ARCHITECTURES:
             raise ConfigError(f'ResNet has no depth={depth!r}: use one of {sorted(ARCHITECTURES)}.')
         block, blocks = ARCHITECTURES[depth]
         blocks = blocks if stage_blocks is None else tuple(stage_blocks)
+        width_per_group = base_channels if width_per_group is None else width_per_group
+        if min(groups, width_per_group) < 1 or (block is BasicBlock and (groups, width_per_group) != (1, base_channels)):
+            raise ConfigError(f'ResNet depth={depth} with groups={groups}, width_per_group={width_per_group}: use numbers >= 1, and '
+                              'depth 50, 101 or 152.')
         _check(num_stages, out_indices, style, stem, frozen_stages, strides=strides, dilations=dilations, stage_blocks=blocks)
         norm_cfg = resolve_sync_bn({'type': 'BN', 'requires_grad': True} if norm_cfg is None else norm_cfg)
         self.out_indices, self.frozen_stages, self.norm_eval = out_indices, frozen_stages, norm_eval
@@ -151,8 +160,10 @@ class ResNet(nn.Module):
         every = [base_channels]
         for i in range(num_stages):
             planes = base_channels * 2 ** i
+            mid_planes = planes * width_per_group // base_channels * groups
             self.add_module(f'layer{i + 1}', _stage(block, blocks[i], every[-1], planes, strides[i], dilations[i], style=style,
-                                                    conv_cfg=conv_cfg, norm_cfg=norm_cfg, with_cp=with_cp))
+                                                    conv_cfg=conv_cfg, norm_cfg=norm_cfg, groups=groups, mid_planes=mid_planes,
+                                                    with_cp=with_cp))
             every.append(planes * block.expansion)
         self.channels = tuple(every[i] for i in out_indices)
         self.out_channels = self.channels[-1]

@@ -2,6 +2,8 @@
 
 from .cls import ClsHead
 from .contrastive import ContrastiveHead
+from .latent_cls import LatentClsHead
 from .latent_predict import LatentPredictHead
+from .multi_cls import MultiClsHead
 
-__all__ = ['ClsHead', 'ContrastiveHead', 'LatentPredictHead']
+__all__ = ['ClsHead', 'ContrastiveHead', 'LatentClsHead', 'LatentPredictHead', 'MultiClsHead']

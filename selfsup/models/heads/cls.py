@@ -25,7 +25,7 @@ class ClsHead(nn.Module):
 
     def __init__(self, with_avg_pool: bool = False, in_channels: int = 2048, num_classes: int = 1000) -> None:
         super().__init__()
-        self.with_avg_pool, self.in_channels = with_avg_pool, in_channels
+        self.with_avg_pool, self.in_channels, self.num_classes = with_avg_pool, in_channels, num_classes
         self.fc_cls = nn.Linear(in_channels, num_classes)
         self.init_weights()
 
@@ -33,19 +33,25 @@ class ClsHead(nn.Module):
         """See `init_linear_layers`."""
         init_linear_layers(self, init_linear, std)
 
+    def reset(self) -> None:
+        """Forget the classes: initial weights again, drawn from torch's generator, for labels that were numbered anew."""
+        self.init_weights()
+
     def forward(self, x: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:
         """Logits `{'head0': (B, num_classes)}` of maps or vectors."""
         return {'head0': self.fc_cls(to_vector(x, self.in_channels, self.with_avg_pool, self))}
 
-    def loss(self, logits: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+    def loss(self, logits: dict[str, Tensor], labels: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
         """Cross entropy and top-1 accuracy.
 
         Args:
             logits: what `forward` returned.
             labels: (B,) int64.
+            weight: (B,) factors of the images, >= 0, whose mean over the global batch is 1; None counts all alike.
 
         Returns:
             `loss`: mean over the batch; `acc`: percent.
         """
         scores = full_precision(logits['head0'])
-        return {'loss': F.cross_entropy(scores, labels), 'acc': top1_accuracy(scores, labels)}
+        loss = F.cross_entropy(scores, labels) if weight is None else (F.cross_entropy(scores, labels, reduction='none') * weight).mean()
+        return {'loss': loss, 'acc': top1_accuracy(scores, labels)}

@@ -30,3 +30,30 @@ def similarity(rows: Tensor, columns: Tensor) -> Tensor:
 def top1_accuracy(logits: Tensor, target: Tensor) -> Tensor:
     """Share of rows of `logits` (B, K) whose largest entry is at `target` (B,), in percent."""
     return (logits.argmax(dim=1) == target).to(torch.float32).mean() * 100
+
+
+def class_weights(labels: Tensor, num_classes: int, power: float, eps: float) -> Tensor:
+    """Weights that make rare classes count more: (1 / (n_c + eps)) ** power, scaled to sum 1 (DeepCluster, section 3.3).
+
+    Args:
+        labels: (N,) int64, in [0, num_classes).
+        num_classes: number of classes C.
+        power: 0 gives equal weights, 1 the same total weight to each class, 0.5 lies between.
+        eps: keeps an empty class finite; > 0.
+
+    Returns:
+        (C,) float32.
+    """
+    counts = torch.bincount(labels, minlength=num_classes).double()
+    weights = (counts + eps).pow(-power)
+    return (weights / weights.sum()).float()
+
+
+def last_occurrence(index: Tensor) -> Tensor:
+    """For each entry of `index` (n,), the place of the last entry equal to it: [7, 3, 7] -> [2, 1, 2].
+
+    Writing `bank[index] = values[last_occurrence(index)]` gives the same bank in whatever order the rows are written, which a
+    GPU leaves open.
+    """
+    ordered, order = index.sort(stable=True)
+    return order[torch.searchsorted(ordered, index, right=True) - 1]

@@ -7,13 +7,14 @@ from torch import nn
 from ...errors import ConfigError
 
 
-def init_linear_layers(module: nn.Module, init_linear: str = 'normal', std: float = 0.01) -> None:
-    """Set every `nn.Linear` inside `module`; biases become 0, norms keep their weight 1 and bias 0.
+def init_linear_layers(module: nn.Module, init_linear: str = 'normal', std: float = 0.01, bias: float = 0.) -> None:
+    """Set every `nn.Linear` inside `module`; norms keep their weight 1 and bias 0.
 
     Args:
         module: a neck or head.
         init_linear: 'normal' (mean 0, standard deviation `std`) or 'kaiming' (normal, fan in, gain of ReLU).
         std: standard deviation for 'normal'.
+        bias: value of the biases.
 
     Raises:
         ConfigError: another `init_linear`.
@@ -27,4 +28,4 @@ def init_linear_layers(module: nn.Module, init_linear: str = 'normal', std: floa
             else:
                 nn.init.kaiming_normal_(layer.weight, mode='fan_in', nonlinearity='relu')
             if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+                nn.init.constant_(layer.bias, bias)

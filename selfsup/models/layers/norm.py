@@ -84,11 +84,14 @@ def _bad_layer(key: str, cfg: object, known: tuple[str, ...], error: Exception) 
     return ConfigError(f"{key}={cfg!r} has no usable type.{did_you_mean(str(kind), known)}")
 
 
-def batch_norm_1d(channels: int, sync: bool = False) -> nn.Module:
-    """Batch normalisation of vectors (B, C), over the batches of all processes if `sync` (and where that can run)."""
+def batch_norm_1d(channels: int, sync: bool = False, **kwargs: float | bool) -> nn.Module:
+    """Batch normalisation of vectors (B, C), over the batches of all processes if `sync` (and where that can run).
+
+    `kwargs` are those of torch's layer: momentum (share of the NEW statistics), affine, eps.
+    """
     if sync and resolve_sync_bn({'type': 'SyncBN'}, 'BN1d')['type'] == 'SyncBN':
-        return nn.SyncBatchNorm(channels)
-    return nn.BatchNorm1d(channels)
+        return nn.SyncBatchNorm(channels, **kwargs)
+    return nn.BatchNorm1d(channels, **kwargs)
 
 
 def set_eval(module: nn.Module) -> None:

@@ -5,6 +5,8 @@ Every neck takes a tuple of maps, one map (B, C, H, W) or vectors (B, C), and ha
 
 from .avg_pool import AvgPoolNeck
 from .linear import LinearNeck
-from .nonlinear import NonLinearNeckSimCLR, NonLinearNeckV1, NonLinearNeckV2
+from .nonlinear import NonLinearNeckSimCLR, NonLinearNeckV0, NonLinearNeckV1, NonLinearNeckV2
+from .relative_loc import RelativeLocNeck
 
-__all__ = ['AvgPoolNeck', 'LinearNeck', 'NonLinearNeckSimCLR', 'NonLinearNeckV1', 'NonLinearNeckV2']
+__all__ = ['AvgPoolNeck', 'LinearNeck', 'NonLinearNeckSimCLR', 'NonLinearNeckV0', 'NonLinearNeckV1', 'NonLinearNeckV2',
+           'RelativeLocNeck']

@@ -1,4 +1,4 @@
-"""Projections with hidden layers, in the variants of MoCo v2, BYOL and SimCLR, with OpenSelfSup's names."""
+"""Projections with hidden layers, in the variants of ODC, MoCo v2, BYOL and SimCLR, with OpenSelfSup's names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,34 @@ from ...errors import ConfigError
 from ...registry import NECKS
 from ..layers.norm import batch_norm_1d
 from .base import Projection
+
+
+@NECKS.register_module()
+class NonLinearNeckV0(Projection):
+    """fc0, BN without weight and bias, ReLU, dropout, fc1, ReLU: the projection of ODC (arXiv 2006.10645, section 4).
+
+    The output is not negative.
+
+    Args:
+        in_channels: channels of the last map.
+        hid_channels: width of the hidden layer; 512 in ODC.
+        out_channels: length of the output; 256 in ODC.
+        sync_bn: normalise over all processes; falls back to BN with a warning where that cannot run.
+        with_avg_pool: pool first; False flattens.
+    """
+
+    def __init__(self, in_channels: int, hid_channels: int, out_channels: int, sync_bn: bool = False, with_avg_pool: bool = True) -> None:
+        super().__init__(in_channels, with_avg_pool)
+        self.fc0 = nn.Linear(in_channels, hid_channels)
+        self.bn0 = batch_norm_1d(hid_channels, sync_bn, momentum=0.001, affine=False)
+        self.fc1 = nn.Linear(hid_channels, out_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.drop = nn.Dropout(0.5)
+        self.init_weights()
+
+    def project(self, x: Tensor) -> Tensor:
+        """(B, in_channels) -> (B, out_channels), >= 0."""
+        return self.relu(self.fc1(self.drop(self.relu(self.bn0(self.fc0(x))))))
 
 
 @NECKS.register_module()

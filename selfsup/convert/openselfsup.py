@@ -1,0 +1,59 @@
+"""Bring checkpoint files of OpenSelfSup into our form: whole models, backbones alone, and flat dicts without any frame."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from torch import Tensor
+
+from ..checkpoint_io import read_checkpoint, write_checkpoint_atomic
+from ..checkpoint_keys import upgrade
+from ..errors import CheckpointError
+from .backbone import AUTHOR
+
+
+def upgrade_checkpoint(checkpoint: dict, source: str, keep_head: bool = True) -> dict:
+    """`{'state_dict', 'author', 'meta'}` under our names, without optimizer: such a run cannot be resumed exactly.
+
+    Args:
+        checkpoint: what `read_checkpoint` gave: a `state_dict` inside, or the weights themselves.
+        source: the file, for messages.
+        keep_head: False leaves out what begins with `head`.
+
+    Raises:
+        CheckpointError: there are no weights.
+    """
+    inner = checkpoint.get('state_dict')
+    weights = {name: value for name, value in (inner if isinstance(inner, dict) else checkpoint).items() if isinstance(value, Tensor)}
+    weights = {name: value for name, value in upgrade(weights).items() if keep_head or not name.startswith('head')}
+    if not weights:
+        raise CheckpointError(f"{source} holds no weights; its entries are {', '.join(map(str, checkpoint)) or 'none'}.")
+    given = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), dict) else {}
+    meta = {key: given[key] for key in ('epoch', 'iter', 'openselfsup_version', 'config') if key in given}
+    return {'state_dict': weights, 'author': AUTHOR, 'meta': {**meta, 'source': Path(source).name}}
+
+
+def upgrade_file(source: str | os.PathLike, target: str | os.PathLike, keep_head: bool | None = None,
+                 force: bool = False) -> tuple[Path, int]:
+    """Write checkpoint `source` in our form to `target`.
+
+    Args:
+        source: file of OpenSelfSup; left as it is.
+        target: file to write.
+        keep_head: None: a file with a `state_dict` keeps its head, a flat dict loses it, as OpenSelfSup's own tool did.
+        force: replace `target` if it exists.
+
+    Returns:
+        The file and the number of tensors in it.
+
+    Raises:
+        CheckpointError: `source` cannot be read or holds no weights, or `target` exists and not `force`.
+    """
+    target = Path(target)
+    if target.exists() and not force:
+        raise CheckpointError(f'{target} exists; give --force to replace it, or another name.')
+    checkpoint = read_checkpoint(source)
+    keep = isinstance(checkpoint.get('state_dict'), dict) if keep_head is None else keep_head
+    content = upgrade_checkpoint(checkpoint, str(source), keep)
+    return write_checkpoint_atomic(content, target), len(content['state_dict'])

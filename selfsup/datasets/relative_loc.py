@@ -1,0 +1,69 @@
+"""Pairs of neighbouring patches (relative patch location, arXiv 1505.05192, section 3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..errors import ConfigError, DataError
+from ..registry import DATASETS
+from .base import ImageDataset, Steps
+from .pipelines import build_pipeline
+
+SIDE = 3  # cells per side of the grid
+CENTRE = SIDE * SIDE // 2
+
+
+@DATASETS.register_module()
+class RelativeLocDataset(ImageDataset):
+    """The eight outer patches of a 3x3 grid, each together with the centre patch; labels are ignored.
+
+    Sample: `img` (8, 2C, h, w), the OUTER patch in the first C channels; `patch_label` int64 (8,): 0 to 7, the place of the outer
+    patch in reading order, the centre left out.
+
+    Each cell is a third of the image (rounded down) high and wide; its patch is a random crop, `patch_jitter` pixels smaller. An
+    image of 255 pixels gives cells of 85 and patches of 64.
+
+    Args:
+        data_source: dict or object.
+        pipeline: steps for the image, from PIL to PIL: Resize 292, RandomCrop 255, RandomGrayscale 0.66 in the reference config.
+        format_pipeline: steps for each patch, ending in a tensor: ToTensor, Normalize.
+        prefetch: see `ImageDataset`; `format_pipeline` then has nothing to do.
+        patch_jitter: pixels, >= 0: a patch starts 0 to `patch_jitter` pixels after its cell does, down and across.
+
+    Raises:
+        ConfigError: `patch_jitter` < 0.
+    """
+
+    def __init__(self, data_source: dict | Any, pipeline: Steps, format_pipeline: Steps = (), prefetch: bool = False,
+                 patch_jitter: int = 21) -> None:
+        super().__init__(data_source, prefetch, format_pipeline=format_pipeline)
+        if patch_jitter < 0:
+            raise ConfigError(f'RelativeLocDataset patch_jitter={patch_jitter}: use 0 or more pixels.')
+        self.pipelines['pipeline'] = build_pipeline(pipeline)
+        self.patch_jitter = patch_jitter
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        image, _, taken = self.read(index)
+        image = self.run(self.pipelines['pipeline'], image, taken)
+        patches = [self.view(patch, taken, 'format_pipeline') for patch in self.run(self._patches, image, taken)]
+        outer = [patch for place, patch in enumerate(patches) if place != CENTRE]
+        pairs = torch.stack([torch.cat([patch, patches[CENTRE]]) for patch in outer])
+        return {'img': pairs, 'patch_label': torch.arange(len(outer))}
+
+    def _patches(self, image: Any) -> list[Image.Image]:
+        """Nine crops of one size, in reading order."""
+        if not isinstance(image, Image.Image):
+            raise DataError(f'the pipeline of RelativeLocDataset ends in {type(image).__name__}, not in an image: move ToTensor and '
+                            'Normalize to format_pipeline.')
+        cell_w, cell_h = image.width // SIDE, image.height // SIDE
+        width, height = cell_w - self.patch_jitter, cell_h - self.patch_jitter
+        if min(width, height) < 1:
+            raise DataError(f'cells of {cell_h} x {cell_w} pixels (a third of {image.height} x {image.width}) leave nothing with '
+                            f'patch_jitter={self.patch_jitter}: enlarge the image in the pipeline, or lower patch_jitter.')
+        shifts = torch.randint(self.patch_jitter + 1, (SIDE * SIDE, 2)).tolist()
+        corners = [((place // SIDE) * cell_h + down, (place % SIDE) * cell_w + right) for place, (down, right) in enumerate(shifts)]
+        return [image.crop((left, top, left + width, top + height)) for top, left in corners]

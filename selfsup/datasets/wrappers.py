@@ -1,0 +1,118 @@
+"""Datasets made of datasets: several in a row, or one several times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..errors import ConfigError, DataError
+from ..registry import DATASETS
+
+
+def _build(dataset: dict | Any, prefetch: bool) -> Any:
+    if not isinstance(dataset, dict):
+        return dataset
+    return DATASETS.build({'prefetch': True, **dataset} if prefetch else dataset)
+
+
+@DATASETS.register_module()
+class ConcatDataset(Dataset):
+    """Datasets of one kind in a row.
+
+    Sample: as theirs; `idx` counts through all of them.
+
+    Args:
+        datasets: list of dicts or datasets, all of one type.
+        prefetch: for those given as dicts, see `ImageDataset`.
+
+    Raises:
+        ConfigError: no datasets, of several types, or they differ in `prefetch`.
+    """
+
+    def __init__(self, datasets: Sequence[dict | Any], prefetch: bool = False) -> None:
+        if not isinstance(datasets, (list, tuple)) or not datasets:
+            raise ConfigError(f"ConcatDataset takes datasets=[dict(type='Name', ...), ...]; got {datasets!r}.")
+        self.datasets = [_build(dataset, prefetch) for dataset in datasets]
+        kinds = sorted({type(dataset).__name__ for dataset in self.datasets})
+        if len(kinds) > 1 or len({bool(dataset.prefetch) for dataset in self.datasets}) > 1:
+            raise ConfigError(f'ConcatDataset holds {" and ".join(kinds)}, with prefetch={[d.prefetch for d in self.datasets]}: '
+                              'one type and one prefetch are needed.')
+        self.prefetch = bool(self.datasets[0].prefetch)
+        self.starts = np.cumsum([0, *(len(dataset) for dataset in self.datasets)])
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """int64 (N,) classes of all samples; None where one dataset has none."""
+        labels = [dataset.labels for dataset in self.datasets]
+        return None if any(part is None for part in labels) else np.concatenate(labels)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor | int]:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        part = int(np.searchsorted(self.starts, index, side='right')) - 1
+        sample = self.datasets[part][index - int(self.starts[part])]
+        return {**sample, 'idx': sample['idx'] + int(self.starts[part])} if 'idx' in sample else sample
+
+    def assign_labels(self, labels: Tensor | np.ndarray | Sequence[int]) -> None:
+        """Pseudo labels (N,) for all samples, in their order; see `DeepClusterDataset`."""
+        labels = torch.as_tensor(labels)
+        if tuple(labels.shape) != (len(self),):
+            raise DataError(f'ConcatDataset has {len(self)} samples; assign_labels got labels of shape {tuple(labels.shape)}: the data '
+                            'set that was clustered must be the one that is trained on.')
+        for dataset, start in zip(self.datasets, self.starts[:-1].tolist(), strict=True):
+            dataset.assign_labels(labels[start:start + len(dataset)])
+
+    def evaluate(self, scores: Tensor, keyword: str, **kwargs: Any) -> dict[str, float]:
+        """Means of what the datasets give for their rows of `scores` (N, K), weighted by their lengths."""
+        totals: dict[str, float] = {}
+        for dataset, start in zip(self.datasets, self.starts[:-1].tolist(), strict=True):
+            for key, value in dataset.evaluate(scores[start:start + len(dataset)], keyword, **kwargs).items():
+                totals[key] = totals.get(key, 0.) + value * len(dataset) / len(self)
+        return totals
+
+
+@DATASETS.register_module()
+class RepeatDataset(Dataset):
+    """A dataset several times in an epoch, with other views each time: longer epochs for small sets.
+
+    Sample: as the dataset's; `idx` is the number in it, so a memory bank has one entry per image.
+
+    Args:
+        dataset: dict or dataset.
+        times: >= 1.
+        prefetch: for a dict, see `ImageDataset`.
+
+    Raises:
+        ConfigError: `times` < 1.
+    """
+
+    def __init__(self, dataset: dict | Any, times: int, prefetch: bool = False) -> None:
+        if not isinstance(times, int) or times < 1:
+            raise ConfigError(f'RepeatDataset times={times!r}: use a whole number of 1 or more.')
+        self.dataset, self.times = _build(dataset, prefetch), times
+        self.prefetch = bool(self.dataset.prefetch)
+
+    def __len__(self) -> int:
+        return len(self.dataset) * self.times
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """int64 (N * times,) classes of all samples, or None."""
+        return None if self.dataset.labels is None else np.tile(self.dataset.labels, self.times)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor | int]:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self.dataset[index % len(self.dataset)]
+
+    def assign_labels(self, labels: Tensor | np.ndarray | Sequence[int]) -> None:
+        """Pseudo labels for the images of the repeated dataset, one each; see `DeepClusterDataset`."""
+        self.dataset.assign_labels(labels)

@@ -1,0 +1,162 @@
+"""Pseudo labels from clustering the features of the whole training set (Caron et al. 2018, arXiv 1807.05520, section 3.2)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from torch import Tensor
+
+from .. import distributed as dist
+from ..engine.state import unwrap
+from ..errors import ConfigError, SelfSupError, did_you_mean
+from ..evaluation.clustering import cluster
+from ..evaluation.features import collect, evaluating
+from ..registry import DATASETS, HOOKS
+from .evaluation_hook import ordered_loader, share_statistics
+from .label_statistics import label_change, report, save_labels
+
+STATE = 'deep_cluster'  # entry of the checkpoint
+EXTRACTOR = ('dataset', 'imgs_per_gpu', 'workers_per_gpu', 'prefetch', 'img_norm_cfg')
+CLUSTERING = ('type', 'k', 'pca_dim', 'backend')
+
+
+@HOOKS.register_module()
+class DeepClusterHook(Hook):
+    """Clusters before training and after every `interval` epochs, assigns the labels and renews the classifier.
+
+    The labels are in the checkpoint, so a resumed run goes on with them and does not cluster at its start. After the last epoch
+    nothing is clustered, so the last checkpoint holds the trained head (OpenSelfSup renewed it once more). The labels of epoch n
+    (from 0) are in `cluster_epoch_{n}.npy` in the work dir.
+
+    Args:
+        extractor: dict(dataset, imgs_per_gpu, workers_per_gpu[, prefetch, img_norm_cfg]): the training images as they are clustered.
+        clustering: dict(k=clusters[, pca_dim=-1, type='Kmeans', backend='auto']), see `evaluation.clustering.cluster`.
+        unif_sampling: draw the samples of every epoch uniformly by cluster.
+        reweight: weight the loss of each cluster by its size to the power -`reweight_pow`.
+        reweight_pow: in [0, 1]; the paper's is 0.5.
+        init_memory: also start `model.memory_bank` from features and labels (ODC).
+        initial: cluster before the first iteration; without it there is nothing to learn from, unless the run is resumed.
+        interval: epochs between two clusterings, >= 1.
+        dist_mode, data_loaders: accepted for old configs. The ranks always share the work, loaders are built here.
+
+    Raises:
+        ConfigError: an argument that cannot be used, or a model or dataset without pseudo labels.
+    """
+
+    priority = 'LOW'  # after optimizer and schedules, before the checkpoint that holds the labels
+
+    def __init__(self, extractor: dict, clustering: dict, unif_sampling: bool, reweight: bool, reweight_pow: float = 0.5,
+                 init_memory: bool = False, initial: bool = True, interval: int = 1, dist_mode: bool = True,
+                 data_loaders: list | None = None) -> None:
+        _check_dict('extractor', extractor, EXTRACTOR, ('dataset', 'imgs_per_gpu'))
+        _check_dict('clustering', clustering, CLUSTERING, ('k',))
+        if clustering.get('type', 'Kmeans') != 'Kmeans':
+            raise ConfigError(f"DeepClusterHook clustering.type='{clustering['type']}' is not supported: use 'Kmeans'.")
+        if interval < 1:
+            raise ConfigError(f'DeepClusterHook interval={interval}: use 1 or more epochs.')
+        DATASETS.get(extractor['dataset']['type'])  # a misspelt name must not wait for the first clustering
+        self.extractor = extractor
+        self.clustering = {key: value for key, value in clustering.items() if key != 'type'}
+        self.unif_sampling, self.reweight, self.reweight_pow = unif_sampling, reweight, reweight_pow
+        self.init_memory, self.initial, self.interval = init_memory, initial, interval
+        self.labels: Tensor | None = None  # (N,) int64 on the CPU
+
+    def before_train(self, runner: Any) -> None:
+        self._check(runner)
+        if self.initial and runner.iter == 0:
+            self._cluster(runner, 0)
+        if self.labels is None:
+            raise ConfigError('DeepClusterHook has no labels to begin with: set initial=True' + (
+                '.' if runner.iter == 0 else ', or resume from a checkpoint of a run that had this hook.'))
+
+    def before_train_epoch(self, runner: Any) -> None:
+        """What an epoch reads follows from the labels alone, so that an epoch begun anew in its middle is the same."""
+        loader = runner.train_loop.dataloader
+        loader.dataset.assign_labels(self.labels)
+        if self.unif_sampling:
+            loader.sampler.set_uniform_indices(self.labels, self.clustering['k'])
+
+    def after_train_epoch(self, runner: Any) -> None:
+        done = runner.epoch + 1
+        if done % self.interval == 0 and runner.iter < runner.max_iters:
+            self._cluster(runner, done)
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        checkpoint[STATE] = {'labels': self.labels}
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        self.labels = checkpoint.get(STATE, {}).get('labels')
+
+    def _check(self, runner: Any) -> None:
+        model, loader = unwrap(runner.model), runner.train_loop.dataloader
+        if not hasattr(model, 'embed') or not hasattr(model, 'set_reweight'):
+            raise ConfigError(f'DeepClusterHook needs a model with pseudo labels (DeepCluster, ODC); this is {type(model).__name__}.')
+        if not hasattr(loader.dataset, 'assign_labels'):
+            raise ConfigError(f'DeepClusterHook needs a data set that takes labels; data.train is a {type(loader.dataset).__name__}: use '
+                              'DeepClusterDataset.')
+        if self.unif_sampling and not hasattr(loader.sampler, 'set_uniform_indices'):
+            raise ConfigError(f'DeepClusterHook unif_sampling=True: a {type(loader.sampler).__name__} cannot do it. Use EpochSampler.')
+        if model.head.num_classes < self.clustering['k']:
+            raise ConfigError(f"DeepClusterHook makes k={self.clustering['k']} clusters, but the head has num_classes="
+                              f'{model.head.num_classes}: make them equal.')
+        if self.init_memory and not hasattr(model, 'memory_bank'):
+            raise ConfigError(f'DeepClusterHook init_memory=True, but {type(model).__name__} has no memory_bank: remove it.')
+
+    def _cluster(self, runner: Any, epoch: int) -> None:
+        """Labels for `epoch` (from 0), and everything that follows from them. Every rank calls."""
+        start = time.perf_counter()
+        model = unwrap(runner.model)
+        seed = int(np.random.SeedSequence([runner.seed, epoch]).generate_state(1)[0])
+        share_statistics(runner)
+        features = self._features(runner, model)
+        old, (self.labels, objective) = self.labels, self._solve(runner, features, seed)
+        save_labels(runner, self.labels, epoch)
+        runner.train_loop.dataloader.dataset.assign_labels(self.labels)
+        if self.reweight:
+            model.set_reweight(self.labels, self.reweight_pow)
+        if self.init_memory:
+            model.memory_bank.init_memory(features, self.labels)
+        torch.manual_seed(seed)
+        model.head.reset()
+        for parameter in model.head.parameters():
+            dist.broadcast(parameter.data)
+        change = {} if old is None else {'cluster_change': label_change(old, self.labels)}
+        report(runner, self.labels, self.clustering['k'], {**change, 'cluster_objective': objective / len(self.labels)})
+        runner.logger.info(f'DeepClusterHook: labels of epoch {epoch} ({time.perf_counter() - start:.1f} s)')
+
+    def _features(self, runner: Any, model: Any) -> Tensor | None:
+        """(N, D) on rank 0, None elsewhere."""
+        cfg = self.extractor
+        loader = ordered_loader(runner, cfg['dataset'], cfg['imgs_per_gpu'], cfg.get('workers_per_gpu', 0), cfg.get('prefetch', False),
+                                cfg.get('img_norm_cfg'))
+        with evaluating(model):
+            found = collect(lambda batch: {'z': model.embed(batch['img']).float()}, loader, main_only=True)
+        loader.close()
+        return found.get('z')
+
+    def _solve(self, runner: Any, features: Tensor | None, seed: int) -> tuple[Tensor, float]:
+        """Rank 0 clusters; its labels, or its error, on all ranks."""
+        error, labels, objective = None, None, 0.
+        if dist.is_main():
+            try:
+                labels, objective = cluster(features, seed=seed, device=runner.device, **self.clustering)
+            except SelfSupError as problem:
+                error = problem
+        error, objective, size = dist.broadcast_object((error, objective, 0 if labels is None else len(labels)))
+        if error is not None:
+            raise error
+        labels = torch.empty(size, dtype=torch.int64) if labels is None else labels
+        return dist.broadcast(labels.to(runner.device)).cpu(), objective
+
+
+def _check_dict(name: str, given: dict, known: tuple[str, ...], needed: tuple[str, ...]) -> None:
+    for key in given:
+        if key not in known:
+            raise ConfigError(f"DeepClusterHook {name} has no key '{key}'.{did_you_mean(key, known)}")
+    for key in needed:
+        if key not in given:
+            raise ConfigError(f"DeepClusterHook {name} lacks '{key}'; got {', '.join(given) or 'nothing'}.")

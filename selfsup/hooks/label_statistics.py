@@ -1,0 +1,42 @@
+"""What the hooks with pseudo labels share: sizes and changes of clusters in the log, labels in the work dir."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import distributed as dist
+
+
+def label_change(old: Tensor, new: Tensor) -> float:
+    """Share of images that left their company, in [0, 1], whatever the clusters are numbered.
+
+    Each new cluster is compared with the old one that most of its images come from; 0 when no cluster took in strangers.
+
+    Args:
+        old: (N,) int64.
+        new: (N,) int64.
+    """
+    pairs, counts = torch.unique(torch.stack([new, old]), dim=1, return_counts=True)
+    stayed = torch.zeros(int(new.max()) + 1, dtype=counts.dtype).scatter_reduce_(0, pairs[0], counts, 'amax')
+    return 1 - float(stayed.sum()) / len(new)
+
+
+def report(runner: Any, labels: Tensor, k: int, others: dict[str, float]) -> dict[str, float]:
+    """Log number of empty clusters, smallest and largest size, and `others`; returns them all."""
+    sizes = torch.bincount(labels.cpu(), minlength=k)
+    found = {'cluster_empty': int((sizes == 0).sum()), 'cluster_min': int(sizes.min()), 'cluster_max': int(sizes.max()), **others}
+    for key, value in found.items():
+        runner.message_hub.update_scalar(f'train/{key}', value)
+    runner.logger.info('Clusters: ' + '  '.join(f'{key} {value:.4g}' for key, value in found.items()))
+    return found
+
+
+def save_labels(runner: Any, labels: Tensor, number: int) -> None:
+    """Write `cluster_epoch_{number}.npy` into the work dir, on rank 0."""
+    if dist.is_main():
+        np.save(Path(runner.work_dir) / f'cluster_epoch_{number}.npy', labels.cpu().numpy())

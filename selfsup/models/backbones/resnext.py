@@ -1,0 +1,37 @@
+"""ResNeXt (Xie et al. 2016, arXiv 1611.05431, table 1): a ResNet whose 3x3 convolutions are grouped and wider.
+
+State dicts have torchvision's names; 50 32x4d and 101 32x8d equal torchvision's `resnext50_32x4d` and `resnext101_32x8d`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import ConfigError
+from ...registry import BACKBONES
+from .resnet import ResNet
+
+
+@BACKBONES.register_module()
+class ResNeXt(ResNet):
+    """ResNeXt that returns the maps of chosen stages.
+
+    Args:
+        depth: 50, 101 or 152.
+        groups: of the 3x3 convolutions ("cardinality"); 32 or 64 in the paper.
+        width_per_group: channels per group in the first stage; 4 in 32x4d, 8 in 32x8d.
+        base_width: another name of `width_per_group`; write one of the two.
+        **kwargs: those of `ResNet`.
+
+    Raises:
+        ConfigError: a depth below 50, both names of the width, or what `ResNet` refuses.
+    """
+
+    def __init__(self, depth: int, groups: int = 32, width_per_group: int | None = None, base_width: int | None = None,
+                 **kwargs: Any) -> None:
+        if depth not in (50, 101, 152):
+            raise ConfigError(f'ResNeXt has no depth={depth!r}: use 50, 101 or 152.')
+        if width_per_group is not None and base_width is not None:
+            raise ConfigError(f'ResNeXt width_per_group={width_per_group} and base_width={base_width} are the same setting: write one.')
+        given = width_per_group if width_per_group is not None else base_width
+        super().__init__(depth, groups=groups, width_per_group=4 if given is None else given, **kwargs)

@@ -1,0 +1,54 @@
+"""Classification of a latent into classes that the network itself names."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...errors import ConfigError, did_you_mean
+from ...registry import HEADS
+from ..layers.functional import full_precision, top1_accuracy
+from ..layers.init import init_linear_layers
+
+
+@HEADS.register_module()
+class LatentClsHead(nn.Module):
+    """Cross entropy between the classes that one linear layer `predictor` gives to an input and, as labels, to its target.
+
+    Args:
+        predictor: `dict(in_channels=..., num_classes=...)`.
+
+    Raises:
+        ConfigError: `predictor` has other keys.
+    """
+
+    def __init__(self, predictor: dict) -> None:
+        super().__init__()
+        expected = ('in_channels', 'num_classes')
+        for key in predictor:
+            if key not in expected:
+                raise ConfigError(f"'{key}' is not a setting of LatentClsHead's predictor.{did_you_mean(key, expected)}")
+        if len(predictor) < 2:
+            raise ConfigError(f'LatentClsHead needs predictor=dict(in_channels=..., num_classes=...); got {predictor!r}.')
+        self.predictor = nn.Linear(predictor['in_channels'], predictor['num_classes'])
+        self.init_weights()
+
+    def init_weights(self, init_linear: str = 'normal', std: float = 0.01) -> None:
+        """See `init_linear_layers`."""
+        init_linear_layers(self, init_linear, std)
+
+    def forward(self, x: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Loss and accuracy.
+
+        Args:
+            x: (N, in_channels).
+            target: (N, in_channels); its most likely class is the label, without a gradient.
+
+        Returns:
+            `loss`: mean over N; `acc`: percent.
+        """
+        scores = full_precision(self.predictor(x))
+        with torch.no_grad():
+            labels = self.predictor(target).argmax(dim=1)
+        return {'loss': F.cross_entropy(scores, labels), 'acc': top1_accuracy(scores, labels)}

@@ -1,0 +1,105 @@
+"""Linear classifiers on several layers of a frozen backbone (Goyal et al. 2019, arXiv 1905.01235, section 5; appendix for the pooling)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import MappingProxyType
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...errors import ConfigError, ShapeError, did_you_mean
+from ...registry import HEADS
+from ..layers.functional import full_precision, top1_accuracy
+from ..layers.init import init_linear_layers
+from ..layers.norm import build_norm, resolve_sync_bn
+from ..layers.pooling import LAYER_WINDOWS, pool_layer
+
+BASIC, BOTTLENECK = (64, 64, 128, 256, 512), (64, 256, 512, 1024, 2048)
+CHANNELS = MappingProxyType({'resnet18': BASIC, 'resnet34': BASIC, 'resnet50': BOTTLENECK, 'resnet101': BOTTLENECK,
+                             'resnet152': BOTTLENECK})
+
+
+@HEADS.register_module()
+class MultiClsHead(nn.Module):
+    """For each layer: average pooling to about 9,000 numbers, a norm over channels, one linear layer.
+
+    With a ResNet-50 the layers 0 to 4 give 9216, 9216, 8192, 9216 and 8192 numbers.
+
+    Args:
+        pool_type: 'specified': the windows made for images of 224 pixels; 'adaptive': as many cells for any size.
+        in_indices: layers, 0 (stem) to 4: what the backbone's `out_indices` are.
+        with_last_layer_unpool: the last layer is not pooled; its map then is 7 x 7.
+        backbone: 'resnet50' (also 'resnet18', 'resnet34', 'resnet101', 'resnet152'), for the channels of its layers.
+        norm_cfg: BN, SyncBN or GN with arguments, e.g. `dict(type='BN', momentum=0.1, affine=False)`; None for no norm.
+        num_classes: number of classes; labels are in [0, num_classes).
+
+    Raises:
+        ConfigError: an unknown `pool_type` or `backbone`, or a layer out of range.
+    """
+
+    def __init__(self, pool_type: str = 'adaptive', in_indices: Sequence[int] = (0,), with_last_layer_unpool: bool = False,
+                 backbone: str = 'resnet50', norm_cfg: dict | None = {'type': 'BN'}, num_classes: int = 1000) -> None:  # noqa: B006
+        super().__init__()
+        if pool_type not in ('adaptive', 'specified'):
+            raise ConfigError(f"MultiClsHead pool_type={pool_type!r}: use 'adaptive' or 'specified'.")
+        if backbone not in CHANNELS:
+            raise ConfigError(f'MultiClsHead backbone={backbone!r} is not known.{did_you_mean(str(backbone), CHANNELS)}')
+        if not in_indices or not set(in_indices) <= set(range(len(LAYER_WINDOWS))):
+            raise ConfigError(f'MultiClsHead in_indices={tuple(in_indices)!r}: give layers from 0 (stem) to 4.')
+        self.adaptive, self.in_indices = pool_type == 'adaptive', tuple(in_indices)
+        self.unpooled = len(self.in_indices) - 1 if with_last_layer_unpool else None
+        channels = [CHANNELS[backbone][i] for i in self.in_indices]
+        sides = [LAYER_WINDOWS[layer][0 if i == self.unpooled else 2] for i, layer in enumerate(self.in_indices)]
+        norm_cfg = None if norm_cfg is None else resolve_sync_bn(norm_cfg)
+        self.norms = nn.ModuleList(nn.Identity() if norm_cfg is None else build_norm(norm_cfg, c)[1] for c in channels)
+        self.fcs = nn.ModuleList(nn.Linear(c * side * side, num_classes) for c, side in zip(channels, sides, strict=True))
+        self.init_weights()
+
+    def init_weights(self, init_linear: str = 'normal', std: float = 0.01) -> None:
+        """See `init_linear_layers`."""
+        init_linear_layers(self, init_linear, std)
+
+    def pool(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Pooled maps (B, C, side, side), one per layer.
+
+        Raises:
+            ShapeError: not one map per layer.
+        """
+        if isinstance(maps, Tensor) or len(maps) != len(self.in_indices):
+            number = 1 if isinstance(maps, Tensor) else len(maps)
+            raise ShapeError(f'MultiClsHead reads one map for each of in_indices={self.in_indices}; it got {number}: set out_indices of '
+                             f'the backbone to {self.in_indices}.')
+        return [x if i == self.unpooled else pool_layer(x, layer, self.adaptive)
+                for i, (x, layer) in enumerate(zip(maps, self.in_indices, strict=True))]
+
+    def forward(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Logits `{'head0': (B, num_classes), 'head1': ...}`, numbered by position in `in_indices`.
+
+        Args:
+            maps: (B, C, H, W) of each layer.
+        """
+        logits = {}
+        for i, x in enumerate(self.pool(maps)):
+            x = self.norms[i](x).flatten(1)
+            if x.shape[1] != self.fcs[i].in_features:
+                raise ShapeError(f'MultiClsHead: layer {self.in_indices[i]} of shape {tuple(maps[i].shape)} gives {x.shape[1]} numbers, '
+                                 f"not {self.fcs[i].in_features}: use images of 224 pixels, pool_type='adaptive', or another backbone.")
+            logits[f'head{i}'] = self.fcs[i](x)
+        return logits
+
+    def loss(self, logits: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """Cross entropy and top-1 accuracy of each layer.
+
+        Args:
+            logits: what `forward` returned.
+            labels: (B,) int64.
+
+        Returns:
+            `loss.1`, `acc.1` (percent), `loss.2`, ..., numbered from 1 by position.
+        """
+        out = {}
+        for i, scores in enumerate(map(full_precision, logits.values()), 1):
+            out[f'loss.{i}'] = F.cross_entropy(scores, labels)
+            out[f'acc.{i}'] = top1_accuracy(scores, labels)
+        return out
