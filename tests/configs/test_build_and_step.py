@@ -18,7 +18,7 @@ FILES = sorted(p for folder in ('selfsup', 'classification', 'quickstart') for p
 def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp('images')
     for name in ('a', 'b'):
-        write_images(folder / name, 8)
+        write_images(folder / name, 8, size=40)
         (folder / name / 'list.txt').unlink()
     return folder
 
@@ -48,7 +48,7 @@ def check(path: Path, images: Path, work_dir: Path, launcher: str = 'none') -> N
     assert all(torch.isfinite(v).all() for v in saved['state_dict'].values() if v.is_floating_point())
     # SGD keeps its momentum per parameter: a step was taken for every trainable one
     assert len(saved['optimizer']['state']) == sum(len(g['params']) for g in saved['optimizer']['param_groups'])
-    assert all(math.isfinite(g['lr']) and g['lr'] > 0 for g in saved['optimizer']['param_groups'])
+    assert all(math.isfinite(g['lr']) and g['initial_lr'] > 0 for g in saved['optimizer']['param_groups'])
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(ROOT / 'configs')))

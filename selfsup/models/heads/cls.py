@@ -25,7 +25,7 @@ class ClsHead(nn.Module):
 
     def __init__(self, with_avg_pool: bool = False, in_channels: int = 2048, num_classes: int = 1000) -> None:
         super().__init__()
-        self.with_avg_pool, self.in_channels = with_avg_pool, in_channels
+        self.with_avg_pool, self.in_channels, self.num_classes = with_avg_pool, in_channels, num_classes
         self.fc_cls = nn.Linear(in_channels, num_classes)
         self.init_weights()
 
