@@ -107,7 +107,8 @@ class Registry(MMRegistry):
     def names(self) -> list[str]:
         """Names to offer a user, sorted: those registered here and, where mmengine's own are as usable, the parent's."""
         self.import_from_location()
-        inherited = self.parent._module_dict if self.parent in (roots.HOOKS, roots.OPTIMIZERS, roots.PARAM_SCHEDULERS) else {}
+        usable = (roots.HOOKS, roots.OPTIMIZERS, roots.PARAM_SCHEDULERS, roots.VISUALIZERS, roots.VISBACKENDS)
+        inherited = self.parent._module_dict if self.parent in usable else {}
         return sorted({*self._module_dict, *inherited})
 
     def __contains__(self, key: object) -> bool:

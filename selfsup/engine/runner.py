@@ -156,7 +156,10 @@ class Runner(MMRunner):
                 cfg = {**cfg, 'iters_per_epoch': loop.iters_per_epoch, 'max_iters': loop.max_iters}
             elif cfg.get('convert_to_iter_based'):
                 cfg = {**cfg, 'epoch_length': loop.iters_per_epoch}
-            built.append(PARAM_SCHEDULERS.build(cfg, default_args={'optimizer': self.optim_wrapper}))
+            try:
+                built.append(PARAM_SCHEDULERS.build(cfg, default_args={'optimizer': self.optim_wrapper}))
+            except (AssertionError, TypeError, ValueError) as error:  # mmengine asserts what a user may have written
+                raise ConfigError(f"param_scheduler type='{cfg['type']}' could not be built: {error}") from error
         return built
 
     def train(self) -> nn.Module:
@@ -249,7 +252,9 @@ class Runner(MMRunner):
         self._resume_schedules(checkpoint.get('param_schedulers'), filename)
         self.train_loop.start_at(meta['epoch'], meta['iter'])
         self.last_checkpoint = Path(filename)
-        self.logger.info(f"Resumed {filename}: epoch {meta['epoch']}, iteration {meta['iter']}.")
+        left = self.train_loop.max_iters - meta['iter']
+        rest = f'{left} iterations are left' if left > 0 else 'nothing is left to do; raise total_epochs or total_iters to train longer'
+        self.logger.info(f"Resumed {filename}: epoch {meta['epoch']}, iteration {meta['iter']}; {rest}.")
 
     def _load_strict(self, weights: dict, filename: str) -> None:
         model = unwrap(self.model)

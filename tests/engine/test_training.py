@@ -158,6 +158,17 @@ def test_an_optimizer_that_refuses_its_arguments(config, tmp_path):
         train(config, tmp_path, 'optimizer.betas=(2, 3)')
 
 
+@pytest.mark.parametrize(('option', 'message'), [
+    ("param_scheduler=[{'type': 'CosineAnnealingLR', 'T_max': 2, 'by_epoch': False, 'convert_to_iter_based': True}]",
+     r"^param_scheduler type='CosineAnnealingLR' could not be built: Only epoch-based"),
+    ("visualizer={'vis_backends': [{'type': 'LocalVisBckend'}]}",
+     r"type='LocalVisBckend' is not a vis_backend\. Did you mean 'LocalVisBackend'"),
+])
+def test_parts_of_mmengine_that_cannot_be_built(config, tmp_path, option, message):
+    with pytest.raises(ConfigError, match=message):
+        train(config, tmp_path, 'lr_config=None', option)
+
+
 def test_a_work_dir_that_cannot_be_written(config, tmp_path, monkeypatch):
     (tmp_path / 'file').touch()
     with pytest.raises(CheckpointError, match='cannot be used as work dir: File exists'):
