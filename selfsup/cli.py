@@ -15,8 +15,8 @@ INTERRUPTED = 130  # the shell's own exit status after Ctrl-C
 def run(main: Callable[[], object]) -> None:
     """Call a tool's `main` and leave the process: 0 when it returns, 1 after a `SelfSupError`, 130 after Ctrl-C.
 
-    A `SelfSupError` is the user's to mend, so its message is printed alone, to stderr. Any other exception is a fault of
-    ours and keeps its traceback.
+    A `SelfSupError` is the user's to mend, so its message is printed alone, to stderr. So is the loss of another process,
+    which gives its own reason. Any other exception is a fault of ours and keeps its traceback.
     """
     try:
         main()
@@ -25,12 +25,24 @@ def run(main: Callable[[], object]) -> None:
         _leave(f'error: {error}', 1)
     except KeyboardInterrupt:
         _leave('interrupted', INTERRUPTED)
+    except RuntimeError as error:
+        if not _peer_lost(error):
+            raise
+        _leave('another process ended, so this one cannot go on', 1)
+
+
+def _several() -> bool:
+    return int(os.environ.get('WORLD_SIZE', '1') or 1) > 1
+
+
+def _peer_lost(error: RuntimeError) -> bool:
+    """True for what gloo says when another rank has left; that rank tells why."""
+    return _several() and any(text in str(error) for text in ('Connection closed by peer', 'Connection reset by peer'))
 
 
 def _leave(message: str, status: int) -> None:
     """Print to stderr, with the rank where there are several processes, and exit."""
-    several = int(os.environ.get('WORLD_SIZE', '1') or 1) > 1
-    where = f"[rank {os.environ.get('RANK', '?')}] " if several else ''
+    where = f"[rank {os.environ.get('RANK', '?')}] " if _several() else ''
     sys.stdout.flush()
     print(f'{where}{message}', file=sys.stderr, flush=True)
     sys.exit(status)

@@ -33,7 +33,7 @@ def build_from_config(cfg: dict, *args: Any, registry: Registry, **defaults: Any
         raise ConfigError(f"A {registry.name} is written dict(type='Name', ...); got {cfg!r}.")
     kwargs = {**defaults, **cfg}
     kind = kwargs.pop('type')
-    cls = registry.get(kind) if isinstance(kind, str) else kind
+    cls = kind if callable(kind) else registry.get(kind)
     label = f"{registry.name} type='{getattr(cls, '__name__', cls)}'"
     try:
         signature = inspect.signature(cls)
@@ -49,8 +49,10 @@ def build_from_config(cfg: dict, *args: Any, registry: Registry, **defaults: Any
         return cls(*args, **kwargs)
     except SelfSupError:
         raise
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f'{label} could not be built from {kwargs!r}: {error}') from error
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: how torch refuses a negative size
+        plain = {k: v for k, v in kwargs.items() if isinstance(v, (type(None), bool, int, float, str, list, tuple))}
+        reason = str(error).partition('\n')[0]  # torch goes on with the signatures that it has
+        raise ConfigError(f'{label} could not be built from {plain!r}: {reason}') from error
 
 
 class Registry(MMRegistry):
@@ -105,7 +107,8 @@ class Registry(MMRegistry):
     def names(self) -> list[str]:
         """Names to offer a user, sorted: those registered here and, where mmengine's own are as usable, the parent's."""
         self.import_from_location()
-        inherited = self.parent._module_dict if self.parent in (roots.HOOKS, roots.OPTIMIZERS, roots.PARAM_SCHEDULERS) else {}
+        usable = (roots.HOOKS, roots.OPTIMIZERS, roots.PARAM_SCHEDULERS, roots.VISUALIZERS, roots.VISBACKENDS)
+        inherited = self.parent._module_dict if self.parent in usable else {}
         return sorted({*self._module_dict, *inherited})
 
     def __contains__(self, key: object) -> bool:
@@ -130,7 +133,7 @@ DATASETS = _root_child('dataset', roots.DATASETS, 'selfsup.datasets')
 DATA_SOURCES = Registry('data source', parent=roots.DATASETS, scope='selfsup_data_source',
                         locations=('selfsup.datasets.data_sources',))
 PIPELINES = _root_child('pipeline step', roots.TRANSFORMS, 'selfsup.datasets.pipelines')
-SAMPLERS = _root_child('sampler', roots.DATA_SAMPLERS, 'selfsup.datasets.loaders')
+SAMPLERS = _root_child('sampler', roots.DATA_SAMPLERS, 'mmengine.dataset', 'selfsup.datasets.loaders')
 
 # Training.
 HOOKS = _root_child('hook', roots.HOOKS, 'mmengine.hooks', 'selfsup.hooks')

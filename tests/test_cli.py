@@ -36,6 +36,20 @@ def test_rank_is_named_where_there_are_several(capsys, monkeypatch):
     assert capsys.readouterr().err == '[rank 1] error: x\n'
 
 
+def test_a_lost_peer_leaves_the_reason_to_that_peer(capsys, monkeypatch):
+    def main():
+        raise RuntimeError('[pair.cc:561] Connection closed by peer [127.0.0.1]:10942. GLHF!')
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    monkeypatch.setenv('RANK', '1')
+    with pytest.raises(SystemExit) as leave:
+        cli.run(main)
+    assert leave.value.code == 1
+    assert capsys.readouterr().err == '[rank 1] another process ended, so this one cannot go on\n'
+    monkeypatch.setenv('WORLD_SIZE', '1')
+    with pytest.raises(RuntimeError, match='Connection closed'):
+        cli.run(main)
+
+
 def test_interrupt_and_faults(capsys):
     def interrupted():
         raise KeyboardInterrupt

@@ -6,6 +6,7 @@ launch_torchrun() {
     local nproc=$1
     shift
     case $nproc in '' | *[!0-9]* | 0) echo "NGPUS='$nproc' is not a positive number" >&2; exit 2 ;; esac
+    case ${PORT:-1} in *[!0-9]*) echo "PORT='$PORT' is not a number" >&2; exit 2 ;; esac
     local nodes=${NNODES:-1}
     local where=(--nnodes="$nodes" --nproc_per_node="$nproc")
     if [ "$nodes" -gt 1 ]; then
@@ -16,7 +17,7 @@ launch_torchrun() {
     else
         where+=(--standalone)
     fi
-    exec "$PYTHON" -m torch.distributed.run "${where[@]}" "$@"
+    exec "$PYTHON" "$(dirname "${BASH_SOURCE[0]}")/torchrun.py" "${where[@]}" "$@"
 }
 
 launch_srun() {

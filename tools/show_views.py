@@ -22,6 +22,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if min(args.n, args.epochs) < 1:
         parser.error('-n and --epochs must be 1 or more')
+    if args.out and not args.out.lower().endswith('.png'):
+        parser.error(f'--out {args.out} must end in .png')
     return args
 
 

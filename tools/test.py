@@ -47,7 +47,7 @@ def main() -> None:
     loader.close()
     results = {}
     for name, logits in scores.items():
-        results.update(loader.dataset.evaluate(logits, name, topk=tuple(k for k in args.topk if k <= logits.shape[1])))
+        results.update(loader.dataset.evaluate(logits, name, topk=tuple(k for k in args.topk if k <= logits.shape[1]) or tuple(args.topk)))
     if dist.is_main():
         lines = [f'{args.checkpoint} on {len(loader.dataset):,} images', *(f'{k}: {v:.2f}' for k, v in results.items())]
         work_dir = Path(args.work_dir or Path(args.checkpoint).parent)

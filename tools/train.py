@@ -6,6 +6,7 @@ import argparse
 import os
 
 from selfsup import cli
+from selfsup.errors import ConfigError
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,8 +38,11 @@ def main() -> None:
     compiled.update(given)
     compiled['deterministic'] = args.deterministic
     compiled['work_dir'] = compiled.get('work_dir') or config.default_work_dir(args.config)
-    if args.port or os.environ.get('PORT'):
-        compiled['env_cfg'].setdefault('dist_cfg', {})['port'] = int(args.port or os.environ['PORT'])
+    port = args.port or os.environ.get('PORT')
+    if port:
+        if not str(port).isdecimal():
+            raise ConfigError(f"PORT='{port}' is not a number.")
+        compiled['env_cfg'].setdefault('dist_cfg', {})['port'] = int(port)
 
     from selfsup import engine
 

@@ -19,13 +19,14 @@ SLOTS = MappingProxyType({
     'test': 'DATASETS', 'sampler': 'SAMPLERS',
     'transforms': 'PIPELINES', 'format_pipeline': 'PIPELINES', 'optimizer': 'OPTIMIZERS', 'param_scheduler': 'PARAM_SCHEDULERS',
 })
-# Dicts under these keys may also be plain settings without a type.
+# Dicts under these keys, inside other types, may also be plain settings without a type.
 UNTYPED = ('predictor', 'optimizer', 'param_scheduler')
+SECTIONS = (('optimizer',), ('optim_wrapper', 'optimizer'), ('param_scheduler',))
 # Arguments that the builder passes itself.
 GIVEN = MappingProxyType({'OPTIMIZERS': ('params',), 'PARAM_SCHEDULERS': ('optimizer', 'iters_per_epoch', 'max_iters'),
                           'SAMPLERS': ('dataset',)})
 # Keys that the builder takes out before it builds.
-TAKEN = MappingProxyType({'HOOKS': ('priority',)})
+TAKEN = MappingProxyType({'HOOKS': ('priority',), 'PARAM_SCHEDULERS': ('convert_to_iter_based',)})
 # What a config may say of types whose signature says something else.
 NAMED = MappingProxyType({'PolicyLR': keys.LR_CONFIG_KEYS, 'EpochSampler': ('shuffle', 'replace')})
 # Layer types that mmcv and torch know; other names are looked up among the registered ones.
@@ -62,7 +63,7 @@ def check_typed(path: tuple[str, ...], value: Any, registry: str, report: Report
         name = value.get('type', default_type)
         if name is not None:
             _check_type(path, value, name, registry, report, extra)
-        elif path[-1] not in UNTYPED:
+        elif path[-1] not in UNTYPED or path in SECTIONS:
             table = _registry(registry)
             report.add(path, f' {report.at(path)} lacks its type: which {table.name}?{did_you_mean("", table.names())}')
         _check_inside(path, value, report)

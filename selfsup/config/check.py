@@ -160,6 +160,8 @@ def _check_spellings(cfg: dict, report: Report) -> None:
     for section in keys.SECTIONS:
         short = [n for n in keys.top_names(section.short) if not is_absent(cfg, n)]
         own = [n for n in keys.top_names(section.own) if not is_absent(cfg, n)]
+        if section is keys.HOOKS and own:  # only the slots that a short section fills as well
+            short = [n for n in short if keys.HOOK_SLOTS[n] in cfg['default_hooks']]
         if short and own:
             report.add((own[0],), f' {report.at((own[0],))} and {short[0]} {report.at((short[0],))} are two spellings of one section '
                        f'({section.title}). Keep one; what a base file says is dropped with {short[0]} = None.')

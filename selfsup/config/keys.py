@@ -218,6 +218,8 @@ DEFAULT_HOOKS = MappingProxyType({
     'runtime_info': 'RuntimeInfoHook', 'timer': 'IterTimerHook', 'param_scheduler': 'ParamSchedulerHook',
     'logger': 'LoggerHook', 'checkpoint': 'CheckpointHook', 'collapse': 'CollapseHook', 'sampler_seed': None,
 })
+MEAN_PATTERN = '.*(loss|acc|time|data_time|grad_norm|embedding).*'  # logged values that are averaged; others show their last value
+HOOK_SLOTS = MappingProxyType({'checkpoint_config': 'checkpoint', 'log_config': 'logger'})  # short section -> slot that it fills
 LOGGER_BACKENDS = MappingProxyType({'TextLoggerHook': 'LocalVisBackend', 'TensorboardLoggerHook': 'TensorboardVisBackend'})
 
 HOOKS = Section(
@@ -236,7 +238,7 @@ HOOKS = Section(
             ('window_size', 'int > 0', '10', 'Iterations that a printed value averages over.'),
             ('custom_cfg', 'list', '[]', 'Further statistics.'),
             ('num_digits', 'int > 0', '4', 'Digits printed.'),
-            ('mean_pattern', 'str', "r'.*(loss|time|data_time|grad_norm).*'", 'Values that are averaged.'),
+            ('mean_pattern', 'str', repr(MEAN_PATTERN), 'Values that are averaged.'),
             ('log_with_hierarchy', 'bool', 'False', 'Keep `train/` in the names.'))),
     ),
     short=(
@@ -277,7 +279,7 @@ RUN = Section('The run', both=(
     Key('work_dir', 'str or None', 'work_dirs/ + config path', "'work_dirs/mine'", 'Folder of the outputs.'),
     Key('load_from', 'str or None', 'None', "'a.pth'", 'Checkpoint whose whole model is loaded before training.'),
     Key('resume_from', 'str or None', 'None', "'work_dirs/selfsup/moco/r50_v2/epoch_100.pth'", 'Checkpoint to go on from.'),
-    Key('seed', 'int >= 0 or None', 'None', '0', 'Seed of the run; None draws one and logs it.'),
+    Key('seed', 'int >= 0 or None', 'None', '0', 'Seed of the run; None is 0, or the seed of the checkpoint when a run is resumed.'),
     Key('log_level', 'one of DEBUG INFO WARNING ERROR CRITICAL', "'INFO'", "'WARNING'", 'Least level to log.'),
     Key('workflow', 'list', "[('train', 1)]", "[('train', 1)]", 'Only training; validation is a hook.'),
     Key('find_unused_parameters', 'bool', 'False', 'True', "DistributedDataParallel's switch for parameters without gradient."),

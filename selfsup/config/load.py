@@ -83,8 +83,10 @@ def _read(path: str | os.PathLike) -> tuple[dict[str, Any], locate.FileFacts]:
     """Run the file through mmengine and read its places."""
     from mmengine.config import Config
     shown = locate.display_path(path)
+    if os.path.isdir(path):
+        raise ConfigError(f'{shown} is a folder. Name one config file in it.')
     if not os.path.isfile(path):
-        raise ConfigError(f'{shown}: no such config file.')
+        raise ConfigError(f'{shown}: no such config file.{_beside(path)}')
     if Path(path).suffix != '.py':
         raise ConfigError(f'{shown} is not a Python config file (*.py).')
     try:
@@ -93,10 +95,19 @@ def _read(path: str | os.PathLike) -> tuple[dict[str, Any], locate.FileFacts]:
         values = Config.fromfile(str(path), lazy_import=False, import_custom_modules=False)._cfg_dict
     except SyntaxError as error:
         text = (error.text or '').strip()
-        raise ConfigError(f'{locate.display_path(error.filename or path)}:{error.lineno}: {error.msg}: {text}') from None
+        raise ConfigError(f'{locate.display_path(error.filename or path)}:{error.lineno or 1}: {error.msg}: {text}') from None
+    except ConfigError:
+        raise
     except Exception as error:
         raise ConfigError(f'{_where(error, path)}: {type(error).__name__}: {error}') from error
     return values, facts
+
+
+def _beside(path: str | os.PathLike) -> str:
+    """Text that offers the configs of the folder in which `path` is missing."""
+    folder = Path(path).parent
+    names = [p.name for p in folder.glob('*.py')] if folder.is_dir() else []
+    return did_you_mean(Path(path).name, names) if names else ''
 
 
 def _import_modules(cfg: dict[str, Any], places: dict[str, locate.Place]) -> list[str]:

@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..errors import ConfigError
+
 Place = tuple[str, int]
 
 
@@ -77,12 +79,17 @@ def merge(over: dict[str, Node], base: dict[str, Node]) -> dict[str, Node]:
     return merged
 
 
-def read(path: str | os.PathLike) -> FileFacts:
+def read(path: str | os.PathLike, above: tuple[str, ...] = ()) -> FileFacts:
     """Facts of a config file and of the files it is based on.
+
+    Args:
+        path: the file.
+        above: the files that it is a base of.
 
     Raises:
         SyntaxError: the file is no Python.
-        OSError: it, or a base file, cannot be read.
+        OSError: it cannot be read.
+        ConfigError: a base file does not exist, or the file is based on itself.
     """
     path = os.path.abspath(path)
     text = Path(path).read_text(encoding='utf-8')
@@ -90,8 +97,12 @@ def read(path: str | os.PathLike) -> FileFacts:
     module = ast.parse(re.sub(r'\{\{\s*\$[^}]*\}\}', 'None', text), filename=path)
     facts = FileFacts(path, base_names=set(re.findall(r'''\b_base_(?:\.|\[['"])(\w+)''', text)))
     base_tree: dict[str, Node] = {}
-    for base in _base_files(module, path):
-        facts.bases.append(read(base))
+    for line, base in _base_files(module, path):
+        if not os.path.isfile(base):
+            raise ConfigError(f"{display_path(path)}:{line}: its _base_ '{display_path(base)}' does not exist.")
+        if os.path.abspath(base) in (*above, path):
+            raise ConfigError(f"{display_path(path)}:{line}: its _base_ '{display_path(base)}' is based on it in turn. Break the circle.")
+        facts.bases.append(read(base, (*above, path)))
         base_tree.update(facts.bases[-1].tree)
     reader = _Reader(facts, base_tree)
     reader.statements(module.body)
@@ -102,15 +113,18 @@ def read(path: str | os.PathLike) -> FileFacts:
     return facts
 
 
-def _base_files(module: ast.Module, path: str) -> list[str]:
+def _base_files(module: ast.Module, path: str) -> list[tuple[int, str]]:
+    """(line, path) of each base file."""
     for statement in module.body:
         if isinstance(statement, ast.Assign) and any(isinstance(t, ast.Name) and t.id == '_base_' for t in statement.targets):
             try:
                 named = ast.literal_eval(statement.value)
             except ValueError:
                 return []
-            named = named if isinstance(named, list) else [named]
-            return [os.path.join(os.path.dirname(path), n) for n in named if '::' not in n]
+            named = list(named) if isinstance(named, (list, tuple)) else [named]
+            if not all(isinstance(n, str) for n in named):
+                raise ConfigError(f'{display_path(path)}:{statement.lineno}: _base_={named!r} must be a path or a list of paths.')
+            return [(statement.lineno, os.path.join(os.path.dirname(path), n)) for n in named if '::' not in n]
     return []
 
 

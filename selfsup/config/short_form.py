@@ -47,7 +47,7 @@ def compile_config(loaded: LoadedConfig) -> dict[str, Any]:
         'custom_hooks': list(cfg.get('custom_hooks', [])),
         'env_cfg': _env_cfg(cfg),
         'visualizer': _visualizer(cfg),
-        'log_processor': {'by_epoch': by_epoch, **cfg.get('log_processor', {})},
+        'log_processor': {'by_epoch': by_epoch, 'mean_pattern': keys.MEAN_PATTERN, **cfg.get('log_processor', {})},
         'log_level': cfg.get('log_level', 'INFO'),
         **{name: cfg.get(name) for name in ('load_from', 'resume_from', 'work_dir', 'seed')},
         'default_scope': 'selfsup',

@@ -28,7 +28,7 @@ class ImageDataset(Dataset):
         pipelines: name of the argument -> list of steps.
 
     Raises:
-        ConfigError: a pipeline that does not fit `prefetch`.
+        ConfigError: a pipeline that does not fit `prefetch`, or something else than a data source.
         DataError: the data source has no samples.
     """
 
@@ -36,6 +36,8 @@ class ImageDataset(Dataset):
         self.pipelines = {name: build_view_pipeline(steps, name, prefetch) for name, steps in pipelines.items()}
         self.data_source = DATA_SOURCES.build(data_source) if isinstance(data_source, dict) else data_source
         self.prefetch = prefetch
+        if not hasattr(self.data_source, 'get_sample'):
+            raise ConfigError(f"A data source is written dict(type='ImageFolder', ...); got {data_source!r}.")
         if len(self.data_source) == 0:
             raise DataError(f'The data source {type(self.data_source).__name__} has no samples.')
         self.reader = RobustReader(self.data_source)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
-from ..errors import ConfigError, DataError, SelfSupError, did_you_mean
+from ..errors import ConfigError, DataError, SelfSupError, ShapeError, did_you_mean
 from ..registry import DATASETS, SAMPLERS
 from .samplers import Draw, EpochSampler
 
@@ -192,6 +192,8 @@ class Normalize:
         self.std = torch.tensor(std, dtype=torch.float32, device=device).view(-1, 1, 1)
 
     def __call__(self, images: Tensor) -> Tensor:
+        if len(self.mean) not in (1, images.shape[-3]):
+            raise ShapeError(f'img_norm_cfg is for {len(self.mean)} channels; the images have {images.shape[-3]}.')
         return images.to(torch.float32).div_(255).sub_(self.mean).div_(self.std)
 
 

@@ -22,6 +22,11 @@ MAX_BAD_SHARE = 0.01
 PATHS_SHOWN = 20
 
 
+def printable(text: str) -> str:
+    """`text` on one line and in valid UTF-8: a file name may hold line breaks and any byte."""
+    return text.encode('utf-8', 'backslashreplace').decode().replace('\n', '\\n')
+
+
 class RobustReader:
     """Samples of a data source; one that cannot be read is replaced by the next that can, wrapping at the end.
 
@@ -62,10 +67,10 @@ class RobustReader:
     def describe(self, index: int) -> str:
         """Path or other name of a sample, for messages."""
         describe = getattr(self.source, 'describe', None)
-        return describe(index) if describe else f'sample {index}'
+        return printable(describe(index)) if describe else f'sample {index}'
 
     def _record(self, index: int, error: Exception) -> None:
-        reason = ' '.join(f'{type(error).__name__}: {error}'.split())
+        reason = printable(' '.join(f'{type(error).__name__}: {error}'.split()))
         logging.getLogger('selfsup').warning('skipped unreadable image %s (%s); the next one takes its place', self.describe(index), reason)
         self._bad[index] = 1
         bad, total = self.bad_indices(), len(self._bad)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import tempfile
 import time
 from pathlib import Path
 
@@ -67,6 +68,8 @@ def prepare_work_dir(work_dir: str | Path, *, resuming: bool, start_over: bool) 
     folder = Path(work_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):  # a folder that cannot be written to shows now, not at the first checkpoint
+            pass
         remove_leftovers(folder)
     except OSError as error:
         raise CheckpointError(f'{folder} cannot be used as work dir: {error.strerror}. Choose another --work_dir.') from None

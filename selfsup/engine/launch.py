@@ -10,9 +10,10 @@ import socket
 import torch
 import torch.distributed as torch_dist
 
-from ..errors import ConfigError
+from ..errors import ConfigError, did_you_mean
 
 LAUNCHERS = ('none', 'pytorch', 'slurm')
+BACKENDS = ('nccl', 'gloo', 'mpi', 'ucc')
 
 
 def init_distributed(launcher: str = 'none', *, backend: str | None = None, port: int | None = None,
@@ -49,6 +50,8 @@ def init_distributed(launcher: str = 'none', *, backend: str | None = None, port
     if not torch_dist.is_initialized():
         if backend is None or (backend == 'nccl' and device.type == 'cpu'):
             backend = 'nccl' if device.type == 'cuda' else 'gloo'
+        if backend not in BACKENDS:
+            raise ConfigError(f"dist_params.backend='{backend}' is not known.{did_you_mean(backend, BACKENDS)}")
         try:
             torch_dist.init_process_group(backend, timeout=datetime.timedelta(seconds=timeout_s))
         except (torch_dist.DistNetworkError, torch_dist.DistStoreError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import os
@@ -21,9 +22,9 @@ from .. import distributed as dist
 from ..checkpoint_io import read_checkpoint, write_checkpoint_atomic
 from ..config import LoadedConfig
 from ..datasets.loaders import build_loader
-from ..errors import CheckpointError, SelfSupWarning
+from ..errors import CheckpointError, ConfigError, SelfSupError, SelfSupWarning
 from ..optim.paramwise import param_groups
-from ..registry import LOOPS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, RUNNERS
+from ..registry import LOOPS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, RUNNERS, build_from_config
 from .checkpoint import newest_loadable, point_latest, prepare_work_dir
 from .environment import collect_environment
 from .launch import init_distributed, shut_down
@@ -129,7 +130,9 @@ class Runner(MMRunner):
         if not self.distributed:
             return model
         ids = [self.device.index] if self.device.type == 'cuda' else None
-        return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False, find_unused_parameters=self._find_unused)
+        known = inspect.signature(DistributedDataParallel.__init__).parameters
+        buffers = 'forward_sync_buffers' if 'forward_sync_buffers' in known else 'broadcast_buffers'  # newer torch warns of the old name
+        return DistributedDataParallel(model, device_ids=ids, find_unused_parameters=self._find_unused, **{buffers: False})
 
     # ---- training ---------------------------------------------------------------------------------------------------
 
@@ -142,7 +145,7 @@ class Runner(MMRunner):
         cfg = dict(optim_wrapper)
         optimizer_cfg, paramwise = dict(cfg.pop('optimizer')), cfg.pop('paramwise_options', None)
         groups = param_groups(unwrap(self.model), optimizer_cfg, paramwise)
-        optimizer = OPTIMIZERS.get(optimizer_cfg.pop('type'))(groups, **optimizer_cfg)
+        optimizer = build_from_config(optimizer_cfg, groups, registry=OPTIMIZERS)
         return OPTIM_WRAPPERS.build(cfg, optimizer=optimizer, device_type=self.device.type)
 
     def build_param_scheduler(self, scheduler: list[dict]) -> list:
@@ -153,7 +156,10 @@ class Runner(MMRunner):
                 cfg = {**cfg, 'iters_per_epoch': loop.iters_per_epoch, 'max_iters': loop.max_iters}
             elif cfg.get('convert_to_iter_based'):
                 cfg = {**cfg, 'epoch_length': loop.iters_per_epoch}
-            built.append(PARAM_SCHEDULERS.build(cfg, default_args={'optimizer': self.optim_wrapper}))
+            try:
+                built.append(PARAM_SCHEDULERS.build(cfg, default_args={'optimizer': self.optim_wrapper}))
+            except (AssertionError, TypeError, ValueError) as error:  # mmengine asserts what a user may have written
+                raise ConfigError(f"param_scheduler type='{cfg['type']}' could not be built: {error}") from error
         return built
 
     def train(self) -> nn.Module:
@@ -180,7 +186,7 @@ class Runner(MMRunner):
         loader = self.train_loop.dataloader
         return {'seed': self.seed, 'world_size': self.world_size, 'batch_size': loader.batch_size,
                 'iters_per_epoch': self.train_loop.iters_per_epoch, 'dataset_length': len(loader.dataset),
-                'update_interval': self.optim_wrapper.update_interval}
+                'update_interval': self.optim_wrapper.update_interval, 'optimizer': type(self.optim_wrapper.optimizer).__name__}
 
     def save_checkpoint(self, name: str, *, epoch: int, iteration: int) -> Path:
         """Write `work_dir/name` on rank 0 (atomically) and point `latest.pth` at it.
@@ -246,7 +252,9 @@ class Runner(MMRunner):
         self._resume_schedules(checkpoint.get('param_schedulers'), filename)
         self.train_loop.start_at(meta['epoch'], meta['iter'])
         self.last_checkpoint = Path(filename)
-        self.logger.info(f"Resumed {filename}: epoch {meta['epoch']}, iteration {meta['iter']}.")
+        left = self.train_loop.max_iters - meta['iter']
+        rest = f'{left} iterations are left' if left > 0 else 'nothing is left to do; raise total_epochs or total_iters to train longer'
+        self.logger.info(f"Resumed {filename}: epoch {meta['epoch']}, iteration {meta['iter']}; {rest}.")
 
     def _load_strict(self, weights: dict, filename: str) -> None:
         model = unwrap(self.model)
@@ -291,7 +299,7 @@ def _on_main(decide: Any, compiled: dict, *args: Any) -> None:
     if dist.is_main():
         try:
             decide(compiled, *args)
-        except CheckpointError as problem:
+        except SelfSupError as problem:
             error = problem
     error, resume_from, seed = dist.broadcast_object((error, compiled.get('resume_from'), compiled.get('seed')))
     if error is not None:
@@ -311,3 +319,5 @@ def _decide_start(compiled: dict, auto_resume: bool, start_over: bool) -> None:
         compiled['seed'] = fingerprint.get('seed')
     if compiled.get('seed') is None:
         compiled['seed'] = 0
+    if not 0 <= compiled['seed'] < 2 ** 32:
+        raise ConfigError(f"seed={compiled['seed']} must lie between 0 and 2**32 - 1, which is what numpy takes.")

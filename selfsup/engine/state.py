@@ -19,6 +19,7 @@ _FINGERPRINT = {
     'iters_per_epoch': ('iterations per epoch', 'use the data set and drop_last of the first run'),
     'dataset_length': ('number of images', 'use the data set of the first run'),
     'update_interval': ('update_interval', 'set optimizer_config.update_interval={old}'),
+    'optimizer': ('optimizer', "set optimizer.type='{old}'"),
 }
 
 

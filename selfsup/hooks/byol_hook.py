@@ -19,7 +19,7 @@ class BYOLHook(Hook):
     Args:
         end_momentum: momentum (share of the old target) at the end of training, in [0, 1].
         update_interval: accepted for old configs. The target moves once per optimizer step whatever is written here; a
-            value that differs from `optimizer_config.update_interval` gives a warning.
+            value above 1 that differs from `optimizer_config.update_interval` gives a warning.
     """
 
     def __init__(self, end_momentum: float = 1.0, update_interval: int = 1) -> None:
@@ -33,6 +33,6 @@ class BYOLHook(Hook):
             raise ConfigError(f'BYOLHook needs a model with a target network (BYOL); this is {type(model).__name__}. Remove the hook.')
         model.end_momentum = self.end_momentum
         actual = runner.optim_wrapper.update_interval
-        if self.update_interval != actual:
+        if self.update_interval not in (1, actual):  # 1 is the default: nothing was asked for
             warnings.warn(f'BYOLHook.update_interval={self.update_interval} is ignored: the target moves once per optimizer step, '
                           f'every {actual} iterations (optimizer_config.update_interval).', SelfSupWarning, stacklevel=2)

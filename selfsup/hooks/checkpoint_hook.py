@@ -17,7 +17,7 @@ class CheckpointHook(Hook):
     """Writes `epoch_N.pth` or `iter_N.pth` (N counts from 1) and the link `latest.pth`.
 
     Args:
-        interval: epochs (or iterations) between checkpoints, >= 1; -1 saves only the last.
+        interval: epochs (or iterations) between checkpoints, >= 1.
         by_epoch: count epochs; otherwise iterations. A save that falls due inside an accumulation window waits for its end.
         max_keep_ckpts: newest files to keep, >= 1; -1 keeps all.
         save_last: also save when training ends.
@@ -29,8 +29,8 @@ class CheckpointHook(Hook):
     priority = 'VERY_LOW'  # after every hook that changes what is saved
 
     def __init__(self, interval: int = 1, by_epoch: bool = True, max_keep_ckpts: int = -1, save_last: bool = True) -> None:
-        if interval != -1 and interval < 1:
-            raise ConfigError(f'checkpoint interval={interval}: use 1 or more, or -1 to save only the last.')
+        if interval < 1:
+            raise ConfigError(f'checkpoint interval={interval}: use 1 or more.')
         if max_keep_ckpts != -1 and max_keep_ckpts < 1:
             raise ConfigError(f'max_keep_ckpts={max_keep_ckpts}: use 1 or more, or -1 to keep all.')
         self.interval, self.by_epoch = interval, by_epoch
@@ -41,20 +41,17 @@ class CheckpointHook(Hook):
         if not self.by_epoch:
             return
         last = runner.iter >= runner.max_iters
-        if self._matches(runner.epoch + 1) or (last and self.save_last):
+        if (runner.epoch + 1) % self.interval == 0 or (last and self.save_last):
             self._save(runner, f'epoch_{runner.epoch + 1}.pth', runner.epoch + 1, runner.iter)
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         if self.by_epoch:
             return
         done = runner.iter + 1
-        self._due |= self._matches(done) or (self.save_last and done >= runner.max_iters)
+        self._due |= done % self.interval == 0 or (self.save_last and done >= runner.max_iters)
         if self._due and runner.train_loop.window_closed:
             self._due = False
             self._save(runner, f'iter_{done}.pth', runner.epoch, done)
-
-    def _matches(self, done: int) -> bool:
-        return self.interval > 0 and done % self.interval == 0
 
     def _save(self, runner: Any, name: str, epoch: int, iteration: int) -> None:
         path = runner.save_checkpoint(name, epoch=epoch, iteration=iteration)

@@ -39,7 +39,7 @@ def test_a_short_config_without_base_is_complete(small):
         'custom_hooks': [],
         'env_cfg': {'cudnn_benchmark': True, 'dist_cfg': {'backend': 'nccl'}},
         'visualizer': {'type': 'Visualizer', 'vis_backends': [{'type': 'LocalVisBackend'}, {'type': 'TensorboardVisBackend'}]},
-        'log_processor': {'by_epoch': True},
+        'log_processor': {'by_epoch': True, 'mean_pattern': keys.MEAN_PATTERN},
         'log_level': 'INFO',
         'load_from': None, 'resume_from': None, 'work_dir': None, 'seed': None,
         'default_scope': 'selfsup',
@@ -117,7 +117,7 @@ def test_sections_of_one_file_may_differ_in_spelling(small):
 def test_runs_counted_in_iterations(small):
     got = compiled(small(small.text.replace('total_epochs', 'total_iters')))
     assert got['train_cfg'] == {'by_epoch': False, 'max_iters': 200}
-    assert got['param_scheduler'][0]['by_epoch'] is False and got['log_processor'] == {'by_epoch': False}
+    assert got['param_scheduler'][0]['by_epoch'] is False and got['log_processor']['by_epoch'] is False
     assert got['default_hooks']['checkpoint'] == {'type': 'CheckpointHook', 'interval': 1000, 'by_epoch': False}
 
 
@@ -212,3 +212,9 @@ def test_length_in_two_ways_within_train_cfg(small):
     for wrong in ('dict(by_epoch=True)', 'dict(max_epochs=1, max_iters=1)', 'dict(by_epoch=False, max_epochs=1)'):
         with pytest.raises(ConfigError, match=r'^train_cfg \(x.py:6\)'):
             load(small(small.text.replace('total_epochs = 200', f'train_cfg = {wrong}')))
+
+
+def test_default_hooks_may_fill_slots_that_no_short_section_fills(small):
+    got = compiled(small(small.text + 'log_config = dict(interval=5)\ndefault_hooks = dict(collapse=None)\n'))
+    assert got['default_hooks']['logger']['interval'] == 5
+    assert got['default_hooks']['collapse'] is None

@@ -62,6 +62,8 @@ REPLACED = {
     'norm layer': ('depth=50', "depth=50, norm_cfg=dict(type='SynBN')", [
         "model.backbone.norm_cfg.type='SynBN' (x.py:1) is not a norm layer. Did you mean 'SyncBN'? "
         'Known: BN, BN1d, BN2d, BN3d, GN, IN, IN1d, IN2d, IN3d, LN, LN2d, SyncBN.']),
+    'optimizer without type': ("type='SGD'", "typ='SGD'",
+                               'optimizer (x.py:4) lacks its type: which optimizer? Known: AdamW, SGD.'),
     'no length': ('total_epochs = 200', '', 'x.py has no total_epochs or total_iters or train_cfg. Write total_epochs = 200.'),
     'no optimizer': ("optimizer = dict(type='SGD', lr=0.03, momentum=0.9)", 'optimizer = None',
                      "x.py has no optimizer or optim_wrapper. Write optimizer = dict(type='SGD', lr=0.03)."),
@@ -83,6 +85,9 @@ ADDED = {
     'two spellings': ("optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))",
                       'optim_wrapper (x.py:7) and optimizer (x.py:4) are two spellings of one section (Optimizer). '
                       'Keep one; what a base file says is dropped with optimizer = None.'),
+    'two spellings of a hook': ("log_config = dict(interval=5)\ndefault_hooks = dict(logger=dict(interval=5))",
+                                'default_hooks (x.py:8) and log_config (x.py:7) are two spellings of one section '
+                                '(Hooks, checkpoints and logs). Keep one; what a base file says is dropped with log_config = None.'),
     'two lengths': ('total_iters = 5', 'total_iters (x.py:7) and total_epochs (x.py:6) are both set. Keep one.'),
     'fp16': ('use_fp16 = True\noptimizer_config = dict(use_fp16=False)',
              'use_fp16=True (x.py:7) and optimizer_config.use_fp16=False (x.py:8) contradict each other.'),
@@ -179,15 +184,26 @@ def test_a_helper_of_a_base_that_is_assigned_again_changes_nothing(small):
 @pytest.mark.parametrize(('text', 'expected'), [
     ('model = dict(\n', "x.py:1: '(' was never closed: model = dict("),
     ('a = 1\nmodel = dict(type=nme)\n', "x.py:2: NameError: name 'nme' is not defined"),
-    ("_base_ = './nothing.py'\n", None),
+    ("a = 1\n_base_ = './nothing.py'\n", "x.py:2: its _base_ 'nothing.py' does not exist."),
+    ("_base_ = ['.']\n", "x.py:1: its _base_ '.' does not exist."),
+    ("_base_ = 'x.py'\n", "x.py:1: its _base_ 'x.py' is based on it in turn. Break the circle."),
+    ('_base_ = 3\n', 'x.py:1: _base_=[3] must be a path or a list of paths.'),
 ])
 def test_files_that_python_cannot_run(text, expected, small):
-    found, = problems(small(text))
-    assert found == expected if expected else 'nothing.py' in found
+    assert problems(small(text)) == [expected]
+
+
+def test_base_files_in_a_circle(small):
+    small("_base_ = 'x.py'\n", 'y.py')
+    assert problems(small("_base_ = 'y.py'\n")) == ["y.py:1: its _base_ 'x.py' is based on it in turn. Break the circle."]
 
 
 def test_files_that_are_no_config(small):
     assert problems('missing.py') == ['missing.py: no such config file.']
+    small('', 'folder/moco_r50.py')
+    assert problems('folder') == ['folder is a folder. Name one config file in it.']
+    assert problems('folder/moco_r5.py') == [
+        "folder/moco_r5.py: no such config file. Did you mean 'moco_r50.py'? Known: moco_r50.py."]
     assert problems(small('a: 1', 'x.yaml')) == ['x.yaml is not a Python config file (*.py).']
 
 

@@ -164,6 +164,34 @@ def test_every_mode_is_read_as_rgb(tmp_path, mode):
     assert ImageFolder(str(tmp_path)).get_sample(0).mode == 'RGB'
 
 
+def test_16_bits_keep_their_upper_8_and_floats_are_refused(tmp_path):
+    values = np.array([[0, 255], [256, 65535]], dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / 'a.png')
+    image = ImageFolder(str(tmp_path)).get_sample(0)
+    assert image.mode == 'RGB' and np.asarray(image)[..., 0].tolist() == [[0, 0], [1, 255]]
+    Image.fromarray(values.astype(np.float32)).save(tmp_path / 'b.tif')
+    with pytest.raises(ValueError, match='its pixels are floats'):
+        ImageFolder(str(tmp_path)).get_sample(1)
+
+
+def test_links_in_a_folder(tmp_path):
+    save_image(tmp_path / 'a.png')
+    (tmp_path / 'loop').symlink_to('.')
+    (tmp_path / 'self.png').symlink_to('self.png')
+    source = ImageFolder(str(tmp_path))
+    assert [source.describe(i) for i in range(len(source))] == [str(tmp_path / 'a.png'), str(tmp_path / 'self.png')]
+    with pytest.raises(OSError):
+        source.read_image(1)
+
+
+def test_a_folder_that_cannot_be_searched(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise PermissionError(13, 'Permission denied', str(tmp_path / 'secret'))
+    monkeypatch.setattr('os.scandir', refuse)
+    with pytest.raises(DataError, match=r"cannot be searched: .*secret: Permission denied\."):
+        ImageFolder(str(tmp_path))
+
+
 def test_digits():
     train, test = Digits('train'), Digits('test', size=24)
     assert len(train) + len(test) == 1797 and train.classes == [str(i) for i in range(10)]

@@ -63,6 +63,8 @@ def test_a_source_object_is_taken_as_it_is():
 
 
 def test_errors():
+    with pytest.raises(ConfigError, match=r"A data source is written dict\(type='ImageFolder', ...\); got 'Digits'"):
+        ExtractDataset('Digits', TENSOR)
     with pytest.raises(ConfigError, match='return_label=True'):
         ClassificationDataset({**DIGITS, 'return_label': False}, TENSOR)
     with pytest.raises(ConfigError, match=r'pipeline2 makes no tensor'):

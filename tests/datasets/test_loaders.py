@@ -12,7 +12,7 @@ import torch
 
 from selfsup.datasets.loaders import DeviceLoader, SeededDataset, build_loader
 from selfsup.datasets.samplers import EpochSampler, count_repeats
-from selfsup.errors import ConfigError, DataError
+from selfsup.errors import ConfigError, DataError, ShapeError
 
 from .conftest import TENSOR, save_image
 
@@ -358,5 +358,7 @@ def test_samplers_that_cannot_resume_are_refused():
 def test_settings_of_prefetch():
     with pytest.raises(ConfigError, match='a mean and a std > 0 for each channel'):
         make(prefetch=True, img_norm_cfg=dict(mean=[0.5], std=[0.0]))
+    with pytest.raises(ShapeError, match='img_norm_cfg is for 2 channels; the images have 3'):
+        next(iter(make(prefetch=True, img_norm_cfg=dict(mean=[0.5, 0.5], std=[0.5, 0.5]))))
     with pytest.raises(ConfigError, match="A loader needs 'batch_size'; got dataset"):
         build_loader(dict(dataset=Counting()), seed=0, device=CPU)

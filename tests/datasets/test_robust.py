@@ -113,3 +113,13 @@ def test_datasets_read_through_it(folder):
     for kind in (ClassificationDataset, ExtractDataset):
         dataset = kind(source, TENSOR)
         assert torch.equal(dataset[0]['img'], dataset[1]['img'])
+
+
+def test_odd_file_names_make_one_line_of_valid_text(tmp_path, caplog):
+    class Odd(Source):
+        def describe(self, index):
+            return 'a\n\udcff.jpg'
+    reader = RobustReader(Odd(set(range(100)), ValueError('x')))
+    with caplog.at_level(logging.WARNING, 'selfsup'), pytest.raises(DataError, match=r'a\\n\\udcff\.jpg'):
+        reader.read(1)
+    assert '\n' not in caplog.messages[0] and caplog.messages[0].encode('utf-8')

@@ -54,3 +54,10 @@ def test_unknown_launcher_and_missing_torchrun(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ConfigError, match='needs RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT'):
         init_distributed('pytorch')
+
+
+def test_unknown_backend(monkeypatch):
+    for name, value in (('RANK', '0'), ('WORLD_SIZE', '1'), ('LOCAL_RANK', '0'), ('MASTER_ADDR', 'localhost'), ('MASTER_PORT', '29500')):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=r"dist_params.backend='ncll' is not known\. Did you mean 'nccl'\?"):
+        init_distributed('pytorch', backend='ncll')

@@ -58,6 +58,7 @@ def test_a_used_work_dir_is_refused_then_started_over(config, finished, tmp_path
 @pytest.mark.parametrize(('option', 'message'), [
     ('data.imgs_per_gpu=3', r'batch size per process was 4 and is 3 \(set data.imgs_per_gpu=4\)'),
     ('optimizer_config.update_interval=2', r'update_interval was 1 and is 2'),
+    ("optimizer={'type': 'SGD', 'lr': 0.1}", r"optimizer was AdamW and is SGD \(set optimizer.type='AdamW'\)"),
 ])
 def test_a_resume_that_could_not_be_exact_is_refused(config, finished, tmp_path, option, message):
     with pytest.raises(CheckpointError, match=f'Cannot resume .*{message}'):
@@ -136,6 +137,65 @@ def test_old_checkpoints_rotate(config, tmp_path):
 def test_a_queue_shorter_than_the_batch(config, tmp_path):
     with pytest.raises(ShapeError, match='queue_len=3 keys, fewer than one global batch of 4'):
         train(config, tmp_path, 'model.queue_len=3')
+
+
+def test_more_classes_than_the_head_has(config, tmp_path):
+    backbone = "dict(type='ResNet', depth=18, stage_blocks=(1, 1, 1, 1), base_channels=4, stem='cifar', out_indices=(4,))"
+    options = (f"model=dict(type='Classification', backbone={backbone}, head=dict(type='ClsHead', in_channels=32, num_classes=9))",
+               "data.train=dict(type='ClassificationDataset', data_source=dict(type='Digits'), pipeline=[dict(type='ToTensor')])")
+    with pytest.raises(ShapeError, match=r'The training images have 10 classes, but model.head.num_classes=9: set it to 10 or more'):
+        train(config, tmp_path, *options)
+
+
+@pytest.mark.parametrize('seed', [-1, 2 ** 32])
+def test_a_seed_that_is_none(config, tmp_path, seed):
+    with pytest.raises(ConfigError, match=f'seed={seed} must lie between'):
+        train(config, tmp_path, seed=seed)
+
+
+def test_an_optimizer_that_refuses_its_arguments(config, tmp_path):
+    with pytest.raises(ConfigError, match=r"^optimizer type='AdamW' could not be built from .*: Invalid beta parameter at index 0: 2"):
+        train(config, tmp_path, 'optimizer.betas=(2, 3)')
+
+
+@pytest.mark.parametrize(('option', 'message'), [
+    ("param_scheduler=[{'type': 'CosineAnnealingLR', 'T_max': 2, 'by_epoch': False, 'convert_to_iter_based': True}]",
+     r"^param_scheduler type='CosineAnnealingLR' could not be built: Only epoch-based"),
+    ("visualizer={'vis_backends': [{'type': 'LocalVisBckend'}]}",
+     r"type='LocalVisBckend' is not a vis_backend\. Did you mean 'LocalVisBackend'"),
+])
+def test_parts_of_mmengine_that_cannot_be_built(config, tmp_path, option, message):
+    with pytest.raises(ConfigError, match=message):
+        train(config, tmp_path, 'lr_config=None', option)
+
+
+def test_a_work_dir_that_cannot_be_written(config, tmp_path, monkeypatch):
+    (tmp_path / 'file').touch()
+    with pytest.raises(CheckpointError, match='cannot be used as work dir: File exists'):
+        train(config, tmp_path / 'file')
+
+    def refuse(**kwargs):
+        raise PermissionError(13, 'Permission denied')
+    monkeypatch.setattr('tempfile.TemporaryFile', refuse)
+    with pytest.raises(CheckpointError, match='cannot be used as work dir: Permission denied'):
+        train(config, tmp_path / 'read_only')
+
+
+def test_mmengines_own_form_trains_and_resumes(config, tmp_path):
+    text = config.read_text().partition('data = ')[0] + '''
+train_dataloader = dict(batch_size=4, num_workers=0, drop_last=True, sampler=dict(type='DefaultSampler', shuffle=True),
+                        dataset=dict(type='ContrastiveDataset', data_source=source, pipeline=pipeline))
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.01), clip_grad=dict(max_norm=10))
+param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=4),
+                   dict(type='CosineAnnealingLR', T_max=2, by_epoch=True, begin=0, end=2, convert_to_iter_based=True)]
+train_cfg = dict(by_epoch=True, max_epochs=2)
+default_hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1), logger=dict(type='LoggerHook', interval=2))
+'''
+    path = tmp_path / 'own.py'
+    path.write_text(text)
+    straight = train(path, tmp_path / 'straight')
+    resumed = train(path, tmp_path / 'resumed', resume_from=str(straight / 'epoch_1.pth'))
+    assert differences(straight / 'epoch_2.pth', resumed / 'epoch_2.pth') == []
 
 
 def test_a_batch_larger_than_the_data(config, tmp_path):

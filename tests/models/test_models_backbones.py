@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from selfsup.errors import ConfigError, UnknownNameError
+from selfsup.errors import ConfigError, ShapeError, UnknownNameError
 from selfsup.models.backbones import ResNet, ResNeXt, TIMMBackbone
 
 TINY = {'depth': 18, 'stage_blocks': (1, 1, 1, 1), 'base_channels': 8}
@@ -220,6 +220,12 @@ def test_timm_levels_equal_features_only_and_keep_names():
     for a, b in zip(model(x), theirs(x), strict=True):
         torch.testing.assert_close(a, b)
     assert list(model.state_dict()) == list(TIMMBackbone('resnet10t').state_dict())
+
+
+@pytest.mark.parametrize('backbone', [lambda: ResNet(18, base_channels=4), lambda: TIMMBackbone('resnet10t')])
+def test_images_of_another_number_of_channels(backbone):
+    with pytest.raises(ShapeError, match='has in_channels=3, but the images have 1: set in_channels=1'):
+        backbone()(torch.randn(2, 1, 32, 32))
 
 
 def test_timm_errors():

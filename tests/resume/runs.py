@@ -42,8 +42,8 @@ METHODS = {
 }
 
 
-def write_images(folder: Path, count: int = 24) -> Path:
-    """`count` small JPEGs and list.txt."""
+def write_images(folder: Path, count: int = 24, size: int = 16) -> Path:
+    """`count` JPEGs of `size` pixels and list.txt."""
     from PIL import Image
     from sklearn.datasets import load_digits
 
@@ -51,7 +51,7 @@ def write_images(folder: Path, count: int = 24) -> Path:
     names = []
     for i, image in enumerate(load_digits().images[:count]):
         names.append(f'{i:03d}.jpg')
-        Image.fromarray((image * 15.9).astype('uint8')).resize((16, 16)).convert('RGB').save(folder / names[-1])
+        Image.fromarray((image * 15.9).astype('uint8')).resize((size, size)).convert('RGB').save(folder / names[-1])
     (folder / 'list.txt').write_text('\n'.join(names) + '\n')
     return folder
 

@@ -1,6 +1,8 @@
 """The shell launchers, with real processes on the CPU; srun is stood in for by a script that starts the tasks."""
 
 import os
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ FAKE_SRUN = '''#!/usr/bin/env bash
 # records its arguments, then starts the tasks as srun would
 echo "$@" > "$SRUN_RECORD"
 while [[ $1 == -* ]]; do
-    case $1 in -p) shift ;; --ntasks=*) tasks=${1#*=} ;; esac
+    case $1 in -p | -w) shift ;; --ntasks=*) tasks=${1#*=} ;; esac
     shift
 done
 export SLURM_NTASKS=$tasks SLURM_JOB_ID=$$ SLURM_STEP_ID=0 SLURM_NNODES=1 SLURM_JOB_NODELIST=n1
@@ -76,6 +78,26 @@ def test_wrong_arguments(script, args, message):
     done = launch(script, *args)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+def test_a_failing_process_is_heard_and_torchrun_is_brief(config):
+    done = launch('dist_train.sh', config, 2, '--cfg-options', 'optimizr.lr=1')
+    assert done.returncode == 1
+    own, last = done.stderr.splitlines()[0], done.stderr.splitlines()[-1]
+    assert 'error: optimizr (--cfg-options) is not a config key' in own and 'Traceback' not in done.stderr
+    assert last.startswith('error: rank ') and 'ended with exit status 1' in last
+
+
+def test_a_port_that_is_taken_or_no_number(config):
+    with socket.socket() as taken:
+        taken.bind(('0.0.0.0', 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = launch('dist_train.sh', config, 1, PORT=port)
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert re.search(rf'error: 127.0.0.1:{port} cannot be used .*address already in use.*Set PORT to a free port', done.stderr)
+    done = launch('dist_train.sh', config, 1, PORT='x')
+    assert done.returncode == 2 and "PORT='x' is not a number" in done.stderr
 
 
 def test_several_machines_need_their_names():

@@ -15,7 +15,7 @@ import torch
 
 from selfsup.checkpoint_io import read_checkpoint, write_checkpoint_atomic
 from selfsup.convert.backbone import backbone_weights, publish
-from selfsup.errors import CheckpointError, ConfigError, DataError, ShapeError
+from selfsup.errors import CheckpointError, ConfigError, DataError, SelfSupWarning, ShapeError
 from selfsup.evaluation.layer_features import pool_layers, read_splits, save_splits
 from selfsup.evaluation.throughput import advice, loader_speed, step_speed, unreadable
 
@@ -170,6 +170,24 @@ def test_test_tool(call, config_file, trained, tmp_path):
     assert float(scores['head0_top10']) == 100 and 0 <= float(scores['head0_top1']) <= float(scores['head0_top5']) < 100
     log = Path(scores['log'])
     assert log.parent == trained.parent and log.read_text() in out
+
+
+def test_test_tool_with_more_than_there_are(call, config_file, trained):
+    with pytest.warns(SelfSupWarning, match='a k above 10 is counted as 10'):
+        assert 'head0_top11: 100.00' in call('test', config_file, trained, '--topk', 11)
+
+
+@pytest.mark.parametrize('out', ['views', 'views.pgn'])
+def test_show_views_writes_png(call, config_file, out, capsys):
+    with pytest.raises(SystemExit):
+        call('show_views', config_file, '--out', out)
+    assert f'--out {out} must end in .png' in capsys.readouterr().err
+
+
+def test_a_port_that_is_no_number(call, config_file, monkeypatch):
+    monkeypatch.setenv('PORT', 'x')
+    with pytest.raises(ConfigError, match="PORT='x' is not a number"):
+        call('train', config_file)
 
 
 def test_test_tool_is_strict(call, config_file, trained, tmp_path):

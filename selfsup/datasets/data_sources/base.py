@@ -15,10 +15,18 @@ def load_rgb(file: str | os.PathLike | BinaryIO) -> Image.Image:
     """Decode an image file completely, so that damage shows here and not in the middle of a pipeline.
 
     Returns:
-        RGB image; an image that is RGB already is not copied.
+        RGB image; an image that is RGB already is not copied. 16-bit grey keeps its upper 8 bits: PIL's own conversion cuts
+        at 255, which makes nearly every such image white.
+
+    Raises:
+        ValueError: pixels are floats, of which nobody knows the range.
     """
     with Image.open(file) as image:
         image.load()
+        if image.mode == 'F':
+            raise ValueError('its pixels are floats; save it with 8 or 16 bits per channel')
+        if image.mode == 'I' or image.mode.startswith('I;16'):
+            image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
         return image if image.mode == 'RGB' else image.convert('RGB')
 
 

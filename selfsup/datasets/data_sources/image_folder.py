@@ -29,10 +29,17 @@ def find_images(folder: str, extensions: tuple[str, ...], above: tuple[str, ...]
     for entry in entries:
         if entry.name.startswith(('.', '__MACOSX')):
             continue
-        if entry.is_dir():
+        if _is_folder(entry):
             yield from (os.path.join(entry.name, name) for name in find_images(entry.path, extensions, (*above, real)))
         elif entry.name.lower().endswith(extensions):
             yield entry.name
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: whoever reads it finds an unreadable file
+        return False
 
 
 @DATA_SOURCES.register_module()
@@ -48,7 +55,7 @@ class ImageFolder(DataSource):
         extensions: endings of image files, in lower case; `.JPG` is found too.
 
     Raises:
-        DataError: `root` does not exist, is a file, or holds no images.
+        DataError: `root` does not exist, is a file, cannot be searched, or holds no images.
     """
 
     def __init__(self, root: str, return_label: bool = True, extensions: tuple[str, ...] | list[str] = EXTENSIONS) -> None:
@@ -60,7 +67,10 @@ class ImageFolder(DataSource):
         if not os.path.isdir(self.root):
             packed = self.root.lower().endswith(('.zip', '.tar', '.gz', '.tgz', '.7z'))
             raise DataError(f"root='{self.root}' is a file. {'Unpack it and give the' if packed else 'Give a'} folder of images.")
-        names = list(find_images(self.root, extensions))
+        try:
+            names = list(find_images(self.root, extensions))
+        except OSError as error:
+            raise DataError(f"root='{self.root}' cannot be searched: {error.filename}: {error.strerror}.") from None
         if not names:
             raise DataError(f"root='{self.root}' holds no images ending in {', '.join(extensions)}, in no subfolder either. "
                             'Check the folder, or set extensions.')
@@ -74,7 +84,7 @@ class ImageFolder(DataSource):
         numbers = {name: number for number, name in enumerate(self.classes)}
         self.labels = np.array([numbers[folder] for folder in folders], dtype=np.int64)
         with os.scandir(self.root) as found:
-            empty = sorted(e.name for e in found if e.is_dir() and e.name not in numbers and not e.name.startswith(('.', '__MACOSX')))
+            empty = sorted(e.name for e in found if _is_folder(e) and e.name not in numbers and not e.name.startswith(('.', '__MACOSX')))
         if empty:
             warnings.warn(f"'{self.root}' has folders without images, which count as no class: {', '.join(empty[:10])}.",
                           SelfSupWarning, stacklevel=4)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ...errors import ConfigError
+from ...errors import ConfigError, ShapeError
 from ...registry import BACKBONES
 from ..layers.norm import build_conv, build_norm, frozen_statistics, resolve_sync_bn, set_eval
 
@@ -201,7 +201,13 @@ class ResNet(nn.Module):
         """Maps of `out_indices` for images `x` (B, in_channels, H, W); each (B, channels[i], H / s, W / s).
 
         Strides s with the 'imagenet' stem and default strides: 2, 4, 8, 16, 32 for indices 0 to 4; with 'cifar' 1, 1, 2, 4, 8.
+
+        Raises:
+            ShapeError: `x` has another number of channels.
         """
+        if x.shape[1] != self.conv1.in_channels:
+            raise ShapeError(f'ResNet has in_channels={self.conv1.in_channels}, but the images have {x.shape[1]}: '
+                             f'set in_channels={x.shape[1]}.')
         x = self.relu(getattr(self, self.norm1_name)(self.conv1(x)))
         maps = [x] if 0 in self.out_indices else []
         if self.out_indices[-1] > 0:

@@ -49,6 +49,7 @@ class TIMMBackbone(nn.Module):
             raise UnknownNameError(f"model_name='{model_name}' is not a model of timm {timm.__version__}.{question} "
                                    f"timm.list_models('*part*') lists them.")
         self.model = timm.create_model(model_name, pretrained=pretrained, in_chans=in_channels, num_classes=0, **kwargs)
+        self.in_channels = in_channels
         self.out_indices = None if out_indices is None else tuple(out_indices)
         if self.out_indices is not None and not hasattr(self.model, 'forward_intermediates'):
             raise ConfigError(f'timm model {model_name} returns its last map only: leave out_indices={self.out_indices} away.')
@@ -72,6 +73,9 @@ class TIMMBackbone(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Maps (B, C, H, W) for images `x` (B, in_channels, H, W)."""
+        if x.shape[1] != self.in_channels:
+            raise ShapeError(f'TIMMBackbone has in_channels={self.in_channels}, but the images have {x.shape[1]}: '
+                             f'set in_channels={x.shape[1]}.')
         if self.out_indices is not None:
             return tuple(self.model.forward_intermediates(x, indices=list(self.out_indices), output_fmt='NCHW',
                                                           intermediates_only=True, stop_early=True))
