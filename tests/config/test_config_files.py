@@ -6,7 +6,6 @@ import ast
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -235,9 +234,7 @@ def test_print_config_shows_either_form_and_one_clean_message(tmp_path):
     assert 'Traceback' not in wrong.stderr and "Did you mean 'optimizer'" in wrong.stderr
 
 
-def test_help_and_the_package_are_quick():
-    start = time.perf_counter()
+def test_help_and_the_package_load_nothing_heavy():
     assert print_config('--help').returncode == 0
-    assert time.perf_counter() - start < 1
     code = "import sys, selfsup.config; assert not {'torch', 'mmengine', 'torchvision'} & set(sys.modules)"
     assert subprocess.run([sys.executable, '-c', code], cwd=ROOT).returncode == 0
