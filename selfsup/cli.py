@@ -56,5 +56,5 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:
     """Add `--launcher` and `--port`, the two things `engine.launch.init_distributed` is told."""
-    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none', help='who started the processes')
-    parser.add_argument('--port', type=int, default=None, help='port of the first process, for --launcher slurm')
+    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none', help='set by the dist_ and srun_ scripts')
+    parser.add_argument('--port', type=int, default=None, help='port of rank 0 under slurm (default: derived from the job)')

@@ -56,11 +56,6 @@ class EvaluationHook(Hook):
         """Numbers by name; called on every rank."""
         raise NotImplementedError
 
-    def loader(self, runner: Any, dataset: dict, batch_size: int, num_workers: int, prefetch: bool = False,
-               img_norm_cfg: dict | None = None) -> Any:
-        """See `ordered_loader`."""
-        return ordered_loader(runner, dataset, batch_size, num_workers, prefetch, img_norm_cfg)
-
     def _run(self, runner: Any, epoch: int) -> None:
         start = time.perf_counter()
         share_statistics(runner)

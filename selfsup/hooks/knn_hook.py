@@ -7,7 +7,7 @@ from typing import Any
 from ..evaluation.features import extract_features
 from ..evaluation.knn import knn_accuracy
 from ..registry import HOOKS
-from .evaluation_hook import EvaluationHook
+from .evaluation_hook import EvaluationHook, ordered_loader
 
 
 @HOOKS.register_module()
@@ -35,7 +35,7 @@ class KNNHook(EvaluationHook):
     def evaluate(self, runner: Any) -> dict[str, float]:
         found = []
         for dataset in self.datasets:
-            loader = self.loader(runner, dataset, self.imgs_per_gpu, self.workers_per_gpu)
+            loader = ordered_loader(runner, dataset, self.imgs_per_gpu, self.workers_per_gpu)
             found += extract_features(runner.model, loader)
             loader.close()
         accuracy = knn_accuracy(*found, k=self.k, temperature=self.temperature)

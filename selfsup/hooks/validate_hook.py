@@ -7,7 +7,7 @@ from typing import Any
 from ..engine.state import unwrap
 from ..evaluation.features import collect, evaluating
 from ..registry import DATASETS, HOOKS
-from .evaluation_hook import EvaluationHook
+from .evaluation_hook import EvaluationHook, ordered_loader
 
 
 @HOOKS.register_module()
@@ -36,7 +36,7 @@ class ValidateHook(EvaluationHook):
 
     def evaluate(self, runner: Any) -> dict[str, float]:
         model = unwrap(runner.model)
-        loader = self.loader(runner, self.dataset, *self.loading)
+        loader = ordered_loader(runner, self.dataset, *self.loading)
         with evaluating(model):
             scores = collect(lambda batch: {k: v.float() for k, v in model(batch, mode='test').items()}, loader)
         loader.close()

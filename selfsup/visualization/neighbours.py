@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from ..errors import DataError
+from .drawing import INK, NEUTRAL, PAPER, centred, font, square
 
-INK, PAPER, RIGHT, WRONG, NEUTRAL = '#333333', '#ffffff', '#1a8f3c', '#d03027', '#9a9a9a'
+RIGHT, WRONG = '#1a8f3c', '#d03027'
 FRAME, GAP, TEXT = 4, 8, 18  # pixels
 
 
@@ -48,25 +49,25 @@ def neighbour_grid(query_images: Sequence[Any], neighbour_images: Sequence[Seque
     top = GAP + (TEXT + GAP if title else 0) + TEXT
     width = 4 * GAP + (columns + 1) * column_width
     if title:
-        width = max(width, int(_font(16).getlength(title)) + 4 * GAP)
+        width = max(width, int(font(16).getlength(title)) + 4 * GAP)
     canvas = Image.new('RGB', (width, top + len(query_images) * row_height + GAP), PAPER)
     draw = ImageDraw.Draw(canvas)
     if title:
-        draw.text((2 * GAP, GAP), title, fill=INK, font=_font(16))
+        draw.text((2 * GAP, GAP), title, fill=INK, font=font(16))
     heads = ['query', *(f'{i + 1}' for i in range(columns))]
     left = [GAP + column_width * i + (2 * GAP if i else 0) for i in range(columns + 1)]
     for x, head in zip(left, heads, strict=True):
-        _centred(draw, head, x, top - TEXT, column_width - GAP, NEUTRAL)
+        centred(draw, head, x, top - TEXT, column_width - GAP, NEUTRAL)
     for row, (query, neighbours) in enumerate(zip(query_images, neighbour_images, strict=True)):
         y = top + row * row_height
         labels = [query_labels[row], *neighbour_labels[row]] if labelled else [None] * (columns + 1)
         for i, (x, image, label) in enumerate(zip(left, [query, *neighbours], labels, strict=True)):
             colour = INK if i == 0 else NEUTRAL if label is None else RIGHT if label == labels[0] else WRONG
             draw.rectangle((x, y, x + cell + 2 * FRAME - 1, y + cell + 2 * FRAME - 1), fill=colour)
-            canvas.paste(_square(image, cell), (x + FRAME, y + FRAME))
+            canvas.paste(square(image, cell), (x + FRAME, y + FRAME))
             if label is not None:
                 name = class_names[int(label)] if class_names is not None else str(int(label))
-                _centred(draw, name, x, y + cell + 2 * FRAME + 1, column_width - GAP, colour)
+                centred(draw, name, x, y + cell + 2 * FRAME + 1, column_width - GAP, colour)
     out_png = Path(out_png)
     out_png.parent.mkdir(parents=True, exist_ok=True)
     canvas.save(out_png)
@@ -126,28 +127,3 @@ def _check(queries: Sequence, neighbours: Sequence[Sequence], query_labels: Sequ
         raise DataError('neighbour_grid: give the labels of the queries and of the neighbours, or neither.')
     if query_labels is not None and [len(n) for n in neighbour_labels] != [len(n) for n in neighbours]:
         raise DataError('neighbour_grid: there is not one label for every picture.')
-
-
-def _square(image: Any, side: int) -> Image.Image:
-    """The image inside a white square, its proportions kept."""
-    image = (image if isinstance(image, Image.Image) else Image.fromarray(image)).convert('RGB')
-    scale = side / max(image.size)
-    size = tuple(max(1, round(s * scale)) for s in image.size)
-    image = image.resize(size, Image.NEAREST if scale >= 3 else Image.BICUBIC)
-    square = Image.new('RGB', (side, side), PAPER)
-    square.paste(image, ((side - size[0]) // 2, (side - size[1]) // 2))
-    return square
-
-
-def _font(size: int) -> Any:
-    try:
-        return ImageFont.load_default(size)
-    except TypeError:  # Pillow before 10.1, and pillow-simd: one small bitmap font
-        return ImageFont.load_default()
-
-
-def _centred(draw: ImageDraw.ImageDraw, text: str, x: int, y: int, width: int, colour: str) -> None:
-    font = _font(13)
-    while draw.textlength(text, font=font) > width and len(text) > 2:
-        text = text[:-2] + '…' if not text.endswith('…') else text[:-3] + '…'
-    draw.text((x + (width - draw.textlength(text, font=font)) / 2, y), text, fill=colour, font=font)

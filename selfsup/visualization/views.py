@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ..errors import DataError
-from .neighbours import INK, NEUTRAL, PAPER, _centred, _font, _square
+from .drawing import INK, NEUTRAL, PAPER, centred, font, square
 
 GAP, GROUP_GAP, TEXT, MARGIN = 4, 16, 18, 16  # pixels
 
@@ -61,19 +61,19 @@ def view_grid(rows: Sequence[Sequence[Any]], heads: Sequence[tuple[str, str]], o
         x += 0 if column == 0 else cell + (GAP if group == heads[column - 1][0] else GROUP_GAP)
         left.append(x)
     top = MARGIN + (TEXT + GAP if title else 0) + 2 * TEXT
-    width = max(left[-1] + cell, MARGIN + int(_font(16).getlength(title)) if title else 0) + MARGIN
+    width = max(left[-1] + cell, MARGIN + int(font(16).getlength(title)) if title else 0) + MARGIN
     canvas = Image.new('RGB', (width, top + len(rows) * (cell + GAP) - GAP + MARGIN), PAPER)
     draw = ImageDraw.Draw(canvas)
     if title:
-        draw.text((MARGIN, MARGIN - GAP), title, fill=INK, font=_font(16))
+        draw.text((MARGIN, MARGIN - GAP), title, fill=INK, font=font(16))
     for group, columns in groupby(range(len(heads)), key=lambda column: heads[column][0]):
         members = list(columns)
-        _centred(draw, group, left[members[0]], top - 2 * TEXT, left[members[-1]] + cell - left[members[0]], INK)
+        centred(draw, group, left[members[0]], top - 2 * TEXT, left[members[-1]] + cell - left[members[0]], INK)
         for column in members:
-            _centred(draw, heads[column][1], left[column], top - TEXT, cell, NEUTRAL)
+            centred(draw, heads[column][1], left[column], top - TEXT, cell, NEUTRAL)
     for number, row in enumerate(rows):
         for x, picture in zip(left, row, strict=True):
-            canvas.paste(_square(picture, cell), (x, top + number * (cell + GAP)))
+            canvas.paste(square(picture, cell), (x, top + number * (cell + GAP)))
     out_png = Path(out_png)
     out_png.parent.mkdir(parents=True, exist_ok=True)
     canvas.save(out_png)
