@@ -38,18 +38,31 @@ def options(path: Path, images: Path) -> list[str]:
         found += [f'model.{key}={value}'] if key in model else []
     for key, value in (('length', IMAGES), ('num_classes', CLUSTERS), ('min_cluster', 2)):
         found += [f'model.memory_bank.{key}={value}'] if key in model.get('memory_bank', {}) else []
+    if model['type'] in ('SparK', 'FCMAE'):
+        found += ['model.decoder.width=32', *_shallow(model['backbone'])]
     if model['type'] in ('DeepCluster', 'ODC'):
         found.append(f'model.head.num_classes={CLUSTERS}')
     if model['head']['type'] != 'MultiClsHead':  # its windows are made for 224 pixels
         found += _smaller(cfg['data']['train'], 'data.train')
     hooks = [h for h in cfg.get('custom_hooks', []) if h['type'] not in ('KNNHook', 'ValidateHook')]
     for hook in hooks:
+        if hook['type'] == 'ReconstructionHook':
+            hook.update(num_images=2, dataset={**hook['dataset'], 'data_source': source})
+            hook['dataset']['pipeline'] = [{'type': 'Resize', 'size': (64, 64)}, *hook['dataset']['pipeline'][-2:]]
         if hook['type'] == 'DeepClusterHook':
             hook['extractor'].update(imgs_per_gpu=10, workers_per_gpu=0)
             hook['extractor']['dataset'].update(data_source=source, pipeline=hook['extractor']['dataset']['pipeline'][1:])
             hook['extractor']['dataset']['pipeline'][0] = {'type': 'Resize', 'size': (64, 64)}
             hook['clustering'].update(k=CLUSTERS, pca_dim=min(8, hook['clustering']['pca_dim']))
     return [*found, f'custom_hooks={hooks}']
+
+
+def _shallow(backbone: dict) -> list[str]:
+    """One narrow block per stage: the largest network would take 10 GB with its optimizer."""
+    depths, dims = ('layers', 'channels') if backbone.get('model_name', '').startswith('resnet') else ('depths', 'dims')
+    if backbone['type'] == 'ResNet':
+        return []
+    return [f'model.backbone.{depths}=[1, 1, 1, 1]', f'model.backbone.{dims}=[8, 16, 24, 32]']
 
 
 def _smaller(dataset: dict, path: str) -> list[str]:
