@@ -301,16 +301,29 @@ def _check_prefetch(cfg: dict, report: Report) -> None:
     loaders += [((n, 'dataset'), _dict(cfg, n, 'dataset'), {**cfg, **_dict(cfg, n)})
                 for n in ('train_dataloader', 'val_dataloader', 'test_dataloader')]
     for path, dataset, settings in loaders:
-        if not dataset or not dataset.get('prefetch', settings.get('prefetch')):
-            continue
-        if not settings.get('img_norm_cfg'):
-            report.add(path, f' {report.at(path)} is read with prefetch=True, which needs img_norm_cfg = dict(mean=[...], std=[...]).')
-        for name, steps in dataset.items():
-            for i, step in enumerate(steps if name.startswith('pipeline') and isinstance(steps, (list, tuple)) else ()):
-                if isinstance(step, dict) and step.get('type') in NORMALISING:
-                    here = (*path, name, str(i))
-                    report.add(here, f' {report.at(here)} is {step["type"]}, but with prefetch=True the loader does that. Remove it from '
-                               'the pipeline, or set prefetch=False.')
+        if dataset and dataset.get('prefetch', settings.get('prefetch')):
+            _check_prefetched(path, dataset, settings, report)
+    hooks = cfg.get('custom_hooks')
+    for i, hook in enumerate(hooks if isinstance(hooks, (list, tuple)) else ()):  # each says itself how its data set is read
+        for path, settings in ((('custom_hooks', str(i)), _dict(hook)), (('custom_hooks', str(i), 'extractor'), _dict(hook, 'extractor'))):
+            dataset, here = _dict(settings, 'dataset'), (*path, 'dataset')
+            if dataset and settings.get('prefetch'):
+                _check_prefetched(here, dataset, settings, report)
+            elif dataset.get('prefetch'):
+                report.add((*here, 'prefetch'), f'=True {report.at((*here, "prefetch"))}, but {".".join(path)} does not normalise what it '
+                           'reads: write prefetch=True and img_norm_cfg=dict(mean=[...], std=[...]) beside dataset.')
+
+
+def _check_prefetched(path: Path, dataset: dict, settings: dict, report: Report) -> None:
+    """A data set that a loader normalises: it can, and the pipeline does not."""
+    if not settings.get('img_norm_cfg'):
+        report.add(path, f' {report.at(path)} is read with prefetch=True, which needs img_norm_cfg = dict(mean=[...], std=[...]).')
+    for name, steps in dataset.items():
+        for i, step in enumerate(steps if name.startswith('pipeline') and isinstance(steps, (list, tuple)) else ()):
+            if isinstance(step, dict) and step.get('type') in NORMALISING:
+                here = (*path, name, str(i))
+                report.add(here, f' {report.at(here)} is {step["type"]}, but with prefetch=True the loader does that. Remove it from '
+                           'the pipeline, or set prefetch=False.')
 
 
 def _check_rest(cfg: dict, report: Report) -> None:

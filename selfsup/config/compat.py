@@ -42,7 +42,7 @@ def translate(cfg: dict[str, Any], unused: list[str]) -> dict[str, Any]:
     """
     notes: list[str] = []
     cfg = _walk(cfg, notes)
-    for step in (_model, _optimizer, _schedule, _sections, _fp16):
+    for step in (_model, _optimizer, _schedule, _sections, _fp16, _prefetch):
         step(cfg, notes)
     if unused:
         notes.append(f'{", ".join(unused)}: assigned and not used')
@@ -113,3 +113,13 @@ def _fp16(cfg: dict[str, Any], notes: list[str]) -> None:
     own = cfg.get('optimizer_config') if isinstance(cfg.get('optimizer_config'), dict) else {}
     if cfg.get('use_fp16') is True and own.get('use_fp16') is True:
         notes.append('use_fp16: apex O1 becomes autocast (fp16 with loss scaling on CUDA, bf16 on the CPU)')
+
+
+def _prefetch(cfg: dict[str, Any], notes: list[str]) -> None:
+    """Old loaders of `data.val` and `data.test` did not look at the top-level switch, so their pipelines may normalise."""
+    for path, dataset in _dicts(cfg, 'data.val', 'data.test') if cfg.get('prefetch') is True else ():
+        steps = dataset.get('pipeline')
+        kinds = [s.get('type') for s in steps if isinstance(s, dict)] if isinstance(steps, (list, tuple)) else []
+        if 'prefetch' not in dataset and 'Normalize' in kinds:
+            dataset['prefetch'] = False
+            notes.append(f'{path}: its own pipeline normalises, so it is read without prefetch')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from mmengine.runner.base_loop import BaseLoop
@@ -119,7 +120,12 @@ class TrainLoop(BaseLoop):
 
 
 def _check_labels(model: nn.Module, dataset: Any) -> None:
-    """Refuse more classes than the head has: on a GPU such a label ends in an assert of the device that names nothing."""
+    """Refuse more classes than the head has: on a GPU such a label ends in an assert of the device that names nothing.
+
+    Only for a method that reads these labels: the head of a pretext task has its own classes, whatever the images are labelled.
+    """
+    if 'gt_label' not in inspect.signature(model.loss).parameters:
+        return
     classes = getattr(getattr(model, 'head', None), 'num_classes', None)
     found = getattr(getattr(dataset, 'data_source', None), 'num_classes', None)
     if classes is not None and found is not None and found > classes:

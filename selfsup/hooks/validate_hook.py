@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from ..engine.state import unwrap
+from ..errors import ConfigError, did_you_mean
 from ..evaluation.features import collect, evaluating
 from ..registry import DATASETS, HOOKS
 from .evaluation_hook import EvaluationHook, ordered_loader
@@ -24,6 +26,9 @@ class ValidateHook(EvaluationHook):
         prefetch: normalise on the device; needs `img_norm_cfg`.
         img_norm_cfg: dict(mean, std) for prefetch.
         eval_param: arguments of `dataset.evaluate`, such as dict(topk=(1, 5)).
+
+    Raises:
+        ConfigError: a dataset that cannot evaluate, or an `eval_param` that its `evaluate` does not take.
     """
 
     def __init__(self, dataset: dict, dist_mode: bool = True, initial: bool = True, interval: int = 1, imgs_per_gpu: int = 32,
@@ -32,7 +37,19 @@ class ValidateHook(EvaluationHook):
         super().__init__(interval, initial)
         self.dataset, self.eval_param = dataset, dict(eval_param or {})
         self.loading = (imgs_per_gpu, workers_per_gpu, prefetch, img_norm_cfg)
-        DATASETS.get(dataset['type'])  # a misspelt name must not wait for the first evaluation
+        self._check()
+
+    def _check(self) -> None:
+        """What is misspelt must not wait for the first evaluation, which may be hours away."""
+        name = self.dataset['type']
+        evaluate = getattr(DATASETS.get(name), 'evaluate', None)
+        if evaluate is None:
+            raise ConfigError(f'ValidateHook dataset.type={name!r} has no evaluate(): use ClassificationDataset.')
+        parameters = list(inspect.signature(evaluate).parameters.values())[3:]  # after self, scores and the name of the head
+        known = [p.name for p in parameters]
+        for key in () if any(p.kind is p.VAR_KEYWORD for p in parameters) else self.eval_param:
+            if key not in known:
+                raise ConfigError(f'ValidateHook eval_param={self.eval_param}: {name}.evaluate takes no {key!r}.{did_you_mean(key, known)}')
 
     def evaluate(self, runner: Any) -> dict[str, float]:
         model = unwrap(runner.model)

@@ -4,37 +4,52 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from selfsup import config as configs
-from tests.resume.runs import train, write_images
+from selfsup import engine
+from tests.resume.runs import write_images
 
 IMAGES, CLUSTERS, STEPS = 40, 4, 2
+UNLABELLED, LABELLED, VALIDATION = 'list.txt', 'labelled.txt', 'val.txt'
 
 
 def image_folder(folder: Path) -> Path:
-    """Two classes of 20 images each, of 40 x 36 pixels."""
+    """Two classes of 20 images each, of 40 x 36 pixels, with lists: of all, of all with labels, of 4 with labels."""
     from PIL import Image
 
+    names = []
     for name in ('a', 'b'):
         write_images(folder / name, IMAGES // 2)
         (folder / name / 'list.txt').unlink()
-        for file in (folder / name).iterdir():
+        for file in sorted((folder / name).iterdir()):
             Image.open(file).resize((40, 36)).save(file)
+            names.append(f'{name}/{file.name}')
+    labels = [f'{name} {int(name.startswith("b"))}' for name in names]
+    for file, lines in ((UNLABELLED, names), (LABELLED, labels), (VALIDATION, labels[::10])):
+        (folder / file).write_text('\n'.join(lines) + '\n')
     return folder
 
 
+def _source(dataset: dict, path: str, images: Path, labelled: str = LABELLED) -> list[str]:
+    """Options that let a data set read the folder: by lists where its source has them."""
+    if 'list_file' not in dataset['data_source']:
+        return [f"{path}.data_source=dict(type='ImageFolder', root='{images}')"]
+    file = labelled if dataset['type'] == 'ClassificationDataset' else UNLABELLED
+    return [f'{path}.data_source.root={images}', f'{path}.data_source.list_file={images / file}']
+
+
 def options(path: Path, images: Path) -> list[str]:
-    """`--cfg-options`: the folder's images at 64 pixels, two per step, short banks, few clusters, no validation."""
+    """`--cfg-options`: the folder's images at 64 pixels, two per iteration, short banks, few clusters."""
     cfg = configs.load(str(path)).cfg
-    model = cfg['model']
-    source = {'type': 'ImageFolder', 'root': str(images)}
-    found = [f'data.train.data_source={source}', 'data.imgs_per_gpu=2', 'data.workers_per_gpu=0', 'total_epochs=None',
-             f'total_iters={STEPS}', 'log_config.interval=1']
-    if cfg.get('optimizer_config'):
-        found.append('optimizer_config.update_interval=1')
-    for key, value in (('queue_len', 6), ('neg_num', 16)):
+    model, interval = cfg['model'], min(2, (cfg.get('optimizer_config') or {}).get('update_interval', 1))
+    found = [*_source(cfg['data']['train'], 'data.train', images), 'data.imgs_per_gpu=2', 'data.workers_per_gpu=0', 'total_epochs=None',
+             f'total_iters={STEPS * interval}', 'log_config.interval=1']
+    if interval > 1:
+        found.append(f'optimizer_config.update_interval={interval}')
+    for key, value in (('queue_len', 8), ('neg_num', 16)):
         found += [f'model.{key}={value}'] if key in model else []
     for key, value in (('length', IMAGES), ('num_classes', CLUSTERS), ('min_cluster', 2)):
         found += [f'model.memory_bank.{key}={value}'] if key in model.get('memory_bank', {}) else []
@@ -44,17 +59,31 @@ def options(path: Path, images: Path) -> list[str]:
         found.append(f'model.head.num_classes={CLUSTERS}')
     if model['head']['type'] != 'MultiClsHead':  # its windows are made for 224 pixels
         found += _smaller(cfg['data']['train'], 'data.train')
-    hooks = [h for h in cfg.get('custom_hooks', []) if h['type'] not in ('KNNHook', 'ValidateHook')]
-    for hook in hooks:
-        if hook['type'] == 'ReconstructionHook':
-            hook.update(num_images=2, dataset={**hook['dataset'], 'data_source': source})
-            hook['dataset']['pipeline'] = [{'type': 'Resize', 'size': (64, 64)}, *hook['dataset']['pipeline'][-2:]]
-        if hook['type'] == 'DeepClusterHook':
-            hook['extractor'].update(imgs_per_gpu=10, workers_per_gpu=0)
-            hook['extractor']['dataset'].update(data_source=source, pipeline=hook['extractor']['dataset']['pipeline'][1:])
-            hook['extractor']['dataset']['pipeline'][0] = {'type': 'Resize', 'size': (64, 64)}
-            hook['clustering'].update(k=CLUSTERS, pca_dim=min(8, hook['clustering']['pca_dim']))
-    return [*found, f'custom_hooks={hooks}']
+    if any(hook['type'] == 'KNNHook' for hook in cfg.get('custom_hooks', [])):
+        found.append(f"custom_hooks={[hook for hook in cfg['custom_hooks'] if hook['type'] != 'KNNHook']}")
+    for i, hook in enumerate(hook for hook in cfg.get('custom_hooks', []) if hook['type'] != 'KNNHook'):
+        found += _hook(hook, f'custom_hooks.{i}', images, interval)
+        if hook['type'] == 'ValidateHook' and model['head']['type'] != 'MultiClsHead':
+            found += _smaller(hook['dataset'], f'custom_hooks.{i}.dataset')
+    return found
+
+
+def _hook(hook: dict[str, Any], path: str, images: Path, interval: int) -> list[str]:
+    if hook['type'] == 'BYOLHook':
+        return [f'{path}.update_interval={interval}']
+    if hook['type'] == 'ValidateHook':
+        return [*_source(hook['dataset'], f'{path}.dataset', images, VALIDATION), f'{path}.imgs_per_gpu=2', f'{path}.workers_per_gpu=0']
+    if hook['type'] == 'DeepClusterHook':
+        extractor, pca_dim = hook['extractor'], min(8, hook['clustering']['pca_dim'])
+        pipeline = [{'type': 'Resize', 'size': (64, 64)}, *(s for s in extractor['dataset']['pipeline'] if s['type'] not in (
+            'Resize', 'CenterCrop'))]
+        return [*_source(extractor['dataset'], f'{path}.extractor.dataset', images), f'{path}.extractor.dataset.pipeline={pipeline}',
+                f'{path}.extractor.imgs_per_gpu=10', f'{path}.extractor.workers_per_gpu=0', f'{path}.clustering.k={CLUSTERS}',
+                f'{path}.clustering.pca_dim={pca_dim}']
+    if hook['type'] == 'ReconstructionHook':
+        pipeline = [{'type': 'Resize', 'size': (64, 64)}, *hook['dataset']['pipeline'][-2:]]
+        return [*_source(hook['dataset'], f'{path}.dataset', images), f'{path}.dataset.pipeline={pipeline}', f'{path}.num_images=2']
+    return []
 
 
 def _shallow(backbone: dict) -> list[str]:
@@ -67,17 +96,23 @@ def _shallow(backbone: dict) -> list[str]:
 
 def _smaller(dataset: dict, path: str) -> list[str]:
     names = [name for name in dataset if name.startswith('pipeline')]
-    return [f'{path}.{name}.{i}.size=64' for name in names for i, step in enumerate(dataset[name]) if step['type'] == 'RandomResizedCrop']
+    resized = ('RandomResizedCrop', 'Resize', 'CenterCrop') if dataset['type'] == 'ClassificationDataset' else ('RandomResizedCrop',)
+    return [f'{path}.{name}.{i}.size=64' for name in names for i, step in enumerate(dataset[name]) if step['type'] in resized]
 
 
-def check(path: Path, images: Path, work_dir: Path, launcher: str = 'none') -> None:
-    """Train two steps; everything is finite and every trainable parameter was stepped."""
-    train(path, work_dir, *options(path, images), launcher=launcher)
-    saved = torch.load(work_dir / f'iter_{STEPS}.pth', weights_only=True)
-    assert saved['meta']['iter'] == STEPS
-    assert all(torch.isfinite(v).all() for v in saved['state_dict'].values() if v.is_floating_point())
+def check(path: Path, images: Path, work_dir: Path, *more: str, launcher: str = 'none') -> engine.Runner:
+    """Train two steps, with `more` options; everything is finite and every trainable parameter was stepped."""
+    torch.set_num_threads(1)
+    loaded = configs.load(str(path), [*options(path, images), *more])
+    compiled = {**configs.compile_config(loaded), 'work_dir': str(work_dir)}
+    runner = engine.train(compiled, loaded, launcher=launcher)
+    interval = runner.optim_wrapper.update_interval
+    assert runner.iter == STEPS * interval
+    assert all(torch.isfinite(v).all() for v in (*runner.model.parameters(), *runner.model.buffers()) if v.is_floating_point())
     # SGD keeps its momentum per parameter: a step was taken for every trainable one
-    stepped = [p for group in saved['optimizer']['param_groups'] if group.get('momentum', 1) for p in group['params']]
-    assert len(stepped) == sum(p in saved['optimizer']['state'] for p in stepped)
+    optimizer = runner.optim_wrapper.optimizer
+    stepped = [p for group in optimizer.param_groups if group.get('momentum', 1) for p in group['params'] if p.requires_grad]
+    assert stepped and all(p in optimizer.state for p in stepped)
     # a cosine over two iterations has ended at 0
-    assert all(math.isfinite(g['lr']) and g['lr'] >= 0 for g in saved['optimizer']['param_groups'])
+    assert all(math.isfinite(g['lr']) and g['lr'] >= 0 for g in optimizer.param_groups)
+    return runner

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from selfsup.errors import ConfigError, SelfSupWarning
+from selfsup.hooks import ValidateHook
 from tests.resume.runs import differences, train, write_config
 
 STEPS = [dict(type='ToTensor'), dict(type='Normalize', mean=[0.5] * 3, std=[0.3] * 3)]
@@ -91,3 +92,10 @@ def test_collapse_warns_once(config, tmp_path):
 def test_bad_intervals(config, tmp_path, hook):
     with pytest.raises(ConfigError, match='interval'):
         train(config, tmp_path, f'custom_hooks={[hook]}')
+
+
+def test_an_unknown_evaluation_argument_is_found_before_training():
+    with pytest.raises(ConfigError, match=r"takes no 'top_k'\. Did you mean 'topk'"):
+        ValidateHook(dict(type='ClassificationDataset'), eval_param=dict(top_k=(1, 5)))
+    with pytest.raises(ConfigError, match='use ClassificationDataset'):
+        ValidateHook(dict(type='NPIDDataset'))

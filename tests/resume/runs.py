@@ -78,8 +78,14 @@ def write_config(folder: Path, method: str = 'MOCO') -> Path:
     return path
 
 
-def train(config: Path | str, work_dir: Path | str, *options: str, stop_after: int | None = None, launcher: str = 'none', **start) -> Path:
-    """Train in this process and return the work dir. `stop_after`: raise KeyboardInterrupt after that many iterations."""
+def train(config: Path | str, work_dir: Path | str, *options: str, stop_after: int | None = None, launcher: str = 'none',
+          curves: bool = True, **start) -> Path:
+    """Train in this process and return the work dir.
+
+    Args:
+        stop_after: raise KeyboardInterrupt after that many iterations.
+        curves: False writes no files of curves; to format the config for them takes longer than a tiny run.
+    """
     from selfsup import engine
     from selfsup.config import compile_config, load
 
@@ -89,6 +95,8 @@ def train(config: Path | str, work_dir: Path | str, *options: str, stop_after: i
     compiled['work_dir'] = str(work_dir)
     compiled['resume_from'] = start.pop('resume_from', None)
     compiled['seed'] = start.pop('seed', None)
+    if not curves:
+        compiled['visualizer'] = {**compiled['visualizer'], 'vis_backends': []}
     if stop_after is not None:
         compiled['custom_hooks'] = [*compiled.get('custom_hooks', []), {'type': 'StopAt', 'at': stop_after}]
         register_stop_hook()
@@ -115,6 +123,21 @@ def register_stop_hook() -> None:
                 raise KeyboardInterrupt
 
     HOOKS.register_module(module=StopAt, force=True)
+
+
+def register_fixed_negatives() -> None:
+    """A hook that makes the negatives of NPID a function of the image: what is drawn at random differs between processes."""
+    from mmengine.hooks import Hook
+
+    from selfsup.engine import unwrap
+    from selfsup.registry import HOOKS
+
+    class FixedNegatives(Hook):
+        def before_train(self, runner) -> None:
+            model = unwrap(runner.model)
+            model.draw_negatives = lambda idx: (idx[:, None] * 3 + torch.arange(model.neg_num)) % len(model.memory_bank)
+
+    HOOKS.register_module(module=FixedNegatives, force=True)
 
 
 def differences(one: Path, other: Path) -> list[str]:

@@ -175,4 +175,7 @@ class ODCMemory(nn.Module):
         second = torch.zeros_like(members)
         second[mine] = part.long()
         second = distributed.sum(second).bool()
-        return second if 2 * int(second.sum()) <= len(second) else ~second
+        size = 2 * int(second.sum())
+        # of equal halves the one with the first image stays: which is called the second hangs on the last digit of an eigenvector
+        swap = bool(second[0]) if size == len(second) else size > len(second)
+        return ~second if swap else second

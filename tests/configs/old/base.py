@@ -1,5 +1,6 @@
 train_cfg = {}
 test_cfg = {}
+prefetch = False
 optimizer_config = dict()  # grad_clip, coalesce, bucket_size_mb
 log_config = dict(interval=50, hooks=[dict(type='TextLoggerHook'), dict(type='TensorboardLoggerHook')])
 dist_params = dict(backend='nccl')

@@ -1,0 +1,19 @@
+"""MoCo v1 (arXiv:1911.05722), a linear neck, on 20,000 images of CIFAR-10, in minutes on two CPU cores.
+
+Reproduces: nothing published; shows that the method learns real images within a small budget.
+Command: python tools/train.py configs/selfsup/moco/r18_cifar10_small_v1.py (images in data/cifar10/{train,test}/<class>/)
+Hardware and time: 2 CPU cores with bf16 instructions, under 10 minutes; without such instructions drop use_fp16.
+Expected: benchmarks/small/results/moco_v1.json
+"""
+
+_base_ = '../../_base_/cifar10_small.py'
+
+model = dict(
+    type='MOCO',
+    queue_len=4096,
+    feat_dim=128,
+    momentum=0.99,
+    neck=dict(type='LinearNeck', in_channels=_base_.channels, out_channels=128),
+    head=dict(type='ContrastiveHead', temperature=0.1),
+)
+total_epochs = 5
