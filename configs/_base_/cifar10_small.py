@@ -1,4 +1,4 @@
-"""What the small CIFAR-10 runs share: a ResNet-18 of three stages, 32 channels wide (0.7 M parameters), views, optimizer, kNN before and after.
+"""What the small CIFAR-10 runs share: a ResNet-18 of three stages (0.7 M parameters), views, optimizer, kNN before and after.
 
 The images lie in data/cifar10/{train,test}/<class>/. The learning rate falls along a cosine from iteration 20 to the end.
 """

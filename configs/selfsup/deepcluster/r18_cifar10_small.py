@@ -15,7 +15,9 @@ model = dict(
     head=dict(type='ClsHead', in_channels=128, num_classes=num_classes),
 )
 data = dict(train=dict(type='DeepClusterDataset'))
-extractor = dict(imgs_per_gpu=256, workers_per_gpu=0, dataset=dict(type='ExtractDataset', data_source=_base_.source, pipeline=_base_.to_tensor))
+extractor = dict(
+    imgs_per_gpu=256, workers_per_gpu=0,
+    dataset=dict(type='ExtractDataset', data_source=_base_.source, pipeline=_base_.to_tensor))
 custom_hooks = [
     dict(type='DeepClusterHook', extractor=extractor, clustering=dict(type='Kmeans', k=num_classes, pca_dim=64),
          unif_sampling=True, reweight=False, reweight_pow=0.5, initial=True, interval=2),

@@ -16,4 +16,4 @@ model = dict(
     neck=dict(type='LinearNeck', in_channels=_base_.channels, out_channels=128),
     head=dict(type='ContrastiveHead', temperature=0.1),
 )
-total_epochs = 5
+total_epochs = 4

@@ -16,7 +16,9 @@ model = dict(
     memory_bank=dict(type='ODCMemory', length=20000, feat_dim=128, momentum=0.5, num_classes=num_classes, min_cluster=20),
 )
 data = dict(train=dict(type='DeepClusterDataset'), sampling_replace=True)
-extractor = dict(imgs_per_gpu=256, workers_per_gpu=0, dataset=dict(type='ExtractDataset', data_source=_base_.source, pipeline=_base_.to_tensor))
+extractor = dict(
+    imgs_per_gpu=256, workers_per_gpu=0,
+    dataset=dict(type='ExtractDataset', data_source=_base_.source, pipeline=_base_.to_tensor))
 custom_hooks = [
     dict(type='DeepClusterHook', extractor=extractor, clustering=dict(type='Kmeans', k=num_classes, pca_dim=-1),
          unif_sampling=False, reweight=False, reweight_pow=0.5, init_memory=True, initial=True, interval=1000000),  # only once

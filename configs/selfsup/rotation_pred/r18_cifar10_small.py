@@ -17,4 +17,4 @@ data = dict(
     train=dict(type='RotationPredDataset', pipeline=[
         dict(type='RandomResizedCrop', size=32, scale=(0.5, 1.0)), dict(type='RandomHorizontalFlip'), *_base_.to_tensor]),
 )
-total_epochs = 3
+total_epochs = 2

@@ -13,4 +13,4 @@ model = dict(
     neck=dict(type='NonLinearNeckSimCLR', in_channels=_base_.channels, hid_channels=256, out_channels=128, sync_bn=False),
     head=dict(type='ContrastiveHead', temperature=0.2),
 )
-total_epochs = 5
+total_epochs = 4
