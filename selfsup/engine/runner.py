@@ -23,7 +23,7 @@ from .. import distributed as dist
 from ..checkpoint_io import read_checkpoint, write_checkpoint_atomic
 from ..config import LoadedConfig
 from ..datasets.loaders import build_loader
-from ..errors import CheckpointError, ConfigError, SelfSupError, SelfSupWarning
+from ..errors import CheckpointError, ConfigError, SelfSupError, SelfSupWarning, TrainingError
 from ..optim.base_lr import IMAGES, scaled_lr
 from ..optim.paramwise import param_groups
 from ..registry import LOOPS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, RUNNERS, build_from_config
@@ -220,6 +220,7 @@ class Runner(MMRunner):
 
         Raises:
             CheckpointError: it could not be written; older checkpoints are as they were.
+            TrainingError: weights are not finite; nothing is written.
         """
         path = Path(self.work_dir) / name
         on_cpu = (lambda v: v.detach().cpu()) if dist.is_main() else (lambda v: v)  # only the rank that writes copies
@@ -231,7 +232,8 @@ class Runner(MMRunner):
             'optimizer': self.optim_wrapper.state_dict(),
             'param_schedulers': [s.state_dict() for s in self.param_schedulers],
         }
-        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)  # looks at the losses first
+        self._check_finite(iteration)
         error = ''
         if dist.is_main():
             try:
@@ -247,6 +249,17 @@ class Runner(MMRunner):
             raise CheckpointError(f'{error}{kept}')
         self.last_checkpoint = path
         return path
+
+    def _check_finite(self, iteration: int) -> None:
+        """A loss may stay finite when weights are not any more, behind a ReLU say: they must not take the place of good ones."""
+        named = list(unwrap(self.model).named_parameters())
+        finite = torch.stack([parameter.detach().isfinite().all() for _, parameter in named]).tolist()
+        broken = [name for (name, _), good in zip(named, finite, strict=True) if not good]
+        if broken:
+            kept = f'the last good checkpoint is {self.last_checkpoint}' if self.last_checkpoint else 'no checkpoint was saved yet'
+            raise TrainingError(f'Weights are not finite after iteration {iteration}: {", ".join(broken[:3])}'
+                                f'{f" and {len(broken) - 3} more" if len(broken) > 3 else ""}; {kept}. Lower the learning rate, clip '
+                                'gradients (optimizer_config.grad_clip) or train without use_fp16.')
 
     def resume(self, filename: str, **_: Any) -> None:
         """Continue the run that wrote `filename`, exactly.
