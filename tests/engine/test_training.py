@@ -110,7 +110,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path):
 def test_weights_that_are_not_finite_never_replace_good_ones(config, tmp_path):
     """A NaN that the loss does not show: the weight of a layer whose output is not used."""
     register_spoiler()
-    with pytest.raises(TrainingError, match=r'Weights are not finite after iteration 12: spoiled; the last good checkpoint is .*epoch_1.pth'):
+    with pytest.raises(TrainingError, match=r'not finite after iteration 12: spoiled; the last good checkpoint is .*epoch_1.pth'):
         train(config, tmp_path, "custom_hooks=[dict(type='Spoiler', at=9)]")
     assert sorted(p.name for p in tmp_path.glob('epoch_*.pth')) == ['epoch_1.pth']
 
