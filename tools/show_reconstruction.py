@@ -21,6 +21,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='of the hidden blocks (default: 0)')
     cli.add_cfg_options(parser)
     args = parser.parse_args()
+    if args.size is not None and args.size < 1:
+        parser.error(f'--size {args.size}: give the side of the images in pixels, 1 or more')
     if args.out and not args.out.lower().endswith('.png'):
         parser.error(f'--out {args.out} must end in .png')
     return args
@@ -46,25 +48,23 @@ def main() -> None:
     from selfsup.engine.weights import load_model
     from selfsup.errors import ConfigError
     from selfsup.registry import MODELS
-    from selfsup.visualization.reconstruction import normalisation, reconstruction_grid
+    from selfsup.visualization.reconstruction import evaluation_steps, normalisation, reconstruction_grid
 
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
     settings = compiled['train_dataloader']
     steps = settings['dataset'].get('pipeline', [])
-    size = args.size or next((s['size'] for s in steps if s['type'] == 'RandomResizedCrop'), 224)
-    mean, std = normalisation(steps, settings['img_norm_cfg'])
+    shown = evaluation_steps(steps, settings['img_norm_cfg'], args.size)
     model = MODELS.build(compiled['model'])
     if not hasattr(model, 'reconstruct'):
         raise ConfigError(f"{args.config} trains {type(model).__name__}, which reconstructs nothing: give a config of SparK or FCMAE.")
     load_model(model, args.checkpoint)
     model.eval()
-    pipeline = build_pipeline([
-        {'type': 'Resize', 'size': size}, {'type': 'CenterCrop', 'size': size}, {'type': 'ToTensor'},
-        {'type': 'Normalize', 'mean': list(mean) * (3 // len(mean)), 'std': list(std) * (3 // len(std))}])
+    pipeline = build_pipeline(shown)
     images = torch.stack([pipeline(open_image(path)) for path in args.images])
     visible = model.masking.draw(images, torch.Generator().manual_seed(args.seed))
     out = args.out or Path(args.checkpoint).with_name('reconstruction.png')
-    print(reconstruction_grid(images, visible, model.reconstruct(images, visible), out, mean, std, title=Path(args.checkpoint).name))
+    pictures = model.reconstruct(images, visible)
+    print(reconstruction_grid(images, visible, pictures, out, *normalisation(shown), title=Path(args.checkpoint).name))
 
 
 if __name__ == '__main__':

@@ -18,13 +18,7 @@ data = dict(
         *_base_.to_tensor,
     ]),
 )
-pictures = dict(
-    type='ReconstructionHook',
-    interval=50,
-    dataset=dict(type='ExtractDataset', data_source=_base_.source, pipeline=[
-        dict(type='Resize', size=size, interpolation=3), dict(type='CenterCrop', size=size), *_base_.to_tensor]),
-)
-custom_hooks = [pictures]
+custom_hooks = [dict(type='ReconstructionHook', interval=50)]
 optimizer = dict(
     type='AdamW',
     base_lr=1.5e-4,  # for 256 images

@@ -252,8 +252,9 @@ class Runner(MMRunner):
 
     def _check_finite(self, iteration: int) -> None:
         """A loss may stay finite when weights are not any more, behind a ReLU say: they must not take the place of good ones."""
-        named = list(unwrap(self.model).named_parameters())
-        finite = torch.stack([parameter.detach().isfinite().all() for _, parameter in named]).tolist()
+        model = unwrap(self.model)
+        named = [*model.named_parameters(), *((n, b) for n, b in model.named_buffers() if n.endswith(('running_mean', 'running_var')))]
+        finite = torch.stack([value.detach().isfinite().all() for _, value in named]).tolist()
         broken = [name for (name, _), good in zip(named, finite, strict=True) if not good]
         if broken:
             kept = f'the last good checkpoint is {self.last_checkpoint}' if self.last_checkpoint else 'no checkpoint was saved yet'

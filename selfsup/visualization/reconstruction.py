@@ -26,6 +26,22 @@ def normalisation(pipeline: Sequence[dict], img_norm_cfg: dict | None = None) ->
     return found.get('mean', (0.,)), found.get('std', (1.,))
 
 
+def evaluation_steps(pipeline: Sequence[dict], img_norm_cfg: dict | None = None, size: int | None = None) -> list[dict]:
+    """Configs of steps that show whole images as a training pipeline shows views: resized, cropped in the centre, normalised.
+
+    Args:
+        pipeline: configs of the training steps.
+        img_norm_cfg: that of a loader with prefetch, used where the pipeline has no `Normalize`.
+        size: side in pixels; None takes that of the `RandomResizedCrop`, or 224.
+    """
+    crop = next((step for step in pipeline if step['type'] == 'RandomResizedCrop'), {})
+    size = crop.get('size', 224) if size is None else size
+    short = size if isinstance(size, int) else tuple(size)
+    mean, std = (list(values) * (3 // len(values)) for values in normalisation(pipeline, img_norm_cfg))
+    return [{'type': 'Resize', 'size': short, 'interpolation': crop.get('interpolation', 2)}, {'type': 'CenterCrop', 'size': short},
+            {'type': 'ToTensor'}, {'type': 'Normalize', 'mean': mean, 'std': std}]
+
+
 def reconstruction_grid(images: Sequence[Any], visible: Any, reconstructions: Sequence[Any], out_png: str | os.PathLike,
                         mean: Sequence[float] = (0.,), std: Sequence[float] = (1.,), title: str = '', cell: int = 160) -> Path:
     """One row per image: the image, its visible blocks on grey, its reconstruction.

@@ -81,8 +81,7 @@ def _hook(hook: dict[str, Any], path: str, images: Path, interval: int) -> list[
                 f'{path}.extractor.imgs_per_gpu=10', f'{path}.extractor.workers_per_gpu=0', f'{path}.clustering.k={CLUSTERS}',
                 f'{path}.clustering.pca_dim={pca_dim}']
     if hook['type'] == 'ReconstructionHook':
-        pipeline = [{'type': 'Resize', 'size': (64, 64)}, *hook['dataset']['pipeline'][-2:]]
-        return [*_source(hook['dataset'], f'{path}.dataset', images), f'{path}.dataset.pipeline={pipeline}', f'{path}.num_images=2']
+        return [f'{path}.num_images=2'] + (_source(hook['dataset'], f'{path}.dataset', images) if 'dataset' in hook else [])
     return []
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from selfsup.errors import ConfigError, DataError
+from selfsup.errors import ConfigError, DataError, ShapeError
 from selfsup.visualization.reconstruction import HIDDEN, normalisation, reconstruction_grid
 from tests.resume.runs import differences, train, write_config
 
@@ -67,6 +67,17 @@ def test_the_hook_refuses_other_methods_and_no_images(tmp_path):
         train(write_config(tmp_path, 'SimCLR'), tmp_path / 'work', f'custom_hooks={[hook]}')
     with pytest.raises(ConfigError, match='num_images=0: use 1 or more'):
         train(write_config(tmp_path, 'SparK'), tmp_path / 'work', f'custom_hooks={[{**hook, "num_images": 0}]}')
+
+
+def test_without_a_dataset_the_training_images_are_drawn_and_checked_before_training(tmp_path):
+    config = write_config(tmp_path, 'SparK')
+    work_dir = train(config, tmp_path / 'work', "custom_hooks=[dict(type='ReconstructionHook', num_images=2)]", 'total_epochs=1')
+    assert (work_dir / 'reconstruction' / 'epoch_1.png').is_file()
+    bad = dict(type='ReconstructionHook', dataset=dict(type='ExtractDataset', data_source=dict(type='Digits'), pipeline=[
+        dict(type='Resize', size=(17, 17)), *STEPS[1:]]))
+    with pytest.raises(ShapeError, match='17 x 17'):
+        train(config, tmp_path / 'bad', f'custom_hooks={[bad]}')
+    assert not list((tmp_path / 'bad').glob('*.pth'))
 
 
 def call(monkeypatch, *args):

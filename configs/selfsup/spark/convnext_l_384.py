@@ -16,7 +16,4 @@ model = dict(
 )
 crop = [dict(type='RandomResizedCrop', size=size, scale=(0.67, 1.0), interpolation=3), dict(type='RandomHorizontalFlip')]
 data = dict(imgs_per_gpu=64, train=dict(pipeline=[*crop, *_base_.to_tensor]))
-centre = [dict(type='Resize', size=size, interpolation=3), dict(type='CenterCrop', size=size)]
-custom_hooks = [dict(type='ReconstructionHook', interval=50, dataset=dict(
-    type='ExtractDataset', data_source=_base_.source, pipeline=[*centre, *_base_.to_tensor]))]
 optimizer = dict(base_lr=4e-4, betas=(0.9, 0.999))
