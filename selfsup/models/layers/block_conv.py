@@ -58,7 +58,11 @@ def conv_inside(values: Tensor, weight: Tensor, bias: Tensor | None, stride: Pai
 
 
 class _HaloConv(torch.autograd.Function):
-    """A convolution of blocks with their surroundings, which are fetched again in the backward pass instead of being kept."""
+    """A convolution of blocks with their surroundings, which are fetched again in the backward pass instead of being kept.
+
+    Returns:
+        The map, or its rows (see `rows_of`) where `unfold` is set.
+    """
 
     @staticmethod
     def forward(ctx, values: Tensor, weight: Tensor, bias: Tensor | None, blocks: Blocks, pads: Pads, settings: tuple[Pair, Pair, int],
@@ -69,8 +73,7 @@ class _HaloConv(torch.autograd.Function):
         x = blocks.fetch(values, pads)
         if not unfold:
             return functional.conv2d(x, weight, bias, stride, 0, dilation, groups)
-        columns, size = _columns(x, weight, stride, dilation)
-        return map_of(times_matrix(columns, _as_matrix(weight), bias), *size)
+        return times_matrix(_columns(x, weight, stride, dilation), _as_matrix(weight), bias).detach()  # no view: see `conv_with_halo`
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -99,10 +102,10 @@ def _windows(x: Tensor, weight: Tensor, stride: Pair, dilation: Pair) -> Tensor:
                                                                    dilation[1] * c, 1))
 
 
-def _columns(x: Tensor, weight: Tensor, stride: Pair, dilation: Pair) -> tuple[Tensor, Pair]:
-    """One row (kh * kw * C) per output, and the outputs per block."""
+def _columns(x: Tensor, weight: Tensor, stride: Pair, dilation: Pair) -> Tensor:
+    """One row (kh * kw * C) per output."""
     windows = _windows(x, weight, stride, dilation)
-    return windows.reshape(-1, windows.shape[3:].numel()), windows.shape[1:3]
+    return windows.reshape(-1, windows.shape[3:].numel())
 
 
 def _as_matrix(weight: Tensor) -> Tensor:
@@ -111,12 +114,12 @@ def _as_matrix(weight: Tensor) -> Tensor:
 
 def _unfolded_backward(grad: Tensor, x: Tensor, weight: Tensor, stride: Pair, dilation: Pair,
                        needs: list[bool]) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients for the fetched blocks, the weight and the bias, as far as they are needed."""
+    """Gradients for the fetched blocks, the weight and the bias, as far as they are needed; `grad` has one row per output."""
     windows = _windows(x, weight, stride, dilation)
     columns, matrix = windows.reshape(-1, windows.shape[3:].numel()), _as_matrix(weight)
     side = _square(len(columns)) or 1
     grad_columns, grad_matrix, grad_bias = torch.ops.aten.convolution_backward(
-        map_of(rows_of(grad), side, side), map_of(columns, side, side), matrix[:, :, None, None], [len(weight)], [1, 1], [0, 0], [1, 1],
+        map_of(grad.contiguous(), side, side), map_of(columns, side, side), matrix[:, :, None, None], [len(weight)], [1, 1], [0, 0], [1, 1],
         False, [0, 0], 1, needs)
     grad_x = grad_weight = None
     if needs[0]:
@@ -133,9 +136,10 @@ def _unfolded_backward(grad: Tensor, x: Tensor, weight: Tensor, stride: Pair, di
 def conv_with_halo(values: Tensor, weight: Tensor, bias: Tensor | None, blocks: Blocks, pads: Pads, stride: Pair, dilation: Pair,
                    groups: int) -> Tensor:
     """A convolution that looks beyond its blocks, by `pads` at the (top, bottom, left, right)."""
-    small = values.shape[2] // stride[0] * (values.shape[3] // stride[1]) <= 4
-    unfold = small and groups == 1 and _fast_on_cpu(values) and weight.dtype == values.dtype
-    return _HaloConv.apply(values, weight, bias, blocks, pads, (stride, dilation, groups), unfold)
+    size = values.shape[2] // stride[0], values.shape[3] // stride[1]
+    unfold = size[0] * size[1] <= 4 and groups == 1 and _fast_on_cpu(values) and weight.dtype == values.dtype
+    out = _HaloConv.apply(values, weight, bias, blocks, pads, (stride, dilation, groups), unfold)
+    return map_of(out, *size) if unfold else out  # a view made within the function could not be changed in place by what follows
 
 
 def depthwise_on_whole_map(values: Tensor, weight: Tensor, bias: Tensor | None, blocks: Blocks, pads: Pads, dilation: Pair,

@@ -145,6 +145,10 @@ class BlockMap:
         """`t`, laid out like `stored`, with zeros at hidden positions where these are stored."""
         raise NotImplementedError
 
+    def hide_(self) -> None:
+        """After a change in place: make hidden positions zero again where they were."""
+        raise NotImplementedError
+
     # ---- the face of a tensor -------------------------------------------------------------------------------------------
 
     @property
@@ -216,37 +220,31 @@ class BlockMap:
         rule = cls.rules.find(func)
         if rule is None:
             raise ConfigError(f'{cls.__name__} has no rule for {operation_name(func)}{where()}. {HOW_TO_ADD}.')
-        maps = [a for a in (*args, *kwargs.values()) if isinstance(a, BlockMap)]
-        if maps and maps[0].stored.requires_grad and not torch.is_grad_enabled():
+        given = [a for value in (*args, *kwargs.values()) for a in (value if isinstance(value, (list, tuple)) else (value,))]
+        maps = [a for a in given if isinstance(a, BlockMap)]
+        if not torch.is_grad_enabled() and maps and any(_loses_gradient(a, maps[0].blocks) for a in given):
             raise ConfigError(f'{operation_name(func)}{where()} met a {cls.__name__} with gradients switched off inside of a forward pass '
                               'that needs them (a custom autograd.Function, or checkpointing with use_reentrant=True): the gradient '
-                              'would be lost. Use plain operations there, or use_reentrant=False.')
-        for m in maps:
-            if m.margin != (0, 0, 0, 0) and not getattr(rule, 'takes_margin', False):
-                raise ConfigError(f'{operation_name(func)}{where()} got a padded {cls.__name__}: after F.pad only a convolution or a '
-                                  'pooling can follow.')
-        return rule(*args, **kwargs)
+                              'would be lost. Use plain operations there, or use_reentrant=False; give frozen weights requires_grad=False.')
+        if not getattr(rule, 'takes_margin', False) and any(m.margin != (0, 0, 0, 0) for m in maps):
+            raise ConfigError(f'{operation_name(func)}{where()} got a padded {cls.__name__}: after F.pad only a convolution or a '
+                              'pooling can follow.')
+        try:
+            return rule(*args, **kwargs)
+        except TypeError:
+            _check_arguments(func, rule, args, kwargs)
+            raise
 
-    def __getitem__(self, key: object) -> BlockMap:
-        return self._call(Tensor.__getitem__, key)
+    def __bool__(self) -> bool:
+        raise ConfigError(f'A {type(self).__name__} is neither true nor false{where()}: only its visible positions have values.')
 
-    def __add__(self, other: object) -> BlockMap:
-        return self._call(Tensor.add, other)
+    def __eq__(self, other: object) -> BlockMap:
+        return self._call(Tensor.eq, other) if isinstance(other, (int, float, Tensor, BlockMap)) else NotImplemented
 
-    def __sub__(self, other: object) -> BlockMap:
-        return self._call(Tensor.sub, other)
+    def __ne__(self, other: object) -> BlockMap:
+        return self._call(Tensor.ne, other) if isinstance(other, (int, float, Tensor, BlockMap)) else NotImplemented
 
-    def __mul__(self, other: object) -> BlockMap:
-        return self._call(Tensor.mul, other)
-
-    def __truediv__(self, other: object) -> BlockMap:
-        return self._call(Tensor.div, other)
-
-    def __pow__(self, other: object) -> BlockMap:
-        return self._call(Tensor.pow, other)
-
-    def __neg__(self) -> BlockMap:
-        return self._call(Tensor.neg)
+    __hash__ = object.__hash__  # of the map itself, as for tensors
 
     def __rsub__(self, other: object) -> BlockMap:
         return self._call(Tensor.neg)._call(Tensor.add, other)
@@ -254,7 +252,44 @@ class BlockMap:
     def __rtruediv__(self, other: object) -> BlockMap:
         return self._call(Tensor.reciprocal)._call(Tensor.mul, other)
 
-    __radd__, __rmul__ = __add__, __mul__
+    __getitem__ = functools.partialmethod(_call, Tensor.__getitem__)
+    __add__ = __radd__ = functools.partialmethod(_call, Tensor.add)
+    __sub__ = functools.partialmethod(_call, Tensor.sub)
+    __mul__ = __rmul__ = functools.partialmethod(_call, Tensor.mul)
+    __truediv__ = functools.partialmethod(_call, Tensor.div)
+    __pow__ = functools.partialmethod(_call, Tensor.pow)
+    __neg__ = functools.partialmethod(_call, Tensor.neg)
+    __abs__ = functools.partialmethod(_call, Tensor.abs)
+    __lt__ = functools.partialmethod(_call, Tensor.lt)
+    __le__ = functools.partialmethod(_call, Tensor.le)
+    __gt__ = functools.partialmethod(_call, Tensor.gt)
+    __ge__ = functools.partialmethod(_call, Tensor.ge)
+    # without a rule unless one is registered: the error names the operation
+    __setitem__ = functools.partialmethod(_call, Tensor.__setitem__)
+    __rpow__ = functools.partialmethod(_call, Tensor.__rpow__)
+    __floordiv__ = functools.partialmethod(_call, Tensor.floor_divide)
+    __rfloordiv__ = functools.partialmethod(_call, Tensor.__rfloordiv__)
+    __mod__ = functools.partialmethod(_call, Tensor.remainder)
+    __rmod__ = functools.partialmethod(_call, Tensor.__rmod__)
+    __matmul__ = functools.partialmethod(_call, Tensor.matmul)
+    __rmatmul__ = functools.partialmethod(_call, Tensor.__rmatmul__)
+    __and__ = functools.partialmethod(_call, Tensor.bitwise_and)
+    __or__ = functools.partialmethod(_call, Tensor.bitwise_or)
+    __invert__ = functools.partialmethod(_call, Tensor.bitwise_not)
+
+
+def _loses_gradient(given: object, blocks: Blocks) -> bool:
+    """Whether an argument needs a gradient; weights do if the forward pass began with gradients."""
+    return given.stored.requires_grad if isinstance(given, BlockMap) else (
+        blocks.needs_grad and isinstance(given, Tensor) and given.requires_grad)
+
+
+def _check_arguments(function: Callable, rule: Callable, args: tuple, kwargs: dict) -> None:
+    """Raise a ConfigError where `rule` does not take the arguments."""
+    try:
+        inspect.signature(rule).bind(*args, **kwargs)
+    except TypeError as error:
+        raise ConfigError(f'{operation_name(function)} of a map{where()} does not take these arguments: {error}.') from None
 
 
 def takes_margin(rule: Callable) -> Callable:

@@ -83,10 +83,11 @@ class Blocks:
         cells: (N,) int64, indices of the visible blocks in the flattened grid, ascending: by image, row, column.
         image, row, column: (N,) int64, where each visible block is.
         counts: (B,) int64, visible blocks of each image.
+        needs_grad: whether a forward pass with gradients is under way, so that weights must not be used without.
     """
 
     def __init__(self, visible: Tensor, sync: bool = False) -> None:
-        self.visible, self.sync = visible, sync
+        self.visible, self.sync, self.needs_grad = visible, sync, False
         self.batch, self.fh, self.fw = visible.shape
         self.cells = visible.flatten().nonzero().squeeze(1)
         self.number = len(self.cells)

@@ -107,4 +107,5 @@ def normalize(x: BlockMap, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out
 def dropout2d(x: BlockMap, p: float = 0.5, training: bool = True, inplace: bool = False) -> BlockMap:
     """Whole channels of an image are dropped."""
     keep = functional.dropout2d(x.stored.new_ones(x.blocks.batch, first_channels(x, x.stored).shape[1], 1, 1), p, training)
-    return x.with_stored(x.stored * x.spread(in_order(x, keep)))
+    keep = x.spread(in_order(x, keep))
+    return x.with_stored(x.stored.mul_(keep) if inplace else x.stored * keep)

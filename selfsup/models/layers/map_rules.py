@@ -9,37 +9,76 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...errors import ConfigError, ShapeError
-from .block_map import BlockMap, Rules, where
+from .block_map import BlockMap, Rules, operation_name, where
 
 SHARED = Rules()
 Dims = int | tuple[int, ...] | None
 
 # f(0) = 0: hidden positions stay zero
 ZERO_KEEPING = ('relu', 'relu_', 'relu6', 'leaky_relu', 'leaky_relu_', 'elu', 'selu', 'celu', 'gelu', 'silu', 'mish', 'hardswish', 'tanh',
-                'softsign', 'hardshrink', 'dropout', 'dropout_', 'alpha_dropout', 'abs', 'neg', 'square', 'clone', 'detach', 'contiguous',
+                'softsign', 'hardshrink', 'dropout', 'dropout_', 'abs', 'neg', 'square', 'clone', 'detach', 'contiguous',
                 'to', 'float', 'half', 'bfloat16', 'double', 'type', 'type_as', 'erf', 'sin', 'prelu', 'rrelu', 'nan_to_num')
 # hidden positions must be masked again
 OTHER = ('sigmoid', 'hardsigmoid', 'softplus', 'logsigmoid', 'hardtanh', 'hardtanh_', 'threshold', 'clamp', 'clamp_', 'clamp_min',
-         'clamp_max', 'exp', 'cos', 'expm1')
+         'clamp_max', 'exp', 'cos', 'expm1', 'alpha_dropout')
 # not finite at 0: hidden positions are computed from 1 instead, so that no NaN comes back through the gradient
 SINGULAR = ('sqrt', 'rsqrt', 'reciprocal', 'log', 'log2', 'log1p')
 
+BOUNDS = ('clamp', 'clamp_', 'clamp_min', 'clamp_max')  # of which other arguments broadcast to the map
+COMPARISONS = ('eq', 'ne', 'lt', 'le', 'gt', 'ge')
 
-def _pointwise(function: Callable, clean: bool, singular: bool = False) -> Callable:
+
+def _pointwise(function: Callable, clean: bool, singular: bool = False, broadcasts: bool = False) -> Callable:
     def rule(x: BlockMap, *args: object, **kwargs: object) -> BlockMap:
-        args = [a.stored if isinstance(a, BlockMap) else a for a in args]
+        def given(a: object) -> object:
+            return operand(x, a) if broadcasts else a.stored if isinstance(a, BlockMap) else a
+
+        if not isinstance(x, BlockMap):
+            raise ConfigError(f'{operation_name(function)} of a plain tensor cannot take a map{where()}.')
         stored = x.safe(x.stored) if singular else x.stored
-        return x.with_stored(function(stored, *args, **kwargs), clean=clean)
+        out = function(stored, *map(given, args), **{key: given(a) for key, a in kwargs.items()})
+        if out is x.stored and not clean:  # changed in place
+            x.hidden_zero = False
+        return x.with_stored(out, clean=clean)
+    return rule
+
+
+def _comparison(function: Callable) -> Callable:
+    def rule(a: object, b: object) -> BlockMap:
+        x = _first(a, b)
+        return x.with_stored(function(operand(x, a), operand(x, b)), clean=False)
+    return rule
+
+
+def _in_place(name: str) -> Callable:
+    """Rule of the method `name`, which changes what a map stores; what torch forbids for a tensor it forbids for that."""
+    def rule(x: BlockMap, *args: object, **kwargs: object) -> BlockMap:
+        if not isinstance(x, BlockMap):
+            raise ConfigError(f'Tensor.{name} cannot write a map into a plain tensor{where()}: use {name[:-1]} and keep what it returns.')
+        others = [*args, *kwargs.values()]
+        if name == 'pow_' and not (isinstance(others[0], (int, float)) and others[0] >= 1):
+            raise ConfigError(f'pow_ of a map takes a number that is 1 or more{where()}; got {others[0]}: use pow.')
+        own = [operand(x, a) for a in others]
+        if name == 'div_' and isinstance(others[0], BlockMap):
+            own[0] = x.safe(own[0])
+        getattr(x.stored, name)(*own[:len(args)], **dict(zip(kwargs, own[len(args):], strict=True)))
+        if name in ('add_', 'sub_', 'addcmul_'):
+            x.hide_()
+        return x
     return rule
 
 
 def _add_pointwise() -> None:
+    for name in COMPARISONS:
+        SHARED.add(name, getattr(Tensor, f'__{name}__'))(_comparison(getattr(torch, name)))
+    for name in ('add_', 'sub_', 'mul_', 'div_', 'pow_', 'addcmul_'):
+        SHARED.add(name)(_in_place(name))
     for names, clean, singular in ((ZERO_KEEPING, True, False), (OTHER, False, False), (SINGULAR, False, True)):
         for name in names:
             for place in (torch, Tensor, functional):
                 function = getattr(place, name, None)
                 if function is not None:
-                    SHARED.add(function)(_pointwise(function, clean, singular))
+                    SHARED.add(function)(_pointwise(function, clean, singular, name in BOUNDS))
 
 
 _add_pointwise()
@@ -72,7 +111,7 @@ def _all_zero(*values: object) -> bool:
     return all(v.hidden_zero for v in values if isinstance(v, BlockMap))
 
 
-@SHARED.add('add', 'add_')
+@SHARED.add('add')
 def add(a: object, b: object, *, alpha: float = 1) -> BlockMap:
     """a + alpha * b; only a sum of two maps keeps hidden positions zero."""
     x = _first(a, b)
@@ -80,20 +119,20 @@ def add(a: object, b: object, *, alpha: float = 1) -> BlockMap:
     return x.with_stored(torch.add(operand(x, a), operand(x, b), alpha=alpha), clean=both and _all_zero(a, b))
 
 
-@SHARED.add('sub', 'sub_', 'subtract')
+@SHARED.add('sub', 'subtract')
 def sub(a: object, b: object, *, alpha: float = 1) -> BlockMap:
     """a - alpha * b."""
     return add(a, b, alpha=-alpha)
 
 
-@SHARED.add('mul', 'mul_', 'multiply')
+@SHARED.add('mul', 'multiply')
 def mul(a: object, b: object) -> BlockMap:
     """a * b."""
     x = _first(a, b)
     return x.with_stored(torch.mul(operand(x, a), operand(x, b)))
 
 
-@SHARED.add('div', 'div_', 'divide', 'true_divide')
+@SHARED.add('div', 'divide', 'true_divide')
 def div(a: object, b: object) -> BlockMap:
     """a / b."""
     x = _first(a, b)
@@ -101,7 +140,7 @@ def div(a: object, b: object) -> BlockMap:
     return x.with_stored(torch.div(operand(x, a), x.safe(divisor) if isinstance(b, BlockMap) else divisor), clean=isinstance(a, BlockMap))
 
 
-@SHARED.add('pow', 'pow_')
+@SHARED.add('pow')
 def power(x: BlockMap, exponent: float) -> BlockMap:
     """x ** exponent, for a number."""
     if not isinstance(exponent, (int, float)):
@@ -110,7 +149,7 @@ def power(x: BlockMap, exponent: float) -> BlockMap:
     return x.with_stored(torch.pow(x.stored if easy else x.safe(x.stored), exponent), clean=easy)
 
 
-@SHARED.add('addcmul', 'addcmul_')
+@SHARED.add('addcmul')
 def addcmul(a: object, b: object, c: object, *, value: float = 1) -> BlockMap:
     """a + value * b * c."""
     x = _first(a, b, c)
@@ -272,6 +311,8 @@ def vector_norm_over(x: BlockMap, order: float, dim: Dims, keepdim: bool, dtype:
     wide = torch.promote_types(x.dtype, torch.float32) if dtype is None else dtype
     if axes == 'C' and keepdim:
         return x.with_stored(torch.linalg.vector_norm(x.safe(x.stored), order, x.axes.index('C'), True, dtype=dtype), clean=False)
+    if not order > 0:
+        raise ConfigError(f'The norm of a map over positions needs an order above 0: hidden positions are zeros{where()}; got {order}.')
     t = first_channels(x, x.zeroed())
     if axes == 'HNW':
         out = length(t, order, (0, 2, 3), wide)[None]
@@ -293,7 +334,10 @@ def vector_norm(x: BlockMap, ord: float = 2, dim: Dims = None, keepdim: bool = F
 
 
 @SHARED.add(torch.norm, Tensor.norm)
-def norm(x: BlockMap, p: float = 2, dim: Dims = None, keepdim: bool = False,
+def norm(x: BlockMap, p: float | str | None = 2, dim: Dims = None, keepdim: bool = False, out: None = None,
          dtype: torch.dtype | None = None) -> BlockMap | Tensor:
-    """`torch.norm` with a number as p."""
-    return vector_norm_over(x, 2 if p == 'fro' else p, dim, keepdim, dtype)
+    """`torch.norm` with a number as p; `torch.norm` always passes `out` on."""
+    order = 2 if p in ('fro', None) else p
+    if out is not None or isinstance(order, str):
+        raise ConfigError(f'The norm of a map takes a number as p and no out{where()}; got p={p!r}, out={type(out).__name__}.')
+    return vector_norm_over(x, order, dim, keepdim, dtype)

@@ -59,6 +59,11 @@ class MaskedMap(BlockMap):
         """`t` with zeros at hidden positions."""
         return t * self.mask()
 
+    def hide_(self) -> None:
+        """In place, so that views of the same memory may rely on it as well."""
+        if self.hidden_zero:
+            self.stored.mul_(self.mask())
+
     def safe(self, t: Tensor) -> Tensor:
         """`t` with ones at hidden positions."""
         return torch.where(self.mask().bool(), t, 1.0)

@@ -63,6 +63,9 @@ class VisibleMap(BlockMap):
     def hide(self, t: Tensor) -> Tensor:
         return t
 
+    def hide_(self) -> None:
+        """Nothing hidden is stored."""
+
     def positions(self) -> Tensor:
         return rows_of(self.stored)  # a view; batch norm of rows is faster on CPU than that of many small maps
 
@@ -139,7 +142,9 @@ def encode_visible(backbone: nn.Module, img: Tensor, visible: Tensor, path: str 
         ConfigError: unknown path, an operation without a rule, a network with another stride, or one that returns no maps.
     """
     sync = sync or any(isinstance(module, nn.SyncBatchNorm) for module in backbone.modules())
-    maps = backbone(_kind(path).from_dense(img, visible, sync))
+    start = _kind(path).from_dense(img, visible, sync)
+    start.blocks.needs_grad = torch.is_grad_enabled()
+    maps = backbone(start)
     maps = tuple(maps) if isinstance(maps, (tuple, list)) else (maps,)
     for m in maps:
         if not isinstance(m, BlockMap) or m.axes != 'NCHW':

@@ -72,6 +72,9 @@ def conv2d(x: BlockMap, weight: Tensor, bias: Tensor | None = None, stride: int 
            padding: int | str | tuple[int, ...] = 0, dilation: int | tuple[int, ...] = 1, groups: int = 1) -> BlockMap:
     """A convolution: as it is where no output looks beyond its block, else on blocks with a halo."""
     _need_channels_first(x, 'conv2d')
+    if any(x.margin) and x.margin_value != 0:
+        raise ConfigError(f"conv2d of a map that was padded with {x.margin_value}{where()}: hidden neighbours are zeros, so only zeros can "
+                          "be padded here. Pad with 0, or use path='masked'.")
     kernel, stride, dilation = tuple(weight.shape[2:]), _pair(stride), _pair(dilation)
     pads, _ = _window(x, kernel, stride, _explicit_padding(padding, kernel, dilation), dilation)
     values, weight, bias = block_conv.in_autocast_dtype(x.stored, weight, bias)  # before blocks are fetched: half the traffic
@@ -108,6 +111,8 @@ def max_pool2d(x: BlockMap, kernel_size: int, stride: int | None = None, padding
         raise ConfigError(f'max_pool2d of a padded map cannot pad again{where()}.')
     outside = x.margin_value if any(x.margin) else float('-inf')
     pads, _ = _window(x, kernel, stride, tuple((p, p) for p in _pair(padding)), dilation, ceil_mode)
+    if any(x.margin) and _overhangs(x, pads, (0, 0)):
+        raise ConfigError(f'max_pool2d of a padded map cannot look beyond its padding{where()}: pad more, or leave out ceil_mode.')
     return x.with_stored(block_conv.max_pool(_fetch(x, pads, outside), kernel, stride, dilation))
 
 
@@ -120,12 +125,23 @@ def avg_pool2d(x: BlockMap, kernel_size: int, stride: int | None = None, padding
     kernel, padding = _pair(kernel_size), _pair(padding)
     stride = kernel if stride is None or stride == [] else _pair(stride)
     pads, _ = _window(x, kernel, stride, tuple((p, p) for p in padding), (1, 1), ceil_mode)
-    out = x.with_stored(functional.avg_pool2d(_fetch(x, pads), kernel, stride, 0, divisor_override=divisor_override))
-    if any(padding) and not count_include_pad and divisor_override is None:
-        ones = x.new_ones((1, 1, *x.shape[2:]))
-        inside = functional.avg_pool2d(ones, kernel, stride, padding, ceil_mode, True)
-        out = mul(out, inside.reciprocal())
+    overhangs = _overhangs(x, pads, padding)
+    if any(x.margin) and x.margin_value != 0 and (any(padding) or overhangs):
+        raise ConfigError(f'avg_pool2d of a map that was padded with {x.margin_value} cannot look beyond that padding{where()}: pad more, '
+                          'or leave out padding and ceil_mode.')
+    outside = x.margin_value if any(x.margin) else 0.0
+    out = x.with_stored(functional.avg_pool2d(_fetch(x, pads, outside), kernel, stride, 0, divisor_override=divisor_override))
+    if divisor_override is None and (overhangs or (any(padding) and not count_include_pad)):
+        # windows at the border count what lies inside of the image, its margin and, if asked for, the padding
+        counted = functional.pad(x.new_ones((1, 1, *x.shape[2:])), (padding[1],) * 2 + (padding[0],) * 2, value=float(count_include_pad))
+        counts = functional.avg_pool2d(counted, kernel, stride, 0, ceil_mode, divisor_override=1)
+        out = mul(out, counts.reciprocal() * (kernel[0] * kernel[1]))
     return out
+
+
+def _overhangs(x: BlockMap, pads: tuple[int, int, int, int], padding: tuple[int, int]) -> bool:
+    """Whether the last windows end beyond the image, its margin and the operation's own padding, as ceil_mode permits."""
+    return any(pads[2 * axis + 1] > padding[axis] + x.margin[2 * axis + 1] for axis in (0, 1))
 
 
 @VISIBLE.add('pad')
