@@ -12,6 +12,7 @@ import os
 import pickle
 import re
 import shutil
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu') -> dict:
     path = Path(path)
     _check_file(path)
     try:
-        content = torch.load(path, map_location=map_location, weights_only=True)
+        with torch.serialization.safe_globals([Namespace]):  # the command line of official files: attributes, no code
+            content = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # torch raises RuntimeError, EOFError, KeyError, ... for the many ways a file can be damaged
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: a seek to where a cut file has nothing
             raise CheckpointError(f'{path} cannot be read: {error.strerror}.') from None

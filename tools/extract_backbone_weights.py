@@ -15,10 +15,12 @@ def main() -> None:
     parser.add_argument('checkpoint', help='checkpoint of a run')
     parser.add_argument('output', help='file to write (.pth)')
     parser.add_argument('--force', action='store_true', help='replace the output if it exists')
+    parser.add_argument('--naming', choices=('own', 'official', 'timm'), default='own',
+                        help="names of the weights: as in the run, a ConvNeXt's official ones, or timm's")
     args = parser.parse_args()
 
     from selfsup.convert.backbone import extract_backbone
-    path, number = extract_backbone(args.checkpoint, args.output, args.force)
+    path, number = extract_backbone(args.checkpoint, args.output, args.force, args.naming)
     print(f'{path}: {number} tensors')
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # Key -> registry of what a dict (or each dict of a list) under it builds, wherever the key stands inside a typed dict.
 SLOTS = MappingProxyType({
-    'backbone': 'BACKBONES', 'neck': 'NECKS', 'head': 'HEADS', 'predictor': 'NECKS', 'memory_bank': 'MEMORIES',
+    'backbone': 'BACKBONES', 'neck': 'NECKS', 'decoder': 'NECKS', 'head': 'HEADS', 'predictor': 'NECKS', 'memory_bank': 'MEMORIES',
     'data_source': 'DATA_SOURCES', 'dataset': 'DATASETS', 'datasets': 'DATASETS', 'train': 'DATASETS', 'val': 'DATASETS',
     'test': 'DATASETS', 'sampler': 'SAMPLERS',
     'transforms': 'PIPELINES', 'format_pipeline': 'PIPELINES', 'optimizer': 'OPTIMIZERS', 'param_scheduler': 'PARAM_SCHEDULERS',
@@ -23,7 +23,7 @@ SLOTS = MappingProxyType({
 UNTYPED = ('predictor', 'optimizer', 'param_scheduler')
 SECTIONS = (('optimizer',), ('optim_wrapper', 'optimizer'), ('param_scheduler',))
 # Arguments that the builder passes itself.
-GIVEN = MappingProxyType({'OPTIMIZERS': ('params',), 'PARAM_SCHEDULERS': ('optimizer', 'iters_per_epoch', 'max_iters'),
+GIVEN = MappingProxyType({'OPTIMIZERS': ('params',), 'PARAM_SCHEDULERS': ('optimizer', 'iters_per_epoch', 'max_iters', 'update_interval'),
                           'SAMPLERS': ('dataset',)})
 # Keys that the builder takes out before it builds.
 TAKEN = MappingProxyType({'HOOKS': ('priority',), 'PARAM_SCHEDULERS': ('convert_to_iter_based',)})
@@ -88,12 +88,13 @@ def _check_type(path: tuple[str, ...], value: dict, name: Any, registry: str, re
     given = GIVEN.get(registry, ())
     accepted = [*NAMED[name]] if name in NAMED else [a for a in accepted if a not in given]
     allowed = {*accepted, *extra, *TAKEN.get(registry, ()), 'type'}
+    offered = [*accepted, *(name for name in extra if name == 'base_lr')]
     for key in value:
         if key not in allowed and not anything:
-            report.add((*path, key), f' {report.at((*path, key))} is not an argument of {name}.{did_you_mean(str(key), accepted)}'
+            report.add((*path, key), f' {report.at((*path, key))} is not an argument of {name}.{did_you_mean(str(key), offered)}'
                        f'{report.inherited(path, key)}')
     for key in required:
-        if key not in value and key not in given:
+        if key not in value and key not in given and not (key == 'lr' and 'base_lr' in extra and 'base_lr' in value):
             report.add(path, f" {report.at(path)} lacks '{key}', which {name} needs.")
 
 

@@ -105,7 +105,7 @@ ATOMS: MappingProxyType[str, Callable[[Any], bool]] = MappingProxyType({
     'list': lambda v: isinstance(v, (list, tuple)),
 })
 BOUNDS: MappingProxyType[str, Callable[[float], bool]] = MappingProxyType({
-    '> 0': lambda v: v > 0, '>= 0': lambda v: v >= 0, 'in (0, 1]': lambda v: 0 < v <= 1,
+    '> 0': lambda v: v > 0, '>= 0': lambda v: v >= 0, 'in [0, 1]': lambda v: 0 <= v <= 1,
 })
 
 
@@ -150,7 +150,7 @@ def _check_key(path: Path, pattern: Path, value: Any, key: keys.Key, index: dict
 
 def _extra(key: keys.Key, below: dict[str, keys.Key]) -> tuple[str, ...]:
     """Rows below a typed dict that are no arguments of the type but ours."""
-    return tuple(n for n in below if n in ('pretrained', 'paramwise_options'))
+    return tuple(n for n in below if n in ('pretrained', 'paramwise_options', 'base_lr'))
 
 
 # ---- sections ----
@@ -181,7 +181,7 @@ def _check_required(cfg: dict, report: Report) -> None:
 
 def _check_meaning(cfg: dict, report: Report) -> None:
     """Combinations of keys that cannot be meant."""
-    for check_one in (_check_paramwise, _check_policy, _check_length, _check_fp16, _check_prefetch, _check_rest):
+    for check_one in (_check_paramwise, _check_base_lr, _check_policy, _check_length, _check_fp16, _check_prefetch, _check_rest):
         check_one(cfg, report)
 
 
@@ -214,6 +214,15 @@ def _check_paramwise(cfg: dict, report: Report) -> None:
                         report.add((*here, key), f' {report.at((*here, key))} is not a key of {".".join(here)}.{did_you_mean(key, known)}')
 
 
+def _check_base_lr(cfg: dict, report: Report) -> None:
+    for path in (('optimizer',), ('optim_wrapper', 'optimizer')):
+        own = _dict(cfg, *path)
+        if 'lr' in own and 'base_lr' in own:
+            lr, base = (*path, 'lr'), (*path, 'base_lr')
+            report.add(base, f' {report.at(base)} and {".".join(lr)} {report.at(lr)} are both set. Keep one; _delete_=True in the dict '
+                       'drops what a base file says.')
+
+
 def _check_policy(cfg: dict, report: Report) -> None:
     _check_one_policy(('lr_config',), _dict(cfg, 'lr_config'), report)
     schedulers = cfg.get('param_scheduler')
@@ -241,10 +250,20 @@ def _check_one_policy(path: Path, lr: dict, report: Report) -> None:
                 report.add(here, f" {report.at(here)} is not an argument of policy '{policy}'.{did_you_mean(name, (*needed, *optional))}")
         if 'min_lr' in lr and 'min_lr_ratio' in lr:
             report.add((*path, 'min_lr'), f' {report.at((*path, "min_lr"))} and min_lr_ratio say the same. Keep one.')
+        _check_warmup(path, lr, policy, report)
     if lr.get('warmup') is not None and not lr.get('warmup_iters'):
         report.add((*path, 'warmup'), f'={lr["warmup"]!r} {report.at((*path, "warmup"))} needs warmup_iters > 0.')
     if 'warmup' not in lr and lr.get('warmup_iters'):
         report.add((*path, 'warmup_iters'), f" {report.at((*path, 'warmup_iters'))} does nothing without warmup='linear'.")
+
+
+def _check_warmup(path: Path, lr: dict, policy: str, report: Report) -> None:
+    """`WarmupCosine` warms up along a line and may start from 0; the others multiply the rate by a factor that is not 0."""
+    cosine, warmup, ratio = policy == 'WarmupCosine', (*path, 'warmup'), (*path, 'warmup_ratio')
+    if cosine and lr.get('warmup') not in (None, 'linear'):
+        report.add(warmup, f"={lr['warmup']!r} {report.at(warmup)} must be 'linear' or None for policy 'WarmupCosine'.")
+    if not cosine and lr.get('warmup') is not None and lr.get('warmup_ratio') == 0:
+        report.add(ratio, f"={lr['warmup_ratio']!r} {report.at(ratio)} must be float in (0, 1].")
 
 
 def policy_name(written: str) -> str | None:

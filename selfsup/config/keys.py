@@ -113,6 +113,7 @@ PARAMWISE_KEYS = (
     Key('weight_decay', 'float >= 0', "the optimizer's", '0.0', 'Weight decay.'),
     Key('weight_decay_mult', 'float >= 0', '1', '0', "Factor on the optimizer's weight decay."),
     Key('lars_exclude', 'bool', 'False', 'True', 'LARS: update without the trust ratio.'),
+    Key('max_ndim', 'int >= 0', '-', '1', 'The regex is for parameters of at most so many axes: 1 for biases and norms.'),
 )
 
 
@@ -130,7 +131,8 @@ def _optimizer(prefix: str) -> tuple[Key, ...]:
         Key(prefix, 'dict', REQUIRED if '.' in prefix else '-', "dict(type='SGD', lr=0.03, momentum=0.9, weight_decay=1e-4)",
             'Any optimizer of torch, `LARS` or `LAMB`, with its arguments.', 'OPTIMIZERS'),
         Key(f'{prefix}.lr', 'float >= 0', "the optimizer's", '0.03', 'Learning rate; the schedule starts from it. It is used as given: '
-            'scale it with the global batch yourself.'),
+            'scale it with the global batch yourself, or give base_lr.'),
+        Key(f'{prefix}.base_lr', 'float >= 0', '-', '1.5e-4', 'In place of lr: lr = base_lr * images per optimizer step / 256.'),
         Key(f'{prefix}.momentum', 'float >= 0', "the optimizer's", '0.9', 'Momentum.'),
         Key(f'{prefix}.weight_decay', 'float >= 0', "the optimizer's", '1e-4', 'Weight decay.'))
 
@@ -174,10 +176,12 @@ POLICIES = MappingProxyType({
     'exp': (('gamma',), ()),
     'poly': ((), ('power', 'min_lr')),
     'inv': (('gamma',), ('power',)),
+    'WarmupCosine': ((), ('min_lr', 'min_lr_ratio', 'reach_end')),
 })
 
 SCHEDULE = Section(
-    'Learning rate', '`policy` may be written in any case, and `cosine` for `CosineAnnealing`.',
+    'Learning rate', '`policy` may be written in any case, and `cosine` for `CosineAnnealing`. `WarmupCosine` changes with every optimizer '
+    'step: linear warm-up to the base rate, from 0 if need be, then half a cosine over the rest of the run.',
     short=(
         Key('lr_config', 'dict or None', 'None (constant)', "dict(policy='CosineAnnealing', min_lr=0.)", 'Learning-rate schedule.'),
         Key('lr_config.policy', 'str', REQUIRED, "'step'", f'One of {", ".join(POLICIES)}.'),
@@ -186,16 +190,22 @@ SCHEDULE = Section(
             'a number: every so many.'),
         Key('lr_config.gamma', 'float > 0', '0.1 for step', '0.2', '`step`, `exp`, `inv`: the factor.'),
         Key('lr_config.power', 'float', '1', '0.9', '`poly`, `inv`: the exponent.'),
-        Key('lr_config.min_lr', 'float >= 0', '0', '1e-5', '`step`, `CosineAnnealing`, `poly`: smallest learning rate.'),
-        Key('lr_config.min_lr_ratio', 'float >= 0', '-', '0.01', '`CosineAnnealing`: the same as a share of the base rate.'),
+        Key('lr_config.min_lr', 'float >= 0', '0', '1e-5', '`step`, `poly` and the cosines: smallest learning rate.'),
+        Key('lr_config.min_lr_ratio', 'float >= 0', '-', '0.01', 'The cosines: the same as a share of the base rate.'),
+        Key('lr_config.reach_end', 'bool', 'False', 'True', '`WarmupCosine`: the last iteration has the smallest rate (SparK); '
+            'False: the one after it would (FCMAE).'),
         Key('lr_config.warmup', 'one of constant linear exp or None', 'None', "'linear'", 'Warm-up that multiplies the schedule.'),
         Key('lr_config.warmup_iters', 'int >= 0', REQUIRED + ' with warmup', '10', 'Length of the warm-up.'),
-        Key('lr_config.warmup_ratio', 'float in (0, 1]', '0.1', '1e-4', 'Factor at its first iteration.'),
+        Key('lr_config.warmup_ratio', 'float in [0, 1]', '0.1', '1e-4', 'Factor at its first iteration; 0 only for `WarmupCosine`.'),
         Key('lr_config.warmup_by_epoch', 'bool', 'False', 'True', '`warmup_iters` counts epochs.'),
+        Key('weight_decay_config', 'dict or None', 'None (constant)', 'dict(end=0.2)', 'Half a cosine over the whole run, from the '
+            "optimizer's weight_decay on. Groups without weight decay stay without."),
+        Key('weight_decay_config.end', 'float >= 0', REQUIRED, '0.2', 'Weight decay at the last iteration.'),
     ),
     own=(
         Key('param_scheduler', 'dict or list or None', 'None', "[dict(type='CosineAnnealingLR', T_max=200)]",
-            "mmengine's schedulers, or `PolicyLR` with the keys of `lr_config`.", 'PARAM_SCHEDULERS'),
+            "mmengine's schedulers, `PolicyLR` with the keys of `lr_config`, `CosineWeightDecay` with that of `weight_decay_config`.",
+            'PARAM_SCHEDULERS'),
     ))
 
 LENGTH = Section(
@@ -298,7 +308,7 @@ SECTIONS = (MODEL, DATA, OPTIMIZER, SCHEDULE, LENGTH, HOOKS, ENVIRONMENT, RUN)
 ALIASES = MappingProxyType({'val_dataloader': 'train_dataloader', 'test_dataloader': 'train_dataloader'})
 
 
-LR_CONFIG_KEYS = tuple(k.path.partition('.')[2] for k in SCHEDULE.short if '.' in k.path)
+LR_CONFIG_KEYS = tuple(k.path.partition('.')[2] for k in SCHEDULE.short if k.path.startswith('lr_config.'))
 
 
 def all_keys() -> tuple[Key, ...]:

@@ -144,9 +144,11 @@ def _param_scheduler(cfg: dict, by_epoch: bool) -> list[dict]:
         lr.setdefault('by_epoch', by_epoch)
         if lr.get('warmup') is None:  # switched off by a child: the base's settings of it mean nothing
             lr = {k: v for k, v in lr.items() if not k.startswith('warmup')}
-        if policy == 'CosineAnnealing' and 'min_lr_ratio' not in lr:
+        if 'min_lr_ratio' in keys.POLICIES[policy][1] and 'min_lr_ratio' not in lr:
             lr.setdefault('min_lr', 0.)
-        return [{'type': 'PolicyLR', 'policy': policy, **lr}]
+    decay = cfg.get('weight_decay_config')
+    if lr or decay:
+        return ([{'type': 'PolicyLR', 'policy': policy, **lr}] if lr else []) + ([{'type': 'CosineWeightDecay', **decay}] if decay else [])
     own = cfg.get('param_scheduler', [])
     return [own] if isinstance(own, dict) else list(own)
 

@@ -11,35 +11,75 @@ from pathlib import Path
 from torch import Tensor
 
 from ..checkpoint_io import read_checkpoint, write_checkpoint_atomic
-from ..errors import CheckpointError
+from ..errors import CheckpointError, ConfigError
+from . import convnext
+from .incoming import translate
 
 # Where the backbone is found, the first that matches: ours and OpenSelfSup's, MoCo's query encoder, BYOL's online network.
 PREFIXES = ('backbone.', 'encoder_q.0.', 'online_net.0.')
 PUBLISHED = ('state_dict', 'author', 'meta')
 AUTHOR = 'selfsup'
+NAMINGS = ('own', 'official', 'timm')
 
 
-def backbone_weights(checkpoint: dict, source: str) -> dict[str, Tensor]:
+def backbone_weights(checkpoint: dict, source: str, naming: str = 'own') -> dict[str, Tensor]:
     """Weights of the backbone under plain names.
 
     Args:
-        checkpoint: what `read_checkpoint` gave: a `state_dict` inside, or the weights themselves.
+        checkpoint: what `read_checkpoint` gave: weights under `state_dict`, `model` or `module`, or the weights themselves. Files of
+            the official SparK and FCMAE code are understood too.
         source: the file, for messages.
+        naming: see `renamed`.
 
     Raises:
-        CheckpointError: no key begins with one of `PREFIXES` (after `module.`).
+        CheckpointError: no key begins with one of `PREFIXES` (after `module.`), and it is no bare ConvNeXt to be renamed.
+        ConfigError: see `renamed`.
     """
-    weights = {name.removeprefix('module.'): value for name, value in _weights(checkpoint).items() if isinstance(value, Tensor)}
+    weights = next((checkpoint[k] for k in ('state_dict', 'model', 'module') if isinstance(checkpoint.get(k), dict)), checkpoint)
+    weights = {name.removeprefix('module.'): value for name, value in weights.items() if isinstance(value, Tensor)}
+    weights = translate(weights).weights
     for prefix in PREFIXES:
         found = {name[len(prefix):]: value for name, value in weights.items() if name.startswith(prefix)}
         if found:
-            return found
+            return renamed(found, naming)
+    if naming != 'own' and (convnext.is_official(weights) or convnext.is_timm(weights)):
+        return renamed(weights, naming)
     raise CheckpointError(f'{source} has no backbone: its {len(weights)} tensors begin with {_beginnings(weights)}; '
                           f"expected one of {', '.join(PREFIXES)}. A file without such a prefix may hold the bare backbone already.")
 
 
-def extract_backbone(source: str | os.PathLike, target: str | os.PathLike, force: bool = False) -> tuple[Path, int]:
+def renamed(weights: dict[str, Tensor], naming: str) -> dict[str, Tensor]:
+    """A backbone's weights under the names that other code knows; the values are the same.
+
+    Args:
+        weights: of a backbone alone.
+        naming: 'own' leaves them as they are (those of a `TIMMBackbone` begin with `model.`). 'timm' and 'official' drop that
+            beginning and give a ConvNeXt or ConvNeXt V2 the names of timm or of its authors. A ResNet has one spelling everywhere.
+
+    Raises:
+        ConfigError: another `naming`.
+    """
+    if naming not in NAMINGS:
+        raise ConfigError(f"naming={naming!r}: use {', '.join(map(repr, NAMINGS))}.")
+    if naming == 'own':
+        return weights
+    plain = {name.removeprefix('model.'): value for name, value in weights.items()}
+    if naming == 'official' and convnext.is_timm(plain):
+        return convnext.to_official(plain)
+    if naming == 'timm' and convnext.is_official(plain):
+        return convnext.to_timm(plain)
+    return plain
+
+
+def extract_backbone(source: str | os.PathLike, target: str | os.PathLike, force: bool = False,
+                     naming: str = 'own') -> tuple[Path, int]:
     """Write the backbone of checkpoint `source` to `target`: `{'state_dict', 'author', 'meta'}`.
+
+    Args:
+        source: see `backbone_weights`.
+        target: file to write.
+        force: replace `target` if it exists.
+        naming: see `renamed`.
 
     Returns:
         The file and the number of tensors in it.
@@ -51,7 +91,7 @@ def extract_backbone(source: str | os.PathLike, target: str | os.PathLike, force
     if target.exists() and not force:
         raise CheckpointError(f'{target} exists; give --force to replace it, or another name.')
     checkpoint = read_checkpoint(source)
-    weights = backbone_weights(checkpoint, str(source))
+    weights = backbone_weights(checkpoint, str(source), naming)
     given = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), dict) else {}
     meta = {key: given[key] for key in ('epoch', 'iter', 'algorithm', 'config') if key in given}
     content = {'state_dict': weights, 'author': AUTHOR, 'meta': {**meta, 'source': Path(source).name}}

@@ -33,7 +33,7 @@ class OptimWrapper(MMOptimWrapper):
                  device_type: str = 'cpu') -> None:
         super().__init__(optimizer, accumulative_counts, dict(clip_grad) if clip_grad else None)
         self.device_type = device_type
-        self.grad_norm: Tensor | None = None  # of the last step, before clipping; None where clipping is off
+        self.grad_norm: Tensor | None = None  # of the last step, before clipping; None where nothing needs it
 
     @property
     def update_interval(self) -> int:
@@ -51,10 +51,16 @@ class OptimWrapper(MMOptimWrapper):
         """Clip, then move the weights. Returns False where the step was skipped (fp16 overflow)."""
         self._clip_grad()
         self.optimizer.step(**kwargs)
+        self._take_norm()
         return True
 
     def zero_grad(self, **kwargs: Any) -> None:
         self.optimizer.zero_grad(**kwargs)
+
+    def _take_norm(self) -> None:
+        """The norm of an optimizer that clips by itself (LAMB), where this wrapper does not."""
+        if not self.clip_grad_kwargs:
+            self.grad_norm = getattr(self.optimizer, 'global_grad_norm', None)
 
     def _clip_grad(self) -> None:
         if not self.clip_grad_kwargs:
@@ -103,6 +109,7 @@ class AmpOptimWrapper(OptimWrapper):
         before = self.loss_scaler.get_scale()
         self.loss_scaler.step(self.optimizer, **kwargs)
         self.loss_scaler.update()
+        self._take_norm()
         return self.loss_scaler.get_scale() >= before  # the scale shrinks exactly when the step was skipped
 
     def state_dict(self) -> dict:

@@ -6,6 +6,7 @@ import inspect
 import json
 import logging
 import os
+import pprint
 import time
 import warnings
 from pathlib import Path
@@ -22,7 +23,8 @@ from .. import distributed as dist
 from ..checkpoint_io import read_checkpoint, write_checkpoint_atomic
 from ..config import LoadedConfig
 from ..datasets.loaders import build_loader
-from ..errors import CheckpointError, ConfigError, SelfSupError, SelfSupWarning
+from ..errors import CheckpointError, ConfigError, SelfSupError, SelfSupWarning, TrainingError
+from ..optim.base_lr import IMAGES, scaled_lr
 from ..optim.paramwise import param_groups
 from ..registry import LOOPS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, RUNNERS, build_from_config
 from .checkpoint import newest_loadable, point_latest, prepare_work_dir
@@ -35,6 +37,14 @@ HISTORY = 10_000  # values kept per logged scalar; mmengine keeps a million and 
 
 # set by the command line or by our own steps, not arguments of mmengine's Runner
 _OWN_KEYS = ('pretrained', 'seed', 'resume_from', 'find_unused_parameters', 'channels_last', 'deterministic')
+
+
+class _CompiledConfig(Config):
+    """What backends of the visualizer keep of the config. mmengine formats it with yapf, which takes half a second of every start."""
+
+    @property
+    def pretty_text(self) -> str:
+        return f"compiled = {pprint.pformat(self.to_dict()['compiled'], width=140, sort_dicts=False)}\n"
 
 
 @RUNNERS.register_module()
@@ -59,7 +69,7 @@ class Runner(MMRunner):
         kwargs.update(val_dataloader=None, test_dataloader=None,
                       randomness={'seed': 0 if seed is None else seed, 'deterministic': bool(compiled.get('deterministic'))})
         self.compiled = compiled
-        super().__init__(**kwargs, launcher=launcher, cfg=Config({'compiled': compiled}),
+        super().__init__(**kwargs, launcher=launcher, cfg=_CompiledConfig({'compiled': compiled}),
                          experiment_name=Path(compiled['work_dir']).name)
 
     @staticmethod
@@ -143,17 +153,29 @@ class Runner(MMRunner):
 
     def build_optim_wrapper(self, optim_wrapper: dict) -> Any:
         cfg = dict(optim_wrapper)
-        optimizer_cfg, paramwise = dict(cfg.pop('optimizer')), cfg.pop('paramwise_options', None)
+        optimizer_cfg = self._scale_lr(cfg.pop('optimizer'), cfg.get('accumulative_counts', 1))
+        paramwise = cfg.pop('paramwise_options', None)
         groups = param_groups(unwrap(self.model), optimizer_cfg, paramwise)
         optimizer = build_from_config(optimizer_cfg, groups, registry=OPTIMIZERS)
         return OPTIM_WRAPPERS.build(cfg, optimizer=optimizer, device_type=self.device.type)
+
+    def _scale_lr(self, optimizer_cfg: dict, update_interval: int) -> dict:
+        images = self.train_loop.dataloader.batch_size * self.world_size * update_interval
+        scaled = scaled_lr(optimizer_cfg, images)
+        if 'base_lr' in optimizer_cfg:
+            base = optimizer_cfg['base_lr']
+            self.logger.info(f"Learning rate {scaled['lr']:.6g}: base_lr {base:g} * {images} images per step / {IMAGES}")
+        return scaled
 
     def build_param_scheduler(self, scheduler: list[dict]) -> list:
         loop = self.train_loop
         built = []
         for cfg in scheduler:
             if cfg['type'] == 'PolicyLR':
-                cfg = {**cfg, 'iters_per_epoch': loop.iters_per_epoch, 'max_iters': loop.max_iters}
+                cfg = {**cfg, 'iters_per_epoch': loop.iters_per_epoch, 'max_iters': loop.max_iters,
+                       'update_interval': self.optim_wrapper.update_interval}
+            elif cfg['type'] == 'CosineWeightDecay':
+                cfg = {**cfg, 'max_iters': loop.max_iters}
             elif cfg.get('convert_to_iter_based'):
                 cfg = {**cfg, 'epoch_length': loop.iters_per_epoch}
             try:
@@ -198,6 +220,7 @@ class Runner(MMRunner):
 
         Raises:
             CheckpointError: it could not be written; older checkpoints are as they were.
+            TrainingError: weights are not finite; nothing is written.
         """
         path = Path(self.work_dir) / name
         on_cpu = (lambda v: v.detach().cpu()) if dist.is_main() else (lambda v: v)  # only the rank that writes copies
@@ -209,7 +232,8 @@ class Runner(MMRunner):
             'optimizer': self.optim_wrapper.state_dict(),
             'param_schedulers': [s.state_dict() for s in self.param_schedulers],
         }
-        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)  # looks at the losses first
+        self._check_finite(iteration)
         error = ''
         if dist.is_main():
             try:
@@ -225,6 +249,18 @@ class Runner(MMRunner):
             raise CheckpointError(f'{error}{kept}')
         self.last_checkpoint = path
         return path
+
+    def _check_finite(self, iteration: int) -> None:
+        """A loss may stay finite when weights are not any more, behind a ReLU say: they must not take the place of good ones."""
+        model = unwrap(self.model)
+        named = [*model.named_parameters(), *((n, b) for n, b in model.named_buffers() if n.endswith(('running_mean', 'running_var')))]
+        finite = torch.stack([value.detach().isfinite().all() for _, value in named]).tolist()
+        broken = [name for (name, _), good in zip(named, finite, strict=True) if not good]
+        if broken:
+            kept = f'the last good checkpoint is {self.last_checkpoint}' if self.last_checkpoint else 'no checkpoint was saved yet'
+            raise TrainingError(f'Weights are not finite after iteration {iteration}: {", ".join(broken[:3])}'
+                                f'{f" and {len(broken) - 3} more" if len(broken) > 3 else ""}; {kept}. Lower the learning rate, clip '
+                                'gradients (optimizer_config.grad_clip) or train without use_fp16.')
 
     def resume(self, filename: str, **_: Any) -> None:
         """Continue the run that wrote `filename`, exactly.

@@ -1,4 +1,4 @@
-"""`PolicyLR`: the documented `lr_config` policies as an mmengine scheduler, in closed form.
+"""Learning rate and weight decay as mmengine schedulers, in closed form.
 
 Closed form, not the chained products of mmengine's schedulers: the value at iteration i depends on i alone, so warm-up,
 a minimum and a resume cannot drift (`optim/schedules.py` holds the formulas).
@@ -6,47 +6,97 @@ a minimum and a resume cannot drift (`optim/schedules.py` holds the formulas).
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
-from ..optim.schedules import check_policy, policy_lr
+from ..errors import ConfigError
+from ..optim.schedules import check_policy, cosine_weight_decay, policy_lr
 from ..registry import PARAM_SCHEDULERS
 
 
+class _ClosedForm(_ParamScheduler):
+    """Sets one setting of every group before each iteration, by a formula of the position alone.
+
+    Args:
+        optimizer: wrapper or optimizer.
+        setting: 'lr' or 'weight_decay'.
+    """
+
+    def __init__(self, optimizer: Any, setting: str) -> None:
+        super().__init__(optimizer, setting, by_epoch=False)
+
+    @property
+    def by_epoch(self) -> bool:
+        """False: mmengine steps it after every iteration; a policy's own `by_epoch` is about the formula."""
+        return False
+
+    @by_epoch.setter
+    def by_epoch(self, value: bool) -> None:
+        if value:
+            raise ValueError(f'{type(self).__name__} is stepped per iteration.')
+
+    def step(self) -> None:
+        if self._global_step:
+            super().step()
+            return
+        with warnings.catch_warnings():
+            # mmengine wants the optimizer to have stepped before; with update_interval its first step comes later, rightly
+            warnings.filterwarnings('ignore', 'Detected call of')
+            super().step()
+
+    def state_dict(self) -> dict:
+        """Only the position: the formula and the base values come from the config."""
+        return {'last_step': self.last_step, '_global_step': self._global_step}
+
+
 @PARAM_SCHEDULERS.register_module()
-class PolicyLR(_ParamScheduler):
+class PolicyLR(_ClosedForm):
     """Learning rate of every group by one policy, set before each iteration.
 
     Args:
         optimizer: wrapper or optimizer.
         iters_per_epoch: micro-iterations per epoch (the runner fills it in).
         max_iters: micro-iterations of the whole run (the runner fills it in).
+        update_interval: micro-iterations per optimizer step (the runner fills it in).
         policy: with its own arguments and those of the warm-up, see `optim.schedules.policy_lr`.
     """
 
-    def __init__(self, optimizer: Any, iters_per_epoch: int, max_iters: int, **policy: Any) -> None:
+    def __init__(self, optimizer: Any, iters_per_epoch: int, max_iters: int, update_interval: int = 1, **policy: Any) -> None:
         check_policy(**policy)
-        self.policy = policy
-        self.iters_per_epoch = iters_per_epoch
-        self.max_iters = max_iters
-        super().__init__(optimizer, 'lr', by_epoch=False)
-
-    @property
-    def by_epoch(self) -> bool:
-        """False: mmengine steps it after every iteration; the policy's own `by_epoch` is about the formula."""
-        return False
-
-    @by_epoch.setter
-    def by_epoch(self, value: bool) -> None:
-        if value:
-            raise ValueError('PolicyLR is stepped per iteration.')
+        self.policy = {**policy, 'iters_per_epoch': iters_per_epoch, 'max_iters': max_iters, 'update_interval': update_interval}
+        super().__init__(optimizer, 'lr')
 
     def _get_value(self) -> list[float]:
-        at = self.last_step
-        return [policy_lr(at, base, iters_per_epoch=self.iters_per_epoch, max_iters=self.max_iters, **self.policy)
-                for base in self.base_values]
+        return [policy_lr(self.last_step, base, **self.policy) for base in self.base_values]
 
-    def state_dict(self) -> dict:
-        """Only the position: the formula and the base values come from the config."""
-        return {'last_step': self.last_step, '_global_step': self._global_step}
+
+@PARAM_SCHEDULERS.register_module()
+class CosineWeightDecay(_ClosedForm):
+    """Weight decay on half a cosine from the optimizer's `weight_decay` to `end`, over the whole run (SparK).
+
+    A group with a weight decay of its own keeps its ratio to the optimizer's: one without stays without.
+
+    Args:
+        optimizer: wrapper or optimizer.
+        end: what the optimizer's weight decay becomes at the last iteration, >= 0.
+        max_iters: micro-iterations of the whole run (the runner fills it in).
+
+    Raises:
+        ConfigError: the optimizer has no weight decay to start from, or `end` is negative.
+    """
+
+    def __init__(self, optimizer: Any, end: float, max_iters: int) -> None:
+        inner = getattr(optimizer, 'optimizer', optimizer)
+        self.start, self.end_value, self.max_iters = inner.defaults.get('weight_decay'), end, max_iters
+        if not self.start:
+            raise ConfigError(f'weight_decay_config: {type(inner).__name__} has weight_decay={self.start!r}, from which no schedule can '
+                              'start; give optimizer.weight_decay > 0.')
+        if isinstance(end, bool) or not isinstance(end, int | float) or not end >= 0:
+            raise ConfigError(f'weight_decay_config: end={end!r}; it must be a number of at least 0.')
+        super().__init__(optimizer, 'weight_decay')
+
+    def _get_value(self) -> list[float]:
+        now = cosine_weight_decay(min(self.last_step, self.max_iters - 1), self.max_iters, self.start, self.end_value)
+        return [base * (now / self.start) for base in self.base_values]

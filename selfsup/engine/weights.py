@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from .. import checkpoint_keys
 from ..checkpoint_io import read_checkpoint
-from ..errors import CheckpointError
+from ..convert.incoming import Incoming, for_backbone, for_model
+from ..errors import CheckpointError, SelfSupWarning
 from .state import unwrap
 
 logger = logging.getLogger('selfsup')
@@ -29,21 +33,71 @@ def state_dict_of(checkpoint: dict, path: str) -> dict[str, Tensor]:
     return weights
 
 
+NO_SUCH = 'the model has no tensor of this name'
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of every tensor of a file and of a module.
+
+    Attributes:
+        path: the file.
+        what: the module, for messages ("the backbone").
+        origin: whose names the file had; '' for ours.
+        loaded: names in the module that took their values from the file.
+        missing: names in the module that kept their initial values.
+        unused: names in the file, ours where it had others -> why they were not used.
+        spare: those of `missing` that nothing reads.
+    """
+
+    path: str
+    what: str
+    origin: str
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    unused: dict[str, str]
+    spare: frozenset[str]
+
+    @property
+    def partial(self) -> bool:
+        """True when something is left over that has no good reason. Counters of batch norms count for nothing."""
+        needed = [name for name in self.missing if name not in self.spare and not name.endswith('num_batches_tracked')]
+        return bool(needed) or NO_SUCH in self.unused.values()
+
+    def summary(self) -> str:
+        """One line: numbers, and the first names of what is left over, by reason."""
+        names = f' ({self.origin} names)' if self.origin else ''
+        text = f'Loaded {len(self.loaded)} of {len(self.loaded) + len(self.missing)} tensors of {self.what} from {self.path}{names}'
+        if self.missing:
+            text += f'; kept their initial values: {_shown(list(self.missing))}'
+        for reason in dict.fromkeys(self.unused.values()):
+            found = [name for name, why in self.unused.items() if why == reason]
+            text += f'; not used from the file, as {reason}: {_shown(found)}'
+        return text
+
+    def lines(self) -> list[str]:
+        """One line for every name on either side."""
+        return [*(f'loaded   {name}' for name in self.loaded), *(f'missing  {name}' for name in self.missing),
+                *(f'unused   {name}: {reason}' for name, reason in self.unused.items())]
+
+
 def _shown(names: list[str]) -> str:
     return ', '.join(names[:5]) + (f', ... ({len(names)} in all)' if len(names) > 5 else '')
 
 
-def load_matching(module: nn.Module, weights: dict[str, Tensor], path: str, what: str, *, strict: bool = False) -> None:
-    """Copy `weights` into `module`; log what is left over on either side.
+def load_matching(module: nn.Module, weights: Mapping[str, Tensor] | Incoming, path: str, what: str, *, strict: bool = False) -> LoadReport:
+    """Copy `weights` into `module`; log every name, and warn where a part was left over on either side.
 
     Args:
+        weights: under the module's names; an `Incoming` tells what was left out already.
         what: the module's name for messages ("the backbone").
         strict: a key missing on either side is an error too.
 
     Raises:
         CheckpointError: nothing matches, a tensor has another shape, or `strict` and something is left over.
     """
-    own = module.state_dict()
+    incoming = weights if isinstance(weights, Incoming) else Incoming(dict(weights))
+    weights, own = incoming.weights, module.state_dict()
     shared = [k for k in weights if k in own]
     wrong = [f'{k}: {tuple(weights[k].shape)} in the file, {tuple(own[k].shape)} in the model'
              for k in shared if weights[k].shape != own[k].shape]
@@ -56,32 +110,45 @@ def load_matching(module: nn.Module, weights: dict[str, Tensor], path: str, what
         raise CheckpointError(f'{path} is not a checkpoint of {what} as configured: {found}{rest}. '
                               'Use the config it was trained with, or extract its backbone with tools/extract_backbone_weights.py.')
     module.load_state_dict(weights, strict=False)
-    note = ''.join(f'; {label}: {_shown(names)}' for label, names in
-                   (('kept their initial values', missing), ('not used from the file', extra)) if names)
-    logger.info('Loaded %d of %d tensors of %s from %s%s', len(shared), len(own), what, path, note)
+    report = LoadReport(path, what, incoming.origin, tuple(shared), tuple(missing),
+                        {**incoming.unused, **dict.fromkeys(extra, NO_SUCH)}, incoming.spare)
+    if report.partial:
+        warnings.warn(f'{report.summary()}.', SelfSupWarning, stacklevel=3)
+    else:
+        logger.info(report.summary())
+    for line in report.lines():
+        logger.debug('%s: %s', path, line)
+    return report
 
 
-def load_backbone(model: nn.Module, path: str) -> None:
+def load_backbone(model: nn.Module, path: str) -> LoadReport:
     """Load `path` into `model.backbone` and let momentum copies follow (`model.pretrained`, `--pretrained`).
 
-    The file holds backbone weights under plain names (what tools/extract_backbone_weights.py writes, torchvision, timm)
-    or a whole model's under `backbone.`.
+    The file holds backbone weights under plain names (what tools/extract_backbone_weights.py writes, torchvision, timm, the
+    official ConvNeXt, ConvNeXt V2 and SparK files), a whole model's under `backbone.`, or an official SparK or FCMAE training model.
 
     Raises:
         CheckpointError: no key matches, or shapes differ.
     """
     algorithm = unwrap(model)
     weights = state_dict_of(read_checkpoint(path), path)
-    inner = {k.removeprefix('backbone.'): v for k, v in weights.items() if k.startswith('backbone.')}
-    load_matching(algorithm.backbone, inner or weights, path, 'the backbone')
+    report = load_matching(algorithm.backbone, for_backbone(weights, algorithm.backbone.state_dict()), path, 'the backbone')
     algorithm.after_load_backbone()
+    return report
 
 
-def load_model(model: nn.Module, path: str, *, strict: bool = False) -> None:
-    """Load a whole model's weights (`load_from`, tools/test.py).
+def load_model(model: nn.Module, path: str, *, strict: bool = False) -> LoadReport:
+    """Load a whole model's weights (`load_from`, tools/test.py): ours, or those of an official SparK or FCMAE training model.
 
     Raises:
         CheckpointError: no key matches, shapes differ, or `strict` and something is left over.
     """
     algorithm = unwrap(model)
-    load_matching(algorithm, state_dict_of(read_checkpoint(path), path), path, type(algorithm).__name__, strict=strict)
+    own, weights = algorithm.state_dict(), state_dict_of(read_checkpoint(path), path)
+    incoming = for_model(weights, own)
+    if not any(name in own for name in incoming.weights):
+        bare = for_backbone(weights, algorithm.backbone.state_dict()).weights
+        if any(f'backbone.{name}' in own for name in bare):
+            raise CheckpointError(f'{path} holds a backbone alone, not a {type(algorithm).__name__}: load it with --pretrained (or '
+                                  '`pretrained` in the config) instead of load_from.')
+    return load_matching(algorithm, incoming, path, type(algorithm).__name__, strict=strict)

@@ -8,6 +8,7 @@ from . import (  # noqa: F401
     knn_hook,
     logger_hook,
     odc_hook,
+    reconstruction_hook,
     runtime_info_hook,
     validate_hook,
 )

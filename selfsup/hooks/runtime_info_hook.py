@@ -10,13 +10,14 @@ from mmengine.hooks import LoggerHook
 from mmengine.hooks import RuntimeInfoHook as MMRuntimeInfoHook
 
 from .. import distributed as dist
+from ..engine.schedulers import CosineWeightDecay
 from ..errors import TrainingError
 from ..registry import HOOKS
 
 
 @HOOKS.register_module()
 class RuntimeInfoHook(MMRuntimeInfoHook):
-    """Hands losses and logs of every iteration to the log, as means over ranks.
+    """Hands losses and logs of every iteration to the log, as means over ranks; learning rate, and weight decay where it is scheduled.
 
     On a GPU the values are fetched a few iterations at a time, so that logging does not make the GPU wait; they are
     always fetched before something is logged or saved.
@@ -35,7 +36,14 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
     def before_train(self, runner: Any) -> None:
         super().before_train(runner)
         intervals = [h.interval for h in runner.hooks if isinstance(h, LoggerHook)]
+        self._decays = any(isinstance(s, CosineWeightDecay) for s in runner.param_schedulers)
         self._every = math.gcd(self.sync_interval, *intervals) if runner.device.type == 'cuda' else 1
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        super().before_train_iter(runner, batch_idx, data_batch)
+        if self._decays:  # the largest: groups without weight decay keep theirs at 0
+            groups = runner.optim_wrapper.optimizer.param_groups
+            runner.message_hub.update_scalar('train/weight_decay', max(group['weight_decay'] for group in groups))
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         if outputs is None:

@@ -14,7 +14,7 @@ from ..errors import ConfigError, SelfSupWarning, did_you_mean
 from ..registry import OPTIMIZERS
 
 SETTINGS = ('lr', 'momentum', 'weight_decay')
-OPTIONS = (*SETTINGS, *(f'{name}_mult' for name in SETTINGS), 'lars_exclude')
+OPTIONS = (*SETTINGS, *(f'{name}_mult' for name in SETTINGS), 'lars_exclude', 'max_ndim')
 
 
 def param_groups(model: nn.Module, optimizer_cfg: dict, paramwise_options: dict | None = None) -> list[dict]:
@@ -28,7 +28,8 @@ def param_groups(model: nn.Module, optimizer_cfg: dict, paramwise_options: dict 
         model: module whose parameters are to be trained.
         optimizer_cfg: `dict(type=..., lr=..., ...)`; `*_mult` multiplies the value given here.
         paramwise_options: pattern -> dict of `lr`, `lr_mult`, `momentum`, `momentum_mult`, `weight_decay`,
-            `weight_decay_mult`, `lars_exclude`.
+            `weight_decay_mult`, `lars_exclude`; with `max_ndim` the pattern is for parameters of at most so many axes:
+            `{'': dict(max_ndim=1, weight_decay=0.)}` takes the weight decay from every bias and norm.
 
     Returns:
         Dicts with `params`, `param_names` (list of str, parallel to it) and the options that differ from the optimizer's.
@@ -50,9 +51,9 @@ def param_groups(model: nn.Module, optimizer_cfg: dict, paramwise_options: dict 
         names.append(name)
         chosen: dict = {}
         for pattern, regex, options in rules:
-            if regex.search(name):
+            if regex.search(name) and param.ndim <= options.get('max_ndim', param.ndim):
                 unmatched.discard(pattern)
-                chosen.update(options)
+                chosen.update((option, value) for option, value in options.items() if option != 'max_ndim')
         if param.requires_grad:
             group = groups.setdefault(tuple(sorted(chosen.items())), {'params': [], 'param_names': [], **chosen})
             group['params'].append(param)
@@ -90,7 +91,7 @@ def _resolve(pattern: str, options: dict, optimizer_cfg: dict) -> dict:
             raise ConfigError(f'{where}: unknown option {option!r}.{did_you_mean(str(option), OPTIONS)}')
         setting = option.removesuffix('_mult')
         _check_value(where, option, value)
-        if not _accepts(optimizer_cfg, setting):
+        if setting != 'max_ndim' and not _accepts(optimizer_cfg, setting):
             if setting != 'lars_exclude':
                 raise ConfigError(f"{where}: optimizer type='{optimizer_cfg['type']}' has no {setting}. Remove the option.")
             continue
@@ -107,6 +108,8 @@ def _check_value(where: str, option: str, value: object) -> None:
     if option == 'lars_exclude':
         if not isinstance(value, bool):
             raise ConfigError(f'{where}: lars_exclude is True or False; got {value!r}.')
+    elif option == 'max_ndim' and (type(value) is not int or value < 0):
+        raise ConfigError(f'{where}: max_ndim is a number of axes, 0 or more; got {value!r}.')
     elif isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         raise ConfigError(f'{where}: {option} is a number of at least 0; got {value!r}.')
 

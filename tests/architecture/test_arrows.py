@@ -16,8 +16,8 @@ ALLOWED = {
     'models/memories': {'models/layers'}, 'models/algorithms': {'models/layers'}, 'models': {'models/algorithms'},
     'datasets': set(), 'optim': set(), 'visualization': set(), 'config': set(),
     'evaluation': {'datasets'},
-    'engine': {'config', 'datasets', 'optim'},
-    'hooks': {'evaluation', 'engine', 'datasets'},
+    'engine': {'config', 'convert', 'datasets', 'optim'},
+    'hooks': {'evaluation', 'engine', 'datasets', 'visualization'},
     'convert': {'models', 'models/algorithms', 'models/backbones', 'models/layers'},
 }
 MMENGINE_ROOMS = {'registry', 'config', 'engine', 'hooks'}

@@ -82,6 +82,11 @@ class PolicyLR:
         pass
 
 
+class CosineWeightDecay:
+    def __init__(self, optimizer, end, max_iters):
+        pass
+
+
 class EpochSampler:
     def __init__(self, dataset, shuffle=True, replace=False):
         pass
@@ -118,7 +123,7 @@ KINDS = {
     'PIPELINES': ('pipeline step', [ToTensor, Resize, RandomAppliedTrans]),
     'OPTIMIZERS': ('optimizer', [torch.optim.SGD, torch.optim.AdamW]),
     'HOOKS': ('hook', [CheckpointHook, LoggerHook, ValidateHook, CollapseHook, RuntimeInfoHook, IterTimerHook, ParamSchedulerHook]),
-    'PARAM_SCHEDULERS': ('parameter scheduler', [PolicyLR]),
+    'PARAM_SCHEDULERS': ('parameter scheduler', [PolicyLR, CosineWeightDecay]),
     'SAMPLERS': ('sampler', [EpochSampler, DefaultSampler]),
 }
 SMALL = '''

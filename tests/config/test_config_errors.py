@@ -47,7 +47,7 @@ REPLACED = {
     'params': ('momentum=0.9', 'params=[1]', None),
     'policy': ("'CosineAnnealing'", "'cosin'",
                "lr_config.policy='cosin' (x.py:5) is not a policy. "
-               'Known: CosineAnnealing, exp, fixed, inv, poly, step.'),
+               'Known: CosineAnnealing, WarmupCosine, exp, fixed, inv, poly, step.'),
     'policy argument': ("'CosineAnnealing', min_lr=0.", "'CosineAnnealing', gamma=0.1",
                         "lr_config.gamma (x.py:5) is not an argument of policy 'CosineAnnealing'. Known: min_lr, min_lr_ratio."),
     'policy lacks': ("'CosineAnnealing', min_lr=0.", "'step'", "lr_config.policy='step' (x.py:5) needs step."),
@@ -138,7 +138,8 @@ def test_unknown_top_level_name(small):
 @pytest.mark.parametrize(('options', 'expected'), [
     ("{'bias': dict(weight_decy=0.)}",
      "optimizer.paramwise_options.bias.weight_decy (x.py:7) is not a key of optimizer.paramwise_options.bias. Did you mean "
-     "'weight_decay' or 'weight_decay_mult'? Known: lars_exclude, lr, lr_mult, momentum, momentum_mult, weight_decay, weight_decay_mult."),
+     "'weight_decay' or 'weight_decay_mult'? Known: "
+     "lars_exclude, lr, lr_mult, max_ndim, momentum, momentum_mult, weight_decay, weight_decay_mult."),
     ("{'bn.(weight': dict(weight_decay=0.)}",
      'optimizer.paramwise_options.bn.(weight (x.py:7) is not a regular expression: missing ), unterminated subpattern at position 3.'),
     ('dict(norm_decay=0.)', 'optimizer.paramwise_options.norm_decay=0.0 (x.py:7) must be dict.'),

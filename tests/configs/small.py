@@ -53,6 +53,8 @@ def options(path: Path, images: Path) -> list[str]:
         found += [f'model.{key}={value}'] if key in model else []
     for key, value in (('length', IMAGES), ('num_classes', CLUSTERS), ('min_cluster', 2)):
         found += [f'model.memory_bank.{key}={value}'] if key in model.get('memory_bank', {}) else []
+    if model['type'] in ('SparK', 'FCMAE'):
+        found += ['model.decoder.width=32', *_shallow(model['backbone'])]
     if model['type'] in ('DeepCluster', 'ODC'):
         found.append(f'model.head.num_classes={CLUSTERS}')
     if model['head']['type'] != 'MultiClsHead':  # its windows are made for 224 pixels
@@ -78,7 +80,17 @@ def _hook(hook: dict[str, Any], path: str, images: Path, interval: int) -> list[
         return [*_source(extractor['dataset'], f'{path}.extractor.dataset', images), f'{path}.extractor.dataset.pipeline={pipeline}',
                 f'{path}.extractor.imgs_per_gpu=10', f'{path}.extractor.workers_per_gpu=0', f'{path}.clustering.k={CLUSTERS}',
                 f'{path}.clustering.pca_dim={pca_dim}']
+    if hook['type'] == 'ReconstructionHook':
+        return [f'{path}.num_images=2'] + (_source(hook['dataset'], f'{path}.dataset', images) if 'dataset' in hook else [])
     return []
+
+
+def _shallow(backbone: dict) -> list[str]:
+    """One narrow block per stage: the largest network would take 10 GB with its optimizer."""
+    depths, dims = ('layers', 'channels') if backbone.get('model_name', '').startswith('resnet') else ('depths', 'dims')
+    if backbone['type'] == 'ResNet':
+        return []
+    return [f'model.backbone.{depths}=[1, 1, 1, 1]', f'model.backbone.{dims}=[8, 16, 24, 32]']
 
 
 def _smaller(dataset: dict, path: str) -> list[str]:

@@ -40,7 +40,11 @@ MODEL_CONFIGS = {
     'DeepCluster': {'neck': {'type': 'AvgPoolNeck'}, 'head': {'type': 'ClsHead', 'in_channels': 64, 'num_classes': CLUSTERS}},
     'ODC': {'neck': {**NECK, 'type': 'NonLinearNeckV0'}, 'head': {'type': 'ClsHead', 'in_channels': 16, 'num_classes': CLUSTERS},
             'memory_bank': {'type': 'ODCMemory', 'length': IMAGES, 'feat_dim': 16, 'num_classes': CLUSTERS, 'min_cluster': 4}},
+    'SparK': {'neck': {'type': 'SparKNeck', 'levels': 1, 'norm': 'ln'}, 'head': {'type': 'MaskedPixelHead'},
+              'decoder': {'type': 'LightDecoder', 'width': 32, 'norm_cfg': {'type': 'GN', 'num_groups': 1}}},
+    'FCMAE': {'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 16}, 'head': {'type': 'MaskedPixelHead'}},
 }
+MASKED = ('SparK', 'FCMAE')
 LABELS = torch.arange(IMAGES) % 7 % CLUSTERS  # classes 0 to 2 twice as large as 3
 
 
@@ -76,18 +80,27 @@ def move_clusters(name, model):
         model.set_reweight()
 
 
+def uneven_blocks(generator, size):
+    """Visible blocks (size, 2, 2) of which the first process sees more than the second: 3 of 4 per image against 1."""
+    order = torch.rand(size, 4, generator=generator).argsort(dim=1)
+    number = torch.where(torch.arange(size) < PER_RANK, 3, 1)
+    return (order < number[:, None]).view(size, 2, 2)
+
+
 def batches(name):
     """Two global batches; each rank takes its contiguous share."""
     generator = torch.Generator().manual_seed(7)
     size = WORLD * PER_RANK
+    pixels = 64 if name in MASKED else 32
     views = {'RotationPred': (4, 3), 'RelativeLoc': (8, 6), 'MOCO': (2, 3), 'SimCLR': (2, 3), 'BYOL': (2, 3)}.get(name, (3,))
     for _ in range(2):
-        img = torch.randn(size, *views, 32, 32, generator=generator, dtype=torch.float64)
+        img = torch.randn(size, *views, pixels, pixels, generator=generator, dtype=torch.float64)
         idx = torch.randint(IMAGES, (size,), generator=generator)
         idx[-1] = idx[0]  # drawn with replacement: both processes meet one image
         yield {'img': img, **{
             'Classification': {'gt_label': torch.randint(5, (size,), generator=generator)},
             'RotationPred': {'rot_label': torch.arange(4).repeat(size, 1)}, 'RelativeLoc': {'patch_label': torch.arange(8).repeat(size, 1)},
+            **{masked: {'visible': uneven_blocks(generator, size)} for masked in MASKED},
             'NPID': {'idx': idx}, 'ODC': {'idx': idx}, 'DeepCluster': {'idx': idx, 'pseudo_label': LABELS[idx]},
         }.get(name, {})}
 

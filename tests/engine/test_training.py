@@ -107,6 +107,33 @@ def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path):
     assert not (tmp_path / 'epoch_2.pth').exists()
 
 
+def test_weights_that_are_not_finite_never_replace_good_ones(config, tmp_path):
+    """A NaN that the loss does not show: the weight of a layer whose output is not used."""
+    register_spoiler()
+    with pytest.raises(TrainingError, match=r'not finite after iteration 12: spoiled; the last good checkpoint is .*epoch_1.pth'):
+        train(config, tmp_path, "custom_hooks=[dict(type='Spoiler', at=9)]")
+    assert sorted(p.name for p in tmp_path.glob('epoch_*.pth')) == ['epoch_1.pth']
+
+
+def register_spoiler():
+    from mmengine.hooks import Hook
+
+    from selfsup.registry import HOOKS
+
+    class Spoiler(Hook):
+        def __init__(self, at):
+            self.at = at
+
+        def before_train(self, runner):
+            runner.model.register_parameter('spoiled', torch.nn.Parameter(torch.zeros(2)))
+
+        def after_train_iter(self, runner, **kwargs):
+            if runner.iter == self.at:
+                runner.model.spoiled.data[0] = float('nan')
+
+    HOOKS.register_module(module=Spoiler, force=True)
+
+
 def test_a_full_disk_keeps_the_last_checkpoint(config, tmp_path, monkeypatch):
     import selfsup.checkpoint_io as io
 

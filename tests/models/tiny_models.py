@@ -22,6 +22,7 @@ def tiny_config(name, backbone, channels):
     """Config of the algorithm `name` on `backbone`, whose last map has `channels` channels."""
     contrast = {'type': 'ContrastiveHead', 'temperature': 0.2}
     predictor = projection('NonLinearNeckV2', 16, with_avg_pool=False)
+    pixels = {'type': 'MaskedPixelHead', 'patch_size': 32}
     configs = {
         'MOCO': {'neck': projection('NonLinearNeckV1', channels), 'head': contrast, 'queue_len': 10, 'feat_dim': 16},
         'SimCLR': {'neck': projection('NonLinearNeckSimCLR', channels, sync_bn=False), 'head': contrast},
@@ -34,6 +35,8 @@ def tiny_config(name, backbone, channels):
         'DeepCluster': {'neck': {'type': 'AvgPoolNeck'}, 'head': classifier(channels, CLUSTERS)},
         'ODC': {'neck': projection('NonLinearNeckV0', channels), 'head': classifier(16, CLUSTERS),
                 'memory_bank': {'type': 'ODCMemory', 'length': IMAGES, 'feat_dim': 16, 'num_classes': CLUSTERS, 'min_cluster': 2}},
+        'SparK': {'neck': {'type': 'SparKNeck', 'levels': 1}, 'decoder': {'type': 'LightDecoder', 'width': 32}, 'head': pixels},
+        'FCMAE': {'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 16}, 'head': pixels},
     }
     configs['MoCo'] = configs['MOCO']
     return {'type': name, 'backbone': backbone, **configs[name]}
@@ -55,6 +58,8 @@ def tiny_batch(model, size=3, pixels=32):
         return {'img': torch.randn(size, 4, 3, pixels, pixels), 'rot_label': torch.arange(4).repeat(size, 1)}
     if model.dataset == 'RelativeLocDataset':
         return {'img': torch.randn(size, 8, 6, pixels, pixels), 'patch_label': torch.arange(8).repeat(size, 1)}
+    if model.dataset == 'ExtractDataset':  # four blocks of 32 pixels
+        return {'img': torch.randn(size, 3, 64, 64)}
     if model.dataset in ('NPIDDataset', 'DeepClusterDataset'):
         labels = {'pseudo_label': torch.randint(CLUSTERS, (size,))} if model.dataset == 'DeepClusterDataset' else {}
         return {'img': torch.randn(size, 3, pixels, pixels), **labels, 'idx': torch.randperm(IMAGES)[:size]}

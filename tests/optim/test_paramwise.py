@@ -11,11 +11,15 @@ import torch
 from torch import nn
 
 from selfsup.checkpoint_io import read_checkpoint, write_checkpoint_atomic
+from selfsup.convert.fcmae import our_name, to_ours
 from selfsup.errors import ConfigError, SelfSupWarning, UnknownNameError
 from selfsup.optim.lars import LARS
 from selfsup.optim.paramwise import param_groups
 
 GOLDEN = json.loads((Path(__file__).parents[1] / 'golden' / 'openselfsup_param_groups.json').read_text())
+NAMES = Path(__file__).parents[1] / 'golden'
+SPARK = {'': {'max_ndim': 1, 'weight_decay': 0.}, r'\.bias$|cls_token|pos_embed|mask_token|gamma': {'weight_decay': 0.}}
+TIMM = {'': {'max_ndim': 1, 'weight_decay': 0.}, r'\.bias$': {'weight_decay': 0.}}
 SIMCLR = {r'(bn|gn)(\d+)?.(weight|bias)': {'weight_decay': 0., 'lars_exclude': True},
           'bias': {'weight_decay': 0., 'lars_exclude': True}}
 
@@ -54,6 +58,45 @@ def test_golden_simclr_groups(prefix):
     for name, options in expected.items():
         assert {k: found[name][k] for k in options} == options, name
     assert len(groups) == 2  # equal options share a group
+
+
+class Parts(nn.Module):
+    """Parameters of the given names and shapes, on no device."""
+
+    def __init__(self, shapes):
+        super().__init__()
+        self._shapes = shapes
+
+    def named_parameters(self, *args, **kwargs):
+        return ((name, nn.Parameter(torch.empty(shape, device='meta'))) for name, shape in self._shapes.items())
+
+
+@pytest.mark.parametrize('kind', ['basic', 'bottleneck', 'convnext'])
+def test_golden_spark_groups(kind):
+    """SparK: no weight decay for what has one axis or is called so; names and shapes are those of the official checkpoint."""
+    module = torch.load(NAMES / f'spark_{kind}_model.pt', weights_only=True)['module']
+    decayed, free = (group['params'] for group in json.loads((NAMES / 'spark_param_groups.json').read_text())[kind])
+    shapes = {name: module[name].shape for name in (*decayed, *free)}
+    options = _by_name(param_groups(Parts(shapes), {'type': 'LAMB', 'lr': 1e-3, 'weight_decay': .04}, SPARK))
+    assert {name for name, found in options.items() if found == {}} == set(decayed)
+    assert {name for name, found in options.items() if found == {'weight_decay': 0.}} == set(free)
+
+
+def test_golden_fcmae_groups():
+    """timm's rule on our names and shapes; the golden names are those of the official sparse encoder, whose biases have two axes."""
+    expected = json.loads((NAMES / 'param_groups.json').read_text())['fcmae_pretrain_tiny']['params']
+    official = torch.load(NAMES / 'fcmae_model.pt', weights_only=True)['model']
+    shapes = {name: value.shape for name, value in to_ours(official).items()}
+    options = _by_name(param_groups(Parts(shapes), {'type': 'AdamW', 'lr': 1e-3, 'weight_decay': .05}, TIMM))
+    found = {name: chosen.get('weight_decay', .05) for name, chosen in options.items()}
+    assert found == {our_name(name): decay for name, decay in expected.items()}
+
+
+def test_max_ndim_narrows_a_pattern(model):
+    options = {'bias': {'max_ndim': 1, 'weight_decay': 0.}, 'weight': {'max_ndim': 0, 'lr': 2.}}
+    with pytest.warns(SelfSupWarning, match="'weight' matches no parameter"):
+        groups = _by_name(param_groups(model, {'lr': 1.}, options))
+    assert groups['head.fc.bias'] == {'weight_decay': 0.} and groups['head.fc.weight'] == {}
 
 
 def test_order_and_overriding(model):
@@ -118,6 +161,8 @@ def test_lars_exclude_elsewhere_warns_once_and_is_dropped(model):
     ({'lr': 1.}, {'bias': {'lr': '1'}}, 'number of at least 0'),
     ({'lr': 1.}, {'bias': {'lr': True}}, 'number of at least 0'),
     ({'lr': 1.}, {'bias': {'lars_exclude': 1}}, 'True or False'),
+    ({'lr': 1.}, {'bias': {'max_ndim': 1.}}, 'number of axes'),
+    ({'lr': 1.}, {'bias': {'max_ndm': 1}}, "Did you mean 'max_ndim'"),
     ({'lr': 1., 'type': 'AdamW'}, {'bias': {'momentum': 0.}}, "type='AdamW' has no momentum"),
     ({'lr': 1.}, ['bias'], 'is a dict of pattern'),
 ])

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from selfsup.errors import ConfigError
-from selfsup.optim.schedules import byol_momentum, check_policy, policy_lr
+from selfsup.optim.base_lr import scaled_lr
+from selfsup.optim.schedules import byol_momentum, check_policy, cosine_weight_decay, policy_lr
 
 GOLDEN = json.loads((Path(__file__).parents[1] / 'golden' / 'schedules.json').read_text())
 
@@ -27,6 +28,41 @@ def test_byol_momentum_golden(case):
     for i, (momentum, updated) in enumerate(zip(case['momentum'], case['target_updated'], strict=True)):
         if updated:
             assert byol_momentum(i, case['total_iters'], case['base_momentum'], case['end_momentum']) == pytest.approx(momentum, rel=1e-9)
+
+
+@pytest.mark.parametrize('case', GOLDEN['spark_pretrain'])
+def test_spark_golden(case):
+    """Per-iteration learning rate and weight decay of SparK's code."""
+    total = case['epochs'] * case['iters_per_epoch']
+    rates = [policy_lr(i, case['peak_lr'], iters_per_epoch=case['iters_per_epoch'], max_iters=total, policy='WarmupCosine', reach_end=True,
+                       min_lr_ratio=0.001, warmup='linear', warmup_iters=case['warmup_epochs'], warmup_by_epoch=True, warmup_ratio=0.005)
+             for i in range(total)]
+    assert rates == pytest.approx(case['lr'], rel=1e-9)
+    decays = [cosine_weight_decay(i, total, case['wd'], case['wd_end']) for i in range(total)]
+    assert decays == pytest.approx(case['weight_decay'], rel=1e-9)
+
+
+@pytest.mark.parametrize('case', GOLDEN['convnextv2'], ids=['every-step', 'accumulated'])
+def test_fcmae_golden(case):
+    """Learning rate of ConvNeXt V2's code, which changes with the optimizer step, not within an accumulation window."""
+    total = case['epochs'] * case['loader_len']
+    rates = [policy_lr(i, case['lr_abs'], iters_per_epoch=case['loader_len'], max_iters=total, update_interval=case['update_freq'],
+                       policy='WarmupCosine', min_lr=case['min_lr'], warmup='linear', warmup_iters=case['warmup_epochs'],
+                       warmup_by_epoch=True, warmup_ratio=0.) for i in range(total)]
+    assert rates == pytest.approx(case['lr'], rel=1e-9)
+    assert scaled_lr({'base_lr': case['blr']}, case['batch_size'] * case['update_freq'])['lr'] == pytest.approx(case['lr_abs'], rel=1e-12)
+
+
+def test_base_lr():
+    spark = GOLDEN['spark_pretrain'][0]
+    cfg = {'type': 'LAMB', 'base_lr': spark['base_lr'], 'weight_decay': .04}
+    assert scaled_lr(cfg, spark['batch_size']) == {'type': 'LAMB', 'weight_decay': .04, 'lr': pytest.approx(spark['peak_lr'])}
+    assert 'lr' not in cfg
+    assert scaled_lr({'lr': .1}, 512) == {'lr': .1}
+    with pytest.raises(ConfigError, match='both given'):
+        scaled_lr({'lr': .1, 'base_lr': .1}, 512)
+    with pytest.raises(ConfigError, match='at least 0'):
+        scaled_lr({'base_lr': '1e-4'}, 512)
 
 
 def _rates(iterations, policy, **cfg):
@@ -47,6 +83,23 @@ def test_policies_by_iteration():
     assert _rates((0, 1, 2, 3), 'step', by_epoch=False, step=[2, 3]) == pytest.approx([1, 1, .1, .01])
     assert _rates((10, 39), 'CosineAnnealing', by_epoch=False, min_lr=0) == pytest.approx(
         [(1 + math.cos(math.pi / 4)) / 2, (1 + math.cos(math.pi * 39 / 40)) / 2])
+
+
+def test_warmup_cosine_at_its_ends():
+    assert _rates((0, 10, 20, 40), 'WarmupCosine', min_lr=0.) == pytest.approx([1, (1 + math.cos(math.pi / 4)) / 2, .5, 0])
+    warm = {'warmup': 'linear', 'warmup_iters': 4, 'warmup_ratio': 0.}
+    assert _rates((0, 2, 4), 'WarmupCosine', min_lr=.2, **warm) == pytest.approx([0, .5, 1])
+    assert _rates((39, 40), 'WarmupCosine', min_lr=.2, reach_end=True, **warm) == pytest.approx([.2, .2])
+    whole = {**warm, 'warmup_iters': 40}  # nothing but warm-up
+    assert _rates((39, 40), 'WarmupCosine', min_lr=.2, **whole) == pytest.approx([39 / 40, .2])
+    assert cosine_weight_decay(0, 1, .04, .2) == pytest.approx(.04)
+
+
+def test_windows_start_anew_with_each_epoch():
+    """Epochs of 5 iterations in windows of 2: 0 0 2 2 4 | 5 5 7 7 9."""
+    found = [policy_lr(i, 10., iters_per_epoch=5, max_iters=10, update_interval=2, policy='WarmupCosine', min_lr=0., warmup='linear',
+                       warmup_iters=10, warmup_ratio=0.) for i in range(10)]
+    assert found == pytest.approx([0, 0, 2, 2, 4, 5, 5, 7, 7, 9])
 
 
 def test_warmups():
@@ -80,6 +133,11 @@ def test_a_partial_last_epoch_counts():
     ({'policy': 'fixed', 'warmup': 'lin', 'warmup_iters': 2}, "Did you mean 'linear'"),
     ({'policy': 'fixed', 'warmup_iters': 2}, 'does nothing without warmup'),
     ({'policy': 'fixed', 'by_epoch': 1}, 'by_epoch'),
+    ({'policy': 'WarmupCosine'}, 'WarmupCosine takes either min_lr or min_lr_ratio; neither is given'),
+    ({'policy': 'WarmupCosine', 'min_lr': 0, 'reach_end': 1}, 'True or False'),
+    ({'policy': 'WarmupCosine', 'min_lr': 0, 'warmup': 'exp', 'warmup_iters': 2}, "must be 'linear' or None"),
+    ({'policy': 'WarmupCosine', 'min_lr': 0, 'warmup': 'linear', 'warmup_iters': 2, 'warmup_ratio': -.1}, '[0, 1]'),
+    ({'policy': 'WarmupCosine', 'min_lr': 0, 'reach_nd': True}, "Did you mean 'reach_end'"),
 ])
 def test_errors(cfg, message):
     with pytest.raises(ConfigError) as error:

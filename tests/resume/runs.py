@@ -10,12 +10,10 @@ CONFIG = '''"""Tiny run for the resume tests: 24 digits, batches of 4, six itera
 model = dict(
     type='{method}',
     backbone=dict(type='ResNet', depth=18, stage_blocks=(1, 1, 1, 1), base_channels=4, stem='cifar', out_indices=(4,)),
-    neck=dict(type='{neck}', in_channels=32, hid_channels=16, out_channels=8, with_avg_pool=True),
-    head={head},
-    {extra})
+    {parts})
 source = dict(type='ImageList', root={root!r}, list_file={root!r} + '/list.txt')
 pipeline = [
-    dict(type='RandomResizedCrop', size=8, scale=(0.3, 1.0)),
+    dict(type='RandomResizedCrop', size={pixels}, scale=(0.3, 1.0)),
     dict(type='RandomAppliedTrans', transforms=[dict(type='ColorJitter', brightness=0.4)], p=0.8),
     dict(type='RandomAppliedTrans', transforms=[dict(type='GaussianBlur', sigma_min=0.1, sigma_max=1.0)], p=0.5),
     dict(type='RandomHorizontalFlip'),
@@ -23,7 +21,7 @@ pipeline = [
     dict(type='Normalize', mean=[0.5, 0.5, 0.5], std=[0.3, 0.3, 0.3]),
 ]
 data = dict(imgs_per_gpu=4, workers_per_gpu=0, drop_last=True,
-            train=dict(type='ContrastiveDataset', data_source=source, pipeline=pipeline))
+            train=dict(type='{dataset}', data_source=source, pipeline=pipeline))
 optimizer = dict(type='AdamW', lr=0.01, weight_decay=0.01)
 optimizer_config = dict(update_interval=1)
 lr_config = dict(policy='CosineAnnealing', min_lr=0.001, warmup='linear', warmup_iters=5, warmup_ratio=0.1)
@@ -32,13 +30,29 @@ log_config = dict(interval=2)
 total_epochs = 3
 '''
 
+CONTRAST = "dict(type='ContrastiveHead', temperature=0.2)"
+PREDICT = ("dict(type='LatentPredictHead', size_average=True, predictor=dict(type='NonLinearNeckV2', "
+           "in_channels=8, hid_channels=16, out_channels=8, with_avg_pool=False))")
+PIXELS = "head=dict(type='MaskedPixelHead', patch_size=8), block=8"
+
+
+def _views(neck: str, head: str, extra: str = '') -> dict:
+    """Settings of a method that compares two views."""
+    return {'dataset': 'ContrastiveDataset', 'pixels': 8, 'parts': (
+        f"neck=dict(type='{neck}', in_channels=32, hid_channels=16, out_channels=8, with_avg_pool=True),\n    head={head},\n    {extra}")}
+
+
+def _masked(parts: str) -> dict:
+    """Settings of a masked autoencoder: four blocks of 8 pixels, the stride of the backbone."""
+    return {'dataset': 'ExtractDataset', 'pixels': 16, 'parts': f'{parts}, {PIXELS}'}
+
+
 METHODS = {
-    'MOCO': dict(neck='NonLinearNeckV1', head="dict(type='ContrastiveHead', temperature=0.2)",
-                 extra='queue_len=22, feat_dim=8, momentum=0.9'),
-    'SimCLR': dict(neck='NonLinearNeckV1', head="dict(type='ContrastiveHead', temperature=0.2)", extra=''),
-    'BYOL': dict(neck='NonLinearNeckV2', extra='base_momentum=0.9', head=(
-        "dict(type='LatentPredictHead', size_average=True, predictor=dict(type='NonLinearNeckV2', "
-        "in_channels=8, hid_channels=16, out_channels=8, with_avg_pool=False))")),
+    'MOCO': _views('NonLinearNeckV1', CONTRAST, 'queue_len=22, feat_dim=8, momentum=0.9'),
+    'SimCLR': _views('NonLinearNeckV1', CONTRAST),
+    'BYOL': _views('NonLinearNeckV2', PREDICT, 'base_momentum=0.9'),
+    'SparK': _masked("neck=dict(type='SparKNeck', levels=1), decoder=dict(type='LightDecoder', width=32)"),
+    'FCMAE': _masked("decoder=dict(type='ConvNeXtV2Decoder', width=16)"),
 }
 
 

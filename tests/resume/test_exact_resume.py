@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from .runs import differences, train, write_config
+from .runs import METHODS, differences, train, write_config
 
 EVERY = 'checkpoint_config.by_epoch=False'
 
@@ -11,7 +11,7 @@ EVERY = 'checkpoint_config.by_epoch=False'
 @pytest.fixture(scope='module')
 def configs(tmp_path_factory):
     folder = tmp_path_factory.mktemp('configs')
-    return {m: write_config(folder / m, m) for m in ('MOCO', 'SimCLR', 'BYOL')}
+    return {m: write_config(folder / m, m) for m in METHODS}
 
 
 def check(config, tmp_path, stop, *options, final='iter_18.pth'):
@@ -29,7 +29,7 @@ def test_any_iteration(configs, tmp_path, stop):
     check(configs['MOCO'], tmp_path, stop, EVERY)
 
 
-@pytest.mark.parametrize('method', ['SimCLR', 'BYOL'])
+@pytest.mark.parametrize('method', ['SimCLR', 'BYOL', 'SparK', 'FCMAE'])
 def test_every_method(configs, tmp_path, method):
     check(configs[method], tmp_path, 8, EVERY)
 

@@ -4,11 +4,14 @@ from .base import Algorithm, Step
 from .byol import BYOL
 from .classification import Classification
 from .deep_cluster import DeepCluster
+from .fcmae import FCMAE
 from .moco import MOCO
 from .npid import NPID
 from .odc import ODC
 from .relative_loc import RelativeLoc
 from .rotation_pred import RotationPred
 from .simclr import SimCLR
+from .spark import SparK
 
-__all__ = ['BYOL', 'MOCO', 'NPID', 'ODC', 'Algorithm', 'Classification', 'DeepCluster', 'RelativeLoc', 'RotationPred', 'SimCLR', 'Step']
+__all__ = ['BYOL', 'FCMAE', 'MOCO', 'NPID', 'ODC', 'Algorithm', 'Classification', 'DeepCluster', 'RelativeLoc', 'RotationPred', 'SimCLR',
+           'SparK', 'Step']

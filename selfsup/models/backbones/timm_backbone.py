@@ -62,8 +62,9 @@ class TIMMBackbone(nn.Module):
         height, width = (size, size) if isinstance(size, int) else size
         probe = copy.deepcopy(self).to('meta').eval()  # shapes only: no memory, no arithmetic
         try:
-            maps = probe(torch.empty(2, in_channels, height, width, device='meta'))
-            sum(m.sum() for m in maps).backward()
+            with torch.enable_grad():  # wherever the backbone is built
+                maps = probe(torch.empty(2, in_channels, height, width, device='meta'))
+                sum(m.sum() for m in maps).backward()
         except (IndexError, AssertionError, ValueError) as error:
             raise ConfigError(f'timm model {type(self.model).__name__} has no out_indices={self.out_indices}: {error}') from None
         for (_, parameter), (_, copied) in zip(self.named_parameters(), probe.named_parameters(), strict=True):

@@ -4,6 +4,7 @@ from .cls import ClsHead
 from .contrastive import ContrastiveHead
 from .latent_cls import LatentClsHead
 from .latent_predict import LatentPredictHead
+from .masked_pixel import MaskedPixelHead
 from .multi_cls import MultiClsHead
 
-__all__ = ['ClsHead', 'ContrastiveHead', 'LatentClsHead', 'LatentPredictHead', 'MultiClsHead']
+__all__ = ['ClsHead', 'ContrastiveHead', 'LatentClsHead', 'LatentPredictHead', 'MaskedPixelHead', 'MultiClsHead']

@@ -1,4 +1,4 @@
-"""Initial weights of the linear layers of necks and heads."""
+"""Initial weights of necks, heads and ConvNeXt parts."""
 
 from __future__ import annotations
 
@@ -29,3 +29,17 @@ def init_linear_layers(module: nn.Module, init_linear: str = 'normal', std: floa
                 nn.init.kaiming_normal_(layer.weight, mode='fan_in', nonlinearity='relu')
             if layer.bias is not None:
                 nn.init.constant_(layer.bias, bias)
+
+
+def init_convnext(module: nn.Module, std: float = 0.02) -> None:
+    """ConvNeXt's start (official code): weights of convolutions and linear layers normal, biases 0; norms stay at 1 and 0.
+
+    Args:
+        module: a backbone or decoder.
+        std: standard deviation of the weights; values beyond +-2 are drawn anew.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ... import distributed
@@ -58,8 +58,10 @@ def build_norm(norm_cfg: dict, channels: int, postfix: int | str = '') -> tuple[
         ConfigError: unknown type, or arguments that the layer does not take.
     """
     from mmcv.cnn import build_norm_layer
+    sync = isinstance(norm_cfg, dict) and norm_cfg.get('type') == 'SyncBN'
     try:
-        return build_norm_layer(norm_cfg, channels, postfix=postfix)
+        name, layer = build_norm_layer({**norm_cfg, 'type': 'BN'} if sync else norm_cfg, channels, postfix=postfix)
+        return name, SyncBatchNorm.like(layer) if sync else layer
     except (AssertionError, KeyError, TypeError, ValueError) as error:
         raise _bad_layer('norm_cfg', norm_cfg, NORM_TYPES, error) from None
 
@@ -92,6 +94,54 @@ def batch_norm_1d(channels: int, sync: bool = False, **kwargs: float | bool) -> 
     if sync and resolve_sync_bn({'type': 'SyncBN'}, 'BN1d')['type'] == 'SyncBN':
         return nn.SyncBatchNorm(channels, **kwargs)
     return nn.BatchNorm1d(channels, **kwargs)
+
+
+class SyncBatchNorm(nn.SyncBatchNorm):
+    """torch's SyncBatchNorm, which also takes the partly visible maps of masked pretraining."""
+
+    @classmethod
+    def like(cls, layer: _BatchNorm) -> SyncBatchNorm:
+        """A layer with the settings and the parameters of `layer`."""
+        new = cls(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
+        new.load_state_dict(layer.state_dict())
+        for name, parameter in layer.named_parameters():
+            new.get_parameter(name).requires_grad_(parameter.requires_grad)
+        return new
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Torch's function for SyncBN dispatches to no rule, so maps take that of BN; their rule gathers over the ranks."""
+        return super().forward(x) if isinstance(x, Tensor) else _BatchNorm.forward(self, x)
+
+
+def sync_batch_norm(x: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None, bias: Tensor | None,
+                    momentum: float, eps: float) -> Tensor:
+    """Batch norm with the statistics of all ranks, which may hold different numbers of positions. Updates the running statistics.
+
+    Each rank sends its mean, variance and count; the statistics of the union follow exactly. On one process, and for the ranks
+    together, this is `F.batch_norm` of the joined batch, value and gradient (the gather sums the gradients of all ranks).
+
+    Args:
+        x: (N, C, ...), N >= 0.
+        momentum: share of the NEW statistics.
+    """
+    others = [d for d in range(x.dim()) if d != 1]
+    shape = [1, -1] + [1] * (x.dim() - 2)
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))  # half precision cannot hold sums over a batch
+    count = wide.new_tensor(x.numel() // x.shape[1])
+    mean = wide.sum(others) / count.clamp(min=1)
+    var = (wide - mean.view(shape)).square().sum(others) / count.clamp(min=1)
+    every = distributed.gather(torch.cat([mean, var, count[None]])[None])
+    means, variances, counts = every[:, :len(mean)], every[:, len(mean):-1], every[:, -1:].detach()
+    total = counts.sum()
+    mean = (counts * means).sum(0) / total
+    var = (counts * (variances + (means - mean).square())).sum(0) / total
+    if running_mean is not None:
+        with torch.no_grad():
+            running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+            running_var.lerp_((var * (total / (total - 1))).to(running_var.dtype), momentum)
+    scale = (var + eps).rsqrt() if weight is None else (var + eps).rsqrt() * weight
+    shift = -mean * scale if bias is None else bias - mean * scale
+    return torch.addcmul(shift.view(shape), wide, scale.view(shape)).to(x.dtype)
 
 
 def set_eval(module: nn.Module) -> None:

@@ -1,0 +1,82 @@
+"""ConvNeXt weights under the official names and under timm's: the same tensors, other names, some other shapes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+# official beginning and what timm has in its place; timm's beginning and the official one. The first that fits a name is replaced.
+_PLACES = (
+    (r'^downsample_layers\.0\.', 'stem.', r'^stem\.', 'downsample_layers.0.'),
+    (r'^downsample_layers\.(\d+)\.', r'stages.\1.downsample.', r'^stages\.(\d+)\.downsample\.', r'downsample_layers.\1.'),
+    (r'^stages\.(\d+)\.(\d+)\.', r'stages.\1.blocks.\2.', r'^stages\.(\d+)\.blocks\.(\d+)\.', r'stages.\1.\2.'),
+    (r'^norm\.', 'head.norm.', r'^head\.norm\.', 'norm.'),
+    (r'^head\.(weight|bias)$', r'head.fc.\1', r'^head\.fc\.', 'head.'),
+)
+# official and timm's names of the layers of a block
+_LAYERS = (('dwconv.', 'conv_dw.'), ('pwconv1.', 'mlp.fc1.'), ('pwconv2.', 'mlp.fc2.'), ('grn.gamma', 'mlp.grn.weight'),
+           ('grn.beta', 'mlp.grn.bias'))
+# timm's models that are narrower than this have 1x1 convolutions for linear layers
+_NARROW = 96
+
+
+def is_official(names: Iterable[str]) -> bool:
+    """True for names of an official (dense) ConvNeXt or ConvNeXt V2."""
+    return {'downsample_layers.0.0.weight', 'stages.0.0.dwconv.weight'} <= set(names)
+
+
+def is_timm(names: Iterable[str]) -> bool:
+    """True for names of timm's convnext and convnextv2 models."""
+    return {'stem.0.weight', 'stages.0.blocks.0.conv_dw.weight'} <= set(names)
+
+
+def official_name(name: str) -> str:
+    """The official name of a tensor that timm calls `name`."""
+    for _, _, timm, official in _PLACES:
+        name, changed = re.subn(timm, official, name)
+        if changed:
+            break
+    for official, timm in _LAYERS:
+        name = name.replace(f'.{timm}', f'.{official}')
+    return name
+
+
+def timm_name(name: str) -> str:
+    """timm's name of a tensor that is officially called `name`."""
+    for official, timm, _, _ in _PLACES:
+        name, changed = re.subn(official, timm, name)
+        if changed:
+            break
+    for official, timm in _LAYERS:
+        name = name.replace(f'.{official}', f'.{timm}')
+    return name
+
+
+def to_official(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`weights` of a timm ConvNeXt under official names and in official shapes; official ones stay as they are."""
+    renamed = {}
+    for name, value in weights.items():
+        name = official_name(name)
+        if '.pwconv' in name and value.dim() == 4:
+            value = value.flatten(1)
+        elif '.grn.' in name:
+            value = value.reshape(1, 1, 1, -1)
+        renamed[name] = value
+    return renamed
+
+
+def to_timm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`weights` of an official ConvNeXt under timm's names, in the shapes of the timm model of this size; timm's own stay as they are."""
+    stem = weights.get('downsample_layers.0.0.weight')
+    convolutions = stem is not None and len(stem) < _NARROW
+    renamed = {}
+    for name, value in weights.items():
+        name = timm_name(name)
+        if convolutions and value.dim() == 2 and '.mlp.fc' in name:
+            value = value[:, :, None, None]
+        elif '.mlp.grn.' in name:
+            value = value.flatten()
+        renamed[name] = value
+    return renamed

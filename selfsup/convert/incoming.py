@@ -1,0 +1,103 @@
+"""Weights of other code, recognised by their names, under the names of the model that is to take them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from . import convnext, fcmae, spark
+
+CLASSIFIER = ('fc.', 'head.', 'norm.', 'classifier.')  # beginnings in ResNet, ConvNeXt, timm
+OUTSIDE = 'no part of the backbone'
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """Weights under our names.
+
+    Attributes:
+        weights: name -> tensor.
+        origin: whose names the file had; '' for ours.
+        unused: name (ours, where the file had another) -> why it is left out of `weights`.
+        spare: names in the model that a file may lack without loss, as nothing reads them.
+    """
+
+    weights: dict[str, Tensor]
+    origin: str = ''
+    unused: dict[str, str] = field(default_factory=dict)
+    spare: frozenset[str] = frozenset()
+
+
+def translate(weights: Mapping[str, Tensor]) -> Incoming:
+    """Names of official training files under ours: `backbone.*` and the other parts. Other names stay.
+
+    Args:
+        weights: name -> tensor, without a frame around them.
+    """
+    if spark.is_official(weights):
+        constants = {name: 'a constant of the official code' for name in spark.CONSTANTS if name in weights}
+        return Incoming(spark.to_ours(weights), spark.ORIGIN, constants)
+    if fcmae.is_official(weights):
+        return Incoming(fcmae.to_ours(weights), fcmae.ORIGIN)
+    return Incoming(dict(weights))
+
+
+def for_backbone(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Incoming:
+    """What a backbone takes from a file: what stands under `backbone.`, or everything.
+
+    Args:
+        weights: name -> tensor, without a frame around them.
+        own: the backbone's state dict.
+    """
+    found = translate(weights)
+    inner = {name.removeprefix('backbone.'): value for name, value in found.weights.items() if name.startswith('backbone.')}
+    outside = dict.fromkeys([name for name in found.weights if inner and not name.startswith('backbone.')], OUTSIDE)
+    fitted = _fit(inner or found.weights, own)
+    headless = [name for name in fitted.weights if name not in own and name.removeprefix('model.').startswith(CLASSIFIER)]
+    left = dict.fromkeys(headless, 'a classifier, which the backbone does not have')
+    return Incoming({name: value for name, value in fitted.weights.items() if name not in headless}, found.origin or fitted.origin,
+                    {**found.unused, **outside, **left}, _spare(own))
+
+
+def for_model(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Incoming:
+    """What a whole model takes from a file.
+
+    Args:
+        weights: name -> tensor, without a frame around them.
+        own: the model's state dict.
+    """
+    found = translate(weights)
+    backbone = {name[len('backbone.'):]: value for name, value in found.weights.items() if name.startswith('backbone.')}
+    if not backbone:
+        return found
+    fitted = _fit(backbone, {name[len('backbone.'):]: value for name, value in own.items() if name.startswith('backbone.')})
+    rest = {name: value for name, value in found.weights.items() if not name.startswith('backbone.')}
+    return Incoming({**{f'backbone.{name}': value for name, value in fitted.weights.items()}, **rest},
+                    found.origin or fitted.origin, found.unused, _spare(own, 'backbone.'))
+
+
+def _spare(own: Mapping[str, Tensor], prefix: str = '') -> frozenset[str]:
+    """What timm models keep of a classifier that was not asked for, such as the norm of a ConvNeXt's."""
+    return frozenset(name for name in own if name.startswith((f'{prefix}model.head.', f'{prefix}model.fc.')))
+
+
+def _fit(weights: dict[str, Tensor], own: Mapping[str, Tensor]) -> Incoming:
+    """The spelling of the names that most of `own` has: as given, ConvNeXt's other one, each with or without timm's `model.`."""
+    plain = {name.removeprefix('model.'): value for name, value in weights.items()}
+    spellings = [(weights, ''), (plain, '')]
+    if convnext.is_timm(plain):
+        spellings.append((convnext.to_official(plain), 'timm'))
+    if convnext.is_official(plain):
+        spellings.append((convnext.to_timm(plain), 'official ConvNeXt'))
+    spellings += [({f'model.{name}': value for name, value in names.items()}, origin) for names, origin in spellings[1:]]
+    best, origin = max(spellings, key=lambda spelling: sum(name in own for name in spelling[0]))
+    return Incoming({name: _reshaped(value, own.get(name)) for name, value in best.items()}, origin)
+
+
+def _reshaped(value: Tensor, own: Tensor | None) -> Tensor:
+    """`value` in the shape of `own` where the two differ in axes of length 1 only, such as a 1x1 convolution and a linear layer."""
+    if own is None or value.shape == own.shape or [n for n in value.shape if n != 1] != [n for n in own.shape if n != 1]:
+        return value
+    return value.reshape(own.shape)

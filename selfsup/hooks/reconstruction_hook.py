@@ -1,0 +1,86 @@
+"""Pictures of what a masked autoencoder has learned, while it learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .. import distributed as dist
+from ..engine.state import unwrap
+from ..errors import ConfigError
+from ..evaluation.features import evaluating
+from ..registry import DATASETS, HOOKS
+from ..visualization.reconstruction import evaluation_steps, normalisation, reconstruction_grid
+from .evaluation_hook import EvaluationHook
+
+
+@HOOKS.register_module()
+class ReconstructionHook(EvaluationHook):
+    """Draws the same images with the same hidden blocks again and again: work_dir/reconstruction/epoch_N.png, and tensorboard.
+
+    Logs `reconstruction_loss`, that of these images in evaluation mode.
+
+    Args:
+        dataset: dataset config (`ExtractDataset` with an evaluation pipeline) from which the images are taken, evenly; None takes
+            the images that are trained on, whole.
+        num_images: rows of the picture, >= 1.
+        interval: epochs between two pictures.
+        initial: draw the untrained network too.
+        seed: of the hidden blocks.
+    """
+
+    def __init__(self, dataset: dict | None = None, num_images: int = 8, interval: int = 50, initial: bool = False, seed: int = 0) -> None:
+        super().__init__(interval, initial)
+        if num_images < 1:
+            raise ConfigError(f'ReconstructionHook num_images={num_images}: use 1 or more.')
+        self.dataset, self.num_images, self.seed = dataset, num_images, seed
+
+    def before_train(self, runner: Any) -> None:
+        algorithm = unwrap(runner.model)
+        if not hasattr(algorithm, 'reconstruct'):
+            raise ConfigError(f'ReconstructionHook draws masked autoencoders (SparK, FCMAE); {type(algorithm).__name__} reconstructs '
+                              'nothing: remove the hook.')
+        # on all ranks, and before training: what cannot be read or cut into blocks must not end a run after its first hours
+        self._prepare(runner, algorithm)
+        super().before_train(runner)
+
+    def _prepare(self, runner: Any, algorithm: Any) -> None:
+        cfg = self.dataset or self._training_images(runner.compiled['train_dataloader'])
+        dataset = DATASETS.build(cfg)
+        chosen = np.unique(np.linspace(0, len(dataset) - 1, self.num_images).astype(int)).tolist()
+        self._images = torch.stack([dataset[i]['img'] for i in chosen])
+        self._visible = algorithm.masking.draw(self._images, torch.Generator().manual_seed(self.seed))
+        self._scale = normalisation(cfg.get('pipeline', ()))
+
+    @staticmethod
+    def _training_images(loader: dict) -> dict:
+        dataset = loader['dataset']
+        if 'data_source' not in dataset or 'pipeline' not in dataset:
+            raise ConfigError(f"ReconstructionHook cannot take its images from a {dataset.get('type')}: give it dataset=dict(type="
+                              "'ExtractDataset', data_source=..., pipeline=...).")
+        steps = evaluation_steps(dataset['pipeline'], loader.get('img_norm_cfg'))
+        return {'type': 'ExtractDataset', 'data_source': dataset['data_source'], 'pipeline': steps}
+
+    def evaluate(self, runner: Any) -> dict[str, float]:
+        algorithm = unwrap(runner.model)
+        images, visible = self._images.to(runner.device), self._visible.to(runner.device)
+        with evaluating(algorithm):  # on all ranks: norms without running statistics speak to each other
+            prediction, _ = algorithm.predict_patches(images, visible)
+            hidden = algorithm.head.hidden(images, visible)
+            loss = algorithm.head(prediction, images, hidden, hidden.sum())['loss']
+            pictures = algorithm.head.compose(prediction, images, visible)
+        if dist.is_main():
+            self._draw(runner, pictures)
+        return {'reconstruction_loss': loss.item()}
+
+    def _draw(self, runner: Any, pictures: torch.Tensor) -> None:
+        epoch = runner.epoch + (runner.iter > 0)
+        path = Path(runner.work_dir) / 'reconstruction' / f'epoch_{epoch}.png'
+        reconstruction_grid(self._images, self._visible, pictures.cpu(), path, *self._scale, title=f'after epoch {epoch}')
+        board = runner.visualizer.get_backend('TensorboardVisBackend')
+        if board is not None:
+            board.add_image('reconstruction', np.asarray(Image.open(path)), step=runner.iter)

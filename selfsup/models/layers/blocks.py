@@ -1,0 +1,229 @@
+"""Which blocks of a batch of images are visible, and moving pixels between the visible blocks and whole maps.
+
+An image is cut into a grid of `fh x fw` blocks. On a feature map at any scale a block is a square of `zh x zw` pixels, so one
+boolean grid describes all scales of a network. Pixels are moved by index tables that depend on the grid and on the scale
+only; they are built once per forward pass and shared by every map of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Pads = tuple[int, int, int, int]
+
+
+class _Fetch(torch.autograd.Function):
+    """`Blocks.fetch` with `Blocks.give_back` as its gradient."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor, blocks: Blocks, pads: Pads) -> Tensor:
+        ctx.blocks, ctx.pads, ctx.size = blocks, pads, values.shape[2:]
+        return blocks.fetch(values, pads)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.blocks.give_back(grad, ctx.size, ctx.pads), None, None
+
+
+def _with_zero_row(rows: Tensor) -> Tensor:
+    return torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
+
+
+class _Take(torch.autograd.Function):
+    """Rows of `rows` picked by `index`, which holds no row twice."""
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.size = len(rows)
+        return rows.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        return _Put.apply(grad, *ctx.saved_tensors, ctx.size), None
+
+
+class _Put(torch.autograd.Function):
+    """`size` rows of zeros with `rows` written to those of `index`: the inverse of `_Take`."""
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, index: Tensor, size: int) -> Tensor:
+        ctx.save_for_backward(index)
+        return rows.new_zeros(size, rows.shape[1]).index_copy_(0, index, rows)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _Take.apply(grad, *ctx.saved_tensors), None, None
+
+
+def rows_of(x: Tensor) -> Tensor:
+    """Pixels of a map (N, C, h, w) as rows (N * h * w, C); a view where the memory is channels-last."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
+def map_of(rows: Tensor, height: int, width: int) -> Tensor:
+    """The inverse of `rows_of`: (N, C, h, w), channels-last in memory."""
+    return rows.view(-1, height, width, rows.shape[1]).permute(0, 3, 1, 2)
+
+
+class Blocks:
+    """The visible blocks of a batch.
+
+    Args:
+        visible: (B, fh, fw) bool, True = kept. Images may keep different numbers of blocks, or none.
+        sync: norms with batch statistics use the visible positions of all ranks.
+
+    Attributes:
+        cells: (N,) int64, indices of the visible blocks in the flattened grid, ascending: by image, row, column.
+        image, row, column: (N,) int64, where each visible block is.
+        counts: (B,) int64, visible blocks of each image.
+        needs_grad: whether a forward pass with gradients is under way, so that weights must not be used without.
+    """
+
+    def __init__(self, visible: Tensor, sync: bool = False) -> None:
+        self.visible, self.sync, self.needs_grad = visible, sync, False
+        self.batch, self.fh, self.fw = visible.shape
+        self.cells = visible.flatten().nonzero().squeeze(1)
+        self.number = len(self.cells)
+        self.image = torch.div(self.cells, self.fh * self.fw, rounding_mode='floor')
+        within = self.cells % (self.fh * self.fw)
+        self.row, self.column = torch.div(within, self.fw, rounding_mode='floor'), within % self.fw
+        self.counts = visible.flatten(1).sum(1)
+        self._tables: dict[tuple, object] = {}
+
+    def _table(self, key: tuple, build: Callable) -> Any:
+        if key not in self._tables:
+            self._tables[key] = build()
+        return self._tables[key]
+
+    def slots(self) -> Tensor:
+        """(B, fh, fw) int64: number of each block among the visible ones, N where hidden."""
+        def build() -> Tensor:
+            slots = torch.full((self.visible.numel(),), self.number, device=self.visible.device)
+            slots[self.cells] = torch.arange(self.number, device=slots.device)
+            return slots.view(self.visible.shape)
+        return self._table(('slots',), build)
+
+    def pixel_mask(self, zh: int, zw: int, dtype: torch.dtype) -> Tensor:
+        """(B, 1, fh * zh, fw * zw), 1 at the visible pixels of a map whose blocks have zh x zw pixels, 0 at the others."""
+        def build() -> Tensor:
+            return self.visible.repeat_interleave(zh, 1).repeat_interleave(zw, 2).unsqueeze(1).to(dtype)
+        return self._table(('mask', zh, zw, dtype), build)
+
+    def pixel_index(self, zh: int, zw: int) -> Tensor:
+        """(N * zh * zw,) int64: index of each pixel of the visible blocks in the flattened (B, H, W) map."""
+        def build() -> Tensor:
+            row = self.image * self.fh + self.row  # counts on over the images, as pixel rows do
+            y = (row * zh)[:, None] + torch.arange(zh, device=row.device)
+            x = (self.column * zw)[:, None] + torch.arange(zw, device=row.device)
+            return (y[:, :, None] * (self.fw * zw) + x[:, None, :]).flatten()
+        return self._table(('pixels', zh, zw), build)
+
+    def rows(self, dense: Tensor) -> Tensor:
+        """(N * zh * zw, C) the visible pixels of a whole map (B, C, H, W)."""
+        return _Take.apply(rows_of(dense), self.pixel_index(dense.shape[2] // self.fh, dense.shape[3] // self.fw))
+
+    def unrows(self, rows: Tensor, zh: int, zw: int) -> Tensor:
+        """The inverse of `rows`, with zeros where hidden; channels-last."""
+        return map_of(_Put.apply(rows, self.pixel_index(zh, zw), self.visible.numel() * zh * zw), self.fh * zh, self.fw * zw)
+
+    def gather(self, dense: Tensor) -> Tensor:
+        """The visible blocks (N, C, zh, zw) of a whole map (B, C, H, W); channels-last."""
+        return map_of(self.rows(dense), dense.shape[2] // self.fh, dense.shape[3] // self.fw)
+
+    def scatter(self, values: Tensor) -> Tensor:
+        """The whole map (B, C, H, W) with zeros where hidden, from the blocks (N, C, zh, zw); channels-last."""
+        return self.unrows(rows_of(values), *values.shape[2:])
+
+    def _halo(self, zh: int, zw: int, pads: Pads) -> tuple[Tensor, Tensor]:
+        """For `fetch`: index of each pixel among the stored ones, flat, and (N, h, w) bool 'inside the image'."""
+        def build() -> tuple[Tensor, Tensor]:
+            y, y_inside = self._around(self.row, self.fh, zh, pads[0], pads[1])
+            x, x_inside = self._around(self.column, self.fw, zw, pads[2], pads[3])
+            inside = y_inside[:, :, None] & x_inside[:, None, :]
+            slot = self._slot_at(torch.div(y, zh, rounding_mode='floor')[:, :, None], torch.div(x, zw, rounding_mode='floor')[:, None, :])
+            pixel = (slot * zh + (y % zh)[:, :, None]) * zw + (x % zw)[:, None, :]
+            return torch.where(inside & (slot < self.number), pixel, self.number * zh * zw).flatten(), inside
+        return self._table(('halo', zh, zw, pads), build)
+
+    def _around(self, block: Tensor, blocks: int, size: int, before: int, after: int) -> tuple[Tensor, Tensor]:
+        """Along one axis: positions in the image from `before` to `after` each block, clamped, and which of them are inside."""
+        position = (block * size)[:, None] + torch.arange(-before, size + after, device=block.device)
+        return position.clamp(0, blocks * size - 1), (position >= 0) & (position < blocks * size)
+
+    def _slot_at(self, row: Tensor, column: Tensor) -> Tensor:
+        """Numbers of the blocks at (N, h, 1) rows and (N, 1, w) columns of the grids of the N blocks' images."""
+        return self.slots().flatten()[(self.image * (self.fh * self.fw))[:, None, None] + row * self.fw + column]
+
+    def _halo_back(self, zh: int, zw: int, pads: Pads) -> Tensor:
+        """(N * zh * zw, J): places of each stored pixel in the result of `fetch`; what nobody reads points at its end."""
+        def build() -> Tensor:
+            height, width = zh + pads[0] + pads[1], zw + pads[2] + pads[3]
+            y, row, y_read = self._readers(self.row, self.fh, zh, pads[0], pads[1])
+            x, column, x_read = self._readers(self.column, self.fw, zw, pads[2], pads[3])
+            read = y_read[:, :, None] & x_read[:, None, :]
+            slot = self._slot_at(row[:, :, None], column[:, None, :])
+            place = torch.where(read & (slot < self.number), (slot * height + y[:, :, None]) * width + x[:, None, :],
+                                self.number * height * width)
+            place = place.view(self.number, zh, -1, zw, place.shape[2] // zw).transpose(2, 3)
+            return place.reshape(self.number * zh * zw, -1)
+        return self._table(('halo back', zh, zw, pads), build)
+
+    def _readers(self, block: Tensor, blocks: int, size: int, before: int, after: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Along one axis: which blocks read a position, and where in their halo it is.
+
+        Returns:
+            (1, size * J) places in the halo, (N, size * J) reading blocks, clamped, and whether these exist; J readers at most.
+        """
+        offsets = range(-((size + after - 1) // size), (size + before - 1) // size + 1)
+        readers = [[e for e in offsets if 0 <= y - e * size + before < size + before + after] for y in range(size)]
+        most = max(map(len, readers))
+        flat = [(y - e * size + before, e) for y, found in enumerate(readers) for e in found + [blocks] * (most - len(found))]
+        place, offset = torch.tensor(flat, device=block.device).unbind(1)
+        reader = block[:, None] + offset
+        return place[None], reader.clamp(0, blocks - 1), (reader >= 0) & (reader < blocks)
+
+    def fetch(self, values: Tensor, pads: Pads) -> Tensor:
+        """Each block with pixels of its surroundings, zeros where these are hidden or beyond the image. Not differentiable.
+
+        Args:
+            values: (N, C, zh, zw).
+            pads: pixels to add at the top, bottom, left, right; >= 0, any number.
+
+        Returns:
+            (N, C, top + zh + bottom, left + zw + right), channels-last.
+        """
+        zh, zw = values.shape[2:]
+        index, _ = self._halo(zh, zw, pads)
+        return map_of(_with_zero_row(rows_of(values)).index_select(0, index), pads[0] + zh + pads[1], pads[2] + zw + pads[3])
+
+    def give_back(self, fetched: Tensor, size: tuple[int, int], pads: Pads) -> Tensor:
+        """The transpose of `fetch`: each pixel of the blocks of `size` (zh, zw) gets the sum over all places where it was read.
+
+        It is a sum of reads, which is deterministic, unlike scattered additions. The fused one of an embedding bag was
+        measured 2 to 15 times faster on CPU than reads that are added up.
+        """
+        back = self._halo_back(*size, pads)
+        rows = _with_zero_row(rows_of(fetched))
+        rows = rows.index_select(0, back[:, 0]) if back.shape[1] == 1 else functional.embedding_bag(back, rows, mode='sum')
+        return map_of(rows, *size)
+
+    def with_halo(self, values: Tensor, pads: Pads, outside: float = 0.0) -> Tensor:
+        """`fetch`, differentiable, with the value `outside` beyond the image."""
+        padded = _Fetch.apply(values, self, pads)
+        return padded if outside == 0 else torch.where(self._halo(*values.shape[2:], pads)[1][:, None], padded, outside)
+
+    def by_image(self, rows: Tensor) -> Tensor:
+        """(B, M, C) from one row per visible block (N, C); M is the largest count, and rows that are missing are zeros."""
+        def build() -> tuple[Tensor, int]:
+            most = max(int(self.counts.max()), 1)
+            rank = torch.arange(self.number, device=self.image.device) - (self.counts.cumsum(0) - self.counts)[self.image]
+            place = self.image * most + rank
+            return place, self.batch * most
+        return _Put.apply(rows, *self._table(('by_image',), build)).view(self.batch, -1, rows.shape[1])

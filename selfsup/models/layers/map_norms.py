@@ -1,0 +1,111 @@
+"""Normalisation of partly visible maps; every statistic is over visible positions only."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ... import distributed
+from ...errors import ConfigError, ShapeError
+from .block_map import BlockMap, Rules, where
+from .map_rules import SHARED, first_channels, image_count, in_order
+from .norm import sync_batch_norm
+
+NORMS = Rules(SHARED)
+
+
+@NORMS.add('batch_norm')
+def batch_norm(x: BlockMap, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
+               bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5, *_: object) -> BlockMap:
+    """Over the visible positions: of the batch, or of all ranks if the blocks of `x` say so.
+
+    The running variance is unbiased with the number of visible positions, as in SparK's public code.
+
+    Raises:
+        ShapeError: statistics of a single position.
+    """
+    if x.axes != 'NCHW':
+        raise ConfigError(f'batch_norm of a map needs the axes NCHW{where()}; got {x.axes}: permute it first.')
+    positions = x.positions()
+    if training and x.blocks.sync and distributed.world_size() > 1:
+        return x.with_positions(sync_batch_norm(positions, running_mean, running_var, weight, bias, momentum, eps))
+    if training and positions.numel() == positions.shape[1]:
+        raise ShapeError(f'Batch norm needs more than one visible position{where()}: use more images or larger ones.')
+    return x.with_positions(functional.batch_norm(positions, running_mean, running_var, weight, bias, training, momentum, eps))
+
+
+@NORMS.add('layer_norm')
+def layer_norm(x: BlockMap, normalized_shape: list[int], weight: Tensor | None = None, bias: Tensor | None = None,
+               eps: float = 1e-5, cudnn_enable: bool = True) -> BlockMap:
+    """Over the channels of each position; the channels must be the last axis."""
+    if x.axes[-1] != 'C' or tuple(normalized_shape) != (x.shape[-1],):
+        raise ConfigError(f'layer_norm of a map is over the channels, as the last axis{where()}; got axes {x.axes}, '
+                          f'normalized_shape={tuple(normalized_shape)}. For GroupNorm-like statistics use GroupNorm.')
+    return x.with_stored(functional.layer_norm(x.stored, tuple(normalized_shape), weight, bias, eps), clean=False)
+
+
+def _by_group(x: BlockMap, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> BlockMap:
+    """Normalise each image and group of channels by mean and variance over its visible positions."""
+    channels = x.shape[1]
+    count = image_count(x)[:, None, None] * (channels // groups)
+    wide = torch.promote_types(x.dtype, torch.float32)
+
+    def group_mean(t: Tensor) -> Tensor:
+        grouped = x.image_sum(t).view(-1, groups, channels // groups).sum(-1, keepdim=True) / count
+        return grouped.expand(-1, -1, channels // groups).reshape(-1, channels, 1, 1)
+
+    t = x.zeroed().to(wide)
+    centred = x.hide(t - x.spread(group_mean(t)))
+    out = centred * x.spread((group_mean(centred.square()) + eps).rsqrt())
+    if weight is not None:
+        out = out * weight.view(-1, 1, 1)
+    if bias is not None:
+        out = out + bias.view(-1, 1, 1)
+    return x.with_stored(out.to(x.dtype), clean=bias is None)
+
+
+@NORMS.add('group_norm')
+def group_norm(x: BlockMap, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5,
+               cudnn_enabled: bool = True) -> BlockMap:
+    """Per image and group of channels."""
+    return _by_group(x, num_groups, weight, bias, eps)
+
+
+@NORMS.add('instance_norm')
+def instance_norm(x: BlockMap, running_mean: Tensor | None = None, running_var: Tensor | None = None, weight: Tensor | None = None,
+                  bias: Tensor | None = None, use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
+                  cudnn_enabled: bool = True) -> BlockMap:
+    """Per image and channel."""
+    if running_mean is not None:
+        raise ConfigError(f'instance_norm of a map keeps no running statistics{where()}: set track_running_stats=False.')
+    return _by_group(x, x.shape[1], weight, bias, eps)
+
+
+def need_channels_last(x: BlockMap, name: str) -> None:
+    """Raise a ConfigError where the channels are not the last axis."""
+    if x.axes[-1] != 'C':
+        raise ConfigError(f'{name} of a map needs the channels as the last axis{where()}; got axes {x.axes}: permute it first.')
+
+
+@NORMS.add('linear')
+def linear(x: BlockMap, weight: Tensor, bias: Tensor | None = None) -> BlockMap:
+    """A linear layer on the channels, which must be the last axis."""
+    need_channels_last(x, 'linear')
+    return x.with_stored(functional.linear(x.stored, weight, bias), clean=bias is None)
+
+
+@NORMS.add('normalize')
+def normalize(x: BlockMap, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: None = None) -> BlockMap:
+    """Unit length of each position's channels."""
+    if x.axes[dim % 4] != 'C':
+        raise ConfigError(f'normalize of a map is over the channels{where()}; got dim={dim}.')
+    return x.with_stored(functional.normalize(x.stored, p, dim, eps))
+
+
+@NORMS.add('dropout2d', 'feature_dropout')
+def dropout2d(x: BlockMap, p: float = 0.5, training: bool = True, inplace: bool = False) -> BlockMap:
+    """Whole channels of an image are dropped."""
+    keep = functional.dropout2d(x.stored.new_ones(x.blocks.batch, first_channels(x, x.stored).shape[1], 1, 1), p, training)
+    keep = x.spread(in_order(x, keep))
+    return x.with_stored(x.stored.mul_(keep) if inplace else x.stored * keep)

@@ -1,0 +1,30 @@
+"""The decoder of FCMAE (Woo et al. 2023, arXiv 2301.00808, section 3.1, "decoder design")."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ...errors import ConfigError
+from ...registry import NECKS
+from ..layers.convnext_block import ConvNeXtBlock
+
+
+@NECKS.register_module()
+class ConvNeXtV2Decoder(nn.Sequential):
+    """Blocks of ConvNeXt V2 in a row: (B, width, h, w) -> the same shape. Hidden and visible cells alike; GRN per image.
+
+    Args:
+        width: channels; 512 in the paper.
+        depth: number of blocks; 1 in the paper.
+        kernel_size: of the depthwise convolutions.
+
+    Raises:
+        ConfigError: `width` or `depth` is no whole number above 0.
+    """
+
+    def __init__(self, width: int = 512, depth: int = 1, kernel_size: int = 7) -> None:
+        if min(width, depth) < 1:
+            raise ConfigError(f'ConvNeXtV2Decoder width={width}, depth={depth}: use whole numbers above 0.')
+        super().__init__(*(ConvNeXtBlock(width, grn_scope='image', kernel_size=kernel_size)
+                           for _ in range(depth)))
+        self.width = width

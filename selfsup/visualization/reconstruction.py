@@ -1,0 +1,68 @@
+"""What a masked autoencoder makes of hidden blocks: images beside their masked version and their reconstruction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .views import to_picture, view_grid
+
+HIDDEN = 154  # grey of hidden blocks, of 255
+HEADS = (('image', ''), ('visible to the encoder', ''), ('reconstruction', ''))
+
+
+def normalisation(pipeline: Sequence[dict], img_norm_cfg: dict | None = None) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation that images went through.
+
+    Args:
+        pipeline: configs of steps, in which a `Normalize` is looked for.
+        img_norm_cfg: that of a loader with prefetch, used where the pipeline has none.
+    """
+    found = next((step for step in pipeline if step['type'] == 'Normalize'), img_norm_cfg or {})
+    return found.get('mean', (0.,)), found.get('std', (1.,))
+
+
+def evaluation_steps(pipeline: Sequence[dict], img_norm_cfg: dict | None = None, size: int | None = None) -> list[dict]:
+    """Configs of steps that show whole images as a training pipeline shows views: resized, cropped in the centre, normalised.
+
+    Args:
+        pipeline: configs of the training steps.
+        img_norm_cfg: that of a loader with prefetch, used where the pipeline has no `Normalize`.
+        size: side in pixels; None takes that of the `RandomResizedCrop`, or 224.
+    """
+    crop = next((step for step in pipeline if step['type'] == 'RandomResizedCrop'), {})
+    size = crop.get('size', 224) if size is None else size
+    short = size if isinstance(size, int) else tuple(size)
+    mean, std = (list(values) * (3 // len(values)) for values in normalisation(pipeline, img_norm_cfg))
+    return [{'type': 'Resize', 'size': short, 'interpolation': crop.get('interpolation', 2)}, {'type': 'CenterCrop', 'size': short},
+            {'type': 'ToTensor'}, {'type': 'Normalize', 'mean': mean, 'std': std}]
+
+
+def reconstruction_grid(images: Sequence[Any], visible: Any, reconstructions: Sequence[Any], out_png: str | os.PathLike,
+                        mean: Sequence[float] = (0.,), std: Sequence[float] = (1.,), title: str = '', cell: int = 160) -> Path:
+    """One row per image: the image, its visible blocks on grey, its reconstruction.
+
+    Args:
+        images: (B, C, H, W) float, normalised.
+        visible: (B, fh, fw) bool, True = the encoder saw the block.
+        reconstructions: (B, C, H, W) float, normalised; visible blocks pasted in.
+        out_png: the picture; its folder is made.
+        mean: per channel, as it was subtracted.
+        std: per channel, as it was divided by.
+        title: above the grid.
+        cell: side of one picture in pixels.
+
+    Returns:
+        `out_png`.
+    """
+    rows = []
+    for image, seen, reconstruction in zip(images, np.asarray(visible), reconstructions, strict=True):
+        picture = to_picture(image, mean, std)
+        block = (picture.shape[0] // seen.shape[0], picture.shape[1] // seen.shape[1])
+        masked = np.where(np.kron(seen, np.ones(block, dtype=bool))[..., None], picture, np.uint8(HIDDEN))
+        rows.append([picture, masked, to_picture(reconstruction, mean, std)])
+    return view_grid(rows, HEADS, out_png, title, cell)

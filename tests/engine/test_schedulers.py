@@ -1,0 +1,98 @@
+"""Learning rate and weight decay as the optimizer sees them, in runs too; goldens of the formulas are in tests/optim."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from selfsup.engine.schedulers import CosineWeightDecay, PolicyLR
+from selfsup.errors import ConfigError
+from selfsup.optim.lamb import LAMB
+from tests.resume.runs import differences, train, write_config
+
+GOLDEN = json.loads((Path(__file__).parents[1] / 'golden' / 'schedules.json').read_text())['spark_pretrain'][0]
+SPARK = ("optimizer={'type': 'LAMB', 'base_lr': 0.64, 'weight_decay': 0.04, 'betas': (0.9, 0.95), 'max_grad_norm': 5., "
+         "'paramwise_options': {'': {'max_ndim': 1, 'weight_decay': 0.}}}",
+         "lr_config={'policy': 'WarmupCosine', 'min_lr_ratio': 0.001, 'reach_end': True, 'warmup': 'linear', 'warmup_iters': 1, "
+         "'warmup_by_epoch': True, 'warmup_ratio': 0.005}", "weight_decay_config={'end': 0.2}")
+
+
+def optimizer(decay=GOLDEN['wd'], **kwargs):
+    weight, bias = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
+    return LAMB([{'params': [weight]}, {'params': [bias], 'weight_decay': 0.}], lr=GOLDEN['peak_lr'], weight_decay=decay, **kwargs)
+
+
+def schedules(of):
+    total = GOLDEN['epochs'] * GOLDEN['iters_per_epoch']
+    rate = PolicyLR(of, GOLDEN['iters_per_epoch'], total, policy='WarmupCosine', reach_end=True, min_lr_ratio=.001, warmup='linear',
+                    warmup_iters=GOLDEN['warmup_epochs'], warmup_by_epoch=True, warmup_ratio=.005)
+    return rate, CosineWeightDecay(of, GOLDEN['wd_end'], total)
+
+
+def follow(of, both, steps):
+    seen = []
+    for _ in range(steps):
+        seen.append([(g['lr'], g['weight_decay']) for g in of.param_groups])
+        of.step()
+        for schedule in both:
+            schedule.step()
+    return seen
+
+
+def test_groups_follow_spark():
+    of = optimizer()
+    seen = follow(of, schedules(of), len(GOLDEN['lr']))
+    for i, (decayed, free) in enumerate(seen):
+        assert decayed == pytest.approx((GOLDEN['lr'][i], GOLDEN['weight_decay'][i]), rel=1e-9)
+        assert free == pytest.approx((GOLDEN['lr'][i], 0.), rel=1e-9)
+    assert of.param_groups[0]['weight_decay'] == pytest.approx(GOLDEN['wd_end'])  # one step further stays at the end
+
+
+def test_a_group_keeps_its_ratio():
+    parameter = nn.Parameter(torch.ones(1))
+    of = torch.optim.AdamW([{'params': [parameter], 'weight_decay': .01}], lr=1., weight_decay=.04)
+    schedule = CosineWeightDecay(of, .2, 3)
+    follow(of, [schedule], 2)
+    assert of.param_groups[0]['weight_decay'] == pytest.approx(.05)
+
+
+def test_resumed_position():
+    straight, part = optimizer(), optimizer()
+    expected = follow(straight, schedules(straight), 30)
+    both = schedules(part)
+    follow(part, both, 11)
+    again = optimizer()
+    fresh = schedules(again)
+    again.load_state_dict(part.state_dict())
+    for schedule, old in zip(fresh, both, strict=True):
+        schedule.load_state_dict(old.state_dict())
+    assert follow(again, fresh, 19) == expected[11:]
+
+
+def test_errors():
+    with pytest.raises(ConfigError, match='LAMB has weight_decay=0, from which no schedule can start'):
+        CosineWeightDecay(optimizer(decay=0), .2, 10)
+    with pytest.raises(ConfigError, match='at least 0'):
+        CosineWeightDecay(optimizer(), -1, 10)
+
+
+@pytest.mark.parametrize('interval', [1, 2])
+def test_a_run_with_all_of_it_and_its_resumption(interval, tmp_path):
+    """24 images in batches of 4: 6 iterations per epoch, 3 epochs, the first of which warms up."""
+    config = write_config(tmp_path, 'SimCLR')
+    options = (*SPARK, f'optimizer_config.update_interval={interval}', 'checkpoint_config.by_epoch=False')
+    straight = train(config, tmp_path / 'straight', *options)
+    peak = .64 * 4 * interval / 256
+    groups = torch.load(straight / 'iter_6.pth', weights_only=True)['optimizer']['param_groups']
+    assert [g['lr'] for g in groups] == pytest.approx([peak] * 2)  # the schedules have moved on to iteration 6
+    assert groups[0]['initial_lr'] == pytest.approx(peak) and 'base_lr' not in groups[0]
+    assert sorted(g['weight_decay'] for g in groups)[0] == 0 and .04 < max(g['weight_decay'] for g in groups) < .1
+    last = torch.load(straight / 'iter_18.pth', weights_only=True)['optimizer']['param_groups']
+    assert max(g['weight_decay'] for g in last) == pytest.approx(.2) and last[0]['lr'] == pytest.approx(peak * .001)
+    part = train(config, tmp_path / 'part', *options, stop_after=9)
+    train(config, part, *options, auto_resume=True)
+    assert differences(straight / 'iter_18.pth', part / 'iter_18.pth') == []
+    log = next((tmp_path / 'straight').rglob('*.log')).read_text()
+    assert log.count(f'Learning rate {peak:.6g}: base_lr 0.64 * {4 * interval} images per step / 256') == 1

@@ -1,0 +1,71 @@
+"""Draw what a masked autoencoder reconstructs: a grid of images, their visible blocks, and the reconstruction with these pasted in.
+
+    python tools/show_reconstruction.py CFG CKPT IMAGES... [--out grid.png] [--size 224] [--seed 0] [--cfg-options a.b=c ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from selfsup import cli
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help='config of a SparK or FCMAE run')
+    parser.add_argument('checkpoint', help="checkpoint of such a run, or the authors' with its decoder")
+    parser.add_argument('images', nargs='+', help='image files')
+    parser.add_argument('--out', metavar='FILE.png', help='the picture (default: reconstruction.png beside the checkpoint)')
+    parser.add_argument('--size', type=int, help='side of the images in pixels (default: as in training)')
+    parser.add_argument('--seed', type=int, default=0, help='of the hidden blocks (default: 0)')
+    cli.add_cfg_options(parser)
+    args = parser.parse_args()
+    if args.size is not None and args.size < 1:
+        parser.error(f'--size {args.size}: give the side of the images in pixels, 1 or more')
+    if args.out and not args.out.lower().endswith('.png'):
+        parser.error(f'--out {args.out} must end in .png')
+    return args
+
+
+def open_image(path: str):
+    """An RGB image."""
+    from PIL import Image
+
+    from selfsup.errors import DataError
+    try:
+        return Image.open(path).convert('RGB')
+    except OSError as error:
+        raise DataError(f'{path} cannot be read as an image: {error}') from None
+
+
+def main() -> None:
+    args = parse_args()
+    import torch  # after the arguments: --help must not wait for it
+
+    from selfsup import config
+    from selfsup.datasets.pipelines import build_pipeline
+    from selfsup.engine.weights import load_model
+    from selfsup.errors import ConfigError
+    from selfsup.registry import MODELS
+    from selfsup.visualization.reconstruction import evaluation_steps, normalisation, reconstruction_grid
+
+    compiled = config.compile_config(config.load(args.config, args.cfg_options))
+    settings = compiled['train_dataloader']
+    steps = settings['dataset'].get('pipeline', [])
+    shown = evaluation_steps(steps, settings['img_norm_cfg'], args.size)
+    model = MODELS.build(compiled['model'])
+    if not hasattr(model, 'reconstruct'):
+        raise ConfigError(f"{args.config} trains {type(model).__name__}, which reconstructs nothing: give a config of SparK or FCMAE.")
+    load_model(model, args.checkpoint)
+    model.eval()
+    pipeline = build_pipeline(shown)
+    images = torch.stack([pipeline(open_image(path)) for path in args.images])
+    visible = model.masking.draw(images, torch.Generator().manual_seed(args.seed))
+    out = args.out or Path(args.checkpoint).with_name('reconstruction.png')
+    pictures = model.reconstruct(images, visible)
+    print(reconstruction_grid(images, visible, pictures, out, *normalisation(shown), title=Path(args.checkpoint).name))
+
+
+if __name__ == '__main__':
+    cli.run(main)
