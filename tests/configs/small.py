@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,10 @@ def _hook(hook: dict[str, Any], path: str, images: Path, interval: int) -> list[
                 f'{path}.extractor.imgs_per_gpu=10', f'{path}.extractor.workers_per_gpu=0', f'{path}.clustering.k={CLUSTERS}',
                 f'{path}.clustering.pca_dim={pca_dim}']
     if hook['type'] == 'ReconstructionHook':
-        return [f'{path}.num_images=2'] + (_source(hook['dataset'], f'{path}.dataset', images) if 'dataset' in hook else [])
+        if 'dataset' not in hook:  # those of training
+            return [f'{path}.num_images=2']
+        pipeline = [{'type': 'Resize', 'size': (64, 64)}, *hook['dataset']['pipeline'][-2:]]
+        return [*_source(hook['dataset'], f'{path}.dataset', images), f'{path}.dataset.pipeline={pipeline}', f'{path}.num_images=2']
     return []
 
 
@@ -101,6 +105,7 @@ def _smaller(dataset: dict, path: str) -> list[str]:
 
 def check(path: Path, images: Path, work_dir: Path, *more: str, launcher: str = 'none') -> engine.Runner:
     """Train two steps, with `more` options; everything is finite and every trainable parameter was stepped."""
+    gc.collect()  # a runner is part of cycles: the one before would stay in memory, and the next, to gigabytes
     torch.set_num_threads(1)
     loaded = configs.load(str(path), [*options(path, images), *more])
     compiled = {**configs.compile_config(loaded), 'work_dir': str(work_dir)}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from selfsup.errors import ConfigError, SelfSupWarning
-from selfsup.hooks import ValidateHook
+from selfsup.hooks.validate_hook import ValidateHook
 from tests.resume.runs import differences, train, write_config
 
 STEPS = [dict(type='ToTensor'), dict(type='Normalize', mean=[0.5] * 3, std=[0.3] * 3)]
