@@ -32,6 +32,8 @@ CONFIGS = {  # method as papers call it, config
     'odc': ('ODC', 'selfsup/odc/r18_cifar10_small.py'),
     'rotation_pred': ('Rotation-Pred', 'selfsup/rotation_pred/r18_cifar10_small.py'),
     'relative_loc': ('Relative-Loc', 'selfsup/relative_loc/r18_cifar10_small.py'),
+    'spark': ('SparK', 'selfsup/spark/r18_cifar10_small.py'),
+    'fcmae': ('FCMAE', 'selfsup/fcmae/convnextv2_cifar10_small.py'),
 }
 BUDGET = 600  # seconds a run may take on 2 cores
 

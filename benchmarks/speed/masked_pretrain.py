@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from selfsup.config import compile_config, load
 from selfsup.models.layers.visible import encode_visible
@@ -107,44 +107,59 @@ def seconds(forward: Callable[[], Tensor], model: nn.Module, device: str) -> flo
     return time.perf_counter() - start
 
 
-def measure(what: str, name: str, precision: str, args: argparse.Namespace) -> dict:
-    """All paths of one network in one precision."""
+def convolution_backward_flop(grad_shape: tuple, x_shape: tuple, weight_shape: tuple, _bias: object, _stride: object, _padding: object,
+                              _dilation: object, transposed: bool, _output_padding: object, _groups: int, needs: tuple[bool, ...],
+                              **_: object) -> int:
+    """Each gradient costs what the forward pass costs; torch's own formula counts grouped convolutions as if they were not."""
+    return (needs[0] + needs[1]) * conv_flop_count(x_shape, weight_shape, grad_shape, transposed=transposed)
+
+
+def gflop(forward: Callable[[], Tensor]) -> float:
+    """Floating-point operations of one step, in billions."""
+    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: convolution_backward_flop})
+    with counter:
+        forward().backward()
+    return round(counter.get_total_flops() / 1e9, 2)
+
+
+def measure(what: str, name: str, args: argparse.Namespace) -> list[dict]:
+    """All paths of one network in all precisions, in turns."""
     model = build(what, name, args.device)
     img = torch.randn(args.batch, 3, args.size, args.size, generator=torch.Generator().manual_seed(1)).to(args.device)
     img = img.contiguous(memory_format=torch.channels_last)
     visible = draw_visible(args.batch, args.size // 32, args.hidden).to(args.device)
 
-    def forward(path: str) -> Tensor:
+    def forward(precision: str, path: str) -> Tensor:
         with torch.autocast(args.device, torch.bfloat16, enabled=precision == 'bf16'):
             return loss_of(what, model, img, visible, path)
 
-    paths = PATHS[what]
-    times: dict[str, list[float]] = {path: [] for path in paths}
+    ways = {(precision, path): [] for precision in args.precision for path in PATHS[what]}
     for round_ in range(args.rounds + 1):
-        for path in paths:
-            taken = seconds(partial(forward, path), model, args.device)
+        for way, times in ways.items():
+            taken = seconds(partial(forward, *way), model, args.device)
             if round_:  # the first one warms up
-                times[path].append(taken)
-    out: dict[str, object] = {}
-    for path in paths:
-        counter = FlopCounterMode(display=False)
-        with counter:
-            forward(path).backward()
-        out[path] = dict(seconds=round(statistics.median(times[path]), 4), times=[round(t, 4) for t in times[path]],
-                         megabytes=round(memory(partial(forward, path), model, args.device), 1),
-                         gflop=round(counter.get_total_flops() / 1e9, 2))
-    return dict(what=what, network=name, precision=precision, **out, **ratios(out, float(visible.float().mean())))
+                times.append(taken)
+    found = {way: dict(seconds=round(statistics.median(times), 4), times=[round(t, 4) for t in times],
+                       megabytes=round(memory(partial(forward, *way), model, args.device), 1), gflop=gflop(partial(forward, *way)))
+             for way, times in ways.items()}
+    return [dict(what=what, network=name, precision=precision, **{path: found[precision, path] for path in PATHS[what]},
+                 **ratios(found, precision, float(visible.float().mean()))) for precision in args.precision]
 
 
-def ratios(out: dict, share: float) -> dict:
-    """Speed-up and memory of the visible path against each other one, and how much of the possible speed-up that is."""
-    visible = out['visible']
+def ratios(found: dict[tuple[str, str], dict], precision: str, share: float) -> dict:
+    """Speed-up and memory of the visible path against each other way, and how much of the possible speed-up that is."""
+    visible = found[precision, 'visible']
     result: dict[str, float] = {'visible_share': round(share, 4), 'limit': round(1 / share, 3)}
-    for path in set(out) - {'visible'}:
-        faster = out[path]['seconds'] / visible['seconds']
+    for (of, path), other in found.items():
+        if path == 'visible':
+            continue
+        faster = other['seconds'] / visible['seconds']
+        if of != precision:
+            result[f'speedup_vs_{path}_in_{of}'] = round(faster, 3)
+            continue
         result |= {f'speedup_vs_{path}': round(faster, 3), f'share_of_limit_vs_{path}': round(faster * share, 3),
-                   f'memory_vs_{path}': round(visible['megabytes'] / out[path]['megabytes'], 3),
-                   f'flops_vs_{path}': round(visible['gflop'] / out[path]['gflop'], 3)}
+                   f'memory_vs_{path}': round(visible['megabytes'] / other['megabytes'], 3),
+                   f'flops_vs_{path}': round(visible['gflop'] / other['gflop'], 3)}
     return dict(sorted(result.items()))
 
 
@@ -166,9 +181,8 @@ def main() -> None:
     results = []
     for what in args.what:
         for name in args.networks or (ENCODERS if what == 'encoder' else CONFIGS[what]):
-            for precision in args.precision:
-                results.append(measure(what, name, precision, args))
-                print(json.dumps(results[-1]), flush=True)
+            results += (found := measure(what, name, args))
+            print(*map(json.dumps, found), sep='\n', flush=True)
     if args.out:
         machine = torch.cuda.get_device_name() if args.device == 'cuda' else f'CPU, {args.threads} threads'
         report = dict(machine=machine, torch=torch.__version__, arguments=vars(args), results=results)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .blocks import Blocks, Pads, map_of, rows_of
+from .norm_relu import Rectified
 
 Pair = tuple[int, int]
 
@@ -49,16 +50,22 @@ def linear(values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return times_matrix(values.reshape(-1, values.shape[-1]), weight, bias).view(*values.shape[:-1], len(weight))
 
 
-def conv_inside(values: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, dilation: Pair, groups: int) -> Tensor:
+def conv_inside(values: Tensor, weight: Tensor, bias: Tensor | None, blocks: Blocks, stride: Pair, dilation: Pair, groups: int,
+                kept: Rectified | None = None) -> Tensor:
     """A convolution of which no output looks beyond its block."""
     small = values.shape[2] * values.shape[3] <= 4
-    if small and _fast_on_cpu(values) and groups == 1 and weight.shape[2:] == (1, 1) and stride == (1, 1):
+    unfold = small and _fast_on_cpu(values) and groups == 1 and weight.shape[2:] == (1, 1) and stride == (1, 1)
+    if kept is not None:
+        return _block_conv(values, weight, bias, blocks, (0, 0, 0, 0), (stride, dilation, groups), unfold, kept)
+    if unfold:
         return map_of(times_matrix(rows_of(values), weight[:, :, 0, 0], bias), *values.shape[2:])
     return functional.conv2d(values, weight, bias, stride, 0, dilation, groups)
 
 
-class _HaloConv(torch.autograd.Function):
+class _BlockConv(torch.autograd.Function):
     """A convolution of blocks with their surroundings, which are fetched again in the backward pass instead of being kept.
+
+    With `kept` the blocks themselves are computed again, too.
 
     Returns:
         The map, or its rows (see `rows_of`) where `unfold` is set.
@@ -66,19 +73,21 @@ class _HaloConv(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, values: Tensor, weight: Tensor, bias: Tensor | None, blocks: Blocks, pads: Pads, settings: tuple[Pair, Pair, int],
-                unfold: bool) -> Tensor:
-        ctx.save_for_backward(values, weight)
+                unfold: bool, kept: Rectified | None) -> Tensor:
+        ctx.save_for_backward(weight, *([values] if kept is None else kept.ingredients))
+        ctx.again, ctx.size = None if kept is None else kept.again, values.shape[2:]
         ctx.blocks, ctx.pads, ctx.settings, ctx.unfold = blocks, pads, settings, unfold
         stride, dilation, groups = settings
         x = blocks.fetch(values, pads)
         if not unfold:
             return functional.conv2d(x, weight, bias, stride, 0, dilation, groups)
-        return times_matrix(_columns(x, weight, stride, dilation), _as_matrix(weight), bias).detach()  # no view: see `conv_with_halo`
+        return times_matrix(_columns(x, weight, stride, dilation), _as_matrix(weight), bias).detach()  # no view: see `_block_conv`
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        values, weight = ctx.saved_tensors
+        weight, *rest = ctx.saved_tensors
+        values = rest[0] if ctx.again is None else map_of(ctx.again(*rest), *ctx.size)
         stride, dilation, groups = ctx.settings
         x = ctx.blocks.fetch(values, ctx.pads)
         needs = [bool(n) for n in ctx.needs_input_grad[:3]]
@@ -89,7 +98,16 @@ class _HaloConv(torch.autograd.Function):
             grad_x, grad_weight, grad_bias = _unfolded_backward(grad, x, weight, stride, dilation, needs)
         if grad_x is not None:
             grad_x = ctx.blocks.give_back(grad_x, values.shape[2:], ctx.pads)
-        return grad_x, grad_weight, grad_bias, None, None, None, None
+        return grad_x, grad_weight, grad_bias, None, None, None, None, None
+
+
+def _block_conv(values: Tensor, weight: Tensor, bias: Tensor | None, blocks: Blocks, pads: Pads, settings: tuple[Pair, Pair, int],
+                unfold: bool, kept: Rectified | None) -> Tensor:
+    out = _BlockConv.apply(values, weight, bias, blocks, pads, settings, unfold, kept)
+    if not unfold:
+        return out
+    stride = settings[0]  # a view made within the function could not be changed in place by what follows
+    return map_of(out, values.shape[2] // stride[0], values.shape[3] // stride[1])
 
 
 def _windows(x: Tensor, weight: Tensor, stride: Pair, dilation: Pair) -> Tensor:
@@ -122,7 +140,9 @@ def _unfolded_backward(grad: Tensor, x: Tensor, weight: Tensor, stride: Pair, di
         map_of(grad.contiguous(), side, side), map_of(columns, side, side), matrix[:, :, None, None], [len(weight)], [1, 1], [0, 0], [1, 1],
         False, [0, 0], 1, needs)
     grad_x = grad_weight = None
-    if needs[0]:
+    if needs[0] and weight.shape[2:] == (1, 1) and stride == (1, 1):
+        grad_x = map_of(rows_of(grad_columns), *x.shape[2:])
+    elif needs[0]:
         grad_x = torch.zeros_like(x)
         parts, target = rows_of(grad_columns).view(windows.shape), _windows(grad_x, weight, stride, dilation)
         for i in range(weight.shape[2]):
@@ -134,12 +154,11 @@ def _unfolded_backward(grad: Tensor, x: Tensor, weight: Tensor, stride: Pair, di
 
 
 def conv_with_halo(values: Tensor, weight: Tensor, bias: Tensor | None, blocks: Blocks, pads: Pads, stride: Pair, dilation: Pair,
-                   groups: int) -> Tensor:
+                   groups: int, kept: Rectified | None = None) -> Tensor:
     """A convolution that looks beyond its blocks, by `pads` at the (top, bottom, left, right)."""
-    size = values.shape[2] // stride[0], values.shape[3] // stride[1]
-    unfold = size[0] * size[1] <= 4 and groups == 1 and _fast_on_cpu(values) and weight.dtype == values.dtype
-    out = _HaloConv.apply(values, weight, bias, blocks, pads, (stride, dilation, groups), unfold)
-    return map_of(out, *size) if unfold else out  # a view made within the function could not be changed in place by what follows
+    outputs = (values.shape[2] // stride[0]) * (values.shape[3] // stride[1])
+    unfold = outputs <= 4 and groups == 1 and _fast_on_cpu(values) and weight.dtype == values.dtype
+    return _block_conv(values, weight, bias, blocks, pads, (stride, dilation, groups), unfold, kept)
 
 
 def depthwise_on_whole_map(values: Tensor, weight: Tensor, bias: Tensor | None, blocks: Blocks, pads: Pads, dilation: Pair,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError, ShapeError
 from .blocks import Blocks
+from .norm_relu import Normed
 
 HOW_TO_ADD = "Add one with selfsup.models.layers.visible.register_rule (its docstring shows how), or use path='masked' if that has one"
 
@@ -120,6 +121,10 @@ class BlockMap:
     def with_positions(self, positions: Tensor) -> BlockMap:
         """A map like this one with other values at its visible positions, given as `positions` gives them."""
         raise NotImplementedError
+
+    def with_normed(self, normed: Normed) -> BlockMap:
+        """A map like this one with what batch norm made of `positions`."""
+        return self.with_positions(normed.out)
 
     def image_norm(self, t: Tensor, order: float, dtype: torch.dtype) -> Tensor:
         """(B, C) norms over the visible positions of each image, for `t` as in `image_sum`."""

@@ -199,6 +199,8 @@ class Blocks:
         Returns:
             (N, C, top + zh + bottom, left + zw + right), channels-last.
         """
+        if not any(pads):
+            return values
         zh, zw = values.shape[2:]
         index, _ = self._halo(zh, zw, pads)
         return map_of(_with_zero_row(rows_of(values)).index_select(0, index), pads[0] + zh + pads[1], pads[2] + zw + pads[3])
@@ -209,6 +211,8 @@ class Blocks:
         It is a sum of reads, which is deterministic, unlike scattered additions. The fused one of an embedding bag was
         measured 2 to 15 times faster on CPU than reads that are added up.
         """
+        if not any(pads):
+            return fetched
         back = self._halo_back(*size, pads)
         rows = _with_zero_row(rows_of(fetched))
         rows = rows.index_select(0, back[:, 0]) if back.shape[1] == 1 else functional.embedding_bag(back, rows, mode='sum')

@@ -11,6 +11,7 @@ from ...errors import ConfigError, ShapeError
 from .block_map import BlockMap, Rules, where
 from .map_rules import SHARED, first_channels, image_count, in_order
 from .norm import sync_batch_norm
+from .norm_relu import batch_norm_rows
 
 NORMS = Rules(SHARED)
 
@@ -32,6 +33,8 @@ def batch_norm(x: BlockMap, running_mean: Tensor | None, running_var: Tensor | N
         return x.with_positions(sync_batch_norm(positions, running_mean, running_var, weight, bias, momentum, eps))
     if training and positions.numel() == positions.shape[1]:
         raise ShapeError(f'Batch norm needs more than one visible position{where()}: use more images or larger ones.')
+    if training and torch.is_grad_enabled():
+        return x.with_normed(batch_norm_rows(positions, running_mean, running_var, weight, bias, momentum, eps))
     return x.with_positions(functional.batch_norm(positions, running_mean, running_var, weight, bias, training, momentum, eps))
 
 

@@ -17,6 +17,7 @@ from .block_map import BlockMap
 from .blocks import Blocks, map_of, rows_of
 from .map_rules import length
 from .masked import MaskedMap
+from .norm_relu import Normed, Rectified
 from .visible_rules import VISIBLE
 
 
@@ -28,6 +29,8 @@ class VisibleMap(BlockMap):
     """
 
     rules = VISIBLE
+    normed: Normed | None = None  # this map comes right out of a batch norm
+    rectified: Rectified | None = None  # this map is the ReLU of one and need not be kept for gradients
 
     @classmethod
     def _start(cls, x: Tensor, blocks: Blocks) -> VisibleMap:
@@ -71,6 +74,11 @@ class VisibleMap(BlockMap):
 
     def with_positions(self, positions: Tensor) -> VisibleMap:
         return self.with_stored(map_of(positions, *self.block_size()))
+
+    def with_normed(self, normed: Normed) -> VisibleMap:
+        out = self.with_positions(normed.out)
+        out.normed = normed
+        return out
 
     def image_sum(self, t: Tensor) -> Tensor:
         return self.blocks.by_image(t.sum((2, 3))).sum(1)

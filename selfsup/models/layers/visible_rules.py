@@ -15,6 +15,7 @@ from . import block_conv
 from .block_map import BlockMap, Rules, takes_margin, where
 from .map_norms import NORMS, need_channels_last
 from .map_rules import mul
+from .norm_relu import Normed, Rectified, relu_rows
 
 VISIBLE = Rules(NORMS)
 
@@ -78,11 +79,34 @@ def conv2d(x: BlockMap, weight: Tensor, bias: Tensor | None = None, stride: int 
     kernel, stride, dilation = tuple(weight.shape[2:]), _pair(stride), _pair(dilation)
     pads, _ = _window(x, kernel, stride, _explicit_padding(padding, kernel, dilation), dilation)
     values, weight, bias = block_conv.in_autocast_dtype(x.stored, weight, bias)  # before blocks are fetched: half the traffic
+    kept = x.rectified if values is x.stored and _unchanged(x, x.rectified) else None
     if not any(pads):
-        return x.with_stored(block_conv.conv_inside(values, weight, bias, stride, dilation, groups))
+        return x.with_stored(block_conv.conv_inside(values, weight, bias, x.blocks, stride, dilation, groups, kept))
     if block_conv.prefers_whole_map(values, weight, groups, stride):
         return x.with_stored(block_conv.depthwise_on_whole_map(values, weight, bias, x.blocks, pads, dilation, groups))
-    return x.with_stored(block_conv.conv_with_halo(values, weight, bias, x.blocks, pads, stride, dilation, groups))
+    return x.with_stored(block_conv.conv_with_halo(values, weight, bias, x.blocks, pads, stride, dilation, groups, kept))
+
+
+@VISIBLE.add('relu')
+def relu(x: BlockMap, inplace: bool = False) -> BlockMap:
+    """max(x, 0). After a batch norm the result is not kept for gradients, see `norm_relu`."""
+    if not _unchanged(x, x.normed):
+        return x.with_stored(functional.relu(x.stored, inplace))
+    rows, rectified = relu_rows(x.normed, inplace)
+    out = x.with_positions(rows)
+    out.rectified = rectified
+    return out
+
+
+@VISIBLE.add('relu_')
+def relu_(x: BlockMap) -> BlockMap:
+    """`relu` in place."""
+    return relu(x, inplace=True)
+
+
+def _unchanged(x: BlockMap, made: Normed | Rectified | None) -> bool:
+    """Whether `x` holds what was `made`: nothing has been written into it since."""
+    return made is not None and x.stored._version == made.version
 
 
 @VISIBLE.add('linear')
