@@ -14,4 +14,4 @@ model = dict(
     neck=dict(type='SparKNeck', norm='bn', levels=2),
     decoder=dict(type='LightDecoder', width=128),
 )
-total_epochs = 5
+total_epochs = 4

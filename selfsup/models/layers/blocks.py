@@ -141,15 +141,16 @@ class Blocks:
         """The whole map (B, C, H, W) with zeros where hidden, from the blocks (N, C, zh, zw); channels-last."""
         return self.unrows(rows_of(values), *values.shape[2:])
 
-    def _halo(self, zh: int, zw: int, pads: Pads) -> tuple[Tensor, Tensor]:
-        """For `fetch`: index of each pixel among the stored ones, flat, and (N, h, w) bool 'inside the image'."""
-        def build() -> tuple[Tensor, Tensor]:
+    def _halo(self, zh: int, zw: int, pads: Pads) -> tuple[Tensor, Tensor, Tensor]:
+        """For `fetch`: index of each pixel among the stored ones, flat; which of these are zeros; (N, h, w) bool 'inside the image'."""
+        def build() -> tuple[Tensor, Tensor, Tensor]:
             y, y_inside = self._around(self.row, self.fh, zh, pads[0], pads[1])
             x, x_inside = self._around(self.column, self.fw, zw, pads[2], pads[3])
             inside = y_inside[:, :, None] & x_inside[:, None, :]
             slot = self._slot_at(torch.div(y, zh, rounding_mode='floor')[:, :, None], torch.div(x, zw, rounding_mode='floor')[:, None, :])
             pixel = (slot * zh + (y % zh)[:, :, None]) * zw + (x % zw)[:, None, :]
-            return torch.where(inside & (slot < self.number), pixel, self.number * zh * zw).flatten(), inside
+            there = inside & (slot < self.number)
+            return (pixel * there).flatten(), (~there).flatten().nonzero().squeeze(1), inside
         return self._table(('halo', zh, zw, pads), build)
 
     def _around(self, block: Tensor, blocks: int, size: int, before: int, after: int) -> tuple[Tensor, Tensor]:
@@ -202,8 +203,9 @@ class Blocks:
         if not any(pads):
             return values
         zh, zw = values.shape[2:]
-        index, _ = self._halo(zh, zw, pads)
-        return map_of(_with_zero_row(rows_of(values)).index_select(0, index), pads[0] + zh + pads[1], pads[2] + zw + pads[3])
+        index, zeros, _ = self._halo(zh, zw, pads)
+        fetched = rows_of(values).index_select(0, index).index_fill_(0, zeros, 0)
+        return map_of(fetched, pads[0] + zh + pads[1], pads[2] + zw + pads[3])
 
     def give_back(self, fetched: Tensor, size: tuple[int, int], pads: Pads) -> Tensor:
         """The transpose of `fetch`: each pixel of the blocks of `size` (zh, zw) gets the sum over all places where it was read.
@@ -221,7 +223,7 @@ class Blocks:
     def with_halo(self, values: Tensor, pads: Pads, outside: float = 0.0) -> Tensor:
         """`fetch`, differentiable, with the value `outside` beyond the image."""
         padded = _Fetch.apply(values, self, pads)
-        return padded if outside == 0 else torch.where(self._halo(*values.shape[2:], pads)[1][:, None], padded, outside)
+        return padded if outside == 0 else torch.where(self._halo(*values.shape[2:], pads)[2][:, None], padded, outside)
 
     def by_image(self, rows: Tensor) -> Tensor:
         """(B, M, C) from one row per visible block (N, C); M is the largest count, and rows that are missing are zeros."""
