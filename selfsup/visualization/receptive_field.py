@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-INK, FRAME = '#333333', '#e8590c'
+INK, PAPER, FRAME = '#333333', '#ffffff', '#c2410c'
 
 
 def receptive_field_picture(field: np.ndarray, squares: Sequence[tuple[float, int]], out_png: str | os.PathLike, title: str = '') -> Path:
@@ -26,6 +26,7 @@ def receptive_field_picture(field: np.ndarray, squares: Sequence[tuple[float, in
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
     height, width = field.shape
     figure = Figure(figsize=(6.4, 5.6), dpi=120, layout='constrained')
     FigureCanvasAgg(figure)
@@ -35,7 +36,7 @@ def receptive_field_picture(field: np.ndarray, squares: Sequence[tuple[float, in
         left, top = width // 2 - side // 2 - .5, height // 2 - side // 2 - .5
         panel.add_patch(Rectangle((left, top), side, side, fill=False, color=FRAME, linewidth=.8 + .3 * number))
         panel.annotate(f'{share:.0%}', (max(left, 0), min(top + side, height)), xytext=(2, 2), textcoords='offset points', color=FRAME,
-                       fontsize=8)
+                       fontsize=8, path_effects=[withStroke(linewidth=2, foreground=PAPER)])
     panel.set_xlim(-.5, width - .5)
     panel.set_ylim(height - .5, -.5)
     panel.tick_params(colors=INK, labelsize=8)
