@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..checkpoint_io import read_checkpoint, write_checkpoint_atomic
+from ..checkpoint_io import averaged, read_checkpoint, write_checkpoint_atomic
 from ..errors import CheckpointError, ConfigError
 from . import convnext
 from .incoming import translate
@@ -22,7 +22,7 @@ AUTHOR = 'selfsup'
 NAMINGS = ('own', 'official', 'timm')
 
 
-def backbone_weights(checkpoint: dict, source: str, naming: str = 'own', key: str | None = None) -> dict[str, Tensor]:
+def backbone_weights(checkpoint: dict, source: str, naming: str = 'own') -> dict[str, Tensor]:
     """Weights of the backbone under plain names.
 
     Args:
@@ -30,25 +30,19 @@ def backbone_weights(checkpoint: dict, source: str, naming: str = 'own', key: st
             the official SparK and FCMAE code are understood too.
         source: the file, for messages.
         naming: see `renamed`.
-        key: entry of the checkpoint that holds the weights, instead of those above: 'model_ema' in official ConvNeXt and SLaK files.
 
     Raises:
-        CheckpointError: no key begins with one of `PREFIXES` (after `module.`), and it is no bare ConvNeXt or SLaK of which another
-            naming or entry is asked for; or there is no entry `key`.
+        CheckpointError: no key begins with one of `PREFIXES` (after `module.`), and it is no bare ConvNeXt or SLaK.
         ConfigError: see `renamed`.
     """
-    if key is not None and not isinstance(checkpoint.get(key), dict):
-        raise CheckpointError(f"{source} has no weights under '{key}'; its entries are {', '.join(map(str, checkpoint)) or 'none'}.")
-    keys = ('state_dict', 'model', 'module') if key is None else (key,)
-    weights = next((checkpoint[k] for k in keys if isinstance(checkpoint.get(k), dict)), checkpoint)
+    weights = next((checkpoint[k] for k in ('state_dict', 'model', 'module') if isinstance(checkpoint.get(k), dict)), checkpoint)
     weights = {name.removeprefix('module.'): value for name, value in weights.items() if isinstance(value, Tensor)}
     weights = translate(weights).weights
     for prefix in PREFIXES:
         found = {name[len(prefix):]: value for name, value in weights.items() if name.startswith(prefix)}
         if found:
             return renamed(found, naming)
-    bare = convnext.is_official(weights) or convnext.is_timm(weights) or convnext.is_slak(weights)
-    if bare and (naming != 'own' or key is not None):
+    if convnext.is_official(weights) or convnext.is_timm(weights) or convnext.is_slak(weights):
         return renamed(weights, naming)
     raise CheckpointError(f'{source} has no backbone: its {len(weights)} tensors begin with {_beginnings(weights)}; '
                           f"expected one of {', '.join(PREFIXES)}. A file without such a prefix may hold the bare backbone already.")
@@ -77,8 +71,8 @@ def renamed(weights: dict[str, Tensor], naming: str) -> dict[str, Tensor]:
     return plain
 
 
-def extract_backbone(source: str | os.PathLike, target: str | os.PathLike, force: bool = False, naming: str = 'own',
-                     key: str | None = None) -> tuple[Path, int]:
+def extract_backbone(source: str | os.PathLike, target: str | os.PathLike, force: bool = False,
+                     naming: str = 'own', average: bool = False) -> tuple[Path, int]:
     """Write the backbone of checkpoint `source` to `target`: `{'state_dict', 'author', 'meta'}`.
 
     Args:
@@ -86,19 +80,21 @@ def extract_backbone(source: str | os.PathLike, target: str | os.PathLike, force
         target: file to write.
         force: replace `target` if it exists.
         naming: see `renamed`.
-        key: see `backbone_weights`.
+        average: take the moving average instead of the weights, see `averaged`.
 
     Returns:
         The file and the number of tensors in it.
 
     Raises:
-        CheckpointError: `source` cannot be read or has no backbone, or `target` exists and not `force`.
+        CheckpointError: `source` cannot be read or has no backbone, or no `average`, or `target` exists and not `force`.
     """
     target = Path(target)
     if target.exists() and not force:
         raise CheckpointError(f'{target} exists; give --force to replace it, or another name.')
     checkpoint = read_checkpoint(source)
-    weights = backbone_weights(checkpoint, str(source), naming, key)
+    if average:
+        checkpoint = averaged(checkpoint, source)
+    weights = backbone_weights(checkpoint, str(source), naming)
     given = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), dict) else {}
     meta = {key: given[key] for key in ('epoch', 'iter', 'algorithm', 'config') if key in given}
     content = {'state_dict': weights, 'author': AUTHOR, 'meta': {**meta, 'source': Path(source).name}}

@@ -164,19 +164,20 @@ def test_slak_training_file(slak_checkpoint, caplog):
     assert set(report.unused) == {'norm.weight', 'norm.bias', 'head.weight', 'head.bias'}
     assert len(report.loaded) == len(weights) - 4
     assert_equal(backbone, {name: value for name, value in weights.items() if name not in report.unused})
-    assert 'holds averaged weights too, which are not used' in caplog.text and '--key model_ema' in caplog.text
+    assert 'holds averaged weights too, which are not used' in caplog.text and 'OUT.pth --ema' in caplog.text
     whole, _ = slak(num_classes=10)
     assert not loaded(whole, slak_checkpoint).unused
 
 
 def test_slak_averaged_weights(slak_checkpoint, tmp_path):
-    out, number = extract_backbone(slak_checkpoint, tmp_path / 'ema.pth', key='model_ema')
+    out, number = extract_backbone(slak_checkpoint, tmp_path / 'ema.pth', average=True)
     backbone, weights = slak(num_classes=10)
     report = loaded(backbone, out)
     assert number == len(weights) == len(report.loaded) and not report.missing
     assert_equal(backbone, {name: value * 2 for name, value in weights.items()})
-    with pytest.raises(CheckpointError, match=r"no weights under 'ema'; its entries are model, optimizer, epoch, scaler, args, model_ema"):
-        extract_backbone(slak_checkpoint, tmp_path / 'x.pth', key='ema')
+    torch.save({'model': weights}, tmp_path / 'checkpoint-9.pth')
+    with pytest.raises(CheckpointError, match='holds no moving average'):
+        extract_backbone(tmp_path / 'checkpoint-9.pth', tmp_path / 'x.pth', average=True)
     for naming in ('official', 'timm'):
         assert backbone_weights({'model': weights}, 'x.pth', naming).keys() == weights.keys()
 
