@@ -14,6 +14,7 @@ from torch.nn import functional
 from ...errors import ConfigError
 from .block_map import BlockMap, Rules, takes_margin, where
 from .blocks import Blocks
+from .large_kernel import large_kernel_conv2d
 from .map_norms import NORMS
 from .map_rules import length
 
@@ -99,6 +100,12 @@ def conv2d(x: MaskedMap, weight: Tensor, bias: Tensor | None = None, stride: int
            groups: int = 1) -> MaskedMap:
     """The whole map is convolved; the result is masked in place, which costs no memory."""
     return x.masked(_check_scale(x, functional.conv2d(x.zeroed(), weight, bias, stride, padding, dilation, groups)), in_place=True)
+
+
+@MASKED.add(large_kernel_conv2d)
+def large_kernel(x: MaskedMap, weight: Tensor, bias: Tensor | None = None, implementation: str | None = None) -> MaskedMap:
+    """As any other convolution."""
+    return x.masked(large_kernel_conv2d(x.zeroed(), weight, bias, implementation), in_place=True)
 
 
 def _pool(function: object) -> object:

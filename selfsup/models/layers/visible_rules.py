@@ -13,6 +13,7 @@ from torch.nn import functional
 from ...errors import ConfigError
 from . import block_conv
 from .block_map import BlockMap, Rules, takes_margin, where
+from .large_kernel import large_kernel_conv2d
 from .map_norms import NORMS, need_channels_last
 from .map_rules import mul
 
@@ -83,6 +84,16 @@ def conv2d(x: BlockMap, weight: Tensor, bias: Tensor | None = None, stride: int 
     if block_conv.prefers_whole_map(values, weight, groups, stride):
         return x.with_stored(block_conv.depthwise_on_whole_map(values, weight, bias, x.blocks, pads, dilation, groups))
     return x.with_stored(block_conv.conv_with_halo(values, weight, bias, x.blocks, pads, stride, dilation, groups))
+
+
+@VISIBLE.add(large_kernel_conv2d)
+def large_kernel(x: BlockMap, weight: Tensor, bias: Tensor | None = None, implementation: str | None = None) -> BlockMap:
+    """On the whole map with zeros where hidden, if the kernel is larger than a block; else as any convolution."""
+    _need_channels_first(x, 'large_kernel_conv2d')
+    if not block_conv.prefers_whole_map(x.stored, weight, len(weight), (1, 1)):
+        return conv2d(x, weight, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2), groups=len(weight))
+    values, weight, bias = block_conv.in_autocast_dtype(x.stored, weight, bias)
+    return x.with_stored(x.blocks.gather(large_kernel_conv2d(x.blocks.scatter(values), weight, bias, implementation)))
 
 
 @VISIBLE.add('linear')
