@@ -56,7 +56,7 @@ def test_fcmae_golden(case):
 @pytest.mark.parametrize('case', GOLDEN['slak_cosine_scheduler'][:2], ids=['epochs', 'steps'])
 @pytest.mark.parametrize('interval', [1, 2])
 def test_slak_golden(case, interval):
-    """Learning rate per optimizer step of SLaK's code and ConvNeXt's: two consecutive steps at the peak, the minimum after the last step."""
+    """Learning rate per optimizer step of SLaK's code and ConvNeXt's: two steps at the peak, the minimum after the last."""
     (peak, smallest, epochs, steps), warmup = case['args'], case['kwargs'].get('warmup_steps')
     rates = [policy_lr(i, peak, iters_per_epoch=steps * interval, max_iters=epochs * steps * interval, update_interval=interval,
                        policy='WarmupCosine', min_lr=smallest, reach_peak=True, warmup='linear', warmup_ratio=0.,
