@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..checkpoint_io import read_checkpoint, write_checkpoint_atomic
+from ..checkpoint_io import averaged, read_checkpoint, write_checkpoint_atomic
 from ..errors import CheckpointError, ConfigError
 from . import convnext
 from .incoming import translate
@@ -72,7 +72,7 @@ def renamed(weights: dict[str, Tensor], naming: str) -> dict[str, Tensor]:
 
 
 def extract_backbone(source: str | os.PathLike, target: str | os.PathLike, force: bool = False,
-                     naming: str = 'own') -> tuple[Path, int]:
+                     naming: str = 'own', average: bool = False) -> tuple[Path, int]:
     """Write the backbone of checkpoint `source` to `target`: `{'state_dict', 'author', 'meta'}`.
 
     Args:
@@ -80,17 +80,20 @@ def extract_backbone(source: str | os.PathLike, target: str | os.PathLike, force
         target: file to write.
         force: replace `target` if it exists.
         naming: see `renamed`.
+        average: take the moving average that `EMAHook` kept instead of the weights.
 
     Returns:
         The file and the number of tensors in it.
 
     Raises:
-        CheckpointError: `source` cannot be read or has no backbone, or `target` exists and not `force`.
+        CheckpointError: `source` cannot be read or has no backbone, or no `average`, or `target` exists and not `force`.
     """
     target = Path(target)
     if target.exists() and not force:
         raise CheckpointError(f'{target} exists; give --force to replace it, or another name.')
     checkpoint = read_checkpoint(source)
+    if average:
+        checkpoint = averaged(checkpoint, source)
     weights = backbone_weights(checkpoint, str(source), naming)
     given = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), dict) else {}
     meta = {key: given[key] for key in ('epoch', 'iter', 'algorithm', 'config') if key in given}

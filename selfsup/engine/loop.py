@@ -44,6 +44,7 @@ class TrainLoop(BaseLoop):
         self._epoch = 0
         self._iter = 0
         self.window_closed = True  # no gradient is pending; the checkpoint hook waits for it
+        self.stepped = False  # the latest iteration moved the weights: it closed a window, and fp16 did not skip the step
         self.stop_training = False  # hooks (early stopping) may set it
         self._carries: list[dict] = []
 
@@ -51,6 +52,13 @@ class TrainLoop(BaseLoop):
     iter = property(lambda self: self._iter, doc='Iterations (micro-batches) finished.')
     max_epochs = property(lambda self: self._max_epochs, doc='Epochs of the whole run.')
     max_iters = property(lambda self: self._max_iters, doc='Iterations of the whole run.')
+
+    @property
+    def max_steps(self) -> int:
+        """Optimizer steps of the whole run, if fp16 skips none."""
+        size = self.runner.optim_wrapper.update_interval
+        epochs, rest = divmod(self._max_iters, self.iters_per_epoch)
+        return epochs * -(-self.iters_per_epoch // size) + -(-rest // size)
 
     def start_at(self, epoch: int, iteration: int) -> None:
         """Continue after `iteration` finished iterations, `epoch` finished epochs."""
@@ -93,9 +101,11 @@ class TrainLoop(BaseLoop):
         step = self._forward_backward(batch, length, closes)
         self._carries.append(step.carry)
         self.window_closed = closes
+        self.stepped = closes and optim.step()
+        if self.stepped:
+            runner.call_hook('after_optimizer_step')
+            unwrap(runner.model).after_update(self._carries, self._iter / self._max_iters)
         if closes:
-            if optim.step():
-                unwrap(runner.model).after_update(self._carries, self._iter / self._max_iters)
             self._carries = []
         runner.call_hook('after_train_iter', batch_idx=index, data_batch=batch, outputs=step)
         self._iter += 1

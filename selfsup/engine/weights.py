@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from .. import checkpoint_keys
-from ..checkpoint_io import read_checkpoint
+from ..checkpoint_io import averaged, read_checkpoint
 from ..convert.incoming import Incoming, for_backbone, for_model
 from ..errors import CheckpointError, SelfSupWarning
 from .state import unwrap
@@ -137,14 +137,21 @@ def load_backbone(model: nn.Module, path: str) -> LoadReport:
     return report
 
 
-def load_model(model: nn.Module, path: str, *, strict: bool = False) -> LoadReport:
+def load_model(model: nn.Module, path: str, *, strict: bool = False, average: bool = False) -> LoadReport:
     """Load a whole model's weights (`load_from`, tools/test.py): ours, or those of an official SparK or FCMAE training model.
 
+    Args:
+        model: an algorithm, or DDP's wrapper of one.
+        path: the file.
+        strict: a key missing on either side is an error too.
+        average: load the moving average that `EMAHook` kept instead of the weights.
+
     Raises:
-        CheckpointError: no key matches, shapes differ, or `strict` and something is left over.
+        CheckpointError: no key matches, shapes differ, there is no `average`, or `strict` and something is left over.
     """
     algorithm = unwrap(model)
-    own, weights = algorithm.state_dict(), state_dict_of(read_checkpoint(path), path)
+    checkpoint = read_checkpoint(path)
+    own, weights = algorithm.state_dict(), state_dict_of(averaged(checkpoint, path) if average else checkpoint, path)
     incoming = for_model(weights, own)
     if not any(name in own for name in incoming.weights):
         bare = for_backbone(weights, algorithm.backbone.state_dict()).weights
