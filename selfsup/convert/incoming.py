@@ -77,6 +77,8 @@ def for_model(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Incom
         own: the model's state dict.
     """
     found = translate(weights)
+    if 'head.fc_cls.weight' in own and 'backbone.head.weight' not in own:
+        found = Incoming(_classifier(found.weights), found.origin, found.unused)
     backbone = {name[len('backbone.'):]: value for name, value in found.weights.items() if name.startswith('backbone.')}
     if not backbone:
         return found
@@ -84,6 +86,16 @@ def for_model(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Incom
     rest = {name: value for name, value in found.weights.items() if not name.startswith('backbone.')}
     return Incoming({**{f'backbone.{name}': value for name, value in fitted.weights.items()}, **rest},
                     found.origin or fitted.origin, found.unused, _spare(own, 'backbone.'))
+
+
+def _classifier(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A trained ConvNeXt or SLaK, official or timm's, under the names of a `Classification`; anything else as it is."""
+    plain = convnext.to_official(weights) if convnext.is_timm(weights) else weights
+    if not {'norm.weight', 'head.weight'} <= plain.keys() or not (convnext.is_official(plain) or convnext.is_slak(plain)):
+        return weights
+    places = {'norm.weight': 'head.norm.weight', 'norm.bias': 'head.norm.bias', 'head.weight': 'head.fc_cls.weight',
+              'head.bias': 'head.fc_cls.bias'}
+    return {places.get(name, f'backbone.{name}'): value for name, value in plain.items()}
 
 
 def _spare(own: Mapping[str, Tensor], prefix: str = '') -> frozenset[str]:

@@ -141,7 +141,8 @@ def load_backbone(model: nn.Module, path: str) -> LoadReport:
 
 
 def load_model(model: nn.Module, path: str, *, strict: bool = False, average: bool = False) -> LoadReport:
-    """Load a whole model's weights (`load_from`, tools/test.py): ours, or those of an official SparK or FCMAE training model.
+    """Load a whole model's weights (`load_from`, tools/test.py): ours, those of an official SparK or FCMAE training model,
+    or those of a trained ConvNeXt or SLaK, official or timm's, into a `Classification`.
 
     Args:
         model: an algorithm, or DDP's wrapper of one.

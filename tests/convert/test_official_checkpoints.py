@@ -182,6 +182,31 @@ def test_slak_averaged_weights(slak_checkpoint, tmp_path):
         assert backbone_weights({'model': weights}, 'x.pth', naming).keys() == weights.keys()
 
 
+def classification(backbone, channels):
+    return MODELS.build({'type': 'Classification', 'backbone': backbone, 'head': {
+        'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': channels, 'num_classes': 10, 'norm_cfg': {'type': 'LN', 'eps': 1e-6}}}).eval()
+
+
+def test_slak_with_its_classifier(slak_checkpoint):
+    """As `tools/test.py` loads it."""
+    model = classification(slak()[0], 41)
+    report = load_model(model, str(slak_checkpoint), strict=True)
+    assert not report.unused and not report.missing
+    for case in golden('slak_decom_golden')['cases']:
+        torch.testing.assert_close(model.predict(case['input'])['head0'], case['logits_eval'], rtol=1e-4, atol=1e-5)
+    load_model(model, str(slak_checkpoint), strict=True, average=True)
+    assert torch.equal(model.head.fc_cls.bias, slak()[1]['head.bias'] * 2)
+
+
+def test_convnext_with_its_classifier(tmp_path):
+    model, content = classification(ConvNeXtV2(**SIZE), 64), golden('convnextv2_cls')
+    torch.save(convnext.to_timm(content['model']), tmp_path / 'timm.pth')
+    for path in (GOLDEN / 'convnextv2_cls.pt', tmp_path / 'timm.pth'):
+        load_model(model, str(path), strict=True)
+        torch.testing.assert_close(model.predict(content['input'])['head0'], content['logits'], rtol=1e-4, atol=1e-5)
+        model.head.init_weights()
+
+
 @pytest.mark.parametrize('frame', ['distributed', 'dense task', 'bare'])
 def test_slak_in_other_frames(frame, tmp_path):
     backbone, weights = slak()

@@ -64,14 +64,16 @@ def test_golden_spark(name, backbone):
 
 def layers(groups, rate=0.5, **backbone):
     """Number of layers between each parameter and the head, by name."""
-    return {name.removeprefix('backbone.'): round(math.log(scale, rate)) for name, scale in lr_scales(Model(**backbone), rate, groups).items()}
+    scales = lr_scales(Model(**backbone), rate, groups)
+    return {name.removeprefix('backbone.'): round(math.log(scale, rate)) for name, scale in scales.items()}
 
 
 def test_single_blocks_of_a_resnet():
     """The stem belongs to the first block; the head is layer 9."""
     found = layers('single', type='ResNet', depth=18, norm_cfg={'type': 'GN', 'num_groups': 2})
     assert found['conv1.weight'] == found['gn1.weight'] == 8 and found['layer2.0.downsample.0.weight'] == 6
-    assert [found[f'layer{s}.{b}.conv1.weight'] for s in range(1, 5) for b in range(2)] == [8, 7, 6, 5, 4, 3, 2, 1] and found['fc.weight'] == 0
+    assert [found[f'layer{s}.{b}.conv1.weight'] for s in range(1, 5) for b in range(2)] == [8, 7, 6, 5, 4, 3, 2, 1]
+    assert found['fc.weight'] == 0
 
 
 def test_spark_groups_of_other_sizes():
@@ -81,6 +83,13 @@ def test_spark_groups_of_other_sizes():
     assert max(layers('spark', type='ConvNeXt', arch='tiny').values()) == 7
     assert max(layers('spark', type='ConvNeXt', arch='small').values()) == 13
     assert max(layers('group', type='ConvNeXt', arch='tiny').values()) == 13
+
+
+def test_slak_has_the_12_groups_of_convnext():
+    one, other = (layers('group', arch='tiny', **kind) for kind in ({'type': 'SLaK', 'width_factor': 1.3}, {'type': 'ConvNeXt'}))
+    assert one['stages.2.8.large_kernel.LoRA1.conv.weight'] == other['stages.2.8.dwconv.weight'] == 13 - 5
+    assert {name: layer for name, layer in one.items() if 'large_kernel' not in name} == {
+        name: layer for name, layer in other.items() if 'dwconv' not in name}
 
 
 def test_single_layers_of_timm_models():
