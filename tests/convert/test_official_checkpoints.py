@@ -183,8 +183,8 @@ def test_slak_averaged_weights(slak_checkpoint, tmp_path):
 
 
 def classification(backbone, channels):
-    return MODELS.build({'type': 'Classification', 'backbone': backbone, 'head': {
-        'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': channels, 'num_classes': 10, 'norm_cfg': {'type': 'LN', 'eps': 1e-6}}}).eval()
+    head = {'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': channels, 'num_classes': 10, 'norm_cfg': {'type': 'LN', 'eps': 1e-6}}
+    return MODELS.build({'type': 'Classification', 'backbone': backbone, 'head': head}).eval()
 
 
 def test_slak_with_its_classifier(slak_checkpoint):
