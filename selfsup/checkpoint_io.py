@@ -20,6 +20,7 @@ import torch
 
 from .errors import CheckpointError
 
+AVERAGE = 'ema'  # entry of a checkpoint that holds the moving average of the model (EMAHook)
 _FOREIGN_NAME = re.compile(r'GLOBAL ([\w.]+)')  # how torch's safe reader names a class or function it will not call
 
 
@@ -47,6 +48,20 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu') -> dict:
     if not isinstance(content, dict):
         raise CheckpointError(f'{path} holds a {type(content).__name__}, not a dict of weights.')
     return content
+
+
+def averaged(checkpoint: dict, path: str | os.PathLike) -> dict:
+    """The checkpoint with the moving average of its run in the place of the weights: that of `EMAHook`, or `model_ema` of official files.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if isinstance(checkpoint.get('model_ema'), dict):
+        return {**{key: value for key, value in checkpoint.items() if key != 'model_ema'}, 'state_dict': checkpoint['model_ema']}
+    found = checkpoint.get(AVERAGE)
+    if not isinstance(found, dict) or 'state_dict' not in found:
+        raise CheckpointError(f'{path} holds no moving average of the weights: its run had no EMAHook. Leave out --ema.')
+    return {**checkpoint, 'state_dict': found['state_dict']}
 
 
 def write_checkpoint_atomic(obj: Any, path: str | os.PathLike) -> Path:

@@ -18,6 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint of a run with this config')
     parser.add_argument('--work_dir', help='where the log goes (default: the folder of the checkpoint)')
     parser.add_argument('--topk', type=int, nargs='+', default=[1, 5], help='accuracies to compute')
+    parser.add_argument('--ema', action='store_true', help='test the moving average of the weights (EMAHook)')
     cli.add_launcher(parser)
     cli.add_cfg_options(parser)
     return parser.parse_args()
@@ -39,7 +40,7 @@ def main() -> None:
     from selfsup.registry import MODELS
     device = init_distributed(args.launcher, port=args.port)
     model = MODELS.build(compiled['model'])
-    load_model(model, args.checkpoint, strict=True)
+    load_model(model, args.checkpoint, strict=True, average=args.ema)
     model = model.to(device)
     loader = build_loader(compiled['val_dataloader'], seed=0, device=device, rank=dist.rank(), world_size=dist.world_size())
     with evaluating(model):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,6 +122,21 @@ class DeviceLoader:
         """The next iteration runs through `epoch` from batch `skip_batches` on, without loading what is skipped."""
         self.sampler.set_position(epoch, skip_batches)
 
+    def peek(self) -> dict[str, Tensor]:
+        """This rank's first batch of epoch 0, read in this process; where the next iteration starts stays as it was.
+
+        Raises:
+            DataError: the images cannot be read or do not fit together.
+        """
+        epoch, skip_batches = self.sampler.epoch, self.sampler.skip_batches
+        self.sampler.set_position(0)
+        draws = list(islice(self.sampler, self.batch_size))
+        self.sampler.set_position(epoch, skip_batches)
+        batch = collate(self._open_loader().dataset.__getitems__(draws))
+        if isinstance(batch, Failure):
+            raise batch.error
+        return self._to_device(batch)
+
     def close(self) -> None:
         """End the loader workers. The loader cannot be iterated afterwards."""
         self._loader = None  # the last reference to the persistent workers' iterator
@@ -140,11 +156,14 @@ class DeviceLoader:
         if ahead is not None:
             yield self._hand_over(*ahead)
 
-    def _host_batches(self) -> Iterator[dict[str, Tensor]]:
-        """Batches in host memory; raises the error that a worker met."""
+    def _open_loader(self) -> DataLoader:
         if self._loader is None:
             raise DataError('This loader was closed; build another.')
-        batches = iter(self._loader)
+        return self._loader
+
+    def _host_batches(self) -> Iterator[dict[str, Tensor]]:
+        """Batches in host memory; raises the error that a worker met."""
+        batches = iter(self._open_loader())
         while True:
             try:
                 batch = next(batches)

@@ -36,6 +36,7 @@ class TrainLoop(BaseLoop):
             raise DataError(f'The training data give no batch: {len(dataloader.dataset)} images, batches of '
                             f'{dataloader.batch_size} per process. Lower data.imgs_per_gpu or set data.drop_last=False.')
         _check_labels(unwrap(runner.model), dataloader.dataset)
+        _check_pairs(unwrap(runner.model), dataloader)
         if (max_epochs is None) == (max_iters is None):
             raise ConfigError(f'Give total_epochs or total_iters, one of them; got {max_epochs} and {max_iters}.')
         self._max_iters = max_iters if max_epochs is None else max_epochs * self.iters_per_epoch
@@ -43,6 +44,7 @@ class TrainLoop(BaseLoop):
         self._epoch = 0
         self._iter = 0
         self.window_closed = True  # no gradient is pending; the checkpoint hook waits for it
+        self.stepped = False  # the latest iteration moved the weights: it closed a window, and fp16 did not skip the step
         self.stop_training = False  # hooks (early stopping) may set it
         self._carries: list[dict] = []
 
@@ -50,6 +52,13 @@ class TrainLoop(BaseLoop):
     iter = property(lambda self: self._iter, doc='Iterations (micro-batches) finished.')
     max_epochs = property(lambda self: self._max_epochs, doc='Epochs of the whole run.')
     max_iters = property(lambda self: self._max_iters, doc='Iterations of the whole run.')
+
+    @property
+    def max_steps(self) -> int:
+        """Optimizer steps of the whole run, if fp16 skips none."""
+        size = self.runner.optim_wrapper.update_interval
+        epochs, rest = divmod(self._max_iters, self.iters_per_epoch)
+        return epochs * -(-self.iters_per_epoch // size) + -(-rest // size)
 
     def start_at(self, epoch: int, iteration: int) -> None:
         """Continue after `iteration` finished iterations, `epoch` finished epochs."""
@@ -92,9 +101,11 @@ class TrainLoop(BaseLoop):
         step = self._forward_backward(batch, length, closes)
         self._carries.append(step.carry)
         self.window_closed = closes
+        self.stepped = closes and optim.step()
+        if self.stepped:
+            runner.call_hook('after_optimizer_step')
+            unwrap(runner.model).after_update(self._carries, self._iter / self._max_iters)
         if closes:
-            if optim.step():
-                unwrap(runner.model).after_update(self._carries, self._iter / self._max_iters)
             self._carries = []
         runner.call_hook('after_train_iter', batch_idx=index, data_batch=batch, outputs=step)
         self._iter += 1
@@ -130,3 +141,15 @@ def _check_labels(model: nn.Module, dataset: Any) -> None:
     found = getattr(getattr(dataset, 'data_source', None), 'num_classes', None)
     if classes is not None and found is not None and found > classes:
         raise ShapeError(f'The training images have {found} classes, but model.head.num_classes={classes}: set it to {found} or more.')
+
+
+def _check_pairs(model: nn.Module, dataloader: Any) -> None:
+    """Refuse odd batches where a method mixes the images in pairs: the last batch of an epoch may be hours away."""
+    if not getattr(getattr(model, 'mixup', None), 'even_batches', False):
+        return
+    full, last = dataloader.batch_size, len(dataloader.sampler) % dataloader.batch_size
+    if full % 2 and len(dataloader.sampler) >= full:
+        raise ConfigError(f'model.mixup pairs the images of a batch: data.imgs_per_gpu={full} must be even.')
+    if last % 2:
+        raise ConfigError(f'model.mixup pairs the images of a batch, but the last batch of an epoch has {last} per process: set '
+                          'data.drop_last=True.')

@@ -5,10 +5,12 @@ from . import (  # noqa: F401
     checkpoint_hook,
     collapse_hook,
     deep_cluster_hook,
+    ema_hook,
     knn_hook,
     logger_hook,
     odc_hook,
     reconstruction_hook,
     runtime_info_hook,
+    sparse_training_hook,
     validate_hook,
 )

@@ -11,6 +11,7 @@ from .. import distributed as dist
 from ..datasets.loaders import build_loader
 from ..engine.state import unwrap
 from ..errors import ConfigError
+from .ema_hook import EMAHook
 
 
 def ordered_loader(runner: Any, dataset: dict, batch_size: int, num_workers: int, prefetch: bool = False,
@@ -31,12 +32,15 @@ def share_statistics(runner: Any) -> None:
 class EvaluationHook(Hook):
     """Calls `evaluate` before training and every `interval` epochs, and logs what it returns.
 
+    Where an `EMAHook` asks for it, `evaluate` is called once more with the average as `runner.model`; its numbers are logged as `ema_...`.
+
     Args:
         interval: epochs between two evaluations, >= 1; the last epoch is always evaluated.
         initial: evaluate before the first iteration too (not when a run is resumed).
     """
 
     priority = 'LOW'  # after the optimizer and its schedules, before the checkpoint
+    on_average = True  # False: `evaluate` does more than measure, and is not for the average
 
     def __init__(self, interval: int = 1, initial: bool = True) -> None:
         if interval < 1:
@@ -60,6 +64,11 @@ class EvaluationHook(Hook):
         start = time.perf_counter()
         share_statistics(runner)
         metrics = self.evaluate(runner)
+        for hook in runner.hooks if self.on_average else ():
+            if isinstance(hook, EMAHook) and hook.evaluate and hook.steps:
+                with hook.in_place_of_the_model(runner):
+                    share_statistics(runner)
+                    metrics.update({f'ema_{key}': value for key, value in self.evaluate(runner).items()})
         shown = '  '.join(f'{k}: {v:.2f}' for k, v in metrics.items())
         runner.logger.info(f'{type(self).__name__} after epoch {epoch}: {shown}  ({time.perf_counter() - start:.1f} s)')
         runner.visualizer.add_scalars({**metrics, 'epoch': epoch, 'iter': runner.iter}, step=runner.iter,

@@ -33,6 +33,8 @@ class ReconstructionHook(EvaluationHook):
         seed: of the hidden blocks.
     """
 
+    on_average = False  # its pictures are of the trained weights
+
     def __init__(self, dataset: dict | None = None, num_images: int = 8, interval: int = 50, initial: bool = False, seed: int = 0) -> None:
         super().__init__(interval, initial)
         if num_images < 1:

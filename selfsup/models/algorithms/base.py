@@ -56,6 +56,7 @@ class Algorithm(nn.Module):
     """
 
     dataset = ''  # name of the dataset class that gives what `loss` reads, for messages
+    momentum_copies: tuple[tuple[str, str], ...] = ()  # (part, the part that follows it as a moving average)
 
     def __init__(self) -> None:
         super().__init__()

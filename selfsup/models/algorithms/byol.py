@@ -35,6 +35,7 @@ class BYOL(Algorithm):
     """
 
     dataset = 'BYOLDataset'
+    momentum_copies = (('backbone', 'target_backbone'), ('neck', 'target_neck'))
 
     def __init__(self, backbone: dict | nn.Module, neck: dict | nn.Module, head: dict | nn.Module, base_momentum: float = 0.996,
                  end_momentum: float = 1.0) -> None:

@@ -39,6 +39,7 @@ class MOCO(Algorithm):
     """
 
     dataset = 'ContrastiveDataset'
+    momentum_copies = (('backbone', 'key_backbone'), ('neck', 'key_neck'))
 
     def __init__(self, backbone: dict | nn.Module, neck: dict | nn.Module, head: dict | nn.Module, queue_len: int = 65536,
                  feat_dim: int = 128, momentum: float = 0.999) -> None:

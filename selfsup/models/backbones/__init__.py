@@ -4,6 +4,7 @@ from .convnext import ConvNeXt
 from .convnext_v2 import ConvNeXtV2
 from .resnet import ResNet
 from .resnext import ResNeXt
+from .slak import SLaK
 from .timm_backbone import TIMMBackbone
 
-__all__ = ['ConvNeXt', 'ConvNeXtV2', 'ResNeXt', 'ResNet', 'TIMMBackbone']
+__all__ = ['ConvNeXt', 'ConvNeXtV2', 'ResNeXt', 'ResNet', 'SLaK', 'TIMMBackbone']

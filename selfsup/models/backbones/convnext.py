@@ -6,6 +6,7 @@ official numbers. As in SparK's copy there is no norm after the last stage, unle
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from types import MappingProxyType
 
@@ -45,6 +46,8 @@ class ConvNeXt(nn.Module):
         kernel_size: of the depthwise convolutions, odd.
         frozen_stages: k >= 0 freezes the stem and the first k stages (no gradient, no drop path); -1 nothing.
         num_classes: > 0 adds the official `norm` and `head`, which `classify` uses and the maps do not; 0 adds nothing.
+        large_kernel: for subclasses: from stage (counted from 0) and channels to the unit that a block has in place of its depthwise
+            convolution.
 
     Attributes:
         channels: tuple, channels of each returned map.
@@ -57,7 +60,7 @@ class ConvNeXt(nn.Module):
     def __init__(self, arch: str | None = None, depths: tuple[int, ...] | None = None, dims: tuple[int, ...] | None = None,
                  in_channels: int = 3, out_indices: tuple[int, ...] | None = None, drop_path_rate: float = 0.,
                  layer_scale_init_value: float | None = 1e-6, grn_scope: str | None = None, kernel_size: int = 7,
-                 frozen_stages: int = -1, num_classes: int = 0) -> None:
+                 frozen_stages: int = -1, num_classes: int = 0, large_kernel: Callable[[int, int], nn.Module] | None = None) -> None:
         super().__init__()
         depths, dims = self._sizes(arch, depths, dims)
         self.out_indices = (len(depths),) if out_indices is None else tuple(out_indices)
@@ -69,8 +72,9 @@ class ConvNeXt(nn.Module):
         self.downsample_layers = nn.ModuleList([stem, *between])
         rates = (drop_path_rate * i / max(sum(depths) - 1, 1) for i in range(sum(depths)))
         self.stages = nn.ModuleList(
-            nn.Sequential(*(ConvNeXtBlock(width, next(rates), layer_scale_init_value, grn_scope, kernel_size) for _ in range(depth)))
-            for depth, width in zip(depths, dims, strict=True))
+            nn.Sequential(*(ConvNeXtBlock(width, next(rates), layer_scale_init_value, grn_scope, kernel_size,
+                                          None if large_kernel is None else large_kernel(stage, width)) for _ in range(depth)))
+            for stage, (depth, width) in enumerate(zip(depths, dims, strict=True)))
         if num_classes:
             self.norm, self.head = nn.LayerNorm(dims[-1], eps=1e-6), nn.Linear(dims[-1], num_classes)
         self.num_classes = num_classes
@@ -84,8 +88,9 @@ class ConvNeXt(nn.Module):
                 self.downsample_layers[i].requires_grad_(False)
         self._freeze()
 
-    def _sizes(self, arch: str | None, depths: tuple[int, ...] | None, dims: tuple[int, ...] | None) -> tuple[tuple[int, ...], ...]:
-        name = type(self).__name__
+    @classmethod
+    def _sizes(cls, arch: str | None, depths: tuple[int, ...] | None, dims: tuple[int, ...] | None) -> tuple[tuple[int, ...], ...]:
+        name = cls.__name__
         if arch is not None and arch not in ARCHITECTURES:
             raise ConfigError(f'{name} has no arch={arch!r}.{did_you_mean(str(arch), ARCHITECTURES)}')
         if arch is None and (depths is None or dims is None):

@@ -21,13 +21,16 @@ class ConvNeXtBlock(nn.Module):
         layer_scale: start of a factor per channel on the branch (V1: 1e-6); None for none (V2).
         grn_scope: 'image' or 'batch' puts a `GRN` of that scope after the GELU (V2); None leaves it out (V1).
         kernel_size: of the depthwise convolution, odd.
+        large_kernel: unit to take in place of that convolution, as SLaK does; its name in the state dict is `large_kernel`.
     """
 
     def __init__(self, channels: int, drop_path: float = 0., layer_scale: float | None = None, grn_scope: str | None = None,
-                 kernel_size: int = 7) -> None:
+                 kernel_size: int = 7, large_kernel: nn.Module | None = None) -> None:
         super().__init__()
         self.gamma = None if layer_scale is None else nn.Parameter(torch.full((channels,), float(layer_scale)))
-        self.dwconv = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels)
+        plain = large_kernel is None
+        self.dwconv = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels) if plain else None
+        self.large_kernel = large_kernel
         self.norm = nn.LayerNorm(channels, eps=1e-6)
         self.pwconv1 = nn.Linear(channels, 4 * channels)
         self.grn = None if grn_scope is None else GRN(4 * channels, grn_scope)
@@ -36,7 +39,8 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) for `x` (B, C, H, W)."""
-        y = F.gelu(self.pwconv1(self.norm(self.dwconv(x).permute(0, 2, 3, 1))))
+        depthwise = self.dwconv if self.large_kernel is None else self.large_kernel
+        y = F.gelu(self.pwconv1(self.norm(depthwise(x).permute(0, 2, 3, 1))))
         if self.grn is not None:
             y = self.grn(y)
         y = self.pwconv2(y)
