@@ -163,13 +163,13 @@ def test_count_flops_of_resnet50(call, tmp_path):
 
 
 def test_count_what_is_not_zero(call, config_file, trained, tmp_path):
-    dense = call('count_parameters', config_file, '--nonzero', trained, '--size', '32').splitlines()
+    dense = call('count_parameters', config_file, '--nonzero', trained, '--size', '128').splitlines()
     assert dense[0].endswith('together    not zero')
     checkpoint = read_checkpoint(trained)
     weights = checkpoint['state_dict']
     weights['backbone.conv1.weight'][:4] = 0  # 4 of 8 filters
     write_checkpoint_atomic(checkpoint, tmp_path / 'sparse.pth')
-    sparse = call('count_parameters', config_file, '--nonzero', tmp_path / 'sparse.pth', '--size', '32').splitlines()
+    sparse = call('count_parameters', config_file, '--nonzero', tmp_path / 'sparse.pth', '--size', '128').splitlines()
     lost = weights['backbone.conv1.weight'].numel() / 2e6
     for name, before, after in zip(('backbone', 'total'), dense[1:], sparse[1:], strict=False):
         assert before.split()[0] == after.split()[0] == name
