@@ -51,11 +51,13 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu') -> dict:
 
 
 def averaged(checkpoint: dict, path: str | os.PathLike) -> dict:
-    """The checkpoint with the moving average of its run in the place of the weights.
+    """The checkpoint with the moving average of its run in the place of the weights: that of `EMAHook`, or `model_ema` of official files.
 
     Raises:
         CheckpointError: there is none.
     """
+    if isinstance(checkpoint.get('model_ema'), dict):
+        return {**{key: value for key, value in checkpoint.items() if key != 'model_ema'}, 'state_dict': checkpoint['model_ema']}
     found = checkpoint.get(AVERAGE)
     if not isinstance(found, dict) or 'state_dict' not in found:
         raise CheckpointError(f'{path} holds no moving average of the weights: its run had no EMAHook. Leave out --ema.')

@@ -126,6 +126,7 @@ MODELS = Registry('algorithm', parent=roots.MODELS, locations=('selfsup.models.a
 BACKBONES = Registry('backbone', parent=roots.MODELS, scope='selfsup_backbone', locations=('selfsup.models.backbones',))
 NECKS = Registry('neck', parent=roots.MODELS, scope='selfsup_neck', locations=('selfsup.models.necks',))
 HEADS = Registry('head', parent=roots.MODELS, scope='selfsup_head', locations=('selfsup.models.heads',))
+BATCH_AUGMENTS = Registry('batch augmentation', scope='selfsup_batch_augment', locations=('selfsup.models.layers.mixup',))
 MEMORIES = Registry('memory', parent=roots.MODELS, scope='selfsup_memory', locations=('selfsup.models.memories',))
 
 # Data.

@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument('--force', action='store_true', help='replace the output if it exists')
     parser.add_argument('--naming', choices=('own', 'official', 'timm'), default='own',
                         help="names of the weights: as in the run, a ConvNeXt's official ones, or timm's")
-    parser.add_argument('--ema', action='store_true', help='take the moving average of the weights (EMAHook)')
+    parser.add_argument('--ema', action='store_true', help="take the moving average of the weights (EMAHook, or the authors' model_ema)")
     args = parser.parse_args()
 
     from selfsup.convert.backbone import extract_backbone

@@ -28,22 +28,12 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def open_image(path: str):
-    """An RGB image."""
-    from PIL import Image
-
-    from selfsup.errors import DataError
-    try:
-        return Image.open(path).convert('RGB')
-    except OSError as error:
-        raise DataError(f'{path} cannot be read as an image: {error}') from None
-
-
 def main() -> None:
     args = parse_args()
     import torch  # after the arguments: --help must not wait for it
 
     from selfsup import config
+    from selfsup.datasets.data_sources.base import open_image
     from selfsup.datasets.pipelines import build_pipeline
     from selfsup.engine.weights import load_model
     from selfsup.errors import ConfigError

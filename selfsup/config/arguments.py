@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # Key -> registry of what a dict (or each dict of a list) under it builds, wherever the key stands inside a typed dict.
 SLOTS = MappingProxyType({
     'backbone': 'BACKBONES', 'neck': 'NECKS', 'decoder': 'NECKS', 'head': 'HEADS', 'predictor': 'NECKS', 'memory_bank': 'MEMORIES',
+    'mixup': 'BATCH_AUGMENTS',
     'data_source': 'DATA_SOURCES', 'dataset': 'DATASETS', 'datasets': 'DATASETS', 'train': 'DATASETS', 'val': 'DATASETS',
     'test': 'DATASETS', 'sampler': 'SAMPLERS',
     'transforms': 'PIPELINES', 'format_pipeline': 'PIPELINES', 'optimizer': 'OPTIMIZERS', 'param_scheduler': 'PARAM_SCHEDULERS',
@@ -88,7 +89,7 @@ def _check_type(path: tuple[str, ...], value: dict, name: Any, registry: str, re
     given = GIVEN.get(registry, ())
     accepted = [*NAMED[name]] if name in NAMED else [a for a in accepted if a not in given]
     allowed = {*accepted, *extra, *TAKEN.get(registry, ()), 'type'}
-    offered = [*accepted, *(name for name in extra if name == 'base_lr')]
+    offered = [*accepted, *(name for name in extra if name in ('base_lr', 'layer_decay'))]
     for key in value:
         if key not in allowed and not anything:
             report.add((*path, key), f' {report.at((*path, key))} is not an argument of {name}.{did_you_mean(str(key), offered)}'

@@ -106,6 +106,7 @@ ATOMS: MappingProxyType[str, Callable[[Any], bool]] = MappingProxyType({
 })
 BOUNDS: MappingProxyType[str, Callable[[float], bool]] = MappingProxyType({
     '> 0': lambda v: v > 0, '>= 0': lambda v: v >= 0, 'in [0, 1]': lambda v: 0 <= v <= 1,
+    'in (0, 1]': lambda v: 0 < v <= 1,
 })
 
 
@@ -150,7 +151,7 @@ def _check_key(path: Path, pattern: Path, value: Any, key: keys.Key, index: dict
 
 def _extra(key: keys.Key, below: dict[str, keys.Key]) -> tuple[str, ...]:
     """Rows below a typed dict that are no arguments of the type but ours."""
-    return tuple(n for n in below if n in ('pretrained', 'paramwise_options', 'base_lr'))
+    return tuple(n for n in below if n in ('pretrained', 'paramwise_options', 'layer_decay', 'base_lr'))
 
 
 # ---- sections ----

@@ -126,6 +126,15 @@ def _paramwise(prefix: str) -> tuple[Key, ...]:
         *(Key(f'{prefix}.*.{k.path}', k.kind, k.default, k.example, k.meaning) for k in PARAMWISE_KEYS))
 
 
+def _layer_decay(prefix: str) -> tuple[Key, ...]:
+    return (
+        Key(prefix, 'dict or None', 'None', "dict(rate=0.9, groups='single')", 'Learning rates that shrink from the head to the stem: '
+            'layer i of N has rate ** (N + 1 - i) of the rate, and of its schedule. For fine-tuning.'),
+        Key(f'{prefix}.rate', 'float in (0, 1]', REQUIRED, '0.9', 'Factor per layer.'),
+        Key(f'{prefix}.groups', 'one of single group spark', "'single'", "'group'", 'What a layer is: `single` each block; `group` three '
+            "blocks of a ConvNeXt's third stage (12 layers); `spark` SparK's grouping of ConvNeXts and ResNets."))
+
+
 def _optimizer(prefix: str) -> tuple[Key, ...]:
     return (
         Key(prefix, 'dict', REQUIRED if '.' in prefix else '-', "dict(type='SGD', lr=0.03, momentum=0.9, weight_decay=1e-4)",
@@ -142,6 +151,7 @@ OPTIMIZER = Section(
     short=(
         *_optimizer('optimizer'),
         *_paramwise('optimizer.paramwise_options'),
+        *_layer_decay('optimizer.layer_decay'),
         Key('optimizer_config', 'dict or None', 'None', 'dict(update_interval=2)', 'How the gradients are used.'),
         Key('optimizer_config.update_interval', 'int > 0', '1', '16', 'Iterations whose gradients are averaged for one optimizer step.'),
         Key('optimizer_config.grad_clip', 'dict or None', 'None', 'dict(max_norm=10)', 'Gradient clipping.'),
@@ -158,6 +168,7 @@ OPTIMIZER = Section(
             '`AmpOptimWrapper` is mixed precision.'),
         *_optimizer('optim_wrapper.optimizer'),
         *_paramwise('optim_wrapper.paramwise_options'),
+        *_layer_decay('optim_wrapper.layer_decay'),
         Key('optim_wrapper.paramwise_cfg', 'dict or None', 'None', 'dict(paramwise_options={...})',
             "mmengine's place for `paramwise_options`; its other keys are not supported."),
         Key('optim_wrapper.accumulative_counts', 'int > 0', '1', '16', 'Iterations per optimizer step.'),
@@ -176,7 +187,7 @@ POLICIES = MappingProxyType({
     'exp': (('gamma',), ()),
     'poly': ((), ('power', 'min_lr')),
     'inv': (('gamma',), ('power',)),
-    'WarmupCosine': ((), ('min_lr', 'min_lr_ratio', 'reach_end')),
+    'WarmupCosine': ((), ('min_lr', 'min_lr_ratio', 'reach_end', 'reach_peak')),
 })
 
 SCHEDULE = Section(
@@ -194,6 +205,8 @@ SCHEDULE = Section(
         Key('lr_config.min_lr_ratio', 'float >= 0', '-', '0.01', 'The cosines: the same as a share of the base rate.'),
         Key('lr_config.reach_end', 'bool', 'False', 'True', '`WarmupCosine`: the last iteration has the smallest rate (SparK); '
             'False: the one after it would (FCMAE).'),
+        Key('lr_config.reach_peak', 'bool', 'False', 'True', '`WarmupCosine`: the last step of the warm-up has the full rate, as has the '
+            'step after it (SLaK, ConvNeXt); False: only the step after it.'),
         Key('lr_config.warmup', 'one of constant linear exp or None', 'None', "'linear'", 'Warm-up that multiplies the schedule.'),
         Key('lr_config.warmup_iters', 'int >= 0', REQUIRED + ' with warmup', '10', 'Length of the warm-up.'),
         Key('lr_config.warmup_ratio', 'float in [0, 1]', '0.1', '1e-4', 'Factor at its first iteration; 0 only for `WarmupCosine`.'),

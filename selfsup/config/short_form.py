@@ -124,15 +124,18 @@ def _optim_wrapper(cfg: dict) -> dict:
     if is_absent(cfg, 'optim_wrapper'):
         optimizer, config = cfg['optimizer'], cfg.get('optimizer_config', {})
         fp16 = cfg.get('use_fp16', False) or config.get('use_fp16', False)
-        paramwise = optimizer.pop('paramwise_options', None)
+        paramwise, layer_decay = optimizer.pop('paramwise_options', None), optimizer.pop('layer_decay', None)
         kind, extra = 'AmpOptimWrapper' if fp16 else 'OptimWrapper', {}
         clip, counts = config.get('grad_clip'), config.get('update_interval', 1)
     else:
         own = cfg['optim_wrapper']
         optimizer, kind = own['optimizer'], own.get('type', 'OptimWrapper')
         paramwise = own.get('paramwise_options') or (own.get('paramwise_cfg') or {}).get('paramwise_options')
+        layer_decay = own.get('layer_decay')
         extra = {n: own[n] for n in ('dtype', 'loss_scale') if n in own}
         clip, counts = own.get('clip_grad'), own.get('accumulative_counts', 1)
+    if layer_decay:
+        extra['layer_decay'] = layer_decay
     return {'type': kind, 'optimizer': optimizer, 'paramwise_options': paramwise or None, 'clip_grad': clip,
             'accumulative_counts': counts, **extra}
 

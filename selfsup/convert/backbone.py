@@ -32,7 +32,7 @@ def backbone_weights(checkpoint: dict, source: str, naming: str = 'own') -> dict
         naming: see `renamed`.
 
     Raises:
-        CheckpointError: no key begins with one of `PREFIXES` (after `module.`), and it is no bare ConvNeXt to be renamed.
+        CheckpointError: no key begins with one of `PREFIXES` (after `module.`), and it is no bare ConvNeXt or SLaK.
         ConfigError: see `renamed`.
     """
     weights = next((checkpoint[k] for k in ('state_dict', 'model', 'module') if isinstance(checkpoint.get(k), dict)), checkpoint)
@@ -42,7 +42,7 @@ def backbone_weights(checkpoint: dict, source: str, naming: str = 'own') -> dict
         found = {name[len(prefix):]: value for name, value in weights.items() if name.startswith(prefix)}
         if found:
             return renamed(found, naming)
-    if naming != 'own' and (convnext.is_official(weights) or convnext.is_timm(weights)):
+    if convnext.is_official(weights) or convnext.is_timm(weights) or convnext.is_slak(weights):
         return renamed(weights, naming)
     raise CheckpointError(f'{source} has no backbone: its {len(weights)} tensors begin with {_beginnings(weights)}; '
                           f"expected one of {', '.join(PREFIXES)}. A file without such a prefix may hold the bare backbone already.")
@@ -54,7 +54,7 @@ def renamed(weights: dict[str, Tensor], naming: str) -> dict[str, Tensor]:
     Args:
         weights: of a backbone alone.
         naming: 'own' leaves them as they are (those of a `TIMMBackbone` begin with `model.`). 'timm' and 'official' drop that
-            beginning and give a ConvNeXt or ConvNeXt V2 the names of timm or of its authors. A ResNet has one spelling everywhere.
+            beginning and give a ConvNeXt or ConvNeXt V2 the names of timm or of its authors. ResNet and SLaK have one spelling everywhere.
 
     Raises:
         ConfigError: another `naming`.
@@ -80,7 +80,7 @@ def extract_backbone(source: str | os.PathLike, target: str | os.PathLike, force
         target: file to write.
         force: replace `target` if it exists.
         naming: see `renamed`.
-        average: take the moving average that `EMAHook` kept instead of the weights.
+        average: take the moving average instead of the weights, see `averaged`.
 
     Returns:
         The file and the number of tensors in it.

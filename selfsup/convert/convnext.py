@@ -32,6 +32,11 @@ def is_timm(names: Iterable[str]) -> bool:
     return {'stem.0.weight', 'stages.0.blocks.0.conv_dw.weight'} <= set(names)
 
 
+def is_slak(names: Iterable[str]) -> bool:
+    """True for names of a SLaK (arXiv:2207.03620), a ConvNeXt with other depthwise units; ours are the official ones, timm has none."""
+    return any(name.startswith('stages.0.0.large_kernel.') for name in names)
+
+
 def official_name(name: str) -> str:
     """The official name of a tensor that timm calls `name`."""
     for _, _, timm, official in _PLACES:

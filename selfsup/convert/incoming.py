@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from . import convnext, fcmae, spark
 
 CLASSIFIER = ('fc.', 'head.', 'norm.', 'classifier.')  # beginnings in ResNet, ConvNeXt, timm
 OUTSIDE = 'no part of the backbone'
+_DENSE_NORM = re.compile(r'norm\d\.')  # of one map each, in the copies of ConvNeXt and SLaK for detection and segmentation
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,16 @@ def for_backbone(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> In
     inner = {name.removeprefix('backbone.'): value for name, value in found.weights.items() if name.startswith('backbone.')}
     outside = dict.fromkeys([name for name in found.weights if inner and not name.startswith('backbone.')], OUTSIDE)
     fitted = _fit(inner or found.weights, own)
-    headless = [name for name in fitted.weights if name not in own and name.removeprefix('model.').startswith(CLASSIFIER)]
-    left = dict.fromkeys(headless, 'a classifier, which the backbone does not have')
-    return Incoming({name: value for name, value in fitted.weights.items() if name not in headless}, found.origin or fitted.origin,
+    left = {name: reason for name in fitted.weights if name not in own and (reason := _needless(name.removeprefix('model.')))}
+    return Incoming({name: value for name, value in fitted.weights.items() if name not in left}, found.origin or fitted.origin,
                     {**found.unused, **outside, **left}, _spare(own))
+
+
+def _needless(name: str) -> str:
+    """Why a backbone can do without a tensor; '' where it cannot."""
+    if _DENSE_NORM.match(name):
+        return 'a norm for a dense task, which the backbone does not have'
+    return 'a classifier, which the backbone does not have' if name.startswith(CLASSIFIER) else ''
 
 
 def for_model(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Incoming:
@@ -69,6 +77,8 @@ def for_model(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Incom
         own: the model's state dict.
     """
     found = translate(weights)
+    if 'head.fc_cls.weight' in own and 'backbone.head.weight' not in own:
+        found = Incoming(_classifier(found.weights), found.origin, found.unused)
     backbone = {name[len('backbone.'):]: value for name, value in found.weights.items() if name.startswith('backbone.')}
     if not backbone:
         return found
@@ -76,6 +86,16 @@ def for_model(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Incom
     rest = {name: value for name, value in found.weights.items() if not name.startswith('backbone.')}
     return Incoming({**{f'backbone.{name}': value for name, value in fitted.weights.items()}, **rest},
                     found.origin or fitted.origin, found.unused, _spare(own, 'backbone.'))
+
+
+def _classifier(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A trained ConvNeXt or SLaK, official or timm's, under the names of a `Classification`; anything else as it is."""
+    plain = convnext.to_official(weights) if convnext.is_timm(weights) else weights
+    if not {'norm.weight', 'head.weight'} <= plain.keys() or not (convnext.is_official(plain) or convnext.is_slak(plain)):
+        return weights
+    places = {'norm.weight': 'head.norm.weight', 'norm.bias': 'head.norm.bias', 'head.weight': 'head.fc_cls.weight',
+              'head.bias': 'head.fc_cls.bias'}
+    return {places.get(name, f'backbone.{name}'): value for name, value in plain.items()}
 
 
 def _spare(own: Mapping[str, Tensor], prefix: str = '') -> frozenset[str]:

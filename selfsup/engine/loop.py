@@ -36,6 +36,7 @@ class TrainLoop(BaseLoop):
             raise DataError(f'The training data give no batch: {len(dataloader.dataset)} images, batches of '
                             f'{dataloader.batch_size} per process. Lower data.imgs_per_gpu or set data.drop_last=False.')
         _check_labels(unwrap(runner.model), dataloader.dataset)
+        _check_pairs(unwrap(runner.model), dataloader)
         if (max_epochs is None) == (max_iters is None):
             raise ConfigError(f'Give total_epochs or total_iters, one of them; got {max_epochs} and {max_iters}.')
         self._max_iters = max_iters if max_epochs is None else max_epochs * self.iters_per_epoch
@@ -140,3 +141,15 @@ def _check_labels(model: nn.Module, dataset: Any) -> None:
     found = getattr(getattr(dataset, 'data_source', None), 'num_classes', None)
     if classes is not None and found is not None and found > classes:
         raise ShapeError(f'The training images have {found} classes, but model.head.num_classes={classes}: set it to {found} or more.')
+
+
+def _check_pairs(model: nn.Module, dataloader: Any) -> None:
+    """Refuse odd batches where a method mixes the images in pairs: the last batch of an epoch may be hours away."""
+    if not getattr(getattr(model, 'mixup', None), 'even_batches', False):
+        return
+    full, last = dataloader.batch_size, len(dataloader.sampler) % dataloader.batch_size
+    if full % 2 and len(dataloader.sampler) >= full:
+        raise ConfigError(f'model.mixup pairs the images of a batch: data.imgs_per_gpu={full} must be even.')
+    if last % 2:
+        raise ConfigError(f'model.mixup pairs the images of a batch, but the last batch of an epoch has {last} per process: set '
+                          'data.drop_last=True.')

@@ -155,7 +155,7 @@ class Runner(MMRunner):
         cfg = dict(optim_wrapper)
         optimizer_cfg = self._scale_lr(cfg.pop('optimizer'), cfg.get('accumulative_counts', 1))
         paramwise = cfg.pop('paramwise_options', None)
-        groups = param_groups(unwrap(self.model), optimizer_cfg, paramwise)
+        groups = param_groups(unwrap(self.model), optimizer_cfg, paramwise, cfg.pop('layer_decay', None))
         optimizer = build_from_config(optimizer_cfg, groups, registry=OPTIMIZERS)
         return OPTIM_WRAPPERS.build(cfg, optimizer=optimizer, device_type=self.device.type)
 

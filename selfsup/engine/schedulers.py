@@ -55,6 +55,8 @@ class _ClosedForm(_ParamScheduler):
 class PolicyLR(_ClosedForm):
     """Learning rate of every group by one policy, set before each iteration.
 
+    Layer decay scales the whole schedule of a group, its smallest rate too.
+
     Args:
         optimizer: wrapper or optimizer.
         iters_per_epoch: micro-iterations per epoch (the runner fills it in).
@@ -69,7 +71,9 @@ class PolicyLR(_ClosedForm):
         super().__init__(optimizer, 'lr')
 
     def _get_value(self) -> list[float]:
-        return [policy_lr(self.last_step, base, **self.policy) for base in self.base_values]
+        scales = [group.get('lr_scale', 1.) for group in self.optimizer.param_groups]
+        return [scale * policy_lr(self.last_step, base / scale, **self.policy)
+                for base, scale in zip(self.base_values, scales, strict=True)]
 
 
 @PARAM_SCHEDULERS.register_module()

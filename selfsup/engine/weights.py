@@ -27,6 +27,9 @@ def state_dict_of(checkpoint: dict, path: str) -> dict[str, Tensor]:
         CheckpointError: there are none.
     """
     weights = next((checkpoint[k] for k in ('state_dict', 'model', 'module') if isinstance(checkpoint.get(k), dict)), checkpoint)
+    if weights is not checkpoint and isinstance(checkpoint.get('model_ema'), dict):
+        logger.info('%s holds averaged weights too, which are not used; to use them: python tools/extract_backbone_weights.py %s OUT.pth '
+                    '--ema', path, path)
     weights = checkpoint_keys.upgrade({k: v for k, v in weights.items() if isinstance(v, Tensor)})
     if not weights:
         raise CheckpointError(f"{path} holds no weights; its entries are {', '.join(map(str, checkpoint)) or 'none'}.")
@@ -125,7 +128,7 @@ def load_backbone(model: nn.Module, path: str) -> LoadReport:
     """Load `path` into `model.backbone` and let momentum copies follow (`model.pretrained`, `--pretrained`).
 
     The file holds backbone weights under plain names (what tools/extract_backbone_weights.py writes, torchvision, timm, the
-    official ConvNeXt, ConvNeXt V2 and SparK files), a whole model's under `backbone.`, or an official SparK or FCMAE training model.
+    official ConvNeXt, ConvNeXt V2, SLaK and SparK files), a whole model's under `backbone.`, or an official SparK or FCMAE training model.
 
     Raises:
         CheckpointError: no key matches, or shapes differ.
@@ -138,7 +141,8 @@ def load_backbone(model: nn.Module, path: str) -> LoadReport:
 
 
 def load_model(model: nn.Module, path: str, *, strict: bool = False, average: bool = False) -> LoadReport:
-    """Load a whole model's weights (`load_from`, tools/test.py): ours, or those of an official SparK or FCMAE training model.
+    """Load a whole model's weights (`load_from`, tools/test.py): ours, those of an official SparK or FCMAE training model,
+    or those of a trained ConvNeXt or SLaK, official or timm's, into a `Classification`.
 
     Args:
         model: an algorithm, or DDP's wrapper of one.

@@ -12,12 +12,14 @@ from torch import nn
 
 from ..errors import ConfigError, SelfSupWarning, did_you_mean
 from ..registry import OPTIMIZERS
+from .layer_decay import lr_scales
 
 SETTINGS = ('lr', 'momentum', 'weight_decay')
 OPTIONS = (*SETTINGS, *(f'{name}_mult' for name in SETTINGS), 'lars_exclude', 'max_ndim')
 
 
-def param_groups(model: nn.Module, optimizer_cfg: dict, paramwise_options: dict | None = None) -> list[dict]:
+def param_groups(model: nn.Module, optimizer_cfg: dict, paramwise_options: dict | None = None,
+                 layer_decay: dict | None = None) -> list[dict]:
     """Parameter groups for a torch optimizer.
 
     Each pattern is searched (`re.search`) in the parameter's name, without DDP's `module.`. Patterns act in the order of
@@ -30,14 +32,17 @@ def param_groups(model: nn.Module, optimizer_cfg: dict, paramwise_options: dict 
         paramwise_options: pattern -> dict of `lr`, `lr_mult`, `momentum`, `momentum_mult`, `weight_decay`,
             `weight_decay_mult`, `lars_exclude`; with `max_ndim` the pattern is for parameters of at most so many axes:
             `{'': dict(max_ndim=1, weight_decay=0.)}` takes the weight decay from every bias and norm.
+        layer_decay: `dict(rate=0.9, groups='single')`, see `lr_scales`: factors on the rates that the patterns left.
 
     Returns:
-        Dicts with `params`, `param_names` (list of str, parallel to it) and the options that differ from the optimizer's.
+        Dicts with `params`, `param_names` (list of str, parallel to it) and the options that differ from the optimizer's;
+        with layer decay also `lr_scale`, the factor that `lr` holds already, by which a schedule scales its smallest rate too.
 
     Raises:
         ConfigError: a pattern is no regular expression, an option is unknown, of a wrong kind, unknown to the optimizer,
-            or multiplies a value that `optimizer_cfg` does not give; or nothing is left to train.
+            or multiplies a value that `optimizer_cfg` does not give; or nothing is left to train; or what `lr_scales` refuses.
     """
+    scales = _scales(model, optimizer_cfg, layer_decay)
     rules = [(pattern, _compile(pattern), _resolve(pattern, options, optimizer_cfg))
              for pattern, options in _items(paramwise_options)]
     if not _accepts(optimizer_cfg, 'lars_exclude') and any('lars_exclude' in options for _, options in _items(paramwise_options)):
@@ -55,6 +60,8 @@ def param_groups(model: nn.Module, optimizer_cfg: dict, paramwise_options: dict 
                 unmatched.discard(pattern)
                 chosen.update((option, value) for option, value in options.items() if option != 'max_ndim')
         if param.requires_grad:
+            if scales.get(name, 1.) != 1:
+                chosen.update(lr=chosen.get('lr', optimizer_cfg.get('lr')) * scales[name], lr_scale=scales[name])
             group = groups.setdefault(tuple(sorted(chosen.items())), {'params': [], 'param_names': [], **chosen})
             group['params'].append(param)
             group['param_names'].append(name)
@@ -64,6 +71,17 @@ def param_groups(model: nn.Module, optimizer_cfg: dict, paramwise_options: dict 
     if not groups:
         raise ConfigError(f'{type(model).__name__} has no parameter that can be trained: all {len(names)} are frozen.')
     return list(groups.values())
+
+
+def _scales(model: nn.Module, optimizer_cfg: dict, layer_decay: dict | None) -> dict[str, float]:
+    """Factor of each parameter's learning rate; {} without layer decay."""
+    if layer_decay is None:
+        return {}
+    if not isinstance(layer_decay, dict) or not {'rate'} <= set(layer_decay) <= {'rate', 'groups'}:
+        raise ConfigError(f"layer_decay is written dict(rate=0.9, groups='single'); got {layer_decay!r}.")
+    if 'lr' not in optimizer_cfg:
+        raise ConfigError('layer_decay scales the lr of the optimizer, which is not given; write lr into `optimizer`.')
+    return lr_scales(model, **layer_decay)
 
 
 def _items(paramwise_options: dict | None) -> Iterable[tuple[str, dict]]:

@@ -21,7 +21,7 @@ POLICY_ARGS = {  # name -> its own arguments with their defaults; a default of .
     'poly': {'power': 1.0, 'min_lr': 0.0},
     'inv': {'gamma': ..., 'power': 1.0},
     'CosineAnnealing': {'min_lr': None, 'min_lr_ratio': None},
-    'WarmupCosine': {'min_lr': None, 'min_lr_ratio': None, 'reach_end': False},
+    'WarmupCosine': {'min_lr': None, 'min_lr_ratio': None, 'reach_end': False, 'reach_peak': False},
 }
 COMMON_ARGS = ('policy', 'by_epoch', 'warmup', 'warmup_iters', 'warmup_ratio', 'warmup_by_epoch')
 WARMUPS = (None, 'constant', 'linear', 'exp')
@@ -39,7 +39,7 @@ def policy_lr(iteration: int, base_lr: float, *, iters_per_epoch: int, max_iters
         max_iters: iterations of the whole run.
         policy: 'fixed', 'step' (step: epoch list, or an int for every so many; gamma 0.1; min_lr), 'exp' (gamma),
             'poly' (power 1, min_lr 0), 'inv' (gamma, power 1), 'CosineAnnealing' (min_lr or min_lr_ratio), 'WarmupCosine'
-            (min_lr or min_lr_ratio; reach_end), see `_warmup_cosine`.
+            (min_lr or min_lr_ratio; reach_end, reach_peak), see `_warmup_cosine`.
         by_epoch: the policy counts epochs, also in its own arguments; False: iterations. 'WarmupCosine' counts iterations always.
         warmup: None, 'constant', 'linear' or 'exp'.
         warmup_iters: its length, in epochs with `warmup_by_epoch`.
@@ -58,7 +58,7 @@ def policy_lr(iteration: int, base_lr: float, *, iters_per_epoch: int, max_iters
     length = warmup_iters * iters_per_epoch if warmup_by_epoch else warmup_iters
     if policy == 'WarmupCosine':
         first = iteration - iteration % iters_per_epoch % update_interval  # of the accumulation window
-        return _warmup_cosine(first, base_lr, length if warmup else 0, warmup_ratio, max_iters, own)
+        return _warmup_cosine(first, base_lr, length if warmup else 0, warmup_ratio, max_iters, update_interval, own)
     # An iteration-based run may end within an epoch, which then counts as one.
     done, total = (iteration // iters_per_epoch, math.ceil(max_iters / iters_per_epoch)) if by_epoch else (iteration, max_iters)
     regular = _regular(policy, own, base_lr, done, total)
@@ -91,13 +91,16 @@ def _end(own: dict, base_lr: float) -> float:
     return base_lr * own['min_lr_ratio'] if own['min_lr_ratio'] is not None else own['min_lr']
 
 
-def _warmup_cosine(iteration: int, base_lr: float, length: float, ratio: float, max_iters: int, own: dict) -> float:
+def _warmup_cosine(iteration: int, base_lr: float, length: float, ratio: float, max_iters: int, interval: int, own: dict) -> float:
     """A line from `ratio * base_lr` to `base_lr` over `length` iterations, then half a cosine to the smallest rate.
 
     With `reach_end` the last iteration has the smallest rate (SparK's code); without, the one after it would (ConvNeXt V2's, MAE's).
+    With `reach_peak` the last step of the warm-up has `base_lr`, and so the step after it (ConvNeXt's code, SLaK's); a warm-up of one step
+    stays at `ratio * base_lr`.
     """
     if iteration < length:
-        return base_lr * (ratio + (1 - ratio) * iteration / length)
+        rise = length - interval if own['reach_peak'] else length
+        return base_lr * (ratio + (1 - ratio) * (min(iteration / rise, 1.) if rise > 0 else 0.))
     steps = max_iters - length - (1 if own['reach_end'] else 0)
     end = _end(own, base_lr)
     return end + (base_lr - end) * _half_cosine(min((iteration - length) / steps, 1.) if steps > 0 else 1.)
@@ -171,8 +174,9 @@ def _check_own(policy: str, own: dict) -> None:
         value = own.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
             raise ConfigError(f'lr_config: {name}={value!r}; it must be a number of at least 0.')
-    if not isinstance(own.get('reach_end', True), bool):
-        raise ConfigError(f"lr_config: reach_end={own['reach_end']!r}; it must be True or False.")
+    for name in ('reach_end', 'reach_peak'):
+        if not isinstance(own.get(name, True), bool):
+            raise ConfigError(f'lr_config: {name}={own[name]!r}; it must be True or False.')
     if 'min_lr_ratio' in own and (own['min_lr'] is None) == (own['min_lr_ratio'] is None):
         both = 'both are' if own['min_lr'] is not None else 'neither is'
         raise ConfigError(f'lr_config: {policy} takes either min_lr or min_lr_ratio; {both} given.')

@@ -56,6 +56,9 @@ def options(path: Path, images: Path) -> list[str]:
         found += [f'model.memory_bank.{key}={value}'] if key in model.get('memory_bank', {}) else []
     if model['type'] in ('SparK', 'FCMAE'):
         found += ['model.decoder.width=32', *_shallow(model['backbone'])]
+    if model['backbone']['type'] in ('ConvNeXt', 'ConvNeXtV2', 'SLaK') and model['type'] == 'Classification':
+        last = int(32 * model['backbone'].get('width_factor', 1))
+        found += [*_shallow(model['backbone']), f'model.head.in_channels={last}']
     if model['type'] in ('DeepCluster', 'ODC'):
         found.append(f'model.head.num_classes={CLUSTERS}')
     if model['head']['type'] != 'MultiClsHead':  # its windows are made for 224 pixels

@@ -15,7 +15,7 @@ from selfsup.convert import convnext
 from selfsup.convert.backbone import backbone_weights, extract_backbone
 from selfsup.engine.weights import NO_SUCH, load_backbone, load_model
 from selfsup.errors import CheckpointError, ConfigError, SelfSupWarning
-from selfsup.models.backbones import ConvNeXt, ConvNeXtV2, ResNet, TIMMBackbone
+from selfsup.models.backbones import ConvNeXt, ConvNeXtV2, ResNet, SLaK, TIMMBackbone
 from selfsup.registry import MODELS
 
 GOLDEN = Path(__file__).parents[1] / 'golden'
@@ -134,6 +134,115 @@ def test_spark_resnets_into_timm(name, model, layers, channels):
     official = golden(f'spark_{name}_model')['module']
     encoder = 'sparse_encoder.sp_cnn.'
     assert_equal(backbone.model, {name[len(encoder):]: value for name, value in official.items() if name.startswith(encoder)})
+
+
+# ---- SLaK ----
+
+def slak(name='decom', **kwargs):
+    """The network of a golden file, untrained, without a classifier, and the file's weights."""
+    c = golden(f'slak_{name}_golden')['config']
+    sizes = {'depths': c['depths'], 'dims': c['dims'], 'width_factor': c['width_factor'], 'kernel_size': c['kernel_size']}
+    return SLaK(**{**sizes, 'decom': c['Decom'], **kwargs}), golden(f'slak_{name}_model')['model']
+
+
+@pytest.fixture
+def slak_checkpoint(tmp_path):
+    """A file as the official training code writes it, with averaged weights that are twice as large."""
+    weights = slak()[1]
+    content = {'model': weights, 'optimizer': {'state': {}, 'param_groups': []}, 'epoch': 'best-ema', 'scaler': {'scale': 65536.},
+               'args': Namespace(model='SLaK_tiny', kernel_size=[51, 49, 47, 13, 5], Decom=True),
+               'model_ema': {name: value * 2 for name, value in weights.items()}}
+    torch.save(content, tmp_path / 'checkpoint-best-ema.pth')
+    return tmp_path / 'checkpoint-best-ema.pth'
+
+
+def test_slak_training_file(slak_checkpoint, caplog):
+    backbone, weights = slak()
+    with caplog.at_level(logging.INFO, 'selfsup'):
+        report = loaded(backbone, slak_checkpoint)
+    assert not report.missing and not report.partial
+    assert set(report.unused) == {'norm.weight', 'norm.bias', 'head.weight', 'head.bias'}
+    assert len(report.loaded) == len(weights) - 4
+    assert_equal(backbone, {name: value for name, value in weights.items() if name not in report.unused})
+    assert 'holds averaged weights too, which are not used' in caplog.text and 'OUT.pth --ema' in caplog.text
+    whole, _ = slak(num_classes=10)
+    assert not loaded(whole, slak_checkpoint).unused
+
+
+def test_slak_averaged_weights(slak_checkpoint, tmp_path):
+    out, number = extract_backbone(slak_checkpoint, tmp_path / 'ema.pth', average=True)
+    backbone, weights = slak(num_classes=10)
+    report = loaded(backbone, out)
+    assert number == len(weights) == len(report.loaded) and not report.missing
+    assert_equal(backbone, {name: value * 2 for name, value in weights.items()})
+    torch.save({'model': weights}, tmp_path / 'checkpoint-9.pth')
+    with pytest.raises(CheckpointError, match='holds no moving average'):
+        extract_backbone(tmp_path / 'checkpoint-9.pth', tmp_path / 'x.pth', average=True)
+    for naming in ('official', 'timm'):
+        assert backbone_weights({'model': weights}, 'x.pth', naming).keys() == weights.keys()
+
+
+def classification(backbone, channels):
+    head = {'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': channels, 'num_classes': 10, 'norm_cfg': {'type': 'LN', 'eps': 1e-6}}
+    return MODELS.build({'type': 'Classification', 'backbone': backbone, 'head': head}).eval()
+
+
+def test_slak_with_its_classifier(slak_checkpoint):
+    """As `tools/test.py` loads it."""
+    model = classification(slak()[0], 41)
+    report = load_model(model, str(slak_checkpoint), strict=True)
+    assert not report.unused and not report.missing
+    for case in golden('slak_decom_golden')['cases']:
+        torch.testing.assert_close(model.predict(case['input'])['head0'], case['logits_eval'], rtol=1e-4, atol=1e-5)
+    load_model(model, str(slak_checkpoint), strict=True, average=True)
+    assert torch.equal(model.head.fc_cls.bias, slak()[1]['head.bias'] * 2)
+
+
+def test_convnext_with_its_classifier(tmp_path):
+    model, content = classification(ConvNeXtV2(**SIZE), 64), golden('convnextv2_cls')
+    torch.save(convnext.to_timm(content['model']), tmp_path / 'timm.pth')
+    for path in (GOLDEN / 'convnextv2_cls.pt', tmp_path / 'timm.pth'):
+        load_model(model, str(path), strict=True)
+        torch.testing.assert_close(model.predict(content['input'])['head0'], content['logits'], rtol=1e-4, atol=1e-5)
+        model.head.init_weights()
+
+
+@pytest.mark.parametrize('frame', ['distributed', 'dense task', 'bare'])
+def test_slak_in_other_frames(frame, tmp_path):
+    backbone, weights = slak()
+    body = {name: value for name, value in weights.items() if not name.startswith(('norm.', 'head.'))}
+    norms = {f'norm{i}.{end}': torch.ones(channels) for i, channels in enumerate((10, 20, 31, 41)) for end in ('weight', 'bias')}
+    segmenter = {**{f'backbone.{name}': value for name, value in {**body, **norms}.items()}, 'decode_head.conv_seg.bias': torch.ones(3)}
+    content = {'distributed': {'model': {f'module.{name}': value for name, value in weights.items()}},
+               'dense task': {'meta': {'epoch': 1}, 'state_dict': segmenter},
+               'bare': {**body, **norms}}[frame]
+    torch.save(content, tmp_path / 'x.pth')
+    report = loaded(backbone, tmp_path / 'x.pth')
+    assert_equal(backbone, body)
+    assert not report.missing and not report.partial
+    if frame != 'distributed':
+        assert {name for name, reason in report.unused.items() if 'norm for a dense task' in reason} == set(norms)
+    assert ('decode_head.conv_seg.bias' in report.unused) == (frame == 'dense task')
+
+
+def test_slak_out_and_in_again(tmp_path):
+    """Our checkpoints have the official names, merged ones too."""
+    backbone, _ = slak('nodecom', num_classes=10)
+    for expected in (list(golden('slak_nodecom_model')['model']), golden('slak_nodecom_golden')['merged_names']):
+        torch.save({'state_dict': {f'backbone.{name}': value for name, value in backbone.state_dict().items()}}, tmp_path / 'epoch_1.pth')
+        extract_backbone(tmp_path / 'epoch_1.pth', tmp_path / 'out.pth', force=True, naming='official')
+        assert list(torch.load(tmp_path / 'out.pth', weights_only=True)['state_dict']) == expected
+        backbone.eval().merge()
+    merged, _ = slak('nodecom', num_classes=10, merged=True)
+    assert not loaded(merged, tmp_path / 'out.pth').missing
+    assert_equal(merged, backbone.state_dict())
+
+
+def test_slak_of_other_kernels_says_so(slak_checkpoint):
+    with pytest.raises(CheckpointError, match=r'another shape \(stages.0.0.large_kernel.LoRA1.conv.weight: \(10, 1, 51, 5\) in the file'):
+        load_backbone(Holder(slak(kernel_size=(31, 29, 27, 13, 5))[0]), str(slak_checkpoint))
+    with pytest.warns(SelfSupWarning, match='kept their initial values: stages.0.0.large_kernel.lkb_origin.conv.weight'):
+        load_backbone(Holder(slak(decom=False)[0]), str(slak_checkpoint))
 
 
 # ---- whole models ----

@@ -50,6 +50,16 @@ def test_groups_follow_spark():
     assert of.param_groups[0]['weight_decay'] == pytest.approx(GOLDEN['wd_end'])  # one step further stays at the end
 
 
+def test_layer_decay_scales_the_whole_schedule():
+    """Without it, a smallest rate of 1e-6 would lie above the full rate of the first layers of ConvNeXt V2."""
+    groups = [{'params': [nn.Parameter(torch.ones(1))], **own} for own in ({}, {'lr': 3e-3 * 1e-4, 'lr_scale': 1e-4})]
+    of = torch.optim.AdamW(groups, lr=3e-3)
+    seen = follow(of, [PolicyLR(of, 5, 10, policy='WarmupCosine', min_lr=1e-6, warmup='linear', warmup_iters=2, warmup_ratio=0.)], 11)
+    for (head, _), (stem, _) in seen:
+        assert stem == pytest.approx(head * 1e-4, rel=1e-12)
+    assert seen[2][1][0] == pytest.approx(3e-7) and seen[-1][0][0] == pytest.approx(1e-6)
+
+
 def test_a_group_keeps_its_ratio():
     parameter = nn.Parameter(torch.ones(1))
     of = torch.optim.AdamW([{'params': [parameter], 'weight_decay': .01}], lr=1., weight_decay=.04)

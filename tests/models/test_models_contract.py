@@ -13,6 +13,7 @@ from .tiny_models import IMAGES, TINY_RESNET, tiny_batch, tiny_model
 BACKBONE_CONFIGS = {
     'resnet18-tiny': TINY_RESNET,
     'resnet10t': {'type': 'TIMMBackbone', 'model_name': 'resnet10t'},
+    'slak-tiny': {'type': 'SLaK', 'depths': (1, 1, 1, 1), 'dims': (8, 8, 16, 32), 'kernel_size': (9, 7, 5, 5, 3)},
     'convnextv2-tiny': {'type': 'ConvNeXtV2', 'depths': (1, 1, 1, 1), 'dims': (8, 8, 16, 32)},
     'mobilenetv3': {'type': 'TIMMBackbone', 'model_name': 'mobilenetv3_small_050'},
 }

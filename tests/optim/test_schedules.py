@@ -53,6 +53,25 @@ def test_fcmae_golden(case):
     assert scaled_lr({'base_lr': case['blr']}, case['batch_size'] * case['update_freq'])['lr'] == pytest.approx(case['lr_abs'], rel=1e-12)
 
 
+@pytest.mark.parametrize('case', GOLDEN['slak_cosine_scheduler'][:2], ids=['epochs', 'steps'])
+@pytest.mark.parametrize('interval', [1, 2])
+def test_slak_golden(case, interval):
+    """Learning rate per optimizer step of SLaK's code and ConvNeXt's: two steps at the peak, the minimum after the last."""
+    (peak, smallest, epochs, steps), warmup = case['args'], case['kwargs'].get('warmup_steps')
+    rates = [policy_lr(i, peak, iters_per_epoch=steps * interval, max_iters=epochs * steps * interval, update_interval=interval,
+                       policy='WarmupCosine', min_lr=smallest, reach_peak=True, warmup='linear', warmup_ratio=0.,
+                       warmup_by_epoch=warmup is None, warmup_iters=warmup * interval if warmup else case['kwargs']['warmup_epochs'])
+             for i in range(epochs * steps * interval)]
+    assert rates[::interval] == pytest.approx(case['values'], rel=1e-9) and rates[::interval] == rates[interval - 1::interval]
+    assert rates[::interval].count(peak) == 2
+
+
+def test_slak_weight_decay_golden():
+    """Its weight decay goes from 0.05 to 0.05."""
+    args, values = GOLDEN['slak_cosine_scheduler'][2]['args'], GOLDEN['slak_cosine_scheduler'][2]['values']
+    assert [cosine_weight_decay(i, len(values), *args[:2]) for i in range(len(values))] == pytest.approx(values, rel=1e-12)
+
+
 def test_base_lr():
     spark = GOLDEN['spark_pretrain'][0]
     cfg = {'type': 'LAMB', 'base_lr': spark['base_lr'], 'weight_decay': .04}
@@ -90,6 +109,8 @@ def test_warmup_cosine_at_its_ends():
     warm = {'warmup': 'linear', 'warmup_iters': 4, 'warmup_ratio': 0.}
     assert _rates((0, 2, 4), 'WarmupCosine', min_lr=.2, **warm) == pytest.approx([0, .5, 1])
     assert _rates((39, 40), 'WarmupCosine', min_lr=.2, reach_end=True, **warm) == pytest.approx([.2, .2])
+    assert _rates((0, 1, 3, 4), 'WarmupCosine', min_lr=.2, reach_peak=True, **warm) == pytest.approx([0, 1 / 3, 1, 1])
+    assert _rates((0, 1), 'WarmupCosine', min_lr=.2, reach_peak=True, **{**warm, 'warmup_iters': 1}) == pytest.approx([0, 1])
     whole = {**warm, 'warmup_iters': 40}  # nothing but warm-up
     assert _rates((39, 40), 'WarmupCosine', min_lr=.2, **whole) == pytest.approx([39 / 40, .2])
     assert cosine_weight_decay(0, 1, .04, .2) == pytest.approx(.04)
@@ -135,6 +156,7 @@ def test_a_partial_last_epoch_counts():
     ({'policy': 'fixed', 'by_epoch': 1}, 'by_epoch'),
     ({'policy': 'WarmupCosine'}, 'WarmupCosine takes either min_lr or min_lr_ratio; neither is given'),
     ({'policy': 'WarmupCosine', 'min_lr': 0, 'reach_end': 1}, 'True or False'),
+    ({'policy': 'WarmupCosine', 'min_lr': 0, 'reach_peak': 'yes'}, 'True or False'),
     ({'policy': 'WarmupCosine', 'min_lr': 0, 'warmup': 'exp', 'warmup_iters': 2}, "must be 'linear' or None"),
     ({'policy': 'WarmupCosine', 'min_lr': 0, 'warmup': 'linear', 'warmup_iters': 2, 'warmup_ratio': -.1}, '[0, 1]'),
     ({'policy': 'WarmupCosine', 'min_lr': 0, 'reach_nd': True}, "Did you mean 'reach_end'"),

@@ -274,6 +274,33 @@ def test_split_beyond_the_end(tmp_path):
         save_splits({'feat1': torch.ones(3, 2)}, tmp_path, ['a', 'b'], [3])
 
 
+# --- receptive fields
+
+def test_show_erf(call, config_file, trained, tmp_path, capsys):
+    from PIL import Image
+    folder = tmp_path / 'photos'
+    folder.mkdir()
+    for i in range(3):
+        Image.fromarray(np.random.default_rng(i).integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(folder / f'{i}.png')
+    out = call('show_erf', config_file, trained, folder, '--size', 64, '--num-images', 3).splitlines()  # as many as there are
+    assert out[0] == '3 images' and [line.split()[0] for line in out[2:6]] == ['20%', '30%', '50%', '99%']
+    field = np.load(trained.parent / 'erf.npy')
+    assert field.shape == (64, 64) and field.dtype == np.float64 and field.max() > 0
+    assert out[6:] == [str(trained.parent / 'erf.png'), str(trained.parent / 'erf.npy')]
+    with Image.open(trained.parent / 'erf.png') as picture:
+        assert len(picture.convert('RGB').getcolors(1 << 20)) > 10
+    files = folder / '1.png', folder / '2.png'
+    one = call('show_erf', config_file, *files, '--size', 32, '--num-images', 1, '--out', tmp_path / 'n' / 'a.png')
+    assert one.startswith('1 images') and np.load(tmp_path / 'n' / 'a.npy').shape == (32, 32)
+    with pytest.raises(DataError, match=r'no\.png cannot be read as an image'):
+        call('show_erf', config_file, tmp_path / 'no.png')
+    for words, message in (((trained,), 'give at least one image'), ((folder, '--size', 0), 'must be 1 or more'),
+                           ((folder, '--out', 'x.jpg'), 'must end in .png')):
+        with pytest.raises(SystemExit):
+            call('show_erf', config_file, *words)
+        assert message in capsys.readouterr().err
+
+
 # --- doctor
 
 def test_doctor_alone(call):

@@ -10,6 +10,9 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from ...errors import DataError
+from ..robust import UNREADABLE
+
 
 def load_rgb(file: str | os.PathLike | BinaryIO) -> Image.Image:
     """Decode an image file completely, so that damage shows here and not in the middle of a pipeline.
@@ -28,6 +31,18 @@ def load_rgb(file: str | os.PathLike | BinaryIO) -> Image.Image:
         if image.mode == 'I' or image.mode.startswith('I;16'):
             image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
         return image if image.mode == 'RGB' else image.convert('RGB')
+
+
+def open_image(path: str | os.PathLike) -> Image.Image:
+    """The RGB image in a file that the user named.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return load_rgb(path)
+    except UNREADABLE as error:
+        raise DataError(f'{path} cannot be read as an image: {error}') from None
 
 
 class NameTable:

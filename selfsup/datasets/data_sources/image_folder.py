@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from PIL import Image
@@ -33,6 +33,22 @@ def find_images(folder: str, extensions: tuple[str, ...], above: tuple[str, ...]
             yield from (os.path.join(entry.name, name) for name in find_images(entry.path, extensions, (*above, real)))
         elif entry.name.lower().endswith(extensions):
             yield entry.name
+
+
+def image_files(paths: Iterable[str]) -> list[str]:
+    """The files among `paths`, and in place of each folder all images below it, in sorted order.
+
+    Raises:
+        DataError: a folder without images.
+    """
+    files: list[str] = []
+    for path in paths:
+        if os.path.isdir(path):
+            source = ImageFolder(path)
+            files += [source.describe(index) for index in range(len(source))]
+        else:
+            files.append(path)
+    return files
 
 
 def _is_folder(entry: os.DirEntry) -> bool:

@@ -22,7 +22,12 @@ PIL_NUMBERS = (InterpolationMode.NEAREST, InterpolationMode.LANCZOS, Interpolati
                InterpolationMode.BOX, InterpolationMode.HAMMING)
 
 
-def _interpolation(value: Any) -> InterpolationMode:
+def interpolation_mode(value: Any) -> InterpolationMode:
+    """torchvision's mode for PIL's number (3), a name ('bicubic') or a mode.
+
+    Raises:
+        ConfigError: anything else.
+    """
     if isinstance(value, int) and 0 <= value < len(PIL_NUMBERS):
         return PIL_NUMBERS[value]
     for mode in InterpolationMode:
@@ -50,7 +55,7 @@ def _policy(value: Any) -> AutoAugmentPolicy:
 
 def _argument(name: str, value: Any) -> Any:
     """An argument in torchvision's own type."""
-    readers = {'interpolation': _interpolation, 'dtype': _dtype, 'policy': _policy, 'transforms': build_steps}
+    readers = {'interpolation': interpolation_mode, 'dtype': _dtype, 'policy': _policy, 'transforms': build_steps}
     return readers[name](value) if name in readers else value
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ...registry import BACKBONES, HEADS, MODELS, NECKS
+from ...errors import ConfigError
+from ...registry import BACKBONES, BATCH_AUGMENTS, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
 from ..layers.pooling import global_average
 from ..layers.sobel import Sobel
@@ -23,17 +24,32 @@ class Classification(Algorithm):
         head: config of a head that gives a dict of logits, e.g. `ClsHead`.
         neck: config of a neck between them, or None.
         with_sobel: the backbone sees edges, as DeepCluster's does.
+        mixup: config of what mixes the images of a training batch, `dict(type='Mixup', ...)`, or None. Evaluation never mixes.
+
+    Raises:
+        ConfigError: `mixup` with a head that takes no soft targets, or with label smoothing of the head's own.
     """
 
     dataset = 'ClassificationDataset'
 
     def __init__(self, backbone: dict | nn.Module, head: dict | nn.Module, neck: dict | nn.Module | None = None,
-                 with_sobel: bool = False) -> None:
+                 with_sobel: bool = False, mixup: dict | None = None) -> None:
         super().__init__()
         self.sobel = Sobel() if with_sobel else nn.Identity()
         self.backbone = build_part(BACKBONES, backbone)
         self.neck = nn.Identity() if neck is None else build_part(NECKS, neck)
         self.head = build_part(HEADS, head)
+        self.mixup = None if mixup is None else BATCH_AUGMENTS.build(mixup)
+        if mixup is not None:
+            self._check_head()
+
+    def _check_head(self) -> None:
+        name = type(self.head).__name__
+        if not hasattr(self.head, 'label_smoothing'):
+            raise ConfigError(f'mixup makes soft targets, which {name} does not take: use ClsHead.')
+        if self.head.label_smoothing:
+            raise ConfigError(f'{name} label_smoothing={self.head.label_smoothing!r} would have no effect: with mixup, the targets are '
+                              'smoothed there. Give label_smoothing to mixup alone.')
 
     def extract(self, img: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of the backbone for images (B, C, H, W), or for their edges."""
@@ -46,8 +62,11 @@ class Classification(Algorithm):
             img: (B, C, H, W).
             gt_label: (B,) int64 classes.
         """
+        targets = gt_label
+        if self.mixup is not None and self.training:
+            img, targets = self.mixup(self.single_view(img), gt_label, self.head.num_classes)
         maps = self.extract(img)
-        out = self.head.loss(self.head(self.neck(maps)), gt_label)
+        out = self.head.loss(self.head(self.neck(maps)), targets)
         losses = {key: value for key, value in out.items() if key.startswith('loss')}
         logs = {key: value for key, value in out.items() if key not in losses}
         return Step(losses, logs, embedding=l2_normalize(global_average(maps).detach()))

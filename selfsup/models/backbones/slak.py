@@ -65,7 +65,7 @@ class SLaK(ConvNeXt):
         """Fold the norms and small kernels of all blocks into their large kernels, for deployment; maps stay the same up to rounding.
 
         In place, cannot be undone, and only the training network should be trained. The state dict is that of `merged=True` afterwards
-        (with `decom=False` after `square=True`).
+        (after `square=True` with `decom=False`, where no N is above K).
 
         Args:
             square: see `LargeKernelUnit.merge`.

@@ -1,30 +1,44 @@
 """Depthwise convolution with large kernels in plain torch, as SLaK (arXiv:2207.03620) and RepLKNet (arXiv:2203.06717) use it.
 
-Stride 1, odd kernels, zeros around the map, so that a map keeps its size.
+Stride 1, odd kernels, zeros around the map, so that a map keeps its size. What is slow in torch on a CPU is not the convolution but its
+gradient for the weights: 104 ms of 134 ms (51 x 5, 8 maps of 56 x 56, 124 channels, 2 cores), and 312 ms of 352 ms for 5 x 51. That
+gradient is itself a depthwise convolution: of the map, with the gradient of the output as its kernel. The gradient for the map is one
+with the flipped kernel. So both can run about as fast as the forward pass does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from ...errors import ConfigError, ShapeError, did_you_mean
-
-IMPLEMENTATIONS = ('native',)
+from .band_conv import band_conv
+from .large_kernel_table import fastest_on_cpu
 
 
 def large_kernel_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, implementation: str | None = None) -> Tensor:
-    """`functional.conv2d(x, weight, bias, padding=(kh // 2, kw // 2), groups=C)`, by the way that is fastest for its shape.
+    """`functional.conv2d(x, weight, bias, padding=(kh // 2, kw // 2), groups=C)`, in the way that is fastest for its shape.
 
     Args:
-        x: (B, C, H, W) float, or a map of visible blocks.
+        x: (B, C, H, W) float, contiguous or channels-last, or a map of visible blocks.
         weight: (C, 1, kh, kw), kh and kw odd.
         bias: (C,).
-        implementation: 'native'; None chooses.
+        implementation:
+            'native': torch's convolution as it is;
+            'trimmed': torch's convolution, less the taps that can only touch padding (47 x 5 is 27 x 5 on a map of 14 x 14);
+            'correlation': trimmed, with both gradients computed as forward convolutions;
+            'band': trimmed, as products with band matrices, see `band_conv`;
+            None: chosen by shape, dtype and device, see `choose`.
+            'correlation' and 'band' cannot be differentiated twice. A model that is traced or exported (`torch.export`, ONNX) gets
+            an ordinary convolution in any case.
 
     Returns:
-        (B, C, H, W).
+        (B, C, H, W) in the dtype of `x` (under autocast: in its dtype) and the memory format of `x`.
 
     Raises:
         ShapeError: shapes that do not fit, or an even kernel.
@@ -33,8 +47,119 @@ def large_kernel_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, i
     if has_torch_function_unary(x):
         return handle_torch_function(large_kernel_conv2d, (x,), x, weight, bias, implementation)
     _check_implementation(implementation)
+    if torch.jit.is_tracing() or torch.compiler.is_exporting():
+        return _native(x, weight, bias)
     _check_shapes(x, weight, bias)
+    if x.numel() == 0:
+        implementation = 'native'
+    elif implementation is None:
+        implementation = choose(x, weight)
+    return IMPLEMENTATIONS[implementation](*_in_autocast_dtype(x, weight, bias))
+
+
+def choose(x: Tensor, weight: Tensor) -> str:
+    """Name of the implementation that `large_kernel_conv2d` takes for these tensors.
+
+    On a CPU: what was measured to be fastest for the nearest shape (`large_kernel_table`). On a GPU: 'band' for kernels of at least 21
+    taps along one axis, a choice by reasoning that has not been measured.
+    """
+    needs_grad = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    if x.dtype == torch.float64:
+        return 'trimmed'  # an exact test, which may differentiate twice
+    kernel = _useful(x, weight)
+    if x.device.type == 'cpu':
+        dtype = torch.get_autocast_dtype('cpu') if torch.is_autocast_enabled('cpu') else x.dtype
+        return fastest_on_cpu(dtype == torch.float32, needs_grad, len(x), x.shape[2:], kernel)
+    return 'band' if max(kernel) >= 21 and min(kernel) <= 7 else 'trimmed'
+
+
+def _in_autocast_dtype(x: Tensor, weight: Tensor, bias: Tensor | None) -> list[Tensor | None]:
+    """What autocast would make of the operands of `functional.conv2d`."""
+    device = x.device.type
+    if not torch.is_autocast_enabled(device) or x.dtype == torch.float64:
+        return [x, weight, bias]
+    dtype = torch.get_autocast_dtype(device)
+    return [None if t is None else t.to(dtype) for t in (x, weight, bias)]
+
+
+def _useful(x: Tensor, weight: Tensor) -> tuple[int, int]:
+    """(kh, kw) of the taps in the middle that can touch the map: an output is at most H - 1 rows away from an input."""
+    return tuple(min(k, 2 * size - 1) for k, size in zip(weight.shape[2:], x.shape[2:], strict=True))
+
+
+def _trim(x: Tensor, weight: Tensor) -> Tensor:
+    (kh, kw), (height, width) = weight.shape[2:], _useful(x, weight)
+    if (kh, kw) == (height, width):
+        return weight
+    return weight[:, :, (kh - height) // 2:(kh + height) // 2, (kw - width) // 2:(kw + width) // 2]
+
+
+def _native(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return functional.conv2d(x, weight, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2), groups=len(weight))
+
+
+def _channels_last(convolve: Callable[[Tensor, Tensor], Tensor], x: Tensor, weight: Tensor) -> Tensor:
+    """`convolve` in channels-last memory, which torch's CPU convolutions need: a contiguous map can take 16 times as long."""
+    if x.device.type != 'cpu' or x.dtype == torch.float64:
+        return convolve(x, weight)
+    given = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    return convolve(x.contiguous(memory_format=torch.channels_last), weight).contiguous(memory_format=given)
+
+
+def _trimmed(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return _channels_last(lambda x, weight: _native(x, weight, bias), x, _trim(x, weight))
+
+
+def _correlation(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return _plus_bias(_channels_last(_Correlation.apply, x, _trim(x, weight)), bias)
+
+
+def _band(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return _plus_bias(band_conv(x, _trim(x, weight)), bias)
+
+
+def _plus_bias(out: Tensor, bias: Tensor | None) -> Tensor:
+    return out if bias is None else out + bias[:, None, None]
+
+
+IMPLEMENTATIONS: Mapping[str, Callable] = MappingProxyType(
+    {'native': _native, 'trimmed': _trimmed, 'correlation': _correlation, 'band': _band})
+
+
+class _Correlation(torch.autograd.Function):
+    """A convolution of which both gradients are convolutions too."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _native(x, weight, None)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        grad = _laid_out_like(grad, x)
+        with torch.autocast(grad.device.type, enabled=False):
+            grad_x = _native(grad, weight.flip(2, 3), None) if ctx.needs_input_grad[0] else None
+            grad_weight = _correlate(x, grad, weight) if ctx.needs_input_grad[1] else None
+        return grad_x, grad_weight
+
+
+def _laid_out_like(grad: Tensor, x: Tensor) -> Tensor:
+    return grad.contiguous(memory_format=torch.contiguous_format if x.is_contiguous() else torch.channels_last)
+
+
+def _correlate(x: Tensor, grad: Tensor, weight: Tensor) -> Tensor:
+    """Gradient for the weights (C, 1, kh, kw): each map with its gradient as the kernel, summed over the batch in full precision.
+
+    One image at a time: to lay the images side by side as channels of one map was measured slower, twice so at 56 x 56.
+    """
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    padding = weight.shape[2] // 2, weight.shape[3] // 2
+    total = weight.new_zeros(1, len(weight), *weight.shape[2:], dtype=dtype)
+    for image, kernel in zip(x.split(1), grad.split(1), strict=True):
+        total += functional.conv2d(image.to(dtype), kernel.to(dtype).transpose(0, 1), padding=padding, groups=len(weight))
+    return total.transpose(0, 1).to(weight.dtype)
 
 
 def _check_implementation(name: str | None) -> None:

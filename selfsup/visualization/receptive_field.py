@@ -1,0 +1,52 @@
+"""A picture of an effective receptive field."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+INK, PAPER, FRAME = '#333333', '#ffffff', '#c2410c'
+
+
+def receptive_field_picture(field: np.ndarray, squares: Sequence[tuple[float, int]], out_png: str | os.PathLike, title: str = '') -> Path:
+    """The field in shades, dark where pixels contribute most, with squares around its centre and a scale.
+
+    Args:
+        field: (H, W) in [0, 1].
+        squares: (share, side in pixels) of each square to draw; smaller ones have thinner lines.
+        out_png: the picture; its folder is made.
+        title: above it.
+
+    Returns:
+        `out_png`.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
+    height, width = field.shape
+    figure = Figure(figsize=(6.4, 5.6), dpi=120, layout='constrained')
+    FigureCanvasAgg(figure)
+    panel = figure.subplots()
+    shades = panel.imshow(field, cmap='Blues', vmin=0, vmax=1, interpolation='antialiased')
+    for number, (share, side) in enumerate(squares):
+        left, top = width // 2 - side // 2 - .5, height // 2 - side // 2 - .5
+        panel.add_patch(Rectangle((left, top), side, side, fill=False, color=FRAME, linewidth=.8 + .3 * number))
+        panel.annotate(f'{share:.0%}', (max(left, 0), min(top + side, height)), xytext=(2, 2), textcoords='offset points', color=FRAME,
+                       fontsize=8, path_effects=[withStroke(linewidth=2, foreground=PAPER)])
+    panel.set_xlim(-.5, width - .5)
+    panel.set_ylim(height - .5, -.5)
+    panel.tick_params(colors=INK, labelsize=8)
+    panel.set_xlabel('pixels', color=INK, fontsize=9)
+    bar = figure.colorbar(shades, ax=panel, shrink=.9)
+    bar.ax.tick_params(colors=INK, labelsize=8)
+    bar.set_label('contribution, log10(1 + x) / largest', color=INK, fontsize=9)
+    if title:
+        panel.set_title(title, color=INK, fontsize=11)
+    out_png = Path(out_png)
+    out_png.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out_png)
+    return out_png
