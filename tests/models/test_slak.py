@@ -267,3 +267,9 @@ def test_two_steps_of_a_method(name):
         optimizer.step()
         model.after_update([found.carry], progress=(step + 1) / 2)
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+
+
+def test_shapes_without_numbers():
+    """What counts FLOPs and what makes the decoders of masked methods fit."""
+    with torch.device('meta'):
+        assert [m.shape[1:] for m in SLaK(**TINY, out_indices=(1, 4))(torch.empty(1, 3, 64, 96))] == [(8, 16, 24), (24, 2, 3)]

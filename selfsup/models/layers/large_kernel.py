@@ -50,6 +50,8 @@ def large_kernel_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, i
     if torch.jit.is_tracing() or torch.compiler.is_exporting():
         return _native(x, weight, bias)
     _check_shapes(x, weight, bias)
+    if x.is_meta:  # only shapes or FLOPs are asked for, and autocast does not know this device
+        return _native(x, weight, bias)
     if x.numel() == 0:
         implementation = 'native'
     elif implementation is None:
