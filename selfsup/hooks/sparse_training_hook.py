@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,30 @@ def maskable(model: nn.Module, only: str = '') -> dict[str, nn.Parameter]:
         raise ConfigError(f'SparseTrainingHook only={only!r} is found in none of the {len(found)} weights of convolutions and linear '
                           f'layers that are trained: {shown or "there are none"}.')
     return chosen
+
+
+def snip_scores(model: nn.Module, batch: dict[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
+    """|w * dL/dw| of weights for the loss of a batch, in train mode and full precision; the model stays as it is. Every rank calls.
+
+    Args:
+        model: an algorithm.
+        batch: this rank's; gradients are averaged over ranks.
+        names: of the weights.
+
+    Raises:
+        TrainingError: a gradient is not finite.
+    """
+    network = copy.deepcopy(model).train()
+    network(batch, mode='loss').total.backward()
+    parameters, scores = dict(network.named_parameters()), {}
+    for name in names:
+        weight = parameters[name]
+        grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+        scores[name] = (weight.detach() * dist.mean(grad)).abs()
+        if not bool(scores[name].isfinite().all()):
+            raise TrainingError(f"SparseTrainingHook init='snip': the gradient of {name} on the first batch is not finite. Look at the "
+                                "loss with init='erk'.")
+    return scores
 
 
 @HOOKS.register_module()
@@ -258,23 +283,12 @@ class SparseTrainingHook(Hook):
         return {name: mask for name, mask in found.items() if active[name] < sparse.DENSE * sizes[name]}
 
     def _snip_scores(self, runner: Any) -> dict[str, Tensor]:
-        """|w * dL/dw| of every weight; model, loader and gradients stay as they were. Every rank calls."""
         loader = runner.train_loop.dataloader
         if hasattr(loader.dataset, 'assign_labels'):
             raise ConfigError(f"SparseTrainingHook init='snip' looks at the loss of the first batch, and a {type(loader.dataset).__name__} "
                               "gets its labels later, from clustering: use init='erk' or 'uniform'.")
-        network = copy.deepcopy(unwrap(runner.model)).train()
         seed_iteration(runner.seed, dist.rank(), 0)
-        network(loader.peek(), mode='loss').total.backward()
-        trained, scores = dict(network.named_parameters()), {}
-        for name in self.weights:
-            weight = trained[name]
-            grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
-            scores[name] = (weight.detach() * dist.mean(grad)).abs()
-            if not bool(scores[name].isfinite().all()):
-                raise TrainingError(f"SparseTrainingHook init='snip': the gradient of {name} on the first batch is not finite. Look at the "
-                                    "loss with init='erk'.")
-        return scores
+        return snip_scores(unwrap(runner.model), loader.peek(), self.weights)
 
     @torch.no_grad()
     def _mask_momentum_copies(self, model: nn.Module) -> None:

@@ -17,7 +17,7 @@ ALLOWED = {
     'datasets': set(), 'optim': set(), 'visualization': set(), 'config': set(),
     'evaluation': {'datasets'},
     'engine': {'config', 'convert', 'datasets', 'optim'},
-    'hooks': {'evaluation', 'engine', 'datasets', 'visualization'},
+    'hooks': {'evaluation', 'engine', 'datasets', 'optim', 'visualization'},
     'convert': {'models', 'models/algorithms', 'models/backbones', 'models/layers'},
 }
 MMENGINE_ROOMS = {'registry', 'config', 'engine', 'hooks'}

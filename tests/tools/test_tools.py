@@ -162,6 +162,24 @@ def test_count_flops_of_resnet50(call, tmp_path):
     assert float(last[3]) == pytest.approx(2 * 4.087, abs=.01) and float(last[1]) == pytest.approx(23.508, abs=1e-3)
 
 
+def test_count_what_is_not_zero(call, config_file, trained, tmp_path):
+    dense = call('count_parameters', config_file, '--nonzero', trained, '--size', '128').splitlines()
+    assert dense[0].endswith('together    not zero')
+    checkpoint = read_checkpoint(trained)
+    weights = checkpoint['state_dict']
+    weights['backbone.conv1.weight'][:4] = 0  # 4 of 8 filters
+    write_checkpoint_atomic(checkpoint, tmp_path / 'sparse.pth')
+    sparse = call('count_parameters', config_file, '--nonzero', tmp_path / 'sparse.pth', '--size', '128').splitlines()
+    lost = weights['backbone.conv1.weight'].numel() / 2e6
+    for name, before, after in zip(('backbone', 'total'), dense[1:], sparse[1:], strict=False):
+        assert before.split()[0] == after.split()[0] == name
+        assert float(before.split()[4]) - float(after.split()[4]) == pytest.approx(lost, abs=1e-3)
+    before, after = (float(lines[3].split('without zeros ')[1].split()[0]) for lines in (dense, sparse))
+    assert 0 < after < before
+    with pytest.raises(CheckpointError, match='holds no moving average'):
+        call('count_parameters', config_file, '--nonzero', trained, '--ema')
+
+
 # --- testing
 
 def test_test_tool(call, config_file, trained, tmp_path):
