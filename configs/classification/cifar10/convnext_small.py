@@ -11,8 +11,9 @@ _base_ = ['../../_base_/convnext_recipe.py', '../../_base_/default_runtime.py']
 img_norm_cfg = dict(mean=[0.4914, 0.4822, 0.4465], std=[0.2470, 0.2435, 0.2616])
 to_tensor = [dict(type='ToTensor'), dict(type='Normalize', **img_norm_cfg)]
 model = dict(
-    backbone=dict(type='TIMMBackbone', model_name='convnext_atto', depths=(1, 2, 1), dims=(48, 96, 192), patch_size=2, drop_path_rate=0.1),
-    head=dict(in_channels=192, num_classes=10),
+    backbone=dict(type='TIMMBackbone', model_name='convnext_atto', depths=(1, 1, 2, 1), dims=(32, 64, 128, 256), patch_size=2,
+                  drop_path_rate=0.1),
+    head=dict(in_channels=256, num_classes=10),
 )
 data = dict(
     imgs_per_gpu=128,
