@@ -58,6 +58,9 @@ def lr_scales(model: nn.Module, rate: float, groups: str = 'single') -> dict[str
     if not names:
         raise ConfigError(f'layer_decay: {type(model).__name__} has no backbone with parameters.')
     layers, head = _layers(backbone, names, groups)
+    if rate ** (head - min(layers)) == 0:
+        raise ConfigError(f'layer_decay: rate={rate!r} leaves nothing of the learning rate of the first of {head - 1} layers; '
+                          'use a larger one.')
     found = {f'backbone.{name}': rate ** (head - layer) for name, layer in zip(names, layers, strict=True)}
     return {name: found.get(name, 1.) for name in (n.removeprefix('module.') for n, _ in model.named_parameters())}
 

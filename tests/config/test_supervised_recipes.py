@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 
 import pytest
+import torch
 
 from selfsup.config import compile_config, load, to_text
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, SelfSupWarning
+from selfsup.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = 'configs/classification/imagenet'
@@ -74,6 +77,15 @@ def test_slak(name):
     assert backbone['width_factor'] == 1.3 and backbone['norm_cfg'] == {'type': 'SyncBN'}
     assert {key: sparse[key] for key in ('sparsity', 'init', 'growth')} == {'sparsity': 0.4, 'init': 'snip', 'growth': 'random'}
     assert cfg['model']['head']['in_channels'] == (1331 if 'base' in name else 998)
+
+
+@pytest.mark.parametrize(('name', 'parameters'), [('slak_tiny', 50_703_838), ('slak_small', 91_131_820), ('slak_base', 157_950_792),
+                                                  ('convnext_tiny', 28_589_128), ('convnextv2_tiny_finetune', 28_635_496)])
+def test_parameters_are_as_many_as_in_the_authors_networks(name, parameters):
+    with torch.device('meta'), warnings.catch_warnings():
+        warnings.simplefilter('ignore', SelfSupWarning)  # SyncBN
+        model = MODELS.build(compiled(name)['model'])
+    assert sum(p.numel() for p in model.parameters()) == parameters
 
 
 def test_fine_tuning_of_convnext_v2():

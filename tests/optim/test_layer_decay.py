@@ -121,6 +121,7 @@ class Bare(nn.Module):
 @pytest.mark.parametrize(('backbone', 'layer_decay', 'message'), [
     ('tiny', {'rate': 0.}, r'rate=0.0; it must lie in (0, 1]'),
     ('tiny', {'rate': 1.5}, 'rate=1.5'),
+    ('deep', {'rate': 1e-12}, 'leaves nothing of the learning rate of the first of 31 layers'),
     ('tiny', {'rate': '0.9'}, "rate='0.9'"),
     ('tiny', {'rate': .9, 'groups': 'singel'}, "groups='singel' is unknown. Did you mean 'single'"),
     ('tiny', {'groups': 'single'}, "layer_decay is written dict(rate=0.9, groups='single')"),

@@ -84,13 +84,21 @@ def test_the_mixing_is_another_in_every_iteration_and_part_of_the_seed(config, t
 
 @pytest.mark.dist
 def test_two_processes(config, tmp_path):
-    """Each mixes its own half of the batch, and a resumed run goes on as a straight one."""
-    run_ranks(both_ways_of_two, 2, config, tmp_path / 'two', timeout=120)
+    """Each mixes its own half of the batch, and a resumed run goes on as a straight one. Without mixing, two end where one ends."""
+    run_ranks(two, 2, config, tmp_path / 'two', timeout=120)
     assert check(tmp_path / 'two')['meta']['fingerprint']['world_size'] == 2
+    train(config, tmp_path / 'plain', *PLAIN, curves=False)
+    one, other = (torch.load(folder / 'iter_9.pth', weights_only=True) for folder in (tmp_path / 'plain', tmp_path / 'two' / 'plain'))
+    for key, value in one['state_dict'].items():
+        torch.testing.assert_close(other['state_dict'][key], value, rtol=1e-4, atol=1e-6)
 
 
-def both_ways_of_two(config, folder):
+PLAIN = ('model.mixup=None', 'model.head.label_smoothing=0.1', 'model.backbone.drop_path_rate=0.', 'optimizer.type=SGD')
+
+
+def two(config, folder):
     both_ways(config, folder, 'data.imgs_per_gpu=2', launcher='pytorch')
+    train(config, folder / 'plain', 'data.imgs_per_gpu=2', *PLAIN, launcher='pytorch', curves=False)
 
 
 @pytest.mark.parametrize(('options', 'message'), [

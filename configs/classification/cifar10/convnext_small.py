@@ -2,8 +2,8 @@
 
 Reproduces: nothing published; shows that the recipe's parts learn real images together, within a small budget.
 Command: python tools/train.py configs/classification/cifar10/convnext_small.py (images in data/cifar10/{train,test}/<class>/)
-Hardware and time: not measured yet.
-Expected: top-1 far above the 10 % of chance.
+Hardware and time: 2 CPU cores, 3.5 minutes.
+Expected: top-1 37 of the weights and of their average; 12 untrained. The recipe is made for long training: more epochs give more.
 """
 
 _base_ = ['../../_base_/convnext_recipe.py', '../../_base_/default_runtime.py']
@@ -11,8 +11,9 @@ _base_ = ['../../_base_/convnext_recipe.py', '../../_base_/default_runtime.py']
 img_norm_cfg = dict(mean=[0.4914, 0.4822, 0.4465], std=[0.2470, 0.2435, 0.2616])
 to_tensor = [dict(type='ToTensor'), dict(type='Normalize', **img_norm_cfg)]
 model = dict(
-    backbone=dict(type='TIMMBackbone', model_name='convnext_atto', depths=(1, 2, 1), dims=(48, 96, 192), patch_size=2, drop_path_rate=0.1),
-    head=dict(in_channels=192, num_classes=10),
+    backbone=dict(type='TIMMBackbone', model_name='convnext_atto', depths=(1, 1, 2, 1), dims=(32, 64, 128, 256), patch_size=2,
+                  drop_path_rate=0.1),
+    head=dict(in_channels=256, num_classes=10),
 )
 data = dict(
     imgs_per_gpu=128,

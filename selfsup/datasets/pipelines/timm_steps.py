@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from types import MappingProxyType
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ...errors import ConfigError, did_you_mean
 from ...registry import PIPELINES
@@ -59,10 +59,16 @@ class TIMMAutoAugment:
             settings['interpolation'] = str_to_pil_interp(interpolation_mode(interpolation).value)
         if family == 'rand':
             self.augment = auto_augment.rand_augment_transform(policy, settings)
+            operations = self.augment.ops
         elif family == 'augmix':
             self.augment = auto_augment.augment_and_mix_transform(policy, {**settings, 'translate_pct': 0.3})
+            operations = self.augment.ops
         else:
             self.augment = auto_augment.auto_augment_transform(policy, settings)
+            operations = [operation for part in self.augment.policy for operation in part]
+        for operation in operations:
+            if operation.aug_fn is auto_augment.posterize:
+                operation.aug_fn = _posterize
 
     def __call__(self, image: Image.Image) -> Image.Image:
         if not isinstance(image, Image.Image):
@@ -71,6 +77,13 @@ class TIMMAutoAugment:
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(policy={self.policy!r})'
+
+
+def _posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
+    """Keep the highest bits of every value. RandAugment's strongest level keeps none: a black image, which Pillow >= 13 refuses to make."""
+    if bits < 1:
+        return Image.new(image.mode, image.size)
+    return image if bits >= 8 else ImageOps.posterize(image, bits)
 
 
 def _check_policy(policy: str) -> str:

@@ -56,10 +56,10 @@ class Classification(Algorithm):
         return self.backbone(self.sobel(self.single_view(img)))
 
     def loss(self, img: Tensor, gt_label: Tensor) -> Step:
-        """Loss of the head.
+        """Loss of the head; in train mode on mixed images, where `mixup` is given.
 
         Args:
-            img: (B, C, H, W).
+            img: (B, C, H, W); B even with `mixup`.
             gt_label: (B,) int64 classes.
         """
         targets = gt_label
