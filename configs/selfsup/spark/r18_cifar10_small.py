@@ -1,4 +1,4 @@
-"""SparK (arXiv:2301.03580) on 20,000 images of CIFAR-10: the first three stages of a ResNet-18, 32 channels wide, in minutes on two CPU cores.
+"""SparK (arXiv:2301.03580) on 20,000 images of CIFAR-10: three stages of a ResNet-18, 32 channels wide, in minutes on two CPU cores.
 
 Reproduces: nothing published; shows that SparK learns real images within a small budget. The last two stages have strides 2 and 4.
 Command: python tools/train.py configs/selfsup/spark/r18_cifar10_small.py (images in data/cifar10/{train,test}/<class>/)
