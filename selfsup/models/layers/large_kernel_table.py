@@ -8,6 +8,18 @@ from __future__ import annotations
 
 # float32 (else half precision), with gradients, batch, side of the map, kernel height, kernel width (taps that touch the map), the fastest
 ROWS = (
+    (True, True, 8, 56, 51, 5, 'correlation'),
+    (True, True, 8, 56, 5, 51, 'correlation'),
+    (True, True, 8, 56, 5, 5, 'correlation'),
+    (True, True, 8, 28, 49, 5, 'correlation'),
+    (True, True, 8, 28, 5, 49, 'correlation'),
+    (True, True, 8, 28, 5, 5, 'correlation'),
+    (True, False, 8, 56, 51, 5, 'trimmed'),
+    (True, False, 8, 56, 5, 51, 'trimmed'),
+    (True, False, 8, 56, 5, 5, 'trimmed'),
+    (True, False, 8, 28, 49, 5, 'trimmed'),
+    (True, False, 8, 28, 5, 49, 'trimmed'),
+    (True, False, 8, 28, 5, 5, 'trimmed'),
 )
 
 
@@ -15,16 +27,17 @@ def fastest_on_cpu(full_precision: bool, needs_grad: bool, batch: int, size: tup
     """Name of the implementation that is fastest for the measured shape nearest to this one, by ratios of its numbers.
 
     Args:
-        full_precision: float32, not half precision.
+        full_precision: float32, not half precision; where one of the two has not been measured, the other counts.
         needs_grad: forward and backward count, not forward only.
         batch: B.
         size: (H, W) of the map.
         kernel: (kh, kw), the taps that can touch the map.
     """
-    def distance(row: tuple) -> float:
-        _, _, images, side, height, width, _ = row
-        return _ratio(images, batch) * _ratio(side * side, size[0] * size[1]) * _ratio(height, kernel[0]) * _ratio(width, kernel[1])
-    return min((row for row in ROWS if row[:2] == (full_precision, needs_grad)), key=distance)[-1]
+    def distance(row: tuple) -> tuple[bool, float]:
+        precision, _, images, side, height, width, _ = row
+        ratios = _ratio(images, batch) * _ratio(side * side, size[0] * size[1]) * _ratio(height, kernel[0]) * _ratio(width, kernel[1])
+        return precision != full_precision, ratios
+    return min((row for row in ROWS if row[1] == needs_grad), key=distance)[-1]
 
 
 def _ratio(a: int, b: int) -> float:
