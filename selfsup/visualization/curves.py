@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, did_you_mean
+from .drawing import INK, save_figure
 
-INK, ACCENT, PALE = '#333333', '#1f5fa8', '#a9c6e8'
+ACCENT, PALE = '#1f5fa8', '#a9c6e8'
 
 
 def plot_curves(source: str | os.PathLike | Mapping[str, Any], out_png: str | os.PathLike, keys: Sequence[str] = ('loss',),
@@ -48,10 +49,7 @@ def plot_curves(source: str | os.PathLike | Mapping[str, Any], out_png: str | os
     panels[-1].set_xlabel(x_label, color=INK)
     if title:
         figure.suptitle(title, color=INK, fontsize=13)
-    out_png = Path(out_png)
-    out_png.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out_png)
-    return out_png
+    return save_figure(figure, out_png)
 
 
 def _draw(panel: Any, key: str, steps: Sequence[float], values: Sequence[float]) -> None:

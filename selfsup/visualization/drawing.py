@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
@@ -18,6 +20,14 @@ def square(image: Any, side: int) -> Image.Image:
     canvas = Image.new('RGB', (side, side), PAPER)
     canvas.paste(image, ((side - size[0]) // 2, (side - size[1]) // 2))
     return canvas
+
+
+def save_figure(figure: Any, out_png: str | os.PathLike) -> Path:
+    """Write a figure of matplotlib to `out_png`, whose folder is made; returns `out_png`."""
+    out_png = Path(out_png)
+    out_png.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out_png)
+    return out_png
 
 
 def font(size: int) -> Any:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-INK, PAPER, FRAME = '#333333', '#ffffff', '#c2410c'
+from .drawing import INK, PAPER, save_figure
+
+FRAME = '#c2410c'
 
 
 def receptive_field_picture(field: np.ndarray, squares: Sequence[tuple[float, int]], out_png: str | os.PathLike, title: str = '') -> Path:
@@ -46,7 +48,4 @@ def receptive_field_picture(field: np.ndarray, squares: Sequence[tuple[float, in
     bar.set_label('contribution, log10(1 + x) / largest', color=INK, fontsize=9)
     if title:
         panel.set_title(title, color=INK, fontsize=11)
-    out_png = Path(out_png)
-    out_png.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out_png)
-    return out_png
+    return save_figure(figure, out_png)

@@ -1,4 +1,4 @@
-"""Functions that must not lose digits under autocast: normalisation, similarities."""
+"""Functions with a say in their precision under autocast: normalisation, similarities, operands of convolutions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from torch import Tensor
 def full_precision(x: Tensor) -> Tensor:
     """`x` in float32 if it is in half precision, else `x` itself (float64 stays, for exact tests)."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def in_autocast_dtype(*tensors: Tensor | None) -> list[Tensor | None]:
+    """What autocast would make of the operands of a convolution or a linear layer; the first one decides: float64 stays as it is."""
+    device = tensors[0].device.type
+    if tensors[0].dtype == torch.float64 or not torch.is_autocast_enabled(device):
+        return list(tensors)
+    dtype = torch.get_autocast_dtype(device)
+    return [None if t is None else t.to(dtype) for t in tensors]
 
 
 def l2_normalize(x: Tensor, eps: float = 1e-12) -> Tensor:

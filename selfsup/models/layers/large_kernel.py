@@ -18,6 +18,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from ...errors import ConfigError, ShapeError, did_you_mean
 from .band_conv import band_conv
+from .functional import in_autocast_dtype
 from .large_kernel_table import fastest_on_cpu
 
 
@@ -56,7 +57,7 @@ def large_kernel_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, i
         implementation = 'native'
     elif implementation is None:
         implementation = choose(x, weight)
-    return IMPLEMENTATIONS[implementation](*_in_autocast_dtype(x, weight, bias))
+    return IMPLEMENTATIONS[implementation](*in_autocast_dtype(x, weight, bias))
 
 
 def choose(x: Tensor, weight: Tensor) -> str:
@@ -73,15 +74,6 @@ def choose(x: Tensor, weight: Tensor) -> str:
         dtype = torch.get_autocast_dtype('cpu') if torch.is_autocast_enabled('cpu') else x.dtype
         return fastest_on_cpu(dtype == torch.float32, needs_grad, len(x), x.shape[2:], kernel)
     return 'band' if max(kernel) >= 21 and min(kernel) <= 7 else 'trimmed'
-
-
-def _in_autocast_dtype(x: Tensor, weight: Tensor, bias: Tensor | None) -> list[Tensor | None]:
-    """What autocast would make of the operands of `functional.conv2d`."""
-    device = x.device.type
-    if not torch.is_autocast_enabled(device) or x.dtype == torch.float64:
-        return [x, weight, bias]
-    dtype = torch.get_autocast_dtype(device)
-    return [None if t is None else t.to(dtype) for t in (x, weight, bias)]
 
 
 def _useful(x: Tensor, weight: Tensor) -> tuple[int, int]:

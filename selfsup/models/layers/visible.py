@@ -21,23 +21,6 @@ from .norm_relu import Normed, Rectified
 from .visible_rules import VISIBLE
 
 
-class _BlockNorms(torch.autograd.Function):
-    """Norms (N, C) of the channels of blocks (N, C, h, w); the gradient goes over the blocks once, that of squares and a sum twice."""
-
-    @staticmethod
-    def forward(ctx, t: Tensor) -> Tensor:
-        norms = t.square().sum((2, 3)).sqrt_()
-        ctx.save_for_backward(t, norms)
-        return norms
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> Tensor:
-        t, norms = ctx.saved_tensors
-        factor = (grad / norms).masked_fill_(norms == 0, 0.0)
-        return t * factor[:, :, None, None]
-
-
 class VisibleMap(BlockMap):
     """A feature map (B, C, H, W) that holds its visible blocks only; networks take it as a tensor.
 
@@ -102,9 +85,7 @@ class VisibleMap(BlockMap):
 
     def image_norm(self, t: Tensor, order: float, dtype: torch.dtype) -> Tensor:
         """(B, C) norms over the visible positions of each image: the norm of the norms of its blocks."""
-        fast = order == 2 and t.device.type == 'cpu' and t.dtype == dtype
-        of_blocks = _BlockNorms.apply(t) if fast else length(t, order, (2, 3), dtype)
-        return length(self.blocks.by_image(of_blocks), order, (1,), dtype)
+        return length(self.blocks.by_image(length(t, order, (2, 3), dtype)), order, (1,), dtype)
 
     def spread(self, plain: Tensor) -> Tensor:
         spatial = [self.axes.index(axis) for axis in 'HW']

@@ -13,6 +13,7 @@ from torch.nn import functional
 from ...errors import ConfigError
 from . import block_conv
 from .block_map import BlockMap, Rules, takes_margin, where
+from .functional import in_autocast_dtype
 from .large_kernel import large_kernel_conv2d
 from .map_norms import NORMS, need_channels_last
 from .map_rules import mul
@@ -79,7 +80,7 @@ def conv2d(x: BlockMap, weight: Tensor, bias: Tensor | None = None, stride: int 
                           "be padded here. Pad with 0, or use path='masked'.")
     kernel, stride, dilation = tuple(weight.shape[2:]), _pair(stride), _pair(dilation)
     pads, _ = _window(x, kernel, stride, _explicit_padding(padding, kernel, dilation), dilation)
-    values, weight, bias = block_conv.in_autocast_dtype(x.stored, weight, bias)  # before blocks are fetched: half the traffic
+    values, weight, bias = in_autocast_dtype(x.stored, weight, bias)  # before blocks are fetched: half the traffic
     kept = x.rectified if values is x.stored and _unchanged(x, x.rectified) else None
     if not any(pads):
         return x.with_stored(block_conv.conv_inside(values, weight, bias, x.blocks, stride, dilation, groups, kept))
@@ -116,7 +117,7 @@ def large_kernel(x: BlockMap, weight: Tensor, bias: Tensor | None = None, implem
     _need_channels_first(x, 'large_kernel_conv2d')
     if not block_conv.prefers_whole_map(x.stored, weight, len(weight), (1, 1)):
         return conv2d(x, weight, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2), groups=len(weight))
-    values, weight, bias = block_conv.in_autocast_dtype(x.stored, weight, bias)
+    values, weight, bias = in_autocast_dtype(x.stored, weight, bias)
     return x.with_stored(x.blocks.gather(large_kernel_conv2d(x.blocks.scatter(values), weight, bias, implementation)))
 
 
