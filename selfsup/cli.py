@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -21,6 +22,8 @@ def run(main: Callable[[], object]) -> None:
     try:
         main()
         sys.stdout.flush()
+        if _several():
+            gc.collect()  # a DDP model holds the threads of the process group: see engine.launch.shut_down
     except SelfSupError as error:
         _leave(f'error: {error}', 1)
     except KeyboardInterrupt:

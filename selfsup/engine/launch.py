@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import os
 import re
 import socket
@@ -62,9 +63,13 @@ def init_distributed(launcher: str = 'none', *, backend: str | None = None, port
 
 
 def shut_down() -> None:
-    """Leave the process group, if there is one."""
+    """Leave the process group, if there is one, and end its threads where nothing (a DDP model, say) holds it any more.
+
+    A thread of gloo that still lets go of a tensor while Python finishes brings the process down with SIGABRT.
+    """
     if torch_dist.is_available() and torch_dist.is_initialized():
         torch_dist.destroy_process_group()
+        gc.collect()
 
 
 def slurm_environment(env: dict[str, str], port: int | None = None) -> dict[str, str]:

@@ -85,8 +85,10 @@ class Runner(MMRunner):
         if self.device.type == 'cuda' and env_cfg.get('cudnn_benchmark'):
             torch.backends.cudnn.benchmark = True
         self._rank, self._world_size = dist.rank(), dist.world_size()
-        # microseconds and process id: two runs started in the same second keep their logs apart
-        stamp = f"{time.strftime('%Y%m%d_%H%M%S')}_{os.getpid()}"
+        # microseconds and process id: two runs started in the same second keep their logs apart, in one process too,
+        # where mmengine would give the second run the visualizer of the first
+        now = time.time_ns()
+        stamp = f"{time.strftime('%Y%m%d_%H%M%S', time.localtime(now // 10**9))}_{now // 1000 % 10**6:06d}_{os.getpid()}"
         self._timestamp = dist.broadcast_object(stamp)
 
     def build_logger(self, log_level: int | str = 'INFO', **kwargs: Any) -> MMLogger:

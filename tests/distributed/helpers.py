@@ -9,6 +9,7 @@
         assert run_ranks(work, 2, torch.ones(1)) == [2, 2]
 """
 
+import gc
 import os
 import pickle
 import socket
@@ -46,6 +47,7 @@ def _rank_main(rank, fn, world_size, args, folder, port, init_group):
     finally:
         if torch_dist.is_initialized():
             torch_dist.destroy_process_group()
+        gc.collect()  # ends the threads of a group that a DDP model held, see engine.launch.shut_down
 
 
 def run_ranks(fn, world_size, *args, timeout=120, init_group=True):

@@ -21,3 +21,12 @@ def test_weight_decay_gradient_norm_and_finish_time(tmp_path):
     assert [epoch for epoch, _, _ in found] == ['1', '2', '3'] and found[-1][2] == '0:00:00'
     last = [row['loss'] for row in rows if 'loss' in row][-6:]
     assert float(found[-1][1]) == pytest.approx(sum(last) / 6, rel=0.3)  # a logged row is itself a mean over a window
+
+
+def test_two_runs_of_one_name_in_one_second_log_apart(tmp_path, monkeypatch):
+    """A visualizer is found by its name; the second run must not write into the curves of the first."""
+    config = write_config(tmp_path / 'config')
+    monkeypatch.setattr('time.strftime', lambda *_: '20260101_000000')
+    for name in ('a', 'b'):
+        work_dir = train(config, tmp_path / name / 'run', 'total_epochs=1')
+        assert len(list(work_dir.glob('*/vis_data/2*.json'))) == 1
