@@ -37,6 +37,10 @@ setup(
         'matplotlib',
         'packaging',
     ],
-    extras_require={'dev': ['pytest>=8', 'ruff>=0.6']},
+    extras_require={
+        'detection': ['pycocotools'],
+        'convert': ['safetensors', 'onnx', 'onnxscript', 'onnxruntime'],
+        'dev': ['pytest>=8', 'ruff>=0.6'],
+    },
     classifiers=['Programming Language :: Python :: 3', 'License :: OSI Approved :: Apache Software License'],
 )
