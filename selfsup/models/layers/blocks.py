@@ -8,7 +8,7 @@ only; they are built once per forward pass and shared by every map of it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,31 +35,47 @@ def _with_zero_row(rows: Tensor) -> Tensor:
     return torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
 
 
+class Places(NamedTuple):
+    """Rows of a larger table, each of them at most once."""
+
+    index: Tensor  # (M,) int64, which rows
+    order: Tensor  # (M,) int64, what sorts `index`
+    before: Tensor  # (size,) int64, how many of them come before each row of the table
+    size: int
+
+    @classmethod
+    def of(cls, index: Tensor, size: int) -> Places:
+        taken = torch.zeros(size, dtype=torch.int64, device=index.device).index_fill_(0, index, 1)
+        return cls(index, index.argsort(), taken.cumsum(0) - taken, size)
+
+
 class _Take(torch.autograd.Function):
-    """Rows of `rows` picked by `index`, which holds no row twice."""
+    """The rows of `rows` that `places` names."""
 
     @staticmethod
-    def forward(ctx, rows: Tensor, index: Tensor) -> Tensor:
-        ctx.save_for_backward(index)
-        ctx.size = len(rows)
-        return rows.index_select(0, index)
+    def forward(ctx, rows: Tensor, places: Places) -> Tensor:
+        ctx.places = places
+        return rows.index_select(0, places.index)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        return _Put.apply(grad, *ctx.saved_tensors, ctx.size), None
+        return _Put.apply(grad, ctx.places), None
 
 
 class _Put(torch.autograd.Function):
-    """`size` rows of zeros with `rows` written to those of `index`: the inverse of `_Take`."""
+    """A table of zeros with `rows` written to `places`: the inverse of `_Take`."""
 
     @staticmethod
-    def forward(ctx, rows: Tensor, index: Tensor, size: int) -> Tensor:
-        ctx.save_for_backward(index)
-        return rows.new_zeros(size, rows.shape[1]).index_copy_(0, index, rows)
+    def forward(ctx, rows: Tensor, places: Places) -> Tensor:
+        ctx.places = places
+        if rows.device.type == 'cpu' and rows.dtype == torch.float32:
+            # bags of one row or none: each row of the table is written once; zeros and a copy take about twice as long
+            return functional.embedding_bag(places.order, rows.contiguous(), places.before, mode='sum')
+        return rows.new_zeros(places.size, rows.shape[1]).index_copy_(0, places.index, rows)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
-        return _Take.apply(grad, *ctx.saved_tensors), None, None
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        return _Take.apply(grad, ctx.places), None
 
 
 def rows_of(x: Tensor) -> Tensor:
@@ -116,22 +132,22 @@ class Blocks:
             return self.visible.repeat_interleave(zh, 1).repeat_interleave(zw, 2).unsqueeze(1).to(dtype)
         return self._table(('mask', zh, zw, dtype), build)
 
-    def pixel_index(self, zh: int, zw: int) -> Tensor:
-        """(N * zh * zw,) int64: index of each pixel of the visible blocks in the flattened (B, H, W) map."""
-        def build() -> Tensor:
+    def pixels(self, zh: int, zw: int) -> Places:
+        """Places of the N * zh * zw pixels of the visible blocks in the flattened (B, H, W) map."""
+        def build() -> Places:
             row = self.image * self.fh + self.row  # counts on over the images, as pixel rows do
             y = (row * zh)[:, None] + torch.arange(zh, device=row.device)
             x = (self.column * zw)[:, None] + torch.arange(zw, device=row.device)
-            return (y[:, :, None] * (self.fw * zw) + x[:, None, :]).flatten()
+            return Places.of((y[:, :, None] * (self.fw * zw) + x[:, None, :]).flatten(), self.visible.numel() * zh * zw)
         return self._table(('pixels', zh, zw), build)
 
     def rows(self, dense: Tensor) -> Tensor:
         """(N * zh * zw, C) the visible pixels of a whole map (B, C, H, W)."""
-        return _Take.apply(rows_of(dense), self.pixel_index(dense.shape[2] // self.fh, dense.shape[3] // self.fw))
+        return _Take.apply(rows_of(dense), self.pixels(dense.shape[2] // self.fh, dense.shape[3] // self.fw))
 
     def unrows(self, rows: Tensor, zh: int, zw: int) -> Tensor:
         """The inverse of `rows`, with zeros where hidden; channels-last."""
-        return map_of(_Put.apply(rows, self.pixel_index(zh, zw), self.visible.numel() * zh * zw), self.fh * zh, self.fw * zw)
+        return map_of(_Put.apply(rows, self.pixels(zh, zw)), self.fh * zh, self.fw * zw)
 
     def gather(self, dense: Tensor) -> Tensor:
         """The visible blocks (N, C, zh, zw) of a whole map (B, C, H, W); channels-last."""
@@ -227,9 +243,9 @@ class Blocks:
 
     def by_image(self, rows: Tensor) -> Tensor:
         """(B, M, C) from one row per visible block (N, C); M is the largest count, and rows that are missing are zeros."""
-        def build() -> tuple[Tensor, int]:
+        def build() -> Places:
             most = max(int(self.counts.max()), 1)
             rank = torch.arange(self.number, device=self.image.device) - (self.counts.cumsum(0) - self.counts)[self.image]
             place = self.image * most + rank
-            return place, self.batch * most
-        return _Put.apply(rows, *self._table(('by_image',), build)).view(self.batch, -1, rows.shape[1])
+            return Places.of(place, self.batch * most)
+        return _Put.apply(rows, self._table(('by_image',), build)).view(self.batch, -1, rows.shape[1])

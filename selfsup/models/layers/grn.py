@@ -4,10 +4,28 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from ...errors import ConfigError
 
 SCOPES = {'image': (1, 2), 'batch': (0, 1, 2)}
+
+
+def global_response_norm(x: Tensor, gamma: Tensor, beta: Tensor, scope: str, eps: float) -> Tensor:
+    """The layer as a function, for which maps with hidden blocks have rules. Arguments are those of `GRN`."""
+    if has_torch_function_unary(x):
+        return handle_torch_function(global_response_norm, (x,), x, gamma, beta, scope, eps)
+    return formula(x, gamma, beta, scope, eps)
+
+
+def formula(x: Tensor, gamma: Tensor, beta: Tensor, scope: str, eps: float) -> Tensor:
+    """What `global_response_norm` computes, in torch's operations, each of which a map may have a rule for."""
+    wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else None
+    norm = torch.linalg.vector_norm(x, dim=SCOPES[scope], keepdim=True, dtype=wide)
+    share = norm / (norm.mean(dim=-1, keepdim=True) + eps)
+    # One multiply-add over the map: gamma * share is as small as one pixel of it. It is done in float32, so that the
+    # gradient of the factor, a sum over the map, is so too.
+    return torch.addcmul(beta, x, 1 + gamma * share).to(x.dtype)
 
 
 class GRN(nn.Module):
@@ -36,12 +54,7 @@ class GRN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) for `x` (B, H, W, C)."""
-        wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else None
-        norm = torch.linalg.vector_norm(x, dim=SCOPES[self.scope], keepdim=True, dtype=wide)
-        share = norm / (norm.mean(dim=-1, keepdim=True) + self.eps)
-        # One multiply-add over the map: gamma * share is as small as one pixel of it. It is done in float32, so that the
-        # gradient of the factor, a sum over the map, is so too.
-        return torch.addcmul(self.beta, x, 1 + self.gamma * share).to(x.dtype)
+        return global_response_norm(x, self.gamma, self.beta, self.scope, self.eps)
 
     def extra_repr(self) -> str:
         return f'{self.gamma.shape[-1]}, scope={self.scope!r}'

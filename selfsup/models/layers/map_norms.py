@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from ... import distributed
 from ...errors import ConfigError, ShapeError
+from . import grn
 from .block_map import BlockMap, Rules, where
 from .map_rules import SHARED, first_channels, image_count, in_order
 from .norm import sync_batch_norm
@@ -83,6 +84,12 @@ def instance_norm(x: BlockMap, running_mean: Tensor | None = None, running_var: 
     if running_mean is not None:
         raise ConfigError(f'instance_norm of a map keeps no running statistics{where()}: set track_running_stats=False.')
     return _by_group(x, x.shape[1], weight, bias, eps)
+
+
+@NORMS.add(grn.global_response_norm)
+def global_response_norm(x: BlockMap, gamma: Tensor, beta: Tensor, scope: str, eps: float) -> BlockMap:
+    """Over the visible positions of each image, or of the batch."""
+    return grn.formula(x, gamma, beta, scope, eps)
 
 
 def need_channels_last(x: BlockMap, name: str) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...errors import ConfigError
-from . import block_conv
+from . import block_conv, block_grn, grn
 from .block_map import BlockMap, Rules, takes_margin, where
 from .functional import in_autocast_dtype
 from .large_kernel import large_kernel_conv2d
@@ -187,3 +187,11 @@ def pad(x: BlockMap, pad: tuple[int, ...], mode: str = 'constant', value: float 
         raise ConfigError(f'A map can be padded in space by a constant only{where()}; got pad={tuple(pad)}, mode={mode!r}.')
     left, right, top, bottom = pad
     return x.with_margin(x.stored, (top, bottom, left, right), value or 0.0)
+
+
+@VISIBLE.add(grn.global_response_norm)
+def global_response_norm(x: BlockMap, gamma: Tensor, beta: Tensor, scope: str, eps: float) -> BlockMap:
+    """Over the visible positions of each image, or of the batch."""
+    if not block_grn.can_fuse(x.stored, x.axes):
+        return grn.formula(x, gamma, beta, scope, eps)
+    return x.with_stored(block_grn.normalised(x.stored, x.blocks, gamma, beta, scope, eps), clean=False)
