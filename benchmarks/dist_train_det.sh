@@ -25,4 +25,4 @@ if [ -e "$work_dir/detection.json" ]; then
 fi
 (launch_torchrun "$gpus" "$here/../tools/train.py" "$config" --work_dir "$work_dir" "${given[@]}" --launcher pytorch "${@:4}")
 # the merged config beside the checkpoint: what was trained, with all options
-(launch_torchrun "$gpus" "$here/test_det.py" "$work_dir/$(basename "$config")" "$work_dir/latest.pth" --launcher pytorch)
+(launch_torchrun "$gpus" "$here/test_det.py" "$work_dir/$(basename "$config")" "$work_dir/latest.pth" --launcher pytorch --pretrained "$weights")

@@ -1,0 +1,142 @@
+"""Detectors train through the same runner: from converted weights to an average precision, resumed exactly, in one and two processes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from selfsup.config import compile_config, load
+from selfsup.convert.backbone import extract_backbone
+from selfsup.datasets.loaders import build_loader
+from selfsup.engine.weights import load_backbone, load_model
+from selfsup.errors import CheckpointError, ShapeError
+from selfsup.evaluation.detection import evaluate_detector
+from selfsup.registry import BACKBONES, MODELS
+from tests.distributed.helpers import run_ranks
+from tests.resume.runs import differences, train
+
+from .detection_runs import IMAGES, write_config
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory):
+    return write_config(tmp_path_factory.mktemp('det'))
+
+
+@pytest.fixture(scope='module')
+def backbone_file(config):
+    """A backbone taken out of an official SparK file, as tools/extract_backbone_weights.py does it."""
+    torch.manual_seed(3)
+    built = BACKBONES.build(compile_config(load(str(config)))['model']['backbone'])
+    official = {f'sparse_encoder.sp_cnn.{name}': value for name, value in built.state_dict().items()}
+    torch.save({'module': {**official, 'mask_tokens.0': torch.zeros(1)}}, config.parent / 'official.pth')
+    return extract_backbone(config.parent / 'official.pth', config.parent / 'backbone.pth')[0]
+
+
+def average_precision(config, checkpoint=None):
+    compiled = compile_config(load(str(config)))
+    torch.manual_seed(0)
+    model = MODELS.build(compiled['model'])
+    if checkpoint is not None:
+        load_model(model, str(checkpoint), strict=True)
+    return evaluate_detector(model, build_loader(compiled['val_dataloader'], seed=0, device=torch.device('cpu')))
+
+
+def test_fifty_steps_from_converted_weights_find_objects(config, backbone_file, tmp_path):
+    shown = compile_config(load(str(config)))
+    model = MODELS.build(shown['model'])
+    report = load_backbone(model, str(backbone_file))
+    assert report.missing == () and report.unused == {}
+    work_dir = train(config, tmp_path, f"pretrained='{backbone_file}'", 'total_iters=50', 'checkpoint_config.interval=50', curves=False)
+    before, after = average_precision(config), average_precision(config, work_dir / 'latest.pth')
+    assert {'AP', 'AP50', 'AP75', 'mask_AP', 'mask_AP50', 'mask_AP75'} <= after.keys()
+    assert before['AP50'] < 3 and after['AP50'] > before['AP50'] + 8  # 26 with the seed of a run, 19 and more with four others
+
+
+@pytest.mark.parametrize('stop', [1, 3])
+def test_a_resumed_run_equals_a_straight_one(config, tmp_path, stop):
+    options = ('checkpoint_config.interval=1',)
+    straight = train(config, tmp_path / 'straight', *options, curves=False)
+    part = train(config, tmp_path / 'part', *options, stop_after=stop, curves=False)
+    assert not (part / 'iter_4.pth').exists()
+    train(config, part, *options, auto_resume=True, curves=False)
+    assert differences(straight / 'iter_4.pth', part / 'iter_4.pth') == []
+
+
+def _two(config, work_dir, stop_after=None, auto_resume=False):
+    train(config, work_dir, 'data.imgs_per_gpu=2', 'checkpoint_config.interval=1', stop_after=stop_after, auto_resume=auto_resume,
+          launcher='pytorch', curves=False)
+    return average_precision(config, work_dir / 'latest.pth')
+
+
+@pytest.mark.dist
+def test_two_processes_resume_exactly_and_agree_on_the_numbers(config, tmp_path):
+    run_ranks(_two, 2, config, tmp_path / 'straight', init_group=False, timeout=300)
+    run_ranks(_two, 2, config, tmp_path / 'part', 2, init_group=False, timeout=300)
+    run_ranks(_two, 2, config, tmp_path / 'part', None, True, init_group=False, timeout=300)
+    assert differences(tmp_path / 'straight' / 'iter_4.pth', tmp_path / 'part' / 'iter_4.pth') == []
+
+
+def _evaluate_shared(config, checkpoint):
+    from selfsup import distributed as dist
+    compiled = compile_config(load(str(config)))
+    model = MODELS.build(compiled['model'])
+    load_model(model, str(checkpoint), strict=True)
+    loader = build_loader({**compiled['val_dataloader'], 'batch_size': 5}, seed=0, device=torch.device('cpu'), rank=dist.rank(),
+                          world_size=dist.world_size())
+    return evaluate_detector(model, loader)
+
+
+@pytest.mark.dist
+def test_the_script_trains_evaluates_and_writes_one_json(config, backbone_file, tmp_path):
+    def run(*args):
+        env = {**os.environ, 'PYTHON': sys.executable, 'PYTHONPATH': str(ROOT), 'WORK_DIR': str(tmp_path / 'work'), 'OMP_NUM_THREADS': '1'}
+        command = ['bash', str(ROOT / 'benchmarks/dist_train_det.sh'), str(config), *map(str, args)]
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+
+    done = run(backbone_file, 2, '--cfg-options', 'data.imgs_per_gpu=2', 'total_iters=8', 'optimizer.lr=0.002')
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / 'work' / 'detection.json').read_text())
+    assert result['protocol'] == 'detection' and result['settings']['images'] == IMAGES['val']
+    assert result['weights']['path'] == str(backbone_file)
+    assert {'AP', 'AP50', 'AP75', 'mask_AP'} <= result['numbers'].keys()
+    # the same numbers from one process and from two with other batches: repeated images count once
+    one = average_precision(config, tmp_path / 'work' / 'latest.pth')
+    assert one == pytest.approx(result['numbers'], abs=1e-6)
+    assert run_ranks(_evaluate_shared, 2, config, tmp_path / 'work' / 'latest.pth')[1].keys() == one.keys()
+    again = run(backbone_file, 1)
+    assert again.returncode == 1 and 'detection.json exists' in again.stderr
+    assert json.loads((tmp_path / 'work' / 'detection.json').read_text()) == result
+
+
+def test_the_script_says_what_it_needs(config, tmp_path):
+    def run(*args):
+        done = subprocess.run(['bash', str(ROOT / 'benchmarks/dist_train_det.sh'), *map(str, args)], capture_output=True, text=True,
+                              env={**os.environ, 'WORK_DIR': str(tmp_path / 'none')})
+        return done.returncode, done.stderr
+
+    assert run(config) == (2, 'usage: bash benchmarks/dist_train_det.sh CONFIG WEIGHTS [GPUS=8] [arguments of tools/train.py]\n')
+    status, message = run(config, tmp_path / 'missing.pth', 1)
+    assert status == 1 and 'missing.pth' in message
+    assert not (tmp_path / 'none').exists()
+
+
+def test_weights_of_another_architecture_are_refused(config, tmp_path):
+    other = BACKBONES.build({'type': 'ResNet', 'depth': 18, 'base_channels': 4, 'out_indices': (4,)})
+    torch.save(other.state_dict(), tmp_path / 'other.pth')
+    with pytest.raises(CheckpointError, match='have another shape'):
+        train(config, tmp_path / 'w', f"pretrained='{tmp_path / 'other.pth'}'", curves=False)
+    torch.save(BACKBONES.build({'type': 'ConvNeXt', 'depths': (1, 1, 1, 1), 'dims': (4, 4, 8, 8)}).state_dict(), tmp_path / 'convnext.pth')
+    with pytest.raises(CheckpointError, match='0 of its'):
+        train(config, tmp_path / 'w2', f"pretrained='{tmp_path / 'convnext.pth'}'", curves=False)
+
+
+def test_more_classes_than_the_model_has_are_refused(config, tmp_path):
+    with pytest.raises(ShapeError, match=r'have 3 classes, but model\.num_classes=2'):
+        train(config, tmp_path, 'model.num_classes=2', curves=False)
