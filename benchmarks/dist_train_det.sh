@@ -11,8 +11,8 @@ here=$(dirname "$0")
 source "$here/../tools/launch.sh"
 config=$1 weights=$2 gpus=${3:-8}
 name=${config%.py}
-name=work_dirs/${name##*configs/}/$(basename "$weights")
-work_dir=${WORK_DIR:-$name}
+case $name in *configs/*) name=${name##*configs/} ;; *) name=$(basename "$name") ;; esac
+work_dir=${WORK_DIR:-work_dirs/$name/$(basename "$weights")}
 given=(--pretrained "$weights")
 [ "$weights" = random ] && given=()
 if [ "$weights" != random ] && [ ! -f "$weights" ]; then
@@ -23,6 +23,6 @@ if [ -e "$work_dir/detection.json" ]; then
     echo "error: $work_dir/detection.json exists; set WORK_DIR to another folder or remove it" >&2
     exit 1
 fi
-(launch_torchrun "$gpus" "$here/../tools/train.py" "$config" --work_dir "$work_dir" "${given[@]}" --launcher pytorch "${@:4}")
+(launch_torchrun "$gpus" "$here/../tools/train.py" "$config" --work_dir "$work_dir" ${given[@]+"${given[@]}"} --launcher pytorch "${@:4}")
 # the merged config beside the checkpoint: what was trained, with all options
 (launch_torchrun "$gpus" "$here/test_det.py" "$work_dir/$(basename "$config")" "$work_dir/latest.pth" --launcher pytorch --pretrained "$weights")

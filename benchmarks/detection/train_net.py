@@ -139,7 +139,8 @@ def work(args: argparse.Namespace) -> None:
     else:
         trainer = kind(cfg)
         trainer.resume_or_load(resume=args.resume)
-        results = trainer.train()
+        trainer.train()
+        results = trainer._last_eval_results  # train() gives them only where the config names results that it expects
     if comm.is_main_process() and results:
         weights = cfg.MODEL.WEIGHTS if os.path.exists(cfg.MODEL.WEIGHTS) else None
         write_result(Path(cfg.OUTPUT_DIR) / 'detection.json', protocol='detection', numbers=flat_numbers(results), config=args.config_file,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +69,10 @@ def evaluate_detector(model: nn.Module, loader: Any) -> dict[str, float]:
     numbers: dict[str, float] = {}
     if dist.is_main():
         numbers = coco_ap(source, found, model.masks) if isinstance(source, COCO) else voc_numbers(source, found)
-    return dist.broadcast_object(numbers)
+    numbers = dist.broadcast_object(numbers)
+    if not math.isfinite(numbers.get('AP', math.nan)):
+        raise DataError('There is no object in the data to evaluate on, so no average precision.')
+    return numbers
 
 
 def detect(model: nn.Module, loader: Any) -> list[Detections]:
@@ -86,6 +90,9 @@ def detect(model: nn.Module, loader: Any) -> list[Detections]:
     together: dict[int, Detections] = {}
     for part in dist.gather_objects(found):
         together.update(part)
+    if len(together) < len(loader.dataset):
+        raise DataError(f'The loader gave {len(together)} of {len(loader.dataset)} images; evaluation needs all of them: build it with '
+                        'shuffle=False and drop_last=False.')
     return [together[index] for index in range(len(loader.dataset))] if dist.is_main() else []
 
 
@@ -121,7 +128,7 @@ def coco_ap(source: COCO, detections: list[Detections], masks: bool = False) -> 
     numbers: dict[str, float] = {}
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         truth = Annotations()
-        truth.dataset = read_annotations(source.ann_file)
+        truth.dataset = _truth(source, masks)
         truth.createIndex()
         for kind, prefix in (('bbox', ''), ('segm', 'mask_'))[:2 if masks else 1]:
             shown = [{key: value for key, value in row.items() if key != ('segmentation' if kind == 'bbox' else 'bbox')} for row in rows]
@@ -138,6 +145,19 @@ def coco_ap(source: COCO, detections: list[Detections], masks: bool = False) -> 
     return numbers
 
 
+def _truth(source: COCO, masks: bool) -> dict:
+    """The annotation file with what pycocotools needs of each annotation, and ids from 1 on: it takes an object of id 0 for none."""
+    content = read_annotations(source.ann_file)
+    annotations = []
+    for number, given in enumerate(content['annotations'], 1):
+        if masks and not given.get('segmentation'):
+            raise DataError(f"ann_file='{source.ann_file}': annotation {given.get('id', number)} has no segmentation to evaluate masks on; "
+                            'set model.masks=False.')
+        area = given.get('area', given['bbox'][2] * given['bbox'][3])
+        annotations.append({**given, 'id': number, 'area': area, 'iscrowd': int(given.get('iscrowd', 0))})
+    return {**content, 'annotations': annotations}
+
+
 def _coco_rows(source: COCO, number: int, found: Detections) -> list[dict]:
     """Detections of image id `number` in COCO's result format."""
     corners = found.boxes
@@ -148,8 +168,10 @@ def _coco_rows(source: COCO, number: int, found: Detections) -> list[dict]:
 
 
 def voc_numbers(source: VOCDetection, detections: list[Detections]) -> dict[str, float]:
-    """`AP`, `AP50`, `AP75` of VOC2007's 11-point measure in percent; see `voc_ap`."""
+    """`AP`, `AP50`, `AP75` of VOC2007's 11-point measure in percent; see `voc_ap`. {} without objects."""
     truth = [source.objects(index) for index in range(len(source))]
+    if not any((~one.difficult).any() for one in truth):
+        return {}
     per_iou = {iou: voc_ap(truth, detections, source.num_classes, iou / 100) for iou in range(50, 100, 5)}
     return {'AP': float(np.mean([np.nanmean(aps) for aps in per_iou.values()])), 'AP50': float(np.nanmean(per_iou[50])),
             'AP75': float(np.nanmean(per_iou[75]))}

@@ -11,9 +11,9 @@ prefetch = True
 img_norm_cfg = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
 model = dict(
     type='Detection',
-    backbone=dict(type='ResNet', depth=18, stage_blocks=(1, 1, 1, 1), base_channels=8, out_indices=(1, 2, 3)),
-    neck=dict(type='FPN', in_channels=(8, 16, 32), out_channels=32), num_classes=3, masks=True, box_channels=64,
-    anchor_sizes=(16, 24, 32, 40),
+    backbone=dict(type='ResNet', depth=18, stage_blocks=(1, 1, 1, 1), base_channels=16, stem='cifar', out_indices=(2, 3)),
+    neck=dict(type='FPN', in_channels=(32, 64), out_channels=32), num_classes=3, masks=True, box_channels=64,
+    anchor_sizes=(16, 24, 36),
     rcnn=dict(rpn_pre_nms_top_n_train=200, rpn_post_nms_top_n_train=100, rpn_pre_nms_top_n_test=100, rpn_post_nms_top_n_test=50,
               box_batch_size_per_image=32, box_detections_per_img=10))
 root = {root!r}

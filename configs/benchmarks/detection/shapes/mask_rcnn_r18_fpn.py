@@ -37,7 +37,8 @@ data = dict(
     ),
     val=val,
 )
-custom_hooks = [dict(type='DetectionHook', dataset=val, interval=100, initial=True, imgs_per_gpu=4, prefetch=True, img_norm_cfg=img_norm_cfg)]
+custom_hooks = [dict(type='DetectionHook', dataset=val, interval=100, initial=True, imgs_per_gpu=4, prefetch=True,
+                     img_norm_cfg=img_norm_cfg)]
 optimizer = dict(type='AdamW', lr=1e-3, weight_decay=1e-4)
 lr_config = dict(policy='CosineAnnealing', by_epoch=False, min_lr=0, warmup='linear', warmup_iters=10, warmup_ratio=0.1)
 checkpoint_config = dict(interval=50)

@@ -29,7 +29,8 @@ data = dict(
     drop_last=True,
     train=dict(
         type='DetectionDataset',
-        data_source=dict(type='VOCDetection', root=voc, splits=('VOC2007/trainval', 'VOC2012/trainval'), keep_empty=False, bad_boxes='clip'),
+        data_source=dict(type='VOCDetection', root=voc, splits=('VOC2007/trainval', 'VOC2012/trainval'), keep_empty=False,
+                         bad_boxes='clip'),
         pipeline=[dict(type='RandomShortestSize', min_size=tuple(range(480, 801, 32)), max_size=1333), dict(type='RandomHorizontalFlip')],
     ),
     val=val,
