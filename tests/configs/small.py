@@ -84,8 +84,8 @@ def options(path: Path, images: Path) -> list[str]:
 def _detection(cfg: dict, shapes: Path) -> list[str]:
     """Images of 64 pixels with three classes of objects, few proposals, in either format."""
     found = ['data.imgs_per_gpu=2', 'data.workers_per_gpu=0', 'total_epochs=None', f'total_iters={STEPS}', 'log_config.interval=1',
-             'model.num_classes=3', 'model.rcnn=dict(rpn_post_nms_top_n_train=50, rpn_post_nms_top_n_test=20)',
-             'custom_hooks.0.workers_per_gpu=0']
+             'model.num_classes=3', 'model.box_channels=32', 'model.neck.out_channels=32',
+             'model.rcnn=dict(rpn_post_nms_top_n_train=50, rpn_post_nms_top_n_test=20)', 'custom_hooks.0.workers_per_gpu=0']
     for path, dataset in (('data.train', cfg['data']['train']), ('data.val', cfg['data']['val']),
                           ('custom_hooks.0.dataset', cfg['custom_hooks'][0]['dataset'])):
         found += [f'{path}.pipeline.{i}.min_size=64' for i, step in enumerate(dataset['pipeline']) if step['type'] == 'RandomShortestSize']

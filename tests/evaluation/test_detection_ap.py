@@ -1,5 +1,8 @@
 """Average precision: VOC's by hand, COCO's through pycocotools, and the way back to the pixels of the original image."""
 
+import json
+import re
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -115,6 +118,29 @@ def test_masks_are_pasted_into_the_original_image(shapes):
     assert 0 < numbers['mask_AP75'] < 100 and numbers['mask_AP50'] > 60  # squares fill their boxes, triangles half of them
 
 
+def test_annotations_without_area_crowd_or_usable_ids(shapes, tmp_path):
+    """pycocotools needs all three, and takes an object of id 0 for none."""
+    content = json.loads((shapes / 'coco' / 'train.json').read_text())
+    content['annotations'] = [{key: a[key] for key in ('image_id', 'category_id', 'bbox')} | {'id': i}
+                              for i, a in enumerate(content['annotations'])]
+    (tmp_path / 'bare.json').write_text(json.dumps(content))
+    source = {**sources(shapes)['coco'], 'ann_file': str(tmp_path / 'bare.json')}
+    assert evaluate(source)['AP'] == pytest.approx(100, abs=0.01)
+    with pytest.raises(DataError, match=r'no segmentation to evaluate masks on; set model\.masks=False'):
+        evaluate(source, masks=True)
+
+
+@pytest.mark.parametrize('kind', ['coco', 'voc'])
+def test_data_without_objects(shapes, tmp_path, kind):
+    shutil.copytree(shapes, tmp_path / 'copy')
+    path = tmp_path / 'copy' / 'coco' / 'train.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'annotations': []}))
+    for file in (tmp_path / 'copy').rglob('*.xml'):
+        file.write_text(re.sub('<object>.*</object>', '', file.read_text()))
+    with pytest.raises(DataError, match='no object in the data to evaluate on'):
+        evaluate(sources(tmp_path / 'copy')[kind])
+
+
 def test_nothing_found_is_zero_and_not_an_error(shapes):
     class Silent(Oracle):
         def predict(self, img):
@@ -127,7 +153,6 @@ def test_nothing_found_is_zero_and_not_an_error(shapes):
 
 
 def test_other_classes_and_unreadable_images(shapes, tmp_path):
-    import shutil
     with pytest.raises(ConfigError, match=r'3 classes, but model\.num_classes=4'):
         loader = build_loader({'batch_size': 2, 'dataset': {'type': 'DetectionDataset', 'data_source': sources(shapes)['coco'],
                                                             'pipeline': [{'type': 'ToImage'}]}}, seed=0, device=torch.device('cpu'))

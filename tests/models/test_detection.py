@@ -16,8 +16,8 @@ BACKBONES = {
 }
 
 
-def build(backbone='resnet', **changes):
-    config, channels = BACKBONES[backbone]
+def build(family='resnet', **changes):
+    config, channels = BACKBONES[family]
     settings = {'num_classes': 2, 'masks': True, 'box_channels': 16, 'anchor_sizes': (16, 24, 32, 48), **changes}
     neck = {'type': 'FPN', 'in_channels': channels, 'out_channels': 16, **settings.pop('neck', {})}
     torch.manual_seed(0)

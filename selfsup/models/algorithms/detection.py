@@ -18,9 +18,7 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError, ShapeError, did_you_mean
 from ...registry import BACKBONES, MODELS, NECKS
-from ..layers.functional import l2_normalize
 from ..layers.norm import norm_layer
-from ..layers.pooling import global_average
 from .base import Algorithm, Step, build_part
 
 Images = Tensor | Sequence[Tensor]
@@ -90,11 +88,10 @@ class Detection(Algorithm):
         for target, found in zip(targets, gt_masks or () if self.masks else (), strict=False):
             target['masks'] = found
         images, sizes = self._padded(img)
-        maps = self.backbone(images)
-        pyramid = self.neck(maps)
+        pyramid = self.neck(self.backbone(images))
         proposals, rpn_losses = self.rpn(_image_list(images, sizes), pyramid, targets)
         _, head_losses = self.roi_heads(pyramid, proposals, sizes, targets)
-        return Step({**rpn_losses, **head_losses}, embedding=l2_normalize(global_average(maps).detach().float()))
+        return Step({**rpn_losses, **head_losses})
 
     def predict(self, img: Images) -> list[dict[str, Tensor]]:
         """Detections of each image, best first: `boxes` (N, 4) in its pixels, `labels` (N,) int64, `scores` (N,) in [0, 1]; with `masks`

@@ -1,8 +1,8 @@
 """Mask R-CNN R50-FPN on COCO, 90,000 steps of 16 images ("1x"), nothing frozen, SyncBN everywhere, as MoCo's detectors.
 
-For frozen batch norms and the first stage frozen (detectron2's default for supervised weights), add
---cfg-options model.backbone.frozen_stages=1 model.backbone.norm_eval=True model.backbone.norm_cfg.requires_grad=False
-model.backbone.norm_cfg.type=BN model.neck.norm_cfg=None model.head_norm_cfg=None
+For frozen batch norms and the first stage frozen (what detectron2 does with supervised weights), add --cfg-options
+model.backbone.frozen_stages=1 model.backbone.norm_eval=True
+model.backbone.norm_cfg.requires_grad=False model.backbone.norm_cfg.type=BN model.neck.norm_cfg=None model.head_norm_cfg=None
 
 Reproduces: MoCo's R50-FPN 1x (arXiv:1911.05722, table 5a: 38.5 box AP, 35.1 mask AP; supervised 38.9, 35.4) with torchvision's heads.
 Command: bash benchmarks/dist_train_det.sh configs/benchmarks/detection/coco/mask_rcnn_r50_fpn_1x.py BACKBONE.pth 8

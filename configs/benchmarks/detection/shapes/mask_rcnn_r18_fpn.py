@@ -1,6 +1,6 @@
 """Mask R-CNN on 120 images of shapes, with the small ResNet-18 of the CIFAR-10 runs: shows the whole way in a minute or two.
 
-The images: python benchmarks/detection/miniature.py data/shapes
+Its backbone is that of configs/selfsup/spark/r18_cifar10_small.py; `python benchmarks/detection/miniature.py data/shapes` draws the images.
 
 Reproduces: nothing published.
 Command: bash benchmarks/dist_train_det.sh configs/benchmarks/detection/shapes/mask_rcnn_r18_fpn.py BACKBONE.pth 1
