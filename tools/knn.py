@@ -44,23 +44,26 @@ def main() -> None:
     from selfsup import distributed as dist
     from selfsup.engine.launch import init_distributed, shut_down
     from selfsup.engine.weights import build_with_weights
+    from selfsup.evaluation.features import extract_features
     from selfsup.evaluation.knn import knn_accuracy
-    from selfsup.evaluation.labelled import check_classes, labelled_features, labelled_pair
+    from selfsup.evaluation.labelled import labelled_loaders, labelled_pair
     from selfsup.evaluation.results import check_free, write_result
     weights = args.checkpoint or args.pretrained
     path = check_free((args.work_dir or Path(config.default_work_dir(args.config), Path(weights).name)) / 'knn.json', args.force)
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
-    datasets = labelled_pair(compiled, args.dataset_config)
+    sections = labelled_pair(compiled, args.dataset_config)
     device = init_distributed(args.launcher, port=args.port)
+    loaders = labelled_loaders(sections, batch_size=args.batch_size, num_workers=args.workers, device=device, seed=args.seed)
     model = build_with_weights(compiled['model'], weights, whole=bool(args.checkpoint), seed=args.seed).to(device)
-    train, test = (labelled_features(model, dataset, batch_size=args.batch_size, num_workers=args.workers, device=device, seed=args.seed)
-                   for dataset in datasets)
-    check_classes(train[1], test[1])
-    accuracy = knn_accuracy(*train, *test, k=[int(word) for word in words], temperature=args.temperature)
+    found = []
+    for loader in loaders:
+        found += extract_features(model, loader)
+        loader.close()
+    accuracy = knn_accuracy(*found, k=[int(word) for word in words], temperature=args.temperature)
     if dist.is_main():
         write_result(path, protocol='knn', numbers={f'knn_{k}': value for k, value in accuracy.items()}, config=args.config,
                      weights=weights, seed=args.seed, device=device, seconds=time.perf_counter() - start, force=args.force,
-                     settings={'temperature': args.temperature, 'train_images': len(train[0]), 'test_images': len(test[0])})
+                     settings={'temperature': args.temperature, 'train_images': len(found[0]), 'test_images': len(found[2])})
         print(*(f'knn_{k}: {value:.2f}' for k, value in accuracy.items()), f'result: {path}', sep='\n')
     shut_down()
 

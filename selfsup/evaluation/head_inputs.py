@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from .feature_cache import Draw, FeatureCache, cached
 from .features import evaluating, evaluation_loader
-from .labelled import check_classes, deterministic
+from .labelled import deterministic, labelled_loaders
 from .results import sha256
 
 
@@ -61,7 +61,7 @@ def both_caches(model: nn.Module, compiled: dict[str, Any], folder: Path, *, wei
 
     Raises:
         ConfigError: no data.val, a head that cannot be trained on cached features, or `views` < 0.
-        DataError: see `cached`; a class of the test images has no training image.
+        DataError: see `cached` and `check_classes`.
     """
     train, val = compiled['train_dataloader'], compiled['val_dataloader']
     if not val:
@@ -70,18 +70,16 @@ def both_caches(model: nn.Module, compiled: dict[str, Any], folder: Path, *, wei
         raise ConfigError(f'views={views}, head {type(getattr(model, "head", None)).__name__}: training on cached features needs 0 or more '
                           'views, and ClsHead or MultiClsHead.')
     loading = {'batch_size': val['batch_size'], 'num_workers': val.get('num_workers', 0), 'device': device, 'seed': seed}
+    sections = {'train': (train if views else deterministic(train, val), views, flip), 'test': (val, 0, False)}
+    _, test = labelled_loaders((sections['train'][0], val), **loading)
     digest = f'random, seed {seed}' if weights == 'random' else sha256(weights)
     body = {k: v for k, v in compiled['model'].items() if k != 'head'}
     key = {'weights': digest, 'model': body, 'head': _pooling(compiled['model']['head'])}
-    sections = {'train': (train if views else deterministic(train, val), views, flip), 'test': (val, 0, False)}
     found = {}
     for name, (section, draws, mirrored) in sections.items():
         own = {**key, 'data': section['dataset'], 'views': draws, 'flip': mirrored, 'seed': seed if draws else None}
         found[name] = cached(folder / name, own, draws_of(model, section, views=draws, flip=mirrored, **loading), dtype, force)
-    if found['train'] is not None:
-        check_classes(found['train'].labels, found['test'].labels)
-    evaluate = evaluation_loader(val, **{**loading, 'num_workers': 0}).dataset.evaluate
-    return found['train'], found['test'], evaluate
+    return found['train'], found['test'], test.dataset.evaluate
 
 
 def _pooling(head: dict[str, Any]) -> dict[str, Any]:

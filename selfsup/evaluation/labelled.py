@@ -1,15 +1,17 @@
-"""Which labelled images a protocol trains and tests on, and their features."""
+"""Which labelled images a protocol trains and tests on."""
 
 from __future__ import annotations
 
 import runpy
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
 
+from ..datasets.loaders import DeviceLoader
 from ..errors import ConfigError, DataError
-from .features import evaluation_loader, extract_features
+from .features import evaluation_loader
 
 
 def labelled_pair(compiled: dict[str, Any], path: str | None = None) -> tuple[dict, dict]:
@@ -47,33 +49,42 @@ def deterministic(train: dict, val: dict) -> dict:
     return {**val, 'dataset': {**val['dataset'], 'data_source': train['dataset']['data_source']}}
 
 
-def labelled_features(model: nn.Module, cfg: dict, *, batch_size: int, num_workers: int, device: torch.device,
-                      seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Pooled features (N, D) and labels (N,) of a labelled data set, on every rank; see `evaluation_loader` for the arguments.
+def labelled_loaders(sections: Sequence[dict], *, batch_size: int, num_workers: int, device: torch.device,
+                     seed: int = 0) -> tuple[DeviceLoader, DeviceLoader]:
+    """Loaders of the training and the test images, which must have the same classes; see `evaluation_loader` for the arguments.
 
     Raises:
-        ConfigError: the data set gives no labels.
+        ConfigError: a data set gives no labels.
+        DataError: see `check_classes`.
     """
-    loader = evaluation_loader(cfg, batch_size=batch_size, num_workers=num_workers, device=device, seed=seed)
-    features, labels = extract_features(model, loader)
-    loader.close()
-    if labels is None:
-        raise ConfigError(f"{type(loader.dataset).__name__} gives no labels: use type='ClassificationDataset'.")
-    return features, labels
+    train, test = (evaluation_loader(section, batch_size=batch_size, num_workers=num_workers, device=device, seed=seed)
+                   for section in sections)
+    for dataset in (train.dataset, test.dataset):
+        if not hasattr(dataset, 'evaluate') or dataset.labels is None:
+            raise ConfigError(f"{type(dataset).__name__} gives no labels: use type='ClassificationDataset'.")
+    check_classes(train.dataset, test.dataset)
+    return train, test
 
 
-def check_classes(train: Tensor, test: Tensor) -> None:
-    """Refuse a training split that lacks a class of the test split, whose images could never be right.
+def check_classes(train: Any, test: Any) -> None:
+    """Refuse a training split that lacks a class of the test split, or that numbers its classes otherwise.
 
     Args:
-        train: (N,) int64 labels.
-        test: (M,) int64.
+        train, test: data sets with `labels`; where both sources name their classes, the names must agree.
 
     Raises:
         DataError: naming the classes.
     """
-    missing = sorted(set(test.unique().tolist()) - set(train.unique().tolist()))
+    names = [getattr(dataset.data_source, 'classes', None) for dataset in (train, test)]
+    if all(names) and list(names[0]) != list(names[1]):
+        only = [sorted(set(names[i]) - set(names[1 - i])) for i in range(2)]
+        raise DataError(f'Training and test images have different classes: only for training {_shown(only[0])}; only for testing '
+                        f'{_shown(only[1])}. Their numbers would not mean the same.')
+    missing = sorted(set(np.unique(test.labels).tolist()) - set(np.unique(train.labels).tolist()))
     if missing:
-        shown = ', '.join(map(str, missing[:10])) + (', ...' if len(missing) > 10 else '')
-        raise DataError(f'The test images have classes of which there is no training image: {shown} ({len(missing)} in all). '
-                        'Use lists or folders with the same classes.')
+        raise DataError(f'The test images have classes of which there is no training image: {_shown(missing)}. Use lists or folders with '
+                        'the same classes.')
+
+
+def _shown(values: list) -> str:
+    return ', '.join(map(str, values[:10])) + (f', ... ({len(values)} in all)' if len(values) > 10 else '') if values else 'none'

@@ -112,11 +112,6 @@ def test_a_disk_that_is_too_small(tmp_path, opened, monkeypatch):
         opened(write_config(tmp_path))
 
 
-def test_a_class_without_training_images(tmp_path, opened):
-    with pytest.raises(DataError, match=r'no training image: 9 \(1 in all\)'):
-        opened(write_config(tmp_path, leave_out=9))
-
-
 @pytest.mark.parametrize(('options', 'message'), [
     (['optimizer_config=dict(grad_clip=dict(max_norm=1.))'], 'no grad_clip'),
     (['optimizer_config=dict(update_interval=2)'], 'no update_interval'),
