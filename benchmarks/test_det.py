@@ -16,6 +16,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint of a run with this config')
+    parser.add_argument('--config_of_run', metavar='CFG', help='file to name in the result, where `config` is a merged copy of it')
     parser.add_argument('--pretrained', help='backbone that the detector started from: the weights that the result is of')
     parser.add_argument('--work_dir', help='where detection.json goes (default: the folder of the checkpoint)')
     parser.add_argument('--ema', action='store_true', help='test the moving average of the weights (EMAHook)')
@@ -52,9 +53,9 @@ def main() -> None:
     loader.close()
     if dist.is_main():
         settings = {'images': len(loader.dataset), 'classes': model.num_classes, 'cfg_options': args.cfg_options, 'ema': args.ema,
-                    'checkpoint': args.checkpoint}
-        write_result(path, protocol='detection', numbers=numbers, config=args.config, weights=args.pretrained or args.checkpoint,
-                     device=device, seconds=time.perf_counter() - start, settings=settings, force=args.force)
+                    'checkpoint': args.checkpoint, 'world_size': dist.world_size()}
+        write_result(path, protocol='detection', numbers=numbers, config=args.config_of_run or args.config, force=args.force,
+                     weights=args.pretrained or args.checkpoint, device=device, seconds=time.perf_counter() - start, settings=settings)
         lines = [f'{args.checkpoint} on {len(loader.dataset):,} images', *(f'{k}: {v:.2f}' for k, v in numbers.items()), str(path)]
         print('\n'.join(lines))
     shut_down()
