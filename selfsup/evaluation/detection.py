@@ -113,7 +113,7 @@ def _in_original(result: dict[str, Tensor], size: tuple[int, int], original: tup
 
 
 def coco_ap(source: COCO, detections: list[Detections], masks: bool = False) -> dict[str, float]:
-    """COCO's average precisions in percent, by pycocotools; see `evaluate_detector`.
+    """COCO's average precisions in percent, by pycocotools; see `evaluate_detector`. {} without objects.
 
     Args:
         source: what the detections are of, image by image.
@@ -130,6 +130,8 @@ def coco_ap(source: COCO, detections: list[Detections], masks: bool = False) -> 
         truth = Annotations()
         truth.dataset = _truth(source, masks)
         truth.createIndex()
+        if all(annotation['iscrowd'] for annotation in truth.dataset['annotations']):
+            return {}
         for kind, prefix in (('bbox', ''), ('segm', 'mask_'))[:2 if masks else 1]:
             shown = [{key: value for key, value in row.items() if key != ('segmentation' if kind == 'bbox' else 'bbox')} for row in rows]
             if not shown:

@@ -84,8 +84,9 @@ def test_two_processes_resume_exactly_and_agree_on_the_numbers(config, tmp_path)
 
 
 def script(*args):
-    return subprocess.run(['bash', str(ROOT / 'benchmarks/dist_train_det.sh'), *map(str, args)], capture_output=True, text=True, timeout=300,
-                          env={**os.environ, 'PYTHON': sys.executable, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
+    env = {**os.environ, 'PYTHON': sys.executable, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
+    command = ['bash', str(ROOT / 'benchmarks/dist_train_det.sh'), *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
 
 
 @pytest.mark.dist
