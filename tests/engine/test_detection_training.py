@@ -39,8 +39,8 @@ def backbone_file(config):
     return extract_backbone(config.parent / 'official.pth', config.parent / 'backbone.pth')[0]
 
 
-def average_precision(config, checkpoint=None):
-    compiled = compile_config(load(str(config)))
+def average_precision(config, checkpoint=None, *options):
+    compiled = compile_config(load(str(config), options))
     torch.manual_seed(0)
     model = MODELS.build(compiled['model'])
     if checkpoint is not None:
@@ -69,17 +69,18 @@ def test_a_resumed_run_equals_a_straight_one(config, tmp_path, stop):
     assert differences(straight / 'iter_4.pth', part / 'iter_4.pth') == []
 
 
-def _two(config, work_dir, stop_after=None, auto_resume=False):
-    train(config, work_dir, 'data.imgs_per_gpu=2', 'checkpoint_config.interval=1', stop_after=stop_after, auto_resume=auto_resume,
-          launcher='pytorch', curves=False)
-    return average_precision(config, work_dir / 'latest.pth')
+def _straight_and_resumed(config, folder):
+    def run(name, **how):
+        train(config, folder / name, 'data.imgs_per_gpu=2', 'checkpoint_config.interval=1', launcher='pytorch', curves=False, **how)
+
+    run('straight')
+    run('part', stop_after=2)
+    run('part', auto_resume=True)
 
 
 @pytest.mark.dist
-def test_two_processes_resume_exactly_and_agree_on_the_numbers(config, tmp_path):
-    run_ranks(_two, 2, config, tmp_path / 'straight', init_group=False, timeout=300)
-    run_ranks(_two, 2, config, tmp_path / 'part', 2, init_group=False, timeout=300)
-    run_ranks(_two, 2, config, tmp_path / 'part', None, True, init_group=False, timeout=300)
+def test_two_processes_resume_exactly(config, tmp_path):
+    run_ranks(_straight_and_resumed, 2, config, tmp_path, timeout=300)
     assert differences(tmp_path / 'straight' / 'iter_4.pth', tmp_path / 'part' / 'iter_4.pth') == []
 
 
@@ -98,8 +99,9 @@ def test_the_script_trains_evaluates_and_writes_one_json(config, backbone_file):
     assert result['protocol'] == 'detection' and result['settings']['images'] == IMAGES['val']
     assert (result['weights']['path'], result['config']['path']) == (str(backbone_file), str(config))
     assert {'AP', 'AP50', 'AP75', 'mask_AP'} <= result['numbers'].keys()
-    # two processes found what one finds: repeated images count once
-    assert average_precision(config, work_dir / 'latest.pth') == pytest.approx(result['numbers'], abs=1e-6)
+    # two processes found what one finds in the same batches: how far an image is padded changes its borders a little
+    alone = average_precision(config, work_dir / 'latest.pth', 'data.imgs_per_gpu=2')
+    assert alone == pytest.approx(result['numbers'], abs=1e-6)
     again = script(config, backbone_file, 1)
     assert again.returncode == 2 and 'detection.json exists; give --start_over' in again.stderr
     assert read_result(work_dir / 'detection.json') == result

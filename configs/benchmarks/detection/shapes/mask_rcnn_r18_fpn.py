@@ -4,8 +4,8 @@ Its backbone is that of configs/selfsup/spark/r18_cifar10_small.py; `python benc
 
 Reproduces: nothing published.
 Command: bash benchmarks/dist_train_det.sh configs/benchmarks/detection/shapes/mask_rcnn_r18_fpn.py BACKBONE.pth 1
-Hardware and time: 2 CPU cores; TIME.
-Expected: EXPECTED.
+Hardware and time: one thread of a shared CPU, 95 seconds with the evaluations before and after.
+Expected: AP 38.5, AP50 59.1, mask AP 40.6 from a SparK backbone; 36.8, 60.1, 41.3 from random weights (AP50 0.0 untrained), seed 0.
 """
 
 _base_ = '../../../_base_/default_runtime.py'
