@@ -56,9 +56,10 @@ def evaluate_detector(model: nn.Module, loader: Any) -> dict[str, float]:
     """
     model = getattr(model, 'module', model)
     dataset = loader.dataset
-    source = dataset.data_source
+    source = getattr(dataset, 'data_source', None)
     if not isinstance(source, COCO | VOCDetection):
-        raise ConfigError(f'Detection is evaluated on COCO or VOCDetection; this data source is {type(source).__name__}.')
+        raise ConfigError('Detection is evaluated on a DetectionDataset with COCO or VOCDetection; this is '
+                          f'{type(dataset).__name__} with {type(source).__name__}.')
     if source.num_classes != model.num_classes:
         raise ConfigError(f'The data to evaluate on have {source.num_classes} classes, but model.num_classes={model.num_classes}.')
     found = detect(model, loader)
