@@ -34,11 +34,11 @@ class Launcher(NamedTuple):
 
 def launcher(path: Path) -> Launcher | None:
     """Read a script's usage line; None where it has none."""
-    usage = re.search(r'usage: bash (?:tools|benchmarks)/\S+ ([A-Z_ ]+)\[arguments of (tools/\w+\.py)\]', path.read_text())
+    usage = re.search(r'usage: bash (?:tools|benchmarks)/\S+ ([A-Z_ ]+)\[arguments of ([\w/]+\.py)\b', path.read_text())
     return usage and Launcher(usage[1].split(), usage[2])
 
 
-LAUNCHERS = {f'{folder}/{p.name}': found for folder in ('tools', 'benchmarks') for p in sorted((ROOT / folder).glob('*.sh'))
+LAUNCHERS = {f'{folder}/{p.name}': found for folder in ('tools', 'benchmarks', 'benchmarks/detection') for p in sorted((ROOT / folder).glob('*.sh'))
              if (found := launcher(p))}
 
 

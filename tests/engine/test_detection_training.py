@@ -108,7 +108,7 @@ def test_the_script_trains_evaluates_and_writes_one_json(config, backbone_file):
 
 
 def test_the_script_says_what_it_needs(config, tmp_path):
-    assert script(config).stderr == 'usage: bash benchmarks/dist_train_det.sh CONFIG WEIGHTS [GPUS=8] [arguments of tools/train.py]\n'
+    assert script(config).stderr == 'usage: bash benchmarks/dist_train_det.sh CONFIG WEIGHTS NGPUS [arguments of tools/train.py]\n'
     missing = script(config, tmp_path / 'missing.pth', 1)
     assert missing.returncode == 2 and "missing.pth' is not a file" in missing.stderr
 
