@@ -38,7 +38,8 @@ def launcher(path: Path) -> Launcher | None:
     return usage and Launcher(usage[1].split(), usage[2])
 
 
-LAUNCHERS = {f'{folder}/{p.name}': found for folder in ('tools', 'benchmarks', 'benchmarks/detection') for p in sorted((ROOT / folder).glob('*.sh'))
+FOLDERS = ('tools', 'benchmarks', 'benchmarks/detection')
+LAUNCHERS = {f'{folder}/{p.name}': found for folder in FOLDERS for p in sorted((ROOT / folder).glob('*.sh'))
              if (found := launcher(p))}
 
 
