@@ -13,8 +13,9 @@ import pickle
 import re
 import shutil
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -64,12 +65,13 @@ def averaged(checkpoint: dict, path: str | os.PathLike) -> dict:
     return {**checkpoint, 'state_dict': found['state_dict']}
 
 
-def write_checkpoint_atomic(obj: Any, path: str | os.PathLike) -> Path:
+def write_checkpoint_atomic(obj: Any, path: str | os.PathLike, save: Callable[[Any, BinaryIO], None] | None = None) -> Path:
     """Store `obj` under `path` so that, whatever happens, `path` holds the complete old or the complete new file.
 
     Args:
         obj: what `read_checkpoint` can give back: tensors, numbers, strings, lists, dicts.
         path: the file; its folder is created.
+        save: writes `obj` into an open file; None: `torch.save`.
 
     Returns:
         `path`.
@@ -83,7 +85,7 @@ def write_checkpoint_atomic(obj: Any, path: str | os.PathLike) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, 'wb') as file:
-            torch.save(obj, file)
+            (save or torch.save)(obj, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -101,6 +101,15 @@ def broadcast_object(obj: object, source: int = 0) -> object:
     return box[0]
 
 
+def gather_objects(obj: object) -> list:
+    """Picklable objects of all ranks, in rank order, on every rank."""
+    if world_size() == 1:
+        return [obj]
+    found: list = [None] * world_size()
+    torch_dist.all_gather_object(found, obj)
+    return found
+
+
 @torch.no_grad()
 def mean(x: Tensor) -> Tensor:
     """Mean over ranks of a detached copy of `x`."""

@@ -35,7 +35,8 @@ def check(args: argparse.Namespace) -> None:
     print(f"pipeline: {pipeline:,.1f} images/s with {loading['num_workers']} workers")
 
     model = MODELS.build(compiled['model']).to(device).train()
-    batch['img'] = torch.randn_like(batch['img'])
+    img = batch['img']
+    batch['img'] = [torch.randn_like(image) for image in img] if isinstance(img, list) else torch.randn_like(img)
     wrapper = compiled['optim_wrapper']
     amp = wrapper['type'] == 'AmpOptimWrapper'
     kind = getattr(torch, wrapper.get('dtype') or ('float16' if device.type == 'cuda' else 'bfloat16'))
@@ -46,7 +47,7 @@ def check(args: argparse.Namespace) -> None:
         total.backward()
         model.zero_grad(set_to_none=True)
     speed = step_speed(step, len(batch['img']), args.seconds)
-    print(f"model: {speed:,.1f} images/s forward and backward, batch {len(batch['img'])} of {tuple(batch['img'].shape[1:])}, {device}"
+    print(f"model: {speed:,.1f} images/s forward and backward, batch {len(img)} of {tuple(img[0].shape)}, {device}"
           + (', mixed precision' if amp else ''))
     print(advice(pipeline, speed, workers=loading['num_workers'], prefetch=bool(loading['prefetch']), amp=amp, device=device.type))
 

@@ -31,6 +31,8 @@ def main() -> None:
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
     if compiled['val_dataloader'] is None:
         raise ConfigError(f'{args.config} has no data.val to test on; add it, or give it with --cfg-options.')
+    if compiled['model']['type'] == 'Detection':
+        raise ConfigError(f'{args.config} is a detector: use benchmarks/test_det.py, which measures average precision.')
 
     from selfsup import distributed as dist
     from selfsup.datasets.loaders import build_loader

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -78,11 +79,20 @@ class SeededDataset(Dataset):
         return self.dataset[index]
 
 
-def collate(samples: list) -> Any:
-    """Sample dicts -> batch dict; a `Failure` among them, or samples that do not fit together, give a `Failure`."""
+def collate(samples: list, ragged: tuple[str, ...] = ()) -> Any:
+    """Sample dicts -> batch dict; a `Failure` among them, or samples that do not fit together, give a `Failure`.
+
+    Args:
+        samples: of a batch.
+        ragged: keys whose tensors differ in size from sample to sample: they stay lists.
+    """
     for sample in samples:
         if isinstance(sample, Failure):
             return sample
+    lists = {key: [sample[key] for sample in samples] for key in ragged if key in samples[0]}
+    if lists:
+        samples = [{key: value for key, value in sample.items() if key not in lists} for sample in samples]
+        return {**lists, **(default_collate(samples) if samples[0] else {})}
     try:
         return default_collate(samples)
     except RuntimeError:
@@ -132,7 +142,7 @@ class DeviceLoader:
         self.sampler.set_position(0)
         draws = list(islice(self.sampler, self.batch_size))
         self.sampler.set_position(epoch, skip_batches)
-        batch = collate(self._open_loader().dataset.__getitems__(draws))
+        batch = self._open_loader().collate_fn(self._open_loader().dataset.__getitems__(draws))
         if isinstance(batch, Failure):
             raise batch.error
         return self._to_device(batch)
@@ -181,9 +191,9 @@ class DeviceLoader:
             yield batch
 
     def _to_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        batch = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
+        batch = {key: _each(value, lambda x: x.to(self.device, non_blocking=True)) for key, value in batch.items()}
         if self.normalize is not None:
-            batch['img'] = self.normalize(batch['img'])
+            batch['img'] = _each(batch['img'], self.normalize)
         return batch
 
     def _hand_over(self, batch: dict[str, Tensor], ready: torch.cuda.Event) -> dict[str, Tensor]:
@@ -191,8 +201,13 @@ class DeviceLoader:
         stream = torch.cuda.current_stream(self.device)
         stream.wait_event(ready)
         for value in batch.values():
-            value.record_stream(stream)
+            _each(value, lambda x: x.record_stream(stream))
         return batch
+
+
+def _each(value: Tensor | list[Tensor], function: Callable[[Tensor], Any]) -> Any:
+    """`function` of a tensor, or of every tensor of a list."""
+    return [function(x) for x in value] if isinstance(value, list) else function(value)
 
 
 class Normalize:
@@ -243,7 +258,8 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
     sampler = _build_sampler({'type': 'EpochSampler', **(cfg.get('sampler') or {})}, dataset, seed=seed, rank=rank, world_size=world_size,
                              batch_size=cfg['batch_size'], drop_last=cfg.get('drop_last', False))
     loader = DataLoader(
-        SeededDataset(dataset, seed), batch_size=cfg['batch_size'], sampler=sampler, num_workers=workers, collate_fn=collate,
+        SeededDataset(dataset, seed), batch_size=cfg['batch_size'], sampler=sampler, num_workers=workers,
+        collate_fn=partial(collate, ragged=getattr(dataset, 'ragged', ())),
         pin_memory=device.type == 'cuda' and cfg.get('pin_memory', True),
         persistent_workers=workers > 0 and cfg.get('persistent_workers', True),
         prefetch_factor=cfg.get('prefetch_factor', 2) if workers else None,

@@ -43,6 +43,7 @@ class ConcatDataset(Dataset):
             raise ConfigError(f'ConcatDataset holds {" and ".join(kinds)}, with prefetch={[d.prefetch for d in self.datasets]}: '
                               'one type and one prefetch are needed.')
         self.prefetch = bool(self.datasets[0].prefetch)
+        self.ragged = getattr(self.datasets[0], 'ragged', ())
         self.starts = np.cumsum([0, *(len(dataset) for dataset in self.datasets)])
 
     def __len__(self) -> int:
@@ -99,6 +100,7 @@ class RepeatDataset(Dataset):
             raise ConfigError(f'RepeatDataset times={times!r}: use a whole number of 1 or more.')
         self.dataset, self.times = _build(dataset, prefetch), times
         self.prefetch = bool(self.dataset.prefetch)
+        self.ragged = getattr(self.dataset, 'ragged', ())
 
     def __len__(self) -> int:
         return len(self.dataset) * self.times

@@ -135,12 +135,17 @@ def _check_labels(model: nn.Module, dataset: Any) -> None:
 
     Only for a method that reads these labels: the head of a pretext task has its own classes, whatever the images are labelled.
     """
-    if 'gt_label' not in inspect.signature(model.loss).parameters:
+    reads = inspect.signature(model.loss).parameters
+    if 'gt_label' in reads:
+        owner, key = getattr(model, 'head', None), 'model.head.num_classes'
+    elif 'gt_labels' in reads:  # of the objects in an image
+        owner, key = model, 'model.num_classes'
+    else:
         return
-    classes = getattr(getattr(model, 'head', None), 'num_classes', None)
+    classes = getattr(owner, 'num_classes', None)
     found = getattr(getattr(dataset, 'data_source', None), 'num_classes', None)
     if classes is not None and found is not None and found > classes:
-        raise ShapeError(f'The training images have {found} classes, but model.head.num_classes={classes}: set it to {found} or more.')
+        raise ShapeError(f'The training images have {found} classes, but {key}={classes}: set it to {found} or more.')
 
 
 def _check_pairs(model: nn.Module, dataloader: Any) -> None:

@@ -5,6 +5,7 @@ from . import (  # noqa: F401
     checkpoint_hook,
     collapse_hook,
     deep_cluster_hook,
+    detection_hook,
     ema_hook,
     knn_hook,
     logger_hook,

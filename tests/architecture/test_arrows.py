@@ -15,7 +15,7 @@ ALLOWED = {
     'models/backbones': {'models/layers'}, 'models/necks': {'models/layers'}, 'models/heads': {'models/layers'},
     'models/memories': {'models/layers'}, 'models/algorithms': {'models/layers'}, 'models': {'models/algorithms'},
     'datasets': set(), 'optim': set(), 'visualization': set(), 'config': set(),
-    'evaluation': {'datasets'},
+    'evaluation': {'datasets', 'optim'},
     'engine': {'config', 'convert', 'datasets', 'optim'},
     'hooks': {'evaluation', 'engine', 'datasets', 'optim', 'visualization'},
     'convert': {'models', 'models/algorithms', 'models/backbones', 'models/layers'},

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.detection.miniature import CLASSES, write_miniature
 from selfsup import config as configs
 from selfsup import engine
 from tests.resume.runs import write_images
@@ -31,7 +32,13 @@ def image_folder(folder: Path) -> Path:
     labels = [f'{name} {int(name.startswith("b"))}' for name in names]
     for file, lines in ((UNLABELLED, names), (LABELLED, labels), (VALIDATION, labels[::10])):
         (folder / file).write_text('\n'.join(lines) + '\n')
+    write_miniature(_shapes(folder), {'train': 6})
     return folder
+
+
+def _shapes(images: Path) -> Path:
+    """Images with boxes, beside the folder of images: in it they would be a class."""
+    return images.with_name(f'{images.name}_shapes')
 
 
 def _source(dataset: dict, path: str, images: Path, labelled: str = LABELLED) -> list[str]:
@@ -45,6 +52,8 @@ def _source(dataset: dict, path: str, images: Path, labelled: str = LABELLED) ->
 def options(path: Path, images: Path) -> list[str]:
     """`--cfg-options`: the folder's images at 64 pixels, two per iteration, short banks, few clusters."""
     cfg = configs.load(str(path)).cfg
+    if cfg['model']['type'] == 'Detection':
+        return _detection(cfg, _shapes(images))
     model, interval = cfg['model'], min(2, (cfg.get('optimizer_config') or {}).get('update_interval', 1))
     found = [*_source(cfg['data']['train'], 'data.train', images), 'data.imgs_per_gpu=2', 'data.workers_per_gpu=0', 'total_epochs=None',
              f'total_iters={STEPS * interval}', 'log_config.interval=1']
@@ -70,6 +79,25 @@ def options(path: Path, images: Path) -> list[str]:
         if hook['type'] == 'ValidateHook' and model['head']['type'] != 'MultiClsHead':
             found += _smaller(hook['dataset'], f'custom_hooks.{i}.dataset')
     return found
+
+
+def _detection(cfg: dict, shapes: Path) -> list[str]:
+    """Images of 64 pixels with three classes of objects, few proposals, in either format."""
+    found = ['data.imgs_per_gpu=2', 'data.workers_per_gpu=0', 'total_epochs=None', f'total_iters={STEPS}', 'log_config.interval=1',
+             'model.num_classes=3', 'model.box_channels=32', 'model.neck.out_channels=32',
+             'model.rcnn=dict(rpn_post_nms_top_n_train=50, rpn_post_nms_top_n_test=20)', 'custom_hooks.0.workers_per_gpu=0']
+    for path, dataset in (('data.train', cfg['data']['train']), ('data.val', cfg['data']['val']),
+                          ('custom_hooks.0.dataset', cfg['custom_hooks'][0]['dataset'])):
+        found += [f'{path}.pipeline.{i}.min_size=64' for i, step in enumerate(dataset['pipeline']) if step['type'] == 'RandomShortestSize']
+        if dataset['data_source']['type'] == 'COCO':
+            found += [f'{path}.data_source.root={shapes}/coco/train', f'{path}.data_source.ann_file={shapes}/coco/train.json']
+        else:
+            found += [f'{path}.data_source.root={shapes}/voc', f"{path}.data_source.splits=['VOC2007/train']",
+                      f'{path}.data_source.classes={list(CLASSES)}']
+    backbone = cfg['model']['backbone']
+    if backbone['type'] != 'ConvNeXt':
+        return found
+    return [*found, *_shallow(backbone), 'model.neck.in_channels=[8, 16, 24, 32]']
 
 
 def _hook(hook: dict[str, Any], path: str, images: Path, interval: int) -> list[str]:

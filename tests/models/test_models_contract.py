@@ -41,8 +41,9 @@ def test_one_training_step(model):
     without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert without == []
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
-    assert step.embedding.shape[0] == 3 and step.embedding.dtype == torch.float32 and not step.embedding.requires_grad
-    torch.testing.assert_close(step.embedding.norm(dim=1), torch.ones(3))
+    if type(model).__name__ != 'Detection':  # a few images per process say nothing about collapse
+        assert step.embedding.shape[0] == 3 and step.embedding.dtype == torch.float32 and not step.embedding.requires_grad
+        torch.testing.assert_close(step.embedding.norm(dim=1), torch.ones(3))
     assert not any(v.requires_grad for v in [*step.logs.values(), *step.carry.values()])
     assert all(v.numel() == 1 for v in step.logs.values())
     for name, value in before.items():  # loss() moves no weights
@@ -82,7 +83,8 @@ def test_bfloat16_autocast(model):
     with torch.autocast('cpu', dtype=torch.bfloat16):
         step = model(batch)
         step.total.backward()
-    assert step.total.dtype == torch.float32 and step.embedding.dtype == torch.float32
+    assert step.total.dtype == torch.float32
+    assert step.embedding is None or step.embedding.dtype == torch.float32
     assert all(v.dtype == torch.float32 for v in step.carry.values() if v.is_floating_point())
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
     model.after_update([step.carry], progress=0.5)

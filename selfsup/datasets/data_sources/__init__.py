@@ -2,8 +2,10 @@
 
 from .base import DataSource
 from .cifar import Cifar10, Cifar100
+from .coco import COCO
 from .digits import Digits
 from .image_folder import ImageFolder
 from .image_list import ImageList, ImageNet, Places205
+from .voc import VOCDetection
 
-__all__ = ['Cifar10', 'Cifar100', 'DataSource', 'Digits', 'ImageFolder', 'ImageList', 'ImageNet', 'Places205']
+__all__ = ['COCO', 'Cifar10', 'Cifar100', 'DataSource', 'Digits', 'ImageFolder', 'ImageList', 'ImageNet', 'Places205', 'VOCDetection']

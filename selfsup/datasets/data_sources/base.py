@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -45,29 +45,43 @@ def open_image(path: str | os.PathLike) -> Image.Image:
         raise DataError(f'{path} cannot be read as an image: {error}') from None
 
 
-class NameTable:
-    """A read-only list of strings in two buffers.
+class ByteTable:
+    """A read-only list of byte strings in two buffers.
 
     Reading a Python list touches the reference count of every item, so each forked loader worker would end up with a
     private copy of the list: about 100 MB per worker for ImageNet. Two buffers have two reference counts.
+
+    Args:
+        items: the byte strings.
+    """
+
+    def __init__(self, items: Iterable[bytes]) -> None:
+        items = list(items)
+        self._ends = np.cumsum([len(item) for item in items], dtype=np.int64)
+        self._joined = b''.join(items)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: int) -> Any:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        start = self._ends[index - 1] if index else 0
+        return self._joined[start:self._ends[index]]
+
+
+class NameTable(ByteTable):
+    """A read-only list of strings.
 
     Args:
         names: the strings; bytes that are no UTF-8 survive, as in `os.listdir`.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        encoded = [os.fsencode(name) for name in names]
-        self._ends = np.cumsum([len(name) for name in encoded], dtype=np.int64)
-        self._joined = b''.join(encoded)
-
-    def __len__(self) -> int:
-        return len(self._ends)
+        super().__init__(os.fsencode(name) for name in names)
 
     def __getitem__(self, index: int) -> str:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        start = self._ends[index - 1] if index else 0
-        return os.fsdecode(self._joined[start:self._ends[index]])
+        return os.fsdecode(super().__getitem__(index))
 
 
 class DataSource(ABC):

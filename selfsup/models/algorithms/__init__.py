@@ -4,6 +4,7 @@ from .base import Algorithm, Step
 from .byol import BYOL
 from .classification import Classification
 from .deep_cluster import DeepCluster
+from .detection import Detection
 from .fcmae import FCMAE
 from .moco import MOCO
 from .npid import NPID
@@ -13,5 +14,5 @@ from .rotation_pred import RotationPred
 from .simclr import SimCLR
 from .spark import SparK
 
-__all__ = ['BYOL', 'FCMAE', 'MOCO', 'NPID', 'ODC', 'Algorithm', 'Classification', 'DeepCluster', 'RelativeLoc', 'RotationPred', 'SimCLR',
-           'SparK', 'Step']
+__all__ = ['BYOL', 'FCMAE', 'MOCO', 'NPID', 'ODC', 'Algorithm', 'Classification', 'DeepCluster', 'Detection', 'RelativeLoc',
+           'RotationPred', 'SimCLR', 'SparK', 'Step']

@@ -6,7 +6,7 @@ mmcv is imported inside the functions: it costs about a second that `--help` sho
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -64,6 +64,14 @@ def build_norm(norm_cfg: dict, channels: int, postfix: int | str = '') -> tuple[
         return name, SyncBatchNorm.like(layer) if sync else layer
     except (AssertionError, KeyError, TypeError, ValueError) as error:
         raise _bad_layer('norm_cfg', norm_cfg, NORM_TYPES, error) from None
+
+
+def norm_layer(norm_cfg: dict | None) -> Callable[[int], nn.Module] | None:
+    """What torchvision's builders take as `norm_layer`: channels -> layer, SyncBN resolved; None for no norm."""
+    if norm_cfg is None:
+        return None
+    resolved = resolve_sync_bn(norm_cfg)
+    return lambda channels: build_norm(resolved, channels)[1]
 
 
 def build_conv(conv_cfg: dict | None, *args: int, **kwargs: int | bool) -> nn.Module:

@@ -2,15 +2,17 @@
 
 Every projection takes a tuple of maps, one map (B, C, H, W) or vectors (B, C), and has `init_weights(init_linear)`. The parts of masked
 autoencoders between backbone and head are registered here too: `SparKNeck`, `LightDecoder`, `ConvNeXtV2Decoder`; maps in, maps out.
+So is `FPN`, the pyramid of detectors.
 """
 
 from .avg_pool import AvgPoolNeck
 from .convnext_v2_decoder import ConvNeXtV2Decoder
+from .fpn import FPN
 from .light_decoder import LightDecoder
 from .linear import LinearNeck
 from .nonlinear import NonLinearNeckSimCLR, NonLinearNeckV0, NonLinearNeckV1, NonLinearNeckV2
 from .relative_loc import RelativeLocNeck
 from .spark import SparKNeck
 
-__all__ = ['AvgPoolNeck', 'ConvNeXtV2Decoder', 'LightDecoder', 'LinearNeck', 'NonLinearNeckSimCLR', 'NonLinearNeckV0', 'NonLinearNeckV1',
-           'NonLinearNeckV2', 'RelativeLocNeck', 'SparKNeck']
+__all__ = ['FPN', 'AvgPoolNeck', 'ConvNeXtV2Decoder', 'LightDecoder', 'LinearNeck', 'NonLinearNeckSimCLR', 'NonLinearNeckV0',
+           'NonLinearNeckV1', 'NonLinearNeckV2', 'RelativeLocNeck', 'SparKNeck']

@@ -1,0 +1,161 @@
+"""Train or evaluate a detector with detectron2: python benchmarks/detection/train_net.py --config-file CFG MODEL.WEIGHTS OUT.pkl
+
+detectron2's usual arguments; in the config two more keys: SOLVER.OPTIMIZER (sgd, adamw; adam is adamw) and SOLVER.LR_DECAY (layer-wise
+decay of the learning rate, 1.0 for none). At the end the average precisions are in OUTPUT_DIR/detection.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # processes that detectron2 starts know only this folder
+
+from selfsup import cli
+from selfsup.errors import ConfigError
+
+INSTALL = ("this script needs detectron2, which is not on the package index: pip install "
+           "'git+https://github.com/facebookresearch/detectron2.git'. benchmarks/dist_train_det.sh trains detectors without it.")
+NAMES = {'bbox': '', 'segm': 'mask_', 'keypoints': 'keypoint_'}  # of detectron2's results -> beginnings of ours
+
+
+def parse_args(words: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--config-file', required=True, metavar='FILE')
+    parser.add_argument('--resume', action='store_true', help='continue from the last checkpoint in OUTPUT_DIR')
+    parser.add_argument('--eval-only', action='store_true', help='evaluate MODEL.WEIGHTS, do not train')
+    parser.add_argument('--num-gpus', type=int, default=1, help='per machine')
+    parser.add_argument('--num-machines', type=int, default=1)
+    parser.add_argument('--machine-rank', type=int, default=0)
+    parser.add_argument('--dist-url', default='auto', help='tcp://HOST:PORT of the first of several machines')
+    parser.add_argument('opts', nargs=argparse.REMAINDER, help='KEY VALUE ... that override the config')
+    return parser.parse_args(words)
+
+
+def setup(args: argparse.Namespace) -> Any:
+    """The frozen detectron2 config of a command line."""
+    from detectron2.config import get_cfg
+    from detectron2.engine import default_setup
+
+    from selfsup.evaluation.results import check_free
+    cfg = get_cfg()
+    cfg.SOLVER.OPTIMIZER, cfg.SOLVER.LR_DECAY = 'sgd', 1.0
+    cfg.merge_from_file(args.config_file)
+    cfg.merge_from_list(args.opts)
+    check_weights(cfg.MODEL.WEIGHTS, args)
+    check_free(Path(cfg.OUTPUT_DIR) / 'detection.json', force=args.resume)
+    cfg.freeze()
+    default_setup(cfg, args)
+    return cfg
+
+
+def check_weights(path: str, args: argparse.Namespace) -> None:
+    """Refuse files that detectron2 would load without matching a single weight.
+
+    Raises:
+        ConfigError: torch's own format, or no such file.
+    """
+    if args.resume or args.eval_only or '://' in path or not path:
+        return
+    if not path.endswith('.pkl'):
+        raise ConfigError(f'MODEL.WEIGHTS={path!r}: detectron2 would find no backbone in it and train from random weights. Convert it: '
+                          'python benchmarks/detection/convert_pretrain_to_detectron2.py IN.pth OUT.pkl')
+    if not os.path.exists(path):
+        raise ConfigError(f'MODEL.WEIGHTS={path!r} does not exist.')
+
+
+def build_optimizer(cfg: Any, model: Any) -> Any:
+    """SOLVER.OPTIMIZER over the groups of `solver.param_groups`."""
+    from detectron2.solver.build import maybe_add_gradient_clipping
+
+    from benchmarks.detection.solver import optimizer_class, param_groups
+    solver = cfg.SOLVER
+    kind = optimizer_class(solver.OPTIMIZER)
+    groups = param_groups(model, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY, weight_decay_norm=solver.WEIGHT_DECAY_NORM,
+                          weight_decay_bias=solver.WEIGHT_DECAY_BIAS, bias_lr_factor=solver.BIAS_LR_FACTOR, decay=solver.LR_DECAY,
+                          depth=cfg.MODEL.RESNETS.DEPTH)
+    momentum = {'momentum': solver.MOMENTUM, 'nesterov': solver.NESTEROV} if solver.OPTIMIZER == 'sgd' else {}
+    return maybe_add_gradient_clipping(cfg, kind)(groups, lr=solver.BASE_LR, **momentum)
+
+
+def build_evaluator(cfg: Any, dataset: str) -> Any:
+    """detectron2's evaluator of a registered data set.
+
+    Raises:
+        ConfigError: of a kind that has none here.
+    """
+    from detectron2 import evaluation
+    from detectron2.data import MetadataCatalog
+    kind = MetadataCatalog.get(dataset).evaluator_type
+    if kind == 'coco':
+        return evaluation.COCOEvaluator(dataset, output_dir=os.path.join(cfg.OUTPUT_DIR, 'inference'))
+    if kind == 'pascal_voc':
+        return evaluation.PascalVOCDetectionEvaluator(dataset)
+    if kind == 'cityscapes_instance':
+        return evaluation.CityscapesInstanceEvaluator(dataset)
+    raise ConfigError(f'{dataset} is evaluated as {kind!r}; known here: coco, pascal_voc, cityscapes_instance.')
+
+
+def trainer_class() -> Any:
+    """`DefaultTrainer` with our optimizer and evaluators; the head of the C4 configs is registered."""
+    from detectron2.engine import DefaultTrainer
+
+    import benchmarks.detection.extra_norm_head  # noqa: F401
+
+    class Trainer(DefaultTrainer):
+        build_optimizer = staticmethod(build_optimizer)
+
+        @classmethod
+        def build_evaluator(cls, cfg: Any, dataset_name: str, output_folder: str | None = None) -> Any:
+            return build_evaluator(cfg, dataset_name)
+
+    return Trainer
+
+
+def flat_numbers(results: dict) -> dict[str, float]:
+    """detectron2's nested results as ours: {'bbox': {'AP': 38.}, 'segm': {'AP': 35.}} -> {'AP': 38., 'mask_AP': 35.}; NaN is left out."""
+    return {f'{NAMES.get(task, f"{task}_")}{name}': float(value) for task, values in results.items() for name, value in values.items()
+            if not math.isnan(float(value))}
+
+
+def work(args: argparse.Namespace) -> None:
+    """What each process does."""
+    from detectron2.checkpoint import DetectionCheckpointer
+    from detectron2.utils import comm
+
+    from selfsup.evaluation.results import write_result
+    start = time.perf_counter()
+    cfg = setup(args)
+    kind = trainer_class()
+    if args.eval_only:
+        model = kind.build_model(cfg)
+        DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
+        results = kind.test(cfg, model)
+    else:
+        trainer = kind(cfg)
+        trainer.resume_or_load(resume=args.resume)
+        trainer.train()
+        results = trainer._last_eval_results  # train() gives them only where the config names results that it expects
+    if comm.is_main_process() and results:
+        weights = cfg.MODEL.WEIGHTS if os.path.exists(cfg.MODEL.WEIGHTS) else None
+        write_result(Path(cfg.OUTPUT_DIR) / 'detection.json', protocol='detection', numbers=flat_numbers(results), config=args.config_file,
+                     weights=weights, device='cuda', seed=cfg.SEED, seconds=time.perf_counter() - start,
+                     settings={'library': 'detectron2', 'opts': args.opts}, force=args.resume)
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        from detectron2.engine import launch
+    except ImportError:
+        raise ConfigError(INSTALL) from None
+    launch(work, args.num_gpus, num_machines=args.num_machines, machine_rank=args.machine_rank, dist_url=args.dist_url, args=(args,))
+
+
+if __name__ == '__main__':
+    cli.run(main)

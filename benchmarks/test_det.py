@@ -1,0 +1,65 @@
+"""Average precision of a trained detector on data.val, printed and as JSON: python benchmarks/test_det.py CFG CKPT
+
+The checkpoint must fit the model in every tensor. Several processes: bash benchmarks/dist_train_det.sh runs this after training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from selfsup import cli
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint of a run with this config')
+    parser.add_argument('--config_of_run', metavar='CFG', help='file to name in the result, where `config` is a merged copy of it')
+    parser.add_argument('--pretrained', help='backbone that the detector started from: the weights that the result is of')
+    parser.add_argument('--work_dir', help='where detection.json goes (default: the folder of the checkpoint)')
+    parser.add_argument('--ema', action='store_true', help='test the moving average of the weights (EMAHook)')
+    parser.add_argument('--force', action='store_true', help='replace detection.json if it exists')
+    cli.add_launcher(parser)
+    cli.add_cfg_options(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    from selfsup.evaluation.results import check_free, write_result
+    path = check_free(Path(args.work_dir or Path(args.checkpoint).parent) / 'detection.json', args.force)
+
+    from selfsup import config
+    from selfsup.errors import ConfigError
+    compiled = config.compile_config(config.load(args.config, args.cfg_options))
+    if compiled['val_dataloader'] is None or compiled['model']['type'] != 'Detection':
+        raise ConfigError(f'{args.config} is no detector with data to test on: it needs model.type=Detection and data.val.')
+
+    from selfsup import distributed as dist
+    from selfsup.datasets.loaders import build_loader
+    from selfsup.engine.launch import init_distributed, shut_down
+    from selfsup.engine.weights import load_model
+    from selfsup.evaluation.detection import evaluate_detector
+    from selfsup.registry import MODELS
+    start = time.perf_counter()
+    device = init_distributed(args.launcher, port=args.port)
+    model = MODELS.build(compiled['model'])
+    load_model(model, args.checkpoint, strict=True, average=args.ema)
+    model = model.to(device)
+    loader = build_loader(compiled['val_dataloader'], seed=0, device=device, rank=dist.rank(), world_size=dist.world_size())
+    numbers = evaluate_detector(model, loader)
+    loader.close()
+    if dist.is_main():
+        settings = {'images': len(loader.dataset), 'classes': model.num_classes, 'cfg_options': args.cfg_options, 'ema': args.ema,
+                    'checkpoint': args.checkpoint, 'world_size': dist.world_size()}
+        write_result(path, protocol='detection', numbers=numbers, config=args.config_of_run or args.config, force=args.force,
+                     weights=args.pretrained or args.checkpoint, device=device, seconds=time.perf_counter() - start, settings=settings)
+        lines = [f'{args.checkpoint} on {len(loader.dataset):,} images', *(f'{k}: {v:.2f}' for k, v in numbers.items()), str(path)]
+        print('\n'.join(lines))
+    shut_down()
+
+
+if __name__ == '__main__':
+    cli.run(main)

@@ -1,0 +1,180 @@
+"""Average precision of a detector on COCO- and VOC-format data, from one or many processes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .. import distributed as dist
+from ..datasets.data_sources.coco import COCO, mask_coder, read_annotations
+from ..datasets.data_sources.voc import VOCDetection
+from ..errors import ConfigError, DataError
+from .features import evaluating
+from .voc_ap import voc_ap
+
+COCO_STATS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl')  # the first six of pycocotools' twelve
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found in one image, best first.
+
+    Attributes:
+        boxes: (N, 4) float32 x1, y1, x2, y2 in pixels of the image as it lies on the disk.
+        labels: (N,) int64 from 0.
+        scores: (N,) float32 in [0, 1].
+        masks: run lengths of each mask, as pycocotools has them; None without masks.
+    """
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+    masks: list[dict] | None = None
+
+
+def evaluate_detector(model: nn.Module, loader: Any) -> dict[str, float]:
+    """Average precisions of a detector on a whole data set; every rank calls and gets them.
+
+    Args:
+        model: with `predict(img)`, see `Detection`; a DDP wrapper is looked through.
+        loader: over a `DetectionDataset`, every sample once, unshuffled.
+
+    Returns:
+        Percent. COCO: `AP` (mean over IoU 0.50 to 0.95), `AP50`, `AP75`, of three sizes `APs`, `APm`, `APl` where there are such objects,
+        and with masks `mask_AP`, ... VOC: `AP`, `AP50`, `AP75`, the mean over classes of the 11-point AP of VOC2007.
+
+    Raises:
+        DataError: images could not be read: an AP over the others would be of another data set. Or pycocotools is missing.
+        ConfigError: the data have another number of classes than the model, or their source is neither COCO nor VOCDetection.
+    """
+    model = getattr(model, 'module', model)
+    dataset = loader.dataset
+    source = getattr(dataset, 'data_source', None)
+    if not isinstance(source, COCO | VOCDetection):
+        raise ConfigError('Detection is evaluated on a DetectionDataset with COCO or VOCDetection; this is '
+                          f'{type(dataset).__name__} with {type(source).__name__}.')
+    if source.num_classes != model.num_classes:
+        raise ConfigError(f'The data to evaluate on have {source.num_classes} classes, but model.num_classes={model.num_classes}.')
+    found = detect(model, loader)
+    unreadable = dataset.reader.bad_indices()
+    if len(unreadable):
+        first = dataset.reader.describe(int(unreadable[0]))
+        raise DataError(f'{len(unreadable)} of {len(dataset)} images cannot be read, such as {first}: average precision needs all of them.')
+    numbers: dict[str, float] = {}
+    if dist.is_main():
+        numbers = coco_ap(source, found, model.masks) if isinstance(source, COCO) else voc_numbers(source, found)
+    numbers = dist.broadcast_object(numbers)
+    if not math.isfinite(numbers.get('AP', math.nan)):
+        raise DataError('There is no object in the data to evaluate on, so no average precision.')
+    return numbers
+
+
+def detect(model: nn.Module, loader: Any) -> list[Detections]:
+    """Detections of every image, in the order of the data set; on rank 0, [] on the others."""
+    order = [sample[1] if isinstance(sample, tuple | list) else int(sample) for sample in loader.sampler]
+    sizes = loader.dataset.data_source.sizes
+    found: dict[int, Detections] = {}
+    done = 0
+    with evaluating(model):
+        for batch in loader:
+            for image, result in zip(batch['img'], model.predict(batch['img']), strict=True):
+                index = order[done]
+                found[index] = _in_original(result, image.shape[-2:], tuple(sizes[index].tolist()))
+                done += 1
+    together: dict[int, Detections] = {}
+    for part in dist.gather_objects(found):
+        together.update(part)
+    if len(together) < len(loader.dataset):
+        raise DataError(f'The loader gave {len(together)} of {len(loader.dataset)} images; evaluation needs all of them: build it with '
+                        'shuffle=False and drop_last=False.')
+    return [together[index] for index in range(len(loader.dataset))] if dist.is_main() else []
+
+
+def _in_original(result: dict[str, Tensor], size: tuple[int, int], original: tuple[int, int]) -> Detections:
+    """Detections in an image of (height, width) `size` -> in one of `original`, of which it is a resized copy."""
+    height, width = original
+    scale = torch.tensor([width / size[1], height / size[0]] * 2)
+    boxes = result['boxes'].detach().cpu().float() * scale
+    masks = None
+    if 'masks' in result:
+        from torchvision.models.detection.roi_heads import paste_masks_in_image
+
+        coder, masks = mask_coder(), []
+        for mask, box in zip(result['masks'].cpu().float(), boxes, strict=True):  # one by one: pasted, each is as large as the image
+            pasted = paste_masks_in_image(mask[None], box[None], original)[0, 0] > 0.5
+            masks.append(coder.encode(np.asfortranarray(pasted.numpy().astype(np.uint8))))
+    return Detections(boxes.numpy(), result['labels'].cpu().numpy(), result['scores'].cpu().float().numpy(), masks)
+
+
+def coco_ap(source: COCO, detections: list[Detections], masks: bool = False) -> dict[str, float]:
+    """COCO's average precisions in percent, by pycocotools; see `evaluate_detector`. {} without objects.
+
+    Args:
+        source: what the detections are of, image by image.
+        detections: in the order of `source`.
+        masks: evaluate masks too; the detections and the annotations have them.
+    """
+    mask_coder()  # its message, where pycocotools is missing
+    from pycocotools.coco import COCO as Annotations
+    from pycocotools.cocoeval import COCOeval
+
+    rows = [row for number, found in zip(source.image_ids.tolist(), detections, strict=True) for row in _coco_rows(source, number, found)]
+    numbers: dict[str, float] = {}
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
+        truth = Annotations()
+        truth.dataset = _truth(source, masks)
+        truth.createIndex()
+        if all(annotation['iscrowd'] for annotation in truth.dataset['annotations']):
+            return {}
+        for kind, prefix in (('bbox', ''), ('segm', 'mask_'))[:2 if masks else 1]:
+            shown = [{key: value for key, value in row.items() if key != ('segmentation' if kind == 'bbox' else 'bbox')} for row in rows]
+            if not shown:
+                numbers.update({f'{prefix}{name}': 0. for name in COCO_STATS[:3]})
+                continue
+            evaluation = COCOeval(truth, truth.loadRes(shown), kind)
+            evaluation.params.imgIds = source.image_ids.tolist()
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+            numbers.update({f'{prefix}{name}': 100 * float(value) for name, value in zip(COCO_STATS, evaluation.stats, strict=False)
+                            if value >= 0})  # -1: no object of that size
+    return numbers
+
+
+def _truth(source: COCO, masks: bool) -> dict:
+    """The annotation file with what pycocotools needs of each annotation, and ids from 1 on: it takes an object of id 0 for none."""
+    content = read_annotations(source.ann_file)
+    annotations = []
+    for number, given in enumerate(content['annotations'], 1):
+        if masks and not given.get('segmentation'):
+            raise DataError(f"ann_file='{source.ann_file}': annotation {given.get('id', number)} has no segmentation to evaluate masks on; "
+                            'set model.masks=False.')
+        area = given.get('area', given['bbox'][2] * given['bbox'][3])
+        annotations.append({**given, 'id': number, 'area': area, 'iscrowd': int(given.get('iscrowd', 0))})
+    return {**content, 'annotations': annotations}
+
+
+def _coco_rows(source: COCO, number: int, found: Detections) -> list[dict]:
+    """Detections of image id `number` in COCO's result format."""
+    corners = found.boxes
+    boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1).tolist()
+    masks = found.masks or [None] * len(boxes)
+    return [{'image_id': number, 'category_id': source.category_ids[label], 'bbox': box, 'score': score, 'segmentation': mask}
+            for box, label, score, mask in zip(boxes, found.labels.tolist(), found.scores.tolist(), masks, strict=True)]
+
+
+def voc_numbers(source: VOCDetection, detections: list[Detections]) -> dict[str, float]:
+    """`AP`, `AP50`, `AP75` of VOC2007's 11-point measure in percent; see `voc_ap`. {} without objects."""
+    truth = [source.objects(index) for index in range(len(source))]
+    if not any((~one.difficult).any() for one in truth):
+        return {}
+    per_iou = {iou: voc_ap(truth, detections, source.num_classes, iou / 100) for iou in range(50, 100, 5)}
+    return {'AP': float(np.mean([np.nanmean(aps) for aps in per_iou.values()])), 'AP50': float(np.nanmean(per_iou[50])),
+            'AP75': float(np.nanmean(per_iou[75]))}

@@ -1,0 +1,164 @@
+"""Results as data: what a protocol measured, on what, with what, in one JSON file.
+
+A file holds `protocol`, `numbers` (name -> float) and what is needed to measure them again: config and weights with their
+SHA-256, git commit, versions, device, seed, settings. `tools/report.py` makes tables from such files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import subprocess
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ('torch', 'torchvision', 'numpy', 'timm')
+FIELDS = ('protocol', 'numbers', 'config', 'weights', 'seed', 'device', 'seconds', 'settings', 'git', 'versions', 'date')
+
+
+def check_free(path: str | os.PathLike, force: bool = False) -> Path:
+    """`path`, if it may be written. A tool calls this before it computes for hours.
+
+    Raises:
+        DataError: the file exists and not `force`.
+    """
+    path = Path(path)
+    if path.exists() and not force:
+        raise DataError(f'{path} exists; give --force to replace it, or another --work_dir.')
+    return path
+
+
+def write_result(path: str | os.PathLike, *, protocol: str, numbers: Mapping[str, float], config: str | os.PathLike | None = None,
+                 weights: str | os.PathLike | None = None, seed: int = 0, device: Any = 'cpu', seconds: float | None = None,
+                 settings: Mapping[str, Any] | None = None, force: bool = False) -> dict:
+    """Write one result; only rank 0 calls.
+
+    Args:
+        path: JSON file; its folder is made.
+        protocol: short id: 'linear', 'semi', 'knn', 'finetune', 'voc07_svm', 'voc07_lowshot', 'detection', ...
+        numbers: flat, finite; accuracies and average precisions in percent, [0, 100].
+        config: file the model was built from.
+        weights: file that was judged; None or 'random': initial weights.
+        seed: that the run used.
+        device: that computed, for example 'cpu' or 'cuda:0'.
+        seconds: of the whole protocol.
+        settings: what else decides the numbers (costs, k, learning rates), as JSON types.
+        force: replace an existing file.
+
+    Returns:
+        What was written.
+
+    Raises:
+        DataError: `path` exists and not `force`; there is no number, or one is not finite; a file is missing; `settings` is no JSON;
+            the file cannot be written.
+    """
+    path = check_free(path, force)
+    numbers = {str(name): _finite(name, value) for name, value in numbers.items()}
+    if not protocol or not numbers:
+        raise DataError(f'{path}: a result needs a protocol and at least one number; got protocol={protocol!r}, numbers={numbers}.')
+    result = {
+        'protocol': protocol, 'numbers': numbers, 'config': _file(config), 'weights': None if weights == 'random' else _file(weights),
+        'seed': seed, 'device': str(device), 'seconds': None if seconds is None else round(float(seconds), 2),
+        'settings': dict(settings or {}), 'git': git_commit(), 'versions': versions(),
+        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+    }
+    try:
+        text = json.dumps(result, indent=1, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise DataError(f'{path}: settings must be numbers, strings, lists and dicts ({error}).') from None
+    _replace(path, text + '\n')
+    return result
+
+
+def read_result(path: str | os.PathLike) -> dict:
+    """What `write_result` wrote.
+
+    Raises:
+        DataError: it cannot be read, or is no result.
+    """
+    try:
+        found = json.loads(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f'{path} cannot be read as a result: {error}.') from None
+    missing = [name for name in FIELDS if name not in found] if isinstance(found, dict) else list(FIELDS)
+    if missing:
+        raise DataError(f"{path} is no result of this project: it lacks {', '.join(missing)}.")
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Installed packages that numbers depend on -> version."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str | None:
+    """Commit of the code that runs, with '+changes' where tracked files differ from it; None outside a repository."""
+    commit = _git('rev-parse', 'HEAD')
+    return commit and commit + ('+changes' if _git('status', '--porcelain', '--untracked-files=no') else '')
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """Hex digest of a file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        for block in iter(lambda: file.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _finite(name: Any, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f'The result {name!r} is {value!r}; a result is a finite number.')
+    return number
+
+
+def _file(path: str | os.PathLike | None) -> dict | None:
+    """Path (from the folder of the project, where it lies inside) and digest of a file."""
+    if path is None:
+        return None
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f'{path} is not a file, so the result cannot say what was judged.')
+    inside = path.absolute().is_relative_to(ROOT)
+    return {'path': (path.absolute().relative_to(ROOT) if inside else path).as_posix(), 'sha256': sha256(path)}
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write through a temporary file: under `path` there is the old or the new text, whole."""
+    temporary = path.parent / f'.{path.name}.{os.getpid()}.tmp'
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary.parent.is_dir():
+            temporary.unlink(missing_ok=True)
+        raise DataError(f'{path} could not be written: {error.strerror}.') from None
+
+
+def _git(*words: str) -> str | None:
+    if not (ROOT / '.git').exists():  # an installed copy may lie inside another repository
+        return None
+    try:
+        done = subprocess.run(['git', *words], cwd=ROOT, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,43 @@
+"""Average precision of a detector during training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..engine.state import unwrap
+from ..errors import ConfigError
+from ..evaluation.detection import evaluate_detector
+from ..registry import DATASETS, HOOKS
+from .evaluation_hook import EvaluationHook, ordered_loader
+
+
+@HOOKS.register_module()
+class DetectionHook(EvaluationHook):
+    """Logs the average precisions of `evaluate_detector` on `dataset`.
+
+    Args:
+        dataset: config of a `DetectionDataset` whose source keeps images without objects.
+        interval: epochs between two evaluations; the end of the run is always evaluated.
+        initial: evaluate before training too.
+        imgs_per_gpu: images per process and batch.
+        workers_per_gpu: loader workers per process.
+        prefetch: normalise on the device; needs `img_norm_cfg`.
+        img_norm_cfg: dict(mean, std) for prefetch.
+
+    Raises:
+        ConfigError: the data set has no boxes.
+    """
+
+    def __init__(self, dataset: dict, interval: int = 1, initial: bool = False, imgs_per_gpu: int = 1, workers_per_gpu: int = 0,
+                 prefetch: bool = False, img_norm_cfg: dict | None = None) -> None:
+        super().__init__(interval, initial)
+        self.dataset = dataset
+        self.loading = (imgs_per_gpu, workers_per_gpu, prefetch, img_norm_cfg)
+        if 'gt_boxes' not in getattr(DATASETS.get(dataset['type']), 'ragged', ()):
+            raise ConfigError(f"DetectionHook dataset.type={dataset['type']!r} has no boxes: use DetectionDataset.")
+
+    def evaluate(self, runner: Any) -> dict[str, float]:
+        loader = ordered_loader(runner, self.dataset, *self.loading)
+        numbers = evaluate_detector(unwrap(runner.model), loader)
+        loader.close()
+        return numbers

@@ -1,0 +1,217 @@
+"""benchmarks/detection as far as it goes without detectron2: settings, decay factors, the converter, what is said where it is missing."""
+
+import importlib.util
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+import yaml
+from torch import nn
+
+from benchmarks.detection import train_net
+from benchmarks.detection.solver import lr_factor, optimizer_class, param_groups
+from selfsup.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / 'benchmarks' / 'detection'
+GOLDEN = ROOT / 'tests' / 'golden'
+FILES = sorted(str(p.relative_to(FOLDER / 'configs').with_suffix('')) for p in (FOLDER / 'configs').rglob('*.yaml'))
+TRAINED = [name for name in FILES if not name.startswith('Base-')]
+
+
+def load(name):
+    """A config with everything it inherits, as detectron2 merges `_BASE_`; how many files that took."""
+    path = FOLDER / 'configs' / f'{name}.yaml'
+    own = yaml.safe_load(path.read_text())
+    base = own.pop('_BASE_', None)
+    if base is None:
+        return own, 1
+    assert (path.parent / base).exists(), f'{name}: no {base}'
+    merged, files = load(str((path.parent / base).resolve().relative_to(FOLDER / 'configs').with_suffix('')))
+    return merge(merged, own), files + 1
+
+
+def merge(base, own):
+    for key, value in own.items():
+        base[key] = merge(base.get(key, {}), value) if isinstance(value, dict) else value
+    return base
+
+
+def numbers(text):
+    """A tuple as detectron2 reads it: YAML keeps `(1, 2)` as a string."""
+    return list(eval(text, {'__builtins__': {}}))
+
+
+# name -> images per step, rate, steps, iterations, smallest and largest side to train on
+RECIPES = {
+    'pascal_voc_R_50_C4_24k': (16, 0.02, [18000, 22000], 24000, 480, 800),
+    'coco_R_50_C4_1x': (16, 0.02, [60000, 80000], 90000, 640, 800), 'coco_R_50_C4_2x': (16, 0.02, [120000, 160000], 180000, 640, 800),
+    'coco_R_50_FPN_1x': (16, 0.02, [60000, 80000], 90000, 640, 800), 'coco_R_50_FPN_2x': (16, 0.02, [120000, 160000], 180000, 640, 800),
+    'coco_R_50_RetinaNet_1x': (16, 0.01, [60000, 80000], 90000, 640, 800),
+    'coco_R_50_RetinaNet_2x': (16, 0.01, [120000, 160000], 180000, 640, 800),
+    'keypoint_rcnn_R_50_FPN_2x': (16, 0.02, [120000, 160000], 180000, 640, 800),
+    'Cityscapes/mask_rcnn_R_50_FPN': (8, 0.01, [18000], 24000, 800, 1024),
+    'coco_R_50_FPN_CONV_1x_moco_adam': (16, 2.5e-4, [60000, 80000], 90000, 480, 896),
+}
+
+
+def test_every_documented_config_is_there():
+    assert {name.removesuffix('_moco') for name in TRAINED} == set(RECIPES)
+    assert {f'{name}_moco' for name in RECIPES if not name.endswith('_adam')} <= set(TRAINED)
+
+
+@pytest.mark.parametrize('name', TRAINED)
+def test_schedule_sizes_and_tasks(name):
+    cfg, files = load(name)
+    assert files <= 5
+    batch, rate, steps, iterations, least, most = RECIPES[name.removesuffix('_moco')]
+    solver = cfg['SOLVER']
+    assert (solver['IMS_PER_BATCH'], solver['BASE_LR'], numbers(solver['STEPS']), solver['MAX_ITER']) == (batch, rate, steps, iterations)
+    assert numbers(cfg['INPUT']['MIN_SIZE_TRAIN']) == list(range(least, most + 1, 32))
+    masks = name.startswith(('coco_R_50_C4', 'coco_R_50_FPN', 'Cityscapes'))
+    assert cfg['MODEL']['MASK_ON'] is masks
+    assert cfg['MODEL'].get('ROI_HEADS', {}).get('NUM_CLASSES') == {'p': 20, 'k': 1, 'C': 8}.get(name[0])
+    assert cfg['MODEL']['RESNETS']['DEPTH'] == 50 and cfg['VERSION'] == 2
+    assert numbers(cfg['DATASETS']['TRAIN']) and numbers(cfg['DATASETS']['TEST'])
+
+
+@pytest.mark.parametrize('name', [name for name in TRAINED if 'moco' in name])
+def test_self_supervised_weights_get_their_pixels_and_norms(name):
+    cfg, _ = load(name)
+    model = cfg['MODEL']
+    assert (model['PIXEL_MEAN'], model['PIXEL_STD']) == ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
+    assert cfg['INPUT']['FORMAT'] == 'RGB' and model['RESNETS']['STRIDE_IN_1X1'] is False
+    assert model['RESNETS']['NORM'] == 'SyncBN' and model['BACKBONE']['FREEZE_AT'] == 0 and cfg['TEST']['PRECISE_BN']['ENABLED'] is True
+    assert not model['WEIGHTS'].endswith('.pkl')  # to be given
+    if 'C4' in name:
+        assert model['ROI_HEADS']['NAME'] == 'Res5ROIHeadsExtraNorm'
+        assert cfg['INPUT'].get('MAX_SIZE_TRAIN') == (1200 if name.startswith('coco') else None)
+
+
+def test_supervised_weights_keep_the_defaults_of_detectron2():
+    for name in (n for n in TRAINED if 'moco' not in n):
+        cfg, _ = load(name)
+        assert cfg['MODEL']['WEIGHTS'] == 'detectron2://ImageNetPretrained/MSRA/R-50.pkl'
+        assert 'FORMAT' not in cfg['INPUT'] and 'PIXEL_MEAN' not in cfg['MODEL']
+    assert load('pascal_voc_R_50_C4_24k')[0]['SOLVER']['WARMUP_ITERS'] == 100
+
+
+def test_sparks_detector():
+    cfg, _ = load('coco_R_50_FPN_CONV_1x_moco_adam')
+    solver, model = cfg['SOLVER'], cfg['MODEL']
+    assert {key: solver[key] for key in ('OPTIMIZER', 'LR_DECAY', 'WEIGHT_DECAY', 'WEIGHT_DECAY_NORM', 'GAMMA', 'WARMUP_ITERS',
+                                         'WARMUP_FACTOR')} == {'OPTIMIZER': 'adamw', 'LR_DECAY': 0.6, 'WEIGHT_DECAY': 1e-4,
+                                                               'WEIGHT_DECAY_NORM': 0.0, 'GAMMA': 0.25, 'WARMUP_ITERS': 1000,
+                                                               'WARMUP_FACTOR': 0.01}
+    assert {model[part]['NORM'] for part in ('RESNETS', 'FPN', 'ROI_BOX_HEAD', 'ROI_MASK_HEAD')} == {'SyncBN'}
+    assert (model['ROI_BOX_HEAD']['NUM_CONV'], model['ROI_BOX_HEAD']['NUM_FC'], model['ROI_MASK_HEAD']['NUM_CONV']) == (4, 1, 4)
+    assert cfg['TEST'] == {'EVAL_PERIOD': 5000, 'PRECISE_BN': {'ENABLED': True, 'NUM_ITER': 200}}
+    assert (cfg['INPUT']['MAX_SIZE_TRAIN'], cfg['INPUT']['MIN_SIZE_TEST'], cfg['INPUT']['CROP']['ENABLED']) == (1333, 800, False)
+
+
+@pytest.mark.parametrize('case', ['r50_fpn', 'r50_c4'])
+def test_decay_factors_equal_those_of_the_authors_code(case):
+    golden = json.loads((GOLDEN / 'detectron2_lr_factors.json').read_text())[case]
+    for name, factor in golden['lr_factor'].items():
+        assert lr_factor(name, golden['dec']) == pytest.approx(factor, rel=1e-12), name
+
+
+def test_decay_of_other_depths():
+    assert lr_factor('backbone.bottom_up.res4.22.conv1.weight', 0.5, 101) == 0.5 ** 2
+    assert lr_factor('backbone.bottom_up.stem.conv1.weight', 0.5, 101) == 0.5 ** 12
+    assert lr_factor('backbone.bottom_up.stem.conv1.weight', 0, 152) == lr_factor('x', 1.0, 152) == 1
+    with pytest.raises(ConfigError, match=r'no layers for MODEL\.RESNETS\.DEPTH=152'):
+        lr_factor('x', 0.6, 152)
+    with pytest.raises(ConfigError, match=r'SOLVER\.LR_DECAY=1\.5'):
+        lr_factor('x', 1.5)
+
+
+class Tower(nn.Module):
+    """A few parameters under detectron2's names."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Module()
+        self.backbone.stem = nn.Module()
+        self.backbone.stem.conv1 = nn.Conv2d(3, 4, 3, bias=False)
+        self.backbone.stem.conv1.norm = nn.BatchNorm2d(4)
+        self.backbone.res5 = nn.Sequential(nn.Conv2d(4, 4, 1))
+        self.head = nn.Linear(4, 2)
+        self.shared = self.head
+        self.frozen = nn.Linear(2, 2).requires_grad_(False)
+
+
+def test_groups_hold_every_trainable_parameter_once():
+    groups = param_groups(Tower(), lr=0.1, weight_decay=1e-4, weight_decay_norm=0., decay=0.5, weight_decay_bias=0.5, bias_lr_factor=2.)
+    found = {name: (group['lr'], group['weight_decay']) for group in groups for name in group['param_names']}
+    assert found == {
+        'backbone.stem.conv1.weight': (0.1 * 0.5 ** 6, 1e-4), 'backbone.stem.conv1.norm.weight': (0.1 * 0.5 ** 6, 0.),
+        'backbone.stem.conv1.norm.bias': (0.2 * 0.5 ** 6, 0.), 'backbone.res5.0.weight': (0.1 * 0.5, 1e-4),
+        'backbone.res5.0.bias': (0.2 * 0.5, 0.5), 'head.weight': (0.1, 1e-4), 'head.bias': (0.2, 0.5)}
+    assert sum(len(group['params']) for group in groups) == 7
+    optimizer_class('adam')(groups, lr=0.1)
+    assert optimizer_class('sgd') is torch.optim.SGD and optimizer_class('adam') is optimizer_class('adamw') is torch.optim.AdamW
+    with pytest.raises(ConfigError, match=r"SOLVER\.OPTIMIZER='adamv'.*Did you mean"):
+        optimizer_class('adamv')
+
+
+def run(*words):
+    return subprocess.run([*map(str, words)], capture_output=True, text=True,
+                          env={**os.environ, 'PYTHON': sys.executable, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
+
+
+@pytest.fixture(scope='module')
+def resnet50():
+    return torchvision.models.resnet50().state_dict()
+
+
+@pytest.mark.parametrize('prefix', ['', 'backbone.', 'module.encoder_q.', 'sparse_encoder.sp_cnn.'])
+def test_the_converter_understands_our_files_and_the_official_ones(resnet50, prefix, tmp_path, monkeypatch, capsys):
+    from benchmarks.detection import convert_pretrain_to_detectron2 as converter
+    weights = {f'{prefix}{name}': value for name, value in resnet50.items() if not name.startswith('fc.') or 'encoder_q' in prefix}
+    rest = {} if prefix in ('', 'module.encoder_q.') else {'mask_tokens.0' if 'sparse' in prefix else 'head.weight': torch.zeros(1)}
+    torch.save({'state_dict': {**weights, **rest}}, tmp_path / 'in.pth')
+    monkeypatch.setattr(sys, 'argv', ['convert', str(tmp_path / 'in.pth'), str(tmp_path / 'out.pkl')])
+    converter.main()
+    assert capsys.readouterr().out == f'{tmp_path / "out.pkl"}: 318 tensors\n'
+    content = pickle.loads((tmp_path / 'out.pkl').read_bytes())
+    assert len(content['model']) == 318 and content['__author__'] and content['matching_heuristics'] is True
+
+
+def test_the_converter_refuses_and_overwrites_nothing(tmp_path):
+    script = FOLDER / 'convert_pretrain_to_detectron2.py'
+    torch.save({'stages.0.0.dwconv.weight': torch.zeros(4, 1, 7, 7)}, tmp_path / 'convnext.pth')
+    done = run(sys.executable, script, tmp_path / 'convnext.pth', tmp_path / 'out.pkl')
+    assert done.returncode == 1 and 'detectron2 builds ResNet-18' in done.stderr and 'Traceback' not in done.stderr
+    assert not (tmp_path / 'out.pkl').exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec('detectron2') is not None, reason='detectron2 is installed')
+def test_without_detectron2_the_error_names_the_install():
+    done = run('bash', FOLDER / 'run.sh', FOLDER / 'configs' / 'coco_R_50_FPN_1x_moco.yaml', 'weights.pkl')
+    assert done.returncode == 1 and done.stderr.startswith('error: this script needs detectron2')
+    assert "pip install 'git+https://github.com/facebookresearch/detectron2.git'" in done.stderr
+    assert run('bash', FOLDER / 'run.sh').returncode == 2
+
+
+def test_weights_that_detectron2_would_not_match(tmp_path):
+    plain, again = train_net.parse_args(['--config-file', 'x', 'A', '1']), train_net.parse_args(['--config-file', 'x', '--resume'])
+    assert plain.opts == ['A', '1'] and again.resume
+    with pytest.raises(ConfigError, match=r'train from random weights.*convert_pretrain_to_detectron2'):
+        train_net.check_weights('moco.pth', plain)
+    with pytest.raises(ConfigError, match='does not exist'):
+        train_net.check_weights(str(tmp_path / 'none.pkl'), plain)
+    (tmp_path / 'some.pkl').write_bytes(b'')
+    for path, args in ((str(tmp_path / 'some.pkl'), plain), ('detectron2://x.pkl', plain), ('', plain), ('model.pth', again)):
+        train_net.check_weights(path, args)
+
+
+def test_results_are_flat_and_finite():
+    nested = {'bbox': {'AP': 38.5, 'AP50': 59.0, 'APs': float('nan')}, 'segm': {'AP': 35.1}, 'keypoints': {'AP': 64.0}}
+    assert train_net.flat_numbers(nested) == {'AP': 38.5, 'AP50': 59.0, 'mask_AP': 35.1, 'keypoint_AP': 64.0}
