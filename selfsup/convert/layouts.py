@@ -1,7 +1,7 @@
 """Where a file keeps its backbone, and whose layout that is: the query encoder of MoCo, `backbone.` of many, children of a Sequential.
 
-Known layouts: OpenSelfSup (old and ours), MoCo v1/v2 and v3, SimSiam, SparK, FCMAE, ConvNeXt, ConvNeXt V2, SLaK (authors' code), VISSL,
-DINO, solo-learn, lightly, timm, torchvision, and any other code that writes `backbone.`, `encoder.` or `model.` before a known network.
+Known layouts: OpenSelfSup (old and ours), MoCo v1/v2 and v3, SimSiam, SparK, FCMAE, ConvNeXt, ConvNeXt V2, SLaK (authors' code), DINO,
+solo-learn, lightly, timm, torchvision, and any other code that writes `backbone.`, `encoder.` or `model.` before a known network.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ PREFIXES = ('backbone.', 'encoder_q.0.', 'online_net.0.')
 OTHER_PREFIXES = (
     ('online_backbone.', 'an online network'), ('student_backbone.', 'a student network'), ('teacher_backbone.', 'a teacher network'),
     ('encoder_q.', "MoCo's code"), ('base_encoder.', "MoCo v3's code"), ('online_encoder.net.', 'byol-pytorch'),
-    ('trunk._feature_blocks.', 'VISSL'), ('_feature_blocks.', 'VISSL'), ('encoder.', 'an encoder, as in SimSiam'),
-    ('model.', 'timm in a wrapper'), ('net.', 'a wrapped network'),
+    ('encoder.', "an encoder, as in SimSiam's code"), ('model.', 'timm in a wrapper'), ('net.', 'a wrapped network'),
 )
 COPY, SECOND = 'a slowly moving copy of the network', 'a second copy of the backbone'
 _COPIES = ('encoder_k.', 'key_', 'target_', 'momentum_', 'backbone_momentum.', 'projection_head_momentum.', 'teacher_', 'ema_')
