@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from .targets import TARGETS, Target
 
 TOLERANCE = 1e-4  # of the largest number in an output, in float32
 _IMAGES = 2
+_ENDINGS = MappingProxyType({'detectron2': '.pkl', 'safetensors': '.safetensors', 'onnx': '.onnx'})
 
 
 @dataclass(frozen=True)
@@ -84,17 +86,8 @@ def convert(source: str | os.PathLike, path: str | os.PathLike, to: str, *, conf
         ConfigError: unknown `to`, options that do not fit, or a network that the target does not have.
         CheckpointError: see `load_network`; `path` exists and not `force`; or the check found a larger difference.
     """
-    if to not in TARGETS:
-        raise ConfigError(f'There is no --to {to}.{did_you_mean(to, TARGETS)}')
     path = Path(path)
-    if path.is_dir():
-        raise CheckpointError(f'{path} is a folder; name a file.')
-    if path.exists() and not force:
-        raise CheckpointError(f'{path} exists; give --force to replace it, or another name.')
-    if maps and to != 'onnx':
-        raise ConfigError(f'--maps is for --to onnx, where outputs are fixed; a network of {to} gives its maps as it is.')
-    if size is not None and size < 1:
-        raise ConfigError(f'--size {size}: give the side of the images in pixels.')
+    _check_options(path, to, size, maps, force)
     network = load_network(source, config, average, merge)
     size = size or network.config.get('img_size', 224)
     target = TARGETS[to](network, size, maps)
@@ -109,6 +102,23 @@ def convert(source: str | os.PathLike, path: str | os.PathLike, to: str, *, conf
     finally:
         staged.unlink(missing_ok=True)
     return Conversion(network, target, path, size, differences)
+
+
+def _check_options(path: Path, to: str, size: int | None, maps: bool, force: bool) -> None:
+    """Raise what `convert` raises before it reads anything."""
+    if to not in TARGETS:
+        raise ConfigError(f'There is no --to {to}.{did_you_mean(to, TARGETS)}')
+    if path.is_dir():
+        raise CheckpointError(f'{path} is a folder; name a file.')
+    ending = _ENDINGS.get(to)
+    if path.suffix != ending if ending else path.suffix in _ENDINGS.values():
+        raise CheckpointError(f"{path}: what is written for {to} must end in {ending or '.pth'}, by which it is known.")
+    if path.exists() and not force:
+        raise CheckpointError(f'{path} exists; give --force to replace it, or another name.')
+    if maps and to != 'onnx':
+        raise ConfigError(f'--maps is for --to onnx, where outputs are fixed; a network of {to} gives its maps as it is.')
+    if size is not None and size < 1:
+        raise ConfigError(f'--size {size}: give the side of the images in pixels.')
 
 
 def compare(network: Network, target: Target, path: Path, size: int) -> tuple[Difference, ...]:

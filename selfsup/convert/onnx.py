@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from pathlib import Path
 
@@ -51,15 +50,16 @@ def export(network: Network, size: int, maps: bool = False) -> bytes:
         raise ConfigError(f'{network.title} has more than 2 GiB of weights, which one ONNX file cannot hold. Use --to safetensors.')
     images = torch.zeros(2, network.in_channels, size, size)
     number = len(network.run(images[:1])) if maps else 0
-    file = io.BytesIO()
+    names = ['features', *(f'map{stage}' for stage in range(1, number + 1))]
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of torch's exporter, about its own parts
-        program = torch.onnx.export(
-            _Features(network.backbone, maps).eval(), (images,), dynamo=True, opset_version=OPSET, verbose=False, input_names=['images'],
-            output_names=['features', *(f'map{stage}' for stage in range(1, number + 1))],
-            dynamic_shapes={'images': {0: torch.export.Dim('batch')}})
-    file.write(program.model_proto.SerializeToString())
-    return file.getvalue()
+        try:
+            program = torch.onnx.export(
+                _Features(network.backbone, maps).eval(), (images,), dynamo=True, opset_version=OPSET, verbose=False,
+                input_names=['images'], output_names=names, dynamic_shapes={'images': {0: torch.export.Dim('batch')}})
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise ConfigError(f'torch {torch.__version__} cannot export {network.title} to ONNX: {error}') from error
+    return program.model_proto.SerializeToString()
 
 
 def count(model: bytes) -> int:

@@ -68,7 +68,12 @@ def _of_library(library: Library) -> Target:
 
 def detectron2(network: Network, size: int, maps: bool) -> Target:
     """A pickle for detectron2's `MODEL.WEIGHTS`. As detectron2 need not be installed, it is read back by its list of names."""
-    resnet_key(network, 'detectron2')
+    depth, groups, width = resnet_key(network, 'detectron2')
+    settings = {'DEPTH': depth, 'STRIDE_IN_1X1': False}
+    if (groups, width) != (1, 64):
+        settings.update(NUM_GROUPS=groups, WIDTH_PER_GROUP=width)
+    if depth < 50:
+        settings['RES2_OUT_CHANNELS'] = 64
     if network.in_channels != 3:
         raise ConfigError(f'detectron2 has no {network.title}: its ResNets take three channels. Use --to safetensors or onnx.')
     weights = network.weights()
@@ -81,7 +86,9 @@ def detectron2(network: Network, size: int, maps: bool) -> Target:
         backbone.load_state_dict({name: torch.from_numpy(content[detectron2_name(name)]) for name in weights})
         return {'last map': backbone(images)[-1]}
 
-    usage = (f'MODEL: {{WEIGHTS: {{path}}, RESNETS: {{DEPTH: {network.config["depth"]}, STRIDE_IN_1X1: False}}}}',)
+    usage = ('MODEL:', '  WEIGHTS: {path}', f"  RESNETS: {{{', '.join(f'{key}: {value}' for key, value in settings.items())}}}",
+             '  PIXEL_MEAN: [123.675, 116.28, 103.53]  # of ImageNet, where the run had it', '  PIXEL_STD: [58.395, 57.12, 57.375]',
+             'INPUT: {FORMAT: RGB}')
     return Target(len(converted), lambda path: write_detectron2(path, converted), run, usage)
 
 

@@ -145,6 +145,7 @@ def test_detectron2_names_of_a_spark_resnet50(tmp_path):
     source = save(content, tmp_path / 'in.pth')
     done = converted(source, tmp_path, 'detectron2')
     content = pickle.loads(done.path.read_bytes())
+    assert '  RESNETS: {DEPTH: 50, STRIDE_IN_1X1: False}' in done.usage and f'  WEIGHTS: {done.path}' in done.usage
     assert len(content['model']) == done.target.tensors == 318 and content['matching_heuristics'] is True
     assert 'official SparK' in done.network.layout and done.network.unused == {'neck.mask_tokens.0': 'no part of the backbone'}
 
@@ -259,6 +260,20 @@ def test_onnx_holds_ordinary_convolutions_for_large_kernels(tmp_path):
     assert len(kernels) == 4 + 2 * 4  # stem, downsampling, and two a block: no other way to compute a large kernel
 
 
+@pytest.mark.parametrize('to', ['timm', 'safetensors', 'onnx'])
+def test_a_vision_transformer_of_our_own_run(to, tmp_path):
+    config = {'type': 'TIMMBackbone', 'model_name': 'vit_tiny_patch16_224', 'img_size': 32, 'patch_size': 8, 'depth': 1}
+    model = BACKBONES.build(dict(config))
+    source = save({'state_dict': {f'backbone.{name}': value for name, value in model.state_dict().items()}}, tmp_path / 'in.pth')
+    done = converted(source, tmp_path, to, config=config, size=None)
+    assert done.size == 32 and done.network.title.startswith("TIMMBackbone(model_name='vit_tiny_patch16_224'")
+    with pytest.raises(CheckpointError, match=r'holds a vision transformer.*give --config'):
+        load_network(source)
+    for other in ('torchvision', 'detectron2'):
+        with pytest.raises(ConfigError, match=f'{other} has no TIMMBackbone'):
+            converted(source, tmp_path, other, config=config)
+
+
 # ---- what is refused ----
 
 def test_the_check_sees_a_changed_number(resnet18, tmp_path):
@@ -296,6 +311,7 @@ def test_weights_that_are_not_finite(resnet18, tmp_path):
     (lambda w: None, {'size': 0}, '--size 0: give'),
     (lambda w: None, {'to': 'torchvison'}, "no --to torchvison. Did you mean 'torchvision'"),
     (lambda w: None, {'average': True}, 'holds no moving average'),
+    (lambda w: None, {'to': 'onnx'}, r'what is written for onnx must end in \.onnx'),
 ])
 def test_refused(change, options, message, resnet18, tmp_path):
     weights = torch.load(resnet18, weights_only=True)

@@ -241,7 +241,7 @@ def test_onnx(implementation, tmp_path):
     pytest.importorskip('onnx')
     pytest.importorskip('onnxscript')
     runtime = pytest.importorskip('onnxruntime')
-    layer, path = LargeKernelConv2d(3, (27, 5), True, implementation), tmp_path / 'layer.onnx'
+    layer, path = LargeKernelConv2d(3, (27, 5), True, implementation).eval(), tmp_path / 'layer.onnx'
     batch = {0: torch.export.Dim('batch')}
     torch.onnx.export(layer, (torch.randn(2, 3, 10, 9),), str(path), dynamo=True, verbose=False, dynamic_shapes=(batch,), input_names=['x'])
     session = runtime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
