@@ -20,7 +20,6 @@ from .incoming import for_backbone
 from .layouts import find_backbone, in_our_names
 
 OWN = ('ResNet', 'ResNeXt', 'ConvNeXt', 'ConvNeXtV2', 'SLaK')  # backbones that are known by their weights
-ALL_STAGES = (1, 2, 3, 4)
 # settings of training and of what a run reads, which the weights do not depend on
 _OF_TRAINING = ('out_indices', 'frozen_stages', 'norm_eval', 'with_cp', 'zero_init_residual', 'drop_path_rate', 'pretrained', 'num_classes')
 
@@ -102,8 +101,9 @@ def load_network(source: str | os.PathLike, config: Mapping[str, Any] | None = N
 def settled(config: Mapping[str, Any]) -> dict[str, Any]:
     """A backbone's config without settings of training, with the maps that are converted."""
     kept = {key: value for key, value in config.items() if key not in _OF_TRAINING}
-    if kept.get('type') in OWN and kept.get('num_stages', 4) == 4:
-        kept['out_indices'] = ALL_STAGES
+    if kept.get('type') in OWN:
+        stages = len(kept['depths']) if kept.get('depths') else kept.get('num_stages', 4)
+        kept['out_indices'] = tuple(range(1, stages + 1))
     if kept.get('type') == 'ConvNeXtV2':
         kept['grn_scope'] = 'image'
     return kept
