@@ -29,7 +29,7 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu') -> dict:
     """The dict stored in a checkpoint file.
 
     Args:
-        path: file written by `torch.save`: tensors, numbers, strings, lists and dicts.
+        path: file written by `torch.save`: tensors, numbers, strings, lists and dicts; or a .safetensors file.
         map_location: device (or mapping) for the tensors, as in `torch.load`.
 
     Raises:
@@ -37,6 +37,8 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu') -> dict:
     """
     path = Path(path)
     _check_file(path)
+    if path.suffix == '.safetensors':
+        return _read_safetensors(path, map_location)
     try:
         with torch.serialization.safe_globals([Namespace]):  # the command line of official files: attributes, no code
             content = torch.load(path, map_location=map_location, weights_only=True)
@@ -49,6 +51,18 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu') -> dict:
     if not isinstance(content, dict):
         raise CheckpointError(f'{path} holds a {type(content).__name__}, not a dict of weights.')
     return content
+
+
+def _read_safetensors(path: Path, map_location: Any) -> dict:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError:
+        raise CheckpointError(f"{path} needs safetensors, which is not installed: pip install 'selfsup[convert]'.") from None
+    try:
+        return load_file(path, device=str(map_location))
+    except SafetensorError as error:
+        raise CheckpointError(f'{path} ({path.stat().st_size:,} bytes) is cut off or no safetensors file: {error}.') from None
 
 
 def averaged(checkpoint: dict, path: str | os.PathLike) -> dict:

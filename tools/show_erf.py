@@ -10,7 +10,7 @@ from pathlib import Path
 
 from selfsup import cli
 
-WEIGHTS = ('.pth', '.pt', '.tar', '.ckpt')  # endings of checkpoints
+WEIGHTS = ('.pth', '.pt', '.tar', '.ckpt', '.safetensors')  # endings of checkpoints
 
 
 def parse_args() -> argparse.Namespace:

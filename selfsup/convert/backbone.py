@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from torch import Tensor
@@ -13,10 +12,8 @@ from torch import Tensor
 from ..checkpoint_io import averaged, read_checkpoint, write_checkpoint_atomic
 from ..errors import CheckpointError, ConfigError
 from . import convnext
-from .incoming import translate
+from .layouts import find_backbone
 
-# Where the backbone is found, the first that matches: ours and OpenSelfSup's, MoCo's query encoder, BYOL's online network.
-PREFIXES = ('backbone.', 'encoder_q.0.', 'online_net.0.')
 PUBLISHED = ('state_dict', 'author', 'meta')
 AUTHOR = 'selfsup'
 NAMINGS = ('own', 'official', 'timm')
@@ -26,26 +23,15 @@ def backbone_weights(checkpoint: dict, source: str, naming: str = 'own') -> dict
     """Weights of the backbone under plain names.
 
     Args:
-        checkpoint: what `read_checkpoint` gave: weights under `state_dict`, `model` or `module`, or the weights themselves. Files of
-            the official SparK and FCMAE code are understood too.
+        checkpoint: what `read_checkpoint` gave, in any of the layouts that `find_backbone` knows.
         source: the file, for messages.
         naming: see `renamed`.
 
     Raises:
-        CheckpointError: no key begins with one of `PREFIXES` (after `module.`), and it is no bare ConvNeXt or SLaK.
+        CheckpointError: see `find_backbone`.
         ConfigError: see `renamed`.
     """
-    weights = next((checkpoint[k] for k in ('state_dict', 'model', 'module') if isinstance(checkpoint.get(k), dict)), checkpoint)
-    weights = {name.removeprefix('module.'): value for name, value in weights.items() if isinstance(value, Tensor)}
-    weights = translate(weights).weights
-    for prefix in PREFIXES:
-        found = {name[len(prefix):]: value for name, value in weights.items() if name.startswith(prefix)}
-        if found:
-            return renamed(found, naming)
-    if convnext.is_official(weights) or convnext.is_timm(weights) or convnext.is_slak(weights):
-        return renamed(weights, naming)
-    raise CheckpointError(f'{source} has no backbone: its {len(weights)} tensors begin with {_beginnings(weights)}; '
-                          f"expected one of {', '.join(PREFIXES)}. A file without such a prefix may hold the bare backbone already.")
+    return renamed(find_backbone(checkpoint, source).weights, naming)
 
 
 def renamed(weights: dict[str, Tensor], naming: str) -> dict[str, Tensor]:
@@ -134,16 +120,6 @@ def publish(source: str | os.PathLike, out_dir: str | os.PathLike | None = None)
 def _weights(checkpoint: dict) -> dict:
     inner = checkpoint.get('state_dict')
     return inner if isinstance(inner, dict) else checkpoint
-
-
-def _beginnings(names: Iterable[str]) -> str:
-    """First parts of dotted names, the most common first."""
-    counts: dict[str, int] = {}
-    for name in names:
-        first = name.split('.')[0] + ('.' if '.' in name else '')
-        counts[first] = counts.get(first, 0) + 1
-    ordered = sorted(counts, key=lambda first: -counts[first])
-    return ', '.join(f"'{first}'" for first in ordered[:8]) + (', ...' if len(ordered) > 8 else '') if ordered else 'nothing'
 
 
 def _sha256(path: Path) -> str:

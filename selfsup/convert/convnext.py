@@ -18,8 +18,11 @@ _PLACES = (
 # official and timm's names of the layers of a block
 _LAYERS = (('dwconv.', 'conv_dw.'), ('pwconv1.', 'mlp.fc1.'), ('pwconv2.', 'mlp.fc2.'), ('grn.gamma', 'mlp.grn.weight'),
            ('grn.beta', 'mlp.grn.bias'))
+# official and torchvision's names of the layers of a block
+_TORCHVISION_LAYERS = (('.dwconv.', '.block.0.'), ('.norm.', '.block.2.'), ('.pwconv1.', '.block.3.'), ('.pwconv2.', '.block.5.'),
+                       ('.gamma', '.layer_scale'))
 # timm's models that are narrower than this have 1x1 convolutions for linear layers
-_NARROW = 96
+NARROW = 96
 
 
 def is_official(names: Iterable[str]) -> bool:
@@ -35,6 +38,38 @@ def is_timm(names: Iterable[str]) -> bool:
 def is_slak(names: Iterable[str]) -> bool:
     """True for names of a SLaK (arXiv:2207.03620), a ConvNeXt with other depthwise units; ours are the official ones, timm has none."""
     return any(name.startswith('stages.0.0.large_kernel.') for name in names)
+
+
+def to_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`weights` of an official ConvNeXt (not V2) under torchvision's names: stem and downsampling layers count as stages of `features`."""
+    return {_torchvision_name(name): value[:, None, None] if name.endswith('.gamma') else value for name, value in weights.items()}
+
+
+def from_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `to_torchvision` turned around."""
+    return {_from_torchvision_name(name): value.flatten() if name.endswith('.layer_scale') else value for name, value in weights.items()}
+
+
+def _torchvision_name(name: str) -> str:
+    part = re.match(r'(downsample_layers|stages)\.(\d+)\.', name)
+    if part is None:
+        return name
+    number = 2 * int(part[2]) + (part[1] == 'stages')
+    name = f'features.{number}.{name[part.end():]}'
+    for official, theirs in _TORCHVISION_LAYERS if part[1] == 'stages' else ():
+        name = name.replace(official, theirs)
+    return name
+
+
+def _from_torchvision_name(name: str) -> str:
+    part = re.match(r'features\.(\d+)\.', name)
+    if part is None:
+        return name
+    stage, odd = divmod(int(part[1]), 2)
+    name = f"{'stages' if odd else 'downsample_layers'}.{stage}.{name[part.end():]}"
+    for official, theirs in _TORCHVISION_LAYERS if odd else ():
+        name = name.replace(theirs, official)
+    return name
 
 
 def official_name(name: str) -> str:
@@ -75,7 +110,7 @@ def to_official(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def to_timm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`weights` of an official ConvNeXt under timm's names, in the shapes of the timm model of this size; timm's own stay as they are."""
     stem = weights.get('downsample_layers.0.0.weight')
-    convolutions = stem is not None and len(stem) < _NARROW
+    convolutions = stem is not None and len(stem) < NARROW
     renamed = {}
     for name, value in weights.items():
         name = timm_name(name)

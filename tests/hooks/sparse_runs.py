@@ -98,7 +98,8 @@ class Watch(Hook):
                 self.expected[name] = found[name].clone()
 
 
-def options(*more: dict, **arguments: Any) -> str:
-    """The option for a sparse run with an average, watched at every step, in an order that priorities have to mend."""
+def options(*more: dict, average: bool = True, **arguments: Any) -> str:
+    """The option for a sparse run, with or without an average, watched at every step, in an order that priorities have to mend."""
     HOOKS.register_module(name='Watch', module=Watch, force=True)
-    return f"custom_hooks={[*more, {'type': 'Watch'}, {'type': 'EMAHook', 'momentum': MOMENTUM}, {**SPARSE, **arguments}]}"
+    averages = [{'type': 'EMAHook', 'momentum': MOMENTUM}] if average else []
+    return f"custom_hooks={[*more, {'type': 'Watch'}, *averages, {**SPARSE, **arguments}]}"

@@ -44,6 +44,24 @@ def test_every_step_is_exactly_as_sparse_as_asked(configs, tmp_path, mode):
     train(configs['MOCO'], tmp_path, options(), *MODES[mode], curves=False)
 
 
+@pytest.mark.parametrize(('mode', 'init'), [('fp32', 'snip'), ('bf16', 'erk')])
+def test_a_whole_resnet18_on_images_of_cifar_size(configs, tmp_path, mode, init):
+    """Three steps with exchanges after the first two; the watching hook looks at every weight after each."""
+    size = ('model.backbone.stage_blocks=(2,2,2,2)', 'model.backbone.base_channels=64', 'model.neck.in_channels=512',
+            'data.train.pipeline.0.size=32', 'total_epochs=None', 'total_iters=3', 'checkpoint_config.interval=3')
+    work_dir = train(configs['MOCO'], tmp_path, options(average=False, init=init, update_interval=1), *size, *MODES[mode], curves=False)
+    state = saved(work_dir, 'iter_3.pth')
+    weights = {name: value for name, value in state['state_dict'].items()
+               if name.startswith(('backbone.', 'neck.')) and value.dim() in (2, 4)}
+    assert sum(value.numel() for name, value in weights.items() if name.startswith('backbone.')) == 11_159_232
+    total = sum(value.numel() for value in weights.values())
+    assert sum(int((value == 0).sum()) for value in weights.values()) >= round(SPARSE['sparsity'] * total)
+    masks = {name: unpack_mask(bits, weights[name].shape) for name, bits in state[STATE]['masks'].items()}
+    inactive = sum(int((~mask).sum()) for mask in masks.values())
+    assert inactive == round(SPARSE['sparsity'] * total) and state[STATE]['steps'] == 3
+    assert all(not weights[name][~mask].any() for name, mask in masks.items())
+
+
 @pytest.mark.parametrize('arguments', [
     dict(init='snip'), dict(init='uniform', growth='gradient'), dict(growth='momentum'), dict(growth='bernoulli'),
     dict(update_interval=None), dict(mask_moments=True), dict(sparsity=0.95, only='layer4')], ids=str)

@@ -1,0 +1,134 @@
+"""Any checkpoint that can be read, as one of our backbones with its weights: where every conversion starts."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..checkpoint_io import averaged, read_checkpoint
+from ..errors import CheckpointError, ConfigError
+from ..models.backbones import SLaK
+from ..registry import BACKBONES
+from .architecture import infer
+from .incoming import for_backbone
+from .layouts import find_backbone, in_our_names
+
+OWN = ('ResNet', 'ResNeXt', 'ConvNeXt', 'ConvNeXtV2', 'SLaK')  # backbones that are known by their weights
+# settings of training and of what a run reads, which the weights do not depend on
+_OF_TRAINING = ('out_indices', 'frozen_stages', 'norm_eval', 'with_cp', 'zero_init_residual', 'drop_path_rate', 'pretrained', 'num_classes')
+
+
+@dataclass(frozen=True)
+class Network:
+    """A backbone in eval mode, with the weights of a file.
+
+    Attributes:
+        backbone: it; those of `OWN` return the maps of all stages, others their last.
+        given: the same as it stands in the file: not merged.
+        config: that builds it.
+        layout: what the file was recognised as.
+        unused: name in the file -> why it is left out.
+        notes: what was settled without being said in the file.
+    """
+
+    backbone: nn.Module
+    given: nn.Module
+    config: dict[str, Any]
+    layout: str
+    unused: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Type and settings in one line."""
+        shown = ', '.join(f'{key}={value!r}' for key, value in self.config.items() if key not in ('type', 'out_indices'))
+        return f"{self.config['type']}({shown})"
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images."""
+        return self.config.get('in_channels', 3)
+
+    def weights(self) -> dict[str, Tensor]:
+        """State dict of the backbone under the names of its authors or of timm, without what a `TIMMBackbone` puts before them."""
+        return {name.removeprefix('model.'): value.detach().contiguous() for name, value in self.backbone.state_dict().items()}
+
+    @torch.no_grad()
+    def run(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Maps (B, C, H, W) that `given` makes of `images` (B, in_channels, H, W)."""
+        return self.given(images)
+
+
+def load_network(source: str | os.PathLike, config: Mapping[str, Any] | None = None, average: bool = False, merge: bool = False) -> Network:
+    """Read a checkpoint, find its backbone, tell which network it is, and load it completely.
+
+    Args:
+        source: the file, see `find_backbone`.
+        config: of the backbone; None reads it off the weights, see `infer`.
+        average: take the moving average instead of the weights.
+        merge: fold norms and small kernels of a SLaK into its large ones.
+
+    Raises:
+        CheckpointError: the file cannot be read, has no backbone or no `average`, is no network that is known, or the weights are not
+            exactly those of the network.
+        ConfigError: `merge` for another network, or a `config` that cannot be built.
+    """
+    checkpoint = read_checkpoint(source)
+    found = find_backbone(averaged(checkpoint, source) if average else checkpoint, str(source))
+    weights = in_our_names(found.weights)
+    config = settled(infer(weights, str(source)) if config is None else config)
+    backbone = BACKBONES.build(dict(config)).eval()
+    unused, notes = _load(backbone, weights, config, str(source))
+    if config.get('grn_scope') == 'image':
+        notes = (*notes, "GRN takes its norms over each image (grn_scope='image'), as networks are used after pretraining")
+    given = backbone
+    if merge:
+        if not isinstance(backbone, SLaK):
+            raise ConfigError(f"--merge is for SLaK, whose kernels have norms and small kernels beside them; {source} holds a "
+                              f"{config['type']}.")
+        if not config.get('merged'):
+            backbone = copy.deepcopy(given).merge()
+            config['merged'] = True
+    return Network(backbone, given, config, found.layout, {**found.unused, **unused}, notes)
+
+
+def settled(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A backbone's config without settings of training, with the maps that are converted."""
+    kept = {key: value for key, value in config.items() if key not in _OF_TRAINING}
+    if kept.get('type') in OWN:
+        stages = len(kept['depths']) if kept.get('depths') else kept.get('num_stages', 4)
+        kept['out_indices'] = tuple(range(1, stages + 1))
+    if kept.get('type') == 'ConvNeXtV2':
+        kept['grn_scope'] = 'image'
+    return kept
+
+
+def _load(backbone: nn.Module, weights: dict[str, Tensor], config: Mapping[str, Any],
+          source: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Load all of `backbone`; which tensors were left out and why, and notes.
+
+    Raises:
+        CheckpointError: one is missing, left over without a reason, or of another shape.
+    """
+    own = backbone.state_dict()
+    incoming = for_backbone(weights, own)
+    given = incoming.weights
+    absent = [name for name in own if name not in given and name not in incoming.spare]
+    counters = [name for name in absent if name.endswith('num_batches_tracked')]
+    missing, extra = [name for name in absent if name not in counters], [name for name in given if name not in own]
+    wrong = [f'{name} {tuple(given[name].shape)} in the file, {tuple(own[name].shape)} in the network' for name in given
+             if name in own and given[name].shape != own[name].shape]
+    faults = [f"{label} {', '.join(names[:5])}{f', ... ({len(names)} in all)' if len(names) > 5 else ''}"
+              for label, names in (('missing in the file:', missing), ('only in the file:', extra), ('another shape:', wrong)) if names]
+    if faults:
+        settings = ', '.join(f'{key}={value!r}' for key, value in config.items() if key not in ('type', 'out_indices'))
+        raise CheckpointError(f"{source} is not a complete {config['type']}({settings}): {'; '.join(faults)}. Nothing was written.")
+    backbone.load_state_dict(given, strict=False)
+    notes = (f'{len(counters)} counters of batch norms (num_batches_tracked) are not in the file and are 0',) if counters else ()
+    return incoming.unused, notes

@@ -1,0 +1,83 @@
+"""A backbone as an ONNX graph: images in, pooled features out, for any number of images of one size."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+from .network import Network
+
+OPSET = 18
+_LARGEST = 2 ** 31 - 2 ** 24  # bytes of weights; one file holds 2 GiB
+
+
+class _Features(nn.Module):
+    """Average-pooled last map, then the maps."""
+
+    def __init__(self, backbone: nn.Module, maps: bool) -> None:
+        super().__init__()
+        self.backbone, self.maps = backbone, maps
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        maps = self.backbone(images)
+        return maps[-1].mean((2, 3)), *(maps if self.maps else ())
+
+
+def export(network: Network, size: int, maps: bool = False) -> bytes:
+    """`network` as an ONNX file of opset `OPSET`.
+
+    Inputs: `images` (B, in_channels, size, size) float32, B any number. Outputs: `features` (B, D), the average of the last map; with
+    `maps` also `map1`, `map2`, ... (B, C, h, w), the maps of the stages. Large kernels are ordinary convolutions.
+
+    Args:
+        network: to export.
+        size: side of the images in pixels.
+        maps: give out the maps too.
+
+    Raises:
+        ConfigError: onnx is not installed, the network has no such input size, or more than 2 GiB.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"--to onnx needs {error.name}, which is not installed: pip install 'selfsup[convert]'.") from None
+    if sum(value.numel() * value.element_size() for value in network.backbone.state_dict().values()) > _LARGEST:
+        raise ConfigError(f'{network.title} has more than 2 GiB of weights, which one ONNX file cannot hold. Use --to safetensors.')
+    images = torch.zeros(2, network.in_channels, size, size)
+    number = len(network.run(images[:1])) if maps else 0
+    names = ['features', *(f'map{stage}' for stage in range(1, number + 1))]
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of torch's exporter, about its own parts
+        try:
+            program = torch.onnx.export(
+                _Features(network.backbone, maps).eval(), (images,), dynamo=True, opset_version=OPSET, verbose=False,
+                input_names=['images'], output_names=names, dynamic_shapes={'images': {0: torch.export.Dim('batch')}})
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise ConfigError(f'torch {torch.__version__} cannot export {network.title} to ONNX: {error}') from error
+    return program.model_proto.SerializeToString()
+
+
+def count(model: bytes) -> int:
+    """Number of tensors of weights in an ONNX file."""
+    import onnx
+    return len(onnx.load_from_string(model).graph.initializer)
+
+
+def run(path: Path, images: Tensor) -> dict[str, Tensor]:
+    """What onnxruntime makes of `images` on the CPU.
+
+    Raises:
+        ConfigError: onnxruntime is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ConfigError("--check of an ONNX file needs onnxruntime, which is not installed: pip install 'selfsup[convert]'.") from None
+    session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    outputs = session.run(None, {'images': images.numpy()})
+    return {output.name: torch.from_numpy(value) for output, value in zip(session.get_outputs(), outputs, strict=True)}

@@ -1,0 +1,133 @@
+"""Forms in which a backbone leaves: files of other libraries, each with the way to read it back and run it."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+
+from ..checkpoint_io import write_checkpoint_atomic
+from ..errors import CheckpointError, ConfigError
+from ..registry import BACKBONES
+from .detectron2 import detectron2_name, to_detectron2, write_detectron2
+from .in_timm import in_timm
+from .in_torchvision import in_torchvision
+from .library import Library, resnet_key
+from .network import Network
+
+NEEDS_EXTRA = "needs {}, which is not installed: pip install 'selfsup[convert]'"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a network is to become.
+
+    Attributes:
+        tensors: number of tensors in the file.
+        write: writes the file.
+        run: (file, images (B, C, H, W)) -> name -> what the network in the file makes of them: `last map` (B, D, h, w) or `features`
+            (B, D), which is its average over h and w, or both.
+        usage: lines of Python (or yaml, for detectron2) that load the file `{path}`.
+    """
+
+    tensors: int
+    write: Callable[[Path], object]
+    run: Callable[[Path, Tensor], dict[str, Tensor]]
+    usage: tuple[str, ...]
+
+
+def timm(network: Network, size: int, maps: bool) -> Target:
+    """A state dict that timm loads."""
+    return _of_library(in_timm(network))
+
+
+def torchvision(network: Network, size: int, maps: bool) -> Target:
+    """A state dict that torchvision loads."""
+    return _of_library(in_torchvision(network))
+
+
+def _of_library(library: Library) -> Target:
+    @torch.no_grad()
+    def run(path: Path, images: Tensor) -> dict[str, Tensor]:
+        model = library.build().eval()
+        missing, unexpected = model.load_state_dict(torch.load(path, weights_only=True), strict=False)
+        left = [name for name in missing if name not in library.optional]
+        if left or unexpected:
+            raise CheckpointError(f'{type(model).__name__} does not take {path.name}: it misses {left[:5]}, and does not know '
+                                  f'{unexpected[:5]}.')
+        return {'last map': library.last_map(model, images)}
+
+    return Target(len(library.weights), lambda path: write_checkpoint_atomic(library.weights, path), run, library.usage)
+
+
+def detectron2(network: Network, size: int, maps: bool) -> Target:
+    """A pickle for detectron2's `MODEL.WEIGHTS`. As detectron2 need not be installed, it is read back by its list of names."""
+    depth, groups, width = resnet_key(network, 'detectron2')
+    settings = {'DEPTH': depth, 'STRIDE_IN_1X1': False}
+    if (groups, width) != (1, 64):
+        settings.update(NUM_GROUPS=groups, WIDTH_PER_GROUP=width)
+    if depth < 50:
+        settings['RES2_OUT_CHANNELS'] = 64
+    if network.in_channels != 3:
+        raise ConfigError(f'detectron2 has no {network.title}: its ResNets take three channels. Use --to safetensors or onnx.')
+    weights = network.weights()
+    converted = to_detectron2(weights)
+
+    @torch.no_grad()
+    def run(path: Path, images: Tensor) -> dict[str, Tensor]:
+        content = pickle.loads(path.read_bytes())['model']  # just written by us
+        backbone = BACKBONES.build(dict(network.config)).eval()
+        backbone.load_state_dict({name: torch.from_numpy(content[detectron2_name(name)]) for name in weights})
+        return {'last map': backbone(images)[-1]}
+
+    usage = ('MODEL:', '  WEIGHTS: {path}', f"  RESNETS: {{{', '.join(f'{key}: {value}' for key, value in settings.items())}}}",
+             '  PIXEL_MEAN: [123.675, 116.28, 103.53]  # of ImageNet, where the run had it', '  PIXEL_STD: [58.395, 57.12, 57.375]',
+             'INPUT: {FORMAT: RGB}')
+    return Target(len(converted), lambda path: write_detectron2(path, converted), run, usage)
+
+
+def safetensors(network: Network, size: int, maps: bool) -> Target:
+    """Weights under our names, with the backbone's config beside them: what `--pretrained` reads."""
+    try:
+        from safetensors import safe_open
+        from safetensors.torch import save
+    except ImportError:
+        raise ConfigError(f"--to safetensors {NEEDS_EXTRA.format('safetensors')}.") from None
+    weights = {name: value.detach().contiguous() for name, value in network.backbone.state_dict().items()}
+    about = {'format': 'pt', 'backbone': json.dumps(network.config)}
+
+    @torch.no_grad()
+    def run(path: Path, images: Tensor) -> dict[str, Tensor]:
+        with safe_open(path, framework='pt') as file:
+            backbone: nn.Module = BACKBONES.build(json.loads(file.metadata()['backbone'])).eval()
+            backbone.load_state_dict({name: file.get_tensor(name) for name in file.keys()})
+        return {'last map': backbone(images)[-1]}
+
+    def write(path: Path) -> object:
+        return write_checkpoint_atomic(weights, path, save=lambda content, file: file.write(save(content, about)))
+
+    return Target(len(weights), write, run, ('# python tools/train.py CFG --pretrained {path}', 'import safetensors.torch',
+                                              "weights = safetensors.torch.load_file('{path}')"))
+
+
+def onnx(network: Network, size: int, maps: bool) -> Target:
+    """A graph for ONNX runtimes; see `convert/onnx.py`."""
+    from .onnx import count, export, run
+
+    model = export(network, size, maps)
+    usage = ('import onnxruntime', "session = onnxruntime.InferenceSession('{path}')",
+             f"features, *maps = session.run(None, {{'images': images}})  # float32, (any number, {network.in_channels}, {size}, {size})")
+
+    def write(path: Path) -> object:
+        return write_checkpoint_atomic(model, path, save=lambda content, file: file.write(content))
+
+    return Target(count(model), write, run, usage)
+
+
+TARGETS = MappingProxyType({make.__name__: make for make in (timm, torchvision, detectron2, safetensors, onnx)})
