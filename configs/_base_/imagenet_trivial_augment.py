@@ -1,4 +1,4 @@
-"""ImageNet with labels as SparK fine-tunes on it: TrivialAugment and random erasing to train on; crops of 95 % of the short side to validate on."""
+"""ImageNet with labels as SparK fine-tunes on it: TrivialAugment and random erasing to train on, centre crops of 95 % to validate on."""
 
 img_norm_cfg = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
 to_tensor = [dict(type='ToTensor'), dict(type='Normalize', **img_norm_cfg)]

@@ -31,7 +31,8 @@ class ClsHead(nn.Module):
             (arXiv:1512.00567, section 7). Soft targets are used as they are.
         init_std: standard deviation of the first weights; ConvNeXt: 0.02, ConvNeXt V2 fine-tuned: 2e-5, that is 0.02 times its
             `head_init_scale` of 0.001. None leaves weights and biases as torch draws them (timm's ResNets).
-        criterion: 'ce': cross entropy; 'bce': the mean over images and classes of binary cross entropies (arXiv:2110.00476; SparK's ResNets).
+        criterion: 'ce': cross entropy; 'bce': the mean over images and classes of binary cross entropies (arXiv:2110.00476;
+            SparK's ResNets).
 
     Raises:
         ConfigError: a value outside of the above.
