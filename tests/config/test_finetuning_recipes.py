@@ -70,8 +70,14 @@ def hook(cfg, kind):
     return found
 
 
-def test_every_config_stands_in_a_table():
+def test_every_config_stands_in_the_tables():
+    """That of this file and that of the documentation, which names the top-1 of the docstring."""
     assert {path.stem for path in FOLDER.glob('*.py')} == set(ALL)
+    rows = {row.split(']')[0].removeprefix('| ['): row for row in (ROOT / 'docs' / 'benchmarks' / 'finetuning.md').read_text().splitlines()}
+    for name in ALL:
+        top1 = re.search(r'top-1 ([\d.]+)\.', (FOLDER / f'{name}.py').read_text())[1]
+        assert f'/{name}.py)' in rows[name] and rows[name].endswith(f'| {top1} |')
+        assert ('**assumed**' in rows[name]) == ('Assumed' in (FOLDER / f'{name}.py').read_text())
 
 
 @pytest.mark.parametrize('name', CONVNEXT_V2)
