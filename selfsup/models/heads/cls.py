@@ -56,7 +56,7 @@ class ClsHead(nn.Module):
     def init_weights(self, init_linear: str = 'normal', std: float | None = None) -> None:
         """See `init_linear_layers`; `std` None is `init_std`."""
         std = self.init_std if std is None else std
-        if std is None:
+        if std is None and init_linear == 'normal':
             self.fc_cls.reset_parameters()
         else:
             init_linear_layers(self, init_linear, std)
