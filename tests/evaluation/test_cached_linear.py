@@ -87,6 +87,14 @@ def test_a_cache_is_used_again_and_one_of_other_features_is_kept(tmp_path, opene
         opened(config, dtype='float16')
 
 
+def test_a_cache_of_a_list_that_has_changed_is_not_used(tmp_path, opened):
+    config = write_config(tmp_path)
+    opened(config)
+    next((tmp_path / 'train' / '3').iterdir()).unlink()
+    with pytest.raises(DataError, match='holds other images'):
+        opened(config)
+
+
 def test_a_killed_extraction_leaves_no_cache(tmp_path):
     class Broken:
         def __iter__(self):
