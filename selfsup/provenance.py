@@ -1,7 +1,9 @@
-"""Which code runs: git commit and versions of packages. A leaf."""
+"""Which code runs on which files: git commit, versions of packages, digests. A leaf."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -26,3 +28,12 @@ def version_of(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return ''
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """Hex digest of a file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        for block in iter(lambda: file.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..provenance import sha256
 from .feature_cache import Draw, FeatureCache, cached
 from .features import evaluating, evaluation_loader
 from .labelled import deterministic, labelled_loaders
-from .results import sha256
 
 
 def draws_of(model: nn.Module, section: dict, *, views: int = 0, flip: bool = False, batch_size: int, num_workers: int,

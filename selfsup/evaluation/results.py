@@ -6,7 +6,6 @@ SHA-256, git commit, versions, device, seed, settings. `tools/report.py` makes t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..provenance import git_commit, version_of
+from ..provenance import git_commit, sha256, version_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ('torch', 'torchvision', 'numpy', 'timm')
@@ -92,15 +91,6 @@ def read_result(path: str | os.PathLike) -> dict:
     if missing:
         raise DataError(f"{path} is no result of this project: it lacks {', '.join(missing)}.")
     return found
-
-
-def sha256(path: str | os.PathLike) -> str:
-    """Hex digest of a file's bytes."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _finite(name: Any, value: Any) -> float:
