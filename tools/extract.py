@@ -43,22 +43,13 @@ def main() -> None:
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
     compiled['model']['backbone']['out_indices'] = layers
 
-    import torch
-
     from selfsup import distributed as dist
     from selfsup.datasets.loaders import build_loader
     from selfsup.engine.launch import init_distributed, shut_down
-    from selfsup.engine.weights import load_backbone, load_model
+    from selfsup.engine.weights import build_with_weights
     from selfsup.evaluation.features import collect, evaluating
-    from selfsup.registry import MODELS
     device = init_distributed(args.launcher, port=args.port)
-    torch.manual_seed(0)  # --pretrained random: the same network in every process and every time
-    model = MODELS.build(compiled['model'])
-    if args.checkpoint:
-        load_model(model, args.checkpoint)
-    elif args.pretrained != 'random':
-        load_backbone(model, args.pretrained)
-    model = model.to(device)
+    model = build_with_weights(compiled['model'], args.checkpoint or args.pretrained, whole=bool(args.checkpoint)).to(device)
     loading = {'batch_size': data['imgs_per_gpu'], 'num_workers': data.get('workers_per_gpu', 2), 'dataset': data['extract'],
                'sampler': {'type': 'EpochSampler', 'shuffle': False}}
     loader = build_loader(loading, seed=0, device=device, rank=dist.rank(), world_size=dist.world_size())

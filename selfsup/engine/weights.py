@@ -7,12 +7,14 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from .. import checkpoint_keys
 from ..checkpoint_io import averaged, read_checkpoint
 from ..convert.incoming import Incoming, for_backbone, for_model
 from ..errors import CheckpointError, SelfSupWarning
+from ..registry import MODELS
 from .state import unwrap
 
 logger = logging.getLogger('selfsup')
@@ -163,3 +165,24 @@ def load_model(model: nn.Module, path: str, *, strict: bool = False, average: bo
             raise CheckpointError(f'{path} holds a backbone alone, not a {type(algorithm).__name__}: load it with --pretrained (or '
                                   '`pretrained` in the config) instead of load_from.')
     return load_matching(algorithm, incoming, path, type(algorithm).__name__, strict=strict)
+
+
+def build_with_weights(model: dict, weights: str, *, whole: bool = False, seed: int = 0) -> nn.Module:
+    """A model with the weights that are to be judged.
+
+    Args:
+        model: config of an algorithm.
+        weights: file for the backbone (`--pretrained`), or 'random' for none.
+        whole: `weights` holds the whole model (`--checkpoint`).
+        seed: of the initial weights: the same network in every process and every time.
+
+    Raises:
+        CheckpointError: see `load_model` and `load_backbone`.
+    """
+    torch.manual_seed(seed)
+    built = MODELS.build(model)
+    if whole:
+        load_model(built, weights)
+    elif weights != 'random':
+        load_backbone(built, weights)
+    return built

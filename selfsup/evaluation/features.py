@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import distributed as dist
+from ..datasets.loaders import DeviceLoader, build_loader
 from ..errors import DataError
 
 
@@ -27,6 +28,24 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def evaluation_loader(cfg: dict, *, batch_size: int, num_workers: int, device: torch.device, seed: int = 0) -> DeviceLoader:
+    """Loader that gives every sample once and in order, shared between the ranks; to be closed after use.
+
+    Args:
+        cfg: a loader section of the runner config; of it, `dataset`, `prefetch` and `img_norm_cfg` are read.
+        batch_size: images per process at once.
+        num_workers: loader workers per process.
+        device: where batches go.
+        seed: of the data set's random numbers.
+    """
+    kept = {key: cfg[key] for key in ('dataset', 'prefetch', 'img_norm_cfg') if key in cfg}
+    if kept.get('prefetch') and isinstance(kept['dataset'], dict):
+        kept['dataset'] = {**kept['dataset'], 'prefetch': True}
+    section = {**kept, 'batch_size': batch_size, 'num_workers': num_workers, 'sampler': {'type': 'EpochSampler', 'shuffle': False},
+               'persistent_workers': False}
+    return build_loader(section, seed=seed, device=device, rank=dist.rank(), world_size=dist.world_size())
 
 
 def extract_features(model: nn.Module, loader: Any, *, distributed: bool = True) -> tuple[Tensor, Tensor | None]:
@@ -58,7 +77,7 @@ def extract_features(model: nn.Module, loader: Any, *, distributed: bool = True)
 
 
 def collect(forward: Callable[[dict], dict[str, Tensor]], loader: Any, *, distributed: bool = True,
-            main_only: bool = False) -> dict[str, Tensor]:
+            main_only: bool = False, allocate: Callable[[str, tuple, torch.dtype], Tensor] | None = None) -> dict[str, Tensor]:
     """Run `forward` over a loader and put its rows into the order of the data set.
 
     The ranks' rows are gathered batch by batch, so that the device never holds more than one joined batch. Samples that
@@ -70,6 +89,7 @@ def collect(forward: Callable[[dict], dict[str, Tensor]], loader: Any, *, distri
             samples in the order of the batches, as `(epoch, index, repeat)` or plain indices; all ranks get equally many.
         distributed: see `extract_features`.
         main_only: the other ranks take part and get nothing: one copy in host memory instead of one per process.
+        allocate: (key, shape, dtype) -> the tensor to fill, one on a memory-mapped file for example; None allocates in memory.
 
     Returns:
         key -> (N, ...) on the CPU.
@@ -92,7 +112,8 @@ def collect(forward: Callable[[dict], dict[str, Tensor]], loader: Any, *, distri
         seen[index] = True
         for key, value in rows.items() if dist.is_main() or not main_only else ():
             if key not in stored:
-                stored[key] = torch.empty(total, *value.shape[1:], dtype=value.dtype)
+                shape = (total, *value.shape[1:])
+                stored[key] = allocate(key, shape, value.dtype) if allocate else torch.empty(shape, dtype=value.dtype)
             stored[key][index] = value.cpu()
     if not bool(seen.all()):
         raise DataError(f'The loader gave {int(seen.sum())} of {total} samples; evaluation needs all of them: '

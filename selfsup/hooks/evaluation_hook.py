@@ -8,19 +8,17 @@ from typing import Any
 from mmengine.hooks import Hook
 
 from .. import distributed as dist
-from ..datasets.loaders import build_loader
 from ..engine.state import unwrap
 from ..errors import ConfigError
+from ..evaluation.features import evaluation_loader
 from .ema_hook import EMAHook
 
 
 def ordered_loader(runner: Any, dataset: dict, batch_size: int, num_workers: int, prefetch: bool = False,
                    img_norm_cfg: dict | None = None) -> Any:
     """Loader of a dataset config that gives every sample once and in order, shared between the ranks; to be closed after use."""
-    dataset = {**dataset, 'prefetch': True} if prefetch else dataset
-    cfg = {'batch_size': batch_size, 'num_workers': num_workers, 'dataset': dataset, 'prefetch': prefetch,
-           'img_norm_cfg': img_norm_cfg, 'sampler': {'type': 'EpochSampler', 'shuffle': False}, 'persistent_workers': False}
-    return build_loader(cfg, seed=runner.seed, device=runner.device, rank=dist.rank(), world_size=dist.world_size())
+    section = {'dataset': dataset, 'prefetch': prefetch, 'img_norm_cfg': img_norm_cfg}
+    return evaluation_loader(section, batch_size=batch_size, num_workers=num_workers, device=runner.device, seed=runner.seed)
 
 
 def share_statistics(runner: Any) -> None:

@@ -34,11 +34,12 @@ class Launcher(NamedTuple):
 
 def launcher(path: Path) -> Launcher | None:
     """Read a script's usage line; None where it has none."""
-    usage = re.search(r'usage: bash tools/\S+ ([A-Z_ ]+)\[arguments of (tools/\w+\.py)\]', path.read_text())
+    usage = re.search(r'usage: bash (?:tools|benchmarks)/\S+ ([A-Z_ ]+)\[arguments of (tools/\w+\.py)\]', path.read_text())
     return usage and Launcher(usage[1].split(), usage[2])
 
 
-LAUNCHERS = {f'tools/{p.name}': found for p in sorted((ROOT / 'tools').glob('*.sh')) if (found := launcher(p))}
+LAUNCHERS = {f'{folder}/{p.name}': found for folder in ('tools', 'benchmarks') for p in sorted((ROOT / folder).glob('*.sh'))
+             if (found := launcher(p))}
 
 
 def is_script(block_text: str) -> bool:
@@ -94,7 +95,7 @@ def check_launcher(page: Path, script: str, env: dict[str, str], words: list[str
     assert len(words) >= len(names), f'{script} needs {names}'
     given = dict(zip(names, words, strict=False))
     assert given.get('NGPUS', '1').isdecimal(), f'{script}: {given["NGPUS"]} is no number of processes'
-    source = (ROOT / script).read_text() + (ROOT / 'tools/launch.sh').read_text()
+    source = ''.join((ROOT / path).read_text() for path in (script, 'tools/launch.sh', 'benchmarks/common.sh'))
     for name in env:
         assert name in source or name in ('CUDA_VISIBLE_DEVICES', 'MASTER_ADDR'), f'{script} does not read {name}'
     check_python_tool(page, tool, [given['CONFIG'], *words[len(names):]])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import runpy
 import subprocess
 import sys
 import time
@@ -33,16 +32,6 @@ optimizer = dict(type='SGD', lr=0.1)
 lr_config = dict(policy='fixed')
 total_epochs = 1
 '''
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """call('count_parameters', args...) -> what the tool printed."""
-    def run(name: str, *args: object) -> str:
-        monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
-        runpy.run_path(str(TOOLS / f'{name}.py'))['main']()
-        return capsys.readouterr().out
-    return run
 
 
 @pytest.fixture

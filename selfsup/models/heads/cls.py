@@ -67,7 +67,15 @@ class ClsHead(nn.Module):
 
     def forward(self, x: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:
         """Logits `{'head0': (B, num_classes)}` of maps or vectors."""
-        return {'head0': self.fc_cls(self.norm(to_vector(x, self.in_channels, self.with_avg_pool, self)))}
+        return self.classify(self.pool(x))
+
+    def pool(self, maps: Tensor | Sequence[Tensor]) -> list[Tensor]:
+        """What the norm and the linear layer read, [(B, in_channels)], as `classify` takes it: constant while the backbone is frozen."""
+        return [to_vector(maps, self.in_channels, self.with_avg_pool, self)]
+
+    def classify(self, pooled: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Logits of what `pool` returned."""
+        return {'head0': self.fc_cls(self.norm(pooled[0]))}
 
     def loss(self, logits: dict[str, Tensor], labels: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
         """Loss, by `criterion`, and top-1 accuracy.

@@ -79,13 +79,17 @@ class MultiClsHead(nn.Module):
         Args:
             maps: (B, C, H, W) of each layer.
         """
+        return self.classify(self.pool(maps))
+
+    def classify(self, pooled: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Logits of what `pool` returned."""
         logits = {}
-        for i, x in enumerate(self.pool(maps)):
-            x = self.norms[i](x).flatten(1)
-            if x.shape[1] != self.fcs[i].in_features:
-                raise ShapeError(f'MultiClsHead: layer {self.in_indices[i]} of shape {tuple(maps[i].shape)} gives {x.shape[1]} numbers, '
+        for i, x in enumerate(pooled):
+            values = self.norms[i](x).flatten(1)
+            if values.shape[1] != self.fcs[i].in_features:
+                raise ShapeError(f'MultiClsHead: layer {self.in_indices[i]} of shape {tuple(x.shape)} gives {values.shape[1]} numbers, '
                                  f"not {self.fcs[i].in_features}: use images of 224 pixels, pool_type='adaptive', or another backbone.")
-            logits[f'head{i}'] = self.fcs[i](x)
+            logits[f'head{i}'] = self.fcs[i](values)
         return logits
 
     def loss(self, logits: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:

@@ -1,0 +1,46 @@
+"""Write the result of a finished training run, PROTOCOL.json in its work dir: accuracies of each head, last and best epoch.
+
+    python benchmarks/collect_training.py WORK_DIR --protocol linear --config CFG --weights W.pth
+
+The scripts benchmarks/dist_train_*.sh call it. Best epochs are chosen on the validation set, as published numbers are; the last
+epoch is the number without such a choice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from selfsup import cli
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('work_dir', type=Path)
+    parser.add_argument('--protocol', required=True, help='linear, semi, finetune, ...: name of the file')
+    parser.add_argument('--config', required=True, help='config of the run')
+    parser.add_argument('--weights', default='random', help="what the run started from, or 'random'")
+    parser.add_argument('--seconds', type=float, help='that the run took')
+    parser.add_argument('--force', action='store_true', help='replace an existing result')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    from selfsup.evaluation.results import check_free, write_result
+    from selfsup.evaluation.training_log import last_and_best, logged_accuracies
+    path = check_free(args.work_dir / f'{args.protocol}.json', args.force)
+    numbers, epochs = last_and_best(logged_accuracies(args.work_dir))
+    start = max(args.work_dir.glob('*/environment.json'))
+    environment = json.loads(start.read_text())
+    write_result(path, protocol=args.protocol, numbers=numbers, config=args.config, weights=args.weights, seed=int(environment['seed']),
+                 device=environment['device'], seconds=args.seconds, force=args.force,
+                 settings={'epochs': epochs, 'world_size': int(environment['world_size'])})
+    for name, value in numbers.items():
+        print(f'{name}: {value:.2f} (epoch {epochs[name]})')
+    print(f'result: {path}')
+
+
+if __name__ == '__main__':
+    cli.run(main)

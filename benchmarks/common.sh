@@ -1,0 +1,49 @@
+# Sourced by the protocol scripts of this folder.
+
+BENCHMARKS=$(dirname "${BASH_SOURCE[0]}")
+source "$BENCHMARKS/../tools/launch.sh"
+
+# work_dir_of CONFIG WEIGHTS: configs/a/b.py w/x.pth -> work_dirs/a/b/x.pth
+work_dir_of() {
+    local path=${1//configs/work_dirs}
+    echo "${path%.*}/$(basename "$2")"
+}
+
+# need_file WHAT PATH: leave with status 2 where there is no such file
+need_file() {
+    [ -f "$2" ] || { echo "error: $1 '$2' is not a file" >&2; exit 2; }
+}
+
+# train_protocol NAME PARTITION NGPUS CONFIG WEIGHTS [arguments of tools/train.py]
+# Trains from WEIGHTS ('random': none), then writes NAME.json into the work dir. PARTITION '' is this machine, else Slurm.
+train_protocol() {
+    local name=$1 partition=$2 gpus=$3 config=$4 weights=$5
+    shift 5
+    need_file 'the config' "$config"
+    [ "$weights" = random ] || need_file 'the weights' "$weights"
+    local work_dir again=() word
+    work_dir=$(work_dir_of "$config" "$weights")
+    for word in "$@"; do
+        case $word in
+            --work_dir*) echo "error: the work dir follows from config and weights: $work_dir; leave out --work_dir" >&2; exit 2 ;;
+            --pretrained*) echo "error: the weights are the argument after the config; leave out --pretrained" >&2; exit 2 ;;
+            --start_over | --auto_resume | --resume_from*) again=(--force) ;;
+        esac
+    done
+    if [ -e "$work_dir/$name.json" ] && [ ${#again[@]} -eq 0 ]; then
+        echo "error: $work_dir/$name.json exists; give --start_over to train anew and replace it" >&2
+        exit 2
+    fi
+    local start=("$BENCHMARKS/../tools/train.py" "$config" --work_dir "$work_dir")
+    [ "$weights" = random ] || start+=(--pretrained "$weights")
+    SECONDS=0
+    (  # the launchers end in exec
+        if [ -n "$partition" ]; then
+            launch_srun "$partition" "selfsup-$name" "$gpus" "${start[@]}" --launcher slurm "$@"
+        else
+            launch_torchrun "$gpus" "${start[@]}" --launcher pytorch "$@"
+        fi
+    )
+    [ "${NODE_RANK:-0}" != 0 ] || "$PYTHON" "$BENCHMARKS/collect_training.py" "$work_dir" --protocol "$name" --config "$config" \
+        --weights "$weights" --seconds "$SECONDS" "${again[@]}"
+}

@@ -1,0 +1,149 @@
+"""Features of frozen layers on the disk, read through the page cache: extracted once, used by as many heads as one likes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from torch import Tensor
+
+from .. import distributed as dist
+from ..errors import ConfigError, DataError
+from .features import collect
+
+DTYPES = {'float16': torch.float16, 'float32': torch.float32}
+KEY = 'cache.json'  # written last: a folder without it is incomplete
+
+
+class FeatureCache:
+    """What the heads read, of `views` draws of every image. Made by `cached`.
+
+    Attributes:
+        layers: of each layer a memory-mapped array (views, N, ...).
+        labels: (N,) int64.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        names = sorted(folder.glob('layer*.npy'), key=lambda p: int(p.stem.removeprefix('layer')))
+        self.layers = [np.load(name, mmap_mode='r') for name in names]
+        self.labels = torch.from_numpy(np.load(folder / 'labels.npy'))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def views(self) -> int:
+        """Draws of each image."""
+        return len(self.layers[0])
+
+    def rows(self, view: int, index: np.ndarray | slice, device: torch.device) -> list[Tensor]:
+        """float32 (B, ...) of each layer, for the samples `index` in draw `view`."""
+        return [torch.from_numpy(np.array(layer[view][index], dtype=np.float32)).to(device) for layer in self.layers]
+
+
+class Draw(NamedTuple):
+    """How one draw of every image becomes features.
+
+    Attributes:
+        open_loader: opens a loader of batches of `img` and `gt_label`, see `collect`; it is closed after use.
+        forward: images (B, C, H, W) -> what the heads read, one tensor (B, ...) per layer.
+    """
+
+    open_loader: Callable[[], Any]
+    forward: Callable[[Tensor], list[Tensor]]
+
+
+def cached(folder: str | os.PathLike, key: dict, draws: Sequence[Draw], dtype: str = 'float16',
+           force: bool = False) -> FeatureCache | None:
+    """The cache in `folder`, extracted where it is not there yet.
+
+    Args:
+        folder: of this cache alone.
+        key: JSON values that say what the features are of: weights, model, data, draws. The same key means the same features.
+        draws: one or more, of the same data set.
+        dtype: 'float16' or 'float32', on the disk.
+        force: replace a cache of another key.
+
+    Returns:
+        The cache on rank 0; None on the others, which share the extraction.
+
+    Raises:
+        DataError: `folder` holds something else and not `force`; the disk is too small; a feature does not fit `dtype`.
+        ConfigError: an unknown `dtype`.
+    """
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype={dtype!r}: use {' or '.join(map(repr, DTYPES))}.")
+    folder, key = Path(folder), json.loads(json.dumps({**key, 'dtype': dtype}, default=str))
+    if not dist.broadcast_object(dist.is_main() and _usable(folder, key, force)):
+        _extract(folder, key, draws, DTYPES[dtype])
+    return FeatureCache(folder) if dist.is_main() else None
+
+
+def _usable(folder: Path, key: dict, force: bool) -> bool:
+    """True for a complete cache of this key, False where one is to be made."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    try:
+        found = json.loads((folder / KEY).read_text())
+    except (OSError, json.JSONDecodeError):
+        found = None
+    if found == key:
+        return True
+    if not force:
+        differing = 'no complete cache' if found is None else f"other {', '.join(k for k in key if found.get(k) != key[k]) or 'settings'}"
+        raise DataError(f'{folder} exists and holds {differing}; give --force to replace it, or another --cache.')
+    return False
+
+
+def _extract(folder: Path, key: dict, draws: Sequence[Draw], dtype: torch.dtype) -> None:
+    """Fill a folder beside `folder` and give it that name when it is complete."""
+    partial = folder.with_name(f'.{folder.name}.partial')
+    if dist.is_main():
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    arrays: dict[str, np.memmap] = {}
+    labels = None
+    for view, draw in enumerate(draws):
+        def allocate(name: str, shape: tuple, kind: torch.dtype, view: int = view) -> Tensor:
+            if name == 'labels':
+                return torch.empty(shape, dtype=kind)
+            if name not in arrays:
+                arrays[name] = _create(partial / f'{name}.npy', (len(draws), *shape), kind)
+            return torch.from_numpy(arrays[name][view])
+
+        def layers(batch: dict[str, Tensor], draw: Draw = draw) -> dict[str, Tensor]:
+            found = {f'layer{i}': _convert(x, dtype) for i, x in enumerate(draw.forward(batch['img']))}
+            return {**found, 'labels': batch['gt_label'].long()}
+        loader = draw.open_loader()
+        labels = collect(layers, loader, main_only=True, allocate=allocate).get('labels')
+        loader.close()
+    if not dist.is_main():
+        return
+    for array in arrays.values():
+        array.flush()
+    np.save(partial / 'labels.npy', labels.numpy())
+    (partial / KEY).write_text(json.dumps(key, indent=1) + '\n')
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def _create(path: Path, shape: tuple, dtype: torch.dtype) -> np.memmap:
+    needed, free = int(np.prod(shape)) * dtype.itemsize, shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise DataError(f'{path.parent}: {needed:,} bytes are needed for {path.name} alone, {free:,} are free. Choose another --cache, '
+                        'fewer views or float16.')
+    return open_memmap(path, 'w+', dtype=np.dtype(str(dtype).removeprefix('torch.')), shape=shape)
+
+
+def _convert(x: Tensor, dtype: torch.dtype) -> Tensor:
+    x = x.detach().to(dtype)
+    if not bool(x.isfinite().all()):
+        raise DataError(f'Some features are not finite as {dtype}: use --dtype float32; if it persists, the network has diverged.')
+    return x

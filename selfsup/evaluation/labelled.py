@@ -1,0 +1,90 @@
+"""Which labelled images a protocol trains and tests on."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..datasets.loaders import DeviceLoader
+from ..errors import ConfigError, DataError
+from .features import evaluation_loader
+
+
+def labelled_pair(compiled: dict[str, Any], path: str | None = None) -> tuple[dict, dict]:
+    """Loader sections for labelled training and test images, both seen without augmentation.
+
+    Args:
+        compiled: runner config. Its `KNNHook` names both; else `data.val` is the test set, and its pipeline is used for the
+            images of `data.train`.
+        path: Python file with `train` and `test`, dataset configs; goes before the config.
+
+    Raises:
+        ConfigError: the file cannot be read or lacks one, or the config names no labelled images.
+    """
+    if path is not None:
+        try:
+            found = runpy.run_path(path)
+        except Exception as error:  # the file is a program: anything may be wrong with it
+            raise ConfigError(f'{path} cannot be read: {type(error).__name__}: {error}.') from None
+        missing = [name for name in ('train', 'test') if not isinstance(found.get(name), dict)]
+        if missing:
+            raise ConfigError(f"{path} lacks {' and '.join(missing)}: write {missing[0]} = dict(type='ClassificationDataset', ...).")
+        return {'dataset': found['train']}, {'dataset': found['test']}
+    for hook in compiled['custom_hooks']:
+        if hook.get('type') == 'KNNHook':
+            return {'dataset': hook['train']}, {'dataset': hook['test']}
+    train, test = compiled['train_dataloader'], compiled['val_dataloader']
+    if not train or not test or train['dataset']['type'] != test['dataset']['type']:
+        raise ConfigError('The config names no labelled images: give it a KNNHook, or data.train and data.val of one type, or pass '
+                          '--dataset-config.')
+    return deterministic(train, test), test
+
+
+def deterministic(train: dict, val: dict) -> dict:
+    """The loader section of `val` with the images of `train`."""
+    return {**val, 'dataset': {**val['dataset'], 'data_source': train['dataset']['data_source']}}
+
+
+def labelled_loaders(sections: Sequence[dict], *, batch_size: int, num_workers: int, device: torch.device,
+                     seed: int = 0) -> tuple[DeviceLoader, DeviceLoader]:
+    """Loaders of the training and the test images, which must have the same classes; see `evaluation_loader` for the arguments.
+
+    Raises:
+        ConfigError: a data set gives no labels.
+        DataError: see `check_classes`.
+    """
+    train, test = (evaluation_loader(section, batch_size=batch_size, num_workers=num_workers, device=device, seed=seed)
+                   for section in sections)
+    for dataset in (train.dataset, test.dataset):
+        if not hasattr(dataset, 'evaluate') or dataset.labels is None:
+            raise ConfigError(f"{type(dataset).__name__} gives no labels: use type='ClassificationDataset'.")
+    check_classes(train.dataset, test.dataset)
+    return train, test
+
+
+def check_classes(train: Any, test: Any) -> None:
+    """Refuse a training split that lacks a class of the test split, or that numbers its classes otherwise.
+
+    Args:
+        train, test: data sets with `labels`; where both sources name their classes, the names must agree.
+
+    Raises:
+        DataError: naming the classes.
+    """
+    names = [getattr(dataset.data_source, 'classes', None) for dataset in (train, test)]
+    if all(names) and list(names[0]) != list(names[1]):
+        only = [sorted(set(names[i]) - set(names[1 - i])) for i in range(2)]
+        raise DataError(f'Training and test images have different classes: only for training {_shown(only[0])}; only for testing '
+                        f'{_shown(only[1])}. Their numbers would not mean the same.')
+    missing = sorted(set(np.unique(test.labels).tolist()) - set(np.unique(train.labels).tolist()))
+    if missing:
+        raise DataError(f'The test images have classes of which there is no training image: {_shown(missing)}. Use lists or folders with '
+                        'the same classes.')
+
+
+def _shown(values: list) -> str:
+    return ', '.join(map(str, values[:10])) + (f', ... ({len(values)} in all)' if len(values) > 10 else '') if values else 'none'

@@ -1,0 +1,157 @@
+"""Heads trained on cached features end with the weights of a run without the cache."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from selfsup.checkpoint_io import read_checkpoint
+from selfsup.config import compile_config, load
+from selfsup.engine.weights import build_with_weights
+from selfsup.errors import ConfigError, DataError
+from selfsup.evaluation.cached_linear import CachedHeads, best_rates, check_run
+from selfsup.evaluation.feature_cache import FeatureCache, cached
+from selfsup.evaluation.head_inputs import both_caches
+from tests.resume.runs import train
+
+from .linear_runs import write_config
+
+CROP = "[dict(type='RandomResizedCrop', size=8), dict(type='RandomHorizontalFlip')]"
+CPU = torch.device('cpu')
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """opened(config, **arguments of both_caches) -> model, compiled config, caches, the test set's evaluate."""
+    def run(config, **arguments):
+        compiled = compile_config(load(str(config)))
+        model = build_with_weights(compiled['model'], 'random')
+        return model, compiled, *both_caches(model, compiled, tmp_path / 'cache', **{'weights': 'random', 'device': CPU, 'dtype': 'float32',
+                                                                                 **arguments})
+    return run
+
+
+@pytest.mark.parametrize(('kind', 'augment', 'views'), [('last', '[]', 0), ('multi', '[]', 0), ('last', CROP, 2)])
+def test_the_weights_are_those_of_training_without_a_cache(tmp_path, opened, kind, augment, views):
+    config = write_config(tmp_path, kind, augment)
+    work_dir = train(config, tmp_path / 'run', 'data.drop_last=True')
+    saved = read_checkpoint(work_dir / 'latest.pth')['state_dict']
+    straight = {k.removeprefix('head.'): v for k, v in saved.items() if k.startswith('head.')}
+    model, compiled, features, test, accuracy = opened(config, views=views)
+    heads = CachedHeads(model.head, [0.05, 0.5], compiled, features, batch_size=32, epochs=2, drop_last=True)
+    for epoch in range(2):
+        heads.train_epoch(epoch)
+    for name, value in heads.heads[1].state_dict().items():
+        torch.testing.assert_close(value, straight[name], rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f'{name}: {text}')
+    other = dict(heads.heads[0].named_parameters())
+    assert not any(torch.allclose(other[name], straight[name], rtol=1e-3, atol=1e-4) for name in other)
+    logged = {k: v for line in next(work_dir.rglob('vis_data/2*.json')).read_text().splitlines()
+              for k, v in json.loads(line).items() if k.startswith('head')}
+    assert heads.evaluate(test, accuracy)[1] == pytest.approx(logged, abs=1e-3)
+
+
+def test_a_rate_that_diverges_leaves_the_others_alone(tmp_path, opened):
+    config = write_config(tmp_path)
+    model, compiled, features, test, accuracy = opened(config)
+    results = []
+    for rates in ([0.5], [0.5, 1e30]):
+        heads = CachedHeads(model.head, rates, compiled, features, batch_size=32, epochs=1)
+        heads.train_epoch(0)
+        results.append(heads.evaluate(test, accuracy))
+    assert results[0][0] == results[1][0]
+    assert best_rates(results[1], [0.5, 1e30])[1] == {'head0': 0.5}
+
+
+def test_flip_doubles_the_draws(tmp_path, opened):
+    *_, features, test, _ = opened(write_config(tmp_path), flip=True)
+    assert features.views == 2 and test.views == 1 and len(features) == 100
+    first, mirrored = (features.rows(view, slice(None), CPU)[0] for view in range(2))
+    assert not torch.equal(first, mirrored)
+
+
+def test_a_cache_is_used_again_and_one_of_other_features_is_kept(tmp_path, opened, monkeypatch):
+    config = write_config(tmp_path)
+    opened(config)
+    files = {p: p.stat().st_mtime_ns for p in (tmp_path / 'cache').rglob('*') if p.is_file()}
+    opened(config)
+    with pytest.raises(DataError, match=r'cache.train exists and holds other dtype; give --force'):
+        opened(config, dtype='float16')
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / 'cache').rglob('*') if p.is_file()} == files
+    *_, features, _, _ = opened(config, dtype='float16', force=True)
+    assert str(features.layers[0].dtype) == 'float16'
+    (tmp_path / 'cache' / 'train' / 'cache.json').unlink()
+    with pytest.raises(DataError, match='holds no complete cache'):
+        opened(config, dtype='float16')
+
+
+def test_a_cache_of_a_list_that_has_changed_is_not_used(tmp_path, opened):
+    config = write_config(tmp_path)
+    opened(config)
+    next((tmp_path / 'train' / '3').iterdir()).unlink()
+    with pytest.raises(DataError, match='holds other images'):
+        opened(config)
+
+
+def test_a_killed_extraction_leaves_no_cache(tmp_path):
+    class Broken:
+        def __iter__(self):
+            raise KeyboardInterrupt
+        dataset, sampler = range(3), range(3)
+    from selfsup.evaluation.feature_cache import Draw
+    with pytest.raises(KeyboardInterrupt):
+        cached(tmp_path / 'c', {}, [Draw(Broken, lambda img: [img])])
+    assert not (tmp_path / 'c').exists()
+
+
+def test_features_that_float16_cannot_hold(tmp_path, opened, monkeypatch):
+    from selfsup.models.heads.cls import ClsHead
+    pool = ClsHead.pool
+    monkeypatch.setattr(ClsHead, 'pool', lambda self, maps: [1e6 + x for x in pool(self, maps)])
+    with pytest.raises(DataError, match='use --dtype float32'):
+        opened(write_config(tmp_path), dtype='float16')
+
+
+def test_a_disk_that_is_too_small(tmp_path, opened, monkeypatch):
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: shutil._ntuple_diskusage(10, 10, 0))
+    with pytest.raises(DataError, match=r'bytes are needed for layer0\.npy alone, 0 are free'):
+        opened(write_config(tmp_path))
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    (['optimizer_config=dict(grad_clip=dict(max_norm=1.))'], 'no grad_clip'),
+    (['optimizer_config=dict(update_interval=2)'], 'no update_interval'),
+    (['weight_decay_config=dict(end=0.1)'], 'no schedules other than lr_config'),
+    (['total_epochs=None', 'total_iters=5'], 'no total_iters'),
+])
+def test_settings_that_cannot_be_followed_are_refused(tmp_path, options, message):
+    with pytest.raises(ConfigError, match=message):
+        check_run(compile_config(load(str(write_config(tmp_path)), options)), [0.1])
+
+
+@pytest.mark.parametrize('rates', [[], [0.1, 0.1], [-1.]])
+def test_rates_are_different_and_positive(tmp_path, rates):
+    with pytest.raises(ConfigError, match='one or more different numbers > 0'):
+        check_run(compile_config(load(str(write_config(tmp_path)))), rates)
+
+
+def test_the_best_rate_is_that_of_top1():
+    numbers, chosen = best_rates([{'head0_top1': 10., 'head0_top5': 90.}, {'head0_top1': 20., 'head0_top5': 80.}], [0.1, 1])
+    assert numbers == {'head0_top1': 20., 'head0_top5': 80., 'head0_top1_lr0.1': 10., 'head0_top1_lr1': 20., 'head0_top5_lr0.1': 90.,
+                       'head0_top5_lr1': 80.}
+    assert chosen == {'head0': 1}
+
+
+def test_a_cache_holds_its_rows_in_the_order_of_the_data(tmp_path, opened):
+    model, compiled, *_ = opened(write_config(tmp_path))
+    cache = FeatureCache(tmp_path / 'cache' / 'train')
+    from selfsup.registry import DATASETS
+    dataset = DATASETS.build(compiled['train_dataloader']['dataset'])
+    sample = dataset[17]
+    model.eval()
+    with torch.no_grad():
+        expected = model.head.pool(model.extract(sample['img'][None]))[0]
+    torch.testing.assert_close(cache.rows(0, slice(17, 18), CPU)[0], expected)
+    assert cache.labels[17] == sample['gt_label']
