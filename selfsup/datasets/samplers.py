@@ -185,7 +185,8 @@ class RepeatAugSampler(EpochSampler):
 
     An epoch is as long as without it, so it holds 1 / num_repeats of the images. The global order is timm's: a, a, a, b, b, b, ... of
     shuffled images, dealt to the ranks one by one, so that the views of an image lie in one global batch (in two where one ends
-    among them), on different ranks where there are enough. timm rounds an epoch down to a multiple of 256 images; here `drop_last` decides about its end.
+    among them), on different ranks where there are enough. timm rounds an epoch down to a multiple of 256 images; here `drop_last`
+    decides about its end.
 
     Args:
         dataset: anything with a length, or the length N >= 1.
