@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 from selfsup import cli
-from selfsup.errors import ConfigError
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,10 +47,7 @@ def main() -> None:
     work_dir = args.work_dir or Path(config.default_work_dir(args.config), Path(args.pretrained).name)
     path = check_free(work_dir / 'linear_cached.json', args.force)
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
-    try:
-        rates = [float(word) for word in args.lrs.split(',')] if args.lrs else [compiled['optim_wrapper']['optimizer']['lr']]
-    except ValueError:
-        raise ConfigError(f'--lrs {args.lrs!r}: write numbers with commas, for example 0.1,1,10.') from None
+    rates = linear.parse_rates(args.lrs, compiled)
     linear.check_run(compiled, rates, args.epochs)
     device = init_distributed(args.launcher, port=args.port)
     model = build_with_weights(compiled['model'], args.pretrained, seed=args.seed).to(device)

@@ -51,7 +51,8 @@ def main() -> None:
     images = ROOT / 'docs/images'
     linear = next(table for table in tables if table['id'] == 'imagenet_linear')
     title = 'CIFAR-10 (20,000 images), ResNet-18 of 0.7 M parameters, measured'
-    for path in (plot_pairs(report.pairs(small(results)), images / 'model_zoo_transfer.png', title),
+    bars = [(f'{p.title}\n{Path(p.config).name}, {p.name}', p.random, p.pretrained) for p in report.pairs(small(results))]
+    for path in (plot_pairs(bars, images / 'model_zoo_transfer.png', title),
                  plot_layers(linear, images / 'model_zoo_published_linear.png', LAYERS)):
         print(path.relative_to(ROOT))
 

@@ -29,7 +29,8 @@ GIVEN = MappingProxyType({'OPTIMIZERS': ('params',), 'PARAM_SCHEDULERS': ('optim
 # Keys that the builder takes out before it builds.
 TAKEN = MappingProxyType({'HOOKS': ('priority',), 'PARAM_SCHEDULERS': ('convert_to_iter_based',)})
 # What a config may say of types whose signature says something else.
-NAMED = MappingProxyType({'PolicyLR': keys.LR_CONFIG_KEYS, 'EpochSampler': ('shuffle', 'replace')})
+NAMED = MappingProxyType({'PolicyLR': keys.LR_CONFIG_KEYS, 'EpochSampler': ('shuffle', 'replace'),
+                          'RepeatAugSampler': ('num_repeats', 'shuffle')})
 # Layer types that mmcv and torch know; other names are looked up among the registered ones.
 LAYERS = MappingProxyType({
     'norm_cfg': ('BN', 'BN1d', 'BN2d', 'BN3d', 'SyncBN', 'GN', 'LN', 'LN2d', 'IN', 'IN1d', 'IN2d', 'IN3d'),

@@ -332,6 +332,9 @@ def _check_rest(cfg: dict, report: Report) -> None:
     if workflow is not None and [tuple(w) if isinstance(w, (list, tuple)) else w for w in workflow] != [('train', 1)]:
         report.add(('workflow',), f"={workflow!r} {report.at(('workflow',))} must be [('train', 1)]; "
                    'validate with ValidateHook in custom_hooks.')
+    if _dict(cfg, 'data', 'sampler') and _dict(cfg, 'data').get('sampling_replace'):
+        own, replace = ('data', 'sampler'), ('data', 'sampling_replace')
+        report.add(own, f' {report.at(own)} and data.sampling_replace {report.at(replace)} both say how samples are drawn. Keep one.')
     if _dict(cfg, 'model').get('pretrained') is not None and cfg.get('pretrained') is not None:
         report.add(('pretrained',), f' {report.at(("pretrained",))} and model.pretrained {report.at(("model", "pretrained"))} '
                    'are both set. Keep one.')

@@ -74,6 +74,8 @@ DATA = Section(
         Key('data.imgs_per_gpu', 'int > 0', REQUIRED, '32', 'Samples per process and iteration, counted before views.'),
         Key('data.workers_per_gpu', 'int >= 0', '2', '4', 'Loader workers per process; 0 loads in the training process.'),
         Key('data.sampling_replace', 'bool', 'False', 'True', 'Draw the training samples of an epoch with replacement.'),
+        Key('data.sampler', 'dict or None', "dict(type='EpochSampler')", "dict(type='RepeatAugSampler', num_repeats=3)",
+            'Order of the training samples, in place of `sampling_replace`.', 'SAMPLERS'),
         Key('data.drop_last', 'bool', 'False', 'True', 'Leave out the last, smaller training batch.'),
         Key('data.pin_memory', 'bool', 'True on CUDA', 'True', 'Copy batches through page-locked memory.'),
         Key('data.persistent_workers', 'bool', 'True with workers', 'True', 'Keep the workers between epochs.'),

@@ -59,8 +59,8 @@ def _warn_ignored(cfg: dict) -> None:
     """Name every setting that is accepted and does nothing."""
     ignored = ['gpus'] if 'gpus' in cfg else []
     ignored += [f'optimizer_config.{n}' for n in ('coalesce', 'bucket_size_mb') if n in cfg.get('optimizer_config', {})]
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        sampler = cfg.get(loader, {}).get('sampler', {})
+    for loader in ('data', 'train_dataloader', 'val_dataloader', 'test_dataloader'):
+        sampler = cfg.get(loader, {}).get('sampler') or {}
         if sampler.get('type') in ('DefaultSampler', 'InfiniteSampler'):
             ignored += [f'{loader}.sampler.{n}' for n in sampler if n not in ('type', 'shuffle', 'replace')]
     for name in ignored:
@@ -93,8 +93,11 @@ def _loader(settings: dict, dataset: dict, cfg: dict, sampler: dict, drop_last: 
     }
 
 
-def _sampler(shuffle: bool, replace: bool = False) -> dict:
-    return {'type': 'EpochSampler', 'shuffle': shuffle, 'replace': replace}
+def _sampler(own: dict, shuffle: bool) -> dict:
+    """A sampler with all its settings; `shuffle` where `own` does not say."""
+    if own.get('type', 'EpochSampler') not in ('EpochSampler', 'DefaultSampler', 'InfiniteSampler'):
+        return own
+    return {'type': 'EpochSampler', 'shuffle': own.get('shuffle', shuffle), 'replace': own.get('replace', False)}
 
 
 def _dataloaders(cfg: dict) -> dict[str, dict | None]:
@@ -105,16 +108,14 @@ def _dataloaders(cfg: dict) -> dict[str, dict | None]:
         if data:
             dataset = data.get(split)
             settings = {**data, 'batch_size': data['imgs_per_gpu'], 'num_workers': data.get('workers_per_gpu', 2)}
-            sampler = _sampler(shuffle=training, replace=training and data.get('sampling_replace', False))
+            sampler = (data.get('sampler') or {'replace': data.get('sampling_replace', False)}) if training else {}
             drop_last = training and data.get('drop_last', False)
         else:
             settings = cfg.get(f'{split}_dataloader', {})
             dataset = settings.get('dataset')
             sampler = settings.get('sampler', {})
-            if sampler.get('type', 'EpochSampler') in ('EpochSampler', 'DefaultSampler', 'InfiniteSampler'):
-                sampler = _sampler(sampler.get('shuffle', training), sampler.get('replace', False))
             drop_last = settings.get('drop_last', False)
-        loaders[f'{split}_dataloader'] = _loader(settings, dataset, cfg, sampler, drop_last) if dataset else None
+        loaders[f'{split}_dataloader'] = _loader(settings, dataset, cfg, _sampler(sampler, training), drop_last) if dataset else None
     return loaders
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from pathlib import Path
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from ..checkpoint_io import averaged, read_checkpoint, write_checkpoint_atomic
 from ..errors import CheckpointError, ConfigError
+from ..provenance import sha256
 from . import convnext
 from .layouts import find_backbone
 
@@ -110,9 +110,9 @@ def publish(source: str | os.PathLike, out_dir: str | os.PathLike | None = None)
     folder = Path(out_dir) if out_dir is not None else source.parent
     stem = re.sub(r'-[0-9a-f]{8}$', '', source.stem)  # publishing a published file does not lengthen its name
     unnamed = write_checkpoint_atomic(kept, folder / f'.{stem}.{os.getpid()}.tmp')
-    target = folder / f'{stem}-{_sha256(unnamed)[:8]}.pth'
+    target = folder / f'{stem}-{sha256(unnamed)[:8]}.pth'
     os.replace(unnamed, target)
-    if _sha256(target)[:8] != target.stem[-8:] or set(_weights(read_checkpoint(target))) != set(_weights(kept)):
+    if sha256(target)[:8] != target.stem[-8:] or set(_weights(read_checkpoint(target))) != set(_weights(kept)):
         raise CheckpointError(f'{target} did not read back as it was written; the disk may be failing.')
     return target, [str(key) for key in checkpoint if key not in kept]
 
@@ -120,11 +120,3 @@ def publish(source: str | os.PathLike, out_dir: str | os.PathLike | None = None)
 def _weights(checkpoint: dict) -> dict:
     inner = checkpoint.get('state_dict')
     return inner if isinstance(inner, dict) else checkpoint
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()

@@ -179,6 +179,40 @@ class UniformSampler(EpochSampler):
         return uniform_order(self.labels, self.num_classes, rng)
 
 
+@SAMPLERS.register_module()
+class RepeatAugSampler(EpochSampler):
+    """Repeated augmentation (arXiv:1901.09847; DeiT, arXiv:2012.12877): every image comes several times, each time with another view.
+
+    An epoch is as long as without it, so it holds 1 / num_repeats of the images. The global order is timm's: a, a, a, b, b, b, ... of
+    shuffled images, dealt to the ranks one by one, so that the views of an image lie in one global batch (in two where one ends
+    among them), on different ranks where there are enough. timm rounds an epoch down to a multiple of 256 images; here `drop_last`
+    decides about its end.
+
+    Args:
+        dataset: anything with a length, or the length N >= 1.
+        num_repeats: views per image, >= 1 (DeiT, SparK: 3).
+        shuffle: False keeps the order of the dataset.
+        seed, rank, world_size, batch_size, drop_last: see `EpochSampler`.
+
+    Raises:
+        ConfigError: `num_repeats` is no whole number of 1 or more.
+    """
+
+    def __init__(self, dataset: Sized | int, num_repeats: int = 3, shuffle: bool = True, *, seed: int = 0, rank: int = 0,
+                 world_size: int = 1, batch_size: int = 1, drop_last: bool = False) -> None:
+        if isinstance(num_repeats, bool) or not isinstance(num_repeats, int) or num_repeats < 1:
+            raise ConfigError(f'RepeatAugSampler num_repeats={num_repeats!r}: use a whole number of 1 or more.')
+        self.num_repeats = num_repeats
+        super().__init__(dataset, shuffle, seed=seed, rank=rank, world_size=world_size, batch_size=batch_size, drop_last=drop_last)
+
+    def _draw(self, rng: np.random.Generator, epoch: int) -> np.ndarray:
+        return np.repeat(super()._draw(rng, epoch), self.num_repeats)
+
+    def positions(self) -> np.ndarray:
+        """Every world_size-th place of the global order, from the rank's own on, int64 (len(self),)."""
+        return np.arange(self.rank, self.total, self.world_size)
+
+
 @SAMPLERS.register_module(name=['GivenIterationSampler', 'DistributedGivenIterationSampler'])
 class GivenIterationSampler(EpochSampler):
     """An "epoch" of a given number of iterations: the dataset repeated to that length and shuffled once as a whole.

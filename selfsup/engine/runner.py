@@ -210,7 +210,8 @@ class Runner(MMRunner):
         loader = self.train_loop.dataloader
         return {'seed': self.seed, 'world_size': self.world_size, 'batch_size': loader.batch_size,
                 'iters_per_epoch': self.train_loop.iters_per_epoch, 'dataset_length': len(loader.dataset),
-                'update_interval': self.optim_wrapper.update_interval, 'optimizer': type(self.optim_wrapper.optimizer).__name__}
+                'sampler': dict(self._train_dataloader['sampler']), 'update_interval': self.optim_wrapper.update_interval,
+                'optimizer': type(self.optim_wrapper.optimizer).__name__}
 
     def save_checkpoint(self, name: str, *, epoch: int, iteration: int) -> Path:
         """Write `work_dir/name` on rank 0 (atomically) and point `latest.pth` at it.

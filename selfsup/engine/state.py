@@ -18,6 +18,7 @@ _FINGERPRINT = {
     'batch_size': ('batch size per process', 'set data.imgs_per_gpu={old}'),
     'iters_per_epoch': ('iterations per epoch', 'use the data set and drop_last of the first run'),
     'dataset_length': ('number of images', 'use the data set of the first run'),
+    'sampler': ('sampler', 'set data.sampler={old}'),
     'update_interval': ('update_interval', 'set optimizer_config.update_interval={old}'),
     'optimizer': ('optimizer', "set optimizer.type='{old}'"),
 }

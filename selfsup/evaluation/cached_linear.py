@@ -23,6 +23,23 @@ from .feature_cache import FeatureCache
 EVALUATED_AT_ONCE = 1024  # rows
 
 
+def parse_rates(text: str | None, compiled: dict[str, Any]) -> list[float]:
+    """Learning rates written with commas; without a text that of the config.
+
+    Raises:
+        ConfigError: not numbers, or the config gives no `lr`.
+    """
+    if text is None:
+        rate = compiled['optim_wrapper']['optimizer'].get('lr')
+        if rate is None:
+            raise ConfigError('The optimizer of the config has no lr (base_lr depends on the processes): give --lrs.')
+        return [rate]
+    try:
+        return [float(word) for word in text.split(',')]
+    except ValueError:
+        raise ConfigError(f'--lrs {text!r}: write numbers with commas, for example 0.1,1,10.') from None
+
+
 def check_run(compiled: dict[str, Any], rates: Sequence[float], epochs: int | None = None) -> None:
     """Refuse what training on cached features could not follow, before features are extracted.
 
@@ -42,6 +59,9 @@ def check_run(compiled: dict[str, Any], rates: Sequence[float], epochs: int | No
         problems.append('update_interval (choose --batch-size instead)')
     if len(schedule) > 1 or any(cfg['type'] != 'PolicyLR' for cfg in schedule):
         problems.append('schedules other than lr_config')
+    sampler = compiled['train_dataloader'].get('sampler') or {}
+    if sampler.get('type', 'EpochSampler') != 'EpochSampler' or sampler.get('replace'):
+        problems.append('sampler but one that draws each image once per epoch')
     if epochs is None and not compiled['train_cfg'].get('max_epochs'):
         problems.append('total_iters (give --epochs)')
     if problems:
@@ -73,6 +93,7 @@ class CachedHeads:
 
     def _build_optimizer(self, compiled: dict[str, Any]) -> None:
         cfg, options = dict(compiled['optim_wrapper']['optimizer']), compiled['optim_wrapper'].get('paramwise_options')
+        cfg.pop('base_lr', None)
         groups = []
         for head, rate in zip(self.heads, self.rates, strict=True):
             own = param_groups(nn.ModuleDict({'head': head}), {**cfg, 'lr': rate}, options)

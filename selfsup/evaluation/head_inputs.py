@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..provenance import sha256
 from .feature_cache import Draw, FeatureCache, cached
 from .features import evaluating, evaluation_loader
 from .labelled import deterministic, labelled_loaders
-from .results import sha256
 
 
 def draws_of(model: nn.Module, section: dict, *, views: int = 0, flip: bool = False, batch_size: int, num_workers: int,
@@ -71,17 +72,27 @@ def both_caches(model: nn.Module, compiled: dict[str, Any], folder: Path, *, wei
                           'views, and ClsHead or MultiClsHead.')
     loading = {'batch_size': val['batch_size'], 'num_workers': val.get('num_workers', 0), 'device': device, 'seed': seed}
     sections = {'train': (train if views else deterministic(train, val), views, flip), 'test': (val, 0, False)}
-    _, test = labelled_loaders((sections['train'][0], val), **loading)
+    loaders = labelled_loaders([section for section, *_ in sections.values()], **loading)
+    images = {name: loader.dataset for name, loader in zip(sections, loaders, strict=True)}
     digest = f'random, seed {seed}' if weights == 'random' else sha256(weights)
     body = {k: v for k, v in compiled['model'].items() if k != 'head'}
     key = {'weights': digest, 'model': body, 'head': _pooling(compiled['model']['head'])}
     found = {}
     for name, (section, draws, mirrored) in sections.items():
-        own = {**key, 'data': section['dataset'], 'views': draws, 'flip': mirrored, 'seed': seed if draws else None}
+        own = {**key, 'data': section['dataset'], 'images': _digest(images[name]), 'views': draws, 'flip': mirrored,
+               'seed': seed if draws else None}
         found[name] = cached(folder / name, own, draws_of(model, section, views=draws, flip=mirrored, **loading), dtype, force)
-    return found['train'], found['test'], test.dataset.evaluate
+    return found['train'], found['test'], images['test'].evaluate
 
 
 def _pooling(head: dict[str, Any]) -> dict[str, Any]:
     """What in a head's config decides about its pooling."""
     return {k: head[k] for k in ('type', 'with_avg_pool', 'pool_type', 'in_indices', 'with_last_layer_unpool') if k in head}
+
+
+def _digest(dataset: Any) -> str:
+    """SHA-256 of the names and labels of all images: a list file may change while its path does not."""
+    digest = hashlib.sha256(dataset.labels.tobytes())
+    for index in range(len(dataset)):
+        digest.update(dataset.data_source.describe(index).encode(errors='surrogateescape') + b'\n')
+    return digest.hexdigest()

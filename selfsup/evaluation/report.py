@@ -15,9 +15,9 @@ from .results import read_result
 # protocol -> what to call it, and the numbers that its table shows: a regular expression of names
 PROTOCOLS = (
     ('knn', 'kNN', r'knn_\d+'),
-    ('linear', 'linear classification', r'head\d+_top1_(last|best)'),
-    ('linear_cached', 'linear classification on cached features, best of several rates', r'head\d+_top[15]'),
-    ('semi', 'semi-supervised classification', r'head\d+_top1_(last|best)'),
+    ('linear', 'linear', r'head\d+_top1_(last|best)'),
+    ('linear_cached', 'linear, cached features', r'head\d+_top[15]'),
+    ('semi', 'semi-supervised', r'head\d+_top1_(last|best)'),
     ('finetune', 'fine-tuning', r'(ema_)?head\d+_top1_(last|best)'),
     ('voc07_svm', 'VOC07 linear SVM', r'.*mAP.*'),
     ('voc07_lowshot', 'VOC07 low-shot SVM', r'.*'),
@@ -105,31 +105,53 @@ def measured_tables(results: Sequence[Measured]) -> str:
     return '\n\n'.join(parts)
 
 
+class Pair(NamedTuple):
+    """One number from random and from pretrained weights, with the same config.
+
+    Attributes:
+        title: of the protocol.
+        config: without `configs/` and `.py`.
+        name: of the number.
+        random: its value from random weights, in percent.
+        pretrained: its value from the others.
+    """
+
+    title: str
+    config: str
+    name: str
+    random: float
+    pretrained: float
+
+
 def comparison(results: Sequence[Measured]) -> str:
-    """Pretrained against random initial weights: a row for each protocol and config that has both."""
-    rows = [[title, f'{random:.1f}', f'{value:.1f}', f'{value - random:+.1f}'] for title, random, value in pairs(results)]
+    """Table of `pairs`.
+
+    Raises:
+        DataError: there are none.
+    """
+    rows = [[p.title, p.config, p.name, f'{p.random:.1f}', f'{p.pretrained:.1f}', f'{p.pretrained - p.random:+.1f}']
+            for p in pairs(results)]
     if not rows:
         raise DataError('No protocol has a result from random and one from other weights.')
-    return markdown(['protocol', 'random weights', 'pretrained', 'gain'], rows)
+    return markdown(['protocol', 'config', 'number', 'random weights', 'pretrained', 'gain'], rows)
 
 
-def pairs(results: Sequence[Measured]) -> list[tuple[str, float, float]]:
-    """(what was measured, number from random weights, number from the pretrained ones), by protocol.
+def pairs(results: Sequence[Measured]) -> list[Pair]:
+    """Pretrained against random weights, for each protocol and config that has both.
 
     The number is the first that the protocol's table shows, of the last epoch where training is part of it.
     """
     found = []
-    for name, title, pattern in PROTOCOLS:
-        mine = [m for m in results if m.result['protocol'] == name]
+    for protocol, title, pattern in PROTOCOLS:
+        mine = [m for m in results if m.result['protocol'] == protocol]
         for config in dict.fromkeys(m.config for m in mine):
             same = [m for m in mine if m.config == config]
             random = next((m for m in same if m.weights == RANDOM), None)
             for other in (m for m in same if m.weights != RANDOM and random):
-                names = [n for n in other.result['numbers'] if re.fullmatch(pattern, n) and n in random.result['numbers']]
-                key = next((n for n in names if n.endswith('_last') or '_best' not in n), None)
-                if key:
-                    label = f'{title}, {_short(config)}, {key}'
-                    found.append((label, random.result['numbers'][key], other.result['numbers'][key]))
+                values, base = other.result['numbers'], random.result['numbers']
+                name = next((n for n in values if n in base and re.fullmatch(pattern, n) and not n.endswith('_best')), None)
+                if name:
+                    found.append(Pair(title, _short(config), name, base[name], values[name]))
     return found
 
 

@@ -6,18 +6,16 @@ SHA-256, git commit, versions, device, seed, settings. `tools/report.py` makes t
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import json
 import math
 import os
-import subprocess
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..provenance import git_commit, sha256, version_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ('torch', 'torchvision', 'numpy', 'timm')
@@ -67,7 +65,8 @@ def write_result(path: str | os.PathLike, *, protocol: str, numbers: Mapping[str
     result = {
         'protocol': protocol, 'numbers': numbers, 'config': _file(config), 'weights': None if weights == 'random' else _file(weights),
         'seed': seed, 'device': str(device), 'seconds': None if seconds is None else round(float(seconds), 2),
-        'settings': dict(settings or {}), 'git': git_commit(), 'versions': versions(),
+        'settings': dict(settings or {}), 'git': git_commit(),
+        'versions': {name: version for name in PACKAGES if (version := version_of(name))},
         'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
     }
     try:
@@ -92,32 +91,6 @@ def read_result(path: str | os.PathLike) -> dict:
     if missing:
         raise DataError(f"{path} is no result of this project: it lacks {', '.join(missing)}.")
     return found
-
-
-def versions() -> dict[str, str]:
-    """Installed packages that numbers depend on -> version."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def git_commit() -> str | None:
-    """Commit of the code that runs, with '+changes' where tracked files differ from it; None outside a repository."""
-    commit = _git('rev-parse', 'HEAD')
-    return commit and commit + ('+changes' if _git('status', '--porcelain', '--untracked-files=no') else '')
-
-
-def sha256(path: str | os.PathLike) -> str:
-    """Hex digest of a file's bytes."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _finite(name: Any, value: Any) -> float:
@@ -152,13 +125,3 @@ def _replace(path: Path, text: str) -> None:
         if temporary.parent.is_dir():
             temporary.unlink(missing_ok=True)
         raise DataError(f'{path} could not be written: {error.strerror}.') from None
-
-
-def _git(*words: str) -> str | None:
-    if not (ROOT / '.git').exists():  # an installed copy may lie inside another repository
-        return None
-    try:
-        done = subprocess.run(['git', *words], cwd=ROOT, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

@@ -36,7 +36,7 @@ def plot_pairs(pairs: Sequence[tuple[str, float, float]], out_png: str | os.Path
     Returns:
         `out_png`.
     """
-    figure = _figure(8, 0.9 + 0.55 * len(pairs))
+    figure = _figure(8, 1.2 + 0.55 * len(pairs))
     axes = figure.subplots()
     for row, (_, random, pretrained) in enumerate(pairs):
         for value, offset, colour, label in ((random, 0.19, PALE, 'random weights'), (pretrained, -0.19, ACCENT, 'pretrained')):

@@ -208,6 +208,19 @@ def test_samplers_of_mmengine_lose_their_seed_with_a_warning(small):
     assert got['train_dataloader']['sampler'] == {'type': 'EpochSampler', 'shuffle': True, 'replace': False}
 
 
+def test_a_sampler_in_the_short_form(small):
+    given = small.text.replace('imgs_per_gpu=32,', "imgs_per_gpu=32, sampler=dict(type='EpochSampler', replace=True),")
+    assert compiled(small(given))['train_dataloader']['sampler'] == {'type': 'EpochSampler', 'shuffle': True, 'replace': True}
+    for switched_off in ('data.sampler=None', "data.sampler={'type': 'EpochSampler'}"):
+        assert compiled(small(given), [switched_off])['train_dataloader']['sampler']['replace'] is False
+    with pytest.raises(ConfigError, match=r'^data.sampler \(x.py:2\) and data.sampling_replace \(.*\) both say how samples are drawn'):
+        load(small(given), ['data.sampling_replace=True'])
+    with pytest.raises(ConfigError, match=r"replce .* is not an argument of EpochSampler. Did you mean 'replace'"):
+        load(small(given), ['data.sampler.replce=True'])
+    with pytest.warns(SelfSupWarning, match=r'data\.sampler\.seed is ignored'):
+        compiled(small(given.replace("'EpochSampler', replace=True", "'DefaultSampler', seed=3")))
+
+
 def test_length_in_two_ways_within_train_cfg(small):
     for wrong in ('dict(by_epoch=True)', 'dict(max_epochs=1, max_iters=1)', 'dict(by_epoch=False, max_epochs=1)'):
         with pytest.raises(ConfigError, match=r'^train_cfg \(x.py:6\)'):

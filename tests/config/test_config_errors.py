@@ -38,8 +38,8 @@ REPLACED = {
     'no dict': ("dict(type='ToTensor')", "'ToTensor'", "data.train.pipeline.1='ToTensor' (x.py:3) must be dict(type='Name', ...)."),
     'section key': ('workers_per_gpu', 'worker_per_gpu',
                     "data.worker_per_gpu (x.py:2) is not a key of data. Did you mean 'workers_per_gpu' or 'imgs_per_gpu'? "
-                    'Known: drop_last, imgs_per_gpu, persistent_workers, pin_memory, prefetch_factor, sampling_replace, test, train, '
-                    'val, workers_per_gpu.'),
+                    'Known: drop_last, imgs_per_gpu, persistent_workers, pin_memory, prefetch_factor, sampler, sampling_replace, test, '
+                    'train, val, workers_per_gpu.'),
     'missing key': ('imgs_per_gpu=32, ', '', "data (x.py:2) lacks 'imgs_per_gpu', for example imgs_per_gpu=32."),
     'kind': ('lr=0.03', "lr='abc'", "optimizer.lr='abc' (x.py:4) must be float >= 0."),
     'bool is no number': ('lr=0.03', 'lr=True', 'optimizer.lr=True (x.py:4) must be float >= 0.'),

@@ -1,12 +1,13 @@
-"""Samplers beside the plain order of `EpochSampler`: uniform by class, a given number of iterations."""
+"""Samplers beside the plain order of `EpochSampler`: uniform by class, repeated augmentation, a given number of iterations."""
 
 import numpy as np
 import pytest
 import torch
+from timm.data.distributed_sampler import RepeatAugSampler as TimmSampler
 
 from selfsup.datasets import ClassificationDataset, ConcatDataset, ContrastiveDataset
 from selfsup.datasets.loaders import build_loader
-from selfsup.datasets.samplers import EpochSampler, GivenIterationSampler, UniformSampler, uniform_order
+from selfsup.datasets.samplers import EpochSampler, GivenIterationSampler, RepeatAugSampler, UniformSampler, uniform_order
 from selfsup.errors import ConfigError, DataError
 from selfsup.registry import SAMPLERS
 
@@ -136,3 +137,46 @@ def test_given_iterations_larger_than_the_set_and_errors():
     assert all(len(set(part)) == 20 and max(part) > 20 for part in found) and set(found[0]) != set(found[1])
     with pytest.raises(ConfigError, match='total_iter=0: use a whole number'):
         GivenIterationSampler(5, 0)
+
+
+@pytest.mark.parametrize(('size', 'world_size', 'num_repeats'), [(600, 1, 3), (600, 4, 3), (1000, 8, 2), (512, 3, 5)])
+def test_repeated_augmentation_is_timms(size, world_size, num_repeats):
+    """Sample by sample, on every rank; timm takes a multiple of 256 images, as `drop_last` with 256 images per iteration does here."""
+    for rank in range(world_size):
+        timms = TimmSampler(range(size), world_size, rank, shuffle=False, num_repeats=num_repeats)
+        ours = RepeatAugSampler(size, num_repeats, shuffle=False, rank=rank, world_size=world_size, batch_size=1)
+        expected = list(timms)
+        assert len(expected) == size // 256 * 256 // world_size and indices(ours)[:len(expected)] == expected
+
+
+def test_repeated_augmentation_by_rank_and_epoch():
+    """Iterations hold the same views of the same images for any number of ranks; an epoch holds a third of the images."""
+    def iterations(world_size, batch_size, epoch=2, skip=0):
+        found = []
+        for rank in range(world_size):
+            sampler = RepeatAugSampler(100, 3, seed=4, rank=rank, world_size=world_size, batch_size=batch_size, drop_last=True)
+            sampler.set_position(epoch, skip)
+            draws = list(sampler)
+            found.append([draws[i:i + batch_size] for i in range(0, len(draws), batch_size)])
+        return [sorted(draw for rank in batch for draw in rank) for batch in zip(*found, strict=True)]
+
+    one = iterations(1, 12)
+    assert one == iterations(2, 6) == iterations(4, 3) == iterations(12, 1)
+    assert len(one) == 8 and iterations(2, 6, skip=5) == one[5:] and iterations(1, 12, epoch=3) != one
+    views = [draw for batch in one for draw in batch]
+    assert len(set(views)) == len(views) == 96 and len({draw.index for draw in views}) == 32
+    assert all(sorted(d.repeat for d in batch) == sorted([0, 1, 2] * 4) for batch in one)  # all views of an image in one iteration
+
+
+def test_views_of_repeated_augmentation_differ(folder):
+    steps = [dict(type='RandomResizedCrop', size=8, scale=(0.1, 1.0)), *TENSOR]
+    dataset = dict(type='ClassificationDataset', data_source=dict(type='ImageFolder', root=str(folder)), pipeline=steps)
+    loader = build_loader(dict(batch_size=6, dataset=dataset, sampler=dict(type='RepeatAugSampler')), seed=0, device=torch.device('cpu'))
+    batch = next(iter(loader))
+    assert len(set(indices(loader.sampler)[:6])) == 2 and len({view.numpy().tobytes() for view in batch['img']}) == 6
+
+
+@pytest.mark.parametrize('num_repeats', [0, 1.5, True, '3'])
+def test_repeated_augmentation_of_no_whole_number(num_repeats):
+    with pytest.raises(ConfigError, match=r'num_repeats=.* use a whole number of 1 or more'):
+        RepeatAugSampler(10, num_repeats)

@@ -26,13 +26,17 @@ def test_pictures_exist():
         assert f'images/{name}' in (ROOT / 'docs/model_zoo.md').read_text() and (ROOT / 'docs/images' / name).is_file()
 
 
-@pytest.mark.parametrize('protocol', ['knn', 'linear', 'linear_cached', 'semi', 'finetune'])
+def test_there_are_results_of_the_small_runs():
+    assert {'linear_cached', 'semi'} <= {m.result['protocol'] for m in SMALL}
+
+
+@pytest.mark.parametrize('protocol', sorted({m.result['protocol'] for m in SMALL}))
 def test_pretrained_weights_beat_random_ones_with_the_same_settings(protocol):
     mine = [m for m in SMALL if m.result['protocol'] == protocol]
     found = report.pairs(mine)
     assert found
-    for label, random, pretrained in found:
-        assert pretrained > random, label
+    for pair in found:
+        assert pair.pretrained > pair.random, pair
     for m in mine:
         assert (ROOT / m.config).is_file() and m.result['seed'] == 0
 

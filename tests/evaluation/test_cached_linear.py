@@ -12,7 +12,7 @@ from selfsup.checkpoint_io import read_checkpoint
 from selfsup.config import compile_config, load
 from selfsup.engine.weights import build_with_weights
 from selfsup.errors import ConfigError, DataError
-from selfsup.evaluation.cached_linear import CachedHeads, best_rates, check_run
+from selfsup.evaluation.cached_linear import CachedHeads, best_rates, check_run, parse_rates
 from selfsup.evaluation.feature_cache import FeatureCache, cached
 from selfsup.evaluation.head_inputs import both_caches
 from tests.resume.runs import train
@@ -87,6 +87,14 @@ def test_a_cache_is_used_again_and_one_of_other_features_is_kept(tmp_path, opene
         opened(config, dtype='float16')
 
 
+def test_a_cache_of_a_list_that_has_changed_is_not_used(tmp_path, opened):
+    config = write_config(tmp_path)
+    opened(config)
+    next((tmp_path / 'train' / '3').iterdir()).unlink()
+    with pytest.raises(DataError, match='holds other images'):
+        opened(config)
+
+
 def test_a_killed_extraction_leaves_no_cache(tmp_path):
     class Broken:
         def __iter__(self):
@@ -117,6 +125,7 @@ def test_a_disk_that_is_too_small(tmp_path, opened, monkeypatch):
     (['optimizer_config=dict(update_interval=2)'], 'no update_interval'),
     (['weight_decay_config=dict(end=0.1)'], 'no schedules other than lr_config'),
     (['total_epochs=None', 'total_iters=5'], 'no total_iters'),
+    (['data.sampling_replace=True'], 'no sampler but'),
 ])
 def test_settings_that_cannot_be_followed_are_refused(tmp_path, options, message):
     with pytest.raises(ConfigError, match=message):
@@ -127,6 +136,14 @@ def test_settings_that_cannot_be_followed_are_refused(tmp_path, options, message
 def test_rates_are_different_and_positive(tmp_path, rates):
     with pytest.raises(ConfigError, match='one or more different numbers > 0'):
         check_run(compile_config(load(str(write_config(tmp_path)))), rates)
+
+
+def test_rates_come_from_the_text_or_the_config(tmp_path):
+    compiled = compile_config(load(str(write_config(tmp_path))))
+    assert parse_rates('0.1,30', compiled) == [0.1, 30.0] and parse_rates(None, compiled) == [0.5]
+    del compiled['optim_wrapper']['optimizer']['lr']
+    with pytest.raises(ConfigError, match='give --lrs'):
+        parse_rates(None, compiled)
 
 
 def test_the_best_rate_is_that_of_top1():

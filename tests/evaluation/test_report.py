@@ -31,15 +31,15 @@ def results(tmp_path):
 
 def test_a_table_for_each_protocol_in_order(results):
     text = report.measured_tables(report.read_results(results))
-    assert [line for line in text.splitlines() if line.startswith('#')] == ['### KNN', '### Linear classification', '### Own']
+    assert [line for line in text.splitlines() if line.startswith('#')] == ['### KNN', '### Linear', '### Own']
     assert '| weights | knn_20 | seed | seconds | file |' in text and 'other' not in text
     assert '| w.pth | 50.00 | 60.00 | 0 | 12 | a/linear_w.json |' in text
     assert '| random | 30.00 | 31.00 | 0 |  | a/linear_random.json |' in text
 
 
 def test_pairs_compare_the_last_epoch_from_equal_configs(results):
-    (label, random, pretrained), = report.pairs(report.read_results(results))
-    assert 'head0_top1_last' in label and (random, pretrained) == (30, 50)
+    pair, = report.pairs(report.read_results(results))
+    assert (pair.title, pair.name, pair.random, pair.pretrained) == ('linear', 'head0_top1_last', 30, 50)
     assert '| 30.0 | 50.0 | +20.0 |' in report.comparison(report.read_results(results))
     with pytest.raises(DataError, match='No protocol has a result from random'):
         report.comparison(report.read_results(results)[2:])

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import timm.data
+import timm.loss
 import torch
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from selfsup.errors import ConfigError, ShapeError
+from selfsup.errors import ConfigError, SelfSupWarning, ShapeError
 from selfsup.models.layers.mixup import Mixup
-from selfsup.registry import HEADS, MODELS
+from selfsup.registry import BACKBONES, HEADS, MODELS
 from tests.models.tiny_models import TINY_RESNET, classifier
 
 K = 5
@@ -98,6 +100,57 @@ def test_label_smoothing_and_soft_targets():
     assert head().loss(low, soft)['loss'].dtype == torch.float32
 
 
+def test_binary_cross_entropy():
+    """The mean over images and classes, for soft targets, labels and smoothed labels; weights count images."""
+    logits = {'head0': torch.randn(4, K, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)}
+    p, soft = logits['head0'].sigmoid(), torch.rand(4, K, generator=torch.Generator().manual_seed(2)).softmax(dim=1).double()
+
+    def by_hand(targets):
+        return -(targets * p.log() + (1 - targets) * (1 - p).log()).mean(dim=1)
+
+    found = head(criterion='bce').loss(logits, soft.float())
+    torch.testing.assert_close(found['loss'], by_hand(soft.float().double()).mean())
+    torch.testing.assert_close(found['loss'], timm.loss.BinaryCrossEntropy(smoothing=0.)(logits['head0'], soft.float().double()))
+    assert found['acc'] == head().loss(logits, soft)['acc']
+    one_hot = torch.nn.functional.one_hot(LABELS, K).double()
+    torch.testing.assert_close(head(criterion='bce').loss(logits, LABELS)['loss'], by_hand(one_hot).mean())
+    smooth = one_hot * 0.9 + 0.1 / K
+    smoothed = head(criterion='bce', label_smoothing=0.1)
+    torch.testing.assert_close(smoothed.loss(logits, LABELS)['loss'], by_hand(smooth).mean())
+    factors = torch.tensor([0., 2., 1., 1.])
+    torch.testing.assert_close(smoothed.loss(logits, LABELS, weight=factors)['loss'], (by_hand(smooth) * factors).mean())
+    low = {'head0': logits['head0'].detach().to(torch.bfloat16)}
+    assert head(criterion='bce').loss(low, soft)['loss'].dtype == torch.float32
+
+
+def test_the_first_weights_of_timms_resnets():
+    """Left as torch draws them: uniform, biases too."""
+    torch.manual_seed(3)
+    plain = nn.Linear(8, K)
+    torch.manual_seed(3)
+    own = head(init_std=None)
+    bound = 8 ** -0.5
+    assert own.fc_cls.weight.abs().max() < bound and own.fc_cls.weight.std() > bound / 3 and own.fc_cls.bias.abs().min() > 0
+    own.fc_cls.weight.data.zero_()
+    torch.manual_seed(3)
+    own.reset()
+    assert torch.equal(own.fc_cls.weight, plain.weight) and torch.equal(own.fc_cls.bias, plain.bias)
+
+
+@pytest.mark.parametrize('name', ['resnet18', 'efficientnet_b0'])  # the second has norms with an activation inside
+def test_batch_norms_of_timm_over_all_processes(name, monkeypatch):
+    build = {'type': 'TIMMBackbone', 'model_name': name, 'sync_bn': True}
+    with torch.device('meta'):
+        with pytest.warns(SelfSupWarning, match='SyncBN was replaced by BN'):
+            plain = BACKBONES.build(build)
+        monkeypatch.setattr('selfsup.models.layers.norm.can_sync_bn', lambda: True)
+        synced = BACKBONES.build(build)
+    kinds = [[m for m in net.modules() if isinstance(m, _BatchNorm)] for net in (plain, synced)]
+    assert len(kinds[0]) == len(kinds[1]) >= 20 and not any(isinstance(m, nn.SyncBatchNorm) for m in kinds[0])
+    assert all(isinstance(m, nn.SyncBatchNorm) for m in kinds[1]) and list(plain.state_dict()) == list(synced.state_dict())
+    assert [p.requires_grad for p in plain.parameters()] == [p.requires_grad for p in synced.parameters()]
+
+
 def test_the_head_of_convnext():
     convnext = head(norm_cfg={'type': 'LN', 'eps': 1e-6}, init_std=0.02)
     maps = torch.randn(2, 8, 3, 3) * 5
@@ -109,6 +162,7 @@ def test_the_head_of_convnext():
     convnext.reset()
     assert 0.01 < convnext.fc_cls.weight.std() < 0.04
     for wrong, message in (({'label_smoothing': 1.5}, r'\[0, 1\)'), ({'init_std': -1}, 'at least 0'),
+                           ({'criterion': 'bec'}, "'bec' is unknown. Did you mean 'bce'"),
                            ({'norm_cfg': {'type': 'L'}}, "'LN'")):
         with pytest.raises(ConfigError, match=message):
             head(**wrong)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from selfsup.checkpoint_io import read_checkpoint, write_checkpoint_atomic
+from selfsup.config import compile_config, load
 from selfsup.convert.fcmae import our_name, to_ours
 from selfsup.errors import ConfigError, SelfSupWarning, UnknownNameError
 from selfsup.optim.lars import LARS
@@ -18,10 +19,9 @@ from selfsup.optim.paramwise import param_groups
 
 GOLDEN = json.loads((Path(__file__).parents[1] / 'golden' / 'openselfsup_param_groups.json').read_text())
 NAMES = Path(__file__).parents[1] / 'golden'
-SPARK = {'': {'max_ndim': 1, 'weight_decay': 0.}, r'\.bias$|cls_token|pos_embed|mask_token|gamma': {'weight_decay': 0.}}
-TIMM = {'': {'max_ndim': 1, 'weight_decay': 0.}, r'\.bias$': {'weight_decay': 0.}}
-SIMCLR = {r'(bn|gn)(\d+)?.(weight|bias)': {'weight_decay': 0., 'lars_exclude': True},
-          'bias': {'weight_decay': 0., 'lars_exclude': True}}
+CONFIGS = Path(__file__).parents[2] / 'configs' / 'selfsup'
+SPARK, TIMM, SIMCLR = (compile_config(load(str(CONFIGS / name)))['optim_wrapper']['paramwise_options']
+                       for name in ('spark/r50.py', 'fcmae/tiny.py', 'simclr/r50_bs256_ep200.py'))
 
 
 class Named(nn.Module):

@@ -71,6 +71,17 @@ def test_semi_through_srun_from_random_weights(config, tmp_path):
 
 
 @pytest.mark.dist
+def test_two_processes_share_an_extraction(config, weights, tmp_path):
+    """The tools start under torchrun too; the features, and so the numbers, are those of one process."""
+    args = ('tools/linear_cached.py', config, '--pretrained', weights, '--dtype', 'float32', '--work_dir')
+    command = [sys.executable, 'tools/torchrun.py', '--standalone', '--nproc_per_node=2', *args, tmp_path / '2', '--launcher', 'pytorch']
+    for words in (command, [sys.executable, *args, tmp_path / '1']):
+        subprocess.run(list(map(str, words)), cwd=ROOT, check=True, timeout=100, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    one, two = (read_result(tmp_path / name / 'linear_cached.json')['numbers'] for name in '12')
+    assert two == pytest.approx(one, abs=1e-3)
+
+
+@pytest.mark.dist
 def test_weights_of_another_architecture_give_no_result(config, tmp_path):
     foreign = write_checkpoint_atomic({'state_dict': {'conv1.weight': torch.zeros(64, 3, 7, 7)}}, tmp_path / 'foreign.pth')
     done = launch('dist_train_finetune.sh', config, foreign)

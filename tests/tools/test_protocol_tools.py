@@ -67,6 +67,14 @@ def test_knn_reads_other_images_from_a_file(tmp_path, call, config):
     assert result['settings']['train_images'] == 30 and result['numbers']['knn_1'] == 100  # each image is its own neighbour
 
 
+def test_the_images_of_a_knn_hook_go_before_those_of_the_data(config):
+    config.write_text(config.read_text() + "custom_hooks.append(dict(type='KNNHook', train=data['val'], test=data['train']))\n")
+    compiled = compile_config(load(str(config)))
+    hook = compiled['custom_hooks'][-1]
+    assert labelled_pair(compiled) == ({'dataset': hook['train']}, {'dataset': hook['test']})
+    assert hook['train']['data_source'] == compiled['val_dataloader']['dataset']['data_source']
+
+
 @pytest.mark.parametrize(('args', 'error', 'message'), [
     (('--k', '0'), ConfigError, 'whole numbers of 1 or more'),
     (('--k', 'ten'), ConfigError, 'whole numbers of 1 or more'),
@@ -179,3 +187,12 @@ def test_collect_training_says_what_is_missing(tmp_path, call, config):
     (tmp_path / 'linear.json').write_text(json.dumps({}))
     with pytest.raises(DataError, match='give --force'):
         call('benchmarks/collect_training', tmp_path, '--protocol', 'linear', '--config', config)
+
+
+def test_report_prints_tables_of_work_dirs(tmp_path, call, config):
+    call('knn', config, '--pretrained', 'random', '--k', '1', '--work_dir', tmp_path / 'runs' / 'a')
+    (tmp_path / 'runs' / 'a' / 'environment.json').write_text('{}')
+    out = call('report', '--results', tmp_path / 'runs', '--print')
+    assert out.startswith('### KNN') and '| a/knn.json |' in out
+    with pytest.raises(DataError, match='holds no results'):
+        call('report', '--results', tmp_path / 'nothing', '--print')

@@ -3,7 +3,9 @@
 Reproduces: nothing published; shows that the recipe's parts learn real images together, within a small budget.
 Command: python tools/train.py configs/classification/cifar10/convnext_small.py (images in data/cifar10/{train,test}/<class>/)
 Hardware and time: 2 CPU cores, 3.5 minutes.
-Expected: top-1 37 of the weights and of their average; 12 untrained. The recipe is made for long training: more epochs give more.
+Expected: top-1 37 of the weights and of their average; 12 untrained. The recipe is made for hundreds of epochs and too strong for
+  so few. In 4 epochs it gives 34.6; with label smoothing in place of Mixup 36.0; without RandAugment and random erasing too 45.8; the whole
+  recipe with a rate of 1e-3 and a first layer scale of 0.1 gives 37.4 (one run each).
 """
 
 _base_ = ['../../_base_/convnext_recipe.py', '../../_base_/default_runtime.py']

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError, ShapeError, UnknownNameError
 from ...registry import BACKBONES
+from ..layers.norm import resolve_sync_bn
 
 
 @BACKBONES.register_module()
@@ -25,6 +26,8 @@ class TIMMBackbone(nn.Module):
         out_indices: which of the model's feature levels to return, as timm counts them (resnet: 0 is the stem).
             None returns the output of `forward_features` only; tokens become a map, without the class token.
         in_channels: channels of the images.
+        sync_bn: batch norms use the statistics of all processes, where that can run: several processes with a GPU each. Masked
+            pretraining has a `sync_bn` of its own.
         **kwargs: for `timm.create_model`, e.g. `img_size=32, patch_size=4, drop_path_rate=0.1`.
 
     Attributes:
@@ -37,7 +40,7 @@ class TIMMBackbone(nn.Module):
     """
 
     def __init__(self, model_name: str, pretrained: bool = False, out_indices: tuple[int, ...] | None = None,
-                 in_channels: int = 3, **kwargs: object) -> None:
+                 in_channels: int = 3, sync_bn: bool = False, **kwargs: object) -> None:
         super().__init__()
         try:
             import timm
@@ -55,6 +58,8 @@ class TIMMBackbone(nn.Module):
             raise ConfigError(f'timm model {model_name} returns its last map only: leave out_indices={self.out_indices} away.')
         self.channels = self._probe(in_channels, kwargs.get('img_size'))
         self.out_channels = self.channels[-1]
+        if sync_bn and resolve_sync_bn({'type': 'SyncBN'})['type'] == 'SyncBN':
+            self.model = timm.layers.convert_sync_batchnorm(self.model)
 
     def _probe(self, in_channels: int, img_size: int | tuple[int, int] | None) -> tuple[int, ...]:
         """Run a copy once: find the channels of the maps, and freeze the parameters that do not reach them."""

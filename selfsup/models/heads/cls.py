@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...errors import ConfigError
+from ...errors import ConfigError, did_you_mean
 from ...registry import HEADS
 from ..layers.functional import full_precision, top1_accuracy
 from ..layers.init import init_linear_layers
 from ..layers.norm import build_norm, resolve_sync_bn
 from ..layers.pooling import to_vector
 
+CRITERIA = ('ce', 'bce')
+
 
 @HEADS.register_module()
 class ClsHead(nn.Module):
-    """One linear layer `fc_cls` with cross entropy.
+    """One linear layer `fc_cls` with cross entropy, or with a binary cross entropy for each class.
 
     Args:
         with_avg_pool: average over positions first; False flattens the last map.
@@ -26,28 +29,37 @@ class ClsHead(nn.Module):
         norm_cfg: a norm of the vectors before the layer, such as ConvNeXt's `dict(type='LN', eps=1e-6)`; None for none.
         label_smoothing: eps in [0, 1): the class of an image has 1 - eps + eps / K of the target, the others eps / K each
             (arXiv:1512.00567, section 7). Soft targets are used as they are.
-        init_std: standard deviation of the first weights; ConvNeXt: 0.02, ConvNeXt V2 fine-tuned: 2e-5.
+        init_std: standard deviation of the first weights; ConvNeXt: 0.02, ConvNeXt V2 fine-tuned: 2e-5, that is 0.02 times its
+            `head_init_scale` of 0.001. None leaves weights and biases as torch draws them (timm's ResNets).
+        criterion: 'ce': cross entropy; 'bce': the mean over images and classes of binary cross entropies (arXiv:2110.00476;
+            SparK's ResNets).
 
     Raises:
         ConfigError: a value outside of the above.
     """
 
     def __init__(self, with_avg_pool: bool = False, in_channels: int = 2048, num_classes: int = 1000, norm_cfg: dict | None = None,
-                 label_smoothing: float = 0., init_std: float = 0.01) -> None:
+                 label_smoothing: float = 0., init_std: float | None = 0.01, criterion: str = 'ce') -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise ConfigError(f'{type(self).__name__} label_smoothing={label_smoothing!r}: it must lie in [0, 1).')
-        if not init_std >= 0:
+        if init_std is not None and not init_std >= 0:
             raise ConfigError(f'{type(self).__name__} init_std={init_std!r}: it must be at least 0.')
+        if criterion not in CRITERIA:
+            raise ConfigError(f'{type(self).__name__} criterion={criterion!r} is unknown.{did_you_mean(str(criterion), CRITERIA)}')
         self.with_avg_pool, self.in_channels, self.num_classes = with_avg_pool, in_channels, num_classes
-        self.label_smoothing, self.init_std = label_smoothing, init_std
+        self.label_smoothing, self.init_std, self.criterion = label_smoothing, init_std, criterion
         self.norm = nn.Identity() if norm_cfg is None else build_norm(resolve_sync_bn(norm_cfg, 'BN1d'), in_channels)[1]
         self.fc_cls = nn.Linear(in_channels, num_classes)
         self.init_weights()
 
     def init_weights(self, init_linear: str = 'normal', std: float | None = None) -> None:
         """See `init_linear_layers`; `std` None is `init_std`."""
-        init_linear_layers(self, init_linear, self.init_std if std is None else std)
+        std = self.init_std if std is None else std
+        if std is None and init_linear == 'normal':
+            self.fc_cls.reset_parameters()
+        else:
+            init_linear_layers(self, init_linear, std)
 
     def reset(self) -> None:
         """Forget the classes: initial weights again, drawn from torch's generator, for labels that were numbered anew."""
@@ -66,7 +78,7 @@ class ClsHead(nn.Module):
         return {'head0': self.fc_cls(self.norm(pooled[0]))}
 
     def loss(self, logits: dict[str, Tensor], labels: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
-        """Cross entropy and top-1 accuracy.
+        """Loss, by `criterion`, and top-1 accuracy.
 
         Args:
             logits: what `forward` returned.
@@ -76,11 +88,23 @@ class ClsHead(nn.Module):
         Returns:
             `loss`: mean over the batch; `acc`: percent, of the class with the largest share where targets are soft.
         """
-        scores, smoothing, classes = full_precision(logits['head0']), self.label_smoothing, labels
-        if labels.is_floating_point():
-            labels, smoothing, classes = labels.to(scores.dtype), 0., labels.argmax(dim=1)
-        if weight is None:
-            loss = F.cross_entropy(scores, labels, label_smoothing=smoothing)
-        else:
-            loss = (F.cross_entropy(scores, labels, reduction='none', label_smoothing=smoothing) * weight).mean()
+        scores, classes = full_precision(logits['head0']), labels.argmax(dim=1) if labels.is_floating_point() else labels
+        reduction = 'mean' if weight is None else 'none'
+        loss = self._binary(scores, labels, reduction) if self.criterion == 'bce' else self._categorical(scores, labels, reduction)
+        if weight is not None:
+            loss = (loss * weight).mean()
         return {'loss': loss, 'acc': top1_accuracy(scores, classes)}
+
+    def _categorical(self, scores: Tensor, labels: Tensor, reduction: str) -> Tensor:
+        """Cross entropy: a scalar, or (B,) with reduction 'none'."""
+        if labels.is_floating_point():
+            return F.cross_entropy(scores, labels.to(scores.dtype), reduction=reduction)
+        return F.cross_entropy(scores, labels, reduction=reduction, label_smoothing=self.label_smoothing)
+
+    def _binary(self, scores: Tensor, labels: Tensor, reduction: str) -> Tensor:
+        """Mean over the classes of the binary cross entropies: a scalar, or (B,) with reduction 'none'."""
+        if not labels.is_floating_point():
+            off = self.label_smoothing / self.num_classes
+            labels = torch.full_like(scores, off).scatter_(1, labels[:, None], 1 - self.label_smoothing + off)
+        loss = F.binary_cross_entropy_with_logits(scores, labels.to(scores.dtype), reduction=reduction)
+        return loss if reduction == 'mean' else loss.mean(dim=1)

@@ -1,0 +1,17 @@
+"""ConvNeXtV2-T fine-tuned after FCMAE (arXiv:2301.00808) on ImageNet, 300 epochs at 224 pixels, global batch 1024.
+
+Reproduces: the paper's ConvNeXtV2-T: top-1 83.0. All settings are those of the release.
+Command: bash tools/dist_train.sh configs/benchmarks/finetuning/imagenet/convnextv2_tiny.py 8 --pretrained WEIGHTS
+Hardware and time: 8 GPUs with 32 images each, 4 iterations per step; not run here.
+Expected: the reference result; not run here.
+"""
+
+_base_ = ['../../../_base_/imagenet_augmented.py', '../../../_base_/convnextv2_finetune.py', '../../../_base_/default_runtime.py']
+
+model = dict(backbone=dict(arch='tiny', drop_path_rate=0.2), head=dict(in_channels=768))
+data = dict(imgs_per_gpu=32)
+optimizer = dict(base_lr=8e-4, layer_decay=dict(rate=0.9, groups='single'))  # base_lr is for 256 images
+lr_config = dict(warmup_iters=40)
+custom_hooks = [_base_.average, _base_.validation]
+checkpoint_config = dict(max_keep_ckpts=3)
+total_epochs = 300
