@@ -27,7 +27,7 @@ def test_pictures_exist():
 
 
 def test_there_are_results_of_the_small_runs():
-    assert {'linear_cached', 'semi'} <= {m.result['protocol'] for m in SMALL}
+    assert {'knn', 'linear_cached', 'semi', 'finetune'} <= {m.result['protocol'] for m in SMALL}
 
 
 @pytest.mark.parametrize('protocol', sorted({m.result['protocol'] for m in SMALL}))
