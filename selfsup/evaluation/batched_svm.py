@@ -1,0 +1,87 @@
+"""The solver of the VOC2007 protocols that handles all SVMs together, on a CPU or a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from .average_precision import DIFFICULT, POSITIVE
+from .svm import Basis, eigenbasis, own_bases, solve, solve_path
+from .voc_svm import FOLDS, POSITIVE_WEIGHT, FullScores
+
+OWN_BASIS_SAMPLES = 320  # sets up to this size get an eigenbasis of their own: it costs less than it saves
+EASY_COST = 1.0  # up to here, C from 0 on is as quick as from a smaller C
+NUMBERS_AT_ONCE = 2 ** 26  # float32 in the samples of the sets that are solved together: 256 MiB
+
+
+class BatchedSolver:
+    """Args: device: that computes; tolerance: see `svm.solve`."""
+
+    def __init__(self, device: torch.device | str = 'cpu', tolerance: float = 2e-4) -> None:
+        self.device, self.tolerance = torch.device(device), tolerance
+
+    def fit_full(self, train: Tensor, positive: Tensor, folds: Tensor, test: Tensor, costs: Sequence[float]) -> FullScores:
+        """All classes and folds at once, one cost after the other."""
+        basis = eigenbasis(train.to(self.device))
+        other = basis.coordinates(test.to(self.device))
+        positive, folds = positive.T.to(self.device), folds.T.to(self.device)
+        classes = len(positive)
+        signs = torch.where(positive, 1.0, -1.0).repeat(FOLDS + 1, 1)[None]
+        seen = torch.cat([torch.ones_like(positive), *(folds != fold for fold in range(FOLDS))])
+        class_weights = torch.where(signs > 0, POSITIVE_WEIGHT, 1.0) * seen
+        held_out = torch.empty(len(costs), *positive.shape, device=self.device)
+        judged = torch.empty(len(costs), classes, len(test), device=self.device)
+        for cost, solution in solve_path(basis.samples[None], signs, class_weights, costs, self.tolerance):
+            at = list(costs).index(cost)
+            of_folds = solution.scores[0, classes:].view(FOLDS, *positive.shape)
+            held_out[at] = of_folds.gather(0, folds[None])[0]
+            judged[at] = solution.weights[0, :classes] @ other.T
+        return FullScores(held_out, judged)
+
+    def fit_low_shot(self, train: Tensor, labels: Sequence[Tensor], others: Sequence[Tensor],
+                     costs: Sequence[float]) -> Iterator[list[Tensor]]:
+        """One class after the other; small samples in batches, large ones in the basis that all share."""
+        basis = eigenbasis(train.to(self.device))
+        others = [basis.coordinates(x.to(self.device)) for x in others]
+        columns = torch.stack([target.T.to(self.device) for target in labels], dim=1)  # (classes, sets, N)
+        weights = self._fit_sets(basis, columns.flatten(0, 1), costs).unflatten(0, columns.shape[:2])
+        for of_class in weights:
+            yield [of_class @ x.T for x in others]
+
+    def _fit_sets(self, basis: Basis, columns: Tensor, costs: Sequence[float]) -> Tensor:
+        """Weights (sets, costs, r), in the basis that all share; columns: (sets, N) labels."""
+        rows = [(column != DIFFICULT).nonzero().flatten() for column in columns]
+        weights = basis.samples.new_empty(len(columns), len(costs), basis.samples.shape[1])
+        for size in sorted({len(r) for r in rows}):
+            alike = [i for i, r in enumerate(rows) if len(r) == size]
+            own = size <= min(OWN_BASIS_SAMPLES, basis.samples.shape[1])
+            at_once = max(1, NUMBERS_AT_ONCE // (size * basis.samples.shape[1])) if own else 1
+            for begin in range(0, len(alike), at_once):
+                chosen = alike[begin:begin + at_once]
+                samples = torch.stack([basis.samples[rows[i]] for i in chosen])
+                positive = torch.stack([columns[i, rows[i]] == POSITIVE for i in chosen])
+                if own:
+                    samples, rotation = own_bases(samples)
+                    weights[chosen] = self._fit(samples, positive, costs) @ rotation.mT
+                else:
+                    weights[chosen] = self._fit(samples, positive, costs)
+        return weights
+
+    def _fit(self, samples: Tensor, positive: Tensor, costs: Sequence[float]) -> Tensor:
+        """Weights (B, costs, r) of sets of one size; positive: (B, n) bool. Small costs are solved together, large ones in turn."""
+        signs = torch.where(positive, 1.0, -1.0)[:, None]
+        class_weights = torch.where(signs > 0, POSITIVE_WEIGHT, 1.0)
+        found = samples.new_empty(len(samples), len(costs), samples.shape[2])
+        easy = [i for i, cost in enumerate(costs) if cost <= EASY_COST or len(samples) > 1]
+        if easy:
+            found[:, easy] = solve(samples, signs, class_weights * signs.new_tensor([costs[i] for i in easy])[:, None],
+                                   tolerance=self.tolerance).weights
+        start = None
+        for i in sorted(set(range(len(costs))) - set(easy), key=lambda i: costs[i]):
+            if start is None and easy:
+                start = found[:, [max(easy, key=lambda i: costs[i])]]
+            start = solve(samples, signs, class_weights * costs[i], start, self.tolerance).weights
+            found[:, [i]] = start
+        return found
