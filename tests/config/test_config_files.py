@@ -74,7 +74,7 @@ def test_every_docstring_is_a_contract(path):
     fields = dict(re.findall(r'^([A-Z][a-z ]+): (.+?)(?=^[A-Z][a-z ]+: |\Z)', doc, flags=re.M | re.S))
     assert tuple(fields) == CONTRACT
     assert str(path) in fields['Command']
-    for script in re.findall(r'tools/\w+\.(?:py|sh)', fields['Command']):
+    for script in re.findall(r'(?:tools|benchmarks)/\w+\.(?:py|sh)', fields['Command']):
         assert (ROOT / script).is_file(), script
     if path.parts[1] in ('selfsup', 'classification'):
         assert re.search(r'arXiv:\d{4}\.\d{5}', doc)

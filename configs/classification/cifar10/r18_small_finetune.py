@@ -1,4 +1,4 @@
-"""Fine-tuning the small ResNet-18 with the labels of 20,000 images of CIFAR-10, 1 epoch, batch 128.
+"""Fine-tuning the small ResNet-18 (arXiv:1512.03385) with the labels of 20,000 images of CIFAR-10, 1 epoch, batch 128.
 
 Reproduces: nothing published; shows what a checkpoint of configs/selfsup/*/r18_cifar10_small.py gives a short training.
 Command: GPUS=1 bash benchmarks/dist_train_finetune.sh configs/classification/cifar10/r18_small_finetune.py CHECKPOINT.pth

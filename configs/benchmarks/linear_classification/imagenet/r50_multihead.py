@@ -1,7 +1,7 @@
 """Linear classification of ImageNet on five layers of a frozen ResNet-50, 90 epochs, global batch 256.
 
 Reproduces: the layer columns of OpenSelfSup's model zoo, e.g. MoCo v2 14.74, 32.81, 44.95, 61.61, 66.73 top-1.
-Command: bash tools/dist_train.sh configs/benchmarks/linear_classification/imagenet/r50_multihead.py 8 --pretrained BACKBONE.pth
+Command: bash benchmarks/dist_train_linear.sh configs/benchmarks/linear_classification/imagenet/r50_multihead.py BACKBONE.pth
 Hardware and time: 8 GPUs (lr is for 8 x 32 images); not run here.
 Expected: the reference result; not run here.
 """

@@ -1,7 +1,7 @@
 """Linear classification of Places205 on five layers of a frozen ResNet-50, 28 epochs, global batch 256.
 
 Reproduces: the Places205 columns of OpenSelfSup's model zoo, e.g. MoCo v2 21.88, 35.75, 43.65, 49.99, 52.57 top-1.
-Command: bash tools/dist_train.sh configs/benchmarks/linear_classification/places205/r50_multihead.py 8 --pretrained BACKBONE.pth
+Command: bash benchmarks/dist_train_linear.sh configs/benchmarks/linear_classification/places205/r50_multihead.py BACKBONE.pth
 Hardware and time: 8 GPUs (lr is for 8 x 32 images); not run here.
 Expected: the reference result; not run here.
 """

@@ -1,6 +1,6 @@
 """Fine-tuning ResNet-50 with 1 % of ImageNet's labels, 20 epochs, global batch 256, lr 0.001, head lr x100.
 Reproduces: a setting of OpenSelfSup's semi-supervised benchmark (1 %), of which the best counts for each method.
-Command: bash tools/dist_train.sh configs/benchmarks/semi_classification/imagenet_1percent/r50_lr0_001_head100.py 4 --pretrained X.pth
+Command: bash benchmarks/dist_train_semi.sh configs/benchmarks/semi_classification/imagenet_1percent/r50_lr0_001_head100.py X.pth
 Hardware and time: 4 GPUs (lr is for 4 x 64 images); not run here.
 Expected: not run here.
 """
