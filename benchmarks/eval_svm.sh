@@ -1,28 +1,29 @@
-# Sourced by the SVM launchers: svm_work_dir CONFIG; svm_check, svm_extract EXTRACT_COMMAND..., svm_evaluate. They read WORK_DIR, FEATURES
-# (an array), CFG, WEIGHTS (or nothing), and from the environment FORCE, LABELS, SVM_ARGS and LOW_SHOT_ARGS.
+# Sourced by the SVM launchers, which set WORK_DIR, FEATURES (an array), CFG and WEIGHTS (a file or `random`). From the environment:
+# FORCE, LABELS, DATASET_CONFIG, SVM_ARGS and LOW_SHOT_ARGS (arguments of benchmarks/svm.py for both protocols, for the low-shot one).
 
-PYTHON=${PYTHON:-python}
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-export PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH}
-
-svm_work_dir() { "$PYTHON" -c 'import sys; from selfsup.config.load import default_work_dir as d; print(d(sys.argv[1]))' "$1"; }
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+ROOT=$(cd "$BENCHMARKS/.." && pwd)
+DATASET_CONFIG=${DATASET_CONFIG:-$ROOT/benchmarks/extract_info/voc07.py}
 
 svm_run() {
-    local weights=()
-    [ -n "${WEIGHTS:-}" ] && weights=(--weights "$WEIGHTS")
-    "$PYTHON" "$ROOT/benchmarks/svm.py" "$WORK_DIR" --features "${FEATURES[@]}" --config "$CFG" "${weights[@]}" \
-        --labels "${LABELS:-data/VOCdevkit/VOC2007/SVMLabels}" ${FORCE:+--force} ${SVM_ARGS:-} "$@"
+    local options=(--features "${FEATURES[@]}" --config "$CFG" --labels "${LABELS:-data/VOCdevkit/VOC2007/SVMLabels}")
+    [ "$WEIGHTS" = random ] || options+=(--weights "$WEIGHTS")
+    [ -z "${FORCE:-}" ] || options+=(--force)
+    # shellcheck disable=SC2086  # SVM_ARGS holds several words
+    PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH} "$PYTHON" "$ROOT/benchmarks/svm.py" "$WORK_DIR" "${options[@]}" ${SVM_ARGS:-} "$@"
 }
 
 # before hours of extraction: are the outputs free, do the labels fit?
 svm_check() {
-    [ -f "$CFG" ] || { echo "error: $CFG: no such config file" >&2; exit 1; }
-    [ -z "${WEIGHTS:-}" ] || [ -f "$WEIGHTS" ] || { echo "error: $WEIGHTS: no such file of weights" >&2; exit 1; }
+    need_file 'the config' "$CFG"
+    [ "$WEIGHTS" = random ] || need_file 'the weights' "$WEIGHTS"
     svm_run --check
+    # shellcheck disable=SC2086
     svm_run --low-shot --check ${LOW_SHOT_ARGS:-}
 }
 
 svm_evaluate() {
     svm_run
+    # shellcheck disable=SC2086
     svm_run --low-shot ${LOW_SHOT_ARGS:-}
 }

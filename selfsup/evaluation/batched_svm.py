@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ..errors import ConfigError
 from .average_precision import DIFFICULT, POSITIVE
 from .svm import Basis, eigenbasis, own_bases, solve, solve_path
 from .voc_svm import FOLDS, POSITIVE_WEIGHT, FullScores
@@ -17,10 +18,18 @@ NUMBERS_AT_ONCE = 2 ** 26  # float32 in the samples of the sets that are solved 
 
 
 class BatchedSolver:
-    """Args: device: that computes; tolerance: see `svm.solve`."""
+    """Args: device: that computes; tolerance: see `svm.solve`.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
 
     def __init__(self, device: torch.device | str = 'cpu', tolerance: float = 2e-4) -> None:
-        self.device, self.tolerance = torch.device(device), tolerance
+        try:
+            self.device = torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError) as error:  # torch raises either
+            raise ConfigError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from None
+        self.tolerance = tolerance
 
     def fit_full(self, train: Tensor, positive: Tensor, folds: Tensor, test: Tensor, costs: Sequence[float]) -> FullScores:
         """All classes and folds at once, one cost after the other."""

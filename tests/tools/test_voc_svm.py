@@ -232,8 +232,8 @@ def test_from_weights_to_map(voc):
     ('dist_test_svm_epoch.sh', ('c.py',), 'usage: bash benchmarks/dist_test_svm_epoch.sh CONFIG EPOCH FEAT_LIST [NGPUS]'),
     ('srun_test_svm_pretrain.sh', ('p', 'c.py', 'w'), 'usage: bash benchmarks/srun_test_svm_pretrain.sh PARTITION CONFIG PRETRAIN'),
     ('srun_test_svm_epoch.sh', ('p', 'c.py', '3'), 'usage: bash benchmarks/srun_test_svm_epoch.sh PARTITION CONFIG EPOCH FEAT_LIST'),
-    ('dist_test_svm_epoch.sh', ('configs/no.py', '3', 'feat5'), 'error: configs/no.py: no such config file'),
-    ('dist_test_svm_pretrain.sh', ('configs/base.py', 'no.pth', 'feat5'), 'error: no.pth: no such file of weights'),
+    ('dist_test_svm_epoch.sh', ('configs/no.py', '3', 'feat5'), "error: the config 'configs/no.py' is not a file"),
+    ('dist_test_svm_pretrain.sh', ('configs/base.py', 'no.pth', 'feat5'), "error: the weights 'no.pth' is not a file"),
 ])
 def test_wrong_arguments_of_the_launchers(script, args, message):
     done = bash(ROOT, f'benchmarks/{script}', *args)
