@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -63,19 +65,29 @@ class BatchedSolver:
         """Weights (sets, costs, r), in the basis that all share; columns: (sets, N) labels."""
         rows = [(column != DIFFICULT).nonzero().flatten() for column in columns]
         weights = basis.samples.new_empty(len(columns), len(costs), basis.samples.shape[1])
+        small, large = [], []
         for size in sorted({len(r) for r in rows}):
             alike = [i for i, r in enumerate(rows) if len(r) == size]
-            own = size <= min(OWN_BASIS_SAMPLES, basis.samples.shape[1])
-            at_once = max(1, NUMBERS_AT_ONCE // (size * basis.samples.shape[1])) if own else 1
-            for begin in range(0, len(alike), at_once):
-                chosen = alike[begin:begin + at_once]
-                samples = torch.stack([basis.samples[rows[i]] for i in chosen])
-                positive = torch.stack([columns[i, rows[i]] == POSITIVE for i in chosen])
-                if own:
-                    samples, rotation = own_bases(samples)
-                    weights[chosen] = self._fit(samples, positive, costs) @ rotation.mT
-                else:
-                    weights[chosen] = self._fit(samples, positive, costs)
+            if size <= min(OWN_BASIS_SAMPLES, basis.samples.shape[1]):
+                at_once = max(1, NUMBERS_AT_ONCE // (size * basis.samples.shape[1]))
+                small += [alike[begin:begin + at_once] for begin in range(0, len(alike), at_once)]
+            else:
+                large += [[i] for i in alike]
+
+        def fit(chosen: list[int], own: bool) -> None:
+            samples = torch.stack([basis.samples[rows[i]] for i in chosen])
+            positive = torch.stack([columns[i, rows[i]] == POSITIVE for i in chosen])
+            if own:
+                samples, rotation = own_bases(samples)
+                weights[chosen] = self._fit(samples, positive, costs) @ rotation.mT
+            else:
+                weights[chosen] = self._fit(samples, positive, costs)
+
+        for chosen in small:
+            fit(chosen, own=True)
+        with _one_core_each(self.device) as pool:  # single large sets are too small to keep several cores busy
+            for done in [pool.submit(fit, chosen, False) for chosen in large]:
+                done.result()
         return weights
 
     def _fit(self, samples: Tensor, positive: Tensor, costs: Sequence[float]) -> Tensor:
@@ -94,3 +106,15 @@ class BatchedSolver:
             start = solve(samples, signs, class_weights * costs[i], start, self.tolerance).weights
             found[:, [i]] = start
         return found
+
+
+@contextlib.contextmanager
+def _one_core_each(device: torch.device) -> Iterator[ThreadPoolExecutor]:
+    """Threads that run torch on one core each, as many as torch has cores; one thread for a GPU."""
+    threads = torch.get_num_threads()
+    workers = threads if device.type == 'cpu' else 1
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)  # MKL's number belongs to the whole process
