@@ -26,7 +26,7 @@ class BatchedSolver:
         ConfigError: there is no such device.
     """
 
-    def __init__(self, device: torch.device | str = 'cpu', tolerance: float = 2e-4) -> None:
+    def __init__(self, device: torch.device | str = 'cpu', tolerance: float = 1e-4) -> None:
         try:
             self.device = torch.empty(0, device=device).device
         except (RuntimeError, AssertionError) as error:  # torch raises either

@@ -87,7 +87,7 @@ def _with_ones(features: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def solve(samples: Tensor, signs: Tensor, loss_weights: Tensor, start: Tensor | None = None, tolerance: float = 2e-4) -> SvmSolution:
+def solve(samples: Tensor, signs: Tensor, loss_weights: Tensor, start: Tensor | None = None, tolerance: float = 1e-4) -> SvmSolution:
     """Solve B x Q problems.
 
     Args:
@@ -95,7 +95,7 @@ def solve(samples: Tensor, signs: Tensor, loss_weights: Tensor, start: Tensor | 
         signs: y in {1, -1}, (B, Q, n) or of size 1 along B or Q.
         loss_weights: C c_i, >= 0, (B, Q, n) or of size 1 along B; 0: the problem does not have the sample.
         start: (B, Q, r) first guess, for example the solution for a smaller C; None is 0.
-        tolerance: bound of ||w - w*||_M / ||w||, where M is the diagonal of the Hessian. With 2e-4, decision
+        tolerance: bound of ||w - w*||_M / ||w||, where M is the diagonal of the Hessian. With 1e-4, decision
             values differ from those of the exact solution by less than 1e-3 of the largest (measured: benchmarks/speed/svm.py).
 
     Raises:
@@ -199,7 +199,7 @@ def _line_search(w: Tensor, step: Tensor, f: Tensor, change: Tensor, y: Tensor, 
 
 @torch.no_grad()
 def solve_path(samples: Tensor, signs: Tensor, class_weights: Tensor, costs: Sequence[float],
-               tolerance: float = 2e-4) -> Iterator[tuple[float, SvmSolution]]:
+               tolerance: float = 1e-4) -> Iterator[tuple[float, SvmSolution]]:
     """Solve for one cost after the other, in ascending order; each solution is the first guess of the next.
 
     Args:

@@ -24,6 +24,10 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIG = '''
 model = dict(type='Classification', backbone=dict(type='ResNet', depth=18, stage_blocks=(1, 1, 1, 1), base_channels=4, stem='cifar'),
              head=dict(type='ClsHead', with_avg_pool=True, in_channels=32, num_classes=3))
+data = dict(imgs_per_gpu=8, train=dict(type='ClassificationDataset', data_source=dict(type='Digits', split='train'), pipeline=[]))
+optimizer = dict(type='SGD', lr=0.1)
+lr_config = dict(policy='fixed')
+total_epochs = 1
 '''
 DATA = '''
 data = dict(imgs_per_gpu=16, workers_per_gpu=0, extract=dict(
