@@ -122,6 +122,14 @@ def accuracy(ours, data: dict, test, test_labels, costs, classes: list[int], job
             'largest': {'decision_values': max(decision.values()), 'map_points': max(ap.values())}}
 
 
+def report(found: dict, part: str, out: Path | None) -> None:
+    """Print a part; write what there is so far."""
+    print(json.dumps({part: found[part]}), flush=True)
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(found, indent=1) + '\n')
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--images', type=int, nargs=2, default=(5011, 4952), metavar=('TRAIN', 'TEST'), help='default: 5011 4952')
@@ -148,13 +156,14 @@ def main() -> None:
     positive, rng, costs = train_labels == 1, np.random.default_rng(0), voc_svm.COSTS
     numpy_data = {'train': train.numpy(), 'test': test.numpy(), 'positive': positive.numpy(), 'test_positive': test_labels[:, 0].numpy()}
     found = {name: getattr(args, name) for name in ('images', 'width', 'classes', 'threads')}
+    found |= {'torch': torch.__version__, 'machine': platform.machine()}
     if 'full' in args.parts:
         tasks = full_tasks(positive.numpy(), voc_svm.stratified_folds(positive).numpy(), costs, args.share, rng)
         theirs = documented_seconds(tasks, numpy_data, len(costs) * args.classes * 4, args.threads)
         result, seconds = timed(voc_svm.full_protocol, BatchedSolver(), **everything)
         found['full'] = {'batched_seconds': round(seconds, 2), 'documented': theirs, 'times_as_fast': round(theirs['seconds'] / seconds, 2),
                          'mAP': round(100 * float(result.test_ap.mean()), 2)}
-        print(json.dumps(found['full']), flush=True)
+        report(found, 'full', args.out)
     if 'low_shot' in args.parts:
         targets = draw_samples(train_labels.numpy(), voc_svm.K_VALUES, len(voc_svm.SAMPLES), seed=0)
         theirs = documented_seconds(low_shot_tasks(targets, costs, args.low_shot_share, rng), numpy_data,
@@ -164,16 +173,12 @@ def main() -> None:
         found['low_shot'] = {'batched_seconds': round(seconds, 2), 'documented': theirs,
                              'times_as_fast': round(theirs['seconds'] / seconds, 2),
                              'mAP': dict(zip(voc_svm.K_VALUES, (100 * result.chosen_on_test()).round(2).tolist(), strict=True))}
-        print(json.dumps(found['low_shot']), flush=True)
+        report(found, 'low_shot', args.out)
     if 'accuracy' in args.parts:
         solved = BatchedSolver().fit_full(train, positive, voc_svm.stratified_folds(positive), test, costs)
         classes = sorted(rng.permutation(args.classes)[:args.exact].tolist())
         found['accuracy'] = accuracy(solved, numpy_data, test, test_labels, costs, classes, args.threads)
-        print(json.dumps(found['accuracy']['largest']), flush=True)
-    found |= {'torch': torch.__version__, 'machine': platform.machine()}
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(found, indent=1) + '\n')
+        report(found, 'accuracy', args.out)
 
 
 if __name__ == '__main__':
