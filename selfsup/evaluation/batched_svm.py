@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from .average_precision import DIFFICULT, POSITIVE
-from .svm import Basis, eigenbasis, own_bases, solve, solve_path
+from .svm import Basis, eigenbasis, own_bases, solve, solve_few_inside, solve_path
 from .voc_svm import FOLDS, POSITIVE_WEIGHT, FullScores
 
-OWN_BASIS_SAMPLES = 320  # sets up to this size get an eigenbasis of their own: it costs less than it saves
+OWN_BASIS_SAMPLES = 160  # sets up to this size get an eigenbasis of their own: it costs less than it saves
 EASY_COST = 1.0  # up to here, C from 0 on is as quick as from a smaller C
 NUMBERS_AT_ONCE = 2 ** 26  # float32 in the samples of the sets that are solved together: 256 MiB
 
@@ -65,6 +65,7 @@ class BatchedSolver:
         """Weights (sets, costs, r), in the basis that all share; columns: (sets, N) labels."""
         rows = [(column != DIFFICULT).nonzero().flatten() for column in columns]
         weights = basis.samples.new_empty(len(columns), len(costs), basis.samples.shape[1])
+        kernel = basis.samples @ basis.samples.T
         small, large = [], []
         for size in sorted({len(r) for r in rows}):
             alike = [i for i, r in enumerate(rows) if len(r) == size]
@@ -81,7 +82,8 @@ class BatchedSolver:
                 samples, rotation = own_bases(samples)
                 weights[chosen] = self._fit(samples, positive, costs) @ rotation.mT
             else:
-                weights[chosen] = self._fit(samples, positive, costs)
+                of_set = rows[chosen[0]]
+                weights[chosen] = self._fit(samples, positive, costs, kernel[of_set[:, None], of_set])
 
         for chosen in small:
             fit(chosen, own=True)
@@ -90,21 +92,22 @@ class BatchedSolver:
                 done.result()
         return weights
 
-    def _fit(self, samples: Tensor, positive: Tensor, costs: Sequence[float]) -> Tensor:
-        """Weights (B, costs, r) of sets of one size; positive: (B, n) bool. Small costs are solved together, large ones in turn."""
+    def _fit(self, samples: Tensor, positive: Tensor, costs: Sequence[float], kernel: Tensor | None = None) -> Tensor:
+        """Weights (B, costs, r) of sets of one size; positive: (B, n) bool.
+
+        With the inner products of a single set, kernel (n, n), large costs are solved in turn, the others together; else all together.
+        """
         signs = torch.where(positive, 1.0, -1.0)[:, None]
         class_weights = torch.where(signs > 0, POSITIVE_WEIGHT, 1.0)
         found = samples.new_empty(len(samples), len(costs), samples.shape[2])
-        easy = [i for i, cost in enumerate(costs) if cost <= EASY_COST or len(samples) > 1]
+        easy = [i for i, cost in enumerate(costs) if cost <= EASY_COST or kernel is None]
         if easy:
             found[:, easy] = solve(samples, signs, class_weights * signs.new_tensor([costs[i] for i in easy])[:, None],
                                    tolerance=self.tolerance).weights
-        start = None
+        start = found[0, max(easy, key=lambda i: costs[i])] if easy else samples.new_zeros(samples.shape[2])
         for i in sorted(set(range(len(costs))) - set(easy), key=lambda i: costs[i]):
-            if start is None and easy:
-                start = found[:, [max(easy, key=lambda i: costs[i])]]
-            start = solve(samples, signs, class_weights * costs[i], start, self.tolerance).weights
-            found[:, [i]] = start
+            start = solve_few_inside(samples[0], kernel, signs[0, 0], class_weights[0, 0] * costs[i], start, self.tolerance)
+            found[0, i] = start
         return found
 
 

@@ -198,6 +198,39 @@ def _line_search(w: Tensor, step: Tensor, f: Tensor, change: Tensor, y: Tensor, 
 
 
 @torch.no_grad()
+def solve_few_inside(samples: Tensor, kernel: Tensor, signs: Tensor, loss_weights: Tensor, start: Tensor,
+                     tolerance: float = 1e-4) -> Tensor:
+    """Solve one problem by exact Newton steps: quick for large C, where few samples are inside the margin (A).
+
+    The minimum for fixed A is w = X_A^T b with (K_AA + D_A^-1) b = y_A, one Cholesky factorisation as large as A.
+
+    Args:
+        samples: (n, r). kernel: their inner products, (n, n). signs, loss_weights: (n,), see `solve`.
+        start: (r,) first guess.
+
+    Returns:
+        Weights (r,).
+    """
+    w, d = start.clone(), 2 * loss_weights
+    f = samples @ w
+    for _ in range(MAX_NEWTON_STEPS):
+        slack = (1 - signs * f).clamp_min_(0)
+        inside = (d * slack > 0).nonzero().flatten()
+        factor = torch.linalg.cholesky(kernel[inside[:, None], inside] + torch.diag(1 / d[inside]))
+        dual = torch.cholesky_solve(signs[inside, None], factor)[:, 0]
+        step = dual @ samples[inside] - w
+        change = samples @ step
+        length = _line_search(*(t[None, None] for t in (w, step, f, change, signs, d))).flatten()
+        slope = w @ step - (d * signs * slack) @ change  # -slope is the squared error of w in the norm of the Hessian
+        w += length * step
+        f += length * change
+        if -slope <= tolerance ** 2 * w.square().sum():
+            return w
+    warnings.warn(f'An SVM did not reach the tolerance {tolerance} in {MAX_NEWTON_STEPS} Newton steps.', SelfSupWarning)
+    return w
+
+
+@torch.no_grad()
 def solve_path(samples: Tensor, signs: Tensor, class_weights: Tensor, costs: Sequence[float],
                tolerance: float = 1e-4) -> Iterator[tuple[float, SvmSolution]]:
     """Solve for one cost after the other, in ascending order; each solution is the first guess of the next.
