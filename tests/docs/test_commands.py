@@ -26,20 +26,19 @@ GETTING_STARTED = ROOT / 'docs' / 'getting_started.md'
 
 
 class Launcher(NamedTuple):
-    """What the usage line of a shell script says: its positional arguments, and the tool that gets all others."""
+    """What the usage line of a shell script says: its positional arguments, and the tool, if any, that gets all others."""
 
     positionals: list[str]
-    tool: str
+    tool: str | None
 
 
 def launcher(path: Path) -> Launcher | None:
     """Read a script's usage line; None where it has none."""
-    usage = re.search(r'usage: bash (?:tools|benchmarks)/\S+ ([A-Z_ ]+)\[arguments of ([\w/]+\.py)\b', path.read_text())
+    usage = re.search(r'usage: bash (?:tools|benchmarks)/\S+ ([A-Z_ ]+)(?:\[arguments of ([\w/]+\.py)\b[^\]]*\])?', path.read_text())
     return usage and Launcher(usage[1].split(), usage[2])
 
 
-FOLDERS = ('tools', 'benchmarks', 'benchmarks/detection')
-LAUNCHERS = {f'{folder}/{p.name}': found for folder in FOLDERS for p in sorted((ROOT / folder).glob('*.sh'))
+LAUNCHERS = {p.relative_to(ROOT).as_posix(): found for folder in ('tools', 'benchmarks') for p in sorted((ROOT / folder).rglob('*.sh'))
              if (found := launcher(p))}
 
 
@@ -96,10 +95,13 @@ def check_launcher(page: Path, script: str, env: dict[str, str], words: list[str
     assert len(words) >= len(names), f'{script} needs {names}'
     given = dict(zip(names, words, strict=False))
     assert given.get('NGPUS', '1').isdecimal(), f'{script}: {given["NGPUS"]} is no number of processes'
-    source = ''.join((ROOT / path).read_text() for path in (script, 'tools/launch.sh', 'benchmarks/common.sh'))
+    source = ''.join((ROOT / path).read_text() for path in (script, 'tools/launch.sh', 'benchmarks/common.sh', 'benchmarks/eval_svm.sh'))
     for name in env:
         assert name in source or name in ('CUDA_VISIBLE_DEVICES', 'MASTER_ADDR'), f'{script} does not read {name}'
-    check_python_tool(page, tool, [given['CONFIG'], *words[len(names):]])
+    if tool:
+        check_python_tool(page, tool, [given['CONFIG'], *words[len(names):]])
+    else:
+        assert len(words) <= len(names) + ('[NGPUS]' in source) and (ROOT / given.get('CONFIG', '')).exists()
 
 
 @pytest.mark.parametrize(('page', 'command'), COMMANDS)

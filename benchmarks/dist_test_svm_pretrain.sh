@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# bash benchmarks/dist_test_svm_pretrain.sh CONFIG PRETRAIN FEAT_LIST [NGPUS]
+# VOC2007 linear SVMs, full and low-shot. PRETRAIN: a file of weights, or random. FEAT_LIST: layers, for example "feat4 feat5". NGPUS: default 8.
+# FORCE=1 replaces results that exist; other settings: benchmarks/eval_svm.sh.
+set -euo pipefail
+if [ $# -lt 3 ] || [ $# -gt 4 ]; then
+    echo 'usage: bash benchmarks/dist_test_svm_pretrain.sh CONFIG PRETRAIN FEAT_LIST [NGPUS]' >&2
+    exit 2
+fi
+source "$(dirname "$0")/eval_svm.sh"
+CFG=$1
+read -ra FEATURES <<< "$3"
+NGPUS=${4:-8}
+WEIGHTS=$2
+WORK_DIR=$(work_dir_of "$CFG" "$WEIGHTS")
+svm_check
+bash "$ROOT/tools/dist_extract.sh" "$CFG" "$NGPUS" "$WORK_DIR" --pretrained "$WEIGHTS" \
+    --dataset-config "$DATASET_CONFIG"
+svm_evaluate

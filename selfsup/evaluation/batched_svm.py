@@ -1,0 +1,123 @@
+"""The solver of the VOC2007 protocols that handles all SVMs together, on a CPU or a GPU."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError
+from .average_precision import DIFFICULT, POSITIVE
+from .svm import Basis, eigenbasis, own_bases, solve, solve_few_inside, solve_path
+from .voc_svm import FOLDS, POSITIVE_WEIGHT, FullScores
+
+OWN_BASIS_SAMPLES = 160  # sets up to this size get an eigenbasis of their own: it costs less than it saves
+EASY_COST = 1.0  # up to here, C from 0 on is as quick as from a smaller C
+NUMBERS_AT_ONCE = 2 ** 26  # float32 in the samples of the sets that are solved together: 256 MiB
+
+
+class BatchedSolver:
+    """Args: device: that computes; tolerance: see `svm.solve`.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+
+    def __init__(self, device: torch.device | str = 'cpu', tolerance: float = 1e-4) -> None:
+        try:
+            self.device = torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError) as error:  # torch raises either
+            raise ConfigError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from None
+        self.tolerance = tolerance
+
+    def fit_full(self, train: Tensor, positive: Tensor, folds: Tensor, test: Tensor, costs: Sequence[float]) -> FullScores:
+        """All classes and folds at once, one cost after the other."""
+        basis = eigenbasis(train.to(self.device))
+        other = basis.coordinates(test.to(self.device))
+        positive, folds = positive.T.to(self.device), folds.T.to(self.device)
+        classes = len(positive)
+        signs = torch.where(positive, 1.0, -1.0).repeat(FOLDS + 1, 1)[None]
+        seen = torch.cat([torch.ones_like(positive), *(folds != fold for fold in range(FOLDS))])
+        class_weights = torch.where(signs > 0, POSITIVE_WEIGHT, 1.0) * seen
+        held_out = torch.empty(len(costs), *positive.shape, device=self.device)
+        judged = torch.empty(len(costs), classes, len(test), device=self.device)
+        for cost, solution in solve_path(basis.samples[None], signs, class_weights, costs, self.tolerance):
+            at = list(costs).index(cost)
+            of_folds = solution.scores[0, classes:].view(FOLDS, *positive.shape)
+            held_out[at] = of_folds.gather(0, folds[None])[0]
+            judged[at] = solution.weights[0, :classes] @ other.T
+        return FullScores(held_out, judged)
+
+    def fit_low_shot(self, train: Tensor, labels: Sequence[Tensor], others: Sequence[Tensor],
+                     costs: Sequence[float]) -> Iterator[list[Tensor]]:
+        """One class after the other; small samples in batches, large ones in the basis that all share."""
+        basis = eigenbasis(train.to(self.device))
+        others = [basis.coordinates(x.to(self.device)) for x in others]
+        columns = torch.stack([target.T.to(self.device) for target in labels], dim=1)  # (classes, sets, N)
+        weights = self._fit_sets(basis, columns.flatten(0, 1), costs).unflatten(0, columns.shape[:2])
+        for of_class in weights:
+            yield [of_class @ x.T for x in others]
+
+    def _fit_sets(self, basis: Basis, columns: Tensor, costs: Sequence[float]) -> Tensor:
+        """Weights (sets, costs, r), in the basis that all share; columns: (sets, N) labels."""
+        rows = [(column != DIFFICULT).nonzero().flatten() for column in columns]
+        weights = basis.samples.new_empty(len(columns), len(costs), basis.samples.shape[1])
+        kernel = basis.samples @ basis.samples.T
+        small, large = [], []
+        for size in sorted({len(r) for r in rows}):
+            alike = [i for i, r in enumerate(rows) if len(r) == size]
+            if size <= min(OWN_BASIS_SAMPLES, basis.samples.shape[1]):
+                at_once = max(1, NUMBERS_AT_ONCE // (size * basis.samples.shape[1]))
+                small += [alike[begin:begin + at_once] for begin in range(0, len(alike), at_once)]
+            else:
+                large += [[i] for i in alike]
+
+        def fit(chosen: list[int], own: bool) -> None:
+            samples = torch.stack([basis.samples[rows[i]] for i in chosen])
+            positive = torch.stack([columns[i, rows[i]] == POSITIVE for i in chosen])
+            if own:
+                samples, rotation = own_bases(samples)
+                weights[chosen] = self._fit(samples, positive, costs) @ rotation.mT
+            else:
+                of_set = rows[chosen[0]]
+                weights[chosen] = self._fit(samples, positive, costs, kernel[of_set[:, None], of_set])
+
+        for chosen in small:
+            fit(chosen, own=True)
+        with _one_core_each(self.device) as pool:  # single large sets are too small to keep several cores busy
+            for done in [pool.submit(fit, chosen, False) for chosen in large]:
+                done.result()
+        return weights
+
+    def _fit(self, samples: Tensor, positive: Tensor, costs: Sequence[float], kernel: Tensor | None = None) -> Tensor:
+        """Weights (B, costs, r) of sets of one size; positive: (B, n) bool.
+
+        With the inner products of a single set, kernel (n, n), large costs are solved in turn, the others together; else all together.
+        """
+        signs = torch.where(positive, 1.0, -1.0)[:, None]
+        class_weights = torch.where(signs > 0, POSITIVE_WEIGHT, 1.0)
+        found = samples.new_empty(len(samples), len(costs), samples.shape[2])
+        easy = [i for i, cost in enumerate(costs) if cost <= EASY_COST or kernel is None]
+        if easy:
+            found[:, easy] = solve(samples, signs, class_weights * signs.new_tensor([costs[i] for i in easy])[:, None],
+                                   tolerance=self.tolerance).weights
+        start = found[0, max(easy, key=lambda i: costs[i])] if easy else samples.new_zeros(samples.shape[2])
+        for i in sorted(set(range(len(costs))) - set(easy), key=lambda i: costs[i]):
+            start = solve_few_inside(samples[0], kernel, signs[0, 0], class_weights[0, 0] * costs[i], start, self.tolerance)
+            found[0, i] = start
+        return found
+
+
+@contextlib.contextmanager
+def _one_core_each(device: torch.device) -> Iterator[ThreadPoolExecutor]:
+    """Threads that run torch on one core each, as many as torch has cores; one thread for a GPU."""
+    threads = torch.get_num_threads()
+    workers = threads if device.type == 'cpu' else 1
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)  # MKL's number belongs to the whole process
