@@ -282,7 +282,7 @@ def test_the_check_sees_a_changed_number(resnet18, tmp_path):
     target.write(tmp_path / 'out.pth')
     assert max(d.relative for d in compare(network, target, tmp_path / 'out.pth', 32)) < 1e-5
     weights = torch.load(tmp_path / 'out.pth', weights_only=True)
-    weights['layer3.1.bn1.bias'][7] += .5
+    weights['layer3.1.bn1.bias'] += .5  # of all channels: a single one may be off behind its ReLU
     torch.save(weights, tmp_path / 'out.pth')
     assert max(d.relative for d in compare(network, target, tmp_path / 'out.pth', 32)) > 1e-4
 
