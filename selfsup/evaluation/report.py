@@ -111,6 +111,7 @@ class Pair(NamedTuple):
     Attributes:
         title: of the protocol.
         config: without `configs/` and `.py`.
+        weights: the pretrained ones.
         name: of the number.
         random: its value from random weights, in percent.
         pretrained: its value from the others.
@@ -118,6 +119,7 @@ class Pair(NamedTuple):
 
     title: str
     config: str
+    weights: str
     name: str
     random: float
     pretrained: float
@@ -129,11 +131,11 @@ def comparison(results: Sequence[Measured]) -> str:
     Raises:
         DataError: there are none.
     """
-    rows = [[p.title, p.config, p.name, f'{p.random:.1f}', f'{p.pretrained:.1f}', f'{p.pretrained - p.random:+.1f}']
+    rows = [[p.title, p.config, p.weights, p.name, f'{p.random:.1f}', f'{p.pretrained:.1f}', f'{p.pretrained - p.random:+.1f}']
             for p in pairs(results)]
     if not rows:
         raise DataError('No protocol has a result from random and one from other weights.')
-    return markdown(['protocol', 'config', 'number', 'random weights', 'pretrained', 'gain'], rows)
+    return markdown(['protocol', 'config', 'weights', 'number', 'random weights', 'pretrained', 'gain'], rows)
 
 
 def pairs(results: Sequence[Measured]) -> list[Pair]:
@@ -151,7 +153,7 @@ def pairs(results: Sequence[Measured]) -> list[Pair]:
                 values, base = other.result['numbers'], random.result['numbers']
                 name = next((n for n in values if n in base and re.fullmatch(pattern, n) and not n.endswith('_best')), None)
                 if name:
-                    found.append(Pair(title, _short(config), name, base[name], values[name]))
+                    found.append(Pair(title, _short(config), other.weights, name, base[name], values[name]))
     return found
 
 
