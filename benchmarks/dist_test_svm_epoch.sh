@@ -8,13 +8,4 @@ if [ $# -lt 3 ] || [ $# -gt 4 ]; then
     exit 2
 fi
 source "$(dirname "$0")/eval_svm.sh"
-CFG=$1
-read -ra FEATURES <<< "$3"
-NGPUS=${4:-8}
-WEIGHTS=epoch_$2.pth
-WORK_DIR=$(dirname "$(work_dir_of "$CFG" "$WEIGHTS")")
-WEIGHTS=$WORK_DIR/$WEIGHTS
-svm_check
-bash "$ROOT/tools/dist_extract.sh" "$CFG" "$NGPUS" "$WORK_DIR" --checkpoint "$WEIGHTS" \
-    --dataset-config "$DATASET_CONFIG"
-svm_evaluate
+svm_of_epoch '' "$@"

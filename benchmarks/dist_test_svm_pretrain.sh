@@ -8,12 +8,4 @@ if [ $# -lt 3 ] || [ $# -gt 4 ]; then
     exit 2
 fi
 source "$(dirname "$0")/eval_svm.sh"
-CFG=$1
-read -ra FEATURES <<< "$3"
-NGPUS=${4:-8}
-WEIGHTS=$2
-WORK_DIR=$(work_dir_of "$CFG" "$WEIGHTS")
-svm_check
-bash "$ROOT/tools/dist_extract.sh" "$CFG" "$NGPUS" "$WORK_DIR" --pretrained "$WEIGHTS" \
-    --dataset-config "$DATASET_CONFIG"
-svm_evaluate
+svm_of_pretrain '' "$@"

@@ -1,29 +1,44 @@
-# Sourced by the SVM launchers, which set WORK_DIR, FEATURES (an array), CFG and WEIGHTS (a file or `random`). From the environment:
-# FORCE, LABELS, DATASET_CONFIG, SVM_ARGS and LOW_SHOT_ARGS (arguments of benchmarks/svm.py for both protocols, for the low-shot one).
+# Sourced by the SVM launchers. From the environment: FORCE, LABELS, DATASET_CONFIG, SVM_ARGS and LOW_SHOT_ARGS (arguments of
+# benchmarks/svm.py for both protocols, for the low-shot one).
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 ROOT=$(cd "$BENCHMARKS/.." && pwd)
 DATASET_CONFIG=${DATASET_CONFIG:-$ROOT/benchmarks/extract_info/voc07.py}
 
-svm_run() {
-    local options=(--features "${FEATURES[@]}" --config "$CFG" --labels "${LABELS:-data/VOCdevkit/VOC2007/SVMLabels}")
-    [ "$WEIGHTS" = random ] || options+=(--weights "$WEIGHTS")
+# svm_of_pretrain PARTITION CONFIG PRETRAIN FEAT_LIST [NGPUS]
+svm_of_pretrain() {
+    test_svm "$1" "$2" --pretrained "$3" "$(work_dir_of "$2" "$3")" "${@:4}"
+}
+
+# svm_of_epoch PARTITION CONFIG EPOCH FEAT_LIST [NGPUS]
+svm_of_epoch() {
+    local work_dir
+    work_dir=$(dirname "$(work_dir_of "$2" "epoch_$3.pth")")
+    test_svm "$1" "$2" --checkpoint "$work_dir/epoch_$3.pth" "$work_dir" "${@:4}"
+}
+
+# test_svm PARTITION CONFIG --pretrained|--checkpoint WEIGHTS WORK_DIR FEAT_LIST [NGPUS]
+# Extracts features, then full and low-shot SVMs. Before hours of extraction: are the outputs free, do the labels fit?
+test_svm() {
+    local config=$2 weights=$4 work_dir=$5 features
+    read -ra features <<< "$6"
+    need_file 'the config' "$config"
+    [ "$weights" = random ] || need_file 'the weights' "$weights"
+    both_protocols --check
+    launch_on "$1" extract "${7:-8}" "$ROOT/tools/extract.py" "$config" --work_dir "$work_dir" "$3" "$weights" --dataset-config "$DATASET_CONFIG"
+    both_protocols
+}
+
+both_protocols() {
+    local options=(--features "${features[@]}" --config "$config" --labels "${LABELS:-data/VOCdevkit/VOC2007/SVMLabels}")
+    [ "$weights" = random ] || options+=(--weights "$weights")
     [ -z "${FORCE:-}" ] || options+=(--force)
-    # shellcheck disable=SC2086  # SVM_ARGS holds several words
-    PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH} "$PYTHON" "$ROOT/benchmarks/svm.py" "$WORK_DIR" "${options[@]}" ${SVM_ARGS:-} "$@"
+    # shellcheck disable=SC2086  # SVM_ARGS and LOW_SHOT_ARGS hold several words
+    svm "${options[@]}" ${SVM_ARGS:-} "$@"
+    # shellcheck disable=SC2086
+    svm "${options[@]}" ${SVM_ARGS:-} --low-shot "$@" ${LOW_SHOT_ARGS:-}
 }
 
-# before hours of extraction: are the outputs free, do the labels fit?
-svm_check() {
-    need_file 'the config' "$CFG"
-    [ "$WEIGHTS" = random ] || need_file 'the weights' "$WEIGHTS"
-    svm_run --check
-    # shellcheck disable=SC2086
-    svm_run --low-shot --check ${LOW_SHOT_ARGS:-}
-}
-
-svm_evaluate() {
-    svm_run
-    # shellcheck disable=SC2086
-    svm_run --low-shot ${LOW_SHOT_ARGS:-}
+svm() {
+    PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH} "$PYTHON" "$ROOT/benchmarks/svm.py" "$work_dir" "$@"
 }

@@ -8,13 +8,4 @@ if [ $# -lt 4 ] || [ $# -gt 5 ]; then
     exit 2
 fi
 source "$(dirname "$0")/eval_svm.sh"
-CFG=$2
-read -ra FEATURES <<< "$4"
-NGPUS=${5:-8}
-WEIGHTS=epoch_$3.pth
-WORK_DIR=$(dirname "$(work_dir_of "$CFG" "$WEIGHTS")")
-WEIGHTS=$WORK_DIR/$WEIGHTS
-svm_check
-bash "$ROOT/tools/srun_extract.sh" "$1" "$CFG" "$NGPUS" "$WORK_DIR" --checkpoint "$WEIGHTS" \
-    --dataset-config "$DATASET_CONFIG"
-svm_evaluate
+svm_of_epoch "$@"

@@ -8,12 +8,4 @@ if [ $# -lt 4 ] || [ $# -gt 5 ]; then
     exit 2
 fi
 source "$(dirname "$0")/eval_svm.sh"
-CFG=$2
-read -ra FEATURES <<< "$4"
-NGPUS=${5:-8}
-WEIGHTS=$3
-WORK_DIR=$(work_dir_of "$CFG" "$WEIGHTS")
-svm_check
-bash "$ROOT/tools/srun_extract.sh" "$1" "$CFG" "$NGPUS" "$WORK_DIR" --pretrained "$WEIGHTS" \
-    --dataset-config "$DATASET_CONFIG"
-svm_evaluate
+svm_of_pretrain "$@"

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..datasets.voc07 import DIFFICULT, NEGATIVE, POSITIVE
 from ..errors import DataError, ShapeError
 
-POSITIVE, NEGATIVE, DIFFICULT = 1, 0, -1
 SCORES_AT_ONCE = 2 ** 23  # 32 MiB of float32
 
 

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
+from ..datasets.voc07 import DIFFICULT, POSITIVE
 from ..errors import ConfigError
-from .average_precision import DIFFICULT, POSITIVE
 from .svm import Basis, eigenbasis, own_bases, solve, solve_few_inside, solve_path
 from .voc_svm import FOLDS, POSITIVE_WEIGHT, FullScores
 

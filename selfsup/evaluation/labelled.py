@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from ..datasets.loaders import DeviceLoader
 from ..errors import ConfigError, DataError
 from .features import evaluation_loader
+from .layer_features import read_data_file
 
 
 def labelled_pair(compiled: dict[str, Any], path: str | None = None) -> tuple[dict, dict]:
@@ -26,10 +26,7 @@ def labelled_pair(compiled: dict[str, Any], path: str | None = None) -> tuple[di
         ConfigError: the file cannot be read or lacks one, or the config names no labelled images.
     """
     if path is not None:
-        try:
-            found = runpy.run_path(path)
-        except Exception as error:  # the file is a program: anything may be wrong with it
-            raise ConfigError(f'{path} cannot be read: {type(error).__name__}: {error}.') from None
+        found = read_data_file(path)
         missing = [name for name in ('train', 'test') if not isinstance(found.get(name), dict)]
         if missing:
             raise ConfigError(f"{path} lacks {' and '.join(missing)}: write {missing[0]} = dict(type='ClassificationDataset', ...).")

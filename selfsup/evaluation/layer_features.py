@@ -9,6 +9,7 @@ from __future__ import annotations
 import runpy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
@@ -51,6 +52,18 @@ def pool_layers(maps: Sequence[Tensor], indices: Sequence[int]) -> dict[str, Ten
     return features
 
 
+def read_data_file(path: str) -> dict[str, Any]:
+    """The variables of a Python file that describes data sets.
+
+    Raises:
+        ConfigError: it cannot be read or run.
+    """
+    try:
+        return runpy.run_path(path)
+    except Exception as error:  # the file is a program: anything may be wrong with it
+        raise ConfigError(f'{path} cannot be read: {type(error).__name__}: {error}.') from None
+
+
 def read_splits(path: str) -> tuple[dict, list[str], list[int]]:
     """Images and splits that a Python file describes.
 
@@ -64,10 +77,7 @@ def read_splits(path: str) -> tuple[dict, list[str], list[int]]:
     Raises:
         ConfigError: the file cannot be read, or something is missing or does not fit together.
     """
-    try:
-        found = runpy.run_path(path)
-    except Exception as error:  # the file is a program: anything may be wrong with it
-        raise ConfigError(f'{path} cannot be read: {type(error).__name__}: {error}.') from None
+    found = read_data_file(path)
     data, names, at = found.get('data'), list(found.get('split_name', ['all'])), list(found.get('split_at', []))
     missing = [key for key in ('extract', 'imgs_per_gpu') if not isinstance(data, dict) or key not in data]
     if missing:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .average_precision import DIFFICULT, POSITIVE
+from ..datasets.voc07 import DIFFICULT, POSITIVE
 from .voc_svm import FOLDS, POSITIVE_WEIGHT, FullScores
 
 SETTINGS = {'class_weight': {1: POSITIVE_WEIGHT, -1: 1}, 'intercept_scaling': 1.0, 'penalty': 'l2', 'loss': 'squared_hinge'}

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..datasets.voc07 import POSITIVE
 from ..errors import DataError
-from .average_precision import POSITIVE, check_labels
+from .average_precision import check_labels
 
 EPSILON = 1e-5  # features are x / (||x|| + EPSILON)
 SPLITS = {'train': 'trainval', 'test': 'test'}

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..datasets.voc07 import DIFFICULT, POSITIVE
 from ..errors import DataError
-from .average_precision import DIFFICULT, POSITIVE, average_precision
+from .average_precision import average_precision
 
 COSTS = (1.0, 10.0, 100.0, *(0.5 ** power for power in range(4, 20)))
 K_VALUES = (1, 2, 4, 8, 16, 32, 64, 96)

@@ -13,7 +13,7 @@ from .blocks import Blocks
 
 
 def can_fuse(stored: Tensor, axes: str) -> bool:
-    """True where `normalised` computes what the formula does: float32, channels last, also in memory, no autocast on the way."""
+    """True where `normalised` computes what the formula does: float32, channels last, also in memory."""
     return axes == 'NHWC' and stored.dtype == torch.float32 and stored.is_contiguous()
 
 

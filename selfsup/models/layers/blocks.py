@@ -8,7 +8,8 @@ only; they are built once per forward pass and shared by every map of it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,18 +44,32 @@ def _bags_are_fast(rows: Tensor) -> bool:
     return rows.device.type == 'cpu' and rows.dtype == torch.float32
 
 
-class Places(NamedTuple):
-    """Rows of a larger table, each of them at most once."""
+class Places:
+    """Rows of a larger table, each of them at most once.
 
-    index: Tensor  # (M,) int64, which rows
-    order: Tensor  # (M,) int64, what sorts `index`
-    before: Tensor  # (size,) int64, how many of them come before each row of the table
-    size: int
+    Args:
+        index: (M,) int64, which rows.
+        size: rows of the table.
+    """
 
-    @classmethod
-    def of(cls, index: Tensor, size: int) -> Places:
-        taken = torch.zeros(size, dtype=torch.int64, device=index.device).index_fill_(0, index, 1)
-        return cls(index, index.argsort(), taken.cumsum(0) - taken, size)
+    def __init__(self, index: Tensor, size: int) -> None:
+        self.index, self.size = index, size
+
+    @cached_property
+    def bags(self) -> tuple[Tensor, Tensor]:
+        """(M,) what sorts `index`; (size,) how many of its rows come before each row of the table. Not every device reads them."""
+        taken = torch.zeros(self.size, dtype=torch.int64, device=self.index.device).index_fill_(0, self.index, 1)
+        return self.index.argsort(), _before(taken)
+
+
+def _before(taken: Tensor) -> Tensor:
+    """Where the bag of each row begins: how many rows before it are taken (1), not left at zero (0)."""
+    return taken.cumsum(0) - taken
+
+
+def _fill(rows: Tensor, order: Tensor, before: Tensor) -> Tensor:
+    """A table whose row i is the row of `rows` in its bag, or zero where the bag is empty."""
+    return functional.embedding_bag(order, rows.contiguous(), before, mode='sum')
 
 
 class _Take(torch.autograd.Function):
@@ -77,7 +92,7 @@ class _Put(torch.autograd.Function):
     def forward(ctx, rows: Tensor, places: Places) -> Tensor:
         ctx.places = places
         if _bags_are_fast(rows):
-            return functional.embedding_bag(places.order, rows.contiguous(), places.before, mode='sum')
+            return _fill(rows, *places.bags)
         return rows.new_zeros(places.size, rows.shape[1]).index_copy_(0, places.index, rows)
 
     @staticmethod
@@ -145,7 +160,7 @@ class Blocks:
             row = self.image * self.fh + self.row  # counts on over the images, as pixel rows do
             y = (row * zh)[:, None] + torch.arange(zh, device=row.device)
             x = (self.column * zw)[:, None] + torch.arange(zw, device=row.device)
-            return Places.of((y[:, :, None] * (self.fw * zw) + x[:, None, :]).flatten(), self.visible.numel() * zh * zw)
+            return Places((y[:, :, None] * (self.fw * zw) + x[:, None, :]).flatten(), self.visible.numel() * zh * zw)
         return self._table(('pixels', zh, zw), build)
 
     def rows(self, dense: Tensor) -> Tensor:
@@ -181,7 +196,7 @@ class Blocks:
         def build() -> tuple[Tensor, Tensor]:
             index, zeros, _ = self._halo(zh, zw, pads)
             there = torch.ones_like(index).index_fill_(0, zeros, 0)
-            return index[there.bool()], there.cumsum(0) - there
+            return index[there.bool()], _before(there)
         return self._table(('halo bags', zh, zw, pads), build)
 
     def _around(self, block: Tensor, blocks: int, size: int, before: int, after: int) -> tuple[Tensor, Tensor]:
@@ -236,8 +251,7 @@ class Blocks:
         zh, zw = values.shape[2:]
         rows = rows_of(values)
         if _bags_are_fast(rows):
-            index, before = self._halo_bags(zh, zw, pads)
-            fetched = functional.embedding_bag(index, rows.contiguous(), before, mode='sum')
+            fetched = _fill(rows, *self._halo_bags(zh, zw, pads))
         else:
             index, zeros, _ = self._halo(zh, zw, pads)
             fetched = rows.index_select(0, index).index_fill_(0, zeros, 0)
@@ -267,5 +281,5 @@ class Blocks:
             most = max(int(self.counts.max()), 1)
             rank = torch.arange(self.number, device=self.image.device) - (self.counts.cumsum(0) - self.counts)[self.image]
             place = self.image * most + rank
-            return Places.of(place, self.batch * most)
+            return Places(place, self.batch * most)
         return _Put.apply(rows, self._table(('by_image',), build)).view(self.batch, -1, rows.shape[1])
