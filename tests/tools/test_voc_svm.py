@@ -19,6 +19,7 @@ from selfsup.errors import DataError
 from selfsup.evaluation import svm_files
 
 from . import voc_miniature
+from .test_launchers import FAKE_SRUN
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = '''
@@ -199,7 +200,7 @@ def test_missing_files_say_how_to_make_them(work, voc, call):
 
 @pytest.mark.dist
 def test_from_weights_to_map(voc):
-    """dist_test_svm_pretrain.sh with one process: weights, then random ones."""
+    """dist_test_svm_pretrain.sh with one process: weights, then random ones; srun_test_svm_epoch.sh: a checkpoint with these weights."""
     from selfsup.registry import MODELS
     project = voc.parents[2]
     (project / 'configs').mkdir()
@@ -229,6 +230,20 @@ def test_from_weights_to_map(voc):
     assert done.returncode == 0, done.stderr
     result = json.loads((project / 'work_dirs' / 'tiny' / 'random' / 'svm' / 'feat5' / 'result.json').read_text())
     assert result['weights'] is None
+
+    write_checkpoint_atomic({'state_dict': model.state_dict()}, project / 'work_dirs' / 'tiny' / 'epoch_1.pth')
+    srun = project / 'bin' / 'srun'  # stands in for Slurm: the arguments are written down, the command runs as the only task
+    srun.parent.mkdir()
+    srun.write_text(FAKE_SRUN)
+    srun.chmod(0o755)
+    done = bash(project, 'benchmarks/srun_test_svm_epoch.sh', 'part', 'configs/tiny.py', 1, 'feat5', 1, **low,
+                PATH=f"{srun.parent}:{os.environ['PATH']}", SRUN_RECORD=str(project / 'args'))
+    assert done.returncode == 0, done.stderr
+    assert (project / 'args').read_text().startswith('-p part --job-name=selfsup-extract')
+    result = json.loads((project / 'work_dirs' / 'tiny' / 'svm' / 'feat5' / 'result.json').read_text())
+    assert result['weights']['path'].endswith('work_dirs/tiny/epoch_1.pth')
+    test_ap = [np.load(project / 'work_dirs' / 'tiny' / name / 'svm' / 'feat5' / 'test_ap.npy') for name in ('', 'w.pth')]
+    assert test_ap[0] == pytest.approx(test_ap[1], abs=1e-6)  # the same backbone
 
 
 @pytest.mark.parametrize(('script', 'args', 'message'), [
