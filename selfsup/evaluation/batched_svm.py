@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ..datasets.voc07 import DIFFICULT, POSITIVE
 from ..errors import ConfigError
-from .svm import Basis, eigenbasis, own_bases, solve, solve_few_inside, solve_path
+from .kernel_svm import solve_costs
+from .svm import Basis, eigenbasis, own_bases, solve, solve_path
 from .voc_svm import FOLDS, POSITIVE_WEIGHT, FullScores
 
 OWN_BASIS_SAMPLES = 160  # sets up to this size get an eigenbasis of their own: it costs less than it saves
-EASY_COST = 1.0  # up to here, C from 0 on is as quick as from a smaller C
 NUMBERS_AT_ONCE = 2 ** 26  # float32 in the samples of the sets that are solved together: 256 MiB
 
 
@@ -53,7 +53,7 @@ class BatchedSolver:
 
     def fit_low_shot(self, train: Tensor, labels: Sequence[Tensor], others: Sequence[Tensor],
                      costs: Sequence[float]) -> Iterator[list[Tensor]]:
-        """One class after the other; small samples in batches, large ones in the basis that all share."""
+        """One class after the other; small samples in batches, large ones by their inner products."""
         basis = eigenbasis(train.to(self.device))
         others = [basis.coordinates(x.to(self.device)) for x in others]
         columns = torch.stack([target.T.to(self.device) for target in labels], dim=1)  # (classes, sets, N)
@@ -73,42 +73,32 @@ class BatchedSolver:
                 at_once = max(1, NUMBERS_AT_ONCE // (size * basis.samples.shape[1]))
                 small += [alike[begin:begin + at_once] for begin in range(0, len(alike), at_once)]
             else:
-                large += [[i] for i in alike]
+                large += alike
 
-        def fit(chosen: list[int], own: bool) -> None:
-            samples = torch.stack([basis.samples[rows[i]] for i in chosen])
-            positive = torch.stack([columns[i, rows[i]] == POSITIVE for i in chosen])
-            if own:
-                samples, rotation = own_bases(samples)
-                weights[chosen] = self._fit(samples, positive, costs) @ rotation.mT
-            else:
-                of_set = rows[chosen[0]]
-                weights[chosen] = self._fit(samples, positive, costs, kernel[of_set[:, None], of_set])
+        def fit_small(chosen: list[int]) -> None:
+            samples, rotation = own_bases(torch.stack([basis.samples[rows[i]] for i in chosen]))
+            signs, class_weights = _targets(torch.stack([columns[i, rows[i]] for i in chosen])[:, None])
+            loss_weights = class_weights * signs.new_tensor(costs)[:, None]
+            weights[chosen] = solve(samples, signs, loss_weights, tolerance=self.tolerance).weights @ rotation.mT
+
+        def fit_large(chosen: int) -> None:
+            of_set = rows[chosen]
+            signs, class_weights = _targets(columns[chosen, of_set])
+            coefficients = solve_costs(kernel[of_set[:, None], of_set], signs, class_weights, costs, self.tolerance)
+            weights[chosen] = coefficients @ basis.samples[of_set]
 
         for chosen in small:
-            fit(chosen, own=True)
+            fit_small(chosen)
         with _one_core_each(self.device) as pool:  # single large sets are too small to keep several cores busy
-            for done in [pool.submit(fit, chosen, False) for chosen in large]:
+            for done in [pool.submit(fit_large, chosen) for chosen in large]:
                 done.result()
         return weights
 
-    def _fit(self, samples: Tensor, positive: Tensor, costs: Sequence[float], kernel: Tensor | None = None) -> Tensor:
-        """Weights (B, costs, r) of sets of one size; positive: (B, n) bool.
 
-        With the inner products of a single set, kernel (n, n), large costs are solved in turn, the others together; else all together.
-        """
-        signs = torch.where(positive, 1.0, -1.0)[:, None]
-        class_weights = torch.where(signs > 0, POSITIVE_WEIGHT, 1.0)
-        found = samples.new_empty(len(samples), len(costs), samples.shape[2])
-        easy = [i for i, cost in enumerate(costs) if cost <= EASY_COST or kernel is None]
-        if easy:
-            found[:, easy] = solve(samples, signs, class_weights * signs.new_tensor([costs[i] for i in easy])[:, None],
-                                   tolerance=self.tolerance).weights
-        start = found[0, max(easy, key=lambda i: costs[i])] if easy else samples.new_zeros(samples.shape[2])
-        for i in sorted(set(range(len(costs))) - set(easy), key=lambda i: costs[i]):
-            start = solve_few_inside(samples[0], kernel, signs[0, 0], class_weights[0, 0] * costs[i], start, self.tolerance)
-            found[0, i] = start
-        return found
+def _targets(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Signs y and class weights of labels of any shape."""
+    signs = torch.where(labels == POSITIVE, 1.0, -1.0)
+    return signs, torch.where(signs > 0, POSITIVE_WEIGHT, 1.0)
 
 
 @contextlib.contextmanager

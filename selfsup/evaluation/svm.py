@@ -127,7 +127,7 @@ def solve(samples: Tensor, signs: Tensor, loss_weights: Tensor, start: Tensor | 
             x, x2 = x[kept], x2[kept]
         goal = torch.maximum(FORCING ** 2 * error, (0.3 * tolerance) ** 2 * size)
         step, change = _conjugate_gradients(x, active, gradient, diagonal, goal)
-        length = _line_search(w, step, f, change, y, d)
+        length = line_search(_dot(w, step), _dot(step, step), f, change, y, d)
         weights.index_copy_(dim, live, w + length * step)
         scores.index_copy_(dim, live, f + length * change)
     warnings.warn(f'{len(live)} batches of SVMs did not reach the tolerance {tolerance} in {MAX_NEWTON_STEPS} Newton steps; largest '
@@ -178,9 +178,17 @@ def _conjugate_gradients(x: Tensor, active: Tensor, gradient: Tensor, diagonal: 
     return steps, steps @ everything.mT
 
 
-def _line_search(w: Tensor, step: Tensor, f: Tensor, change: Tensor, y: Tensor, d: Tensor) -> Tensor:
-    """Length t of the step, (B, Q, 1). The slope of P along it is piecewise linear and rising; Newton's method finds its zero."""
-    across, along = (w * step).sum(-1, keepdim=True), step.square().sum(-1, keepdim=True)
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum(-1, keepdim=True)
+
+
+def line_search(across: Tensor, along: Tensor, f: Tensor, change: Tensor, y: Tensor, d: Tensor) -> Tensor:
+    """Length t of a step, (..., 1). The slope of P along it is piecewise linear and rising; Newton's method finds its zero.
+
+    Args:
+        across, along: w.step and ||step||^2, (..., 1).
+        f, change: scores X w and X step, (..., n). y, d: signs and 2 C c_i, (..., n).
+    """
     first = None
     length = torch.zeros_like(across)
     for _ in range(MAX_SEARCH_STEPS):
@@ -195,39 +203,6 @@ def _line_search(w: Tensor, step: Tensor, f: Tensor, change: Tensor, y: Tensor, 
         curvature = along + (d * (slack > 0) * change.square()).sum(-1, keepdim=True)
         length = torch.where(steep, (length - slope / curvature.clamp_min(1e-30)).clamp(0.01, 4), length)
     return length
-
-
-@torch.no_grad()
-def solve_few_inside(samples: Tensor, kernel: Tensor, signs: Tensor, loss_weights: Tensor, start: Tensor,
-                     tolerance: float = 1e-4) -> Tensor:
-    """Solve one problem by exact Newton steps: quick for large C, where few samples are inside the margin (A).
-
-    The minimum for fixed A is w = X_A^T b with (K_AA + D_A^-1) b = y_A, one Cholesky factorisation as large as A.
-
-    Args:
-        samples: (n, r). kernel: their inner products, (n, n). signs, loss_weights: (n,), see `solve`.
-        start: (r,) first guess.
-
-    Returns:
-        Weights (r,).
-    """
-    w, d = start.clone(), 2 * loss_weights
-    f = samples @ w
-    for _ in range(MAX_NEWTON_STEPS):
-        slack = (1 - signs * f).clamp_min_(0)
-        inside = (d * slack > 0).nonzero().flatten()
-        factor = torch.linalg.cholesky(kernel[inside[:, None], inside] + torch.diag(1 / d[inside]))
-        dual = torch.cholesky_solve(signs[inside, None], factor)[:, 0]
-        step = dual @ samples[inside] - w
-        change = samples @ step
-        length = _line_search(*(t[None, None] for t in (w, step, f, change, signs, d))).flatten()
-        slope = w @ step - (d * signs * slack) @ change  # -slope is the squared error of w in the norm of the Hessian
-        w += length * step
-        f += length * change
-        if -slope <= tolerance ** 2 * w.square().sum():
-            return w
-    warnings.warn(f'An SVM did not reach the tolerance {tolerance} in {MAX_NEWTON_STEPS} Newton steps.', SelfSupWarning)
-    return w
 
 
 @torch.no_grad()
@@ -247,7 +222,8 @@ def solve_path(samples: Tensor, signs: Tensor, class_weights: Tensor, costs: Seq
     for cost in sorted(costs):
         if solution is not None:  # for small C the solution is proportional to C, for large C it moves little: search between
             w, f, more = solution.weights, solution.scores, cost / before - 1
-            start = w + more * w * _line_search(w, more * w, f, more * f, signs, 2 * cost * class_weights)
+            size = _dot(w, w)
+            start = w + more * w * line_search(more * size, more ** 2 * size, f, more * f, signs, 2 * cost * class_weights)
         solution, before = solve(samples, signs, cost * class_weights, start, tolerance), cost
         yield cost, solution
 
