@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import logging
@@ -27,7 +28,7 @@ from ..errors import CheckpointError, ConfigError, SelfSupError, SelfSupWarning,
 from ..optim.base_lr import IMAGES, scaled_lr
 from ..optim.paramwise import param_groups
 from ..registry import LOOPS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, RUNNERS, build_from_config
-from .checkpoint import newest_loadable, point_latest, prepare_work_dir
+from .checkpoint import hold_work_dir, newest_loadable, point_latest, prepare_work_dir
 from .environment import collect_environment
 from .launch import init_distributed, shut_down
 from .state import check_fingerprint, unwrap
@@ -322,14 +323,13 @@ def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_
     """
     given = dist.is_active()  # a group that a caller made stays his
     init_distributed(launcher, **compiled['env_cfg'].get('dist_cfg', {}))
-    try:
-        _on_main(_decide_start, compiled, auto_resume, start_over)
+    with contextlib.ExitStack() as held:
+        if not given:
+            held.callback(shut_down)
+        _on_main(_decide_start, compiled, auto_resume, start_over, held)
         runner = Runner(compiled, loaded, launcher)
         runner.train()
         return runner
-    finally:
-        if not given:
-            shut_down()
 
 
 def _on_main(decide: Any, compiled: dict, *args: Any) -> None:
@@ -346,9 +346,10 @@ def _on_main(decide: Any, compiled: dict, *args: Any) -> None:
     compiled['resume_from'], compiled['seed'] = resume_from, seed
 
 
-def _decide_start(compiled: dict, auto_resume: bool, start_over: bool) -> None:
-    """Fill in `resume_from` (auto-resume) and `seed` (from the checkpoint where the user gave none)."""
+def _decide_start(compiled: dict, auto_resume: bool, start_over: bool, held: contextlib.ExitStack) -> None:
+    """Fill in `resume_from` (auto-resume) and `seed` (from the checkpoint where the user gave none); `held` gets the work dir."""
     work_dir = compiled['work_dir']
+    held.enter_context(hold_work_dir(work_dir))
     if auto_resume and not compiled.get('resume_from'):
         newest = newest_loadable(work_dir)
         compiled['resume_from'] = str(newest) if newest else None
