@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 
@@ -70,6 +71,20 @@ def test_a_resume_that_could_not_be_exact_is_refused(config, finished, tmp_path,
 def test_another_seed_is_refused_on_resume(config, finished, tmp_path):
     with pytest.raises(CheckpointError, match=r'seed was 0 and is 5 \(pass --seed 0\)'):
         train(config, tmp_path, resume_from=str(finished / 'epoch_1.pth'), seed=5)
+
+
+def test_other_pretrained_weights_are_refused_on_resume(config, finished, tmp_path):
+    """They would be ignored, and a protocol would record them as what was judged."""
+    def start(weights, epochs):
+        return train(config, tmp_path / 'work', f"model.pretrained='{weights}'", f'total_epochs={epochs}', auto_resume=True)
+    first, other = finished / 'epoch_1.pth', finished / 'epoch_2.pth'
+    start(first, 1)
+    with pytest.raises(CheckpointError, match=r'SHA-256 of the pretrained weights was \w{64} and is \w{64} \(give --pretrained the file'):
+        start(other, 2)
+    train(config, tmp_path / 'work', 'total_epochs=2', auto_resume=True)  # need not be named again
+    start(shutil.copy(first, tmp_path / 'copy.pth'), 3)
+    with pytest.raises(CheckpointError, match='SHA-256 of the pretrained weights was None and is'):
+        train(config, tmp_path / 'plain', f"model.pretrained='{first}'", resume_from=str(first))
 
 
 def test_another_model_is_refused_on_resume_and_on_load(config, finished, tmp_path):
