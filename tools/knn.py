@@ -63,7 +63,9 @@ def main() -> None:
     if dist.is_main():
         write_result(path, protocol='knn', numbers={f'knn_{k}': value for k, value in accuracy.items()}, config=args.config,
                      weights=weights, seed=args.seed, device=device, seconds=time.perf_counter() - start, force=args.force,
-                     settings={'temperature': args.temperature, 'train_images': len(found[0]), 'test_images': len(found[2])})
+                     merged=compiled, settings={'temperature': args.temperature, 'train_images': len(found[0]),
+                                            'test_images': len(found[2]), 'dataset_config': args.dataset_config,
+                                            'cfg_options': args.cfg_options})
         print(*(f'knn_{k}: {value:.2f}' for k, value in accuracy.items()), f'result: {path}', sep='\n')
     shut_down()
 

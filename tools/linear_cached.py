@@ -66,9 +66,10 @@ def main() -> None:
             print(f'epoch {epoch + 1}: loss', *(f'{loss:.4f} (lr {rate:g})' for loss, rate in zip(losses, rates, strict=True)), flush=True)
     numbers, chosen = linear.best_rates(heads.evaluate(test, accuracy), rates)
     write_result(path, protocol='linear_cached', numbers=numbers, config=args.config, weights=args.pretrained, seed=args.seed,
-                 device=device, seconds=time.perf_counter() - start, force=args.force, settings={
+                 device=device, seconds=time.perf_counter() - start, force=args.force, merged=compiled, settings={
                      'views': args.views, 'flip': args.flip, 'dtype': args.dtype, 'rates': rates, 'rate_chosen_on_the_test_set': chosen,
-                     'epochs': epochs, 'batch_size': heads.batch_size, 'seconds_extraction': round(extracted - start, 2)})
+                     'epochs': epochs, 'batch_size': heads.batch_size, 'seconds_extraction': round(extracted - start, 2),
+                     'cfg_options': args.cfg_options})
     print(*(f'{name}: {value:.2f}' for name, value in numbers.items()), f'result: {path}', sep='\n')
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from ..datasets.classification import ClassificationDataset
 from ..engine.state import unwrap
 from ..errors import ConfigError, did_you_mean
 from ..evaluation.features import collect, evaluating
+from ..evaluation.labelled import check_classes
 from ..registry import DATASETS, HOOKS
 from .evaluation_hook import EvaluationHook, ordered_loader
 
@@ -29,6 +31,7 @@ class ValidateHook(EvaluationHook):
 
     Raises:
         ConfigError: a dataset that cannot evaluate, or an `eval_param` that its `evaluate` does not take.
+        DataError: before training; classes of which the training images have none, or that they number otherwise.
     """
 
     def __init__(self, dataset: dict, dist_mode: bool = True, initial: bool = True, interval: int = 1, imgs_per_gpu: int = 32,
@@ -50,6 +53,12 @@ class ValidateHook(EvaluationHook):
         for key in () if any(p.kind is p.VAR_KEYWORD for p in parameters) else self.eval_param:
             if key not in known:
                 raise ConfigError(f'ValidateHook eval_param={self.eval_param}: {name}.evaluate takes no {key!r}.{did_you_mean(key, known)}')
+
+    def before_train(self, runner: Any) -> None:
+        train = runner.train_loop.dataloader.dataset
+        if isinstance(train, ClassificationDataset):  # labels of other data sets, such as those of rotations, are no classes of images
+            check_classes(train, DATASETS.build(self.dataset))
+        super().before_train(runner)
 
     def evaluate(self, runner: Any) -> dict[str, float]:
         model = unwrap(runner.model)

@@ -39,6 +39,14 @@ def test_files_of_the_project_are_named_from_its_folder(tmp_path):
     assert written['config']['path'] == 'tests/evaluation/test_results.py'
 
 
+def test_configs_that_differ_in_their_bases_or_options_have_other_digests(tmp_path, files):
+    def digest(**merged):
+        return write_result(tmp_path / 'r.json', protocol='knn', numbers={'a': 1}, config=files[0], merged=merged, force=True)['config']
+    first = digest(model={'depth': 18, 'out': (3,)}, seed=0, work_dir='a')
+    assert digest(work_dir='b', seed=1, model={'out': [3], 'depth': 18}) == first
+    assert digest(model={'depth': 50, 'out': (3,)}) != first
+
+
 def test_random_weights_are_no_file(tmp_path):
     assert write_result(tmp_path / 'r.json', protocol='knn', numbers={'a': 1}, weights='random')['weights'] is None
 
