@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -10,13 +11,14 @@ from torch import Tensor, nn
 from ..registry import HEADS
 
 EPS = 1e-6  # of the norm before the classifier of a ConvNeXt or SLaK, as published
-# Where it stands: (beginning of its norm, of its linear layer) in the backbone, under our names, and beside it.
-_INSIDE = (('norm.', 'head.'), ('', 'fc.'))
-_BESIDE = (('head.norm.', 'head.fc_cls.'), ('', 'head.fc.'), ('', 'heads.0.clf.0.'), ('', 'classifier.'))
-# Signs of pretraining, beside a backbone or before its name: a linear layer there is a projection, or a probe of the training.
-_PRETRAINING = ('neck.', 'projector.', 'momentum_', 'projection_head', 'prediction_head', 'predictor.', 'queue', 'encoder_k.', 'target_',
-                'key_')
-_PRETRAINED_UNDER = ('encoder', 'base_encoder', 'online', 'student', 'teacher')
+# Where it stands in the backbone, under our names, and beside it: beginning of its norm, of what holds its linear layer and nothing
+# else, and the layer's name in there.
+_INSIDE = (('norm.', 'head.', ''), ('', 'fc.', ''))
+_BESIDE = (('head.norm.', 'head.fc_cls.', ''), ('', 'head.fc.', ''), ('', 'heads.', '0.clf.0.'), ('', 'classifier.', ''))
+# Signs of pretraining in the names beside a backbone and before its own: a linear layer there is a projection, or a probe of the training.
+_PRETRAINING = re.compile(r'(^|\.)(neck\.|projector\.|momentum_|projection_head|prediction_head|predictor\.|prototypes|queue|encoder_k\.|'
+                          r'target_|key_)')
+_PRETRAINED = re.compile(r'(^|\.)(encoder|base_encoder|online|student|teacher)')
 
 
 @dataclass(frozen=True)
@@ -71,17 +73,26 @@ def find_classifier(prefix: str, backbone: Mapping[str, Tensor], beside: Mapping
         backbone: its weights under our names (`in_our_names`).
         beside: the other weights of the file, under its names.
     """
-    if prefix.startswith(_PRETRAINED_UNDER) or any(name.startswith(_PRETRAINING) for name in beside):
+    if _PRETRAINED.search(prefix) or any(map(_PRETRAINING.search, beside)):
         return None
     for weights, places in ((backbone, _INSIDE), (beside, _BESIDE)):
-        for norm, linear in places:
-            fc, norms = _part(weights, linear), _part(weights, norm)
-            if not norm and weights is beside:  # MMPretrain keeps the norm of a ConvNeXt in the backbone
+        for norm, beginning, layer in places:
+            linear, norms = _part(weights, beginning), _part(weights, norm)
+            if weights is beside and not norm:  # MMPretrain keeps the norm of a ConvNeXt in the backbone
                 norms = _part(backbone, 'norm.')
-            if fc.keys() == {'weight', 'bias'} and fc['weight'].dim() == 2 and norms.keys() in ({'weight', 'bias'}, set()):
-                found = {**{f'norm.{name}': value for name, value in norms.items()}, **{f'fc_cls.{name}': fc[name] for name in fc}}
-                return Classifier(found, frozenset(_places(weights, linear, norm) + (_places(backbone, 'norm.') if norms else [])))
+            if linear.keys() == {f'{layer}weight', f'{layer}bias'} and norms.keys() in ({'weight', 'bias'}, set()):
+                found = {**{f'norm.{name}': value for name, value in norms.items()},
+                         **{f'fc_cls.{name}': linear[f'{layer}{name}'] for name in ('weight', 'bias')}}
+                inside = _places(backbone, 'norm.') if norms else []
+                return Classifier(found, frozenset(_places(weights, beginning, norm) + inside)) if _linear(found) else None
     return None
+
+
+def _linear(weights: Mapping[str, Tensor]) -> bool:
+    """True for the shapes of a linear layer and, perhaps, a layer norm."""
+    weight = weights['fc_cls.weight']
+    return weight.dim() == 2 and all(value.shape == weight.shape[:1] if name == 'fc_cls.bias' else value.shape == weight.shape[1:]
+                                     for name, value in weights.items() if value is not weight)
 
 
 def _part(weights: Mapping[str, Tensor], beginning: str) -> dict[str, Tensor]:

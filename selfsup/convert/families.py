@@ -69,13 +69,28 @@ def in_our_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return plain if title else dict(weights)
 
 
-def _of_children(name: str, names: Collection[str]) -> str:
-    """Name of a child of a Sequential: four stages, before them convolution and norm. Layers without weights may stand between."""
-    number, _, rest = name.partition('.')
+def lacks_stem_relu(names: Collection[str]) -> bool:
+    """True for children of a Sequential whose first stage follows the stem's norm at once: no number is left for a ReLU between them.
+
+    So it is where the network calls its ReLU as a function, as lightly's ResNet does: what was trained has none there.
+    """
+    stem, stages = _children([name.removeprefix('model.') for name in names])
+    return bool(stem and stages) and int(stages[0]) == int(stem[-1]) + 1
+
+
+def _children(names: Collection[str]) -> tuple[list[str], list[str]]:
+    """Numbers of the layers with weights before the first stage, and of the stages, of a ResNet that was cut into a Sequential."""
     stages = sorted({found[1] for found in map(_CHILD.match, names) if found})
-    stem = sorted({other for other in (other.split('.')[0] for other in names) if other.isdigit() and other < stages[0]})
-    places = {**dict(zip(stages, ('layer1', 'layer2', 'layer3', 'layer4'), strict=False)),
-              **dict(zip(stem, ('conv1', 'bn1') if len(stem) == 2 else (), strict=False))}
+    return sorted({first for first in (name.split('.')[0] for name in names) if stages and first.isdigit() and first < stages[0]}), stages
+
+
+def _of_children(name: str, names: Collection[str]) -> str:
+    """torchvision's name of a tensor in such a Sequential: convolution and norm, then four stages. What stands beside keeps its name."""
+    stem, stages = _children(names)
+    number, _, rest = name.partition('.')
+    places = dict(zip(stages, ('layer1', 'layer2', 'layer3', 'layer4'), strict=False))
+    if len(stem) == 2:
+        places.update(zip(stem, ('conv1', 'bn1'), strict=True))
     return f'{places[number]}.{rest}' if number in places else name
 
 

@@ -17,7 +17,7 @@ from ..models.backbones import SLaK
 from ..registry import BACKBONES
 from .architecture import infer
 from .classifier import Classifier
-from .families import in_our_names
+from .families import in_our_names, lacks_stem_relu
 from .incoming import for_backbone
 from .layouts import find_backbone
 
@@ -94,6 +94,9 @@ def load_network(source: str | os.PathLike, config: Mapping[str, Any] | None = N
     checkpoint = read_checkpoint(source)
     checkpoint = averaged(checkpoint, source) if average else checkpoint
     found = find_backbone(checkpoint, str(source), () if config is None else names_of(config))
+    if lacks_stem_relu(found.weights):
+        raise CheckpointError(f'{source} ({found.layout}) holds a ResNet without a ReLU after its first norm, as its code cut it out of a '
+                              'network that calls it as a function. No library has such a network. --pretrained starts a training from it.')
     head = found.classifier
     weights = {name: value for name, value in in_our_names(found.weights).items() if head is None or name not in head.names}
     config = settled(infer(weights, str(source)) if config is None else config)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .. import checkpoint_keys
 from ..checkpoint_io import OFFICIAL_AVERAGES, averaged, read_checkpoint
 from ..convert.classifier import Classifier
+from ..convert.families import lacks_stem_relu
 from ..convert.incoming import Incoming, for_backbone, for_model
 from ..convert.layouts import find_backbone, flat_weights
 from ..errors import CheckpointError, SelfSupWarning
@@ -148,6 +149,10 @@ def load_backbone(model: nn.Module, path: str) -> LoadReport:
 def _backbone_of(checkpoint: dict, path: str, own: dict[str, Tensor]) -> tuple[Incoming, Classifier | None]:
     """The backbone in a checkpoint, under the names in `own`, the state dict of the one that is to take it; and its classifier."""
     found = find_backbone(checkpoint, path, own)
+    if lacks_stem_relu(found.weights):
+        warnings.warn(f'The ResNet in {path} ({found.layout}) was trained without the ReLU after its first norm, which the backbone has: '
+                      'fit to start a training from, but features of the untouched weights are other than in its own code.',
+                      SelfSupWarning, stacklevel=3)
     taken = for_backbone(found.weights, own)
     return Incoming(taken.weights, found.layout, {**found.unused, **taken.unused}, taken.spare), found.classifier
 
