@@ -19,7 +19,8 @@ import torch
 from .errors import CheckpointError
 from .files import write_atomic
 
-AVERAGE = 'ema'  # entry of a checkpoint that holds the moving average of the model (EMAHook)
+AVERAGE = 'ema'  # entry of a checkpoint that holds the moving average of the model: EMAHook, and SparK's fine-tuning
+OFFICIAL_AVERAGES = ('model_ema', 'state_dict_ema')  # the same in ConvNeXt, ConvNeXt V2, SLaK and torchvision, and in timm
 _FOREIGN_NAME = re.compile(r'GLOBAL ([\w.]+)')  # how torch's safe reader names a class or function it will not call
 
 
@@ -64,17 +65,21 @@ def _read_safetensors(path: Path, map_location: Any) -> dict:
 
 
 def averaged(checkpoint: dict, path: str | os.PathLike) -> dict:
-    """The checkpoint with the moving average of its run in the place of the weights: that of `EMAHook`, or `model_ema` of official files.
+    """The checkpoint with the moving average of its run in the place of the weights: that of `EMAHook`, or of official files.
 
     Raises:
         CheckpointError: there is none.
     """
-    if isinstance(checkpoint.get('model_ema'), dict):
-        return {**{key: value for key, value in checkpoint.items() if key != 'model_ema'}, 'state_dict': checkpoint['model_ema']}
+    rest = {key: value for key, value in checkpoint.items() if key not in OFFICIAL_AVERAGES}
+    official = next((checkpoint[key] for key in OFFICIAL_AVERAGES if isinstance(checkpoint.get(key), dict)), None)
+    if official is not None:
+        return {**rest, 'state_dict': official}
     found = checkpoint.get(AVERAGE)
+    if isinstance(found, dict) and any(isinstance(value, torch.Tensor) for value in found.values()):
+        return {**rest, 'state_dict': found}
     if not isinstance(found, dict) or 'state_dict' not in found:
         raise CheckpointError(f'{path} holds no moving average of the weights: its run had no EMAHook. Leave out --ema.')
-    return {**checkpoint, 'state_dict': found['state_dict']}
+    return {**rest, 'state_dict': found['state_dict']}
 
 
 def write_checkpoint_atomic(obj: Any, path: str | os.PathLike, save: Callable[[Any, BinaryIO], None] | None = None) -> Path:
