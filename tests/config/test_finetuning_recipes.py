@@ -21,14 +21,14 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'configs' / 'benchmarks' / 'finetuning' / 'imagenet'
 GOLDEN = json.loads((ROOT / 'tests' / 'golden' / 'param_groups.json').read_text())
 # base_lr, epochs, warm-up, layer decay, weight decay, drop path, alpha of Mixup, alpha of CutMix, smoothing; parameters
-SMALL = (2e-4, 600, 0, (0.9, 'single'), 0.3)
+SMALL = (2e-4, 600, 0, (0.9, 'single'))
 CONVNEXT_V2 = {
-    'atto': (*SMALL, 0.1, 0, 0, 0.2, 3_708_400), 'femto': (*SMALL, 0., 0, 0, 0.2, 5_233_240),
-    'pico': (*SMALL, 0.1, 0.3, 0.3, 0.2, 9_066_280), 'nano': (*SMALL, 0.1, 0.5, 0.5, 0.2, 15_623_800),
+    'atto': (*SMALL, 0.3, 0.1, 0, 0, 0.2, 3_708_400), 'femto': (*SMALL, 0.05, 0., 0.3, 0.3, 0.2, 5_233_240),
+    'pico': (*SMALL, 0.3, 0., 0.3, 0.3, 0.2, 9_066_280), 'nano': (*SMALL, 0.3, 0.1, 0.5, 0.5, 0.2, 15_623_800),
     'tiny': (8e-4, 300, 40, (0.9, 'single'), 0.05, 0.2, 0.8, 1.0, 0.1, 28_635_496),
     'base': (6.25e-4, 100, 20, (0.6, 'group'), 0.05, 0.1, 0.8, 1.0, 0.1, 88_717_800),
     'large': (6.25e-4, 100, 20, (0.6, 'group'), 0.05, 0.2, 0.8, 1.0, 0.1, 197_956_840),
-    'huge': (6.25e-4, 100, 20, (0.6, 'group'), 0.05, 0.3, 0.8, 1.0, 0.1, 660_289_640),
+    'huge': (1.25e-3, 50, 10, (0.75, 'single'), 0.05, 0.3, 0.8, 1.0, 0.1, 660_289_640),
 }
 # batch, epochs, warm-up, peak rate, rate of layer decay, weight decay, alpha of Mixup, views per image, drop path, average; parameters
 SPARK = {
