@@ -21,14 +21,23 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'configs' / 'benchmarks' / 'finetuning' / 'imagenet'
 GOLDEN = json.loads((ROOT / 'tests' / 'golden' / 'param_groups.json').read_text())
 # base_lr, epochs, warm-up, layer decay, weight decay, drop path, alpha of Mixup, alpha of CutMix, smoothing; parameters
-SMALL = (2e-4, 600, 0, (0.9, 'single'), 0.3)
+SMALL = (2e-4, 600, 0, (0.9, 'single'))
 CONVNEXT_V2 = {
-    'atto': (*SMALL, 0.1, 0, 0, 0.2, 3_708_400), 'femto': (*SMALL, 0., 0, 0, 0.2, 5_233_240),
-    'pico': (*SMALL, 0.1, 0.3, 0.3, 0.2, 9_066_280), 'nano': (*SMALL, 0.1, 0.5, 0.5, 0.2, 15_623_800),
+    'atto': (*SMALL, 0.3, 0.1, 0, 0, 0.2, 3_708_400), 'femto': (*SMALL, 0.05, 0., 0.3, 0.3, 0.2, 5_233_240),
+    'pico': (*SMALL, 0.3, 0., 0.3, 0.3, 0.2, 9_066_280), 'nano': (*SMALL, 0.3, 0.1, 0.5, 0.5, 0.2, 15_623_800),
     'tiny': (8e-4, 300, 40, (0.9, 'single'), 0.05, 0.2, 0.8, 1.0, 0.1, 28_635_496),
     'base': (6.25e-4, 100, 20, (0.6, 'group'), 0.05, 0.1, 0.8, 1.0, 0.1, 88_717_800),
     'large': (6.25e-4, 100, 20, (0.6, 'group'), 0.05, 0.2, 0.8, 1.0, 0.1, 197_956_840),
-    'huge': (6.25e-4, 100, 20, (0.6, 'group'), 0.05, 0.3, 0.8, 1.0, 0.1, 660_289_640),
+    'huge': (1.25e-3, 50, 10, (0.75, 'single'), 0.05, 0.3, 0.8, 1.0, 0.1, 660_289_640),
+}
+# pixels, epochs, layer decay, drop path, average; parameters. Table 13 of the paper
+NT, BL, H = (90, (0.9, 'single'), 0.1, 0.9999), (30, (0.8, 'group')), (30, (0.85, 'single'), 0.5, None, 660_289_640)
+AFTER_22K = {
+    'nano_after22k': (224, *NT, 15_623_800), 'nano_after22k_384': (384, *NT, 15_623_800),
+    'tiny_after22k': (224, *NT, 28_635_496), 'tiny_after22k_384': (384, *NT, 28_635_496),
+    'base_after22k': (224, *BL, 0.2, 0.9999, 88_717_800), 'base_after22k_384': (384, *BL, 0.2, 0.9999, 88_717_800),
+    'large_after22k': (224, *BL, 0.3, 0.9999, 197_956_840), 'large_after22k_384': (384, *BL, 0.3, 0.9999, 197_956_840),
+    'huge_after22k_384': (384, *H), 'huge_after22k_512': (512, *H),
 }
 # batch, epochs, warm-up, peak rate, rate of layer decay, weight decay, alpha of Mixup, views per image, drop path, average; parameters
 SPARK = {
@@ -41,7 +50,7 @@ SPARK = {
     'r152': (2048, 300, 5, 8e-3, 0.8, 0.02, 0.1, 1, 0.2, 0.9999, 60_192_808),
     'r200': (2048, 300, 5, 8e-3, 0.8, 0.02, 0.1, 1, 0.2, 0.9999, 64_673_832),
 }
-ALL = {**{f'convnextv2_{name}': row for name, row in CONVNEXT_V2.items()}, **{f'spark_{name}': row for name, row in SPARK.items()}}
+ALL = {**{f'convnextv2_{name}': row for name, row in {**CONVNEXT_V2, **AFTER_22K}.items()}, **{f'spark_{name}': row for name, row in SPARK.items()}}
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +104,26 @@ def test_convnext_v2(name):
     assert hook(cfg, 'EMAHook') == {'type': 'EMAHook', 'momentum': 0.9999, 'evaluate': True}
     assert [step.get('policy') for step in cfg['train_dataloader']['dataset']['pipeline']].count('rand-m9-mstd0.5-inc1') == 1
     assert [step.get('size') for step in hook(cfg, 'ValidateHook')['dataset']['pipeline'][:2]] == [256, 224]
+
+
+@pytest.mark.parametrize('name', AFTER_22K)
+def test_convnext_v2_after_imagenet_22k(name):
+    cfg = compiled(f'convnextv2_{name}')
+    wrapper, head, pipeline = cfg['optim_wrapper'], cfg['model']['head'], cfg['train_dataloader']['dataset']['pipeline']
+    averages = [hook['momentum'] for hook in cfg['custom_hooks'] if hook['type'] == 'EMAHook']
+    size, *rest, _ = AFTER_22K[name]
+    assert rest == [cfg['train_cfg']['max_epochs'], (wrapper['layer_decay']['rate'], wrapper['layer_decay']['groups']),
+                    cfg['model']['backbone']['drop_path_rate'], averages[0] if averages else None]
+    assert (wrapper['type'], wrapper['optimizer']['type'], wrapper['optimizer']['base_lr'], wrapper['optimizer']['weight_decay']) == (
+        'AmpOptimWrapper', 'AdamW', 2.5e-5, 1e-8)
+    assert cfg['param_scheduler'] == [{'type': 'PolicyLR', 'policy': 'WarmupCosine', 'min_lr': 1e-6, 'by_epoch': True}]  # no warm-up
+    assert images_per_step(f'convnextv2_{name}', cfg) == 512
+    assert (cfg['model']['mixup'], head['label_smoothing'], head['init_std']) == (None, 0.1, 2e-5)
+    assert [step['type'] for step in pipeline] == ['RandomResizedCrop', 'RandomHorizontalFlip', 'TIMMAutoAugment', 'ToTensor', 'Normalize',
+                                                   'RandomErasing']
+    assert [step.get('size') for step in pipeline[:3]] == [size, None, size]
+    for dataset in (hook(cfg, 'ValidateHook')['dataset'], cfg['val_dataloader']['dataset']):
+        assert [step['size'] for step in dataset['pipeline'] if 'size' in step] == ([256, 224] if size == 224 else [(size, size)])
 
 
 @pytest.mark.parametrize('name', SPARK)
