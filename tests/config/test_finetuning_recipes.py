@@ -50,7 +50,8 @@ SPARK = {
     'r152': (2048, 300, 5, 8e-3, 0.8, 0.02, 0.1, 1, 0.2, 0.9999, 60_192_808),
     'r200': (2048, 300, 5, 8e-3, 0.8, 0.02, 0.1, 1, 0.2, 0.9999, 64_673_832),
 }
-ALL = {**{f'convnextv2_{name}': row for name, row in {**CONVNEXT_V2, **AFTER_22K}.items()}, **{f'spark_{name}': row for name, row in SPARK.items()}}
+ALL = {**{f'convnextv2_{name}': row for name, row in {**CONVNEXT_V2, **AFTER_22K}.items()},
+       **{f'spark_{name}': row for name, row in SPARK.items()}}
 
 
 @pytest.fixture(autouse=True)
