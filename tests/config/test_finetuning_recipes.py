@@ -15,7 +15,7 @@ from selfsup.config import compile_config, load
 from selfsup.errors import SelfSupWarning
 from selfsup.optim.base_lr import scaled_lr
 from selfsup.optim.paramwise import param_groups
-from selfsup.registry import MODELS
+from selfsup.registry import MODELS, SAMPLERS
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'configs' / 'benchmarks' / 'finetuning' / 'imagenet'
@@ -70,9 +70,12 @@ def on_no_device(cfg):
         return MODELS.build(cfg['model'])
 
 
+def gpus_of(name):
+    return int(re.search(rf'{name}\.py (\d+) --pretrained WEIGHTS', (FOLDER / f'{name}.py').read_text())[1])
+
+
 def images_per_step(name, cfg):
-    gpus = int(re.search(rf'{name}\.py (\d+) --pretrained WEIGHTS', (FOLDER / f'{name}.py').read_text())[1])
-    return gpus * cfg['train_dataloader']['batch_size'] * cfg['optim_wrapper']['accumulative_counts']
+    return gpus_of(name) * cfg['train_dataloader']['batch_size'] * cfg['optim_wrapper']['accumulative_counts']
 
 
 def hook(cfg, kind):
@@ -125,6 +128,18 @@ def test_convnext_v2_after_imagenet_22k(name):
     assert [step.get('size') for step in pipeline[:3]] == [size, None, size]
     for dataset in (hook(cfg, 'ValidateHook')['dataset'], cfg['val_dataloader']['dataset']):
         assert [step['size'] for step in dataset['pipeline'] if 'size' in step] == ([256, 224] if size == 224 else [(size, size)])
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_steps_of_an_epoch_of_imagenet(name):
+    """SparK's code keeps a smaller last batch, ConvNeXt V2's leaves it out; a step of fewer iterations may end an epoch."""
+    cfg = compiled(name)
+    loader = cfg['train_dataloader']
+    sampler = SAMPLERS.build({**loader['sampler'], 'dataset': 1_281_167, 'world_size': gpus_of(name), 'batch_size': loader['batch_size'],
+                              'drop_last': loader['drop_last']})
+    steps = -(-sampler.num_batches // cfg['optim_wrapper']['accumulative_counts'])
+    assert steps == {2048: 626, 4096: 313, 1024: 1251, 512: 2502}[images_per_step(name, cfg)]
+    assert len(sampler) % loader['batch_size'] % 2 == 0, 'mixing pairs the images'
 
 
 @pytest.mark.parametrize('name', SPARK)
