@@ -71,9 +71,8 @@ def test_only_what_stands_there_is_named():
 
 SMALL = {'depths': (1, 1, 1, 1), 'dims': (8, 8, 8, 16)}
 FAMILIES = {
-    'resnet18': ({'type': 'ResNet', 'depth': 18}, False),
+    'basic': ({'type': 'ResNet', 'depth': 18, 'stage_blocks': (1, 1, 1, 1)}, False),
     'bottleneck': ({'type': 'ResNet', 'depth': 50, 'stage_blocks': (1, 1, 1, 1)}, False),
-    'small stem': ({'type': 'ResNet', 'depth': 18, 'stage_blocks': (1, 1, 1, 1), 'stem': 'cifar'}, False),
     'convnext': ({'type': 'ConvNeXt', **SMALL}, True),
     'convnextv2': ({'type': 'ConvNeXtV2', **SMALL}, True),
     'slak': ({'type': 'SLaK', **SMALL, 'kernel_size': (9, 9, 7, 7, 3)}, True),
@@ -125,7 +124,7 @@ def test_the_check_compares_logits(tmp_path):
         'features': False, 'last map': False, 'logits': True}
 
 
-@pytest.mark.parametrize(('family', 'norm'), [('resnet18', {'type': 'LN'}), ('convnext', None)])
+@pytest.mark.parametrize(('family', 'norm'), [('basic', {'type': 'LN'}), ('convnext', None)])
 def test_a_classifier_that_the_library_does_not_have(family, norm, tmp_path):
     model = trained(family)
     weights = {name: value for name, value in model.state_dict().items() if not name.startswith('head.norm.')}
@@ -158,12 +157,13 @@ def test_mmpretrain_to_timm(tmp_path):
         torch.testing.assert_close(done.target.run(done.path, images)['logits'], ours.classify(images), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize('name', ['resnet18', 'convnext'])
+@pytest.mark.parametrize('name', ['basic', 'convnext'])
 def test_a_trained_network_of_torchvision_is_a_classification(name, tmp_path):
     """As tools/test.py loads it."""
     blocks = [torchvision.models.convnext.CNBlockConfig(8, 16 if last else 8, 1) for last in (0, 0, 1)]
     blocks.append(torchvision.models.convnext.CNBlockConfig(16, None, 1))
-    theirs = randomised(torchvision.models.resnet18(num_classes=K) if name == 'resnet18'
+    resnet = torchvision.models.resnet
+    theirs = randomised(resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1], num_classes=K) if name == 'basic'
                         else torchvision.models.ConvNeXt(blocks, num_classes=K))
     model, path = trained(name), save(theirs.state_dict(), tmp_path / 'theirs.pth')
     report = load_model(model, str(path), strict=True)
