@@ -115,10 +115,43 @@ def test_convert_subset(call, tmp_path):
     (tmp_path / 'part.txt').write_text('n02_8.JPEG\nn01_1.JPEG\n')
     call('tools/prepare_data/convert_subset.py', tmp_path / 'part.txt', tmp_path / 'o.txt', '--labeled', tmp_path / 'all.txt')
     assert (tmp_path / 'o.txt').read_text() == 'n02/n02_8.JPEG 1\nn01/n01_1.JPEG 0\n'
-    (tmp_path / 'part.txt').write_text('n03_1.JPEG\n')
-    with pytest.raises(DataError, match=r'lacks 1 of the 1 images .* n03_1\.JPEG'):
+    before = (tmp_path / 'all.txt').read_text()
+    with pytest.raises(DataError, match=r'all\.txt exists; give --force'):
+        call('tools/prepare_data/convert_subset.py', tmp_path / 'part.txt', tmp_path / 'all.txt', '--labeled', tmp_path / 'all.txt')
+    assert (tmp_path / 'all.txt').read_text() == before
+
+
+@pytest.mark.parametrize(('part', 'labeled', 'message'), [
+    (b'n03_1.JPEG\n', b'n01/n01_1.JPEG 0\n', r'lacks 1 of the 1 images .* n03_1\.JPEG'),
+    (b'1.JPEG\n', b'n01/1.JPEG 0\nn02/1.JPEG 1\n', 'has 2 lines, but 1 names of files'),
+    (b' \n', b'n01/n01_1.JPEG 0\n', r'part\.txt is empty'),
+    (b'n01_1.JPEG\n', b'\xff\xfe', r'all\.txt cannot be read as a list'),
+], ids=['unknown name', 'names twice', 'empty', 'no text'])
+def test_convert_subset_refuses(call, tmp_path, part, labeled, message):
+    (tmp_path / 'part.txt').write_bytes(part)
+    (tmp_path / 'all.txt').write_bytes(labeled)
+    with pytest.raises(DataError, match=message):
         call('tools/prepare_data/convert_subset.py', tmp_path / 'part.txt', tmp_path / 'p.txt', '--labeled', tmp_path / 'all.txt')
     assert not (tmp_path / 'p.txt').exists()
+
+
+def test_other_samples_are_not_replaced(voc, call, tmp_path):
+    """The same again is no change; another seed would make results that cannot be compared, or a mixture of both."""
+    arguments = ('tools/prepare_data/create_voc_low_shot_challenge_samples.py', '--targets_data_file',
+                 voc / 'SVMLabels' / 'train_targets.json', '--k_values', 1, '--num_samples', 2, '--output_path')
+    call(*arguments, tmp_path)
+    call(*arguments, tmp_path)
+    path = tmp_path / 'train_targets_sample1_k1.npy'
+    before = np.load(path)
+    with pytest.raises(DataError, match=r'holds another sample, .* give --force'):
+        call(*arguments, tmp_path, '--seed', 1)
+    assert np.array_equal(np.load(path), before)
+    call(*arguments, tmp_path, '--seed', 1, '--force')
+    assert not np.array_equal(np.load(path), before)
+    with pytest.raises(DataError, match='seed=-1'):
+        call(*arguments, tmp_path, '--seed', -1)
+    with pytest.raises(DataError, match='cannot be made: File exists'):
+        call(*arguments, path)
 
 
 def test_both_protocols_and_both_solvers(work, voc, call):
