@@ -16,6 +16,7 @@ from .svm import Basis, eigenbasis, own_bases, solve, solve_path
 from .voc_svm import FOLDS, POSITIVE_WEIGHT, FullScores
 
 OWN_BASIS_SAMPLES = 160  # sets up to this size get an eigenbasis of their own: it costs less than it saves
+LEADING = 16  # directions of the basis in which all samples are alike and coefficients cancel: products with these need float64
 NUMBERS_AT_ONCE = 2 ** 26  # float32 in the samples of the sets that are solved together: 256 MiB
 
 
@@ -82,7 +83,8 @@ class BatchedSolver:
                 weights[chosen] = solve(samples[None], signs[None, None], loss_weights[None], tolerance=self.tolerance).weights[0]
             else:
                 coefficients = solve_costs(kernel[of_set[:, None], of_set], signs, class_weights, costs, self.tolerance)
-                weights[chosen] = (coefficients @ samples.double()).float()
+                weights[chosen] = coefficients.float() @ samples
+                weights[chosen, :, -LEADING:] = (coefficients @ samples[:, -LEADING:].double()).float()
 
         large = []
         for size in sorted({len(r) for r in rows}):
