@@ -11,12 +11,11 @@ from torch import Tensor
 
 from ..datasets.voc07 import DIFFICULT, POSITIVE
 from ..errors import ConfigError
-from .kernel_svm import solve_costs
+from .kernel_svm import inner_products, solve_costs
 from .svm import Basis, eigenbasis, own_bases, solve, solve_path
 from .voc_svm import FOLDS, POSITIVE_WEIGHT, FullScores
 
 OWN_BASIS_SAMPLES = 160  # sets up to this size get an eigenbasis of their own: it costs less than it saves
-LEADING = 16  # directions of the basis in which all samples are alike and coefficients cancel: products with these need float64
 NUMBERS_AT_ONCE = 2 ** 26  # float32 in the samples of the sets that are solved together: 256 MiB
 
 
@@ -67,7 +66,8 @@ class BatchedSolver:
         rows = [(column != DIFFICULT).nonzero().flatten() for column in columns]
         width = basis.samples.shape[1]
         weights = basis.samples.new_empty(len(columns), len(costs), width)
-        kernel = basis.samples.double() @ basis.samples.double().T if max(map(len, rows)) > OWN_BASIS_SAMPLES else None
+        if max(map(len, rows)) > OWN_BASIS_SAMPLES:
+            products, head = inner_products(basis.samples, 2 * POSITIVE_WEIGHT * max(costs))
 
         def fit_small(chosen: list[int]) -> None:
             samples, rotation = own_bases(torch.stack([basis.samples[rows[i]] for i in chosen]))
@@ -82,9 +82,9 @@ class BatchedSolver:
                 loss_weights = class_weights * signs.new_tensor(costs)[:, None]
                 weights[chosen] = solve(samples[None], signs[None, None], loss_weights[None], tolerance=self.tolerance).weights[0]
             else:
-                coefficients = solve_costs(kernel[of_set[:, None], of_set], signs, class_weights, costs, self.tolerance)
+                coefficients = solve_costs(products.of(of_set), signs, class_weights, costs, self.tolerance)
                 weights[chosen] = coefficients.float() @ samples
-                weights[chosen, :, -LEADING:] = (coefficients @ samples[:, -LEADING:].double()).float()
+                weights[chosen][:, head] = (coefficients @ samples[:, head].double()).float()
 
         large = []
         for size in sorted({len(r) for r in rows}):
