@@ -22,11 +22,15 @@ svm_of_epoch() {
 test_svm() {
     local config=$2 weights=$4 work_dir=$5 features
     read -ra features <<< "$6"
+    if [[ ! $6 =~ ^\ *feat[1-5](\ +feat[1-5])*\ *$ ]]; then
+        echo "error: FEAT_LIST '$6': give layers, feat1 to feat5, with spaces between" >&2
+        exit 2
+    fi
     need_file 'the config' "$config"
     [ "$weights" = random ] || need_file 'the weights' "$weights"
     both_protocols --check
     launch_on "$1" extract "${7:-8}" "$ROOT/tools/extract.py" "$config" --work_dir "$work_dir" "$3" "$weights" --dataset-config "$DATASET_CONFIG"
-    both_protocols
+    [ "${NODE_RANK:-0}" != 0 ] || both_protocols
 }
 
 both_protocols() {

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from pathlib import Path
 
@@ -40,20 +41,25 @@ def folder_of(args: argparse.Namespace, feature: str) -> Path:
     """Where results go.
 
     Raises:
-        DataError: there are results, and not --force.
+        DataError: there are results, and not --force; or nothing can be written there.
     """
     folder = args.work_dir / ('svm_lowshot' if args.low_shot else 'svm') / feature
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise DataError(f'{folder} cannot be written: {there} is a file or read-only.')
     if folder.is_dir() and any(folder.iterdir()) and not args.force:
         raise DataError(f'{folder} holds results; give --force (FORCE=1 for the scripts) to replace them, or another work directory.')
     return folder
 
 
 def write(folder: Path, arrays: dict, numbers: dict, lines: list[str], args: argparse.Namespace, settings: dict, seconds: float) -> None:
-    """Arrays, result.json and lines of the log."""
+    """Arrays, result.json and lines of the log; arrays of an earlier run go, as it may have had other k or samples."""
     import numpy as np
 
     from selfsup.evaluation.results import write_result
     folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob('test_ap*.npy'):
+        path.unlink()
     for name, values in arrays.items():
         np.save(folder / f'{name}.npy', values)
     write_result(folder / 'result.json', protocol='voc07_lowshot' if args.low_shot else 'voc07_svm', numbers=numbers, config=args.config,
@@ -69,8 +75,8 @@ def write(folder: Path, arrays: dict, numbers: dict, lines: list[str], args: arg
 def run_full(args: argparse.Namespace, feature: str, data: dict, solver) -> tuple[dict, dict, list[str]]:
     """Arrays, numbers and lines of the full protocol."""
     from selfsup.evaluation import svm_files, voc_svm
-    found = voc_svm.full_protocol(solver, **data)
     names = svm_files.read_names(args.labels / 'test_images.npy', len(data['test']))
+    found = voc_svm.full_protocol(solver, **data)
     predictions = {name: [round(float(v), 6) for v in row] for name, row in zip(names, found.scores.T, strict=True)}
     folder = args.work_dir / 'svm' / feature
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,8 +106,7 @@ def low_shot_targets(args: argparse.Namespace, ks: list[int], samples: list[int]
     """(sample, k) -> labels."""
     from selfsup.evaluation import svm_files
     folder = args.labels / 'low_shot' / 'labels'
-    return {(s, k): svm_files.read_labels(folder / f'train_targets_sample{s}_k{k}.npy', len(train_labels), train_labels.shape[1],
-                                          'training labels') for s in samples for k in ks}
+    return {(s, k): svm_files.read_sample(folder / f'train_targets_sample{s}_k{k}.npy', train_labels) for s in samples for k in ks}
 
 
 def main() -> None:

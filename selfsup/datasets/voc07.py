@@ -98,8 +98,8 @@ def draw_samples(labels: np.ndarray, k_values: Sequence[int], samples: int, seed
     """(sample from 1 on, k) -> labels of that sample. Each is a function of (seed, sample, k) alone.
 
     Raises:
-        DataError: see `low_shot_labels`; or k or the number of samples is below 1.
+        DataError: see `low_shot_labels`; k or the number of samples is below 1, or the seed below 0.
     """
-    if samples < 1 or not k_values or min(k_values) < 1:
-        raise DataError(f'num_samples={samples}, k_values={list(k_values)}: all must be at least 1.')
+    if samples < 1 or not k_values or min(k_values) < 1 or seed < 0:
+        raise DataError(f'num_samples={samples}, k_values={list(k_values)}, seed={seed}: numbers must be at least 1, the seed 0.')
     return {(s, k): low_shot_labels(labels, k, np.random.default_rng([seed, s, k])) for s in range(1, samples + 1) for k in k_values}

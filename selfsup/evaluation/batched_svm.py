@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..datasets.voc07 import DIFFICULT, POSITIVE
 from ..errors import ConfigError
-from .kernel_svm import solve_costs
+from .kernel_svm import inner_products, solve_costs
 from .svm import Basis, eigenbasis, own_bases, solve, solve_path
 from .voc_svm import FOLDS, POSITIVE_WEIGHT, FullScores
 
@@ -64,16 +64,10 @@ class BatchedSolver:
     def _fit_sets(self, basis: Basis, columns: Tensor, costs: Sequence[float]) -> Tensor:
         """Weights (sets, costs, r), in the basis that all share; columns: (sets, N) labels."""
         rows = [(column != DIFFICULT).nonzero().flatten() for column in columns]
-        weights = basis.samples.new_empty(len(columns), len(costs), basis.samples.shape[1])
-        kernel = basis.samples @ basis.samples.T
-        small, large = [], []
-        for size in sorted({len(r) for r in rows}):
-            alike = [i for i, r in enumerate(rows) if len(r) == size]
-            if size <= min(OWN_BASIS_SAMPLES, basis.samples.shape[1]):
-                at_once = max(1, NUMBERS_AT_ONCE // (size * basis.samples.shape[1]))
-                small += [alike[begin:begin + at_once] for begin in range(0, len(alike), at_once)]
-            else:
-                large += alike
+        width = basis.samples.shape[1]
+        weights = basis.samples.new_empty(len(columns), len(costs), width)
+        if max(map(len, rows)) > OWN_BASIS_SAMPLES:
+            products, head = inner_products(basis.samples, 2 * POSITIVE_WEIGHT * max(costs))
 
         def fit_small(chosen: list[int]) -> None:
             samples, rotation = own_bases(torch.stack([basis.samples[rows[i]] for i in chosen]))
@@ -83,12 +77,24 @@ class BatchedSolver:
 
         def fit_large(chosen: int) -> None:
             of_set = rows[chosen]
-            signs, class_weights = _targets(columns[chosen, of_set])
-            coefficients = solve_costs(kernel[of_set[:, None], of_set], signs, class_weights, costs, self.tolerance)
-            weights[chosen] = coefficients @ basis.samples[of_set]
+            samples, (signs, class_weights) = basis.samples[of_set], _targets(columns[chosen, of_set])
+            if len(of_set) > width:
+                loss_weights = class_weights * signs.new_tensor(costs)[:, None]
+                weights[chosen] = solve(samples[None], signs[None, None], loss_weights[None], tolerance=self.tolerance).weights[0]
+            else:
+                coefficients = solve_costs(products.of(of_set), signs, class_weights, costs, self.tolerance)
+                weights[chosen] = coefficients.float() @ samples
+                weights[chosen][:, head] = (coefficients @ samples[:, head].double()).float()
 
-        for chosen in small:
-            fit_small(chosen)
+        large = []
+        for size in sorted({len(r) for r in rows}):
+            alike = [i for i, r in enumerate(rows) if len(r) == size]
+            if size > min(OWN_BASIS_SAMPLES, width):
+                large += alike
+                continue
+            at_once = max(1, NUMBERS_AT_ONCE // (size * width))
+            for begin in range(0, len(alike), at_once):
+                fit_small(alike[begin:begin + at_once])
         with _one_core_each(self.device) as pool:  # single large sets are too small to keep several cores busy
             for done in [pool.submit(fit_large, chosen) for chosen in large]:
                 done.result()
@@ -106,8 +112,9 @@ def _one_core_each(device: torch.device) -> Iterator[ThreadPoolExecutor]:
     """Threads that run torch on one core each, as many as torch has cores; one thread for a GPU."""
     threads = torch.get_num_threads()
     workers = threads if device.type == 'cpu' else 1
+    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,))
     try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
-            yield pool
+        yield pool
     finally:
+        pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C nothing new begins
         torch.set_num_threads(threads)  # MKL's number belongs to the whole process

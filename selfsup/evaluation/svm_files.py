@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..datasets.voc07 import POSITIVE
+from ..datasets.voc07 import DIFFICULT, NEGATIVE, POSITIVE
 from ..errors import DataError
 from .average_precision import check_labels
 
@@ -69,6 +69,26 @@ def read_labels(path: Path, rows: int | None = None, classes: int | None = None,
     return labels.long()
 
 
+def read_sample(path: Path, train_labels: Tensor) -> Tensor:
+    """Labels of a low-shot sample: (N, classes) int64 of {1, 0, -1: not in the sample}.
+
+    Args:
+        train_labels: (N, classes), of which it is a part.
+
+    Raises:
+        DataError: see `read_labels`; a class has no negative image; or a label is not that of the training set.
+    """
+    sample = read_labels(path, len(train_labels), train_labels.shape[1], 'training labels')
+    only = (~(sample == NEGATIVE).any(0)).nonzero().flatten().tolist()
+    if only:
+        raise DataError(f'{path}: class {", ".join(map(str, only))} (columns, from 0) has no negative image.')
+    other = int(((sample != DIFFICULT) & (sample != train_labels)).sum())
+    if other:
+        raise DataError(f'{path}: {other} labels differ from those of train_labels.npy. The sample belongs to another list of images; '
+                        'draw it again with tools/prepare_data/create_voc_low_shot_challenge_samples.py.')
+    return sample
+
+
 def read_names(path: Path, rows: int) -> list[str]:
     """Names of the test images, without folder and extension; row numbers where the file does not exist.
 
@@ -87,9 +107,12 @@ def _load(path: Path, advice: str) -> np.ndarray:
     if not path.is_file():
         raise DataError(f'{path} does not exist. {advice}')
     try:
-        return np.load(path, allow_pickle=False)
+        found = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f'{path} is no NumPy array file: {error}.') from None
+    if not isinstance(found, np.ndarray):
+        raise DataError(f'{path} is an archive of several arrays (.npz); expected one array.')
+    return found
 
 
 def check_fit(train: Tensor, test: Tensor, train_labels: Tensor, test_labels: Tensor, feature: str) -> None:

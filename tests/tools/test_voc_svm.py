@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -114,10 +115,43 @@ def test_convert_subset(call, tmp_path):
     (tmp_path / 'part.txt').write_text('n02_8.JPEG\nn01_1.JPEG\n')
     call('tools/prepare_data/convert_subset.py', tmp_path / 'part.txt', tmp_path / 'o.txt', '--labeled', tmp_path / 'all.txt')
     assert (tmp_path / 'o.txt').read_text() == 'n02/n02_8.JPEG 1\nn01/n01_1.JPEG 0\n'
-    (tmp_path / 'part.txt').write_text('n03_1.JPEG\n')
-    with pytest.raises(DataError, match=r'lacks 1 of the 1 images .* n03_1\.JPEG'):
+    before = (tmp_path / 'all.txt').read_text()
+    with pytest.raises(DataError, match=r'all\.txt exists; give --force'):
+        call('tools/prepare_data/convert_subset.py', tmp_path / 'part.txt', tmp_path / 'all.txt', '--labeled', tmp_path / 'all.txt')
+    assert (tmp_path / 'all.txt').read_text() == before
+
+
+@pytest.mark.parametrize(('part', 'labeled', 'message'), [
+    (b'n03_1.JPEG\n', b'n01/n01_1.JPEG 0\n', r'lacks 1 of the 1 images .* n03_1\.JPEG'),
+    (b'1.JPEG\n', b'n01/1.JPEG 0\nn02/1.JPEG 1\n', 'has 2 lines, but 1 names of files'),
+    (b' \n', b'n01/n01_1.JPEG 0\n', r'part\.txt is empty'),
+    (b'n01_1.JPEG\n', b'\xff\xfe', r'all\.txt cannot be read as a list'),
+], ids=['unknown name', 'names twice', 'empty', 'no text'])
+def test_convert_subset_refuses(call, tmp_path, part, labeled, message):
+    (tmp_path / 'part.txt').write_bytes(part)
+    (tmp_path / 'all.txt').write_bytes(labeled)
+    with pytest.raises(DataError, match=message):
         call('tools/prepare_data/convert_subset.py', tmp_path / 'part.txt', tmp_path / 'p.txt', '--labeled', tmp_path / 'all.txt')
     assert not (tmp_path / 'p.txt').exists()
+
+
+def test_other_samples_are_not_replaced(voc, call, tmp_path):
+    """The same again is no change; another seed would make results that cannot be compared, or a mixture of both."""
+    arguments = ('tools/prepare_data/create_voc_low_shot_challenge_samples.py', '--targets_data_file',
+                 voc / 'SVMLabels' / 'train_targets.json', '--k_values', 1, '--num_samples', 2, '--output_path')
+    call(*arguments, tmp_path)
+    call(*arguments, tmp_path)
+    path = tmp_path / 'train_targets_sample1_k1.npy'
+    before = np.load(path)
+    with pytest.raises(DataError, match=r'holds another sample, .* give --force'):
+        call(*arguments, tmp_path, '--seed', 1)
+    assert np.array_equal(np.load(path), before)
+    call(*arguments, tmp_path, '--seed', 1, '--force')
+    assert not np.array_equal(np.load(path), before)
+    with pytest.raises(DataError, match='seed=-1'):
+        call(*arguments, tmp_path, '--seed', -1)
+    with pytest.raises(DataError, match='cannot be made: File exists'):
+        call(*arguments, path)
 
 
 def test_both_protocols_and_both_solvers(work, voc, call):
@@ -189,6 +223,38 @@ def test_bad_input_is_named_and_nothing_is_written(work, voc, call, what, messag
     assert not (work / 'svm').exists() and not (work / 'logs').exists()
 
 
+def test_results_replaced_leave_nothing_of_other_samples(work, voc, call):
+    """A run with fewer samples or k: their old arrays would look like results of this run."""
+    arguments = ('benchmarks/svm.py', work, '--labels', voc / 'SVMLabels', '--low-shot', '--k', 1, '--force', '--samples')
+    call(*arguments, 1, 2)
+    call(*arguments, 2)
+    assert sorted(path.name for path in (work / 'svm_lowshot' / 'feat5').glob('*sample*')) == ['test_ap_sample2_k1.npy']
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    (lambda sample, train: np.roll(sample, 1, axis=0), r'labels differ from those of train_labels\.npy'),
+    (lambda sample, train: np.where(sample == 0, -1, sample), r'class 0, 1, 2 .* has no negative image'),
+], ids=['of another list', 'no negatives'])
+def test_low_shot_samples_must_be_part_of_the_training_labels(work, voc, call, change, message):
+    labels = work / 'labels'
+    shutil.copytree(voc / 'SVMLabels', labels)
+    path = labels / 'low_shot' / 'labels' / 'train_targets_sample1_k1.npy'
+    np.save(path, change(np.load(path), np.load(labels / 'train_labels.npy')))
+    with pytest.raises(DataError, match=message):
+        call('benchmarks/svm.py', work, '--labels', labels, '--low-shot', '--k', 1, '--samples', 1, '--check')
+
+
+def test_known_before_hours_of_work(work, voc, call):
+    """A folder that cannot be written, and an archive in place of an array."""
+    (work / 'svm').write_text('')
+    with pytest.raises(DataError, match=r'svm/feat5 cannot be written: .*svm is a file or read-only'):
+        call('benchmarks/svm.py', work, '--labels', voc / 'SVMLabels', '--check')
+    np.savez(work / 'train_labels.npz', a=np.zeros(3))
+    (work / 'train_labels.npz').rename(work / 'train_labels.npy')
+    with pytest.raises(DataError, match='archive of several arrays'):
+        call('benchmarks/svm.py', work, '--labels', work, '--low-shot')
+
+
 def test_missing_files_say_how_to_make_them(work, voc, call):
     with pytest.raises(DataError, match=r'feat4\.npy does not exist. Extract them'):
         call('benchmarks/svm.py', work, '--labels', voc / 'SVMLabels', '--features', 'feat4')
@@ -253,7 +319,29 @@ def test_from_weights_to_map(voc):
     ('srun_test_svm_epoch.sh', ('p', 'c.py', '3'), 'usage: bash benchmarks/srun_test_svm_epoch.sh PARTITION CONFIG EPOCH FEAT_LIST'),
     ('dist_test_svm_epoch.sh', ('configs/no.py', '3', 'feat5'), "error: the config 'configs/no.py' is not a file"),
     ('dist_test_svm_pretrain.sh', ('configs/base.py', 'no.pth', 'feat5'), "error: the weights 'no.pth' is not a file"),
+    ('dist_test_svm_pretrain.sh', ('configs/base.py', 'random', 'feat9'), "error: FEAT_LIST 'feat9': give layers, feat1 to feat5"),
+    ('srun_test_svm_pretrain.sh', ('p', 'configs/base.py', 'random', 'feat4,feat5'), "error: FEAT_LIST 'feat4,feat5': give layers"),
+    ('dist_test_svm_pretrain.sh', ('configs/base.py', 'random', ' '), "error: FEAT_LIST ' ': give layers"),
 ])
 def test_wrong_arguments_of_the_launchers(script, args, message):
     done = bash(ROOT, f'benchmarks/{script}', *args)
     assert done.returncode in (1, 2) and message in done.stderr
+
+
+def test_commands_of_the_epoch_launcher(tmp_path):
+    """dist_test_svm_epoch.sh, with a stand-in for Python that writes the commands down: check, extract, judge, in the work directory."""
+    for path in (tmp_path / 'configs' / 'a' / 'c.py', tmp_path / 'work_dirs' / 'a' / 'c' / 'epoch_3.pth'):
+        path.parent.mkdir(parents=True)
+        path.write_text('')
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/bash\necho "$@" >> commands\n')
+    python.chmod(0o755)
+    done = bash(tmp_path, 'benchmarks/dist_test_svm_epoch.sh', 'configs/a/c.py', 3, 'feat4 feat5', 2, PYTHON=str(python), FORCE='1')
+    assert done.returncode == 0, done.stderr
+    check, check_low, extract, full, low = (tmp_path / 'commands').read_text().replace(f'{ROOT}/', '').splitlines()
+    judge = ('benchmarks/svm.py work_dirs/a/c --features feat4 feat5 --config configs/a/c.py --labels data/VOCdevkit/VOC2007/SVMLabels '
+             '--weights work_dirs/a/c/epoch_3.pth --force')
+    assert (check, check_low, full, low) == (f'{judge} --check', f'{judge} --low-shot --check', judge, f'{judge} --low-shot')
+    assert '--nproc_per_node=2' in extract and extract.endswith(
+        'tools/extract.py configs/a/c.py --work_dir work_dirs/a/c --checkpoint work_dirs/a/c/epoch_3.pth '
+        '--dataset-config benchmarks/extract_info/voc07.py --launcher pytorch')

@@ -33,7 +33,10 @@ def main() -> None:
     for name, (names, _, _) in found.items():
         if names != classes:
             raise DataError(f"{name} has the classes {', '.join(names)}; train has {', '.join(classes)}.")
-    args.output_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        args.output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f'{args.output_dir} cannot be made: {error.strerror}.') from None
     (args.output_dir / 'class_names.json').write_text(json.dumps(classes))
     for name, (_, images, labels) in found.items():
         paths = [str(args.data_source_dir / 'JPEGImages' / f'{image}.jpg') for image in images]

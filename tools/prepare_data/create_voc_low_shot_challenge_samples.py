@@ -2,7 +2,8 @@
 
     python tools/prepare_data/create_voc_low_shot_challenge_samples.py --targets_data_file train_targets.json --output_path DIR [--seed 0]
 
-writes train_targets_sample{s}_k{k}.npy and .json: 1 and 0 for the chosen images, -1 for all others.
+writes train_targets_sample{s}_k{k}.npy and .json: 1 and 0 for the chosen images, -1 for all others. Other samples that are there already
+are replaced with --force only: results of different samples cannot be compared.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ def main() -> None:
     parser.add_argument('--k_values', default='1,2,4,8,16,32,64,96', help='positives per class (default: 1,2,4,8,16,32,64,96)')
     parser.add_argument('--num_samples', type=int, default=5, help='samples of each size (default: 5)')
     parser.add_argument('--seed', type=int, default=0, help='default: 0')
+    parser.add_argument('--force', action='store_true', help='replace other samples')
     args = parser.parse_args()
     import numpy as np
 
@@ -33,11 +35,19 @@ def main() -> None:
     try:
         targets = json.loads(args.targets_data_file.read_text())
         labels = np.array(list(targets.values()), np.int32)
-        assert labels.ndim == 2
-    except (OSError, ValueError, AttributeError, AssertionError) as error:
+    except (OSError, ValueError, AttributeError) as error:
         raise DataError(f'{args.targets_data_file} cannot be read as image -> labels: {error}.') from None
+    if labels.ndim != 2:
+        raise DataError(f'{args.targets_data_file} holds no lists of labels; make it with create_voc_data_files.py --generate_json 1.')
     samples = draw_samples(labels, ks, args.num_samples, args.seed)
-    args.output_path.mkdir(parents=True, exist_ok=True)
+    for (s, k), chosen in samples.items():
+        path = args.output_path / f'train_targets_sample{s}_k{k}.npy'
+        if path.exists() and not args.force and not np.array_equal(np.load(path), chosen):
+            raise DataError(f'{path} holds another sample, of another seed or other labels; give --force to replace it.')
+    try:
+        args.output_path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f'{args.output_path} cannot be made: {error.strerror}.') from None
     for (s, k), chosen in samples.items():
         path = args.output_path / f'train_targets_sample{s}_k{k}'
         np.save(path.with_suffix('.npy'), chosen)

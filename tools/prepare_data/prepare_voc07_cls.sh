@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # bash tools/prepare_data/prepare_voc07_cls.sh DATA_ROOT
 # Downloads VOC2007 into DATA_ROOT (900 MB; not where DATA_ROOT has it), makes labels, low-shot samples and the list of images, and
-# links data/VOCdevkit. LOW_SHOT_SEED (0), LOW_SHOT_K (1,2,4,8,16,32,64,96) and LOW_SHOT_SAMPLES (5) choose the samples.
+# links data/VOCdevkit. LOW_SHOT_SEED (0), LOW_SHOT_K (1,2,4,8,16,32,64,96) and LOW_SHOT_SAMPLES (5) choose the samples; FORCE=1
+# replaces others.
 set -euo pipefail
 if [ $# -ne 1 ]; then
     echo "usage: bash tools/prepare_data/prepare_voc07_cls.sh DATA_ROOT" >&2
@@ -28,7 +29,7 @@ done
 "$PYTHON" "$here/create_voc_data_files.py" --data_source_dir "$voc" --output_dir "$voc/SVMLabels" --generate_json 1
 "$PYTHON" "$here/create_voc_low_shot_challenge_samples.py" --targets_data_file "$voc/SVMLabels/train_targets.json" \
     --output_path "$voc/SVMLabels/low_shot/labels" --k_values "${LOW_SHOT_K:-1,2,4,8,16,32,64,96}" \
-    --num_samples "${LOW_SHOT_SAMPLES:-5}" --seed "${LOW_SHOT_SEED:-0}"
+    --num_samples "${LOW_SHOT_SAMPLES:-5}" --seed "${LOW_SHOT_SEED:-0}" ${FORCE:+--force}
 mkdir -p "$voc/Lists"
 awk 'NF {print $1 ".jpg"}' "$voc/ImageSets/Main/trainval.txt" "$voc/ImageSets/Main/test.txt" > "$voc/Lists/trainvaltest.txt"
 
