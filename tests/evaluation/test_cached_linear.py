@@ -207,8 +207,11 @@ def test_a_cache_holds_its_rows_in_the_order_of_the_data(tmp_path, opened):
 def test_a_folder_that_is_no_cache_is_never_removed(tmp_path, opened):
     config = write_config(tmp_path)
     (tmp_path / 'cache').symlink_to(tmp_path, target_is_directory=True)  # cache/train are the images
-    with pytest.raises(DataError, match=r"cache.train holds no cache but '\d' and so on; choose another --cache"):
-        opened(config, force=True)
+    for name in ('a.txt', 'cache.json'):
+        (tmp_path / 'train' / name).write_text('[1]')
+        with pytest.raises(DataError, match=r"cache.train holds files that are none of a cache \('.*'\), so --force does not replace it"):
+            opened(config, force=True)
+        (tmp_path / 'train' / name).unlink()
     assert len(list((tmp_path / 'train').rglob('*.png'))) == 100
 
 
