@@ -113,9 +113,11 @@ def _usable(folder: Path, key: dict, force: bool) -> bool:
     if found == key:
         return True
     strange = [path.name for path in folder.iterdir() if not _OWN.fullmatch(path.name)] if folder.is_dir() else [folder.name]
-    if found is None and strange:
-        raise DataError(f'{folder} holds no cache but {strange[0]!r} and so on; choose another --cache (nothing of it is removed).')
+    if strange:
+        raise DataError(f'{folder} holds files that are none of a cache ({strange[0]!r}), so --force does not replace it; choose another '
+                        '--cache.')
     if not force:
+        found = found if isinstance(found, dict) else None
         differing = 'no complete cache' if found is None else f"other {', '.join(k for k in key if found.get(k) != key[k]) or 'settings'}"
         raise DataError(f'{folder} exists and holds {differing}; give --force to replace it, or another --cache.')
     return False

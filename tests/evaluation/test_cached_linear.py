@@ -89,6 +89,42 @@ def test_a_cache_is_used_again_and_one_of_other_features_is_kept(tmp_path, opene
         opened(config, dtype='float16')
 
 
+@pytest.mark.parametrize(('arguments', 'differing'), [
+    ({'weights': 'other.pth'}, 'weights'), ({'flip': True}, 'flip'), ({'views': 2}, 'views'),
+])
+def test_a_cache_of_other_features_is_not_used(tmp_path, opened, arguments, differing):
+    (tmp_path / 'other.pth').write_bytes(b'other')
+    config = write_config(tmp_path)
+    opened(config)
+    given = {**arguments, **({'weights': tmp_path / 'other.pth'} if 'weights' in arguments else {})}
+    with pytest.raises(DataError, match=rf'cache.train exists and holds other {differing}(,|;)'):
+        opened(config, **given)
+
+
+def test_a_cache_of_another_seed_or_pooling_is_not_used(tmp_path, opened):
+    config, weights = write_config(tmp_path, augment=CROP), tmp_path / 'w.pth'
+    weights.write_bytes(b'weights')
+    opened(config, views=1, weights=weights)
+    opened(config, views=1, weights=weights)
+    with pytest.raises(DataError, match='holds other seed;'):
+        opened(config, views=1, weights=weights, seed=1)
+    config.write_text(config.read_text().replace('with_avg_pool=True, in_channels=32', 'with_avg_pool=False, in_channels=32'))
+    with pytest.raises(DataError, match='holds other head;'):
+        opened(config, views=1, weights=weights)
+
+
+def test_an_evaluation_between_epochs_changes_nothing(tmp_path, opened):
+    model, compiled, features, test, accuracy = opened(write_config(tmp_path, 'multi'))
+    found = []
+    for between in (False, True):
+        heads = CachedHeads(model.head, [0.1], compiled, features, batch_size=32, epochs=2)
+        heads.train_epoch(0)
+        if between:
+            heads.evaluate(test, accuracy)
+        found.append(heads.train_epoch(1))
+    assert found[0] == found[1]
+
+
 def test_a_cache_of_a_list_that_has_changed_is_not_used(tmp_path, opened):
     config = write_config(tmp_path)
     opened(config)
@@ -171,8 +207,11 @@ def test_a_cache_holds_its_rows_in_the_order_of_the_data(tmp_path, opened):
 def test_a_folder_that_is_no_cache_is_never_removed(tmp_path, opened):
     config = write_config(tmp_path)
     (tmp_path / 'cache').symlink_to(tmp_path, target_is_directory=True)  # cache/train are the images
-    with pytest.raises(DataError, match=r"cache.train holds no cache but '\d' and so on; choose another --cache"):
-        opened(config, force=True)
+    for name in ('a.txt', 'cache.json'):
+        (tmp_path / 'train' / name).write_text('[1]')
+        with pytest.raises(DataError, match=r"cache.train holds files that are none of a cache \('.*'\), so --force does not replace it"):
+            opened(config, force=True)
+        (tmp_path / 'train' / name).unlink()
     assert len(list((tmp_path / 'train').rglob('*.png'))) == 100
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -145,6 +146,16 @@ def test_linear_cached_trains_all_rates_and_uses_its_cache_again(tmp_path, call,
     assert (tmp_path / 'out' / 'cache' / 'train' / 'layer0.npy').stat().st_mtime_ns == before
     again = read_result(tmp_path / 'out' / 'linear_cached.json')
     assert again['numbers'] == result['numbers']
+
+
+def test_linear_cached_follows_its_flags(tmp_path, call, config):
+    args = (config, '--pretrained', 'random', '--epochs', '1', '--flip', '--work_dir', tmp_path / 'out', '--batch-size')
+    call('linear_cached', *args, '50')
+    assert read_result(tmp_path / 'out' / 'linear_cached.json')['settings']['batch_size'] == 50
+    assert len(np.load(tmp_path / 'out' / 'cache' / 'train' / 'layer0.npy')) == 2, 'every image and its mirror image'
+    with pytest.raises(DataError, match='100 samples give no batch of 1000'):
+        call('linear_cached', *args, '1000', '--force', '--cfg-options', 'data.drop_last=True')
+    assert read_result(tmp_path / 'out' / 'linear_cached.json')['settings']['batch_size'] == 50
 
 
 @pytest.mark.parametrize(('args', 'message'), [(('--lrs', 'high'), "--lrs 'high'"), (('--lrs', '1,1'), 'different numbers'),
