@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
+from .drawing import INK, PAPER, font
 from .views import view_grid
 
 COLOURS = ('#e69f00', '#56b4e9', '#009e73', '#f0e442', '#0072b2', '#d55e00', '#cc79a7')  # of the classes in turn (Okabe and Ito 2008)
 OPACITY = 0.45  # of masks
-LINE = 2  # pixels
+LINE, TEXT = 2, 12  # pixels
 
 
 def detection_grid(source: Any, detections: Sequence[Any], number: int, out_png: str | os.PathLike, title: str = '',
@@ -56,7 +57,7 @@ def draw_objects(image: Image.Image, boxes: np.ndarray, labels: np.ndarray, name
         image: RGB.
         boxes: (N, 4) x1, y1, x2, y2 in pixels of the image; may reach out of it.
         labels: (N,) class of each, which gives its colour.
-        names: N texts beside the boxes.
+        names: N texts, one for each box.
         masks: (N, H, W), not 0 on the object; None without.
         side: in pixels.
     """
@@ -72,7 +73,20 @@ def draw_objects(image: Image.Image, boxes: np.ndarray, labels: np.ndarray, name
     if not len(boxes):
         return image
     inside = torch.from_numpy(boxes * scale).clamp(min=0).minimum(torch.tensor(size * 2) - 1.)
-    return to_pil_image(draw_bounding_boxes(pil_to_tensor(image), inside, list(names), colours, width=LINE))
+    image = to_pil_image(draw_bounding_boxes(pil_to_tensor(image), inside, colors=colours, width=LINE))
+    canvas = ImageDraw.Draw(image)
+    for (left, top, _, _), name in zip(inside.tolist(), names, strict=True):
+        _write(canvas, name, left, top, size)
+    return image
+
+
+def _write(canvas: ImageDraw.ImageDraw, name: str, left: float, top: float, size: Sequence[int]) -> None:
+    """A name on a dark ground, above the corner of its box or, at the upper edge, inside of it."""
+    face = font(TEXT)
+    width, height = canvas.textlength(name, font=face), TEXT + 2
+    left, top = max(min(left, size[0] - width), 0), top - height if top >= height else top
+    canvas.rectangle((left, top, left + width, top + height), fill=INK)
+    canvas.text((left, top), name, fill=PAPER, font=face)
 
 
 def _names(classes: Sequence[str], labels: np.ndarray, endings: Sequence[str]) -> list[str]:

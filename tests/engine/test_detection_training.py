@@ -99,6 +99,7 @@ def test_the_script_trains_evaluates_and_writes_one_json(config, backbone_file):
     assert result['protocol'] == 'detection' and result['settings']['images'] == IMAGES['val']
     assert (result['weights']['path'], result['config']['path']) == (str(backbone_file), str(config))
     assert {'AP', 'AP50', 'AP75', 'mask_AP'} <= result['numbers'].keys()
+    assert (work_dir / 'detections.png').read_bytes().startswith(b'\x89PNG')
     # two processes found what one finds in the same batches: how far an image is padded changes its borders a little
     alone = average_precision(config, work_dir / 'latest.pth', 'data.imgs_per_gpu=2')
     assert alone == pytest.approx(result['numbers'], abs=1e-6)

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from torch import nn
 
 from benchmarks.detection import train_net
 from benchmarks.detection.solver import lr_factor, optimizer_class, param_groups
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, SelfSupError
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'benchmarks' / 'detection'
@@ -210,6 +211,63 @@ def test_weights_that_detectron2_would_not_match(tmp_path):
     (tmp_path / 'some.pkl').write_bytes(b'')
     for path, args in ((str(tmp_path / 'some.pkl'), plain), ('detectron2://x.pkl', plain), ('', plain), ('model.pth', again)):
         train_net.check_weights(path, args)
+
+
+class Node(dict):
+    """As much of a detectron2 config as `read_config` uses."""
+
+    __getattr__, __setattr__ = dict.__getitem__, dict.__setitem__
+
+    def merge_from_file(self, path):
+        self._merge(yaml.safe_load(Path(path).read_text()))
+
+    def merge_from_list(self, words):
+        for key, value in zip(words[::2], words[1::2], strict=True):
+            node, *rest = key.split('.')
+            self._merge({node: {rest[0]: value}} if rest else {node: value})
+
+    def _merge(self, values):
+        for key, value in values.items():
+            if key not in self:
+                raise KeyError(f'Non-existent config key: {key}')
+            if isinstance(self[key], Node):
+                self[key]._merge(value)
+            else:
+                self[key] = value
+
+
+@pytest.mark.parametrize(('text', 'words', 'message'), [
+    (None, [], r'missing\.yaml is not a file'),
+    ('{}', ['MODEL.WEIGHTS', 'moco.pth'], r'train from random weights'),
+    ('SOLVER: {OPTIMISER: adamw}', [], r'c\.yaml with no options: .*Non-existent config key: OPTIMISER'),
+    ('SOLVER: {OPTIMIZER: adamv}', [], r"SOLVER\.OPTIMIZER='adamv'.*Did you mean"),
+    ('SOLVER: {LR_DECAY: 1.5}', [], r'SOLVER\.LR_DECAY=1\.5'),
+    ('SOLVER: {LR_DECAY: 0.6}\nMODEL: {RESNETS: {DEPTH: 152}}', [], 'DEPTH=152'),
+    ('{}', ['OUTPUT_DIR', '{folder}/done'], r'done/detection\.json exists'),
+    ('{}', [], None),
+])
+def test_mistakes_are_found_before_processes_are_started(tmp_path, monkeypatch, text, words, message):
+    default = Node(SOLVER=Node(), MODEL=Node(WEIGHTS='', RESNETS=Node(DEPTH=50)), OUTPUT_DIR=str(tmp_path / 'new'))
+    started = []
+    for name, content in (('detectron2', {}), ('detectron2.config', {'get_cfg': lambda: default}),
+                          ('detectron2.engine', {'launch': lambda *given, **more: started.append(given)})):
+        module = types.ModuleType(name)
+        module.__dict__.update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    (tmp_path / 'done').mkdir()
+    (tmp_path / 'done' / 'detection.json').write_text('{}')
+    if text is not None:
+        (tmp_path / 'c.yaml').write_text(text)
+    path = tmp_path / ('missing.yaml' if text is None else 'c.yaml')
+    words = [word.format(folder=tmp_path) for word in words]
+    monkeypatch.setattr(sys, 'argv', ['train_net', '--config-file', str(path), '--num-gpus', '8', *words])
+    if message is None:
+        train_net.main()
+        assert started[0][:2] == (train_net.work, 8) and (default.SOLVER.OPTIMIZER, default.SOLVER.LR_DECAY) == ('sgd', 1.0)
+        return
+    with pytest.raises(SelfSupError, match=message):
+        train_net.main()
+    assert not started
 
 
 def test_results_are_flat_and_finite():

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from selfsup.datasets.data_sources.boxes import Objects
 from selfsup.errors import DataError
+from selfsup.evaluation.detection import Detections
 from selfsup.visualization.curves import _running_mean, plot_curves
+from selfsup.visualization.detections import COLOURS, detection_grid, draw_objects
 from selfsup.visualization.neighbours import RIGHT, WRONG, neighbour_grid, neighbours_of
 
 
@@ -78,3 +81,39 @@ def test_grid_errors(tmp_path, args, message):
     queries, neighbours, *labels = args
     with pytest.raises(DataError, match=message):
         neighbour_grid(queries, neighbours, tmp_path / 'x.png', *([[1], *labels] if labels else []))
+
+
+class Boxes:
+    """Two grey images with an object of each class; as much of a `BoxSource` as the grid uses."""
+
+    classes = ('cat', 'dog')
+
+    def read_image(self, index):
+        return Image.new('RGB', (60, 40 + 20 * index), '#5a5a5a')
+
+    def objects(self, index):
+        return Objects(np.array([[5, 20, 25, 35], [30, 20, 55, 35]], np.float32), np.array([0, 1]), np.array([False, index == 1]))
+
+
+def test_detections_are_drawn_beside_the_annotations(tmp_path):
+    boxes = np.array([[5, 20, 25, 35], [-10, -10, 900, 900]], np.float32)
+    detections = [Detections(boxes, np.array([0, 1]), np.array(scores, np.float32)) for scores in ([0.9, 0.4], [0.3, 0.2])]
+    path = detection_grid(Boxes(), detections, 8, tmp_path / 'new' / 'x.png', cell=120)
+    with Image.open(path) as grid:
+        halves = [grid.convert('RGB').crop((side * grid.width // 2, 0, (side + 1) * grid.width // 2, grid.height)) for side in (0, 1)]
+    left, right = ({'#{:02x}{:02x}{:02x}'.format(*colour) for _, colour in half.getcolors(1 << 20)} for half in halves)
+    assert set(COLOURS[:2]) <= left and set(COLOURS[:2]) & right == {COLOURS[0]}  # a score of 0.4 is not shown
+
+
+def test_boxes_and_masks_lie_where_they_belong():
+    image = Image.new('RGB', (40, 20), '#000000')
+    mask = np.zeros((1, 20, 40), np.uint8)
+    mask[0, 10:18, 4:12] = 1
+    box = np.array([[4, 10, 12, 18]], np.float32)
+    drawn = np.asarray(draw_objects(image, box, np.array([1]), ['dog'], mask, 400)).astype(int)
+    colour = np.array([int(COLOURS[1][i:i + 2], 16) for i in (1, 3, 5)])
+    assert drawn.shape == (200, 400, 3)
+    assert (drawn[100, 80] == colour).all() and (drawn[140, 41] == colour).all()  # upper and left line
+    assert 0 < drawn[140, 80].sum() < colour.sum() and drawn[140, 200].sum() == 0  # half transparent inside, nothing outside
+    assert np.array_equal(drawn, np.asarray(draw_objects(image, box, np.array([1 + len(COLOURS)]), ['dog'], mask, 400)))
+    assert draw_objects(image, np.zeros((0, 4), np.float32), np.zeros(0, int), [], None, 10).size == (10, 5)
