@@ -17,11 +17,12 @@ from .views import view_grid
 COLOURS = ('#e69f00', '#56b4e9', '#009e73', '#f0e442', '#0072b2', '#d55e00', '#cc79a7')  # of the classes in turn (Okabe and Ito 2008)
 OPACITY = 0.45  # of masks
 LINE, TEXT = 2, 12  # pixels
+PAIRS = 3  # images in a row
 
 
 def detection_grid(source: Any, detections: Sequence[Any], number: int, out_png: str | os.PathLike, title: str = '',
-                   min_score: float = 0.5, cell: int = 320) -> Path:
-    """One row per image: its annotated objects, and what was detected there. One colour per class.
+                   min_score: float = 0.5, cell: int = 256) -> Path:
+    """Images with their annotated objects, each beside a copy with what was detected there. One colour per class.
 
     Args:
         source: with `classes`, `read_image(index)` and `objects(index)`, see `BoxSource`; masks are drawn where it keeps them.
@@ -35,7 +36,7 @@ def detection_grid(source: Any, detections: Sequence[Any], number: int, out_png:
     Returns:
         `out_png`.
     """
-    rows = []
+    pictures = []
     for index in np.unique(np.linspace(0, len(detections) - 1, number).astype(int)).tolist():
         image, truth, found = source.read_image(index), source.objects(index), detections[index]
         masks = None if truth.segments is None else source.masks(index, truth)
@@ -45,13 +46,17 @@ def detection_grid(source: Any, detections: Sequence[Any], number: int, out_png:
         scores = [f' {score:.2f}' for score in found.scores[shown]]
         detected = draw_objects(image, found.boxes[shown], found.labels[shown], _names(source.classes, found.labels[shown], scores),
                                 found.mask_pixels(shown), cell)
-        rows.append([annotated, detected])
-    return view_grid(rows, [('annotated', ''), (f'detected, score {min_score:g} or more', '')], out_png, title, cell)
+        pictures += [annotated, detected]
+    columns = min(len(pictures), 2 * PAIRS)
+    pictures += [Image.new('RGB', (cell, cell), PAPER)] * (-len(pictures) % columns)
+    rows = [pictures[start:start + columns] for start in range(0, len(pictures), columns)]
+    heads = [(f'detections with a score of {min_score:g} or more', name) for name in ('annotated', 'detected') * (columns // 2)]
+    return view_grid(rows, heads, out_png, title, cell)
 
 
 def draw_objects(image: Image.Image, boxes: np.ndarray, labels: np.ndarray, names: Sequence[str], masks: np.ndarray | None,
                  side: int) -> Image.Image:
-    """A copy of an image whose longer side is `side` pixels, with objects drawn in.
+    """A copy of an image whose longer side is `side` pixels, with objects drawn in, the first on top.
 
     Args:
         image: RGB.
@@ -65,18 +70,21 @@ def draw_objects(image: Image.Image, boxes: np.ndarray, labels: np.ndarray, name
     from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
     colours = [COLOURS[label % len(COLOURS)] for label in labels.tolist()]
+    last_first = range(len(colours) - 1, -1, -1)
     scale = side / max(image.size)
     size = [max(1, round(length * scale)) for length in image.size]
-    if masks is not None and len(masks):
-        image = to_pil_image(draw_segmentation_masks(pil_to_tensor(image), torch.from_numpy(masks).bool(), OPACITY, colours))
+    for number in last_first if masks is not None else ():  # one by one: torchvision blackens where masks of one call overlap
+        image = to_pil_image(draw_segmentation_masks(pil_to_tensor(image), torch.from_numpy(masks[number]).bool(), OPACITY,
+                                                     colours[number]))
     image = image.resize(size, Image.Resampling.BICUBIC)
     if not len(boxes):
         return image
     inside = torch.from_numpy(boxes * scale).clamp(min=0).minimum(torch.tensor(size * 2) - 1.)
-    image = to_pil_image(draw_bounding_boxes(pil_to_tensor(image), inside, colors=colours, width=LINE))
+    image = to_pil_image(draw_bounding_boxes(pil_to_tensor(image), inside.flip(0), colors=colours[::-1], width=LINE))
     canvas = ImageDraw.Draw(image)
-    for (left, top, _, _), name in zip(inside.tolist(), names, strict=True):
-        _write(canvas, name, left, top, size)
+    for number in last_first:
+        left, top = inside[number, :2].tolist()
+        _write(canvas, names[number], left, top, size)
     return image
 
 

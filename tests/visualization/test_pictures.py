@@ -100,9 +100,22 @@ def test_detections_are_drawn_beside_the_annotations(tmp_path):
     detections = [Detections(boxes, np.array([0, 1]), np.array(scores, np.float32)) for scores in ([0.9, 0.4], [0.3, 0.2])]
     path = detection_grid(Boxes(), detections, 8, tmp_path / 'new' / 'x.png', cell=120)
     with Image.open(path) as grid:
-        halves = [grid.convert('RGB').crop((side * grid.width // 2, 0, (side + 1) * grid.width // 2, grid.height)) for side in (0, 1)]
-    left, right = ({'#{:02x}{:02x}{:02x}'.format(*colour) for _, colour in half.getcolors(1 << 20)} for half in halves)
-    assert set(COLOURS[:2]) <= left and set(COLOURS[:2]) & right == {COLOURS[0]}  # a score of 0.4 is not shown
+        width = (grid.width - 32) / 4
+        columns = [grid.convert('RGB').crop((int(16 + i * width), 0, int(16 + (i + 1) * width), grid.height)) for i in range(4)]
+    found = [{'#{:02x}{:02x}{:02x}'.format(*colour) for _, colour in column.getcolors(1 << 20)} & set(COLOURS) for column in columns]
+    both = set(COLOURS[:2])
+    assert found == [both, {COLOURS[0]}, both, set()]  # scores of 0.4 and less are not shown
+
+
+def test_the_grid_of_detections_has_full_rows(tmp_path):
+    none = Detections(np.zeros((0, 4), np.float32), np.zeros(0, int), np.zeros(0, np.float32), [])
+    sizes = []
+    for number in (1, 2, 4):
+        source = Boxes()
+        source.read_image = lambda index: Image.new('RGB', (60, 40))
+        with Image.open(detection_grid(source, [none] * number, number, tmp_path / f'{number}.png', cell=100)) as grid:
+            sizes.append(grid.size)
+    assert [width for width, _ in sizes] == [236, 444, 652] and sizes[0][1] == sizes[1][1] == sizes[2][1] - 104
 
 
 def test_boxes_and_masks_lie_where_they_belong():
@@ -116,4 +129,6 @@ def test_boxes_and_masks_lie_where_they_belong():
     assert (drawn[100, 80] == colour).all() and (drawn[140, 41] == colour).all()  # upper and left line
     assert 0 < drawn[140, 80].sum() < colour.sum() and drawn[140, 200].sum() == 0  # half transparent inside, nothing outside
     assert np.array_equal(drawn, np.asarray(draw_objects(image, box, np.array([1 + len(COLOURS)]), ['dog'], mask, 400)))
+    twice = np.asarray(draw_objects(image, np.repeat(box, 2, axis=0), np.array([1, 0]), ['dog', 'cat'], np.repeat(mask, 2, axis=0), 400))
+    assert (twice[100, 80] == colour).all() and twice[140, 80].sum() > drawn[140, 80].sum()  # the first on top, masks mixed
     assert draw_objects(image, np.zeros((0, 4), np.float32), np.zeros(0, int), [], None, 10).size == (10, 5)
