@@ -18,6 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint of a run with this config')
     parser.add_argument('--config_of_run', metavar='CFG', help='file to name in the result, where `config` is a merged copy of it')
     parser.add_argument('--pretrained', help='backbone that the detector started from: the weights that the result is of')
+    parser.add_argument('--seconds', type=float, default=0., help='that the training took, to be added to the time in the result')
     parser.add_argument('--work_dir', help='where detection.json goes (default: the folder of the checkpoint)')
     parser.add_argument('--ema', action='store_true', help='test the moving average of the weights (EMAHook)')
     parser.add_argument('--show', type=int, default=0, metavar='N', help='draw N images with their objects: detections.png')
@@ -45,6 +46,7 @@ def main() -> None:
         raise ConfigError(f'{args.config} is no detector with data to test on: it needs model.type=Detection and data.val.')
 
     from selfsup import distributed as dist
+    from selfsup.checkpoint_io import read_checkpoint
     from selfsup.datasets.loaders import build_loader
     from selfsup.engine.launch import init_distributed, shut_down
     from selfsup.engine.weights import load_model
@@ -60,10 +62,12 @@ def main() -> None:
     numbers, found = detect_and_evaluate(model, loader)
     loader.close()
     if dist.is_main():
+        meta = read_checkpoint(args.checkpoint).get('meta', {})
         settings = {'images': len(loader.dataset), 'classes': model.num_classes, 'cfg_options': args.cfg_options, 'ema': args.ema,
-                    'checkpoint': args.checkpoint, 'world_size': dist.world_size()}
+                    'checkpoint': args.checkpoint, 'iterations': meta.get('iter'), 'world_size': dist.world_size()}
         write_result(path, protocol='detection', numbers=numbers, config=args.config_of_run or args.config, force=args.force,
-                     weights=args.pretrained or args.checkpoint, device=device, seconds=time.perf_counter() - start, settings=settings)
+                     weights=args.pretrained or args.checkpoint, seed=meta.get('fingerprint', {}).get('seed', 0), device=device,
+                     seconds=args.seconds + time.perf_counter() - start, settings=settings)
         lines = [f'{args.checkpoint} on {len(loader.dataset):,} images', *(f'{k}: {v:.2f}' for k, v in numbers.items()), str(path)]
         if args.show:
             lines.append(str(detection_grid(loader.dataset.data_source, found, args.show, picture, title=args.checkpoint)))

@@ -90,6 +90,7 @@ def check_weights(path: str, args: argparse.Namespace) -> None:
 
 def build_optimizer(cfg: Any, model: Any) -> Any:
     """SOLVER.OPTIMIZER over the groups of `solver.param_groups`."""
+    import torch
     from detectron2.solver.build import maybe_add_gradient_clipping
 
     from benchmarks.detection.solver import optimizer_class, param_groups
@@ -98,7 +99,7 @@ def build_optimizer(cfg: Any, model: Any) -> Any:
     groups = param_groups(model, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY, weight_decay_norm=solver.WEIGHT_DECAY_NORM,
                           weight_decay_bias=solver.WEIGHT_DECAY_BIAS, bias_lr_factor=solver.BIAS_LR_FACTOR, decay=solver.LR_DECAY,
                           depth=cfg.MODEL.RESNETS.DEPTH)
-    momentum = {'momentum': solver.MOMENTUM, 'nesterov': solver.NESTEROV} if solver.OPTIMIZER == 'sgd' else {}
+    momentum = {'momentum': solver.MOMENTUM, 'nesterov': solver.NESTEROV} if kind is torch.optim.SGD else {}
     return maybe_add_gradient_clipping(cfg, kind)(groups, lr=solver.BASE_LR, **momentum)
 
 
