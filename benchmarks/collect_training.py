@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from pathlib import Path
 
 from selfsup import cli
@@ -21,9 +22,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--protocol', required=True, help='linear, semi, finetune, ...: name of the file')
     parser.add_argument('--config', required=True, help='config of the run')
     parser.add_argument('--weights', default='random', help="what the run started from, or 'random'")
-    parser.add_argument('--seconds', type=float, help='that the run took')
+    parser.add_argument('--seconds', type=float, help='that the run took; left out of the result where it was resumed')
     parser.add_argument('--force', action='store_true', help='replace an existing result')
     return parser.parse_args()
+
+
+def options_of(command: str) -> list[str]:
+    """The words after --cfg-options in a command line."""
+    parser = argparse.ArgumentParser(add_help=False)
+    cli.add_cfg_options(parser)
+    return parser.parse_known_args(shlex.split(command))[0].cfg_options
 
 
 def main() -> None:
@@ -33,10 +41,11 @@ def main() -> None:
     path = check_free(args.work_dir / f'{args.protocol}.json', args.force)
     numbers, epochs = last_and_best(logged_accuracies(args.work_dir))
     start = max(args.work_dir.glob('*/environment.json'))
-    environment = json.loads(start.read_text())
+    environment, compiled = (json.loads(path.read_text()) for path in (start, start.with_name('compiled.json')))
     write_result(path, protocol=args.protocol, numbers=numbers, config=args.config, weights=args.weights, seed=int(environment['seed']),
-                 device=environment['device'], seconds=args.seconds, force=args.force,
-                 settings={'epochs': epochs, 'world_size': int(environment['world_size'])})
+                 device=environment['device'], seconds=None if compiled.get('resume_from') else args.seconds, force=args.force,
+                 merged=compiled, settings={'epochs': epochs, 'world_size': int(environment['world_size']),
+                                            'cfg_options': options_of(environment['command'])})
     for name, value in numbers.items():
         print(f'{name}: {value:.2f} (epoch {epochs[name]})')
     print(f'result: {path}')

@@ -51,11 +51,11 @@ train_from_weights() {
 }
 
 # train_protocol NAME PARTITION NGPUS CONFIG WEIGHTS [arguments of tools/train.py]
-# Trains, see train_from_weights, then writes NAME.json into the work dir.
+# Trains, see train_from_weights, then writes NAME.json into the work dir. A config that measures no accuracy is refused at once.
 train_protocol() {
     local name=$1 config=$4 weights=$5 work_dir again
     SECONDS=0
-    train_from_weights "$@"
+    train_from_weights "$@" --must_validate
     [ "${NODE_RANK:-0}" != 0 ] || "$PYTHON" "$BENCHMARKS/collect_training.py" "$work_dir" --protocol "$name" --config "$config" \
         --weights "$weights" --seconds "$SECONDS" "${again[@]}"
 }

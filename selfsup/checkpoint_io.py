@@ -1,17 +1,14 @@
-"""Reading and writing checkpoint files: safe to read, safe to be killed while writing. A leaf: torch and errors only.
+"""Reading and writing checkpoint files: safe to read, safe to be killed while writing. A leaf.
 
-Reading never runs code from the file (`weights_only=True`). Writing goes to a temporary file in the same folder, which
-is flushed to the disk and then renamed, so that under the final name there is always one complete file, old or new.
+Reading never runs code from the file (`weights_only=True`). Writing goes through `files.write_atomic`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import pickle
 import re
-import shutil
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +17,10 @@ from typing import Any, BinaryIO
 import torch
 
 from .errors import CheckpointError
+from .files import write_atomic
 
-AVERAGE = 'ema'  # entry of a checkpoint that holds the moving average of the model (EMAHook)
+AVERAGE = 'ema'  # entry of a checkpoint that holds the moving average of the model: EMAHook, and SparK's fine-tuning
+OFFICIAL_AVERAGES = ('model_ema', 'state_dict_ema')  # the same in ConvNeXt, ConvNeXt V2, SLaK and torchvision, and in timm
 _FOREIGN_NAME = re.compile(r'GLOBAL ([\w.]+)')  # how torch's safe reader names a class or function it will not call
 
 
@@ -66,17 +65,21 @@ def _read_safetensors(path: Path, map_location: Any) -> dict:
 
 
 def averaged(checkpoint: dict, path: str | os.PathLike) -> dict:
-    """The checkpoint with the moving average of its run in the place of the weights: that of `EMAHook`, or `model_ema` of official files.
+    """The checkpoint with the moving average of its run in the place of the weights: that of `EMAHook`, or of official files.
 
     Raises:
         CheckpointError: there is none.
     """
-    if isinstance(checkpoint.get('model_ema'), dict):
-        return {**{key: value for key, value in checkpoint.items() if key != 'model_ema'}, 'state_dict': checkpoint['model_ema']}
+    rest = {key: value for key, value in checkpoint.items() if key not in OFFICIAL_AVERAGES}
+    official = next((checkpoint[key] for key in OFFICIAL_AVERAGES if isinstance(checkpoint.get(key), dict)), None)
+    if official is not None:
+        return {**rest, 'state_dict': official}
     found = checkpoint.get(AVERAGE)
+    if isinstance(found, dict) and any(isinstance(value, torch.Tensor) for value in found.values()):
+        return {**rest, 'state_dict': found}
     if not isinstance(found, dict) or 'state_dict' not in found:
         raise CheckpointError(f'{path} holds no moving average of the weights: its run had no EMAHook. Leave out --ema.')
-    return {**checkpoint, 'state_dict': found['state_dict']}
+    return {**rest, 'state_dict': found['state_dict']}
 
 
 def write_checkpoint_atomic(obj: Any, path: str | os.PathLike, save: Callable[[Any, BinaryIO], None] | None = None) -> Path:
@@ -94,38 +97,7 @@ def write_checkpoint_atomic(obj: Any, path: str | os.PathLike, save: Callable[[A
         CheckpointError: it could not be written (disk full, no permission, ...). An older file of this name is unchanged
             and no temporary file is left.
     """
-    path = Path(path)
-    temporary = path.parent / f'.{path.name}.{os.getpid()}.tmp'
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, 'wb') as file:
-            (save or torch.save)(obj, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        reason = _write_failure(error)
-        if reason is None:
-            raise
-        raise CheckpointError(_write_message(path, reason)) from error
-    return path
-
-
-def remove_leftovers(folder: str | os.PathLike) -> int:
-    """Remove the temporary files that killed processes left in `folder`; their number.
-
-    To be called by one process, before it writes its first checkpoint: of a file being written there it knows nothing.
-    """
-    removed = 0
-    for leftover in Path(folder).glob('.*.tmp'):
-        if re.fullmatch(r'\..+\.\d+\.tmp', leftover.name):
-            with contextlib.suppress(OSError):
-                leftover.unlink()
-                removed += 1
-    return removed
+    return write_atomic(path, lambda file: (save or torch.save)(obj, file), CheckpointError)
 
 
 def _check_file(path: Path) -> None:
@@ -148,35 +120,3 @@ def _damage(path: Path, error: Exception) -> str:
                 'refused. Where you trust its origin, save its state_dict alone into a new file with torch.save.')
     return (f'{path} ({path.stat().st_size:,} bytes) is cut off, damaged or was not written by torch.save. '
             'Copy it again or use an earlier one.')
-
-
-def _write_failure(error: BaseException) -> str | None:
-    """Why writing failed, when the machine and not the program is the reason; None otherwise."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError):
-            return cause.strerror or str(cause)
-        cause = cause.__cause__ or cause.__context__
-    # torch's zip writer reports a short write in these words and drops the system's own error.
-    if isinstance(error, RuntimeError) and ('PytorchStreamWriter' in str(error) or 'unexpected pos' in str(error)):
-        return 'the file system took only a part of it'
-    return None
-
-
-def _write_message(path: Path, reason: str) -> str:
-    kept = ' The older file of this name is unchanged.' if path.exists() else ''
-    try:
-        free = f'{shutil.disk_usage(path.parent).free:,} bytes are free there'
-    except OSError:
-        free = 'its folder cannot be used'
-    return f'{path} could not be written: {reason}; {free}.{kept} Free some space or choose another folder.'
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put the new name itself on the disk; not every file system lets a folder be opened."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

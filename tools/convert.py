@@ -1,7 +1,8 @@
-"""Bring a backbone into the form of another library: python tools/convert.py IN OUT --to timm|torchvision|detectron2|safetensors|onnx
+"""Bring a network into the form of another library: python tools/convert.py IN OUT --to timm|torchvision|detectron2|safetensors|onnx
 
-IN is any checkpoint of ours, OpenSelfSup, MoCo, SparK, ConvNeXt, ConvNeXt V2, SLaK, solo-learn, lightly, timm or torchvision. Which of
-them it is, and which network it holds, is told from the weights. --check runs images through both and fails where they differ.
+IN is any checkpoint of ours, OpenSelfSup, MoCo, SparK, ConvNeXt, ConvNeXt V2, SLaK, solo-learn, lightly, VISSL, MMPretrain, timm or
+torchvision. Which of them it is, and which network it holds, is told from the weights. The classifier of a trained network comes along.
+--check runs images through both and fails where they differ.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--maps', action='store_true', help='ONNX: give out the maps of all stages too')
     parser.add_argument('--merge', action='store_true', help='SLaK: fold norms and small kernels into the large kernels')
     parser.add_argument('--ema', action='store_true', help="take the moving average of the weights (EMAHook, or the authors' model_ema)")
+    parser.add_argument('--no-classifier', action='store_true', help='leave the classifier of a trained network out')
     parser.add_argument('--force', action='store_true', help='replace OUT if it exists')
     return parser.parse_args()
 
@@ -35,13 +37,15 @@ def main() -> None:
         from selfsup import config
         backbone = config.compile_config(config.load(args.config))['model']['backbone']
     done = convert(args.source, args.target, args.to, config=backbone, check=args.check, tolerance=args.tolerance, size=args.size,
-                   maps=args.maps, merge=args.merge, average=args.ema, force=args.force)
+                   maps=args.maps, merge=args.merge, average=args.ema, classifier=not args.no_classifier, force=args.force)
     network = done.network
     print(f'read     {args.source}: {network.layout}')
     for reason in dict.fromkeys(network.unused.values()):
         names = [name for name, why in network.unused.items() if why == reason]
         print(f"left out {len(names)} tensors ({reason}): {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}")
     print(f"network  {network.title}, {'given by ' + args.config if args.config else 'told from its weights'}")
+    if network.classifier:
+        print(f'with     its classifier of {network.classifier.classes} classes (--no-classifier leaves it out)')
     for note in network.notes:
         print(f'note     {note}')
     print(f'wrote    {done.path}: {done.target.tensors} tensors for {args.to}')

@@ -19,6 +19,7 @@ def parse_args() -> argparse.Namespace:
     start.add_argument('--start_over', action='store_true', help='begin anew in a work dir with checkpoints (they move to a subfolder)')
     parser.add_argument('--pretrained', metavar='CKPT', help='weights to start the backbone from')
     parser.add_argument('--seed', type=int, help='run seed (default: 0; when resuming, that of the checkpoint)')
+    parser.add_argument('--must_validate', action='store_true', help='refuse a config without a ValidateHook (the protocol scripts do)')
     parser.add_argument('--deterministic', action='store_true', help='deterministic GPU kernels: needed for bit-equal GPU runs, slower')
     cli.add_launcher(parser)
     parser.add_argument('--local_rank', '--local-rank', type=int, help='accepted for old launch scripts')
@@ -30,9 +31,12 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from selfsup import config  # after the arguments: --help must not wait for torch
+    from selfsup.registry import HOOKS
 
     loaded = config.load(args.config, args.cfg_options)
     compiled = config.compile_config(loaded)
+    if args.must_validate and not any(issubclass(HOOKS.get(hook['type']), HOOKS.get('ValidateHook')) for hook in compiled['custom_hooks']):
+        raise ConfigError(f'{args.config} measures no accuracy, so its run would have no result: add a ValidateHook to custom_hooks.')
     given = {k: getattr(args, k) for k in ('work_dir', 'resume_from', 'pretrained', 'seed') if getattr(args, k) is not None}
     compiled.update(given)
     compiled['deterministic'] = args.deterministic

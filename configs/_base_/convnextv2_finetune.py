@@ -21,3 +21,4 @@ optimizer_config = dict(update_interval=4)
 lr_config = dict(policy='WarmupCosine', min_lr=1e-6, warmup='linear', warmup_by_epoch=True, warmup_ratio=0.)
 use_fp16 = True
 average = dict(type='EMAHook', momentum=0.9999, evaluate=True)
+custom_hooks = [average]

@@ -205,7 +205,7 @@ SCHEDULE = Section(
         Key('lr_config.power', 'float', '1', '0.9', '`poly`, `inv`: the exponent.'),
         Key('lr_config.min_lr', 'float >= 0', '0', '1e-5', '`step`, `poly` and the cosines: smallest learning rate.'),
         Key('lr_config.min_lr_ratio', 'float >= 0', '-', '0.01', 'The cosines: the same as a share of the base rate.'),
-        Key('lr_config.reach_end', 'bool', 'False', 'True', '`WarmupCosine`: the last iteration has the smallest rate (SparK); '
+        Key('lr_config.reach_end', 'bool', 'False', 'True', '`WarmupCosine`: the last step has the smallest rate (SparK); '
             'False: the one after it would (FCMAE).'),
         Key('lr_config.reach_peak', 'bool', 'False', 'True', '`WarmupCosine`: the last step of the warm-up has the full rate, as has the '
             'step after it (SLaK, ConvNeXt); False: only the step after it.'),

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import CheckpointError
 from ..models.backbones import convnext as convnexts
 from ..models.backbones import resnet as resnets
-from .layouts import family, is_transformer
+from .families import family, is_transformer
 
 
 def infer(weights: Mapping[str, Tensor], source: str) -> dict[str, Any]:

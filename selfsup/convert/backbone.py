@@ -12,6 +12,7 @@ from ..checkpoint_io import averaged, read_checkpoint, write_checkpoint_atomic
 from ..errors import CheckpointError, ConfigError
 from ..provenance import sha256
 from . import convnext
+from .families import in_our_names
 from .layouts import find_backbone
 
 PUBLISHED = ('state_dict', 'author', 'meta')
@@ -40,7 +41,7 @@ def renamed(weights: dict[str, Tensor], naming: str) -> dict[str, Tensor]:
     Args:
         weights: of a backbone alone.
         naming: 'own' leaves them as they are (those of a `TIMMBackbone` begin with `model.`). 'timm' and 'official' drop that
-            beginning and give a ConvNeXt or ConvNeXt V2 the names of timm or of its authors. ResNet and SLaK have one spelling everywhere.
+            beginning and give a ConvNeXt or ConvNeXt V2 the names of timm or of its authors, a ResNet those of torchvision.
 
     Raises:
         ConfigError: another `naming`.
@@ -49,12 +50,8 @@ def renamed(weights: dict[str, Tensor], naming: str) -> dict[str, Tensor]:
         raise ConfigError(f"naming={naming!r}: use {', '.join(map(repr, NAMINGS))}.")
     if naming == 'own':
         return weights
-    plain = {name.removeprefix('model.'): value for name, value in weights.items()}
-    if naming == 'official' and convnext.is_timm(plain):
-        return convnext.to_official(plain)
-    if naming == 'timm' and convnext.is_official(plain):
-        return convnext.to_timm(plain)
-    return plain
+    plain = in_our_names({name.removeprefix('model.'): value for name, value in weights.items()})
+    return convnext.to_timm(plain) if naming == 'timm' and convnext.is_official(plain) else plain
 
 
 def extract_backbone(source: str | os.PathLike, target: str | os.PathLike, force: bool = False,

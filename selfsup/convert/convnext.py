@@ -21,6 +21,8 @@ _LAYERS = (('dwconv.', 'conv_dw.'), ('pwconv1.', 'mlp.fc1.'), ('pwconv2.', 'mlp.
 # official and torchvision's names of the layers of a block
 _TORCHVISION_LAYERS = (('.dwconv.', '.block.0.'), ('.norm.', '.block.2.'), ('.pwconv1.', '.block.3.'), ('.pwconv2.', '.block.5.'),
                        ('.gamma', '.layer_scale'))
+_TORCHVISION_CLASSIFIER = (('norm.', 'classifier.0.'), ('head.', 'classifier.2.'))
+_MMPRETRAIN_LAYERS = (('.dwconv.', '.depthwise_conv.'), ('.pwconv1.', '.pointwise_conv1.'), ('.pwconv2.', '.pointwise_conv2.'))
 # timm's models that are narrower than this have 1x1 convolutions for linear layers
 NARROW = 96
 
@@ -53,7 +55,7 @@ def from_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _torchvision_name(name: str) -> str:
     part = re.match(r'(downsample_layers|stages)\.(\d+)\.', name)
     if part is None:
-        return name
+        return _first_replaced(name, _TORCHVISION_CLASSIFIER)
     number = 2 * int(part[2]) + (part[1] == 'stages')
     name = f'features.{number}.{name[part.end():]}'
     for official, theirs in _TORCHVISION_LAYERS if part[1] == 'stages' else ():
@@ -64,12 +66,31 @@ def _torchvision_name(name: str) -> str:
 def _from_torchvision_name(name: str) -> str:
     part = re.match(r'features\.(\d+)\.', name)
     if part is None:
-        return name
+        return _first_replaced(name, [(theirs, official) for official, theirs in _TORCHVISION_CLASSIFIER])
     stage, odd = divmod(int(part[1]), 2)
     name = f"{'stages' if odd else 'downsample_layers'}.{stage}.{name[part.end():]}"
     for official, theirs in _TORCHVISION_LAYERS if odd else ():
         name = name.replace(theirs, official)
     return name
+
+
+def _first_replaced(name: str, pairs: Iterable[tuple[str, str]]) -> str:
+    """`name` with the first beginning of `pairs` (old, new) that it has replaced."""
+    return next((new + name[len(old):] for old, new in pairs if name.startswith(old)), name)
+
+
+def from_mmpretrain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`weights` of MMPretrain's ConvNeXt, V2 included, under official names and in official shapes.
+
+    Its norm after the last stage alone, `norm3`, is the one before the classifier; copies for dense tasks have one after every stage.
+    """
+    alone = not any(name.startswith('norm0.') for name in weights)
+    renamed = {}
+    for name, value in weights.items():
+        for official, theirs in _MMPRETRAIN_LAYERS:
+            name = name.replace(theirs, official)
+        renamed[re.sub(r'^norm3\.', 'norm.', name) if alone else name] = _official_shape(name, value)
+    return renamed
 
 
 def official_name(name: str) -> str:
@@ -96,15 +117,13 @@ def timm_name(name: str) -> str:
 
 def to_official(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`weights` of a timm ConvNeXt under official names and in official shapes; official ones stay as they are."""
-    renamed = {}
-    for name, value in weights.items():
-        name = official_name(name)
-        if '.pwconv' in name and value.dim() == 4:
-            value = value.flatten(1)
-        elif '.grn.' in name:
-            value = value.reshape(1, 1, 1, -1)
-        renamed[name] = value
-    return renamed
+    return {(official := official_name(name)): _official_shape(official, value) for name, value in weights.items()}
+
+
+def _official_shape(name: str, value: Tensor) -> Tensor:
+    if '.pwconv' in name and value.dim() == 4:  # 1x1 convolutions for linear layers
+        return value.flatten(1)
+    return value.reshape(1, 1, 1, -1) if '.grn.' in name else value
 
 
 def to_timm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

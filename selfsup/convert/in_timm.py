@@ -10,38 +10,41 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..registry import BACKBONES
 from . import convnext
-from .library import RESNETS, Library, convnext_sizes, published_arch, resnet_key, small_stem, small_stem_usage
+from .library import RESNETS, Library, check_classifier, convnext_sizes, published_arch, resnet_key, small_stem, small_stem_usage
 from .network import Network
 
 HEAD_NORM = ('head.norm.weight', 'head.norm.bias')  # of timm's ConvNeXt, which pretraining does not train
 
 
 def in_timm(network: Network) -> Library:
-    """`network` as a model of timm, made with `num_classes=0`.
+    """`network` as a model of timm, made with the number of classes of its classifier, or with `num_classes=0`.
 
     Raises:
         ConfigError: timm has no such model.
     """
     import timm
 
-    weights, config = network.weights(), network.config
+    weights, config, head = network.weights(), network.config, network.classifier
+    check_classifier(network, 'timm')
     if config['type'] == 'TIMMBackbone':
         name = config['model_name']
         kwargs = {key: value for key, value in config.items() if key not in ('type', 'model_name', 'in_channels')}
     elif config['type'] in ('ConvNeXt', 'ConvNeXtV2'):
         name, kwargs = _convnext(config)
-        weights = convnext.to_timm(weights)
+        weights = convnext.to_timm({**weights, **(head.named('norm.', 'head.') if head else {})})
     elif config['type'] == 'SLaK':
         raise ConfigError('timm has no SLaK. Use --to safetensors or onnx.')
     else:
         name, kwargs = _resnet(network)
+        weights.update(head.named('', 'fc.') if head else {})
     if network.in_channels != 3:
         kwargs['in_chans'] = network.in_channels
     small = config.get('stem') == 'cifar'
-    optional = HEAD_NORM if convnext.is_timm(weights) else ()
+    optional = HEAD_NORM if convnext.is_timm(weights) and not head else ()
+    classes = head.classes if head else 0
 
     def build() -> nn.Module:
-        model = timm.create_model(name, num_classes=0, **kwargs)
+        model = timm.create_model(name, num_classes=classes, **kwargs)
         return small_stem(model, network.in_channels) if small else model
 
     def last_map(model: nn.Module, images: Tensor) -> Tensor:
@@ -52,7 +55,7 @@ def in_timm(network: Network) -> Library:
         return around(images)[-1]
 
     settings = ''.join(f', {key}={value!r}' for key, value in kwargs.items())
-    usage = ('import timm, torch', f"model = timm.create_model('{name}', num_classes=0{settings})",
+    usage = ('import timm, torch', f"model = timm.create_model('{name}', num_classes={classes}{settings})",
              *(small_stem_usage(network.in_channels) if small else ()),
              f"model.load_state_dict(torch.load('{{path}}'){', strict=False)  # head.norm is not pretrained' if optional else ')'}")
     return Library(weights, build, last_map, usage, optional)

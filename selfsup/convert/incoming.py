@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from . import convnext, fcmae, spark
+from .families import family, in_our_names
 
-CLASSIFIER = ('fc.', 'head.', 'norm.', 'classifier.')  # beginnings in ResNet, ConvNeXt, timm
+CLASSIFIER = ('fc.', 'head.', 'norm.', 'classifier.', 'linear.')  # beginnings in ResNet, ConvNeXt, timm, torchvision, lightly
 OUTSIDE = 'no part of the backbone'
 _DENSE_NORM = re.compile(r'norm\d\.')  # of one map each, in the copies of ConvNeXt and SLaK for detection and segmentation
 
@@ -21,7 +22,7 @@ class Incoming:
 
     Attributes:
         weights: name -> tensor.
-        origin: whose names the file had; '' for ours.
+        origin: what the file was recognised as; '' for ours.
         unused: name (ours, where the file had another) -> why it is left out of `weights`.
         spare: names in the model that a file may lack without loss, as nothing reads them.
     """
@@ -47,19 +48,15 @@ def translate(weights: Mapping[str, Tensor]) -> Incoming:
 
 
 def for_backbone(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Incoming:
-    """What a backbone takes from a file: what stands under `backbone.`, or everything.
+    """What a backbone takes of the weights of a backbone, in the spelling of the names that it has.
 
     Args:
-        weights: name -> tensor, without a frame around them.
+        weights: name -> tensor, as `find_backbone` finds them.
         own: the backbone's state dict.
     """
-    found = translate(weights)
-    inner = {name.removeprefix('backbone.'): value for name, value in found.weights.items() if name.startswith('backbone.')}
-    outside = dict.fromkeys([name for name in found.weights if inner and not name.startswith('backbone.')], OUTSIDE)
-    fitted = _fit(inner or found.weights, own)
-    left = {name: reason for name in fitted.weights if name not in own and (reason := _needless(name.removeprefix('model.')))}
-    return Incoming({name: value for name, value in fitted.weights.items() if name not in left}, found.origin or fitted.origin,
-                    {**found.unused, **outside, **left}, _spare(own))
+    fitted = _fit(dict(weights), own)
+    left = {name: reason for name in fitted if name not in own and (reason := _needless(name.removeprefix('model.')))}
+    return Incoming({name: value for name, value in fitted.items() if name not in left}, '', left, _spare(own))
 
 
 def _needless(name: str) -> str:
@@ -77,25 +74,13 @@ def for_model(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Incom
         own: the model's state dict.
     """
     found = translate(weights)
-    if 'head.fc_cls.weight' in own and 'backbone.head.weight' not in own:
-        found = Incoming(_classifier(found.weights), found.origin, found.unused)
     backbone = {name[len('backbone.'):]: value for name, value in found.weights.items() if name.startswith('backbone.')}
     if not backbone:
         return found
     fitted = _fit(backbone, {name[len('backbone.'):]: value for name, value in own.items() if name.startswith('backbone.')})
     rest = {name: value for name, value in found.weights.items() if not name.startswith('backbone.')}
-    return Incoming({**{f'backbone.{name}': value for name, value in fitted.weights.items()}, **rest},
-                    found.origin or fitted.origin, found.unused, _spare(own, 'backbone.'))
-
-
-def _classifier(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A trained ConvNeXt or SLaK, official or timm's, under the names of a `Classification`; anything else as it is."""
-    plain = convnext.to_official(weights) if convnext.is_timm(weights) else weights
-    if not {'norm.weight', 'head.weight'} <= plain.keys() or not (convnext.is_official(plain) or convnext.is_slak(plain)):
-        return weights
-    places = {'norm.weight': 'head.norm.weight', 'norm.bias': 'head.norm.bias', 'head.weight': 'head.fc_cls.weight',
-              'head.bias': 'head.fc_cls.bias'}
-    return {places.get(name, f'backbone.{name}'): value for name, value in plain.items()}
+    return Incoming({**{f'backbone.{name}': value for name, value in fitted.items()}, **rest}, found.origin, found.unused,
+                    _spare(own, 'backbone.'))
 
 
 def _spare(own: Mapping[str, Tensor], prefix: str = '') -> frozenset[str]:
@@ -103,17 +88,16 @@ def _spare(own: Mapping[str, Tensor], prefix: str = '') -> frozenset[str]:
     return frozenset(name for name in own if name.startswith((f'{prefix}model.head.', f'{prefix}model.fc.')))
 
 
-def _fit(weights: dict[str, Tensor], own: Mapping[str, Tensor]) -> Incoming:
-    """The spelling of the names that most of `own` has: as given, ConvNeXt's other one, each with or without timm's `model.`."""
-    plain = {name.removeprefix('model.'): value for name, value in weights.items()}
-    spellings = [(weights, ''), (plain, '')]
-    if convnext.is_timm(plain):
-        spellings.append((convnext.to_official(plain), 'timm'))
-    if convnext.is_official(plain):
-        spellings.append((convnext.to_timm(plain), 'official ConvNeXt'))
-    spellings += [({f'model.{name}': value for name, value in names.items()}, origin) for names, origin in spellings[1:]]
-    best, origin = max(spellings, key=lambda spelling: sum(name in own for name in spelling[0]))
-    return Incoming({name: _reshaped(value, own.get(name)) for name, value in best.items()}, origin)
+def _fit(weights: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The spelling of the names that most of `own` has: as given, ours, timm's of a ConvNeXt, each with or without `model.`."""
+    spellings = [weights, {name.removeprefix('model.'): value for name, value in weights.items()}]
+    if family(weights):
+        spellings.append(in_our_names(weights))
+    if convnext.is_official(spellings[-1]):
+        spellings.append(convnext.to_timm(spellings[-1]))
+    spellings += [{f'model.{name}': value for name, value in names.items()} for names in spellings[1:]]
+    best = max(spellings, key=lambda names: sum(name in own for name in names))
+    return {name: _reshaped(value, own.get(name)) for name, value in best.items()}
 
 
 def _reshaped(value: Tensor, own: Tensor | None) -> Tensor:

@@ -1,22 +1,25 @@
 """Where a file keeps its backbone, and whose layout that is: the query encoder of MoCo, `backbone.` of many, children of a Sequential.
 
 Known layouts: OpenSelfSup (old and ours), MoCo v1/v2 and v3, SimSiam, SparK, FCMAE, ConvNeXt, ConvNeXt V2, SLaK (authors' code), DINO,
-solo-learn, lightly, timm, torchvision, and any other code that writes `backbone.`, `encoder.` or `model.` before a known network.
+solo-learn, lightly, VISSL, SwAV, MMPretrain and MMSelfSup, timm, torchvision, and any other code that has one known network in its file.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from ..errors import CheckpointError
-from . import convnext
+from .classifier import Classifier, find_classifier
+from .families import family, in_our_names, is_transformer, prefixes
 from .incoming import OUTSIDE, translate
 
-FRAMES = ('state_dict', 'model', 'module', 'teacher')  # entries of a checkpoint that hold the weights; DINO's teacher is what is evaluated
+# entries of a checkpoint that hold the weights; DINO's teacher is what is evaluated
+FRAMES = ('state_dict', 'model', 'module', 'teacher', 'model_state_dict')
+_VISSL = ('classy_state_dict', 'base_model', 'model')  # one in the other; in the last are `trunk` and `heads`
 # Where the backbone is found, the first that matches: ours and OpenSelfSup's, MoCo's query encoder, BYOL's online network.
 PREFIXES = ('backbone.', 'encoder_q.0.', 'online_net.0.')
 # The same of other code, taken where a known network follows. What is longer comes first.
@@ -27,21 +30,15 @@ OTHER_PREFIXES = (
 )
 COPY, SECOND = 'a slowly moving copy of the network', 'a second copy of the backbone'
 _COPIES = ('encoder_k.', 'key_', 'target_', 'momentum_', 'backbone_momentum.', 'projection_head_momentum.', 'teacher_', 'ema_')
+_COPIED = ('encoder_k', 'key', 'target', 'momentum', 'teacher', 'ema')  # parts of the names of such copies
+_BESIDE_BARE = ('projection_head.', 'prototypes.', 'projector.', 'predictor.', 'n_averaged')  # of SwAV and others, beside bare weights
 # what the rest of a file with `backbone.` says about the code that wrote it: beginning -> name
 _MARKS = (
+    ('encoder_k.module.', 'MMPretrain'), ('target_net.module.', 'MMPretrain'), ('head.fc.', 'MMPretrain'),
     ('momentum_backbone.', 'solo-learn'), ('projector.', 'solo-learn or Barlow Twins'), ('classifier.', 'solo-learn'),
     ('backbone_momentum.', 'lightly'), ('projection_head', 'lightly'), ('prediction_head', 'lightly'), ('head.mlp.', 'DINO'),
     ('key_', 'selfsup'), ('target_', 'selfsup'), ('neck.', 'selfsup or OpenSelfSup'), ('head.', 'selfsup or OpenSelfSup'),
 )
-_FAMILIES = (
-    (re.compile(r'layer[1-4]\.\d+\.conv1\.weight$'), 'ResNet, names of torchvision and timm'),
-    (re.compile(r'[4-7]\.\d+\.conv1\.weight$'), 'ResNet, children of torchvision in a Sequential'),
-    (re.compile(r'stages\.\d+\.\d+\.large_kernel\.'), "SLaK, authors' names"),
-    (re.compile(r'stages\.\d+\.\d+\.dwconv\.'), "ConvNeXt, authors' names"),
-    (re.compile(r'stages\.\d+\.blocks\.\d+\.conv_dw\.'), "ConvNeXt, timm's names"),
-    (re.compile(r'features\.\d+\.\d+\.block\.'), "ConvNeXt, torchvision's names"),
-)
-_CHILDREN = {'0': 'conv1', '1': 'bn1', '4': 'layer1', '5': 'layer2', '6': 'layer3', '7': 'layer4'}.items()
 
 
 @dataclass(frozen=True)
@@ -52,74 +49,87 @@ class Found:
         layout: what the file was recognised as.
         weights: of the backbone, under plain names, as in the file otherwise.
         unused: name in the file -> why it is not part of the backbone.
+        classifier: the classifier that the file was trained with, or None.
     """
 
     layout: str
     weights: dict[str, Tensor]
     unused: dict[str, str]
+    classifier: Classifier | None = None
 
 
-def find_backbone(checkpoint: Mapping, source: str) -> Found:
+def find_backbone(checkpoint: Mapping, source: str, own: Collection[str] = ()) -> Found:
     """The backbone in what `read_checkpoint` gave.
 
     Args:
-        checkpoint: weights under one of `FRAMES`, or the weights themselves.
+        checkpoint: weights in a frame that `flat_weights` knows, or the weights themselves.
         source: the file, for messages.
+        own: names in the backbone that is to take the weights; with them a network that is not known by its weights is found too.
 
     Raises:
-        CheckpointError: there is no place for a backbone, and it is no bare network that is known.
+        CheckpointError: there is no place for a backbone, and it is no bare network that is known; or there are several.
+    """
+    incoming = translate(flat_weights(checkpoint, source))
+    prefix, layout = _place(incoming.weights, source, own)
+    inner = {name[len(prefix):]: value for name, value in incoming.weights.items() if name.startswith(prefix)}
+    beside = {name: value for name, value in incoming.weights.items() if not name.startswith(prefix)}
+    if not prefix:
+        beside = {name: inner.pop(name) for name in list(inner) if name.startswith(_BESIDE_BARE)}
+    title = incoming.origin or layout or (_writer(prefix, beside) if prefix else '')
+    network = family(inner)
+    parts = (title, f"under '{prefix}'" if prefix and not incoming.origin else '', network if prefix else f"bare {network or 'weights'}")
+    meta = checkpoint.get('meta')
+    of_training = isinstance(meta, Mapping) and meta.get('algorithm', 'Classification') != 'Classification'
+    return Found(', '.join(part for part in parts if part), inner, {**incoming.unused, **{name: _reason(name) for name in beside}},
+                 None if of_training else find_classifier(prefix, in_our_names(inner), beside))
+
+
+def flat_weights(checkpoint: Mapping, source: str) -> dict[str, Tensor]:
+    """The weights in a checkpoint: those under one of `FRAMES`, VISSL's trunk and heads, or all at the top; without a DDP prefix.
+
+    Raises:
+        CheckpointError: there are none.
     """
     frame = next((checkpoint[key] for key in FRAMES if isinstance(checkpoint.get(key), Mapping)), checkpoint)
-    given = {name.removeprefix('module.'): value for name, value in frame.items() if isinstance(value, Tensor)}
-    incoming = translate(given)
-    weights, origin = incoming.weights, incoming.origin
+    inner: Any = checkpoint
+    for key in _VISSL:
+        inner = inner.get(key) if isinstance(inner, Mapping) else None
+    if isinstance(inner, Mapping):
+        frame = {f'{part}.{name}': value for part, weights in inner.items() if isinstance(weights, Mapping)
+                 for name, value in weights.items()}
+    weights = {name.removeprefix('module.'): value for name, value in frame.items() if isinstance(value, Tensor)}
+    if not weights:
+        raise CheckpointError(f"{source} holds no weights; its entries are {', '.join(map(str, checkpoint)) or 'none'}.")
+    return weights
+
+
+def _place(weights: Mapping[str, Tensor], source: str, own: Collection[str]) -> tuple[str, str]:
+    """What stands before the names of the backbone, and whose layout that is, where the prefix alone tells."""
+    def known(names: Collection[str]) -> bool:
+        return bool(family(names)) or any(name in own or f'model.{name}' in own for name in names)
+
+    if 2 * sum(name in own for name in weights) > len(own):
+        return '', ''
     for prefix, layout in (*((prefix, '') for prefix in PREFIXES), *OTHER_PREFIXES):
-        found = {name[len(prefix):]: value for name, value in weights.items() if name.startswith(prefix)}
-        if found and (not layout or family(found)):
-            rest = [name for name in weights if not name.startswith(prefix)]
-            title = origin or layout or _writer(prefix, rest)
-            parts = (title, '' if origin else f"under '{prefix}'", family(found))
-            return Found(', '.join(part for part in parts if part), found, {**incoming.unused, **{name: _reason(name) for name in rest}})
-    if family(weights):
-        return Found(', '.join(part for part in (origin, f'bare {family(weights)}') if part), weights, incoming.unused)
+        inner = [name[len(prefix):] for name in weights if name.startswith(prefix)]
+        if inner and (not layout or known(inner)):
+            return prefix, layout
+    if known(weights):
+        return '', ''
+    others = [prefix for prefix in prefixes(weights) if not any(part.startswith(_COPIED) for part in prefix.split('.'))]
+    if len(others) == 1:
+        return others[0], 'VISSL' if '_feature_blocks.' in others[0] else 'other code'
+    if others:
+        raise CheckpointError(f"{source} holds several networks, under {', '.join(map(repr, others))}: save the one that you mean alone.")
     if is_transformer(weights):
         raise CheckpointError(f'{source} holds a vision transformer without a prefix; what is known by its weights is ResNet, ConvNeXt and '
-                              "SLaK. Checkpoints of our own runs, where it stands under 'backbone.', can be read.")
+                              'SLaK. For another network give the config of its run.')
     raise CheckpointError(f'{source} has no backbone: its {len(weights)} tensors begin with {_beginnings(weights)}; '
                           f"expected one of {', '.join([*PREFIXES, *(prefix for prefix, _ in OTHER_PREFIXES)])}, or the bare weights of a "
                           'ResNet, ConvNeXt or SLaK.')
 
 
-def family(names: Iterable[str]) -> str:
-    """Which network, under whose names, plain `names` belong to; '' where none is known. `model.` may stand before them."""
-    names = [name.removeprefix('model.') for name in names]
-    return next((title for pattern, title in _FAMILIES if any(map(pattern.match, names))), '')
-
-
-def is_transformer(names: Iterable[str]) -> bool:
-    """True for names of a vision transformer or a Swin."""
-    return any('.attn.' in name or '.self_attention.' in name for name in names)
-
-
-def in_our_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of one of the networks that `family` knows, under the names of our backbones; others as they are."""
-    plain = {name.removeprefix('model.'): value for name, value in weights.items()}
-    title = family(plain)
-    if title.endswith('Sequential'):
-        return {_of_children(name): value for name, value in plain.items()}
-    if title.endswith("timm's names"):
-        return convnext.to_official(plain)
-    if title.endswith("torchvision's names"):
-        return convnext.from_torchvision(plain)
-    return plain if title else dict(weights)
-
-
-def _of_children(name: str) -> str:
-    number, _, rest = name.partition('.')
-    return next((f'{child}.{rest}' for position, child in _CHILDREN if position == number), name)
-
-
-def _writer(prefix: str, rest: list[str]) -> str:
+def _writer(prefix: str, rest: Iterable[str]) -> str:
     """Name of the code that wrote a file with `prefix`, judged by its other tensors."""
     if prefix != 'backbone.':
         return 'OpenSelfSup'

@@ -31,7 +31,7 @@ class Library:
 
     Attributes:
         weights: ours, under its names.
-        build: makes it, without classifier.
+        build: makes it, with a classifier where `weights` have one.
         last_map: (network, images (B, C, H, W)) -> its last map (B, D, h, w).
         usage: lines of Python that load the file `{path}`; () where only a network of other sizes than the published can.
         optional: names that it has beyond `weights`, which its last map does not pass.
@@ -63,6 +63,18 @@ def resnet_key(network: Network, library: str) -> tuple[int, int, int]:
     grouped = config['type'] == 'ResNeXt'
     width = config.get('width_per_group') or config.get('base_width') or (4 if grouped else 64)
     return config['depth'], config.get('groups', 32 if grouped else 1), width
+
+
+def check_classifier(network: Network, library: str) -> None:
+    """Raise a ConfigError where `library` has the network, but not with this classifier."""
+    kind, head = network.config['type'], network.classifier
+    rest = 'Leave it out with --no-classifier, or use --to safetensors or onnx.'
+    if head and kind == 'TIMMBackbone':
+        raise ConfigError(f'The classifier in this file reads averages of the last map, which those of timm need not do. {rest}')
+    normed = {'ResNet': False, 'ResNeXt': False, 'ConvNeXt': True, 'ConvNeXtV2': True}
+    if head and head.normed is not normed.get(kind, head.normed):
+        given = 'a layer norm' if head.normed else 'no layer norm'
+        raise ConfigError(f'{library} has no {kind} with {given} before its classifier, as this file has. {rest}')
 
 
 def convnext_sizes(config: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -16,8 +16,10 @@ from ..errors import CheckpointError, ConfigError
 from ..models.backbones import SLaK
 from ..registry import BACKBONES
 from .architecture import infer
+from .classifier import Classifier
+from .families import in_our_names, lacks_stem_relu
 from .incoming import for_backbone
-from .layouts import find_backbone, in_our_names
+from .layouts import find_backbone
 
 OWN = ('ResNet', 'ResNeXt', 'ConvNeXt', 'ConvNeXtV2', 'SLaK')  # backbones that are known by their weights
 # settings of training and of what a run reads, which the weights do not depend on
@@ -35,6 +37,7 @@ class Network:
         layout: what the file was recognised as.
         unused: name in the file -> why it is left out.
         notes: what was settled without being said in the file.
+        classifier: what follows the average of the last map, or None.
     """
 
     backbone: nn.Module
@@ -43,6 +46,7 @@ class Network:
     layout: str
     unused: dict[str, str]
     notes: tuple[str, ...] = ()
+    classifier: Classifier | None = None
 
     @property
     def title(self) -> str:
@@ -60,12 +64,19 @@ class Network:
         return {name.removeprefix('model.'): value.detach().contiguous() for name, value in self.backbone.state_dict().items()}
 
     @torch.no_grad()
-    def run(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Maps (B, C, H, W) that `given` makes of `images` (B, in_channels, H, W)."""
-        return self.given(images)
+    def run(self, images: Tensor) -> dict[str, Tensor]:
+        """What `given` makes of `images` (B, in_channels, H, W).
+
+        Returns:
+            `map1`, `map2`, ... (B, C, h, w), of the stages; `last map`; `features` (B, D), its average; `logits` (B, K) with a classifier.
+        """
+        maps = self.given(images)
+        found = {**{f'map{stage}': value for stage, value in enumerate(maps, 1)}, 'last map': maps[-1], 'features': maps[-1].mean((2, 3))}
+        return {**found, 'logits': self.classifier.build()(maps)['head0']} if self.classifier else found
 
 
-def load_network(source: str | os.PathLike, config: Mapping[str, Any] | None = None, average: bool = False, merge: bool = False) -> Network:
+def load_network(source: str | os.PathLike, config: Mapping[str, Any] | None = None, average: bool = False, merge: bool = False,
+                 classifier: bool = True) -> Network:
     """Read a checkpoint, find its backbone, tell which network it is, and load it completely.
 
     Args:
@@ -73,6 +84,7 @@ def load_network(source: str | os.PathLike, config: Mapping[str, Any] | None = N
         config: of the backbone; None reads it off the weights, see `infer`.
         average: take the moving average instead of the weights.
         merge: fold norms and small kernels of a SLaK into its large ones.
+        classifier: keep the classifier of a file that has one.
 
     Raises:
         CheckpointError: the file cannot be read, has no backbone or no `average`, is no network that is known, or the weights are not
@@ -80,22 +92,40 @@ def load_network(source: str | os.PathLike, config: Mapping[str, Any] | None = N
         ConfigError: `merge` for another network, or a `config` that cannot be built.
     """
     checkpoint = read_checkpoint(source)
-    found = find_backbone(averaged(checkpoint, source) if average else checkpoint, str(source))
-    weights = in_our_names(found.weights)
+    checkpoint = averaged(checkpoint, source) if average else checkpoint
+    found = find_backbone(checkpoint, str(source), () if config is None else names_of(config))
+    if lacks_stem_relu(found.weights):
+        raise CheckpointError(f'{source} ({found.layout}) holds a ResNet without a ReLU after its first norm, as its code cut it out of a '
+                              'network that calls it as a function. No library has such a network. --pretrained starts a training from it.')
+    head = found.classifier
+    weights = {name: value for name, value in in_our_names(found.weights).items() if head is None or name not in head.names}
     config = settled(infer(weights, str(source)) if config is None else config)
     backbone = BACKBONES.build(dict(config)).eval()
     unused, notes = _load(backbone, weights, config, str(source))
+    unused = {**{name: reason for name, reason in found.unused.items() if head is None or name not in head.names}, **unused}
+    if head and not (classifier and head.channels == backbone.out_channels):
+        reason = f'a classifier of {head.channels} numbers, not of {backbone.out_channels} averages' if classifier else 'the classifier'
+        unused, head = {**unused, **dict.fromkeys(sorted(head.names), reason)}, None
     if config.get('grn_scope') == 'image':
         notes = (*notes, "GRN takes its norms over each image (grn_scope='image'), as networks are used after pretraining")
     given = backbone
     if merge:
-        if not isinstance(backbone, SLaK):
-            raise ConfigError(f"--merge is for SLaK, whose kernels have norms and small kernels beside them; {source} holds a "
-                              f"{config['type']}.")
-        if not config.get('merged'):
-            backbone = copy.deepcopy(given).merge()
-            config['merged'] = True
-    return Network(backbone, given, config, found.layout, {**found.unused, **unused}, notes)
+        backbone = _merged(given, config, str(source))
+        config['merged'] = True
+    return Network(backbone, given, config, found.layout, unused, notes, head)
+
+
+def names_of(config: Mapping[str, Any]) -> list[str]:
+    """Names in the state dict of the backbone of `config`, which is built without memory."""
+    with torch.device('meta'):
+        return list(BACKBONES.build(dict(config)).state_dict())
+
+
+def _merged(backbone: nn.Module, config: Mapping[str, Any], source: str) -> nn.Module:
+    if not isinstance(backbone, SLaK):
+        raise ConfigError(f"--merge is for SLaK, whose kernels have norms and small kernels beside them; {source} holds a "
+                          f"{config['type']}.")
+    return backbone if config.get('merged') else copy.deepcopy(backbone).merge()
 
 
 def settled(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,22 +16,24 @@ _LARGEST = 2 ** 31 - 2 ** 24  # bytes of weights; one file holds 2 GiB
 
 
 class _Features(nn.Module):
-    """Average-pooled last map, then the maps."""
+    """Average-pooled last map, logits where there is a classifier, then the maps."""
 
-    def __init__(self, backbone: nn.Module, maps: bool) -> None:
+    def __init__(self, backbone: nn.Module, head: nn.Module | None, maps: bool) -> None:
         super().__init__()
-        self.backbone, self.maps = backbone, maps
+        self.backbone, self.head, self.maps = backbone, head, maps
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         maps = self.backbone(images)
-        return maps[-1].mean((2, 3)), *(maps if self.maps else ())
+        logits = () if self.head is None else (self.head(maps)['head0'],)
+        return maps[-1].mean((2, 3)), *logits, *(maps if self.maps else ())
 
 
 def export(network: Network, size: int, maps: bool = False) -> bytes:
     """`network` as an ONNX file of opset `OPSET`.
 
-    Inputs: `images` (B, in_channels, size, size) float32, B any number. Outputs: `features` (B, D), the average of the last map; with
-    `maps` also `map1`, `map2`, ... (B, C, h, w), the maps of the stages. Large kernels are ordinary convolutions.
+    Inputs: `images` (B, in_channels, size, size) float32, B any number. Outputs: `features` (B, D), the average of the last map;
+    `logits` (B, K) of a classifier; with `maps` also `map1`, `map2`, ... (B, C, h, w), the maps of the stages. Large kernels are
+    ordinary convolutions.
 
     Args:
         network: to export.
@@ -49,13 +51,14 @@ def export(network: Network, size: int, maps: bool = False) -> bytes:
     if sum(value.numel() * value.element_size() for value in network.backbone.state_dict().values()) > _LARGEST:
         raise ConfigError(f'{network.title} has more than 2 GiB of weights, which one ONNX file cannot hold. Use --to safetensors.')
     images = torch.zeros(2, network.in_channels, size, size)
-    number = len(network.run(images[:1])) if maps else 0
-    names = ['features', *(f'map{stage}' for stage in range(1, number + 1))]
+    head = network.classifier.build() if network.classifier else None
+    stages = [name for name in network.run(images[:1]) if name.startswith('map')] if maps else []
+    names = ['features', *(['logits'] if head else []), *stages]
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of torch's exporter, about its own parts
         try:
             program = torch.onnx.export(
-                _Features(network.backbone, maps).eval(), (images,), dynamo=True, opset_version=OPSET, verbose=False,
+                _Features(network.backbone, head, maps).eval(), (images,), dynamo=True, opset_version=OPSET, verbose=False,
                 input_names=['images'], output_names=names, dynamic_shapes={'images': {0: torch.export.Dim('batch')}})
         except torch.onnx.errors.OnnxExporterError as error:
             raise ConfigError(f'torch {torch.__version__} cannot export {network.title} to ONNX: {error}') from error

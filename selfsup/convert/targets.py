@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..checkpoint_io import write_checkpoint_atomic
 from ..errors import CheckpointError, ConfigError
-from ..registry import BACKBONES
+from ..registry import BACKBONES, HEADS
 from .detectron2 import detectron2_name, to_detectron2, write_detectron2
 from .in_timm import in_timm
 from .in_torchvision import in_torchvision
@@ -32,7 +32,7 @@ class Target:
         tensors: number of tensors in the file.
         write: writes the file.
         run: (file, images (B, C, H, W)) -> name -> what the network in the file makes of them: `last map` (B, D, h, w) or `features`
-            (B, D), which is its average over h and w, or both.
+            (B, D), which is its average over h and w, or both; `logits` (B, K) with a classifier.
         usage: lines of Python (or yaml, for detectron2) that load the file `{path}`.
     """
 
@@ -44,15 +44,15 @@ class Target:
 
 def timm(network: Network, size: int, maps: bool) -> Target:
     """A state dict that timm loads."""
-    return _of_library(in_timm(network))
+    return _of_library(in_timm(network), bool(network.classifier))
 
 
 def torchvision(network: Network, size: int, maps: bool) -> Target:
     """A state dict that torchvision loads."""
-    return _of_library(in_torchvision(network))
+    return _of_library(in_torchvision(network), bool(network.classifier))
 
 
-def _of_library(library: Library) -> Target:
+def _of_library(library: Library, classifier: bool) -> Target:
     @torch.no_grad()
     def run(path: Path, images: Tensor) -> dict[str, Tensor]:
         model = library.build().eval()
@@ -61,7 +61,7 @@ def _of_library(library: Library) -> Target:
         if left or unexpected:
             raise CheckpointError(f'{type(model).__name__} does not take {path.name}: it misses {left[:5]}, and does not know '
                                   f'{unexpected[:5]}.')
-        return {'last map': library.last_map(model, images)}
+        return {'last map': library.last_map(model, images), **({'logits': model(images)} if classifier else {})}
 
     return Target(len(library.weights), lambda path: write_checkpoint_atomic(library.weights, path), run, library.usage)
 
@@ -93,27 +93,34 @@ def detectron2(network: Network, size: int, maps: bool) -> Target:
 
 
 def safetensors(network: Network, size: int, maps: bool) -> Target:
-    """Weights under our names, with the backbone's config beside them: what `--pretrained` reads."""
+    """Weights under our names, with their configs beside them: what `--pretrained` reads, and `load_from` with a classifier."""
     try:
         from safetensors import safe_open
         from safetensors.torch import save
     except ImportError:
         raise ConfigError(f"--to safetensors {NEEDS_EXTRA.format('safetensors')}.") from None
     weights = {name: value.detach().contiguous() for name, value in network.backbone.state_dict().items()}
-    about = {'format': 'pt', 'backbone': json.dumps(network.config)}
+    about, head = {'format': 'pt', 'backbone': json.dumps(network.config)}, network.classifier
+    if head:
+        weights = {**{f'backbone.{name}': value for name, value in weights.items()}, **head.named('head.norm.', 'head.fc_cls.')}
+        about['head'] = json.dumps(head.config())
 
     @torch.no_grad()
     def run(path: Path, images: Tensor) -> dict[str, Tensor]:
         with safe_open(path, framework='pt') as file:
-            backbone: nn.Module = BACKBONES.build(json.loads(file.metadata()['backbone'])).eval()
-            backbone.load_state_dict({name: file.get_tensor(name) for name in file.keys()})
-        return {'last map': backbone(images)[-1]}
+            parts = nn.ModuleDict({'backbone': BACKBONES.build(json.loads(file.metadata()['backbone']))})
+            if head:
+                parts['head'] = HEADS.build(json.loads(file.metadata()['head']))
+            (parts if head else parts['backbone']).load_state_dict({name: file.get_tensor(name) for name in file.keys()})
+        maps = parts.eval()['backbone'](images)
+        return {'last map': maps[-1], **({'logits': parts['head'](maps)['head0']} if head else {})}
 
     def write(path: Path) -> object:
         return write_checkpoint_atomic(weights, path, save=lambda content, file: file.write(save(content, about)))
 
-    return Target(len(weights), write, run, ('# python tools/train.py CFG --pretrained {path}', 'import safetensors.torch',
-                                              "weights = safetensors.torch.load_file('{path}')"))
+    usage = ('# python tools/train.py CFG --pretrained {path}', *(('# python tools/test.py CFG {path}',) if head else ()),
+             'import safetensors.torch', "weights = safetensors.torch.load_file('{path}')")
+    return Target(len(weights), write, run, usage)
 
 
 def onnx(network: Network, size: int, maps: bool) -> Target:
@@ -121,8 +128,9 @@ def onnx(network: Network, size: int, maps: bool) -> Target:
     from .onnx import count, export, run
 
     model = export(network, size, maps)
+    outputs = 'features, logits, *maps' if network.classifier else 'features, *maps'
     usage = ('import onnxruntime', "session = onnxruntime.InferenceSession('{path}')",
-             f"features, *maps = session.run(None, {{'images': images}})  # float32, (any number, {network.in_channels}, {size}, {size})")
+             f"{outputs} = session.run(None, {{'images': images}})  # float32, (any number, {network.in_channels}, {size}, {size})")
 
     def write(path: Path) -> object:
         return write_checkpoint_atomic(model, path, save=lambda content, file: file.write(content))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import tempfile
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from ..checkpoint_io import read_checkpoint, remove_leftovers
+from ..checkpoint_io import read_checkpoint
 from ..errors import CheckpointError
+from ..files import only_process, remove_leftovers
 
 logger = logging.getLogger('selfsup')
 
@@ -52,6 +55,18 @@ def newest_loadable(work_dir: str | Path) -> Path | None:
         raise CheckpointError(f"None of the {len(paths)} checkpoints in {work_dir} can be read: {problems[0]} "
                               'Move them away to start over.')
     return None
+
+
+def hold_work_dir(work_dir: str | Path) -> AbstractContextManager[None]:
+    """Keep other runs out of `work_dir`: two would remove and replace each other's checkpoints.
+
+    Raises:
+        CheckpointError: another process holds it, perhaps one that outlived its launcher.
+    """
+    with contextlib.suppress(OSError):  # prepare_work_dir says what is wrong
+        Path(work_dir).mkdir(parents=True, exist_ok=True)
+    return only_process(Path(work_dir) / '.running', f'{work_dir} is in use: {{owner}} trains there. Wait for it or end it, or choose '
+                        'another --work_dir.', CheckpointError)
 
 
 def prepare_work_dir(work_dir: str | Path, *, resuming: bool, start_over: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import logging
@@ -26,8 +27,9 @@ from ..datasets.loaders import build_loader
 from ..errors import CheckpointError, ConfigError, SelfSupError, SelfSupWarning, TrainingError
 from ..optim.base_lr import IMAGES, scaled_lr
 from ..optim.paramwise import param_groups
+from ..provenance import sha256
 from ..registry import LOOPS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, RUNNERS, build_from_config
-from .checkpoint import newest_loadable, point_latest, prepare_work_dir
+from .checkpoint import hold_work_dir, newest_loadable, point_latest, prepare_work_dir
 from .environment import collect_environment
 from .launch import init_distributed, shut_down
 from .state import check_fingerprint, unwrap
@@ -61,6 +63,7 @@ class Runner(MMRunner):
         self._cap_history()
         self.loaded = loaded
         self.pretrained = compiled.get('pretrained')
+        self._pretrained_sha256: str | None = None
         self.resume_from = compiled.get('resume_from')
         self._find_unused = compiled.get('find_unused_parameters', False)
         self.last_checkpoint: Path | None = None
@@ -129,6 +132,7 @@ class Runner(MMRunner):
         built = model if isinstance(model, nn.Module) else MODELS.build(model)
         if self.pretrained:
             load_backbone(built, self.pretrained)
+            self._pretrained_sha256 = sha256(self.pretrained)
         return built
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
@@ -211,7 +215,7 @@ class Runner(MMRunner):
         return {'seed': self.seed, 'world_size': self.world_size, 'batch_size': loader.batch_size,
                 'iters_per_epoch': self.train_loop.iters_per_epoch, 'dataset_length': len(loader.dataset),
                 'sampler': dict(self._train_dataloader['sampler']), 'update_interval': self.optim_wrapper.update_interval,
-                'optimizer': type(self.optim_wrapper.optimizer).__name__}
+                'optimizer': type(self.optim_wrapper.optimizer).__name__, 'pretrained': self._pretrained_sha256}
 
     def save_checkpoint(self, name: str, *, epoch: int, iteration: int) -> Path:
         """Write `work_dir/name` on rank 0 (atomically) and point `latest.pth` at it.
@@ -277,6 +281,8 @@ class Runner(MMRunner):
             raise CheckpointError(f'{filename} holds weights but no training state (optimizer, iteration): it cannot be resumed. '
                                   'Use it with --pretrained (backbone weights) or load_from (whole model).')
         if 'fingerprint' in meta:
+            if not self.pretrained:  # they need not be named again
+                self._pretrained_sha256 = meta['fingerprint'].get('pretrained')
             check_fingerprint(meta['fingerprint'], self.fingerprint(), filename)
         else:
             warnings.warn(f'{filename} does not say how its run was started: its data order cannot be checked.', SelfSupWarning,
@@ -322,14 +328,13 @@ def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_
     """
     given = dist.is_active()  # a group that a caller made stays his
     init_distributed(launcher, **compiled['env_cfg'].get('dist_cfg', {}))
-    try:
-        _on_main(_decide_start, compiled, auto_resume, start_over)
+    with contextlib.ExitStack() as held:
+        if not given:
+            held.callback(shut_down)
+        _on_main(_decide_start, compiled, auto_resume, start_over, held)
         runner = Runner(compiled, loaded, launcher)
         runner.train()
         return runner
-    finally:
-        if not given:
-            shut_down()
 
 
 def _on_main(decide: Any, compiled: dict, *args: Any) -> None:
@@ -346,9 +351,10 @@ def _on_main(decide: Any, compiled: dict, *args: Any) -> None:
     compiled['resume_from'], compiled['seed'] = resume_from, seed
 
 
-def _decide_start(compiled: dict, auto_resume: bool, start_over: bool) -> None:
-    """Fill in `resume_from` (auto-resume) and `seed` (from the checkpoint where the user gave none)."""
+def _decide_start(compiled: dict, auto_resume: bool, start_over: bool, held: contextlib.ExitStack) -> None:
+    """Fill in `resume_from` (auto-resume) and `seed` (from the checkpoint where the user gave none); `held` gets the work dir."""
     work_dir = compiled['work_dir']
+    held.enter_context(hold_work_dir(work_dir))
     if auto_resume and not compiled.get('resume_from'):
         newest = newest_loadable(work_dir)
         compiled['resume_from'] = str(newest) if newest else None

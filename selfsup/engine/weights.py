@@ -11,8 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from .. import checkpoint_keys
-from ..checkpoint_io import averaged, read_checkpoint
+from ..checkpoint_io import OFFICIAL_AVERAGES, averaged, read_checkpoint
+from ..convert.classifier import Classifier
+from ..convert.families import lacks_stem_relu
 from ..convert.incoming import Incoming, for_backbone, for_model
+from ..convert.layouts import find_backbone, flat_weights
 from ..errors import CheckpointError, SelfSupWarning
 from ..registry import MODELS
 from .state import unwrap
@@ -21,23 +24,22 @@ logger = logging.getLogger('selfsup')
 
 
 def state_dict_of(checkpoint: dict, path: str) -> dict[str, Tensor]:
-    """The weights in a checkpoint (under `state_dict`, `model`, `module` or at the top), without a DDP prefix.
-
-    Names of OpenSelfSup become ours (`encoder_q.0.` is `backbone.`).
+    """The weights in a checkpoint, see `flat_weights`; names of OpenSelfSup become ours (`encoder_q.0.` is `backbone.`).
 
     Raises:
         CheckpointError: there are none.
     """
-    weights = next((checkpoint[k] for k in ('state_dict', 'model', 'module') if isinstance(checkpoint.get(k), dict)), checkpoint)
-    if weights is not checkpoint and isinstance(checkpoint.get('model_ema'), dict):
+    _mention_average(checkpoint, path)
+    return checkpoint_keys.upgrade(flat_weights(checkpoint, path))
+
+
+def _mention_average(checkpoint: dict, path: str) -> None:
+    if any(isinstance(checkpoint.get(key), dict) for key in OFFICIAL_AVERAGES):
         logger.info('%s holds averaged weights too, which are not used; to use them: python tools/extract_backbone_weights.py %s OUT.pth '
                     '--ema', path, path)
-    weights = checkpoint_keys.upgrade({k: v for k, v in weights.items() if isinstance(v, Tensor)})
-    if not weights:
-        raise CheckpointError(f"{path} holds no weights; its entries are {', '.join(map(str, checkpoint)) or 'none'}.")
-    return weights
 
 
+HEAD = 'head.fc_cls.weight'  # of a `Classification`
 NO_SUCH = 'the model has no tensor of this name'
 
 
@@ -48,7 +50,7 @@ class LoadReport:
     Attributes:
         path: the file.
         what: the module, for messages ("the backbone").
-        origin: whose names the file had; '' for ours.
+        origin: what the file was recognised as; '' for a whole model of ours.
         loaded: names in the module that took their values from the file.
         missing: names in the module that kept their initial values.
         unused: names in the file, ours where it had others -> why they were not used.
@@ -71,7 +73,7 @@ class LoadReport:
 
     def summary(self) -> str:
         """One line: numbers, and the first names of what is left over, by reason."""
-        names = f' ({self.origin} names)' if self.origin else ''
+        names = f' ({self.origin})' if self.origin else ''
         text = f'Loaded {len(self.loaded)} of {len(self.loaded) + len(self.missing)} tensors of {self.what} from {self.path}{names}'
         if self.missing:
             text += f'; kept their initial values: {_shown(list(self.missing))}'
@@ -112,7 +114,8 @@ def load_matching(module: nn.Module, weights: Mapping[str, Tensor] | Incoming, p
                  f'{len(shared)} of its {len(weights)} tensors match the {len(own)} of {what}')
         rest = ''.join(f'; {label}: {_shown(names)}' for label, names in
                        (('missing in the file', missing), ('only in the file', extra)) if names)
-        raise CheckpointError(f'{path} is not a checkpoint of {what} as configured: {found}{rest}. '
+        known = f' ({incoming.origin})' if incoming.origin else ''
+        raise CheckpointError(f'{path}{known} is not a checkpoint of {what} as configured: {found}{rest}. '
                               'Use the config it was trained with, or extract its backbone with tools/extract_backbone_weights.py.')
     module.load_state_dict(weights, strict=False)
     report = LoadReport(path, what, incoming.origin, tuple(shared), tuple(missing),
@@ -129,22 +132,34 @@ def load_matching(module: nn.Module, weights: Mapping[str, Tensor] | Incoming, p
 def load_backbone(model: nn.Module, path: str) -> LoadReport:
     """Load `path` into `model.backbone` and let momentum copies follow (`model.pretrained`, `--pretrained`).
 
-    The file holds backbone weights under plain names (what tools/extract_backbone_weights.py writes, torchvision, timm, the
-    official ConvNeXt, ConvNeXt V2, SLaK and SparK files), a whole model's under `backbone.`, or an official SparK or FCMAE training model.
+    The file is any that `find_backbone` knows, which is what tools/convert.py reads; of a network that is not known by its weights, one
+    whose names are those of the backbone. The report says what it was recognised as.
 
     Raises:
-        CheckpointError: no key matches, or shapes differ.
+        CheckpointError: there is no backbone in it, no key matches, or shapes differ.
     """
-    algorithm = unwrap(model)
-    weights = state_dict_of(read_checkpoint(path), path)
-    report = load_matching(algorithm.backbone, for_backbone(weights, algorithm.backbone.state_dict()), path, 'the backbone')
+    algorithm, checkpoint = unwrap(model), read_checkpoint(path)
+    _mention_average(checkpoint, path)
+    incoming = _backbone_of(checkpoint, path, algorithm.backbone.state_dict())[0]
+    report = load_matching(algorithm.backbone, incoming, path, 'the backbone')
     algorithm.after_load_backbone()
     return report
 
 
+def _backbone_of(checkpoint: dict, path: str, own: dict[str, Tensor]) -> tuple[Incoming, Classifier | None]:
+    """The backbone in a checkpoint, under the names in `own`, the state dict of the one that is to take it; and its classifier."""
+    found = find_backbone(checkpoint, path, own)
+    if lacks_stem_relu(found.weights):
+        warnings.warn(f'The ResNet in {path} ({found.layout}) was trained without the ReLU after its first norm, which the backbone has: '
+                      'fit to start a training from, but features of the untouched weights are other than in its own code.',
+                      SelfSupWarning, stacklevel=3)
+    taken = for_backbone(found.weights, own)
+    return Incoming(taken.weights, found.layout, {**found.unused, **taken.unused}, taken.spare), found.classifier
+
+
 def load_model(model: nn.Module, path: str, *, strict: bool = False, average: bool = False) -> LoadReport:
     """Load a whole model's weights (`load_from`, tools/test.py): ours, those of an official SparK or FCMAE training model,
-    or those of a trained ConvNeXt or SLaK, official or timm's, into a `Classification`.
+    or a trained classifier of other code (`find_classifier`) into a `Classification`.
 
     Args:
         model: an algorithm, or DDP's wrapper of one.
@@ -156,15 +171,34 @@ def load_model(model: nn.Module, path: str, *, strict: bool = False, average: bo
         CheckpointError: no key matches, shapes differ, there is no `average`, or `strict` and something is left over.
     """
     algorithm = unwrap(model)
-    checkpoint = read_checkpoint(path)
-    own, weights = algorithm.state_dict(), state_dict_of(averaged(checkpoint, path) if average else checkpoint, path)
+    checkpoint = averaged(read_checkpoint(path), path) if average else read_checkpoint(path)
+    own, weights = algorithm.state_dict(), state_dict_of(checkpoint, path)
     incoming = for_model(weights, own)
-    if not any(name in own for name in incoming.weights):
-        bare = for_backbone(weights, algorithm.backbone.state_dict()).weights
-        if any(f'backbone.{name}' in own for name in bare):
-            raise CheckpointError(f'{path} holds a backbone alone, not a {type(algorithm).__name__}: load it with --pretrained (or '
-                                  '`pretrained` in the config) instead of load_from.')
+    if (HEAD in own and HEAD not in incoming.weights) or not any(name in own for name in incoming.weights):
+        incoming = _of_other_code(checkpoint, path, algorithm) or incoming
     return load_matching(algorithm, incoming, path, type(algorithm).__name__, strict=strict)
+
+
+def _of_other_code(checkpoint: dict, path: str, algorithm: nn.Module) -> Incoming | None:
+    """A trained classifier of other code under the names of a `Classification`; None where the file holds none.
+
+    Raises:
+        CheckpointError: it holds the backbone of `algorithm`, and nothing else of it.
+    """
+    own = algorithm.state_dict()
+    try:
+        body, classifier = _backbone_of(checkpoint, path, algorithm.backbone.state_dict())
+    except CheckpointError:
+        return None
+    whole = {f'backbone.{name}': value for name, value in body.weights.items()}
+    if classifier is not None and HEAD in own and 'backbone.head.weight' not in own:
+        unused = {name: reason for name, reason in body.unused.items() if name not in classifier.names}
+        spare = frozenset(f'backbone.{name}' for name in body.spare)
+        return Incoming({**whole, **classifier.named('head.norm.', 'head.fc_cls.')}, body.origin, unused, spare)
+    if any(name in own for name in whole) and not any(name.removeprefix('module.') in own for name in flat_weights(checkpoint, path)):
+        raise CheckpointError(f'{path} ({body.origin}) holds a backbone alone, not a {type(algorithm).__name__}: load it with --pretrained '
+                              '(or `pretrained` in the config) instead of load_from.')
+    return None
 
 
 def build_with_weights(model: dict, weights: str, *, whole: bool = False, seed: int = 0) -> nn.Module:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,10 +18,12 @@ from torch import Tensor
 
 from .. import distributed as dist
 from ..errors import ConfigError, DataError
+from ..files import only_process
 from .features import collect
 
 DTYPES = {'float16': torch.float16, 'float32': torch.float32}
 KEY = 'cache.json'  # written last: a folder without it is incomplete
+_OWN = re.compile(r'cache\.json|labels\.npy|layer\d+\.npy')  # files of a cache: no others are ever removed
 
 
 class FeatureCache:
@@ -75,15 +79,27 @@ def cached(folder: str | os.PathLike, key: dict, draws: Sequence[Draw], dtype: s
         The cache on rank 0; None on the others, which share the extraction.
 
     Raises:
-        DataError: `folder` holds something else and not `force`; the disk is too small; a feature does not fit `dtype`.
+        DataError: `folder` holds another cache and not `force`, or something that is no cache; another process is filling it; it
+            cannot be written, or the disk is too small; a feature does not fit `dtype`.
         ConfigError: an unknown `dtype`.
     """
     if dtype not in DTYPES:
         raise ConfigError(f"dtype={dtype!r}: use {' or '.join(map(repr, DTYPES))}.")
     folder, key = Path(folder), json.loads(json.dumps({**key, 'dtype': dtype}, default=str))
-    if not dist.broadcast_object(dist.is_main() and _usable(folder, key, force)):
-        _extract(folder, key, draws, DTYPES[dtype])
-    return FeatureCache(folder) if dist.is_main() else None
+    with _alone(folder) if dist.is_main() else contextlib.nullcontext():
+        if not dist.broadcast_object(dist.is_main() and _usable(folder, key, force)):
+            _extract(folder, key, draws, DTYPES[dtype])
+        return FeatureCache(folder) if dist.is_main() else None
+
+
+def _alone(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Keep other processes from filling `folder` at the same time: both would write into one partial folder."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f'{folder.parent} cannot hold a cache: {error.strerror}. Choose another --cache.') from None
+    return only_process(folder.with_name(f'.{folder.name}.lock'), f'{folder} is being filled by {{owner}}. Start again when it is done: '
+                        'the cache is then used; or choose another --cache.', DataError)
 
 
 def _usable(folder: Path, key: dict, force: bool) -> bool:
@@ -96,6 +112,9 @@ def _usable(folder: Path, key: dict, force: bool) -> bool:
         found = None
     if found == key:
         return True
+    strange = [path.name for path in folder.iterdir() if not _OWN.fullmatch(path.name)] if folder.is_dir() else [folder.name]
+    if found is None and strange:
+        raise DataError(f'{folder} holds no cache but {strange[0]!r} and so on; choose another --cache (nothing of it is removed).')
     if not force:
         differing = 'no complete cache' if found is None else f"other {', '.join(k for k in key if found.get(k) != key[k]) or 'settings'}"
         raise DataError(f'{folder} exists and holds {differing}; give --force to replace it, or another --cache.')

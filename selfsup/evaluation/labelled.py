@@ -72,7 +72,7 @@ def check_classes(train: Any, test: Any) -> None:
     Raises:
         DataError: naming the classes.
     """
-    names = [getattr(dataset.data_source, 'classes', None) for dataset in (train, test)]
+    names = [getattr(getattr(dataset, 'data_source', None), 'classes', None) for dataset in (train, test)]
     if all(names) and list(names[0]) != list(names[1]):
         only = [sorted(set(names[i]) - set(names[1 - i])) for i in range(2)]
         raise DataError(f'Training and test images have different classes: only for training {_shown(only[0])}; only for testing '

@@ -6,6 +6,7 @@ SHA-256, git commit, versions, device, seed, settings. `tools/report.py` makes t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -15,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..files import write_atomic
 from ..provenance import git_commit, sha256, version_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ('torch', 'torchvision', 'numpy', 'timm')
+# keys of a runner config in which two equal runs of it may differ
+OF_THE_RUN = ('work_dir', 'resume_from', 'pretrained', 'seed', 'deterministic', 'env_cfg', 'visualizer')
 FIELDS = ('protocol', 'numbers', 'config', 'weights', 'seed', 'device', 'seconds', 'settings', 'git', 'versions', 'date')
 
 
@@ -26,17 +30,20 @@ def check_free(path: str | os.PathLike, force: bool = False) -> Path:
     """`path`, if it may be written. A tool calls this before it computes for hours.
 
     Raises:
-        DataError: the file exists and not `force`.
+        DataError: the file exists and not `force`, or nothing can be written in its folder.
     """
     path = Path(path)
     if path.exists() and not force:
         raise DataError(f'{path} exists; give --force to replace it, or another --work_dir.')
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise DataError(f'{path} could not be written: {above} is no folder to write in. Choose another --work_dir.')
     return path
 
 
 def write_result(path: str | os.PathLike, *, protocol: str, numbers: Mapping[str, float], config: str | os.PathLike | None = None,
                  weights: str | os.PathLike | None = None, seed: int = 0, device: Any = 'cpu', seconds: float | None = None,
-                 settings: Mapping[str, Any] | None = None, force: bool = False) -> dict:
+                 settings: Mapping[str, Any] | None = None, merged: Mapping[str, Any] | None = None, force: bool = False) -> dict:
     """Write one result; only rank 0 calls.
 
     Args:
@@ -47,8 +54,9 @@ def write_result(path: str | os.PathLike, *, protocol: str, numbers: Mapping[str
         weights: file that was judged; None or 'random': initial weights.
         seed: that the run used.
         device: that computed, for example 'cpu' or 'cuda:0'.
-        seconds: of the whole protocol.
+        seconds: of the whole protocol; None where that is not known.
         settings: what else decides the numbers (costs, k, learning rates), as JSON types.
+        merged: the runner config: the file with its bases and options. Its digest stands beside that of the file.
         force: replace an existing file.
 
     Returns:
@@ -62,8 +70,11 @@ def write_result(path: str | os.PathLike, *, protocol: str, numbers: Mapping[str
     numbers = {str(name): _finite(name, value) for name, value in numbers.items()}
     if not protocol or not numbers:
         raise DataError(f'{path}: a result needs a protocol and at least one number; got protocol={protocol!r}, numbers={numbers}.')
+    judged = _file(config)
+    if judged and merged:
+        judged['merged_sha256'] = _digest(merged)
     result = {
-        'protocol': protocol, 'numbers': numbers, 'config': _file(config), 'weights': None if weights == 'random' else _file(weights),
+        'protocol': protocol, 'numbers': numbers, 'config': judged, 'weights': None if weights == 'random' else _file(weights),
         'seed': seed, 'device': str(device), 'seconds': None if seconds is None else round(float(seconds), 2),
         'settings': dict(settings or {}), 'git': git_commit(),
         'versions': {name: version for name in PACKAGES if (version := version_of(name))},
@@ -73,7 +84,7 @@ def write_result(path: str | os.PathLike, *, protocol: str, numbers: Mapping[str
         text = json.dumps(result, indent=1, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise DataError(f'{path}: settings must be numbers, strings, lists and dicts ({error}).') from None
-    _replace(path, text + '\n')
+    write_atomic(path, lambda file: file.write(f'{text}\n'.encode()), DataError)
     return result
 
 
@@ -91,6 +102,12 @@ def read_result(path: str | os.PathLike) -> dict:
     if missing:
         raise DataError(f"{path} is no result of this project: it lacks {', '.join(missing)}.")
     return found
+
+
+def _digest(merged: Mapping[str, Any]) -> str:
+    """SHA-256 of a runner config, without what differs between two equal runs of it."""
+    kept = {key: value for key, value in merged.items() if key not in OF_THE_RUN}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _finite(name: Any, value: Any) -> float:
@@ -112,16 +129,3 @@ def _file(path: str | os.PathLike | None) -> dict | None:
         raise DataError(f'{path} is not a file, so the result cannot say what was judged.')
     inside = path.absolute().is_relative_to(ROOT)
     return {'path': (path.absolute().relative_to(ROOT) if inside else path).as_posix(), 'sha256': sha256(path)}
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write through a temporary file: under `path` there is the old or the new text, whole."""
-    temporary = path.parent / f'.{path.name}.{os.getpid()}.tmp'
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary.parent.is_dir():
-            temporary.unlink(missing_ok=True)
-        raise DataError(f'{path} could not be written: {error.strerror}.') from None

@@ -26,8 +26,8 @@ def logged_accuracies(work_dir: str | os.PathLike) -> dict[str, dict[int, float]
         try:
             if not json.loads((folder / 'compiled.json').read_text()).get('resume_from'):
                 found = {}
-            lines = [json.loads(line) for path in sorted(folder.glob('vis_data/2*.json')) for line in path.read_text().splitlines()]
-        except (OSError, json.JSONDecodeError) as error:
+            lines = [line for path in sorted(folder.glob('vis_data/2*.json')) for line in _lines(path)]
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise DataError(f'The log in {folder} cannot be read: {error}.') from None
         measured = [(line['epoch'], {k: v for k, v in line.items() if ACCURACY.fullmatch(k)}) for line in lines if 'epoch' in line]
         measured = [(epoch, values) for epoch, values in measured if values]
@@ -40,6 +40,12 @@ def logged_accuracies(work_dir: str | os.PathLike) -> dict[str, dict[int, float]
     if not found:
         raise DataError(f'No accuracy was logged in {work_dir}: the config needs a ValidateHook in custom_hooks.')
     return found
+
+
+def _lines(path: Path) -> list[dict]:
+    """Lines of a log. The last one may be half a line: that of a process that was killed, or of a disk that was full."""
+    *whole, _ = path.read_text().split('\n')
+    return [json.loads(line) for line in whole if line]
 
 
 def last_and_best(accuracies: dict[str, dict[int, float]]) -> tuple[dict[str, float], dict[str, int]]:

@@ -6,7 +6,8 @@ from typing import Any
 
 from ..evaluation.features import extract_features
 from ..evaluation.knn import knn_accuracy
-from ..registry import HOOKS
+from ..evaluation.labelled import check_classes
+from ..registry import DATASETS, HOOKS
 from .evaluation_hook import EvaluationHook, ordered_loader
 
 
@@ -23,6 +24,9 @@ class KNNHook(EvaluationHook):
         workers_per_gpu: loader workers per process.
         interval: epochs between two evaluations.
         initial: measure the untrained network too.
+
+    Raises:
+        DataError: before training, where the two have different classes.
     """
 
     def __init__(self, train: dict, test: dict, k: int | list[int] = 20, temperature: float = 0.07, imgs_per_gpu: int = 256,
@@ -31,6 +35,10 @@ class KNNHook(EvaluationHook):
         self.datasets, self.temperature = (train, test), temperature
         self.k = [k] if isinstance(k, int) else list(k)
         self.imgs_per_gpu, self.workers_per_gpu = imgs_per_gpu, workers_per_gpu
+
+    def before_train(self, runner: Any) -> None:
+        check_classes(*(DATASETS.build(dataset) for dataset in self.datasets))
+        super().before_train(runner)
 
     def evaluate(self, runner: Any) -> dict[str, float]:
         found = []

@@ -8,6 +8,7 @@ from typing import Any
 from ..engine.state import unwrap
 from ..errors import ConfigError, did_you_mean
 from ..evaluation.features import collect, evaluating
+from ..evaluation.labelled import check_classes
 from ..registry import DATASETS, HOOKS
 from .evaluation_hook import EvaluationHook, ordered_loader
 
@@ -29,6 +30,7 @@ class ValidateHook(EvaluationHook):
 
     Raises:
         ConfigError: a dataset that cannot evaluate, or an `eval_param` that its `evaluate` does not take.
+        DataError: before training, where `dataset` has other classes than the training images.
     """
 
     def __init__(self, dataset: dict, dist_mode: bool = True, initial: bool = True, interval: int = 1, imgs_per_gpu: int = 32,
@@ -50,6 +52,12 @@ class ValidateHook(EvaluationHook):
         for key in () if any(p.kind is p.VAR_KEYWORD for p in parameters) else self.eval_param:
             if key not in known:
                 raise ConfigError(f'ValidateHook eval_param={self.eval_param}: {name}.evaluate takes no {key!r}.{did_you_mean(key, known)}')
+
+    def before_train(self, runner: Any) -> None:
+        train = runner.train_loop.dataloader.dataset
+        if 'gt_label' in inspect.signature(unwrap(runner.model).loss).parameters and getattr(train, 'labels', None) is not None:
+            check_classes(train, DATASETS.build(self.dataset))
+        super().before_train(runner)
 
     def evaluate(self, runner: Any) -> dict[str, float]:
         model = unwrap(runner.model)

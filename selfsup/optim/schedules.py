@@ -57,8 +57,9 @@ def policy_lr(iteration: int, base_lr: float, *, iters_per_epoch: int, max_iters
         raise ConfigError(f'lr_config: the run has no iterations (iters_per_epoch={iters_per_epoch}, max_iters={max_iters}).')
     length = warmup_iters * iters_per_epoch if warmup_by_epoch else warmup_iters
     if policy == 'WarmupCosine':
-        first = iteration - iteration % iters_per_epoch % update_interval  # of the accumulation window
-        return _warmup_cosine(first, base_lr, length if warmup else 0, warmup_ratio, max_iters, update_interval, own)
+        first, last = (i - i % iters_per_epoch % update_interval for i in (iteration, max_iters - 1))  # of their accumulation windows
+        end = last if own['reach_end'] else max_iters
+        return _warmup_cosine(first, base_lr, length if warmup else 0, warmup_ratio, end, update_interval, own)
     # An iteration-based run may end within an epoch, which then counts as one.
     done, total = (iteration // iters_per_epoch, math.ceil(max_iters / iters_per_epoch)) if by_epoch else (iteration, max_iters)
     regular = _regular(policy, own, base_lr, done, total)
@@ -91,19 +92,18 @@ def _end(own: dict, base_lr: float) -> float:
     return base_lr * own['min_lr_ratio'] if own['min_lr_ratio'] is not None else own['min_lr']
 
 
-def _warmup_cosine(iteration: int, base_lr: float, length: float, ratio: float, max_iters: int, interval: int, own: dict) -> float:
-    """A line from `ratio * base_lr` to `base_lr` over `length` iterations, then half a cosine to the smallest rate.
+def _warmup_cosine(iteration: int, base_lr: float, length: float, ratio: float, end: int, interval: int, own: dict) -> float:
+    """A line from `ratio * base_lr` to `base_lr` over `length` iterations, then half a cosine to the smallest rate at iteration `end`.
 
-    With `reach_end` the last iteration has the smallest rate (SparK's code); without, the one after it would (ConvNeXt V2's, MAE's).
+    With `reach_end` that is the last step (SparK's code); without, the one after it would have that rate (ConvNeXt V2's, MAE's).
     With `reach_peak` the last step of the warm-up has `base_lr`, and so the step after it (ConvNeXt's code, SLaK's); a warm-up of one step
     stays at `ratio * base_lr`.
     """
     if iteration < length:
         rise = length - interval if own['reach_peak'] else length
         return base_lr * (ratio + (1 - ratio) * (min(iteration / rise, 1.) if rise > 0 else 0.))
-    steps = max_iters - length - (1 if own['reach_end'] else 0)
-    end = _end(own, base_lr)
-    return end + (base_lr - end) * _half_cosine(min((iteration - length) / steps, 1.) if steps > 0 else 1.)
+    smallest, steps = _end(own, base_lr), end - length
+    return smallest + (base_lr - smallest) * _half_cosine(min((iteration - length) / steps, 1.) if steps > 0 else 1.)
 
 
 def _half_cosine(done: float) -> float:

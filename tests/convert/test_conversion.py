@@ -68,16 +68,19 @@ def run_usage(done):
 
 # ---- other libraries ----
 
-@pytest.mark.parametrize(('to', 'tensors'), [('timm', 120), ('torchvision', 120), ('detectron2', 120), ('safetensors', 120)])
-def test_resnet18(resnet18, tmp_path, to, tensors):
-    done = converted(resnet18, tmp_path, to)
-    assert done.target.tensors == tensors and max(d.relative for d in done.differences) < 1e-5
+@pytest.mark.parametrize('classifier', [True, False])
+@pytest.mark.parametrize('to', ['timm', 'torchvision', 'detectron2', 'safetensors'])
+def test_resnet18(resnet18, tmp_path, to, classifier):
+    done = converted(resnet18, tmp_path, to, classifier=classifier)
+    kept = classifier and to != 'detectron2'
+    assert done.target.tensors == (122 if kept else 120) and max(d.relative for d in done.differences) < 1e-5
+    assert [d.output for d in done.differences] == ['features', 'last map', *(['logits'] if kept else [])]
     assert done.network.config == {'type': 'ResNet', 'depth': 18, 'out_indices': (1, 2, 3, 4)}
-    assert done.network.unused == dict.fromkeys(('fc.weight', 'fc.bias'), 'a classifier, which the backbone does not have')
+    assert done.network.unused == ({} if kept else dict.fromkeys(('fc.weight', 'fc.bias'), 'the classifier'))
     if to in ('timm', 'torchvision'):
         theirs, images = torchvision.models.resnet18().eval(), torch.randn(2, 3, 64, 64)
         theirs.load_state_dict(torch.load(resnet18, weights_only=True))
-        theirs.fc = nn.Identity()
+        theirs.fc = theirs.fc if classifier else nn.Identity()
         torch.testing.assert_close(run_usage(done)(images), theirs(images), rtol=1e-4, atol=1e-4)
 
 
@@ -92,10 +95,10 @@ def test_timm_convnext(name, to, tmp_path):
         return
     done = converted(source, tmp_path, to)
     assert "timm's names" in done.network.layout
-    assert set(done.network.unused) == {'norm.weight', 'norm.bias', 'head.weight', 'head.bias'}
+    assert done.network.unused == {} and done.network.classifier.classes == 3 and done.differences[-1].output == 'logits'
     if to == 'timm':
         images = torch.randn(2, 3, 32, 32)
-        torch.testing.assert_close(run_usage(done).forward_features(images), theirs.forward_features(images), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(run_usage(done)(images), theirs(images), rtol=1e-4, atol=1e-4)
         written = torch.load(done.path, weights_only=True)
         assert all(torch.equal(value, theirs.state_dict()[key]) for key, value in written.items())
 
@@ -111,7 +114,7 @@ def test_torchvision_convnext_tiny_and_back(tmp_path):
     assert all(torch.equal(value, original[name]) for name, value in read_checkpoint(back.path).items())
     tiny = load_network(save(torchvision.models.convnext_tiny().state_dict(), tmp_path / 'tiny.pth'))
     assert tiny.config['arch'] == 'tiny'
-    assert 'model = torchvision.models.convnext_tiny()' in TARGETS['torchvision'](tiny, 32, False).usage
+    assert 'model = torchvision.models.convnext_tiny(num_classes=1000)' in TARGETS['torchvision'](tiny, 32, False).usage
 
 
 @pytest.mark.parametrize('to', ['timm', 'torchvision'])
@@ -246,7 +249,7 @@ def test_onnx_of_a_resnet_with_maps(tmp_path):
     onnx.checker.check_model(model)
     assert [entry.version for entry in model.opset_import if not entry.domain] == [18]
     images = torch.randn(5, 3, 32, 32)  # another batch than it was exported with
-    torch.testing.assert_close(done.target.run(done.path, images)['map4'], done.network.run(images)[-1], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(done.target.run(done.path, images)['map4'], done.network.run(images)['last map'], rtol=1e-4, atol=1e-4)
 
 
 def test_onnx_holds_ordinary_convolutions_for_large_kernels(tmp_path):
@@ -342,11 +345,12 @@ def call(monkeypatch, capsys):
 
 def test_the_tool(call, resnet18, tmp_path):
     out = call(resnet18, tmp_path / 'out.pth', '--to', 'timm', '--check', '--size', 32)
-    for line in ('bare ResNet, names of torchvision and timm',
-                 'left out 2 tensors (a classifier, which the backbone does not have): fc.weight',
-                 'ResNet(depth=18), told from its weights', '120 tensors for timm', 'check    passed: 2 images of 32 x 32, tolerance 1e-04',
-                 "    model = timm.create_model('resnet18', num_classes=0)"):
+    for line in ('bare ResNet, names of torchvision and timm', 'with     its classifier of 1000 classes',
+                 'ResNet(depth=18), told from its weights', '122 tensors for timm', 'check    passed: 2 images of 32 x 32, tolerance 1e-04',
+                 "    model = timm.create_model('resnet18', num_classes=1000)"):
         assert line in out, line
+    out = call(resnet18, tmp_path / 'features.pth', '--to', 'timm', '--no-classifier')
+    assert 'left out 2 tensors (the classifier): fc.bias, fc.weight' in out and 'num_classes=0' in out
     with pytest.raises(CheckpointError, match='exists; give --force'):
         call(resnet18, tmp_path / 'out.pth', '--to', 'timm')
     with pytest.raises(CheckpointError, match='is a folder'):

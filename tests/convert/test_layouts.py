@@ -10,10 +10,11 @@ from torch import nn
 
 from selfsup.convert import convnext
 from selfsup.convert.architecture import infer
+from selfsup.convert.families import in_our_names, lacks_stem_relu
 from selfsup.convert.incoming import OUTSIDE
-from selfsup.convert.layouts import COPY, SECOND, find_backbone, in_our_names
+from selfsup.convert.layouts import COPY, SECOND, find_backbone
 from selfsup.errors import CheckpointError
-from selfsup.models.backbones import ConvNeXt, SLaK
+from selfsup.models.backbones import ConvNeXt, ConvNeXtV2, SLaK
 from selfsup.registry import BACKBONES
 
 GOLDEN = Path(__file__).parents[1] / 'golden'
@@ -30,6 +31,11 @@ def as_children(weights):
     """A torchvision ResNet cut into a Sequential without its classifier, as lightly's examples do it."""
     places = {'conv1': '0', 'bn1': '1', 'layer1': '4', 'layer2': '5', 'layer3': '6', 'layer4': '7'}
     return {f'{places[name.split(".")[0]]}.{name.partition(".")[2]}': value for name, value in weights.items()}
+
+
+def as_lightly(weights):
+    """Names of the ResNet that lightly brings along: `shortcut`, `linear`."""
+    return {name.replace('.downsample.', '.shortcut.').replace('fc.', 'linear.'): value for name, value in weights.items()}
 
 
 FILES = {
@@ -52,6 +58,21 @@ FILES = {
                                      projection_head__layers__0__=HEAD,
                                      projection_head_momentum__layers__0__=HEAD)}, 'lightly', {OUTSIDE: 2, COPY: len(PLAIN) + 2}),
     'online': ({'state_dict': under(online_backbone__=PLAIN, target_backbone__=PLAIN)}, 'an online network', {COPY: len(PLAIN)}),
+    "lightly's own ResNet": (under(backbone__=as_lightly(PLAIN), projection_head__layers__0__=HEAD), 'lightly', {OUTSIDE: 2}),
+    'lightly in Lightning': (under(model__backbone__=as_children(PLAIN), model__projection_head__layers__0__=HEAD),
+                             "under 'model.backbone.'", {OUTSIDE: 2}),
+    'a student': (under(student__backbone__=PLAIN, student__head__mlp__0__=HEAD, teacher__backbone__=PLAIN), "under 'student.backbone.'",
+                  {OUTSIDE: 2 + len(PLAIN)}),
+    'SupCon': ({'model': under(encoder__module__=PLAIN, head__0__=HEAD)}, "under 'encoder.module.'", {OUTSIDE: 2}),
+    'SwAV': (under(module__=PLAIN, module__projection_head__0__=HEAD, module__prototypes__=dict(weight=torch.ones(3, 4))), 'bare ResNet',
+             {OUTSIDE: 3}),
+    'torchvision, averaged': (under(module__=PLAIN) | {'n_averaged': torch.ones(())}, 'bare ResNet', {OUTSIDE: 1}),
+    'VISSL': ({'phase_idx': 99, 'classy_state_dict': {'train': True, 'base_model': {'meta': {}, 'model': {
+        'trunk': under(_feature_blocks__=PLAIN), 'heads': under(**{'0__clf__0__': HEAD, '1__clf__0__': HEAD})}}}}, 'VISSL', {OUTSIDE: 4}),
+    'VISSL, converted': ({'model_state_dict': under(_feature_blocks__=PLAIN)}, 'VISSL', {}),
+    'MMSelfSup': ({'meta': {'epoch': 200}, 'state_dict': under(backbone__=PLAIN, neck__fc0__=HEAD, encoder_k__module__0__=PLAIN,
+                                                               encoder_k__=dict(steps=torch.ones(())))},
+                  'MMPretrain', {OUTSIDE: 2, COPY: len(PLAIN) + 1}),
     'wrapped': (under(model__=PLAIN), 'timm in a wrapper', {}),
     'bare': ({'model': PLAIN}, 'bare ResNet', {}),
 }
@@ -101,6 +122,62 @@ def test_the_network_is_told_from_its_weights(config, given):
     assert found == config
     with torch.device('meta'):
         assert shapes(BACKBONES.build(dict(found)).state_dict()) == shapes(weights)
+
+
+def test_a_sequential_whose_stem_lost_its_relu():
+    """Children of lightly's ResNet: its ReLUs are functions. torchvision's are layers, which take numbers."""
+    places = {'conv1': '0', 'bn1': '1', 'layer1': '2', 'layer2': '3', 'layer3': '4', 'layer4': '5'}
+    cut = {f"{places[name.split('.')[0]]}.{name.partition('.')[2]}": value for name, value in as_lightly(PLAIN).items()}
+    assert lacks_stem_relu(cut) and not lacks_stem_relu(as_children(PLAIN)) and not lacks_stem_relu(PLAIN)
+    no_pool = {f'{int(name[0]) - (name[0] > "1")}{name[1:]}': value for name, value in as_children(PLAIN).items()}
+    assert '3.0.conv1.weight' in no_pool and not lacks_stem_relu(no_pool)
+    for weights in (cut, no_pool):
+        assert shapes(in_our_names(weights)) == shapes(PLAIN)
+
+
+def as_mmpretrain(weights):
+    """A ConvNeXt with its classifier as MMPretrain stores it, with 1x1 convolutions for linear layers (`linear_pw_conv=False`)."""
+    renamed = {}
+    for name, value in weights.items():
+        if '.grn.' in name:
+            value = value.flatten()
+        elif '.pwconv' in name and value.dim() == 2:
+            value = value[:, :, None, None]
+        name = name.replace('dwconv', 'depthwise_conv').replace('pwconv', 'pointwise_conv')
+        if name.startswith('head.'):
+            renamed[f"head.fc.{name.removeprefix('head.')}"] = value
+        else:
+            renamed[f"backbone.{name.replace('norm.', 'norm3.') if name.startswith('norm.') else name}"] = value
+    return renamed
+
+
+def test_mmpretrain_convnext():
+    ours = ConvNeXtV2(depths=(1, 1), dims=(4, 8), num_classes=3).state_dict()
+    theirs = as_mmpretrain(ours)
+    found = find_backbone({'state_dict': theirs}, 'x.pth')
+    assert "MMPretrain, under 'backbone.', ConvNeXt, MMPretrain's names" in found.layout
+    body = in_our_names(found.weights)
+    assert shapes(body) == {name: value.shape for name, value in ours.items() if not name.startswith('head.')}
+    assert all(torch.equal(value, ours[name]) for name, value in body.items())
+    assert torch.equal(found.classifier.weights['norm.bias'], ours['norm.bias']) and found.classifier.classes == 3
+    dense = {**theirs, **{f'backbone.norm{i}.{end}': torch.ones(4) for i in range(3) for end in ('weight', 'bias')}}
+    assert 'norm3.weight' in in_our_names(find_backbone(dense, 'x.pth').weights)
+
+
+def test_several_networks_are_not_guessed():
+    with pytest.raises(CheckpointError, match=r"several networks, under 'a\.', 'b\.c\.': save the one"):
+        find_backbone(under(a__=PLAIN, b__c__=PLAIN), 'x.pth')
+    with pytest.raises(CheckpointError, match=r'x\.pth holds no weights; its entries are meta, epoch'):
+        find_backbone({'meta': {}, 'epoch': 3}, 'x.pth')
+
+
+def test_a_network_that_is_not_known_is_found_by_its_names():
+    weights = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)).state_dict()
+    assert find_backbone(weights, 'x.pth', list(weights)).weights.keys() == weights.keys()
+    found = find_backbone(under(encoder__=weights, head__=HEAD), 'x.pth', list(weights))
+    assert found.weights.keys() == weights.keys() and found.unused.keys() == {'head.weight', 'head.bias'}
+    own = under(encoder__=PLAIN)  # a network of one's own with a known one inside keeps its names
+    assert find_backbone(own, 'x.pth', list(own)).weights.keys() == own.keys()
 
 
 def test_merged_square_kernels_are_known():

@@ -333,7 +333,7 @@ def test_timm_and_back(kind, name, dims, tmp_path):
     torch.save(theirs.state_dict(), tmp_path / 'timm.pth')
     ours = kind(**sizes, num_classes=3).eval()
     report = loaded(ours, tmp_path / 'timm.pth')
-    assert report.origin == 'timm' and not report.unused and not report.missing
+    assert "timm's names" in report.origin and not report.unused and not report.missing
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(ours.classify(x), theirs(x), rtol=1e-3, atol=1e-4)

@@ -3,6 +3,9 @@
 import json
 import math
 import re
+import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -68,6 +71,20 @@ def test_a_resume_that_could_not_be_exact_is_refused(config, finished, tmp_path,
 def test_another_seed_is_refused_on_resume(config, finished, tmp_path):
     with pytest.raises(CheckpointError, match=r'seed was 0 and is 5 \(pass --seed 0\)'):
         train(config, tmp_path, resume_from=str(finished / 'epoch_1.pth'), seed=5)
+
+
+def test_other_pretrained_weights_are_refused_on_resume(config, finished, tmp_path):
+    """They would be ignored, and a protocol would record them as what was judged."""
+    def start(weights, epochs):
+        return train(config, tmp_path / 'work', f"model.pretrained='{weights}'", f'total_epochs={epochs}', auto_resume=True)
+    first, other = finished / 'epoch_1.pth', finished / 'epoch_2.pth'
+    start(first, 1)
+    with pytest.raises(CheckpointError, match=r'SHA-256 of the pretrained weights was \w{64} and is \w{64} \(give --pretrained the file'):
+        start(other, 2)
+    train(config, tmp_path / 'work', 'total_epochs=2', auto_resume=True)  # need not be named again
+    start(shutil.copy(first, tmp_path / 'copy.pth'), 3)
+    with pytest.raises(CheckpointError, match='SHA-256 of the pretrained weights was None and is'):
+        train(config, tmp_path / 'plain', f"model.pretrained='{first}'", resume_from=str(first))
 
 
 def test_another_model_is_refused_on_resume_and_on_load(config, finished, tmp_path):
@@ -151,7 +168,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(config, tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match=r'epoch_2.pth could not be written: No space left.*last good checkpoint is .*epoch_1.pth'):
         train(config, tmp_path / 'full', 'checkpoint_config.max_keep_ckpts=1')
     assert sorted(p.name for p in (tmp_path / 'full').glob('*.pth')) == ['epoch_1.pth', 'latest.pth']
-    assert not list((tmp_path / 'full').glob('.*'))
+    assert not list((tmp_path / 'full').glob('.*.tmp'))
     train(config, tmp_path / 'full', 'checkpoint_config.max_keep_ckpts=1', auto_resume=True)
     assert differences(straight / 'epoch_3.pth', tmp_path / 'full' / 'epoch_3.pth') == []
 
@@ -206,6 +223,28 @@ def test_a_work_dir_that_cannot_be_written(config, tmp_path, monkeypatch):
     monkeypatch.setattr('tempfile.TemporaryFile', refuse)
     with pytest.raises(CheckpointError, match='cannot be used as work dir: Permission denied'):
         train(config, tmp_path / 'read_only')
+
+
+HOLDER = '''
+import sys, time
+from selfsup.engine.checkpoint import hold_work_dir
+with hold_work_dir(sys.argv[1]):
+    print('held', flush=True)
+    time.sleep(60)
+'''
+
+
+def test_a_work_dir_in_which_another_process_trains(config, tmp_path):
+    """Two runs would remove and replace each other's checkpoints. A launcher killed by SIGKILL leaves its processes behind."""
+    other = subprocess.Popen([sys.executable, '-c', HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == 'held\n'
+    for how in ({}, {'auto_resume': True}, {'start_over': True}):
+        with pytest.raises(CheckpointError, match=rf'is in use: process {other.pid} on \S+ trains there'):
+            train(config, tmp_path, 'total_epochs=1', **how)
+    assert [path.name for path in tmp_path.iterdir()] == ['.running']
+    other.kill()
+    other.wait()
+    train(config, tmp_path, 'total_epochs=1')
 
 
 def test_mmengines_own_form_trains_and_resumes(config, tmp_path):

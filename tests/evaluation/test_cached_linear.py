@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -75,11 +77,11 @@ def test_flip_doubles_the_draws(tmp_path, opened):
 def test_a_cache_is_used_again_and_one_of_other_features_is_kept(tmp_path, opened, monkeypatch):
     config = write_config(tmp_path)
     opened(config)
-    files = {p: p.stat().st_mtime_ns for p in (tmp_path / 'cache').rglob('*') if p.is_file()}
+    files = {p: p.stat().st_mtime_ns for p in (tmp_path / 'cache').glob('*/*')}
     opened(config)
     with pytest.raises(DataError, match=r'cache.train exists and holds other dtype; give --force'):
         opened(config, dtype='float16')
-    assert {p: p.stat().st_mtime_ns for p in (tmp_path / 'cache').rglob('*') if p.is_file()} == files
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / 'cache').glob('*/*')} == files
     *_, features, _, _ = opened(config, dtype='float16', force=True)
     assert str(features.layers[0].dtype) == 'float16'
     (tmp_path / 'cache' / 'train' / 'cache.json').unlink()
@@ -164,3 +166,38 @@ def test_a_cache_holds_its_rows_in_the_order_of_the_data(tmp_path, opened):
         expected = model.head.pool(model.extract(sample['img'][None]))[0]
     torch.testing.assert_close(cache.rows(0, slice(17, 18), CPU)[0], expected)
     assert cache.labels[17] == sample['gt_label']
+
+
+def test_a_folder_that_is_no_cache_is_never_removed(tmp_path, opened):
+    config = write_config(tmp_path)
+    (tmp_path / 'cache').symlink_to(tmp_path, target_is_directory=True)  # cache/train are the images
+    with pytest.raises(DataError, match=r"cache.train holds no cache but '\d' and so on; choose another --cache"):
+        opened(config, force=True)
+    assert len(list((tmp_path / 'train').rglob('*.png'))) == 100
+
+
+HOLDER = '''
+import sys, time
+from selfsup.errors import DataError
+from selfsup.files import only_process
+with only_process(sys.argv[1], 'busy', DataError):
+    print('held', flush=True)
+    time.sleep(60)
+'''
+
+
+def test_two_processes_do_not_fill_one_cache(tmp_path, opened):
+    (tmp_path / 'cache').mkdir()
+    other = subprocess.Popen([sys.executable, '-c', HOLDER, str(tmp_path / 'cache' / '.train.lock')], stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == 'held\n'
+    with pytest.raises(DataError, match=rf'cache.train is being filled by process {other.pid} on .*Start again when it is done'):
+        opened(write_config(tmp_path))
+    other.kill()
+    other.wait()
+    assert opened(write_config(tmp_path))[2]
+
+
+def test_a_cache_where_nothing_can_be_written(tmp_path, opened):
+    (tmp_path / 'cache').write_text('')
+    with pytest.raises(DataError, match=r'cache cannot hold a cache: .* Choose another --cache'):
+        opened(write_config(tmp_path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 
 import pytest
@@ -37,6 +38,14 @@ def test_a_result_says_what_was_measured_on_what(tmp_path, files):
 def test_files_of_the_project_are_named_from_its_folder(tmp_path):
     written = write_result(tmp_path / 'r.json', protocol='knn', numbers={'a': 1}, config=__file__)
     assert written['config']['path'] == 'tests/evaluation/test_results.py'
+
+
+def test_configs_that_differ_in_their_bases_or_options_have_other_digests(tmp_path, files):
+    def digest(**merged):
+        return write_result(tmp_path / 'r.json', protocol='knn', numbers={'a': 1}, config=files[0], merged=merged, force=True)['config']
+    first = digest(model={'depth': 18, 'out': (3,)}, seed=0, work_dir='a')
+    assert digest(work_dir='b', seed=1, model={'out': [3], 'depth': 18}) == first
+    assert digest(model={'depth': 50, 'out': (3,)}) != first
 
 
 def test_random_weights_are_no_file(tmp_path):
@@ -73,6 +82,14 @@ def test_a_folder_that_cannot_be_made_is_one_error(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(DataError, match='could not be written'):
         write_result(tmp_path / 'file' / 'r.json', protocol='knn', numbers={'a': 1})
+
+
+@pytest.mark.parametrize('folder', ['', 'new/deep'])
+def test_a_folder_without_permission_is_told_before_the_work(tmp_path, monkeypatch, folder):
+    assert check_free(tmp_path / folder / 'r.json')
+    monkeypatch.setattr(os, 'access', lambda path, mode: path != tmp_path)
+    with pytest.raises(DataError, match=rf'could not be written: {tmp_path} is no folder to write in. Choose another --work_dir'):
+        check_free(tmp_path / folder / 'r.json')
 
 
 @pytest.mark.parametrize(('text', 'message'), [('{', 'cannot be read'), ('{"protocol": 1}', 'lacks numbers'), ('[]', 'lacks protocol')])

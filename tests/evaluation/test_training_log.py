@@ -48,3 +48,13 @@ def test_a_run_without_validation_is_an_error(tmp_path):
     _start(tmp_path, '20260101_1', {})
     with pytest.raises(DataError, match='needs a ValidateHook'):
         logged_accuracies(tmp_path)
+
+
+def test_the_half_line_of_a_killed_start_is_left_out_and_no_other(tmp_path):
+    _start(tmp_path, '20260101_1', {1: 2., 2: 3.})
+    log = tmp_path / '20260101_1' / 'vis_data' / '20260101_1.json'
+    log.write_text(log.read_text() + '{"head0_top1": 99.0, "epo')
+    assert logged_accuracies(tmp_path)['head0_top1'] == {1: 2., 2: 3.}
+    log.write_text(log.read_text() + '\n{"head0_top1": 4.0, "epoch": 3}\n')
+    with pytest.raises(DataError, match=r'20260101_1 cannot be read'):
+        logged_accuracies(tmp_path)

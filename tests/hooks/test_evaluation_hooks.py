@@ -5,8 +5,9 @@ import warnings
 
 import pytest
 import torch
+from PIL import Image
 
-from selfsup.errors import ConfigError, SelfSupWarning
+from selfsup.errors import ConfigError, DataError, SelfSupWarning
 from selfsup.hooks.validate_hook import ValidateHook
 from tests.resume.runs import differences, train, write_config
 
@@ -60,6 +61,39 @@ def test_validation_sees_a_classifier_learn(tmp_path):
     found = [x for x in scalars(train(path, tmp_path / 'work')) if 'head0_top1' in x]
     assert [x['epoch'] for x in found] == [0, 1, 2]
     assert found[0]['head0_top1'] < 30 < 60 < found[-1]['head0_top1'] <= found[-1]['head0_top5']
+
+
+def folders(root, classes):
+    for name in classes:
+        (root / name).mkdir(parents=True)
+        for i in range(2):
+            Image.new('RGB', (16, 16), (40 * i, 90, 120)).save(root / name / f'{i}.png')
+    return dict(type='ClassificationDataset', data_source=dict(type='ImageFolder', root=str(root)), pipeline=STEPS)
+
+
+@pytest.mark.parametrize(('classes', 'message'), [('bc', 'only for training a; only for testing none'),
+                                                  ('abcd', 'only for training none; only for testing d')])
+def test_other_classes_are_refused_before_training(classes, message, tmp_path):
+    """Folders are numbered in each root by itself: 'b' would be 1 in training and 0 in testing, and the accuracy wrong without a word."""
+    path = tmp_path / 'classify.py'
+    path.write_text(CLASSIFY)
+    data = folders(tmp_path / 'train', 'abc')
+    test = folders(tmp_path / 'test', classes)
+    for hook in (dict(type='ValidateHook', dataset=test, initial=False), dict(type='KNNHook', train=data, test=test, k=1, initial=False)):
+        options = ('data.imgs_per_gpu=6', f'data.train={data}', f'custom_hooks={[hook]}')
+        with pytest.raises(DataError, match=f'Training and test images have different classes: {message}'):
+            train(path, tmp_path / hook['type'], *options)
+        assert not list((tmp_path / hook['type']).glob('*.pth'))
+
+
+def test_a_class_without_training_images_is_refused_where_names_are_not_known(tmp_path):
+    path = tmp_path / 'classify.py'
+    path.write_text(CLASSIFY)
+    data, more = (folders(tmp_path / name, name) for name in ('abc', 'abcd'))
+    options = ('data.imgs_per_gpu=6', f"data.train={dict(type='ConcatDataset', datasets=[data, data])}", 'total_epochs=1')
+    with pytest.raises(DataError, match='no training image: 3'):
+        train(path, tmp_path / 'more', *options, f"custom_hooks={[dict(type='ValidateHook', dataset=more, initial=False)]}")
+    train(path, tmp_path / 'same', *options, f"custom_hooks={[dict(type='ValidateHook', dataset=data, initial=False)]}", curves=False)
 
 
 def test_byol_hook_sets_the_end_and_warns_of_another_interval(tmp_path):

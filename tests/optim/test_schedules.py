@@ -72,6 +72,14 @@ def test_slak_weight_decay_golden():
     assert [cosine_weight_decay(i, len(values), *args[:2]) for i in range(len(values))] == pytest.approx(values, rel=1e-12)
 
 
+@pytest.mark.parametrize(('interval', 'last'), [(1, 11), (2, 10), (4, 10), (5, 11)])
+def test_the_last_step_has_the_smallest_rate(interval, last):
+    """Two epochs of 6 iterations; a window ends with its epoch, so the last one holds 1, 2, 2 or 1 of them."""
+    rates = [policy_lr(i, 1., iters_per_epoch=6, max_iters=12, update_interval=interval, policy='WarmupCosine', min_lr_ratio=0.25,
+                       reach_end=True) for i in range(12)]
+    assert rates[last:] == [0.25] * (12 - last) and all(rate > 0.25 for rate in rates[:last]) and rates[0] == 1
+
+
 def test_base_lr():
     spark = GOLDEN['spark_pretrain'][0]
     cfg = {'type': 'LAMB', 'base_lr': spark['base_lr'], 'weight_decay': .04}

@@ -53,7 +53,16 @@ def test_linear_with_two_processes_and_what_becomes_of_its_result(config, weight
     assert read_result(work_dir / 'linear.json') == result
     over = launch('dist_train_linear.sh', config, weights, '--start_over', '--cfg-options', 'total_epochs=1')
     assert over.returncode == 0, over.stderr
-    assert read_result(work_dir / 'linear.json')['settings']['epochs']['head0_top1_last'] == 1
+    changed = read_result(work_dir / 'linear.json')
+    assert changed['settings']['epochs']['head0_top1_last'] == 1
+    assert result['settings']['cfg_options'] == [] and changed['settings']['cfg_options'] == ['total_epochs=1']
+    assert result['config']['sha256'] == changed['config']['sha256']
+    assert result['config']['merged_sha256'] != changed['config']['merged_sha256']
+    resumed = launch('dist_train_linear.sh', config, weights, '--auto_resume', '--cfg-options', 'total_epochs=1')
+    assert resumed.returncode == 0, resumed.stderr
+    found = read_result(work_dir / 'linear.json')
+    assert changed['seconds'] > 0 and found['seconds'] is None, 'the time of the whole run is not known'
+    assert {**found, 'seconds': 0, 'date': ''} == {**changed, 'seconds': 0, 'date': ''}
 
 
 @pytest.mark.dist
@@ -87,6 +96,14 @@ def test_weights_of_another_architecture_give_no_result(config, tmp_path):
     done = launch('dist_train_finetune.sh', config, foreign)
     assert done.returncode == 1 and 'conv1.weight: (64, 3, 7, 7) in the file' in done.stderr and 'Traceback' not in done.stderr
     assert not list((config.parents[1] / 'work_dirs' / 'last' / 'foreign.pth').glob('*.json'))
+
+
+@pytest.mark.dist
+def test_a_config_that_measures_no_accuracy_is_refused_before_training(config):
+    done = launch('dist_train_finetune.sh', config, 'random', '--cfg-options', 'custom_hooks=[]')
+    assert done.returncode == 1 and 'measures no accuracy, so its run would have no result: add a ValidateHook' in done.stderr
+    assert 'Traceback' not in done.stderr and not (config.parents[1] / 'work_dirs' / 'last' / 'random' / 'finetune.json').exists()
+    assert 'Epoch(train)' not in done.stdout
 
 
 @pytest.mark.parametrize('script', ['dist_train_linear.sh', 'dist_train_semi.sh', 'dist_train_finetune.sh'])

@@ -1,7 +1,7 @@
 """ConvNeXtV2-L fine-tuned after FCMAE (arXiv:2301.00808) on ImageNet, 100 epochs at 224 pixels, global batch 1024.
 
-Reproduces: the paper's ConvNeXtV2-L: top-1 85.8. The release has no settings for it. Assumed: those of B,
-    with a drop path of 0.2 as in the paper's appendix, which was not at hand to verify it.
+Reproduces: the paper's ConvNeXtV2-L: top-1 85.8. Settings: the paper's table 11; the release has none. Assumed: the rate
+    of B as released; the table prints ten times that for B and L.
 Command: bash tools/dist_train.sh configs/benchmarks/finetuning/imagenet/convnextv2_large.py 8 --pretrained WEIGHTS
 Hardware and time: 8 GPUs with 32 images each, 4 iterations per step; not run here.
 Expected: the reference result; not run here.
