@@ -115,7 +115,7 @@ def detect(model: nn.Module, loader: Any) -> list[Detections]:
         DataError: the loader leaves out images.
     """
     order = [sample[1] if isinstance(sample, tuple | list) else int(sample) for sample in loader.sampler]
-    source = loader.dataset.data_source
+    source, reader = loader.dataset.data_source, loader.dataset.reader
     found: dict[int, Detections] = {}
     done = 0
     with evaluating(model):
@@ -123,7 +123,11 @@ def detect(model: nn.Module, loader: Any) -> list[Detections]:
             for image, boxes, result in zip(batch['img'], batch['gt_boxes'], model.predict(batch['img']), strict=True):
                 index = order[done]
                 original = tuple(source.sizes[index].tolist())
-                _check_in_place(boxes, image.shape[-2:], original, source, index)
+                if _moved(boxes * _to_original(image.shape[-2:], original).to(boxes), source.objects(index).boxes) and \
+                        index not in reader.bad_indices():  # a neighbour stands in for an image that cannot be read
+                    raise ConfigError(f'The pipeline of the data to evaluate on moves the objects of {source.describe(index)}: it may '
+                                      'change the size of an image, but neither crop nor flip it. That of the training data does not fit '
+                                      'here.')
                 found[index] = _in_original(result, image.shape[-2:], original)
                 done += 1
     together: dict[int, Detections] = {}
@@ -140,13 +144,10 @@ def _to_original(size: tuple[int, int], original: tuple[int, int]) -> Tensor:
     return torch.tensor([original[1] / size[1], original[0] / size[0]] * 2)
 
 
-def _check_in_place(boxes: Tensor, size: tuple[int, int], original: tuple[int, int], source: Any, index: int) -> None:
-    """Refuse a pipeline after which the objects are elsewhere: detections could not be brought back to the pixels of the original."""
-    expected = torch.from_numpy(source.objects(index).boxes)
-    boxes = boxes.detach().cpu().float() * _to_original(size, original)
-    if boxes.shape != expected.shape or not torch.allclose(boxes, expected, rtol=0, atol=MOVED):
-        raise ConfigError(f'The pipeline of the data to evaluate on moves the objects of {source.describe(index)}: it may change the size '
-                          'of an image, but neither crop nor flip it. That of the training data does not fit here.')
+def _moved(boxes: Tensor, annotated: np.ndarray) -> bool:
+    """Whether boxes (N, 4), brought back to the pixels of the original, are others than those annotated there."""
+    expected = torch.from_numpy(annotated)
+    return boxes.shape != expected.shape or not torch.allclose(boxes.cpu().float(), expected, rtol=0, atol=MOVED)
 
 
 def _in_original(result: dict[str, Tensor], size: tuple[int, int], original: tuple[int, int]) -> Detections:

@@ -256,6 +256,16 @@ def test_a_pipeline_may_change_the_size_alone(shapes, pipeline, moved):
             assert evaluate(source, pipeline)['AP'] == pytest.approx(100, abs=0.01)
 
 
+def test_an_image_whose_neighbour_stands_in_for_it(shapes, tmp_path):
+    """A few unreadable images in a large data set do not stop the reading; the average precision they would spoil is refused."""
+    content = json.loads((shapes / 'coco' / 'train.json').read_text())
+    content['images'] = [{**image, 'id': image['id'] + 5 * copy} for copy in range(30) for image in content['images']]
+    content['images'][3]['file_name'] = 'missing.jpg'
+    (tmp_path / 'many.json').write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r'1 of 150 images cannot be read, such as .*missing\.jpg'):
+        evaluate({**sources(shapes)['coco'], 'ann_file': str(tmp_path / 'many.json')}, batch=10)
+
+
 def test_images_that_were_left_out(shapes, tmp_path):
     content = json.loads((shapes / 'coco' / 'train.json').read_text())
     content['annotations'] = [a for a in content['annotations'] if a['image_id'] != 2]
