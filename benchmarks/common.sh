@@ -61,11 +61,12 @@ train_protocol() {
 }
 
 # train_detector PARTITION NGPUS CONFIG WEIGHTS [arguments of tools/train.py]
-# Trains, see train_from_weights, then evaluates on data.val with all processes: detection.json.
+# Trains, see train_from_weights, then evaluates on data.val with all processes: detection.json, and a picture, detections.png.
 train_detector() {
     local partition=$1 gpus=$2 config=$3 weights=$4 work_dir again
+    SECONDS=0
     train_from_weights detection "$@"
     # the merged config beside the checkpoint: what was trained, with all options
     launch_on "$partition" detection "$gpus" "$BENCHMARKS/test_det.py" "$work_dir/$(basename "$config")" "$work_dir/latest.pth" \
-        --config_of_run "$config" --pretrained "$weights" "${again[@]}"
+        --config_of_run "$config" --pretrained "$weights" --seconds "$SECONDS" --show 12 "${again[@]}"
 }

@@ -80,11 +80,11 @@ def param_groups(model: nn.Module, *, lr: float, weight_decay: float, weight_dec
 
 
 def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
-    """What SOLVER.OPTIMIZER names.
+    """What SOLVER.OPTIMIZER names, in upper or lower case.
 
     Raises:
         ConfigError: none of `OPTIMIZERS`.
     """
-    if name not in OPTIMIZERS:
+    if str(name).lower() not in OPTIMIZERS:
         raise ConfigError(f'SOLVER.OPTIMIZER={name!r} is unknown.{did_you_mean(str(name), OPTIMIZERS)}')
-    return torch.optim.SGD if name == 'sgd' else torch.optim.AdamW
+    return torch.optim.SGD if name.lower() == 'sgd' else torch.optim.AdamW

@@ -37,18 +37,37 @@ def parse_args(words: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def setup(args: argparse.Namespace) -> Any:
-    """The frozen detectron2 config of a command line."""
-    from detectron2.config import get_cfg
-    from detectron2.engine import default_setup
+def read_config(args: argparse.Namespace) -> Any:
+    """The detectron2 config of a command line, with the two new keys.
 
+    Raises:
+        ConfigError: it cannot be read, holds an unknown key, or settings that do not fit.
+        DataError: OUTPUT_DIR has a result.
+    """
+    from detectron2.config import get_cfg
+
+    from benchmarks.detection.solver import lr_factor, optimizer_class
     from selfsup.evaluation.results import check_free
     cfg = get_cfg()
     cfg.SOLVER.OPTIMIZER, cfg.SOLVER.LR_DECAY = 'sgd', 1.0
-    cfg.merge_from_file(args.config_file)
-    cfg.merge_from_list(args.opts)
+    if not os.path.isfile(args.config_file):
+        raise ConfigError(f'--config-file {args.config_file} is not a file.')
+    try:
+        cfg.merge_from_file(args.config_file)
+        cfg.merge_from_list(args.opts)
+    except (AssertionError, KeyError, ValueError) as error:  # what yacs raises
+        raise ConfigError(f'{args.config_file} with {" ".join(args.opts) or "no options"}: {error}') from None
     check_weights(cfg.MODEL.WEIGHTS, args)
+    optimizer_class(cfg.SOLVER.OPTIMIZER)
+    lr_factor('', cfg.SOLVER.LR_DECAY, cfg.MODEL.RESNETS.DEPTH)
     check_free(Path(cfg.OUTPUT_DIR) / 'detection.json', force=args.resume)
+    return cfg
+
+
+def setup(args: argparse.Namespace) -> Any:
+    """The frozen config, and detectron2's logs and seeds."""
+    from detectron2.engine import default_setup
+    cfg = read_config(args)
     cfg.freeze()
     default_setup(cfg, args)
     return cfg
@@ -71,6 +90,7 @@ def check_weights(path: str, args: argparse.Namespace) -> None:
 
 def build_optimizer(cfg: Any, model: Any) -> Any:
     """SOLVER.OPTIMIZER over the groups of `solver.param_groups`."""
+    import torch
     from detectron2.solver.build import maybe_add_gradient_clipping
 
     from benchmarks.detection.solver import optimizer_class, param_groups
@@ -79,7 +99,7 @@ def build_optimizer(cfg: Any, model: Any) -> Any:
     groups = param_groups(model, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY, weight_decay_norm=solver.WEIGHT_DECAY_NORM,
                           weight_decay_bias=solver.WEIGHT_DECAY_BIAS, bias_lr_factor=solver.BIAS_LR_FACTOR, decay=solver.LR_DECAY,
                           depth=cfg.MODEL.RESNETS.DEPTH)
-    momentum = {'momentum': solver.MOMENTUM, 'nesterov': solver.NESTEROV} if solver.OPTIMIZER == 'sgd' else {}
+    momentum = {'momentum': solver.MOMENTUM, 'nesterov': solver.NESTEROV} if kind is torch.optim.SGD else {}
     return maybe_add_gradient_clipping(cfg, kind)(groups, lr=solver.BASE_LR, **momentum)
 
 
@@ -154,6 +174,7 @@ def main() -> None:
         from detectron2.engine import launch
     except ImportError:
         raise ConfigError(INSTALL) from None
+    read_config(args)  # here an error is one line; in the processes that `launch` starts it would be a traceback of each
     launch(work, args.num_gpus, num_machines=args.num_machines, machine_rank=args.machine_rank, dist_url=args.dist_url, args=(args,))
 
 

@@ -11,6 +11,7 @@ model = dict(
     neck=dict(type='FPN', out_channels=256),
     num_classes=80,
     masks=True,
+    rcnn=dict(rpn_post_nms_top_n_train=1000),
 )
 annotations = 'data/coco/annotations/instances_{}2017.json'
 val = dict(

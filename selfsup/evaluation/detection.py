@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from .. import distributed as dist
 from ..datasets.data_sources.coco import COCO, mask_coder, read_annotations
 from ..datasets.data_sources.voc import VOCDetection
-from ..errors import ConfigError, DataError
+from ..errors import CheckpointError, ConfigError, DataError
 from .features import evaluating
 from .voc_ap import voc_ap
 
 COCO_STATS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl')  # the first six of pycocotools' twelve
+MOVED = 1.0  # pixels by which a box may differ after a change of size and back
 
 
 @dataclass(frozen=True)
@@ -38,55 +39,96 @@ class Detections:
     scores: np.ndarray
     masks: list[dict] | None = None
 
+    def mask_pixels(self, chosen: np.ndarray) -> np.ndarray | None:
+        """(K, H, W) uint8 masks in {0, 1} of the detections where `chosen` (N,) is True; None without masks."""
+        runs = None if self.masks is None else [run for run, wanted in zip(self.masks, chosen, strict=True) if wanted]
+        return np.ascontiguousarray(mask_coder().decode(runs).transpose(2, 0, 1)) if runs else None
+
 
 def evaluate_detector(model: nn.Module, loader: Any) -> dict[str, float]:
-    """Average precisions of a detector on a whole data set; every rank calls and gets them.
+    """Average precisions of a detector on a whole data set; every rank calls and gets them. See `detect_and_evaluate`."""
+    return detect_and_evaluate(model, loader)[0]
+
+
+def detect_and_evaluate(model: nn.Module, loader: Any) -> tuple[dict[str, float], list[Detections]]:
+    """Average precisions of a detector on a whole data set, and the detections of each image.
 
     Args:
         model: with `predict(img)`, see `Detection`; a DDP wrapper is looked through.
         loader: over a `DetectionDataset`, every sample once, unshuffled.
 
     Returns:
-        Percent. COCO: `AP` (mean over IoU 0.50 to 0.95), `AP50`, `AP75`, of three sizes `APs`, `APm`, `APl` where there are such objects,
-        and with masks `mask_AP`, ... VOC: `AP`, `AP50`, `AP75`, the mean over classes of the 11-point AP of VOC2007.
+        Percent, on every rank. COCO: `AP` (mean over IoU 0.50 to 0.95), `AP50`, `AP75`, of three sizes `APs`, `APm`, `APl` where there are
+        such objects, and with masks `mask_AP`, ... VOC: `AP`, `AP50`, `AP75`, the mean over classes of the 11-point AP of VOC2007.
+        Detections in the order of the data set on rank 0, [] on the others.
 
     Raises:
+        CheckpointError: weights are not finite: such a model finds nothing, which would look like an AP of 0.
         DataError: images could not be read: an AP over the others would be of another data set. Or pycocotools is missing.
-        ConfigError: the data have another number of classes than the model, or their source is neither COCO nor VOCDetection.
+        ConfigError: the data have another number of classes than the model, leave out images without objects, or move the objects in
+            their images; or their source is neither COCO nor VOCDetection.
     """
     model = getattr(model, 'module', model)
-    dataset = loader.dataset
-    source = getattr(dataset, 'data_source', None)
-    if not isinstance(source, COCO | VOCDetection):
-        raise ConfigError('Detection is evaluated on a DetectionDataset with COCO or VOCDetection; this is '
-                          f'{type(dataset).__name__} with {type(source).__name__}.')
-    if source.num_classes != model.num_classes:
-        raise ConfigError(f'The data to evaluate on have {source.num_classes} classes, but model.num_classes={model.num_classes}.')
+    source = _checked_source(model, loader.dataset)
     found = detect(model, loader)
-    unreadable = dataset.reader.bad_indices()
+    reader = loader.dataset.reader
+    unreadable = reader.bad_indices()
     if len(unreadable):
-        first = dataset.reader.describe(int(unreadable[0]))
-        raise DataError(f'{len(unreadable)} of {len(dataset)} images cannot be read, such as {first}: average precision needs all of them.')
+        raise DataError(f'{len(unreadable)} of {len(loader.dataset)} images cannot be read, such as {reader.describe(int(unreadable[0]))}: '
+                        'average precision needs all of them.')
     numbers: dict[str, float] = {}
     if dist.is_main():
         numbers = coco_ap(source, found, model.masks) if isinstance(source, COCO) else voc_numbers(source, found)
     numbers = dist.broadcast_object(numbers)
     if not math.isfinite(numbers.get('AP', math.nan)):
         raise DataError('There is no object in the data to evaluate on, so no average precision.')
-    return numbers
+    return numbers, found
+
+
+def _checked_source(model: nn.Module, dataset: Any) -> COCO | VOCDetection:
+    """The data source, if an average precision of this model on it says what it seems to say."""
+    source = getattr(dataset, 'data_source', None)
+    if not isinstance(source, COCO | VOCDetection):
+        raise ConfigError('Detection is evaluated on a DetectionDataset with COCO or VOCDetection; this is '
+                          f'{type(dataset).__name__} with {type(source).__name__}.')
+    if source.num_classes != model.num_classes:
+        raise ConfigError(f'The data to evaluate on have {source.num_classes} classes, but model.num_classes={model.num_classes}.')
+    if source.left_out:
+        raise ConfigError(f'{source.left_out} images without objects are left out of the data to evaluate on, and with them whatever is '
+                          'found there by mistake: set keep_empty=True.')
+    if isinstance(source, COCO):  # what would stop the evaluation must not do so after all images were seen
+        mask_coder()
+        if model.masks and dist.is_main():
+            _truth(source, masks=True)
+    broken = [name for name, value in model.state_dict().items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise CheckpointError(f'{len(broken)} tensors of the model hold NaN or infinity, such as {broken[0]}: its training diverged. Use '
+                              'an earlier checkpoint.')
+    return source
 
 
 def detect(model: nn.Module, loader: Any) -> list[Detections]:
-    """Detections of every image, in the order of the data set; on rank 0, [] on the others."""
+    """Detections of every image, in the order of the data set; on rank 0, [] on the others.
+
+    Raises:
+        ConfigError: the pipeline of the data does more than change the size of an image.
+        DataError: the loader leaves out images.
+    """
     order = [sample[1] if isinstance(sample, tuple | list) else int(sample) for sample in loader.sampler]
-    sizes = loader.dataset.data_source.sizes
+    source, reader = loader.dataset.data_source, loader.dataset.reader
     found: dict[int, Detections] = {}
     done = 0
     with evaluating(model):
         for batch in loader:
-            for image, result in zip(batch['img'], model.predict(batch['img']), strict=True):
+            for image, boxes, result in zip(batch['img'], batch['gt_boxes'], model.predict(batch['img']), strict=True):
                 index = order[done]
-                found[index] = _in_original(result, image.shape[-2:], tuple(sizes[index].tolist()))
+                original = tuple(source.sizes[index].tolist())
+                if _moved(boxes * _to_original(image.shape[-2:], original).to(boxes), source.objects(index).boxes) and \
+                        index not in reader.bad_indices():  # a neighbour stands in for an image that cannot be read
+                    raise ConfigError(f'The pipeline of the data to evaluate on moves the objects of {source.describe(index)}: it may '
+                                      'change the size of an image, but neither crop nor flip it. That of the training data does not fit '
+                                      'here.')
+                found[index] = _in_original(result, image.shape[-2:], original)
                 done += 1
     together: dict[int, Detections] = {}
     for part in dist.gather_objects(found):
@@ -97,11 +139,20 @@ def detect(model: nn.Module, loader: Any) -> list[Detections]:
     return [together[index] for index in range(len(loader.dataset))] if dist.is_main() else []
 
 
+def _to_original(size: tuple[int, int], original: tuple[int, int]) -> Tensor:
+    """Factors (4,) from boxes in an image of (height, width) `size` to the same in one of `original`, of which it is a resized copy."""
+    return torch.tensor([original[1] / size[1], original[0] / size[0]] * 2)
+
+
+def _moved(boxes: Tensor, annotated: np.ndarray) -> bool:
+    """Whether boxes (N, 4), brought back to the pixels of the original, are others than those annotated there."""
+    expected = torch.from_numpy(annotated)
+    return boxes.shape != expected.shape or not torch.allclose(boxes.cpu().float(), expected, rtol=0, atol=MOVED)
+
+
 def _in_original(result: dict[str, Tensor], size: tuple[int, int], original: tuple[int, int]) -> Detections:
     """Detections in an image of (height, width) `size` -> in one of `original`, of which it is a resized copy."""
-    height, width = original
-    scale = torch.tensor([width / size[1], height / size[0]] * 2)
-    boxes = result['boxes'].detach().cpu().float() * scale
+    boxes = result['boxes'].detach().cpu().float() * _to_original(size, original)
     masks = None
     if 'masks' in result:
         from torchvision.models.detection.roi_heads import paste_masks_in_image
@@ -175,6 +226,6 @@ def voc_numbers(source: VOCDetection, detections: list[Detections]) -> dict[str,
     truth = [source.objects(index) for index in range(len(source))]
     if not any((~one.difficult).any() for one in truth):
         return {}
-    per_iou = {iou: voc_ap(truth, detections, source.num_classes, iou / 100) for iou in range(50, 100, 5)}
-    return {'AP': float(np.mean([np.nanmean(aps) for aps in per_iou.values()])), 'AP50': float(np.nanmean(per_iou[50])),
-            'AP75': float(np.nanmean(per_iou[75]))}
+    percents = range(50, 100, 5)
+    means = np.nanmean(voc_ap(truth, detections, source.num_classes, [percent / 100 for percent in percents]), axis=1).tolist()
+    return {'AP': float(np.mean(means)), 'AP50': means[percents.index(50)], 'AP75': means[percents.index(75)]}

@@ -6,57 +6,66 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 RECALLS = np.linspace(0, 1, 11)
 
 
-def voc_ap(truth: Sequence[Any], detections: Sequence[Any], num_classes: int, iou: float) -> np.ndarray:
+def voc_ap(truth: Sequence[Any], detections: Sequence[Any], num_classes: int, ious: Sequence[float]) -> np.ndarray:
     """11-point average precision of each class.
 
-    A detection, the best score first, takes the object of its class that it overlaps most. It is right if their IoU exceeds `iou` and
-    the object was not taken before; difficult objects count neither for nor against it.
+    A detection, the best score first, takes the object of its class that it overlaps most. It is right if their IoU exceeds the
+    threshold and the object was not taken before; difficult objects count neither for nor against it.
+
+    Boxes run from edge to edge. VOC's own code counts pixels from 1 and both ends, (x1 + 1, y1 + 1, x2, y2), and adds 1 to each
+    side: the same areas.
 
     Args:
-        truth: per image an object with `boxes` (N, 4), `labels` (N,) and `difficult` (N,).
+        truth: per image an object with `boxes` (N, 4), of positive area, `labels` (N,) and `difficult` (N,).
         detections: per image an object with `boxes` (M, 4), `labels` (M,) and `scores` (M,).
         num_classes: K.
-        iou: threshold in (0, 1); the challenge's 0.5.
+        ious: T thresholds in (0, 1); the challenge's is 0.5.
 
     Returns:
-        (K,) in percent; NaN for a class without objects.
+        (T, K) in percent; NaN for a class without objects.
     """
-    return np.array([_class_ap(truth, detections, label, iou) for label in range(num_classes)])
+    return np.array([_class_ap(truth, detections, label, ious) for label in range(num_classes)]).reshape(num_classes, -1).T
 
 
-def _class_ap(truth: Sequence[Any], detections: Sequence[Any], label: int, iou: float) -> float:
-    objects = [one.boxes[one.labels == label] for one in truth]
+def _class_ap(truth: Sequence[Any], detections: Sequence[Any], label: int, ious: Sequence[float]) -> list[float]:
     difficult = [one.difficult[one.labels == label] for one in truth]
     positives = sum(int((~marks).sum()) for marks in difficult)
     if positives == 0:
-        return float('nan')
-    rows = [(float(score), image, box) for image, found in enumerate(detections)
-            for score, box in zip(found.scores[found.labels == label], found.boxes[found.labels == label], strict=True)]
+        return [float('nan')] * len(ious)
+    rows = []  # score, image, object overlapped most, its IoU
+    for image, (one, found) in enumerate(zip(truth, detections, strict=True)):
+        chosen = found.labels == label
+        best, overlap = _most_overlapped(found.boxes[chosen], one.boxes[one.labels == label])
+        rows += zip(found.scores[chosen].tolist(), [image] * len(best), best, overlap, strict=True)
     rows.sort(key=lambda row: -row[0])
-    taken = [np.zeros(len(boxes), dtype=bool) for boxes in objects]
-    right = np.zeros(len(rows), dtype=bool)
-    counted = np.ones(len(rows), dtype=bool)
-    for number, (_, image, box) in enumerate(rows):
-        if not len(objects[image]):
+    return [_eleven_points(rows, difficult, positives, iou) for iou in ious]
+
+
+def _most_overlapped(boxes: np.ndarray, objects: np.ndarray) -> tuple[list[int], list[float]]:
+    """For each of the boxes (M, 4) the number of the object (N, 4) with the largest IoU, and that IoU; -1 and 0 without objects."""
+    from torchvision.ops import box_iou
+
+    if not len(objects):
+        return [-1] * len(boxes), [0.] * len(boxes)
+    overlap, best = box_iou(torch.from_numpy(boxes), torch.from_numpy(objects)).max(dim=1)
+    return best.tolist(), overlap.tolist()
+
+
+def _eleven_points(rows: Sequence[tuple], difficult: Sequence[np.ndarray], positives: int, iou: float) -> float:
+    taken: set[tuple[int, int]] = set()
+    right = []
+    for _, image, best, overlap in rows:
+        hit = overlap > iou
+        if hit and difficult[image][best]:
             continue
-        overlaps = box_iou(box, objects[image])
-        best = int(overlaps.argmax())
-        if overlaps[best] > iou:
-            counted[number] = not difficult[image][best]
-            right[number] = counted[number] and not taken[image][best]
-            taken[image][best] = True
-    hits = right[counted].cumsum()
+        right.append(hit and (image, best) not in taken)
+        if hit:
+            taken.add((image, best))
+    hits = np.cumsum(right)
     recall, precision = hits / positives, hits / np.arange(1, len(hits) + 1)
     return 100 * float(np.mean([precision[recall >= level - 1e-9].max(initial=0.) for level in RECALLS]))
-
-
-def box_iou(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of one box (4,) with others (N, 4); x1, y1, x2, y2 from edge to edge."""
-    corner = np.maximum(box[:2], others[:, :2])
-    inner = (np.minimum(box[2:], others[:, 2:]) - corner).clip(0).prod(axis=1)
-    outer = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1) - inner
-    return inner / np.maximum(outer, 1e-9)

@@ -1,6 +1,7 @@
 """Sources of boxes: what they read, what they refuse, and what reaches a batch."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -131,6 +132,18 @@ def _set(section, index, **values):
     (_set('images', 0, width=None), 'image 1 has no height and width'),
     (lambda c: c['images'][0].pop('file_name'), "entry 0 of 'images' has no 'file_name'"),
     (_set('images', 1, id=1), 'two images have the id 1'),
+    (_set('images', 1, id='a'), "entry 1 of 'images' has id='a'; ids are whole numbers"),
+    (_set('categories', 0, id=None), "entry 0 of 'categories' has id=None"),
+    (_set('images', 0, file_name=None), 'image 1 has file_name=None, which is no path'),
+    (_set('images', 0, height=10 ** 30), 'image 1 has no height and width'),
+    (lambda c: c['annotations'].__setitem__(1, None), "entry 1 of 'annotations' is None, not an annotation"),
+    (_set('annotations', 0, image_id=[1]), r'annotation 1 has image_id=\[1\]'),
+    (_set('annotations', 0, iscrowd='0'), "annotation 1 has iscrowd='0'; it must be 0 or 1"),
+    (_set('annotations', 0, bbox=[5, 5, 10 ** 400, 9]), 'annotation 1 has bbox='),
+    (_set('annotations', 0, bbox=[30, 5, 1e-9, 9]), 'annotation 1: box .*without area|without area: annotation 1: box'),
+    (_set('annotations', 0, segmentation=[1, 2, 30, 2, 30, 30]), r'annotation 1 has segmentation=.*must be a list of polygons'),
+    (_set('annotations', 0, segmentation=[[1, 2, 3, 4]]), 'annotation 1: its segmentation has no area'),
+    (_set('annotations', 0, segmentation={'size': [5, 5], 'counts': [25]}), r'annotation 1 has run lengths .* of another image.*\[5, 5\]'),
 ])
 def test_annotations_that_cannot_be(shapes, tmp_path, change, message):
     folder = changed(shapes, tmp_path, change)
@@ -156,9 +169,13 @@ def test_missing_files(shapes, tmp_path):
         COCO(str(tmp_path), str(shapes / 'coco' / 'train.json'))
     with pytest.raises(DataError, match='cannot be read'):
         COCO(str(shapes / 'coco' / 'train'), str(tmp_path / 'none.json'))
-    (tmp_path / 'x.json').write_text('{')
-    with pytest.raises(DataError, match='is no JSON'):
-        COCO(str(shapes / 'coco' / 'train'), str(tmp_path / 'x.json'))
+    whole = (shapes / 'coco' / 'train.json').read_text()
+    for text in (whole[:2000], '[' * 100000, ''):
+        (tmp_path / 'x.json').write_text(text)
+        with pytest.raises(DataError, match='is no JSON, or was cut off'):
+            COCO(str(shapes / 'coco' / 'train'), str(tmp_path / 'x.json'))
+    (tmp_path / 'x.json').write_text(whole, encoding='utf-8-sig')
+    assert len(COCO(str(shapes / 'coco' / 'train'), str(tmp_path / 'x.json'))) == 6
     shutil.copytree(shapes, tmp_path / 'copy')
     (tmp_path / 'copy' / 'coco' / 'train' / 'train_0002.jpg').unlink()
     with pytest.raises(DataError, match=r'1 of 6 images cannot be read.*train_0002\.jpg'):
@@ -172,7 +189,7 @@ def test_an_image_of_another_size_than_annotated(shapes, tmp_path):
 
 
 def test_a_segmentation_of_another_kind(shapes, tmp_path):
-    folder = changed(shapes, tmp_path, _set('annotations', 0, segmentation=[[1, 2]]))
+    folder = changed(shapes, tmp_path, _set('annotations', 0, segmentation=[['x'] * 6]))
     dataset = DetectionDataset(coco(folder, masks=True), [], prefetch=True, masks=True)
     with pytest.raises(DataError, match='neither polygons nor run lengths'):
         dataset[0]
@@ -181,6 +198,7 @@ def test_a_segmentation_of_another_kind(shapes, tmp_path):
 @pytest.mark.parametrize(('old', 'new', 'message'), [
     ('<name>', '<name>big ', r"object 1 is a 'big \w+', which is none of the classes.*Did you mean"),
     ('<xmin>', '<xmin>x', 'bndbox/xmin is'),
+    ('</xmin>', '</xmin><!--', 'no XML'),
     ('<width>', '<breadth>', 'no XML'),
     ('<xmin>', '<xmin>9', 'boxes outside of their image or without area: train_0000.xml object 1'),
 ])
@@ -192,11 +210,25 @@ def test_voc_annotations_that_cannot_be(shapes, tmp_path, old, new, message):
         VOCDetection(str(tmp_path / 'voc'), ('VOC2007/train',), classes=NAMES)
 
 
-def test_voc_paths_and_datasets_without_boxes(shapes):
+@pytest.mark.parametrize('number', ['nan', 'inf'])
+@pytest.mark.parametrize('tag', ['xmin', 'width'])
+def test_voc_numbers_are_finite(shapes, tmp_path, tag, number):
+    shutil.copytree(shapes / 'voc', tmp_path / 'voc')
+    path = tmp_path / 'voc' / 'VOC2007' / 'Annotations' / 'train_0000.xml'
+    path.write_text(re.sub(rf'<{tag}>\d+', f'<{tag}>{number}', path.read_text()))
+    with pytest.raises(DataError, match=f"/{tag} is '{number}', not a number"):
+        VOCDetection(str(tmp_path / 'voc'), ('VOC2007/train',), classes=NAMES, bad_boxes='clip')
+
+
+def test_voc_paths_and_datasets_without_boxes(shapes, tmp_path):
     with pytest.raises(DataError, match=r'ImageSets/Main/val\.txt cannot be read'):
         VOCDetection(str(shapes / 'voc'), ('VOC2007/val',), classes=NAMES)
     with pytest.raises(ConfigError, match=r"write \('VOC2007/trainval',\)"):
         VOCDetection(str(shapes / 'voc'), 'VOC2007/train')
+    (tmp_path / 'VOC2007/ImageSets/Main').mkdir(parents=True)
+    (tmp_path / 'VOC2007/ImageSets/Main/val.txt').write_bytes(b'\xff\xfe')
+    with pytest.raises(DataError, match=r'val\.txt is no list of names'):
+        VOCDetection(str(tmp_path), ('VOC2007/val',))
     source = VOCDetection(str(shapes / 'voc'), ('VOC2007/train',), classes=NAMES)
     with pytest.raises(ConfigError, match='has boxes only: set masks=False'):
         DetectionDataset(source, [], prefetch=True, masks=True)[0]

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -92,13 +93,17 @@ def script(*args):
 
 @pytest.mark.dist
 def test_the_script_trains_evaluates_and_writes_one_json(config, backbone_file):
-    done = script(config, backbone_file, 2, '--cfg-options', 'data.imgs_per_gpu=2', 'total_iters=8', 'optimizer.lr=0.002')
+    start = time.perf_counter()
+    done = script(config, backbone_file, 2, '--seed', 3, '--cfg-options', 'data.imgs_per_gpu=2', 'total_iters=8', 'optimizer.lr=0.002')
     assert done.returncode == 0, done.stderr
     work_dir = config.parent / 'tiny_det' / backbone_file.name
     result = read_result(work_dir / 'detection.json')
+    assert (result['seed'], result['settings']['iterations']) == (3, 8)
+    assert result['seconds'] > (time.perf_counter() - start) / 3  # with the training
     assert result['protocol'] == 'detection' and result['settings']['images'] == IMAGES['val']
     assert (result['weights']['path'], result['config']['path']) == (str(backbone_file), str(config))
     assert {'AP', 'AP50', 'AP75', 'mask_AP'} <= result['numbers'].keys()
+    assert (work_dir / 'detections.png').read_bytes().startswith(b'\x89PNG')
     # two processes found what one finds in the same batches: how far an image is padded changes its borders a little
     alone = average_precision(config, work_dir / 'latest.pth', 'data.imgs_per_gpu=2')
     assert alone == pytest.approx(result['numbers'], abs=1e-6)

@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from benchmarks.detection.miniature import write_miniature
+from selfsup.datasets.data_sources import COCO
 from selfsup.datasets.loaders import build_loader
-from selfsup.errors import ConfigError, DataError
-from selfsup.evaluation.detection import evaluate_detector
-from selfsup.evaluation.voc_ap import box_iou, voc_ap
+from selfsup.errors import CheckpointError, ConfigError, DataError
+from selfsup.evaluation.detection import Detections, coco_ap, detect_and_evaluate, evaluate_detector
+from selfsup.evaluation.voc_ap import voc_ap
 
 CLASSES = ['disc', 'square', 'triangle']
 
@@ -34,11 +35,6 @@ def found(*rows):
 A, B, FAR = (0, 0, 10, 10), (20, 20, 30, 30), (50, 50, 60, 60)
 
 
-def test_iou():
-    others = np.array([A, (5, 0, 15, 10), B])
-    np.testing.assert_allclose(box_iou(np.array(A), others), [1, 1 / 3, 0])
-
-
 @pytest.mark.parametrize(('rows', 'expected'), [
     ([(0.9, A), (0.8, B)], 100),
     ([], 0),
@@ -48,14 +44,68 @@ def test_iou():
     ([(0.9, (0, 0, 10, 5)), (0.8, B)], 100 * 6 / 11 / 2),  # IoU of exactly 0.5 is not above 0.5
 ])
 def test_eleven_points_by_hand(rows, expected):
-    np.testing.assert_allclose(voc_ap([truth(A, B)], [found(*rows)], 1, 0.5), [expected])
+    np.testing.assert_allclose(voc_ap([truth(A, B)], [found(*rows)], 1, [0.5]), [[expected]])
 
 
 def test_difficult_objects_and_classes_without_objects():
     marked = truth(A, B, difficult=[False, True])
-    np.testing.assert_allclose(voc_ap([marked], [found((0.9, B), (0.8, B), (0.7, A))], 1, 0.5), [100])
-    values = voc_ap([truth(A)], [found((0.9, A))], 2, 0.5)
-    assert values[0] == 100 and np.isnan(values[1])
+    np.testing.assert_allclose(voc_ap([marked], [found((0.9, B), (0.8, B), (0.7, A))], 1, [0.5]), [[100]])
+    values = voc_ap([truth(A)], [found((0.9, A))], 2, [0.5, 0.7])
+    assert values.shape == (2, 2) and (values[:, 0] == 100).all() and np.isnan(values[:, 1]).all()
+
+
+def devkit_ap(truths, detections, label, iou):
+    """The challenge's measure in its own pixels, counted from 1 with both ends, one pair of boxes at a time, recall as a fraction."""
+    def pixels(box):
+        return [float(box[0]) + 1, float(box[1]) + 1, float(box[2]), float(box[3])]
+
+    def area(x1, y1, x2, y2):
+        return max(x2 - x1 + 1, 0) * max(y2 - y1 + 1, 0)
+
+    objects = [[(pixels(b), bool(d)) for b, k, d in zip(t.boxes, t.labels, t.difficult, strict=True) if k == label] for t in truths]
+    positives = sum(not difficult for row in objects for _, difficult in row)
+    rows = sorted(((-float(s), i, n) for i, d in enumerate(detections) for n, (s, k) in enumerate(zip(d.scores, d.labels, strict=True))
+                   if k == label))
+    taken, hits, seen, points = set(), 0, 0, []
+    for _, image, number in rows:
+        box, best, chosen = pixels(detections[image].boxes[number]), 0., None
+        for place, (other, _) in enumerate(objects[image]):
+            both = area(*(max(a, b) for a, b in zip(box[:2], other[:2], strict=True)),
+                        *(min(a, b) for a, b in zip(box[2:], other[2:], strict=True)))
+            share = both / (area(*box) + area(*other) - both)
+            if share > best:
+                best, chosen = share, place
+        if best > iou and objects[image][chosen][1]:
+            continue
+        seen += 1
+        if best > iou and (image, chosen) not in taken:
+            hits += 1
+            taken.add((image, chosen))
+        points.append((hits, hits / seen))
+    return 100 * sum(max((p for hits, p in points if 10 * hits >= n * positives), default=0.) for n in range(11)) / 11
+
+
+def scene(rng, classes=3):
+    """Objects of a few images on whole pixels, as VOC's, and detections around them; equal scores are common."""
+    truths, detections = [], []
+    for _ in range(6):
+        corners = rng.integers(0, 50, (4, 2))
+        boxes = np.concatenate([corners, corners + rng.integers(4, 30, (4, 2))], axis=1)
+        labels = rng.integers(0, classes, 4)
+        truths.append(truth(*boxes, labels=labels.tolist(), difficult=(rng.random(4) < 0.3).tolist()))
+        near = np.repeat(boxes, 2, axis=0) + rng.integers(-3, 4, (8, 4)) + [0, 0, 4, 4]
+        kinds = np.where(rng.random(8) < 0.8, np.repeat(labels, 2), rng.integers(0, classes, 8))
+        detections.append(SimpleNamespace(boxes=near.astype(np.float32), labels=kinds, scores=rng.integers(1, 9, 8).astype(np.float32) / 8))
+    return truths, detections
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_the_measure_equals_that_of_the_challenge_in_its_own_pixels(seed):
+    truths, detections = scene(np.random.default_rng(seed))
+    ious = [0.5, 0.6, 0.75]
+    expected = [[devkit_ap(truths, detections, label, iou) for label in range(3)] for iou in ious]
+    np.testing.assert_allclose(voc_ap(truths, detections, 3, ious), expected, atol=1e-9)
+    assert np.ptp(expected) > 5
 
 
 class Oracle(nn.Module):
@@ -150,6 +200,89 @@ def test_nothing_found_is_zero_and_not_an_error(shapes):
             {'type': 'ToImage'}, {'type': 'ToDtype', 'dtype': 'float32', 'scale': True}]}, 'sampler': {
                 'type': 'EpochSampler', 'shuffle': False}}, seed=0, device=torch.device('cpu'))
         assert evaluate_detector(Silent(loader.dataset, []), loader)['AP50'] == 0
+
+
+def test_numbers_are_those_of_pycocotools(shapes, tmp_path):
+    """Its own reading of the file, ids with gaps, crowds as run lengths; nothing of ours between."""
+    from pycocotools import mask as coder
+    from pycocotools.coco import COCO as Annotations
+    from pycocotools.cocoeval import COCOeval
+    content = json.loads((shapes / 'coco' / 'train.json').read_text())
+    for image in content['images']:
+        image['id'] = 7 * image['id']
+    for annotation in content['annotations']:
+        image = content['images'][annotation['image_id'] - 1]
+        annotation.update(id=annotation['id'] + 50, image_id=image['id'], iscrowd=int(annotation['id'] % 4 == 0))
+        if annotation['iscrowd']:
+            runs = coder.merge(coder.frPyObjects(annotation['segmentation'], image['height'], image['width']))
+            annotation['segmentation'] = {'size': runs['size'], 'counts': runs['counts'].decode()}
+    path = tmp_path / 'crowds.json'
+    path.write_text(json.dumps(content))
+    source = COCO(str(shapes / 'coco' / 'train'), str(path), masks=True)
+    rng = np.random.default_rng(0)
+    detections, rows = [], {'bbox': [], 'segm': []}
+    for index, number in enumerate(source.image_ids.tolist()):
+        objects = source.objects(index)
+        boxes = (objects.boxes + rng.normal(0, 2, objects.boxes.shape)).clip(0).astype(np.float32)
+        runs = [coder.encode(np.asfortranarray(mask)) for mask in source.masks(index, objects)]
+        detections.append(Detections(boxes, objects.labels, rng.random(len(boxes)).astype(np.float32), runs))
+        for box, label, score, run in zip(boxes.tolist(), objects.labels, detections[-1].scores.tolist(), runs, strict=True):
+            row = {'image_id': number, 'category_id': 10 * (int(label) + 1), 'score': score}
+            rows['bbox'].append({**row, 'bbox': [box[0], box[1], box[2] - box[0], box[3] - box[1]]})
+            rows['segm'].append({**row, 'segmentation': run})
+    expected = {}
+    for kind, prefix in (('bbox', ''), ('segm', 'mask_')):
+        annotations = Annotations(str(path))
+        evaluation = COCOeval(annotations, annotations.loadRes(rows[kind]), kind)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+        expected |= {f'{prefix}{name}': 100 * v for name, v in zip(('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl'), evaluation.stats,
+                                                                   strict=False) if v >= 0}
+    assert coco_ap(source, detections, masks=True) == pytest.approx(expected, abs=1e-9)
+    assert expected['AP'] < 99 and expected['mask_AP'] > 99
+
+
+@pytest.mark.parametrize(('pipeline', 'moved'), [
+    ([{'type': 'RandomHorizontalFlip', 'p': 1.0}], True), ([{'type': 'CenterCrop', 'size': 40}], True),
+    ([{'type': 'Resize', 'size': [77, 133]}], False)])
+def test_a_pipeline_may_change_the_size_alone(shapes, pipeline, moved):
+    """Boxes of a cropped or flipped image cannot be brought back; that gave an average precision, of nothing."""
+    for source in sources(shapes).values():
+        if moved:
+            with pytest.raises(ConfigError, match=r'moves the objects of .*train_\d+\.jpg: it may change the size of an image'):
+                evaluate(source, pipeline)
+        else:
+            assert evaluate(source, pipeline)['AP'] == pytest.approx(100, abs=0.01)
+
+
+def test_an_image_whose_neighbour_stands_in_for_it(shapes, tmp_path):
+    """A few unreadable images in a large data set do not stop the reading; the average precision they would spoil is refused."""
+    content = json.loads((shapes / 'coco' / 'train.json').read_text())
+    content['images'] = [{**image, 'id': image['id'] + 5 * copy} for copy in range(30) for image in content['images']]
+    content['images'][3]['file_name'] = 'missing.jpg'
+    (tmp_path / 'many.json').write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r'1 of 150 images cannot be read, such as .*missing\.jpg'):
+        evaluate({**sources(shapes)['coco'], 'ann_file': str(tmp_path / 'many.json')}, batch=10)
+
+
+def test_images_that_were_left_out(shapes, tmp_path):
+    content = json.loads((shapes / 'coco' / 'train.json').read_text())
+    content['annotations'] = [a for a in content['annotations'] if a['image_id'] != 2]
+    (tmp_path / 'fewer.json').write_text(json.dumps(content))
+    source = {**sources(shapes)['coco'], 'ann_file': str(tmp_path / 'fewer.json')}
+    with pytest.raises(ConfigError, match=r'1 images without objects are left out of the data to evaluate on.*keep_empty=True'):
+        evaluate({**source, 'keep_empty': False})
+    assert evaluate({**sources(shapes)['coco'], 'keep_empty': False})['AP'] == pytest.approx(100, abs=0.01)  # every image has some
+
+
+def test_a_diverged_model_has_no_average_precision(shapes):
+    loader = build_loader({'batch_size': 2, 'dataset': {'type': 'DetectionDataset', 'data_source': sources(shapes)['coco'], 'pipeline': []},
+                           'prefetch': True, 'img_norm_cfg': {'mean': [0.5] * 3, 'std': [0.5] * 3}}, seed=0, device=torch.device('cpu'))
+    model = Oracle(loader.dataset, range(5))
+    model.weight = nn.Parameter(torch.tensor([1., float('nan')]))
+    with pytest.raises(CheckpointError, match='1 tensors of the model hold NaN or infinity, such as weight: its training diverged'):
+        detect_and_evaluate(model, loader)
 
 
 def test_other_classes_and_unreadable_images(shapes, tmp_path):

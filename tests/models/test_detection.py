@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, ShapeError
 from selfsup.optim.layer_decay import lr_scales
 from selfsup.registry import MODELS
 
@@ -89,7 +89,14 @@ def test_layer_decay_reaches_the_backbone_alone():
     ({'num_classes': 0}, 'num_classes=0'),
     ({'anchor_sizes': (16, 32)}, r'give 4 sizes, one for each level of the pyramid \(0, 1, 2, pool\)'),
     ({'rcnn': {'rpn_nms_tresh': 0.5}}, "no setting 'rpn_nms_tresh'. Did you mean 'rpn_nms_thresh'"),
-    ({'rcnn': {'box_nms_thresh': 'x'}}, r"rcnn\.box_nms_thresh='x' must be a number"),
+    ({'rcnn': {'box_nms_thresh': 'x'}}, r"rcnn\.box_nms_thresh='x' must be a number in \[0, 1\]"),
+    ({'rcnn': {'box_positive_fraction': 1.5}}, r'box_positive_fraction=1\.5 must be a number in \[0, 1\]'),
+    ({'rcnn': {'box_score_thresh': float('nan')}}, 'box_score_thresh=nan'),
+    ({'rcnn': {'rpn_pre_nms_top_n_train': 5.5}}, r'rpn_pre_nms_top_n_train=5\.5 must be a whole number, 1 or more'),
+    ({'rcnn': {'box_detections_per_img': -5}}, 'box_detections_per_img=-5'),
+    ({'size_divisible': 0}, 'size_divisible=0: give a whole number'),
+    ({'box_channels': 0}, 'box_channels=0: give a whole number'),
+    ({'anchor_sizes': (16, 24, 32, 0)}, 'anchor_sizes=.* in pixels'),
     ({'neck': {'in_channels': (16, 32)}}, r'maps of \(16, 32, 64\) channels, model\.neck\.in_channels=\(16, 32\)'),
     ({'neck': {'out_channels': 0}}, 'out_channels=0'),
     ({'head_norm_cfg': {'type': 'XN'}}, 'XN'),
@@ -107,3 +114,21 @@ def test_masks_must_be_in_the_data():
         model(given)
     with pytest.raises(ConfigError, match='use DetectionDataset'):
         model({'img': torch.randn(2, 3, 64, 64), 'gt_label': torch.zeros(2)})
+
+
+def test_images_that_do_not_fit_together():
+    model = build().eval()
+    for images in ([torch.zeros(64)], [torch.zeros(3, 64, 64), torch.zeros(1, 64, 64)], torch.zeros(2, 2, 3, 64, 64)):
+        with pytest.raises(ShapeError, match=r'one view \(C, H, W\) per image'):
+            model.predict(images)
+
+
+def test_images_of_one_pixel():
+    model = build()
+    image = torch.randn(3, 1, 1)
+    step = model({'img': [image] * 2, 'gt_boxes': [torch.tensor([[0., 0., 1., 1.]]), torch.zeros(0, 4)],
+                  'gt_labels': [torch.zeros(1, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)],
+                  'gt_masks': [torch.ones(1, 1, 1, dtype=torch.uint8), torch.ones(0, 1, 1, dtype=torch.uint8)]})
+    assert torch.isfinite(step.total)
+    with torch.no_grad():
+        assert (model.eval().predict([image])[0]['boxes'] <= 1).all()

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from torch import nn
 
 from benchmarks.detection import train_net
 from benchmarks.detection.solver import lr_factor, optimizer_class, param_groups
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, SelfSupError
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'benchmarks' / 'detection'
@@ -87,14 +88,22 @@ def test_self_supervised_weights_get_their_pixels_and_norms(name):
     model = cfg['MODEL']
     assert (model['PIXEL_MEAN'], model['PIXEL_STD']) == ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
     assert cfg['INPUT']['FORMAT'] == 'RGB' and model['RESNETS']['STRIDE_IN_1X1'] is False
-    assert model['RESNETS']['NORM'] == 'SyncBN' and model['BACKBONE']['FREEZE_AT'] == 0 and cfg['TEST']['PRECISE_BN']['ENABLED'] is True
     assert not model['WEIGHTS'].endswith('.pkl')  # to be given
     if 'C4' in name:
         assert model['ROI_HEADS']['NAME'] == 'Res5ROIHeadsExtraNorm'
         assert cfg['INPUT'].get('MAX_SIZE_TRAIN') == (1200 if name.startswith('coco') else None)
 
 
-def test_supervised_weights_keep_the_defaults_of_detectron2():
+@pytest.mark.parametrize('name', TRAINED)
+def test_supervised_and_self_supervised_weights_are_trained_alike(name):
+    """Nothing is frozen and every norm of backbone and pyramid is SyncBN, in the supervised baselines too."""
+    cfg, _ = load(name)
+    model = cfg['MODEL']
+    assert model['RESNETS']['NORM'] == 'SyncBN' and model['BACKBONE']['FREEZE_AT'] == 0 and cfg['TEST']['PRECISE_BN']['ENABLED'] is True
+    assert 'C4' in name or model['FPN']['NORM'] == 'SyncBN'
+
+
+def test_supervised_weights_keep_the_pixels_of_detectron2():
     for name in (n for n in TRAINED if 'moco' not in n):
         cfg, _ = load(name)
         assert cfg['MODEL']['WEIGHTS'] == 'detectron2://ImageNetPretrained/MSRA/R-50.pkl'
@@ -132,6 +141,29 @@ def test_decay_of_other_depths():
         lr_factor('x', 1.5)
 
 
+class Node(dict):
+    """As much of a detectron2 config as `read_config` uses."""
+
+    __getattr__, __setattr__ = dict.__getitem__, dict.__setitem__
+
+    def merge_from_file(self, path):
+        self._merge(yaml.safe_load(Path(path).read_text()))
+
+    def merge_from_list(self, words):
+        for key, value in zip(words[::2], words[1::2], strict=True):
+            node, *rest = key.split('.')
+            self._merge({node: {rest[0]: value}} if rest else {node: value})
+
+    def _merge(self, values):
+        for key, value in values.items():
+            if key not in self:
+                raise KeyError(f'Non-existent config key: {key}')
+            if isinstance(self[key], Node):
+                self[key]._merge(value)
+            else:
+                self[key] = value
+
+
 class Tower(nn.Module):
     """A few parameters under detectron2's names."""
 
@@ -156,9 +188,24 @@ def test_groups_hold_every_trainable_parameter_once():
         'backbone.res5.0.bias': (0.2 * 0.5, 0.5), 'head.weight': (0.1, 1e-4), 'head.bias': (0.2, 0.5)}
     assert sum(len(group['params']) for group in groups) == 7
     optimizer_class('adam')(groups, lr=0.1)
-    assert optimizer_class('sgd') is torch.optim.SGD and optimizer_class('adam') is optimizer_class('adamw') is torch.optim.AdamW
+    assert optimizer_class('sgd') is torch.optim.SGD and optimizer_class('adam') is optimizer_class('ADAMW') is torch.optim.AdamW
     with pytest.raises(ConfigError, match=r"SOLVER\.OPTIMIZER='adamv'.*Did you mean"):
         optimizer_class('adamv')
+
+
+@pytest.mark.parametrize(('name', 'kind', 'momentum'), [('sgd', torch.optim.SGD, 0.8), ('ADAMW', torch.optim.AdamW, None)])
+def test_the_optimizer_of_a_config(monkeypatch, name, kind, momentum):
+    solver = Node(OPTIMIZER=name, LR_DECAY=0.5, BASE_LR=0.1, WEIGHT_DECAY=1e-4, WEIGHT_DECAY_NORM=0., WEIGHT_DECAY_BIAS=None,
+                  BIAS_LR_FACTOR=1., MOMENTUM=0.8, NESTEROV=True)
+    module = types.ModuleType('detectron2.solver.build')
+    module.maybe_add_gradient_clipping = lambda cfg, kind: kind
+    for path in ('detectron2', 'detectron2.solver'):
+        monkeypatch.setitem(sys.modules, path, types.ModuleType(path))
+    monkeypatch.setitem(sys.modules, 'detectron2.solver.build', module)
+    built = train_net.build_optimizer(Node(SOLVER=solver, MODEL=Node(RESNETS=Node(DEPTH=50))), Tower())
+    assert type(built) is kind and {group.get('momentum') for group in built.param_groups} == {momentum}
+    assert {(round(group['lr'], 6), group['weight_decay']) for group in built.param_groups} == {
+        (round(0.1 * 0.5 ** 6, 6), 1e-4), (round(0.1 * 0.5 ** 6, 6), 0.), (0.05, 1e-4), (0.1, 1e-4)}
 
 
 def run(*words):
@@ -210,6 +257,40 @@ def test_weights_that_detectron2_would_not_match(tmp_path):
     (tmp_path / 'some.pkl').write_bytes(b'')
     for path, args in ((str(tmp_path / 'some.pkl'), plain), ('detectron2://x.pkl', plain), ('', plain), ('model.pth', again)):
         train_net.check_weights(path, args)
+
+
+@pytest.mark.parametrize(('text', 'words', 'message'), [
+    (None, [], r'missing\.yaml is not a file'),
+    ('{}', ['MODEL.WEIGHTS', 'moco.pth'], r'train from random weights'),
+    ('SOLVER: {OPTIMISER: adamw}', [], r'c\.yaml with no options: .*Non-existent config key: OPTIMISER'),
+    ('SOLVER: {OPTIMIZER: adamv}', [], r"SOLVER\.OPTIMIZER='adamv'.*Did you mean"),
+    ('SOLVER: {LR_DECAY: 1.5}', [], r'SOLVER\.LR_DECAY=1\.5'),
+    ('SOLVER: {LR_DECAY: 0.6}\nMODEL: {RESNETS: {DEPTH: 152}}', [], 'DEPTH=152'),
+    ('{}', ['OUTPUT_DIR', '{folder}/done'], r'done/detection\.json exists'),
+    ('{}', [], None),
+])
+def test_mistakes_are_found_before_processes_are_started(tmp_path, monkeypatch, text, words, message):
+    default = Node(SOLVER=Node(), MODEL=Node(WEIGHTS='', RESNETS=Node(DEPTH=50)), OUTPUT_DIR=str(tmp_path / 'new'))
+    started = []
+    for name, content in (('detectron2', {}), ('detectron2.config', {'get_cfg': lambda: default}),
+                          ('detectron2.engine', {'launch': lambda *given, **more: started.append(given)})):
+        module = types.ModuleType(name)
+        module.__dict__.update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    (tmp_path / 'done').mkdir()
+    (tmp_path / 'done' / 'detection.json').write_text('{}')
+    if text is not None:
+        (tmp_path / 'c.yaml').write_text(text)
+    path = tmp_path / ('missing.yaml' if text is None else 'c.yaml')
+    words = [word.format(folder=tmp_path) for word in words]
+    monkeypatch.setattr(sys, 'argv', ['train_net', '--config-file', str(path), '--num-gpus', '8', *words])
+    if message is None:
+        train_net.main()
+        assert started[0][:2] == (train_net.work, 8) and (default.SOLVER.OPTIMIZER, default.SOLVER.LR_DECAY) == ('sgd', 1.0)
+        return
+    with pytest.raises(SelfSupError, match=message):
+        train_net.main()
+    assert not started
 
 
 def test_results_are_flat_and_finite():

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from selfsup.datasets.data_sources.boxes import Objects
 from selfsup.errors import DataError
+from selfsup.evaluation.detection import Detections
 from selfsup.visualization.curves import _running_mean, plot_curves
+from selfsup.visualization.detections import COLOURS, detection_grid, draw_objects
 from selfsup.visualization.neighbours import RIGHT, WRONG, neighbour_grid, neighbours_of
 
 
@@ -78,3 +81,54 @@ def test_grid_errors(tmp_path, args, message):
     queries, neighbours, *labels = args
     with pytest.raises(DataError, match=message):
         neighbour_grid(queries, neighbours, tmp_path / 'x.png', *([[1], *labels] if labels else []))
+
+
+class Boxes:
+    """Two grey images with an object of each class; as much of a `BoxSource` as the grid uses."""
+
+    classes = ('cat', 'dog')
+
+    def read_image(self, index):
+        return Image.new('RGB', (60, 40 + 20 * index), '#5a5a5a')
+
+    def objects(self, index):
+        return Objects(np.array([[5, 20, 25, 35], [30, 20, 55, 35]], np.float32), np.array([0, 1]), np.array([False, index == 1]))
+
+
+def test_detections_are_drawn_beside_the_annotations(tmp_path):
+    boxes = np.array([[5, 20, 25, 35], [-10, -10, 900, 900]], np.float32)
+    detections = [Detections(boxes, np.array([0, 1]), np.array(scores, np.float32)) for scores in ([0.9, 0.4], [0.3, 0.2])]
+    path = detection_grid(Boxes(), detections, 8, tmp_path / 'new' / 'x.png', cell=120)
+    with Image.open(path) as grid:
+        width = (grid.width - 32) / 4
+        columns = [grid.convert('RGB').crop((int(16 + i * width), 0, int(16 + (i + 1) * width), grid.height)) for i in range(4)]
+    found = [{'#{:02x}{:02x}{:02x}'.format(*colour) for _, colour in column.getcolors(1 << 20)} & set(COLOURS) for column in columns]
+    both = set(COLOURS[:2])
+    assert found == [both, {COLOURS[0]}, both, set()]  # scores of 0.4 and less are not shown
+
+
+def test_the_grid_of_detections_has_full_rows(tmp_path):
+    none = Detections(np.zeros((0, 4), np.float32), np.zeros(0, int), np.zeros(0, np.float32), [])
+    sizes = []
+    for number in (1, 2, 4):
+        source = Boxes()
+        source.read_image = lambda index: Image.new('RGB', (60, 40))
+        with Image.open(detection_grid(source, [none] * number, number, tmp_path / f'{number}.png', cell=100)) as grid:
+            sizes.append(grid.size)
+    assert [width for width, _ in sizes] == [236, 444, 652] and sizes[0][1] == sizes[1][1] == sizes[2][1] - 104
+
+
+def test_boxes_and_masks_lie_where_they_belong():
+    image = Image.new('RGB', (40, 20), '#000000')
+    mask = np.zeros((1, 20, 40), np.uint8)
+    mask[0, 10:18, 4:12] = 1
+    box = np.array([[4, 10, 12, 18]], np.float32)
+    drawn = np.asarray(draw_objects(image, box, np.array([1]), ['dog'], mask, 400)).astype(int)
+    colour = np.array([int(COLOURS[1][i:i + 2], 16) for i in (1, 3, 5)])
+    assert drawn.shape == (200, 400, 3)
+    assert (drawn[100, 80] == colour).all() and (drawn[140, 41] == colour).all()  # upper and left line
+    assert 0 < drawn[140, 80].sum() < colour.sum() and drawn[140, 200].sum() == 0  # half transparent inside, nothing outside
+    assert np.array_equal(drawn, np.asarray(draw_objects(image, box, np.array([1 + len(COLOURS)]), ['dog'], mask, 400)))
+    twice = np.asarray(draw_objects(image, np.repeat(box, 2, axis=0), np.array([1, 0]), ['dog', 'cat'], np.repeat(mask, 2, axis=0), 400))
+    assert (twice[100, 80] == colour).all() and twice[140, 80].sum() > drawn[140, 80].sum()  # the first on top, masks mixed
+    assert draw_objects(image, np.zeros((0, 4), np.float32), np.zeros(0, int), [], None, 10).size == (10, 5)

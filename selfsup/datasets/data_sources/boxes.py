@@ -58,7 +58,7 @@ class BoxCheck:
     def inside(self, box: Sequence[float], width: int, height: int, name: str) -> list[float] | None:
         """`box` (x1, y1, x2, y2) cut off at the edges of its image; None: leave the object out."""
         x1, y1, x2, y2 = box
-        cut = [min(max(x1, 0), width), min(max(y1, 0), height), min(max(x2, 0), width), min(max(y2, 0), height)]
+        cut = [float(np.float32(min(max(value, 0), side))) for value, side in zip(box, (width, height, width, height), strict=True)]
         empty = cut[2] <= cut[0] or cut[3] <= cut[1]
         if empty or max(abs(a - b) for a, b in zip(box, cut, strict=True)) > ROUNDING:
             shown = ', '.join(f'{value:g}' for value in box)
@@ -82,12 +82,15 @@ class BoxSource(DataSource):
     Attributes:
         classes: name of each class.
         sizes: (N, 2) int64 height and width of each image.
+        left_out: number of images that `keep_empty=False` left out.
     """
 
     classes: list[str]
     sizes: np.ndarray
+    left_out: int
 
-    def store(self, names: Sequence[str], sizes: Sequence[tuple[int, int]], objects: Sequence[Objects], where: str) -> None:
+    def store(self, names: Sequence[str], sizes: Sequence[tuple[int, int]], objects: Sequence[Objects], where: str,
+              left_out: int) -> None:
         """Keep images `names` (paths from `self.root`), their (height, width) and their objects.
 
         Raises:
@@ -95,6 +98,7 @@ class BoxSource(DataSource):
         """
         if not names:
             raise DataError(f'{where} names no image with objects.')
+        self.left_out = left_out
         self._names = NameTable(names)
         self.sizes = np.asarray(sizes, dtype=np.int64).reshape(-1, 2)
         self._objects = ByteTable(pickle.dumps(one, protocol=pickle.HIGHEST_PROTOCOL) for one in objects)

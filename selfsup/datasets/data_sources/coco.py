@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from typing import Any
 
@@ -14,6 +13,8 @@ from ...registry import DATA_SOURCES
 from .boxes import BoxCheck, BoxSource, Objects
 
 SECTIONS = ('images', 'annotations', 'categories')
+LARGEST = 10 ** 9  # pixels: of a side, of a number in a box
+LARGEST_ID = 2 ** 63 - 1
 
 
 @DATA_SOURCES.register_module()
@@ -45,46 +46,65 @@ class COCO(BoxSource):
         self.category_ids = sorted(categories)
         self.classes = [str(categories[number]['name']) for number in self.category_ids]
         images = _by_id(content['images'], 'images', ('file_name', 'height', 'width'), self.ann_file)
-        unsized = [n for n, image in images.items() if not all(type(image[s]) is int and image[s] > 0 for s in ('height', 'width'))]
-        if unsized:
-            raise DataError(f"ann_file='{self.ann_file}': image {unsized[0]} has no height and width in pixels.")
+        for number, image in images.items():
+            if not all(type(image[side]) is int and 0 < image[side] <= LARGEST for side in ('height', 'width')):
+                raise DataError(f"ann_file='{self.ann_file}': image {number} has no height and width in pixels.")
+            if not isinstance(image['file_name'], str):
+                raise DataError(f"ann_file='{self.ann_file}': image {number} has file_name={image['file_name']!r}, which is no path.")
         grouped = self._objects_of(content['annotations'], images, BoxCheck(bad_boxes))
         kept = [number for number in images if keep_empty or len(grouped[number])]
         self.image_ids = np.asarray(kept, dtype=np.int64)
         self.store([images[n]['file_name'] for n in kept], [(images[n]['height'], images[n]['width']) for n in kept],
-                   [grouped[n] for n in kept], f"ann_file='{self.ann_file}'")
+                   [grouped[n] for n in kept], f"ann_file='{self.ann_file}'", len(images) - len(kept))
 
     def _objects_of(self, annotations: list[dict], images: dict[int, dict], check: BoxCheck) -> dict[int, Objects]:
         labels = {number: label for label, number in enumerate(self.category_ids)}
         found: dict[int, list[tuple]] = {number: [] for number in images}
-        for annotation in annotations:
+        for row, annotation in enumerate(annotations):
+            if not isinstance(annotation, dict):
+                raise DataError(f"ann_file='{self.ann_file}': entry {row} of 'annotations' is {annotation!r:.40}, not an annotation.")
             name = f"annotation {annotation.get('id', '?')}"
-            image, category = annotation.get('image_id'), annotation.get('category_id')
-            if image not in images:
+            image, category, crowd = (annotation.get(key) for key in ('image_id', 'category_id', 'iscrowd'))
+            if type(image) is not int or image not in images:
                 raise DataError(f"ann_file='{self.ann_file}': {name} has image_id={image!r}, which is none of its {len(images)} images.")
-            if category not in labels:
+            if type(category) is not int or category not in labels:
                 raise DataError(f"ann_file='{self.ann_file}': {name} has category_id={category!r}, which is none of its categories: "
                                 f"{', '.join(map(str, self.category_ids[:20]))}.")
-            if annotation.get('iscrowd'):
+            if crowd not in (None, 0, 1):
+                raise DataError(f"ann_file='{self.ann_file}': {name} has iscrowd={crowd!r}; it must be 0 or 1.")
+            if crowd:
                 continue
             x, y, width, height = self._numbers(annotation, name)
             box = check.inside((x, y, x + width, y + height), images[image]['width'], images[image]['height'], name)
-            if box is not None:
-                found[image].append((box, labels[category], self._segment(annotation, name)))
+            segment = self._segment(annotation, images[image], name) if self.with_masks else None
+            if segment == []:
+                check.bad.append(f'{name}: its segmentation has no area')
+            elif box is not None:
+                found[image].append((box, labels[category], segment))
         check.finish(f"ann_file='{self.ann_file}'")
         return {number: self._pack(rows) for number, rows in found.items()}
 
     def _numbers(self, annotation: dict, name: str) -> list[float]:
         box = annotation.get('bbox')
-        if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, int | float) and math.isfinite(v) for v in box):
+        if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, int | float) and abs(v) <= LARGEST for v in box):
             raise DataError(f"ann_file='{self.ann_file}': {name} has bbox={box!r}; it must be [x, y, width, height].")
         return box
 
-    def _segment(self, annotation: dict, name: str) -> Any:
+    def _segment(self, annotation: dict, image: dict, name: str) -> list | dict:
+        """Run lengths, or polygons with an area, perhaps none."""
         segment = annotation.get('segmentation')
-        if self.with_masks and not segment:
+        if not segment:
             raise DataError(f"ann_file='{self.ann_file}': {name} has no segmentation; set masks=False to train boxes alone.")
-        return segment if self.with_masks else None
+        if isinstance(segment, dict):
+            size = [image['height'], image['width']]
+            if segment.get('size') != size or not isinstance(segment.get('counts'), str | list):
+                raise DataError(f"ann_file='{self.ann_file}': {name} has run lengths without counts, or of another image: their size is "
+                                f"{segment.get('size')}, that of the image {size}.")
+            return segment
+        if not isinstance(segment, list) or any(not isinstance(polygon, list) or len(polygon) % 2 for polygon in segment):
+            raise DataError(f"ann_file='{self.ann_file}': {name} has segmentation={segment!r:.60}; it must be a list of polygons [x, y, x, "
+                            "y, ...], or run lengths {'counts', 'size'}.")
+        return [polygon for polygon in segment if len(polygon) >= 6]
 
     def _pack(self, rows: list[tuple]) -> Objects:
         boxes = np.asarray([box for box, _, _ in rows], dtype=np.float32).reshape(-1, 4)
@@ -132,12 +152,12 @@ def read_annotations(path: str) -> dict:
         DataError: it cannot be read, is no JSON, or lacks a section; it has no image or no category.
     """
     try:
-        with open(path, encoding='utf-8') as file:
+        with open(path, encoding='utf-8-sig') as file:  # some editors put a byte order mark first
             content = json.load(file)
     except OSError as error:
         raise DataError(f"ann_file='{path}' cannot be read: {error.strerror}. Give a JSON file in COCO's format.") from None
-    except ValueError as error:
-        raise DataError(f"ann_file='{path}' is no JSON: {error}.") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"ann_file='{path}' is no JSON, or was cut off: {error}.") from None
     missing = [name for name in SECTIONS if not isinstance(content, dict) or not isinstance(content.get(name), list)]
     if missing:
         raise DataError(f"ann_file='{path}' is not in COCO's format: it lacks the list{'s' if len(missing) > 1 else ''} "
@@ -155,6 +175,8 @@ def _by_id(rows: list[dict], section: str, fields: tuple[str, ...], path: str) -
         missing = [field for field in ('id', *fields) if not isinstance(row, dict) or field not in row]
         if missing:
             raise DataError(f"ann_file='{path}': entry {number} of '{section}' has no {', '.join(map(repr, missing))}.")
+        if type(row['id']) is not int or abs(row['id']) > LARGEST_ID:
+            raise DataError(f"ann_file='{path}': entry {number} of '{section}' has id={row['id']!r}; ids are whole numbers.")
         if row['id'] in found:
             raise DataError(f"ann_file='{path}': two {section} have the id {row['id']!r}.")
         found[row['id']] = row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from xml.etree import ElementTree
@@ -40,21 +41,22 @@ class VOCDetection(BoxSource):
         super().__init__()
         self.root = os.path.expanduser(root)
         self.classes = list(CLASSES if classes is None else classes)
-        if isinstance(splits, str) or not splits or any(split.count('/') != 1 for split in splits):
+        if isinstance(splits, str) or not splits or any(str(split).count('/') != 1 for split in splits):
             raise ConfigError(f"VOCDetection splits={splits!r}: write ('VOC2007/trainval',).")
         self._numbers = {name: number for number, name in enumerate(self.classes)}
         check = BoxCheck(bad_boxes)
-        names, sizes, objects = [], [], []
+        names, sizes, objects, read = [], [], [], 0
         for split in splits:
             year, part = split.split('/')
             for name in self._listed(os.path.join(self.root, year, 'ImageSets', 'Main', f'{part}.txt')):
                 size, found = self._read(os.path.join(self.root, year, 'Annotations', f'{name}.xml'), check)
+                read += 1
                 if keep_empty or len(found):
                     names.append(f'{year}/JPEGImages/{name}.jpg')
                     sizes.append(size)
                     objects.append(found)
         check.finish(f"root='{self.root}'")
-        self.store(names, sizes, objects, f"splits={', '.join(splits)}")
+        self.store(names, sizes, objects, f"splits={', '.join(splits)}", read - len(names))
 
     def _listed(self, path: str) -> list[str]:
         try:
@@ -62,6 +64,8 @@ class VOCDetection(BoxSource):
                 return [line.split()[0] for line in file if line.strip()]
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}. Point root to the folder that holds VOC2007 and VOC2012.") from None
+        except UnicodeDecodeError as error:
+            raise DataError(f'{path} is no list of names: {error}.') from None
 
     def _read(self, path: str, check: BoxCheck) -> tuple[tuple[int, int], Objects]:
         """Size (height, width) of an image, and its objects."""
@@ -90,6 +94,9 @@ class VOCDetection(BoxSource):
 def _number(tree: ElementTree.Element, path: str, file: str) -> float:
     text = tree.findtext(path)
     try:
-        return float(text)
+        number = float(text)
     except (TypeError, ValueError):
-        raise DataError(f'{file}: {path} is {text!r}, not a number.') from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f'{file}: {path} is {text!r}, not a number.')
+    return number

@@ -53,8 +53,9 @@ class Detection(Algorithm):
                  head_norm_cfg: dict | None = None, box_channels: int = 1024, anchor_sizes: Sequence[int] = (32, 64, 128, 256, 512),
                  size_divisible: int = 32, rcnn: dict | None = None) -> None:
         super().__init__()
-        if not isinstance(num_classes, int) or num_classes < 1:
-            raise ConfigError(f'Detection num_classes={num_classes!r}: give the number of classes of objects, 1 or more.')
+        for name, value in (('num_classes', num_classes), ('box_channels', box_channels), ('size_divisible', size_divisible)):
+            if type(value) is not int or value < 1:
+                raise ConfigError(f'Detection {name}={value!r}: give a whole number, 1 or more.')
         self.num_classes, self.masks, self.size_divisible = num_classes, masks, size_divisible
         self.backbone = build_part(BACKBONES, backbone)
         self.neck = build_part(NECKS, neck)
@@ -69,9 +70,9 @@ class Detection(Algorithm):
         if tuple(self.backbone.channels) != self.neck.in_channels:
             raise ConfigError(f'The backbone returns maps of {tuple(self.backbone.channels)} channels, model.neck.in_channels='
                               f'{self.neck.in_channels}: set in_channels, or out_indices of the backbone.')
-        if len(anchor_sizes) != len(self.neck.levels):
+        if len(anchor_sizes) != len(self.neck.levels) or min(anchor_sizes) <= 0:
             raise ConfigError(f'Detection anchor_sizes={tuple(anchor_sizes)!r}: give {len(self.neck.levels)} sizes, one for each level of '
-                              f"the pyramid ({', '.join(self.neck.levels)}).")
+                              f"the pyramid ({', '.join(self.neck.levels)}), in pixels.")
 
     def loss(self, img: Images, gt_boxes: Sequence[Tensor], gt_labels: Sequence[Tensor], gt_masks: Sequence[Tensor] | None = None) -> Step:
         """Losses of proposals (objectness, boxes) and heads (classes, boxes, masks).
@@ -108,12 +109,12 @@ class Detection(Algorithm):
 
     def _padded(self, img: Images) -> tuple[Tensor, list[tuple[int, int]]]:
         """Images in one tensor (B, C, H, W), with zeros (the mean colour) to the right and below, and the size of each."""
+        if any(image.dim() != 3 or len(image) != len(img[0]) for image in img):
+            raise ShapeError(f'Detection needs one view (C, H, W) per image; got {sorted({tuple(i.shape) for i in img})[:3]}: '
+                             f'use {self.dataset}.')
         sizes = [(image.shape[-2], image.shape[-1]) for image in img]
         step = self.size_divisible
         height, width = (-(-max(side) // step) * step for side in zip(*sizes, strict=True))
-        if any(image.dim() != 3 for image in img):
-            raise ShapeError(f'Detection needs one view (C, H, W) per image; got {sorted({tuple(i.shape) for i in img})[:3]}: '
-                             f'use {self.dataset}.')
         if isinstance(img, Tensor) and (height, width) == sizes[0]:
             return img, sizes
         padded = img[0].new_zeros(len(img), img[0].shape[0], height, width)
@@ -133,12 +134,14 @@ def _checked(rcnn: dict) -> dict:
     from torchvision.models.detection import FasterRCNN
 
     parameters = inspect.signature(FasterRCNN.__init__).parameters.values()
-    known = [p.name for p in parameters if p.name.startswith(('rpn_', 'box_')) and p.default is not None]
+    known = {p.name: type(p.default) for p in parameters if p.name.startswith(('rpn_', 'box_')) and p.default is not None}
     for name, value in rcnn.items():
         if name not in known:
-            raise ConfigError(f'Detection rcnn has no setting {name!r}.{did_you_mean(str(name), known)}')
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigError(f'Detection rcnn.{name}={value!r} must be a number.')
+            raise ConfigError(f'Detection rcnn has no setting {name!r}.{did_you_mean(str(name), list(known))}')
+        if known[name] is int and (type(value) is not int or value < 1):
+            raise ConfigError(f'Detection rcnn.{name}={value!r} must be a whole number, 1 or more.')
+        if known[name] is float and not (type(value) in (int, float) and 0 <= value <= 1):
+            raise ConfigError(f'Detection rcnn.{name}={value!r} must be a number in [0, 1].')
     return rcnn
 
 

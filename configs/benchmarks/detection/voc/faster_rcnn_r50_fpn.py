@@ -16,6 +16,7 @@ model = dict(
     neck=dict(type='FPN', in_channels=(256, 512, 1024, 2048), norm_cfg=dict(type='SyncBN')),
     num_classes=20,
     head_norm_cfg=dict(type='SyncBN'),
+    rcnn=dict(rpn_post_nms_top_n_train=1000),
 )
 voc = 'data/VOCdevkit'
 val = dict(
