@@ -51,6 +51,13 @@ def _leave(message: str, status: int) -> None:
     sys.exit(status)
 
 
+def seed(text: str) -> int:
+    """`type=` of a --seed: what torch and numpy both take."""
+    if not text.isdecimal() or int(text) >= 2 ** 32:
+        raise argparse.ArgumentTypeError(f'{text!r} is no whole number from 0 to 2**32 - 1')
+    return int(text)
+
+
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     """Add `--cfg-options a.b=c ...`; `args.cfg_options` is the list of those words, for `config.load`."""
     parser.add_argument('--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE',

@@ -77,3 +77,15 @@ def test_options():
 def test_import_is_light():
     code = "import sys, selfsup.cli; print([m for m in ('torch', 'mmengine', 'numpy', 'torchvision') if m in sys.modules])"
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout == '[]\n'
+
+
+@pytest.mark.parametrize(('text', 'seed'), [('0', 0), ('4294967295', 2 ** 32 - 1), ('-1', None), ('4294967296', None), ('one', None)])
+def test_seeds_are_what_numpy_takes(capsys, text, seed):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--seed', type=cli.seed)
+    if seed is not None:
+        assert parser.parse_args(['--seed', text]).seed == seed
+        return
+    with pytest.raises(SystemExit):
+        parser.parse_args([f'--seed={text}'])
+    assert f"'{text}' is no whole number from 0 to 2**32 - 1" in capsys.readouterr().err

@@ -8,6 +8,7 @@ before both.
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--temperature', type=float, default=0.07, help='of the weights exp(similarity / T), T > 0 (default: 0.07)')
     parser.add_argument('--batch-size', type=int, default=256, help='images per process at once')
     parser.add_argument('--workers', type=int, default=0, help='loader workers per process')
-    parser.add_argument('--seed', type=int, default=0, help='of the weights of --pretrained random')
+    parser.add_argument('--seed', type=cli.seed, default=0, help='of the weights of --pretrained random')
     parser.add_argument('--work_dir', type=Path, help='where knn.json goes (default: work_dirs/ + path of config + name of weights)')
     parser.add_argument('--force', action='store_true', help='replace an existing knn.json')
     cli.add_launcher(parser)
@@ -37,8 +38,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     words = args.k.split(',')
-    if not all(word.strip().isdecimal() and int(word) for word in words) or not args.temperature > 0:
+    if not all(word.strip().isdecimal() and int(word) for word in words) or not 0 < args.temperature < math.inf:
         raise ConfigError(f'--k {args.k!r} --temperature {args.temperature}: write whole numbers of 1 or more with commas, and a T > 0.')
+    neighbours = [int(word) for word in words]
     start = time.perf_counter()
     from selfsup import config
     from selfsup import distributed as dist
@@ -55,11 +57,13 @@ def main() -> None:
     device = init_distributed(args.launcher, port=args.port)
     loaders = labelled_loaders(sections, batch_size=args.batch_size, num_workers=args.workers, device=device, seed=args.seed)
     model = build_with_weights(compiled['model'], weights, whole=bool(args.checkpoint), seed=args.seed).to(device)
+    if max(neighbours) > len(loaders[0].dataset):  # known before hours of extraction
+        raise ConfigError(f'--k {args.k}: there are {len(loaders[0].dataset)} training images; write numbers up to that.')
     found = []
     for loader in loaders:
         found += extract_features(model, loader)
         loader.close()
-    accuracy = knn_accuracy(*found, k=[int(word) for word in words], temperature=args.temperature)
+    accuracy = knn_accuracy(*found, k=neighbours, temperature=args.temperature)
     if dist.is_main():
         write_result(path, protocol='knn', numbers={f'knn_{k}': value for k, value in accuracy.items()}, config=args.config,
                      weights=weights, seed=args.seed, device=device, seconds=time.perf_counter() - start, force=args.force,

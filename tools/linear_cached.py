@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
     add('--flip', action='store_true', help='each draw mirrored too')
     add('--dtype', default='float16', help='float16 (default) or float32, of the cache')
     add('--cache', type=Path, help='folder of the cache (default: cache/ in the work dir); a cache that fits is used again')
-    add('--seed', type=int, default=0, help='of heads, order and draws')
+    add('--seed', type=cli.seed, default=0, help='of heads, order and draws')
     add('--work_dir', type=Path, help='default: work_dirs/ + path of config + name of weights')
     add('--force', action='store_true', help='replace linear_cached.json, and a cache of other features')
     cli.add_launcher(parser)
@@ -48,7 +48,7 @@ def main() -> None:
     path = check_free(work_dir / 'linear_cached.json', args.force)
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
     rates = linear.parse_rates(args.lrs, compiled)
-    linear.check_run(compiled, rates, args.epochs)
+    linear.check_run(compiled, rates, args.epochs, args.batch_size)
     device = init_distributed(args.launcher, port=args.port)
     model = build_with_weights(compiled['model'], args.pretrained, seed=args.seed).to(device)
     train, test, accuracy = both_caches(model, compiled, args.cache or work_dir / 'cache', weights=args.pretrained, views=args.views,

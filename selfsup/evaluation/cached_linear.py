@@ -7,6 +7,7 @@ given, with one pass over the data for all.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,15 +41,17 @@ def parse_rates(text: str | None, compiled: dict[str, Any]) -> list[float]:
         raise ConfigError(f'--lrs {text!r}: write numbers with commas, for example 0.1,1,10.') from None
 
 
-def check_run(compiled: dict[str, Any], rates: Sequence[float], epochs: int | None = None) -> None:
+def check_run(compiled: dict[str, Any], rates: Sequence[float], epochs: int | None = None, batch_size: int | None = None) -> None:
     """Refuse what training on cached features could not follow, before features are extracted.
 
     Raises:
         ConfigError: gradient clipping or accumulation, another schedule than `lr_config`, a run counted in iterations; rates that
-            are not one or more different numbers > 0; `epochs` < 1.
+            are not one or more different numbers > 0; `epochs` or `batch_size` < 1.
     """
-    if not rates or not min(rates) > 0 or len(set(rates)) != len(rates):
+    if not rates or not all(0 < rate < math.inf for rate in rates) or len(set(rates)) != len(rates):
         raise ConfigError(f'Learning rates {list(rates)}: give one or more different numbers > 0.')
+    if batch_size is not None and batch_size < 1:
+        raise ConfigError(f'batch_size={batch_size}: use 1 or more images per step.')
     if epochs is not None and epochs < 1:
         raise ConfigError(f'epochs={epochs}: train for 1 or more.')
     wrapper, schedule = compiled['optim_wrapper'], compiled['param_scheduler']

@@ -48,6 +48,13 @@ class Measured(NamedTuple):
         """Path of the config; '' for none."""
         return self.result['config']['path'] if self.result['config'] else ''
 
+    @property
+    def setting(self) -> str:
+        """The config without `configs/` and `.py`, with what the command line changed."""
+        settings = self.result['settings']
+        return ' '.join([self.config.removeprefix('configs/').removesuffix('.py'), *settings.get('cfg_options', []),
+                         *filter(None, [settings.get('dataset_config')])])
+
 
 def read_results(folder: str | os.PathLike, skip_others: bool = False) -> list[Measured]:
     """All result files below `folder`, by path.
@@ -99,7 +106,7 @@ def measured_tables(results: Sequence[Measured]) -> str:
         mine = [m for m in results if m.result['protocol'] == name]
         shown = [n for n in dict.fromkeys(n for m in mine for n in m.result['numbers']) if re.fullmatch(pattern, n)][:NUMBERS_SHOWN]
         header = ['config', 'weights', *shown, 'seed', 'seconds', 'file']
-        rows = [[_short(m.config), m.weights, *(_number(m.result['numbers'].get(n)) for n in shown), str(m.result['seed']),
+        rows = [[m.setting, m.weights, *(_number(m.result['numbers'].get(n)) for n in shown), str(m.result['seed']),
                  _number(m.result['seconds'], 0), m.path.as_posix()] for m in mine]
         parts.append(f'### {title[0].upper()}{title[1:]}\n\n{markdown(header, rows)}')
     return '\n\n'.join(parts)
@@ -110,7 +117,7 @@ class Pair(NamedTuple):
 
     Attributes:
         title: of the protocol.
-        config: without `configs/` and `.py`.
+        config: without `configs/` and `.py`, with its options.
         weights: the pretrained ones.
         name: of the number.
         random: its value from random weights, in percent.
@@ -139,21 +146,21 @@ def comparison(results: Sequence[Measured]) -> str:
 
 
 def pairs(results: Sequence[Measured]) -> list[Pair]:
-    """Pretrained against random weights, for each protocol and config that has both.
+    """Pretrained against random weights, for each protocol and config (with its options) that has both.
 
     The number is the first that the protocol's table shows, of the last epoch where training is part of it.
     """
     found = []
     for protocol, title, pattern in PROTOCOLS:
         mine = [m for m in results if m.result['protocol'] == protocol]
-        for config in dict.fromkeys(m.config for m in mine):
-            same = [m for m in mine if m.config == config]
+        for setting in dict.fromkeys(m.setting for m in mine):
+            same = [m for m in mine if m.setting == setting]
             random = next((m for m in same if m.weights == RANDOM), None)
             for other in (m for m in same if m.weights != RANDOM and random):
                 values, base = other.result['numbers'], random.result['numbers']
                 name = next((n for n in values if n in base and re.fullmatch(pattern, n) and not n.endswith('_best')), None)
                 if name:
-                    found.append(Pair(title, _short(config), other.weights, name, base[name], values[name]))
+                    found.append(Pair(title, setting, other.weights, name, base[name], values[name]))
     return found
 
 
@@ -183,12 +190,8 @@ def replace_block(text: str, name: str, content: str) -> str:
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
-    lines = ['| ' + ' | '.join(cells) + ' |' for cells in (header, *rows)]
+    lines = ['| ' + ' | '.join(cell.replace('|', '\\|') for cell in cells) + ' |' for cells in (header, *rows)]
     return '\n'.join([lines[0], '|' + '---|' * len(header), *lines[1:]])
-
-
-def _short(config: str) -> str:
-    return config.removeprefix('configs/').removesuffix('.py')
 
 
 def _plain(value: float | None) -> str:

@@ -30,11 +30,14 @@ def check_free(path: str | os.PathLike, force: bool = False) -> Path:
     """`path`, if it may be written. A tool calls this before it computes for hours.
 
     Raises:
-        DataError: the file exists and not `force`.
+        DataError: the file exists and not `force`, or nothing can be written in its folder.
     """
     path = Path(path)
     if path.exists() and not force:
         raise DataError(f'{path} exists; give --force to replace it, or another --work_dir.')
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise DataError(f'{path} could not be written: {above} is no folder to write in. Choose another --work_dir.')
     return path
 
 

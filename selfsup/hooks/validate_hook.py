@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from ..datasets.classification import ClassificationDataset
 from ..engine.state import unwrap
 from ..errors import ConfigError, did_you_mean
 from ..evaluation.features import collect, evaluating
@@ -31,7 +30,7 @@ class ValidateHook(EvaluationHook):
 
     Raises:
         ConfigError: a dataset that cannot evaluate, or an `eval_param` that its `evaluate` does not take.
-        DataError: before training; classes of which the training images have none, or that they number otherwise.
+        DataError: before training, where `dataset` has other classes than the training images.
     """
 
     def __init__(self, dataset: dict, dist_mode: bool = True, initial: bool = True, interval: int = 1, imgs_per_gpu: int = 32,
@@ -56,7 +55,7 @@ class ValidateHook(EvaluationHook):
 
     def before_train(self, runner: Any) -> None:
         train = runner.train_loop.dataloader.dataset
-        if isinstance(train, ClassificationDataset):  # labels of other data sets, such as those of rotations, are no classes of images
+        if 'gt_label' in inspect.signature(unwrap(runner.model).loss).parameters and getattr(train, 'labels', None) is not None:
             check_classes(train, DATASETS.build(self.dataset))
         super().before_train(runner)
 

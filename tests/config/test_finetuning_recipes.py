@@ -15,10 +15,11 @@ from selfsup.config import compile_config, load
 from selfsup.errors import SelfSupWarning
 from selfsup.optim.base_lr import scaled_lr
 from selfsup.optim.paramwise import param_groups
-from selfsup.registry import MODELS
+from selfsup.registry import MODELS, SAMPLERS
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'configs' / 'benchmarks' / 'finetuning' / 'imagenet'
+IMAGENET = {'type': 'Normalize', 'mean': [0.485, 0.456, 0.406], 'std': [0.229, 0.224, 0.225]}
 GOLDEN = json.loads((ROOT / 'tests' / 'golden' / 'param_groups.json').read_text())
 # base_lr, epochs, warm-up, layer decay, weight decay, drop path, alpha of Mixup, alpha of CutMix, smoothing; parameters
 SMALL = (2e-4, 600, 0, (0.9, 'single'))
@@ -50,7 +51,8 @@ SPARK = {
     'r152': (2048, 300, 5, 8e-3, 0.8, 0.02, 0.1, 1, 0.2, 0.9999, 60_192_808),
     'r200': (2048, 300, 5, 8e-3, 0.8, 0.02, 0.1, 1, 0.2, 0.9999, 64_673_832),
 }
-ALL = {**{f'convnextv2_{name}': row for name, row in {**CONVNEXT_V2, **AFTER_22K}.items()}, **{f'spark_{name}': row for name, row in SPARK.items()}}
+ALL = {**{f'convnextv2_{name}': row for name, row in (CONVNEXT_V2 | AFTER_22K).items()},
+       **{f'spark_{name}': row for name, row in SPARK.items()}}
 
 
 @pytest.fixture(autouse=True)
@@ -69,9 +71,12 @@ def on_no_device(cfg):
         return MODELS.build(cfg['model'])
 
 
+def gpus_of(name):
+    return int(re.search(rf'{name}\.py (\d+) --pretrained WEIGHTS', (FOLDER / f'{name}.py').read_text())[1])
+
+
 def images_per_step(name, cfg):
-    gpus = int(re.search(rf'{name}\.py (\d+) --pretrained WEIGHTS', (FOLDER / f'{name}.py').read_text())[1])
-    return gpus * cfg['train_dataloader']['batch_size'] * cfg['optim_wrapper']['accumulative_counts']
+    return gpus_of(name) * cfg['train_dataloader']['batch_size'] * cfg['optim_wrapper']['accumulative_counts']
 
 
 def hook(cfg, kind):
@@ -87,6 +92,31 @@ def test_every_config_stands_in_the_tables():
         top1 = re.search(r'top-1 ([\d.]+)\.', (FOLDER / f'{name}.py').read_text())[1]
         assert f'/{name}.py)' in rows[name] and rows[name].endswith(f'| {top1} |')
         assert ('**assumed**' in rows[name]) == ('Assumed' in (FOLDER / f'{name}.py').read_text())
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_what_all_recipes_share(name):
+    cfg = compiled(name)
+    spark, resnet = name.startswith('spark'), name.startswith('spark_r')
+    head, optimizer, schedule = cfg['model']['head'], cfg['optim_wrapper']['optimizer'], dict(cfg['param_scheduler'][0])
+    assert optimizer['betas'] == (0.9, 0.999) and 'eps' not in optimizer  # 1e-8 for AdamW, 1e-6 for LAMB
+    assert head.get('norm_cfg') == (None if resnet else {'type': 'LN', 'eps': 1e-6}) and head['num_classes'] == 1000
+    for key in ('warmup_iters', 'type'):
+        schedule.pop(key, None)
+    warm = {'warmup': 'linear', 'warmup_by_epoch': True, 'warmup_ratio': 0.005 if spark else 0.}
+    assert schedule == {'policy': 'WarmupCosine', 'by_epoch': True, **(warm if 'warmup' in schedule else {}),
+                        **({'min_lr_ratio': 0.001, 'reach_end': True} if spark else {'min_lr': 1e-6})}
+    mixup = cfg['model']['mixup']
+    assert mixup is None or {key: mixup.get(key, default) for key, default in (('prob', 1.), ('switch_prob', .5), ('mode', 'batch'))} == {
+        'prob': 1., 'switch_prob': .5, 'mode': 'batch'}
+    loader = cfg['train_dataloader']
+    crop, flip, augment, *normalise, erasing = loader['dataset']['pipeline']
+    assert crop == {'type': 'RandomResizedCrop', 'size': augment.get('size', 224), 'interpolation': 3}
+    assert loader['drop_last'] == (not resnet)
+    assert flip == {'type': 'RandomHorizontalFlip'} and normalise == [{'type': 'ToTensor'}, IMAGENET]
+    assert erasing == {'type': 'RandomErasing', 'p': 0.25, 'scale': (0.02, 1 / 3), 'ratio': (0.3, 1 / 0.3), 'value': 'random'}
+    resize, *rest = hook(cfg, 'ValidateHook')['dataset']['pipeline']
+    assert (resize['type'], resize['interpolation']) == ('Resize', 3) and rest[-2:] == normalise
 
 
 @pytest.mark.parametrize('name', CONVNEXT_V2)
@@ -124,6 +154,18 @@ def test_convnext_v2_after_imagenet_22k(name):
     assert [step.get('size') for step in pipeline[:3]] == [size, None, size]
     for dataset in (hook(cfg, 'ValidateHook')['dataset'], cfg['val_dataloader']['dataset']):
         assert [step['size'] for step in dataset['pipeline'] if 'size' in step] == ([256, 224] if size == 224 else [(size, size)])
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_steps_of_an_epoch_of_imagenet(name):
+    """SparK's code keeps a smaller last batch, ConvNeXt V2's leaves it out; a step of fewer iterations may end an epoch."""
+    cfg = compiled(name)
+    loader = cfg['train_dataloader']
+    sampler = SAMPLERS.build({**loader['sampler'], 'dataset': 1_281_167, 'world_size': gpus_of(name), 'batch_size': loader['batch_size'],
+                              'drop_last': loader['drop_last']})
+    steps = -(-sampler.num_batches // cfg['optim_wrapper']['accumulative_counts'])
+    assert steps == {2048: 626, 4096: 313, 1024: 1251, 512: 2503 if '512' in name else 2502}[images_per_step(name, cfg)]
+    assert len(sampler) % loader['batch_size'] % 2 == 0, 'mixing pairs the images'
 
 
 @pytest.mark.parametrize('name', SPARK)

@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(p for folder in ('selfsup', 'classification', 'quickstart', 'benchmarks') for p in (ROOT / 'configs' / folder).rglob('*.py'))
 # the same code as another file, with other numbers
 TWINS = ('bs512', 'bs2048', 'lr0_', 'places205', 'withoutsobel', 'ensure_neg', 'slak_small', 'slak_base', '_120e', 'spark_r1', 'spark_r200',
-         'convnextv2_femto', 'convnextv2_pico', 'convnextv2_large', 'convnextv2_huge', '_after22k', 'finetuning/imagenet/spark_convnext_l.py',
-         'finetuning/imagenet/spark_convnext_b')
+         'convnextv2_femto', 'convnextv2_pico', 'convnextv2_large', 'convnextv2_huge', '_after22k',
+         'finetuning/imagenet/spark_convnext_l.py', 'finetuning/imagenet/spark_convnext_b')
 
 
 @pytest.fixture(scope='module')

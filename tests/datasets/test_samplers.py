@@ -144,7 +144,7 @@ def test_repeated_augmentation_is_timms(size, world_size, num_repeats):
     """Sample by sample, on every rank; timm takes a multiple of 256 images, as `drop_last` with 256 images per iteration does here."""
     for rank in range(world_size):
         timms = TimmSampler(range(size), world_size, rank, shuffle=False, num_repeats=num_repeats)
-        ours = RepeatAugSampler(size, num_repeats, shuffle=False, rank=rank, world_size=world_size, batch_size=1)
+        ours = RepeatAugSampler(size, num_repeats, shuffle=False, rank=rank, world_size=world_size, batch_size=4)
         expected = list(timms)
         assert len(expected) == size // 256 * 256 // world_size and indices(ours)[:len(expected)] == expected
 

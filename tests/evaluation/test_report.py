@@ -45,6 +45,14 @@ def test_pairs_compare_the_last_epoch_from_equal_configs(results):
         report.comparison(report.read_results(results)[2:])
 
 
+def test_options_make_another_config(results):
+    """One epoch of random weights must not stand against forty of others."""
+    path = results / 'a' / 'linear_random.json'
+    path.write_text(path.read_text().replace('"settings": {}', '"settings": {"cfg_options": ["total_epochs=1", "a=\'x|y\'"]}'))
+    assert report.pairs(report.read_results(results)) == []
+    assert "c total_epochs=1 a='x\\|y' | random |" in report.measured_tables(report.read_results(results))
+
+
 def test_other_files_are_an_error_or_left_out(results, tmp_path):
     (results / 'log.json').write_text('{}')
     with pytest.raises(DataError, match=r'log\.json is no result'):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 
 import pytest
@@ -81,6 +82,14 @@ def test_a_folder_that_cannot_be_made_is_one_error(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(DataError, match='could not be written'):
         write_result(tmp_path / 'file' / 'r.json', protocol='knn', numbers={'a': 1})
+
+
+@pytest.mark.parametrize('folder', ['', 'new/deep'])
+def test_a_folder_without_permission_is_told_before_the_work(tmp_path, monkeypatch, folder):
+    assert check_free(tmp_path / folder / 'r.json')
+    monkeypatch.setattr(os, 'access', lambda path, mode: path != tmp_path)
+    with pytest.raises(DataError, match=rf'could not be written: {tmp_path} is no folder to write in. Choose another --work_dir'):
+        check_free(tmp_path / folder / 'r.json')
 
 
 @pytest.mark.parametrize(('text', 'message'), [('{', 'cannot be read'), ('{"protocol": 1}', 'lacks numbers'), ('[]', 'lacks protocol')])

@@ -79,6 +79,8 @@ def test_the_images_of_a_knn_hook_go_before_those_of_the_data(config):
     (('--k', '0'), ConfigError, 'whole numbers of 1 or more'),
     (('--k', 'ten'), ConfigError, 'whole numbers of 1 or more'),
     (('--temperature', '0'), ConfigError, 'a T > 0'),
+    (('--temperature', 'inf'), ConfigError, 'a T > 0'),
+    (('--k', '5,101'), ConfigError, 'there are 100 training images'),
     (('--dataset-config', 'no.py'), ConfigError, r'no\.py cannot be read'),
     (('--pretrained', 'no.pth'), CheckpointError, r'no\.pth does not exist'),
 ])
@@ -147,7 +149,8 @@ def test_linear_cached_trains_all_rates_and_uses_its_cache_again(tmp_path, call,
 
 @pytest.mark.parametrize(('args', 'message'), [(('--lrs', 'high'), "--lrs 'high'"), (('--lrs', '1,1'), 'different numbers'),
                                                (('--epochs', '0'), 'train for 1 or more'), (('--dtype', 'int8'), "dtype='int8'"),
-                                               (('--views', '-1'), 'views=-1')])
+                                               (('--views', '-1'), 'views=-1'), (('--batch-size', '0'), 'batch_size=0'),
+                                               (('--lrs', '0.1,nan'), 'different numbers'), (('--lrs', 'inf'), 'different numbers')])
 def test_linear_cached_refuses(tmp_path, call, config, args, message):
     with pytest.raises(ConfigError, match=message):
         call('linear_cached', config, '--pretrained', 'random', *args, '--work_dir', tmp_path / 'out')
@@ -165,6 +168,8 @@ def test_make_subset_of_a_folder_and_of_a_list(tmp_path, call):
     assert out.read_text().splitlines() == lines
     every = tmp_path / 'every.txt'
     call('prepare_data/make_subset', folder, every, '--share', '1')
+    with pytest.raises(DataError, match='is the list to choose from'):
+        call('prepare_data/make_subset', every, tmp_path / 'lists' / '..' / 'every.txt', '--root', folder, '--share', '0.5', '--force')
     call('prepare_data/make_subset', every, tmp_path / 'again.txt', '--root', folder, '--share', '0.5')
     assert (tmp_path / 'again.txt').read_text().splitlines() == lines
 

@@ -13,7 +13,7 @@ model = dict(
     head=dict(in_channels=2048, init_std=None, criterion='bce'),
     mixup=dict(mixup_alpha=0.1),
 )
-data = dict(imgs_per_gpu=256)
+data = dict(imgs_per_gpu=256, drop_last=False)  # 626 steps, as the release: the last batch has 146 images on each of 8 GPUs
 optimizer = dict(
     type='LAMB',
     base_lr=2e-3,  # for 256 images
