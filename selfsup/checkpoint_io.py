@@ -100,6 +100,12 @@ def write_checkpoint_atomic(obj: Any, path: str | os.PathLike, save: Callable[[A
     return write_atomic(path, lambda file: (save or torch.save)(obj, file), CheckpointError)
 
 
+def check_apart(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Raise a CheckpointError where `target` is the file that is to be read: it would be lost, whatever else was in it."""
+    if Path(source).exists() and Path(target).exists() and os.path.samefile(source, target):
+        raise CheckpointError(f'{target} is the file that is read: give another name for the result.')
+
+
 def _check_file(path: Path) -> None:
     if path.is_dir():
         inside = sorted(p.name for p in path.glob('*.pth'))

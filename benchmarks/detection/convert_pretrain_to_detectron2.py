@@ -1,8 +1,8 @@
 """A pretrained ResNet for detectron2: python benchmarks/detection/convert_pretrain_to_detectron2.py IN.pth OUT.pkl
 
-IN: a checkpoint of a run, a backbone alone (torchvision's names), or an official MoCo or SparK file. OUT: for MODEL.WEIGHTS of
-benchmarks/detection/run.sh. A ResNet-50 gives 318 tensors. Any key that is missing or unknown is an error: detectron2 itself would only log
-it and train on from random weights.
+IN: any file with a ResNet that tools/convert.py reads: a checkpoint of a run, a backbone alone, an official MoCo or SparK file.
+OUT: for MODEL.WEIGHTS of benchmarks/detection/run.sh. A ResNet-50 gives 318 tensors. Any key that is missing or
+unknown is an error: detectron2 itself would only log it and train on from random weights.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 
 from selfsup import cli
-
-PREFIXES = ('backbone.', 'encoder_q.', 'model.')  # of our checkpoints, of MoCo's, of a TIMMBackbone
 
 
 def main() -> None:
@@ -23,15 +21,12 @@ def main() -> None:
 
     from selfsup.checkpoint_io import read_checkpoint
     from selfsup.convert.detectron2 import to_detectron2, write_detectron2
-    from selfsup.convert.incoming import translate
-    from selfsup.engine.weights import state_dict_of
-    weights = translate(state_dict_of(read_checkpoint(args.input), args.input)).weights
-    for prefix in PREFIXES:
-        inner = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-        weights = inner or weights
-    converted = to_detectron2(weights)
+    from selfsup.convert.families import in_our_names
+    from selfsup.convert.layouts import find_backbone
+    found = find_backbone(read_checkpoint(args.input), args.input)
+    converted = to_detectron2(in_our_names(found.weights))
     path = write_detectron2(args.output, converted, args.force)
-    print(f'{path}: {len(converted)} tensors')
+    print(f'{path}: {len(converted)} tensors from {args.input} ({found.layout})')
 
 
 if __name__ == '__main__':

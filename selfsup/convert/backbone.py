@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..checkpoint_io import averaged, read_checkpoint, write_checkpoint_atomic
+from ..checkpoint_io import averaged, check_apart, read_checkpoint, write_checkpoint_atomic
 from ..errors import CheckpointError, ConfigError
 from ..provenance import sha256
 from . import convnext
@@ -69,11 +69,12 @@ def extract_backbone(source: str | os.PathLike, target: str | os.PathLike, force
         The file and the number of tensors in it.
 
     Raises:
-        CheckpointError: `source` cannot be read or has no backbone, or no `average`, or `target` exists and not `force`.
+        CheckpointError: `source` cannot be read or has no backbone, or no `average`, or `target` exists and not `force`, or is `source`.
     """
     target = Path(target)
     if target.exists() and not force:
         raise CheckpointError(f'{target} exists; give --force to replace it, or another name.')
+    check_apart(source, target)
     checkpoint = read_checkpoint(source)
     if average:
         checkpoint = averaged(checkpoint, source)

@@ -26,7 +26,7 @@ class Classifier:
     """Logits from average-pooled features (B, D): an optional layer norm, then a linear layer.
 
     Attributes:
-        weights: `fc_cls.weight` (K, D), `fc_cls.bias` (K), and perhaps `norm.weight` and `norm.bias` (D): names of a `ClsHead`.
+        weights: `fc_cls.weight` (K, D), `fc_cls.bias` (K), and perhaps `norm.weight` and `norm.bias` (D): names of a `ClsHead`; float32.
         names: the tensors' names where `find_classifier` found them.
     """
 
@@ -83,6 +83,7 @@ def find_classifier(prefix: str, backbone: Mapping[str, Tensor], beside: Mapping
             if linear.keys() == {f'{layer}weight', f'{layer}bias'} and norms.keys() in ({'weight', 'bias'}, set()):
                 found = {**{f'norm.{name}': value for name, value in norms.items()},
                          **{f'fc_cls.{name}': linear[f'{layer}{name}'] for name in ('weight', 'bias')}}
+                found = {name: value.float() for name, value in found.items()}
                 inside = _places(backbone, 'norm.') if norms else []
                 return Classifier(found, frozenset(_places(weights, beginning, norm) + inside)) if _linear(found) else None
     return None

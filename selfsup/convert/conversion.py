@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checkpoint_io import check_apart
 from ..errors import CheckpointError, ConfigError, did_you_mean
 from .network import Network, load_network
 from .targets import TARGETS, Target
@@ -85,10 +86,11 @@ def convert(source: str | os.PathLike, path: str | os.PathLike, to: str, *, conf
 
     Raises:
         ConfigError: unknown `to`, options that do not fit, or a network that the target does not have.
-        CheckpointError: see `load_network`; `path` exists and not `force`; or the check found a larger difference.
+        CheckpointError: see `load_network`; `path` exists and not `force`, or is `source`; or the check found a larger difference.
     """
     path = Path(path)
     _check_options(path, to, size, maps, force)
+    check_apart(source, path)
     network = load_network(source, config, average, merge, classifier and to != 'detectron2')
     size = size or network.config.get('img_size', 224)
     target = TARGETS[to](network, size, maps)

@@ -97,9 +97,10 @@ def flat_weights(checkpoint: Mapping, source: str) -> dict[str, Tensor]:
     if isinstance(inner, Mapping):
         frame = {f'{part}.{name}': value for part, weights in inner.items() if isinstance(weights, Mapping)
                  for name, value in weights.items()}
-    weights = {name.removeprefix('module.'): value for name, value in frame.items() if isinstance(value, Tensor)}
+    weights = {name.removeprefix('module.'): value for name, value in frame.items() if isinstance(name, str) and isinstance(value, Tensor)}
     if not weights:
-        raise CheckpointError(f"{source} holds no weights; its entries are {', '.join(map(str, checkpoint)) or 'none'}.")
+        raise CheckpointError(f"{source} holds no weights, neither at the top nor under {', '.join(FRAMES)}; its entries are "
+                              f"{', '.join(map(str, checkpoint)) or 'none'}.")
     return weights
 
 

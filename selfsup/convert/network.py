@@ -158,7 +158,8 @@ def _load(backbone: nn.Module, weights: dict[str, Tensor], config: Mapping[str, 
               for label, names in (('missing in the file:', missing), ('only in the file:', extra), ('another shape:', wrong)) if names]
     if faults:
         settings = ', '.join(f'{key}={value!r}' for key, value in config.items() if key not in ('type', 'out_indices'))
-        raise CheckpointError(f"{source} is not a complete {config['type']}({settings}): {'; '.join(faults)}. Nothing was written.")
+        raise CheckpointError(f"{source} is not a complete {config['type']}({settings}): {'; '.join(faults)}. Nothing was written. For "
+                              'another network, give --config, a config with it (TIMMBackbone for those of timm).')
     backbone.load_state_dict(given, strict=False)
     notes = (f'{len(counters)} counters of batch norms (num_batches_tracked) are not in the file and are 0',) if counters else ()
     return incoming.unused, notes

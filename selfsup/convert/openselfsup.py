@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..checkpoint_io import read_checkpoint, write_checkpoint_atomic
+from ..checkpoint_io import check_apart, read_checkpoint, write_checkpoint_atomic
 from ..checkpoint_keys import upgrade
 from ..errors import CheckpointError
 from .backbone import AUTHOR
@@ -48,11 +48,12 @@ def upgrade_file(source: str | os.PathLike, target: str | os.PathLike, keep_head
         The file and the number of tensors in it.
 
     Raises:
-        CheckpointError: `source` cannot be read or holds no weights, or `target` exists and not `force`.
+        CheckpointError: `source` cannot be read or holds no weights, or `target` exists and not `force`, or is `source`.
     """
     target = Path(target)
     if target.exists() and not force:
         raise CheckpointError(f'{target} exists; give --force to replace it, or another name.')
+    check_apart(source, target)
     checkpoint = read_checkpoint(source)
     keep = isinstance(checkpoint.get('state_dict'), dict) if keep_head is None else keep_head
     content = upgrade_checkpoint(checkpoint, str(source), keep)

@@ -105,10 +105,11 @@ class Runner(MMRunner):
 
     def _log_env(self, env_cfg: dict) -> None:
         logging.captureWarnings(True)  # our warnings into the log file; each is shown once
+        handlers = list(self.logger.handlers)  # they have levels, mmengine's logger has none
         for name in ('selfsup', 'py.warnings'):
             other = logging.getLogger(name)
-            other.handlers, other.propagate = list(self.logger.handlers), False
-            other.setLevel(self.logger.level)
+            other.handlers, other.propagate = handlers, False
+            other.setLevel(min((handler.level for handler in handlers), default=logging.INFO))
         env = {**collect_environment(), 'seed': str(self.seed), 'deterministic': str(self.deterministic),
                'launcher': self._launcher, 'world_size': str(self.world_size), 'device': str(self.device)}
         self.environment = env

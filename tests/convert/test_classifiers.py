@@ -1,6 +1,7 @@
 """The classifier of a trained network: where files keep it, what is none, and that every way out computes the same logits."""
 
 import json
+import logging
 
 import pytest
 import timm
@@ -17,7 +18,7 @@ from selfsup.errors import CheckpointError, ConfigError, SelfSupWarning
 from selfsup.registry import BACKBONES, MODELS
 
 from .test_conversion import ENDINGS, randomised, save
-from .test_layouts import PLAIN, as_children, as_lightly, as_mmpretrain, under
+from .test_layouts import FILES, PLAIN, as_children, as_lightly, as_mmpretrain, under
 
 D, K = 32, 3  # of PLAIN
 FC = {'weight': torch.randn(K, D), 'bias': torch.randn(K)}
@@ -182,6 +183,18 @@ class Holder(nn.Module):
 
     def after_load_backbone(self):
         pass
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_every_layout_is_taken_by_pretrained(name, tmp_path, recwarn, caplog):
+    """One detection serves `--pretrained` and tools/convert.py."""
+    content, layout, _ = FILES[name]
+    source, holder = save(content, tmp_path / 'in.pth'), Holder()
+    with caplog.at_level(logging.INFO, 'selfsup'):
+        report = load_backbone(holder, str(source))
+    assert not report.missing and not report.partial and not recwarn.list
+    assert all(torch.equal(value, PLAIN[name]) for name, value in holder.backbone.state_dict().items())
+    assert layout in report.origin and f'tensors of the backbone from {source} ({report.origin})' in caplog.text
 
 
 def test_a_stem_without_relu(tmp_path):

@@ -14,8 +14,10 @@ from torch import nn
 from torch.nn import functional
 
 from selfsup.checkpoint_io import read_checkpoint
+from selfsup.convert.backbone import extract_backbone
 from selfsup.convert.conversion import compare, convert
 from selfsup.convert.network import load_network
+from selfsup.convert.openselfsup import upgrade_file
 from selfsup.convert.targets import TARGETS
 from selfsup.engine.weights import load_backbone
 from selfsup.errors import CheckpointError, ConfigError
@@ -177,6 +179,38 @@ def test_safetensors_say_what_they_hold_and_load_as_pretrained(tmp_path):
     done.path.write_bytes(done.path.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match='cut off or no safetensors file'):
         read_checkpoint(done.path)
+
+
+def test_a_file_is_not_replaced_by_what_was_read_from_it(resnet18, tmp_path):
+    source = save(torch.load(resnet18, weights_only=True), tmp_path / 'in.pth')
+    before = source.read_bytes()
+    (tmp_path / 'link.pth').symlink_to(source)
+    for path in (source, tmp_path / 'link.pth'):
+        with pytest.raises(CheckpointError, match='is the file that is read: give another name'):
+            convert(source, path, 'timm', force=True)
+        with pytest.raises(CheckpointError, match='is the file that is read: give another name'):
+            extract_backbone(source, path, force=True)
+        with pytest.raises(CheckpointError, match='is the file that is read: give another name'):
+            upgrade_file(source, path, force=True)
+    assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize('content', [lambda w: {'model': {}, 'ema': {f'module.{k}': v * 2 for k, v in w.items()}},  # SparK, fine-tuned
+                                     lambda w: {'state_dict': w, 'state_dict_ema': {k: v * 2 for k, v in w.items()}},  # timm
+                                     lambda w: {'state_dict': w, 'ema': {'steps': 3, 'state_dict': {k: v * 2 for k, v in w.items()}}}])
+def test_moving_averages_of_official_code(content, tmp_path):
+    weights = {k: v for k, v in BACKBONES.build(dict(TINY)).state_dict().items() if v.is_floating_point()}
+    source = save(content(weights), tmp_path / 'in.pth')
+    done = convert(source, tmp_path / 'out.pth', 'torchvision', config=TINY, average=True)
+    assert torch.equal(torch.load(done.path, weights_only=True)['conv1.weight'], weights['conv1.weight'] * 2)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
+def test_what_leaves_is_float32(resnet18, dtype, tmp_path):
+    weights = {name: value.to(dtype) for name, value in torch.load(resnet18, weights_only=True).items()}
+    done = converted(save(weights, tmp_path / 'in.pth'), tmp_path, 'timm')
+    written = torch.load(done.path, weights_only=True)
+    assert {value.dtype for name, value in written.items() if not name.endswith('tracked')} == {torch.float32}
 
 
 def test_moving_average_and_counters(tmp_path):

@@ -167,8 +167,10 @@ def test_mmpretrain_convnext():
 def test_several_networks_are_not_guessed():
     with pytest.raises(CheckpointError, match=r"several networks, under 'a\.', 'b\.c\.': save the one"):
         find_backbone(under(a__=PLAIN, b__c__=PLAIN), 'x.pth')
-    with pytest.raises(CheckpointError, match=r'x\.pth holds no weights; its entries are meta, epoch'):
+    with pytest.raises(CheckpointError, match=r'x\.pth holds no weights, neither at the top nor under .*; its entries are meta, epoch'):
         find_backbone({'meta': {}, 'epoch': 3}, 'x.pth')
+    with pytest.raises(CheckpointError, match='has no backbone: its 1 tensors'):
+        find_backbone({1: torch.ones(1), 'a.b': torch.ones(1)}, 'x.pth')
 
 
 def test_a_network_that_is_not_known_is_found_by_its_names():

@@ -275,8 +275,11 @@ def test_pretrained_backbone(config, finished, tmp_path):
     old, new = (torch.load(p, weights_only=True)['state_dict'] for p in (finished / 'epoch_2.pth', work_dir / 'epoch_1.pth'))
     for key in ('backbone.conv1.weight', 'key_backbone.conv1.weight'):
         assert torch.allclose(new[key], old['backbone.conv1.weight'], atol=1e-6), key
+    log, = work_dir.glob('*/*.log')  # where a line of level INFO must arrive
+    line = r"INFO - Loaded \d+ of \d+ tensors of the backbone from .*epoch_2\.pth \(selfsup, under 'backbone\.', ResNet"
+    assert re.search(line, log.read_text())
     torch.save({'state_dict': {'foo': torch.zeros(1)}}, tmp_path / 'wrong.pth')
-    with pytest.raises(CheckpointError, match='0 of its 1 tensors match'):
+    with pytest.raises(CheckpointError, match=r"wrong\.pth has no backbone: its 1 tensors begin with 'foo'"):
         train(config, tmp_path / 'other', f"model.pretrained='{tmp_path / 'wrong.pth'}'")
 
 
