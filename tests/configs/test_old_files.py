@@ -145,7 +145,7 @@ def test_one_summary_names_what_was_translated(name, tree):
 
 # ---- training ----
 
-EXPECTED = ('Translated from OpenSelfSup', 'SyncBN', 'is ignored', 'collapse', 'warms up')  # in messages; warm-ups are longer than two steps
+EXPECTED = ('Translated from OpenSelfSup', 'SyncBN', 'is ignored', 'collapse', 'warms up')  # in messages
 
 
 @pytest.mark.parametrize('name', NAMES)
