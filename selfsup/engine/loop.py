@@ -144,6 +144,8 @@ def _check_labels(model: nn.Module, dataset: Any) -> None:
         return
     classes = getattr(owner, 'num_classes', None)
     found = getattr(getattr(dataset, 'data_source', None), 'num_classes', None)
+    if not hasattr(dataset, 'data_source') and getattr(dataset, 'labels', None) is not None:  # a dataset made of others
+        found = int(dataset.labels.max()) + 1
     if classes is not None and found is not None and found > classes:
         raise ShapeError(f'The training images have {found} classes, but {key}={classes}: set it to {found} or more.')
 

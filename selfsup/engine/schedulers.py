@@ -11,7 +11,7 @@ from typing import Any
 
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
-from ..errors import ConfigError
+from ..errors import ConfigError, SelfSupWarning
 from ..optim.schedules import check_policy, cosine_weight_decay, policy_lr
 from ..registry import PARAM_SCHEDULERS
 
@@ -67,6 +67,10 @@ class PolicyLR(_ClosedForm):
 
     def __init__(self, optimizer: Any, iters_per_epoch: int, max_iters: int, update_interval: int = 1, **policy: Any) -> None:
         check_policy(**policy)
+        warming = policy.get('warmup_iters', 0) * (iters_per_epoch if policy.get('warmup_by_epoch') else 1)
+        if warming >= max_iters:
+            warnings.warn(f'lr_config warms up for {warming:g} iterations, but the run has {max_iters}: the learning rate climbs to its '
+                          'end. Lower lr_config.warmup_iters.', SelfSupWarning, stacklevel=2)
         self.policy = {**policy, 'iters_per_epoch': iters_per_epoch, 'max_iters': max_iters, 'update_interval': update_interval}
         super().__init__(optimizer, 'lr')
 

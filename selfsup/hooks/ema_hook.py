@@ -36,7 +36,7 @@ class EMAHook(Hook):
         warmup: at step n (from 1) keep at most n / (n + 9), so that a short run does not remember its beginning.
 
     Raises:
-        ConfigError: `momentum` out of range.
+        ConfigError: `momentum` out of range, or a second EMAHook in the run.
     """
 
     priority = 'ABOVE_NORMAL'  # after SparseTrainingHook, before all that evaluates or saves
@@ -60,6 +60,8 @@ class EMAHook(Hook):
         self._saved = checkpoint[AVERAGE]
 
     def before_train(self, runner: Any) -> None:
+        if any(isinstance(hook, EMAHook) and hook is not self for hook in runner.hooks):
+            raise ConfigError('custom_hooks holds two EMAHooks: a checkpoint keeps one average. Remove one of them.')
         self.average = AveragedModel(unwrap(runner.model), multi_avg_fn=self._move, use_buffers=True).requires_grad_(False)
         if self._saved is not None:
             self.average.module.load_state_dict(self._saved['state_dict'])

@@ -1,6 +1,7 @@
 """Learning rate and weight decay as the optimizer sees them, in runs too; goldens of the formulas are in tests/optim."""
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from selfsup.engine.schedulers import CosineWeightDecay, PolicyLR
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, SelfSupWarning
 from selfsup.optim.lamb import LAMB
 from tests.resume.runs import differences, train, write_config
 
@@ -79,6 +80,17 @@ def test_resumed_position():
     for schedule, old in zip(fresh, both, strict=True):
         schedule.load_state_dict(old.state_dict())
     assert follow(again, fresh, 19) == expected[11:]
+
+
+@pytest.mark.parametrize('warmup', [{'warmup_iters': 4, 'warmup_by_epoch': True}, {'warmup_iters': 20}])
+def test_a_warm_up_as_long_as_the_run_is_said(warmup):
+    policy = {'policy': 'WarmupCosine', 'min_lr': 0., 'warmup': 'linear', **warmup}
+    with pytest.warns(SelfSupWarning, match='warms up for 20 iterations, but the run has 20: the learning rate climbs to its end'):
+        PolicyLR(optimizer(), 5, 20, **policy)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        PolicyLR(optimizer(), 5, 21, **policy)
+        PolicyLR(optimizer(), 5, 20, policy='CosineAnnealing', min_lr=0.)
 
 
 def test_errors():

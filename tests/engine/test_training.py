@@ -183,10 +183,15 @@ def test_a_queue_shorter_than_the_batch(config, tmp_path):
         train(config, tmp_path, 'model.queue_len=3')
 
 
-def test_more_classes_than_the_head_has(config, tmp_path):
+DIGITS = {'type': 'ClassificationDataset', 'data_source': {'type': 'Digits'}, 'pipeline': [{'type': 'ToTensor'}]}
+
+
+@pytest.mark.parametrize('dataset', [DIGITS, {'type': 'ConcatDataset', 'datasets': [DIGITS, DIGITS]},
+                                     {'type': 'RepeatDataset', 'dataset': DIGITS, 'times': 2}], ids=lambda d: d['type'])
+def test_more_classes_than_the_head_has(dataset, config, tmp_path):
     backbone = "dict(type='ResNet', depth=18, stage_blocks=(1, 1, 1, 1), base_channels=4, stem='cifar', out_indices=(4,))"
     options = (f"model=dict(type='Classification', backbone={backbone}, head=dict(type='ClsHead', in_channels=32, num_classes=9))",
-               "data.train=dict(type='ClassificationDataset', data_source=dict(type='Digits'), pipeline=[dict(type='ToTensor')])")
+               f'data.train={dataset}')
     with pytest.raises(ShapeError, match=r'The training images have 10 classes, but model.head.num_classes=9: set it to 10 or more'):
         train(config, tmp_path, *options)
 

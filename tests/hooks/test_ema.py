@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from selfsup.convert.backbone import extract_backbone
 from selfsup.engine import unwrap
 from selfsup.engine.weights import load_model
-from selfsup.errors import CheckpointError
+from selfsup.errors import CheckpointError, ConfigError
 from selfsup.hooks.ema_hook import EMAHook
 from selfsup.models.backbones import ResNet
 from selfsup.registry import HOOKS
@@ -105,6 +105,12 @@ def test_the_average_is_loaded_and_extracted(config, trained, tmp_path):
     weights = torch.load(tmp_path / 'average.pth', weights_only=True)['state_dict']
     ResNet(depth=18, stage_blocks=(1, 1, 1, 1), base_channels=4, stem='cifar').load_state_dict(weights)
     assert all(torch.equal(value, average[f'backbone.{name}']) for name, value in weights.items())
+
+
+def test_two_averages_are_refused(config, tmp_path):
+    hooks = [{'type': 'EMAHook', 'momentum': 0.9}, {'type': 'EMAHook', 'momentum': 0.99}]
+    with pytest.raises(ConfigError, match='a checkpoint keeps one average'):
+        train(config, tmp_path, f'custom_hooks={hooks}', curves=False)
 
 
 def test_no_average_to_take(config, tmp_path):

@@ -85,6 +85,18 @@ def test_spark_groups_of_other_sizes():
     assert max(layers('group', type='ConvNeXt', arch='tiny').values()) == 13
 
 
+@pytest.mark.parametrize(('blocks', 'second', 'third', 'number'), [
+    ((3, 4, 6, 3), 2, 3, 6), ((3, 4, 23, 3), 2, 3, 12), ((3, 8, 36, 3), 4, 4, 13), ((3, 24, 36, 3), 4, 4, 17), ((3, 30, 48, 8), 5, 6, 16)])
+def test_spark_groups_of_every_resnet(blocks, second, third, number):
+    """Layers of `second` and `third` blocks in the second and third stage, and how many there are in all (SparK's code)."""
+    found = layers('spark', type='ResNet', depth=50, stage_blocks=blocks, base_channels=4)
+    in_second = -(-blocks[1] // second)
+    expected = [1] * blocks[0] + [2 + b // second for b in range(blocks[1])]
+    expected += [2 + in_second + b // third for b in range(blocks[2])] + [number] * blocks[3]
+    assert [number + 1 - found[f'layer{s + 1}.{b}.conv1.weight'] for s in range(4) for b in range(blocks[s])] == expected
+    assert found['conv1.weight'] == number + 1 and found['fc.weight'] == 0
+
+
 def test_slak_has_the_12_groups_of_convnext():
     one, other = (layers('group', arch='tiny', **kind) for kind in ({'type': 'SLaK', 'width_factor': 1.3}, {'type': 'ConvNeXt'}))
     assert one['stages.2.8.large_kernel.LoRA1.conv.weight'] == other['stages.2.8.dwconv.weight'] == 13 - 5
