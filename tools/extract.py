@@ -38,7 +38,7 @@ def main() -> None:
         raise ConfigError(f'--layer-ind {args.layer_ind!r}: write numbers with commas, for example 0,1,2,3,4.') from None
 
     from selfsup import config
-    from selfsup.evaluation.layer_features import pool_layers, read_splits, save_splits
+    from selfsup.evaluation.layer_features import pool_layers, read_splits, refuse_unreadable, save_splits
     data, names, at = read_splits(args.dataset_config)
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
     compiled['model']['backbone']['out_indices'] = layers
@@ -53,8 +53,12 @@ def main() -> None:
     loading = {'batch_size': data['imgs_per_gpu'], 'num_workers': data.get('workers_per_gpu', 2), 'dataset': data['extract'],
                'sampler': {'type': 'EpochSampler', 'shuffle': False}}
     loader = build_loader(loading, seed=0, device=device, rank=dist.rank(), world_size=dist.world_size())
+
+    def features_of(batch: dict) -> dict:
+        refuse_unreadable(loader.dataset)
+        return pool_layers(model.extract(batch['img']), layers)
     with evaluating(model):
-        features = collect(lambda batch: pool_layers(model.extract(batch['img']), layers), loader)
+        features = collect(features_of, loader)
     loader.close()
     if dist.is_main():
         work_dir = Path(args.work_dir or config.default_work_dir(args.config))

@@ -29,7 +29,7 @@ from .svm import MAX_NEWTON_STEPS, line_search
 MAX_KRYLOV_STEPS, MAX_CG_STEPS = 60, 60
 LOOK_EVERY = 4  # steps of the Krylov space
 FORCING = 0.03  # conjugate gradients stop when they have reduced the residual to this part
-EXACT_SAMPLES = 800  # up to here a factorisation is quicker than conjugate gradients
+EXACT_SAMPLES = 700  # up to here a factorisation is quicker than conjugate gradients
 WORTH_A_COPY = 0.7  # share of the samples that is inside the margin
 HEAD = 16  # directions that are kept in float64
 ROUNDING = 3e-8  # error of a product with a matrix in float32, relative to its norm: less than an ulp, as errors of a sum average out

@@ -15,6 +15,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..datasets import ImageDataset
 from ..errors import ConfigError, DataError, ShapeError
 
 # Per layer, 0 = stem: side of the map that the window was made for, (kernel, stride, padding), side of the result.
@@ -85,6 +86,18 @@ def read_splits(path: str) -> tuple[dict, list[str], list[int]]:
     if len(names) != len(at) + 1 or at != sorted(set(at)) or (at and at[0] < 1):
         raise ConfigError(f'{path}: split_name has {len(names)} names, so split_at needs {len(names) - 1} increasing rows; got {at}.')
     return data, names, at
+
+
+def refuse_unreadable(dataset: ImageDataset) -> None:
+    """A row of features is matched with labels by its number, so no other image may stand in for one that cannot be read.
+
+    Raises:
+        DataError: an image could not be read so far.
+    """
+    unreadable = dataset.reader.bad_indices()
+    if len(unreadable):
+        raise DataError(f'{dataset.reader.describe(int(unreadable[0]))} cannot be read, and its row cannot hold the features of another '
+                        'image. Repair it, or take it out of list and labels.')
 
 
 def save_splits(features: Mapping[str, Tensor], folder: Path, names: Sequence[str], at: Sequence[int]) -> list[tuple[Path, tuple]]:

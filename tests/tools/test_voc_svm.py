@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from selfsup.checkpoint_io import write_checkpoint_atomic
 from selfsup.datasets.voc07 import draw_samples, read_partition
@@ -345,3 +346,20 @@ def test_commands_of_the_epoch_launcher(tmp_path):
     assert '--nproc_per_node=2' in extract and extract.endswith(
         'tools/extract.py configs/a/c.py --work_dir work_dirs/a/c --checkpoint work_dirs/a/c/epoch_3.pth '
         '--dataset-config benchmarks/extract_info/voc07.py --launcher pytorch')
+
+
+def test_no_image_stands_in_for_one_that_cannot_be_read(call, tmp_path):
+    """Training goes on with the next image while 99 % can be read; a row of features is matched with a label."""
+    (tmp_path / 'JPEGImages').mkdir()
+    (tmp_path / 'Lists').mkdir()
+    names = [f'{i}.jpg' for i in range(101)]
+    for name in names:
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / 'JPEGImages' / name)
+    (tmp_path / 'JPEGImages' / names[3]).write_bytes(b'no image')
+    (tmp_path / 'Lists' / 'trainvaltest.txt').write_text('\n'.join(names))
+    (tmp_path / 'images.py').write_text(DATA.format(voc=tmp_path))
+    (tmp_path / 'c.py').write_text(CONFIG)
+    with pytest.raises(DataError, match=r'3\.jpg cannot be read, and its row cannot hold the features of another image'):
+        call('tools/extract.py', tmp_path / 'c.py', '--pretrained', 'random', '--dataset-config', tmp_path / 'images.py',
+             '--work_dir', tmp_path / 'work')
+    assert not (tmp_path / 'work').exists()
