@@ -62,6 +62,14 @@ def test_what_is_none(weights):
     assert find_backbone(weights, 'x.pth').classifier is None
 
 
+@pytest.mark.parametrize('sign', ['neck__', 'projector__', 'momentum_backbone__', 'projection_head__', 'prediction_head__', 'predictor__',
+                                  'prototypes__', 'queue', 'encoder_k__', 'target_backbone__', 'key_backbone__', 'model__projector__'])
+def test_signs_of_pretraining(sign):
+    weights = under(backbone__=PLAIN, backbone__fc__=FC)
+    assert find_backbone(weights, 'x.pth').classifier is not None
+    assert find_backbone(weights | under(**{sign: {'0.weight': torch.ones(1)}}), 'x.pth').classifier is None
+
+
 def test_only_what_stands_there_is_named():
     found = find_classifier('backbone.', PLAIN, under(head__norm__=NORM, head__fc_cls__=FC, decode__=FC))
     assert found.names == {'head.norm.weight', 'head.norm.bias', 'head.fc_cls.weight', 'head.fc_cls.bias'}
