@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from pathlib import Path
 
 from selfsup import cli
 from selfsup.errors import ConfigError, DataError
+from selfsup.files import write_obstacle
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,9 +44,9 @@ def folder_of(args: argparse.Namespace, feature: str) -> Path:
         DataError: there are results, and not --force; or nothing can be written there.
     """
     folder = args.work_dir / ('svm_lowshot' if args.low_shot else 'svm') / feature
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise DataError(f'{folder} cannot be written: {there} is a file or read-only.')
+    obstacle = write_obstacle(folder)
+    if obstacle:
+        raise DataError(f'{folder} cannot be written: {obstacle} is a file or read-only.')
     if folder.is_dir() and any(folder.iterdir()) and not args.force:
         raise DataError(f'{folder} holds results; give --force (FORCE=1 for the scripts) to replace them, or another work directory.')
     return folder

@@ -52,6 +52,12 @@ def write_atomic(path: str | os.PathLike, write: Callable[[BinaryIO], object], e
     return path
 
 
+def write_obstacle(folder: Path) -> Path | None:
+    """What keeps files from being written into `folder`, made if need be: a file or a read-only folder there or above; None if nothing."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return None if there.is_dir() and os.access(there, os.W_OK | os.X_OK) else there
+
+
 def remove_leftovers(folder: str | os.PathLike) -> int:
     """Remove the temporary files that killed processes left in `folder`; their number.
 

@@ -66,7 +66,7 @@ class BatchedSolver:
         rows = [(column != DIFFICULT).nonzero().flatten() for column in columns]
         width = basis.samples.shape[1]
         weights = basis.samples.new_empty(len(columns), len(costs), width)
-        if max(map(len, rows)) > OWN_BASIS_SAMPLES:
+        if any(OWN_BASIS_SAMPLES < len(r) <= width for r in rows):
             products, head = inner_products(basis.samples, 2 * POSITIVE_WEIGHT * max(costs))
 
         def fit_small(chosen: list[int]) -> None:

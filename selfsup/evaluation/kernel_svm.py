@@ -183,7 +183,7 @@ def _newton(products: InnerProducts, signs: Tensor, d: Tensor, starts: list[Tens
 
 def _solution(products: InnerProducts, rows: Tensor, right: Tensor, diagonal: Tensor) -> Tensor:
     """x, (m,) float64, of (K[rows, rows] + diag(diagonal)) x = right: a factorisation without the head, which Woodbury's identity adds."""
-    head, matrix = products.head[rows], products.rest[rows[:, None], rows]
+    head, matrix, _ = products.of(rows)
     matrix.diagonal().add_(diagonal)
     factor = torch.linalg.cholesky(matrix)
     solved = torch.cholesky_solve(head.to(matrix.dtype), factor).double()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..files import write_atomic
+from ..files import write_atomic, write_obstacle
 from ..provenance import git_commit, sha256, version_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,9 +35,9 @@ def check_free(path: str | os.PathLike, force: bool = False) -> Path:
     path = Path(path)
     if path.exists() and not force:
         raise DataError(f'{path} exists; give --force to replace it, or another --work_dir.')
-    above = next(folder for folder in path.absolute().parents if folder.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise DataError(f'{path} could not be written: {above} is no folder to write in. Choose another --work_dir.')
+    obstacle = write_obstacle(path.parent)
+    if obstacle:
+        raise DataError(f'{path} could not be written: {obstacle} is no folder to write in. Choose another --work_dir.')
     return path
 
 
