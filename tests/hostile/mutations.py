@@ -12,7 +12,8 @@ Path = tuple[str | int, ...]
 NUMBERS = (0, -1, 1, 2, 3, 7, 0.0, 0.5, -0.5, 1.5, 1e-30, 1e9, -1e9, 10 ** 12, 2 ** 63, math.nan, math.inf, -math.inf)
 OTHERS = (None, True, False, '', 'abc', 'None', '0.1', 'a\nb', 'ä?*',
           'ResNet', '../x', [], {}, (), [1, 2, 3], (0, 0), (1., 0.), [None],
-          [[]], ['a', 'b'], {'type': 'abc'}, {'type': None}, {'type': 5}, {'type': ['ResNet']}, {'typ': 'ResNet'}, {'a': 1}, {1: 2}, {'': 0})
+          [[]], ['a', 'b'], {'type': 'abc'}, {'type': None}, {'type': 5}, {'type': ['ResNet']}, {'typ': 'ResNet'}, {'a': 1},
+          {1: 2}, {'': 0})
 SMALL_ONLY = ('workers_per_gpu', 'num_workers')  # of a machine with 2 cores; a million processes are nobody's test
 
 
