@@ -58,7 +58,7 @@ def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
     """
     known = sorted({str(k) for k in known})
     lower = {k.lower(): k for k in known}
-    close = [lower[k] for k in difflib.get_close_matches(name.lower(), list(lower), n=limit, cutoff=0.6)]
+    close = [lower[k] for k in difflib.get_close_matches(str(name).lower(), list(lower), n=limit, cutoff=0.6)]
     question = f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ''
     shown = known if len(known) <= 40 else [*known[:40], f'... ({len(known)} in all)']
     return f"{question} Known: {', '.join(shown) if shown else 'nothing'}."

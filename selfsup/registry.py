@@ -8,7 +8,9 @@ first look-up (`locations`), not when this file is imported.
 from __future__ import annotations
 
 import inspect
+import traceback
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from mmengine import registry as roots
@@ -49,10 +51,19 @@ def build_from_config(cfg: dict, *args: Any, registry: Registry, **defaults: Any
         return cls(*args, **kwargs)
     except SelfSupError:
         raise
-    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: how torch refuses a negative size
+    except Exception as error:  # whatever a class makes of what it was given, a user's own class too
         plain = {k: v for k, v in kwargs.items() if isinstance(v, (type(None), bool, int, float, str, list, tuple))}
-        reason = str(error).partition('\n')[0]  # torch goes on with the signatures that it has
-        raise ConfigError(f'{label} could not be built from {plain!r}: {reason}') from error
+        raise ConfigError(f'{label} could not be built from {plain!r}: {reason_of(error)}') from error
+
+
+def reason_of(error: Exception) -> str:
+    """One line of why a call failed; with kind and place where the message alone tells little."""
+    text = str(error).partition('\n')[0]  # torch goes on with the signatures that it has
+    if isinstance(error, TypeError | ValueError | RuntimeError) and text:  # RuntimeError: how torch refuses a negative size
+        return text
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f' ({Path(frames[-1].filename).name}:{frames[-1].lineno})' if frames else ''
+    return f'{type(error).__name__}{f": {text}" if text else ""}{where}'
 
 
 class Registry(MMRegistry):

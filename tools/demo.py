@@ -57,7 +57,7 @@ def main() -> None:
     curves.plot_curves(next(Path(runner.log_dir).rglob('vis_data/20*.json')), folder / 'loss.png')
     features, labels = extract_features(model, loaders[1])
     images = loaders[1].dataset.data_source
-    neighbours.neighbours_of(features, lambda i: images.get_sample(i)[0], folder / 'neighbours.png', labels=labels, queries=10, k=8)
+    neighbours.neighbours_of(features, images, folder / 'neighbours.png', labels=labels, queries=10, k=8)
     print(f'\nMoCo v2 on digits, {runner.max_iters} steps of 256 images in {minutes:.1f} min, seed {args.seed}\n')
     print(f"{'':14s} {'untrained':>10s} {'trained':>10s} {'gain':>8s}")
     for name in before:

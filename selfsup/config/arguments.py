@@ -79,7 +79,11 @@ def _registry(name: str) -> Any:
 def _check_type(path: tuple[str, ...], value: dict, name: Any, registry: str, report: Report, extra: tuple[str, ...]) -> None:
     table = _registry(registry)
     if not isinstance(name, str):
-        return  # reported as no literal
+        if is_literal(name):  # anything else is reported as no literal
+            report.add((*path, 'type'), f'={name!r} {report.at((*path, "type"))} must be the name of a {table.name}, in quotes.')
+        return
+    if registry == 'HOOKS' and 'priority' in value:
+        _check_priority((*path, 'priority'), value['priority'], report)
     cls = table.find(name.removeprefix('selfsup.'))
     if cls is None:
         article = 'an' if table.name[0] in 'aeiou' else 'a'
@@ -98,6 +102,25 @@ def _check_type(path: tuple[str, ...], value: dict, name: Any, registry: str, re
     for key in required:
         if key not in value and key not in given and not (key == 'lr' and 'base_lr' in extra and 'base_lr' in value):
             report.add(path, f" {report.at(path)} lacks '{key}', which {name} needs.")
+
+
+def is_literal(value: Any) -> bool:
+    """True for what a config file may hold: None, bool, int, float, str, and dicts, lists and tuples of such."""
+    if isinstance(value, dict):
+        return all(is_literal(inner) for inner in value.values())
+    if isinstance(value, list | tuple):
+        return all(is_literal(inner) for inner in value)
+    return type(value) in (type(None), bool, int, float, str)
+
+
+def _check_priority(path: tuple[str, ...], value: Any, report: Report) -> None:
+    """When a hook is called among others: one of mmengine's names, or 0 (first) to 100."""
+    from mmengine.runner.priority import Priority
+    names = list(Priority.__members__)
+    number = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 100
+    if not number and not (isinstance(value, str) and value.upper() in names):
+        near = did_you_mean(value.upper(), names) if isinstance(value, str) else f' Known: {", ".join(names)}.'
+        report.add(path, f'={value!r} {report.at(path)} must be a name or a number from 0 (first) to 100.{near}')
 
 
 def arguments(cls: Any) -> tuple[list[str], list[str], bool]:

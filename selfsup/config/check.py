@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from types import MappingProxyType
@@ -99,7 +100,7 @@ ATOMS: MappingProxyType[str, Callable[[Any], bool]] = MappingProxyType({
     'None': lambda v: v is None,
     'bool': lambda v: isinstance(v, bool),
     'int': lambda v: isinstance(v, int) and not isinstance(v, bool),
-    'float': lambda v: isinstance(v, (int, float)) and not isinstance(v, bool),
+    'float': lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v),
     'str': lambda v: isinstance(v, str),
     'dict': lambda v: isinstance(v, dict),
     'list': lambda v: isinstance(v, (list, tuple)),

@@ -95,7 +95,7 @@ def _optimizer(cfg: dict[str, Any], notes: list[str]) -> None:
 
 def _schedule(cfg: dict[str, Any], notes: list[str]) -> None:
     for _, lr in _dicts(cfg, 'lr_config'):
-        if lr.get('policy') in POLICIES:
+        if isinstance(lr.get('policy'), str) and lr['policy'] in POLICIES:
             lr['policy'] = POLICIES[lr['policy']]
             notes.append("lr_config.policy: read as 'CosineAnnealing'")
 

@@ -98,7 +98,7 @@ def _read(path: str | os.PathLike) -> tuple[dict[str, Any], locate.FileFacts]:
         raise ConfigError(f'{locate.display_path(error.filename or path)}:{error.lineno or 1}: {error.msg}: {text}') from None
     except ConfigError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f'{_where(error, path)}: {type(error).__name__}: {error}') from error
     return values, facts
 
@@ -119,18 +119,38 @@ def _import_modules(cfg: dict[str, Any], places: dict[str, locate.Place]) -> lis
     for name in (n for n in names if isinstance(n, str)):
         try:
             import_module(name)
-        except ImportError as error:
-            file, line = places['custom_imports']
-            text = (f'custom_imports ({locate.display_path(file)}:{line}): {name} cannot be imported: {error}. '
-                    'Is its folder in PYTHONPATH?')
-            if asked.get('allow_failed_imports') is True:
+        except (Exception, SystemExit) as error:  # a module that people write may do anything when it is imported
+            text = f'{_written_at(places)}: {name} cannot be imported: {_import_failure(error, name)}'
+            if asked.get('allow_failed_imports') is True and isinstance(error, ImportError):
                 warnings.warn(text, SelfSupWarning, stacklevel=3)
             else:
                 problems.append(text)
     return problems
 
 
-def _where(error: Exception, path: str | os.PathLike) -> str:
+def _written_at(places: dict[str, locate.Place]) -> str:
+    """`custom_imports (configs/x.py:3)`, from the file or the option that says what to import."""
+    path = next((p for p in ('custom_imports.imports', 'custom_imports') if p in places), None)
+    file, line = places[path] if path else cli.SOURCE
+    return f'custom_imports ({locate.display_path(file)}:{line})' if line else f'custom_imports ({file})'
+
+
+def _import_failure(error: BaseException, name: str) -> str:
+    """Why a module of the user's could not be imported, with the line of it that raised, and what to do."""
+    if isinstance(error, ModuleNotFoundError) and error.name in (name, name.partition('.')[0]):
+        return f'{error}. Is its folder in PYTHONPATH?'
+    if isinstance(error, SyntaxError) and error.filename:
+        return f'{locate.display_path(error.filename)}:{error.lineno or 1}: {error.msg}: {(error.text or "").strip()}'
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.name == '<module>' and 'importlib' not in f.filename]
+    where = f'{locate.display_path(frames[-1].filename)}:{frames[-1].lineno}: ' if frames else ''
+    text = ' '.join(str(error).split())
+    taken = ' Give your class a name of its own, or register it with force=True.' if 'is already registered' in text else ''
+    if isinstance(error, ImportError):
+        return f'{where}{text}. Is its folder in PYTHONPATH?'
+    return f'{where}{type(error).__name__}: {text}.{taken}'
+
+
+def _where(error: BaseException, path: str | os.PathLike) -> str:
     """file:line of the config statement that raised, or the file."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.name == '<module>' and f.filename.endswith('.py')]
     if frames:

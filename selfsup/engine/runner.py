@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer, MMLogger
 from mmengine.runner import Runner as MMRunner
 from torch import nn
@@ -28,7 +29,7 @@ from ..errors import CheckpointError, ConfigError, SelfSupError, SelfSupWarning,
 from ..optim.base_lr import IMAGES, scaled_lr
 from ..optim.paramwise import param_groups
 from ..provenance import sha256
-from ..registry import LOOPS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, RUNNERS, build_from_config
+from ..registry import HOOKS, LOOPS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, RUNNERS, build_from_config
 from .checkpoint import hold_work_dir, newest_loadable, point_latest, prepare_work_dir
 from .environment import collect_environment
 from .launch import init_distributed, shut_down
@@ -125,6 +126,19 @@ class Runner(MMRunner):
             (Path(self.work_dir) / Path(self.loaded.path).name).write_text(self.loaded.text)
             (Path(self._log_dir) / Path(self.loaded.path).name).write_text(self.loaded.text)
         (Path(self._log_dir) / 'compiled.json').write_text(json.dumps(self.compiled, indent=1, default=str) + '\n')
+
+    def register_hook(self, hook: Any, priority: str | int | None = None) -> None:
+        if isinstance(hook, dict):  # here, not by mmengine: its errors name an object, ours the setting
+            hook = dict(hook)
+            given = hook.pop('priority', None)
+            hook, priority = build_from_config(hook, registry=HOOKS), given if priority is None else priority
+        if not isinstance(hook, Hook):
+            raise ConfigError(f'{type(hook).__name__} is registered as a hook, but is none: derive it from mmengine.hooks.Hook.')
+        try:
+            super().register_hook(hook, priority)
+        except (KeyError, TypeError, ValueError):
+            raise ConfigError(f'{type(hook).__name__} has priority={getattr(hook, "priority", priority)!r}: use a name such as NORMAL, '
+                              'or a number from 0 (first) to 100.') from None
 
     def get_hooks_info(self) -> str:
         return ', '.join(f'{type(h).__name__}' for h in self._hooks)

@@ -17,7 +17,7 @@ from ..evaluation.clustering import cluster
 from ..evaluation.features import collect, evaluating
 from ..registry import DATASETS, HOOKS
 from .evaluation_hook import ordered_loader, share_statistics
-from .label_statistics import label_change, report, save_labels
+from .label_statistics import checked_power, label_change, report, save_labels
 
 STATE = 'deep_cluster'  # entry of the checkpoint
 EXTRACTOR = ('dataset', 'imgs_per_gpu', 'workers_per_gpu', 'prefetch', 'img_norm_cfg')
@@ -56,12 +56,19 @@ class DeepClusterHook(Hook):
         _check_dict('clustering', clustering, CLUSTERING, ('k',))
         if clustering.get('type', 'Kmeans') != 'Kmeans':
             raise ConfigError(f"DeepClusterHook clustering.type='{clustering['type']}' is not supported: use 'Kmeans'.")
-        if interval < 1:
-            raise ConfigError(f'DeepClusterHook interval={interval}: use 1 or more epochs.')
+        _check_whole('interval', interval, 1)
+        _check_whole('extractor.imgs_per_gpu', extractor['imgs_per_gpu'], 1)
+        _check_whole('extractor.workers_per_gpu', extractor.get('workers_per_gpu', 0), 0)
+        _check_whole('clustering.k', clustering['k'], 2)
+        _check_whole('clustering.pca_dim', clustering.get('pca_dim', -1), -1)
+        if not isinstance(extractor['dataset'], dict) or 'type' not in extractor['dataset']:
+            raise ConfigError("DeepClusterHook extractor.dataset is written dict(type='ExtractDataset', ...); "
+                              f"got {extractor['dataset']!r}.")
         DATASETS.get(extractor['dataset']['type'])  # a misspelt name must not wait for the first clustering
         self.extractor = extractor
         self.clustering = {key: value for key, value in clustering.items() if key != 'type'}
-        self.unif_sampling, self.reweight, self.reweight_pow = unif_sampling, reweight, reweight_pow
+        self.unif_sampling, self.reweight = unif_sampling, reweight
+        self.reweight_pow = checked_power('DeepClusterHook', reweight_pow)
         self.init_memory, self.initial, self.interval = init_memory, initial, interval
         self.labels: Tensor | None = None  # (N,) int64 on the CPU
 
@@ -154,9 +161,16 @@ class DeepClusterHook(Hook):
 
 
 def _check_dict(name: str, given: dict, known: tuple[str, ...], needed: tuple[str, ...]) -> None:
+    if not isinstance(given, dict):
+        raise ConfigError(f'DeepClusterHook {name} is written dict({", ".join(f"{key}=..." for key in needed)}); got {given!r}.')
     for key in given:
         if key not in known:
             raise ConfigError(f"DeepClusterHook {name} has no key '{key}'.{did_you_mean(key, known)}")
     for key in needed:
         if key not in given:
             raise ConfigError(f"DeepClusterHook {name} lacks '{key}'; got {', '.join(given) or 'nothing'}.")
+
+
+def _check_whole(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f'DeepClusterHook {name}={value!r}: use {least} or more, a whole number.')

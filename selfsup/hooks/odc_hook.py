@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from ..engine.state import unwrap
 from ..errors import ConfigError
 from ..registry import HOOKS
-from .label_statistics import report, save_labels
+from .label_statistics import checked_power, report, save_labels
 
 EPOCHS_PER_FILE = 10
 
@@ -40,7 +40,7 @@ class ODCHook(Hook):
         self.intervals = {'centroids': centroids_update_interval, 'small': deal_with_small_clusters_interval, 'report': evaluate_interval}
         if min(self.intervals.values()) < 1:
             raise ConfigError(f'ODCHook: intervals are 1 or more iterations; got {tuple(self.intervals.values())}.')
-        self.reweight, self.reweight_pow = reweight, reweight_pow
+        self.reweight, self.reweight_pow = reweight, checked_power('ODCHook', reweight_pow)
         self._due: set[str] = set()
 
     def before_train(self, runner: Any) -> None:

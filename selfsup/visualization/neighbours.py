@@ -74,14 +74,14 @@ def neighbour_grid(query_images: Sequence[Any], neighbour_images: Sequence[Seque
     return out_png
 
 
-def neighbours_of(features: np.ndarray, images: Callable[[int], Any], out_png: str | os.PathLike, labels: Sequence[int] | None = None,
+def neighbours_of(features: np.ndarray, images: Callable[[int], Any] | Any, out_png: str | os.PathLike, labels: Sequence[int] | None = None,
                   queries: int = 10, k: int = 8, class_names: Sequence[str] | None = None,
                   title: str = 'Nearest neighbours by cosine similarity', cell: int = 72) -> Path:
     """`neighbour_grid` of the nearest images within one set, a query itself left out.
 
     Args:
         features: (N, D), array or CPU tensor.
-        images: index -> PIL image or uint8 array.
+        images: index -> PIL image or uint8 array; or a data source, whose `classes` are then the names of the classes.
         out_png: the picture.
         labels: class of every image; the queries then go through the classes in turn, else evenly through the set.
         queries: number of rows.
@@ -92,6 +92,9 @@ def neighbours_of(features: np.ndarray, images: Callable[[int], Any], out_png: s
     Raises:
         DataError: there are not more than k images.
     """
+    if not callable(images):
+        source, images = images, images.read_image
+        class_names = getattr(source, 'classes', None) if class_names is None else class_names
     points = np.asarray(features, dtype=np.float32)
     if len(points) <= k or queries < 1 or k < 1:
         raise DataError(f'neighbours_of: {len(points)} images do not give {queries} queries with {k} neighbours each.')

@@ -11,6 +11,7 @@ import numpy as np
 from .drawing import INK, PAPER, save_figure
 
 FRAME = '#c2410c'
+STYLES = ('-', '--', '-.', ':')
 
 
 def receptive_field_picture(field: np.ndarray, squares: Sequence[tuple[float, int]], out_png: str | os.PathLike, title: str = '') -> Path:
@@ -18,7 +19,7 @@ def receptive_field_picture(field: np.ndarray, squares: Sequence[tuple[float, in
 
     Args:
         field: (H, W) in [0, 1].
-        squares: (share, side in pixels) of each square to draw; smaller ones have thinner lines.
+        squares: (share, side in pixels) of each square to draw; they are told apart by line and legend.
         out_png: the picture; its folder is made.
         title: above it.
 
@@ -36,9 +37,13 @@ def receptive_field_picture(field: np.ndarray, squares: Sequence[tuple[float, in
     shades = panel.imshow(field, cmap='Blues', vmin=0, vmax=1, interpolation='antialiased')
     for number, (share, side) in enumerate(squares):
         left, top = width // 2 - side // 2 - .5, height // 2 - side // 2 - .5
-        panel.add_patch(Rectangle((left, top), side, side, fill=False, color=FRAME, linewidth=.8 + .3 * number))
-        panel.annotate(f'{share:.0%}', (max(left, 0), min(top + side, height)), xytext=(2, 2), textcoords='offset points', color=FRAME,
-                       fontsize=8, path_effects=[withStroke(linewidth=2, foreground=PAPER)])
+        # named in the legend: beside nested squares of nearly one size their names would lie on each other
+        panel.add_patch(Rectangle((left, top), side, side, fill=False, color=FRAME, linewidth=.8 + .3 * number,
+                                  linestyle=STYLES[number % len(STYLES)], label=f'{share:.0%}: {side} x {side}',
+                                  path_effects=[withStroke(linewidth=2 + .3 * number, foreground=PAPER)]))
+    if squares:
+        figure.legend(loc='outside lower center', ncols=min(4, len(squares)), frameon=False, fontsize=8, labelcolor=INK,
+                      title='share of the contributions: square in pixels', title_fontsize=8)
     panel.set_xlim(-.5, width - .5)
     panel.set_ylim(height - .5, -.5)
     panel.tick_params(colors=INK, labelsize=8)

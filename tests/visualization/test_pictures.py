@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 
@@ -12,9 +13,11 @@ from PIL import Image
 from selfsup.datasets.data_sources.boxes import Objects
 from selfsup.errors import DataError
 from selfsup.evaluation.detection import Detections
+from selfsup.visualization import receptive_field
 from selfsup.visualization.curves import _running_mean, plot_curves
 from selfsup.visualization.detections import COLOURS, detection_grid, draw_objects
 from selfsup.visualization.neighbours import RIGHT, WRONG, neighbour_grid, neighbours_of
+from selfsup.visualization.report import apart
 
 
 def test_curves_from_a_log(tmp_path):
@@ -132,3 +135,38 @@ def test_boxes_and_masks_lie_where_they_belong():
     twice = np.asarray(draw_objects(image, np.repeat(box, 2, axis=0), np.array([1, 0]), ['dog', 'cat'], np.repeat(mask, 2, axis=0), 400))
     assert (twice[100, 80] == colour).all() and twice[140, 80].sum() > drawn[140, 80].sum()  # the first on top, masks mixed
     assert draw_objects(image, np.zeros((0, 4), np.float32), np.zeros(0, int), [], None, 10).size == (10, 5)
+
+
+def test_a_source_names_the_classes_of_the_neighbours(tmp_path):
+    class Source:
+        classes = ('cat', 'dog')
+
+        def read_image(self, index):
+            return Image.new('RGB', (30, 30), (40 * index, 0, 0))
+
+    features, labels = np.eye(4)[[0, 0, 1, 1]], [0, 0, 1, 1]
+    named = neighbours_of(features, Source(), tmp_path / 'named.png', labels, queries=2, k=2)
+    told = neighbours_of(features, Source().read_image, tmp_path / 'told.png', labels, queries=2, k=2, class_names=['cat', 'dog'])
+    numbers = neighbours_of(features, Source().read_image, tmp_path / 'numbers.png', labels, queries=2, k=2)
+    assert named.read_bytes() == told.read_bytes() != numbers.read_bytes()
+
+
+@pytest.mark.parametrize('values, gap, expected', [
+    ([1., 5.], 2., [1., 5.]), ([4., 4.], 2., [3., 5.]), ([1., 1.5, 9.], 2., [0.25, 2.25, 9.]), ([0., 1., 2., 2.1], 1., None), ([], 1., [])])
+def test_labels_are_moved_apart(values, gap, expected):
+    found = apart(values, gap)
+    if expected is not None:
+        assert found == pytest.approx(expected)
+    assert all(b - a >= gap - 1e-9 for a, b in itertools.pairwise(found))
+    assert sum(found) == pytest.approx(sum(values))  # as many up as down
+
+
+def test_squares_of_a_field_are_named_in_the_legend(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(receptive_field, 'save_figure', lambda figure, path: drawn.append(figure) or path)
+    receptive_field.receptive_field_picture(np.ones((9, 9)), [(.2, 3), (.3, 3), (.99, 7)], tmp_path / 'x.png')
+    texts = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert texts == ['20%: 3 x 3', '30%: 3 x 3', '99%: 7 x 7']
+    assert not drawn[0].axes[0].texts  # nothing is written over the squares, where labels of one size would overlap
+    styles = [patch.get_linestyle() for patch in drawn[0].axes[0].patches]
+    assert len(set(styles)) == 3

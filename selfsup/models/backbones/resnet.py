@@ -17,6 +17,8 @@ from ...errors import ConfigError, ShapeError
 from ...registry import BACKBONES
 from ..layers.norm import build_conv, build_norm, frozen_statistics, resolve_sync_bn, set_eval
 
+MOST = 1000  # blocks of a stage; a number beyond it is a typing error that would take minutes to build
+
 
 class _Block(nn.Module):
     """What both residual blocks share: out = relu(body(x) + shortcut(x)).
@@ -244,5 +246,6 @@ def _check(num_stages: int, out_indices: tuple[int, ...], style: str, stem: str,
     if frozen_stages not in range(-1, num_stages + 1):
         raise ConfigError(f'ResNet frozen_stages={frozen_stages!r}: use -1 (nothing) to num_stages={num_stages}.')
     for name, values in per_stage.items():
-        if len(values) < num_stages or min(values) < 1:
-            raise ConfigError(f'ResNet {name}={tuple(values)!r}: give {num_stages} numbers >= 1, one per stage.')
+        whole = all(isinstance(value, int) and 1 <= value <= MOST for value in values)
+        if not num_stages <= len(values) <= 4 or not whole:
+            raise ConfigError(f'ResNet {name}={tuple(values)!r}: give {num_stages} whole numbers from 1 to {MOST}, one per stage.')
