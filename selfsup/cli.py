@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
 import os
 import sys
@@ -11,13 +12,18 @@ from collections.abc import Callable
 from .errors import SelfSupError
 
 INTERRUPTED = 130  # the shell's own exit status after Ctrl-C
+BROKEN_PIPE = 141  # and after SIGPIPE
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)  # said by a file that is open, so without its name
+OUT_OF_MEMORY = ('There is not enough memory for this: lower data.imgs_per_gpu (optimizer_config.update_interval keeps the batch of a '
+                 'step), the image size or the workers.')
 
 
 def run(main: Callable[[], object]) -> None:
     """Call a tool's `main` and leave the process: 0 when it returns, 1 after a `SelfSupError`, 130 after Ctrl-C.
 
     A `SelfSupError` is the user's to mend, so its message is printed alone, to stderr. So is the loss of another process,
-    which gives its own reason. Any other exception is a fault of ours and keeps its traceback.
+    which gives its own reason, and what the machine refuses: a file, space, memory. Any other exception is a fault of ours and keeps
+    its traceback.
     """
     try:
         main()
@@ -28,10 +34,26 @@ def run(main: Callable[[], object]) -> None:
         _leave(f'error: {error}', 1)
     except KeyboardInterrupt:
         _leave('interrupted', INTERRUPTED)
+    except BrokenPipeError:  # who read the output has left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at its end
+        sys.exit(BROKEN_PIPE)
+    except OSError as error:
+        if error.filename is None and error.errno not in FULL:
+            raise
+        _leave(f'error: {error.filename or "a file"}: {error.strerror}. Nothing more was written.', 1)
+    except MemoryError:
+        _leave(f'error: {OUT_OF_MEMORY}', 1)
     except RuntimeError as error:
+        if _no_memory(error):
+            _leave(f'error: {str(error).splitlines()[0]} {OUT_OF_MEMORY}', 1)
         if not _peer_lost(error):
             raise
         _leave('another process ended, so this one cannot go on', 1)
+
+
+def _no_memory(error: RuntimeError) -> bool:
+    """True for torch's words on a GPU (`torch.OutOfMemoryError` is a RuntimeError) and on a CPU."""
+    return 'out of memory' in str(error) or 'not enough memory' in str(error) or "can't allocate memory" in str(error)
 
 
 def _several() -> bool:

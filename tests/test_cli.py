@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import re
+import shlex
 import subprocess
 import sys
 
@@ -89,3 +92,50 @@ def test_seeds_are_what_numpy_takes(capsys, text, seed):
     with pytest.raises(SystemExit):
         parser.parse_args([f'--seed={text}'])
     assert f"'{text}' is no whole number from 0 to 2**32 - 1" in capsys.readouterr().err
+
+
+def _no_space():
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+
+def _no_folder(path='/nowhere/at/all'):
+    open(path)
+
+
+def _too_large():
+    import torch
+    torch.empty(2 ** 55, dtype=torch.uint8)
+
+
+def _cuda():
+    import torch
+    raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB.\nSee the documentation')
+
+
+@pytest.mark.parametrize('main, expected', [
+    (_no_space, r'^error: a file: No space left on device\. Nothing more was written\.\n$'),
+    (_no_folder, r'^error: /nowhere/at/all: No such file or directory\. Nothing more was written\.\n$'),
+    (lambda: bytearray(2 ** 62), r'^error: There is not enough memory for this: lower data\.imgs_per_gpu .*\n$'),
+    (_too_large, r"^error: .*(can't allocate|not enough) memory.*There is not enough memory for this.*\n$"),
+    (_cuda, r'^error: CUDA out of memory\. Tried to allocate 2\.00 GiB\. There is not enough memory for this.*\n$'),
+])
+def test_what_the_machine_refuses_is_one_line(main, expected, capsys, monkeypatch):
+    monkeypatch.delenv('WORLD_SIZE', raising=False)
+    with pytest.raises(SystemExit) as leave:
+        cli.run(main)
+    assert leave.value.code == 1
+    assert re.match(expected, capsys.readouterr().err)
+
+
+def test_an_error_without_a_file_stays_a_fault_of_ours():
+    def main():
+        raise ConnectionResetError(errno.ECONNRESET, 'Connection reset by peer')
+    with pytest.raises(ConnectionResetError):
+        cli.run(main)
+
+
+def test_a_closed_pipe_is_no_error():
+    code = "from selfsup import cli\ndef main():\n    while True: print('x' * 1000)\ncli.run(main)"
+    done = subprocess.run(f'{shlex.quote(sys.executable)} -c {shlex.quote(code)} | head -1; echo ${{PIPESTATUS[0]}}', shell=True,
+                          executable='/bin/bash', capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[1:] == ['141'] and done.stderr == ''
