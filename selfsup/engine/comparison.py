@@ -190,7 +190,8 @@ def compare(meta: dict, compiled: dict, data: dict, *, images: int, allowed: Seq
     same_images = saved_data is not None and not any(row.key == DATA for row in changes.rows) and data['names'] is not None
     foreign = 'param_scheduler' in old or 'param_scheduler' in new
     for key, was, now in _differences(old, new):
-        _judge(key, was, now, old, new, changes, same_images=same_images, foreign=foreign, allowed=tuple(keys.values()))
+        _judge(key, was, now, old, new, changes, same_images=same_images, foreign=foreign, allowed=tuple(keys.values()),
+               same_length=_iterations(old, meta) == _iterations(new, meta) is not None)
     _check_allowed(keys, old, new, changes)
     if saved is None:  # nothing to compare with, but what the user names shall count
         for key in keys.values():
@@ -233,12 +234,21 @@ def _typed(items: list) -> tuple:
     return tuple(item.get('type') for item in items) if all(isinstance(item, dict) for item in items) else ()
 
 
+def _iterations(settings: dict, meta: dict) -> int | None:
+    """Length of a run; None where it cannot be told."""
+    fingerprint = meta.get('fingerprint')
+    per_epoch = fingerprint.get('iters_per_epoch') if isinstance(fingerprint, dict) else None
+    if settings.get('total_epochs'):
+        return settings['total_epochs'] * per_epoch if per_epoch else None
+    return settings.get('total_iters')
+
+
 def _covers(key: str, other: str) -> bool:
     return other == key or other.startswith(f'{key}.')
 
 
 def _judge(key: str, was: Any, now: Any, old: dict, new: dict, changes: Changes, *, same_images: bool, foreign: bool,
-           allowed: tuple[str, ...]) -> None:
+           allowed: tuple[str, ...], same_length: bool) -> None:
     """Put one difference where it belongs."""
     if key in OF_THE_START:
         return
@@ -251,8 +261,8 @@ def _judge(key: str, was: Any, now: Any, old: dict, new: dict, changes: Changes,
     place = key if _SOURCE.search(key) and _PLACE.search(key) else ''
     if key == 'load_from':
         changes.rows.append(Row(key, *_texts(was, now), FROM_CHECKPOINT, note='its weights count'))
-    elif any(_covers(name, key) for name in HARMLESS) or _watches(key, was, now) or (place and same_images) \
-            or (key.startswith('data.train') and key.endswith('data_source') and same_images):
+    elif _watches(key, was, now) or any(_covers(name, key) for name in HARMLESS) or (same_length and key in LENGTH) or (
+            same_images and (place or (key.startswith('data.train') and key.endswith('data_source')))):
         changes.harmless.append(key)
     elif key in LENGTH:
         changes.rows.append(Row(key, *_texts(was, now), FROM_CONFIG))

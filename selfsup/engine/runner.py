@@ -130,6 +130,10 @@ class Runner(MMRunner):
             (Path(self._log_dir) / Path(self.loaded.path).name).write_text(self.loaded.text)
         (Path(self._log_dir) / 'compiled.json').write_text(json.dumps(self.compiled, indent=1, default=str) + '\n')
 
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
+        """An empty slot (None) of mmengine's own drops that hook; one of ours, which mmengine does not know, is left out."""
+        super().register_default_hooks({slot: hook for slot, hook in (hooks or {}).items() if hook is not None or slot != 'collapse'})
+
     def get_hooks_info(self) -> str:
         return ', '.join(f'{type(h).__name__}' for h in self._hooks)
 
