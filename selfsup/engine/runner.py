@@ -10,6 +10,7 @@ import os
 import pprint
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,17 @@ from ..optim.paramwise import param_groups
 from ..provenance import sha256
 from ..registry import HOOKS, LOOPS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, RUNNERS, build_from_config
 from .checkpoint import hold_work_dir, newest_loadable, point_latest, prepare_work_dir
+from .comparison import Changes, check_asked, compare_on_main, describe_run
 from .environment import collect_environment
 from .launch import init_distributed, shut_down
 from .state import check_fingerprint, unwrap
+from .training_state import load_training_state
 from .weights import load_backbone, load_matching, load_model, state_dict_of
 
 HISTORY = 10_000  # values kept per logged scalar; mmengine keeps a million and copies them at every update
 
 # set by the command line or by our own steps, not arguments of mmengine's Runner
-_OWN_KEYS = ('pretrained', 'seed', 'resume_from', 'find_unused_parameters', 'channels_last', 'deterministic')
+_OWN_KEYS = ('pretrained', 'seed', 'resume_from', 'find_unused_parameters', 'channels_last', 'deterministic', 'allow_changed')
 
 
 class _CompiledConfig(Config):
@@ -68,6 +71,8 @@ class Runner(MMRunner):
         self.resume_from = compiled.get('resume_from')
         self._find_unused = compiled.get('find_unused_parameters', False)
         self.last_checkpoint: Path | None = None
+        self.changes = Changes()  # between the run that is resumed and this one
+        self.run_meta: dict = {}  # what checkpoints say of settings and data
         seed = compiled.get('seed')
         kwargs = {k: v for k, v in compiled.items() if k not in _OWN_KEYS}
         kwargs.update(val_dataloader=None, test_dataloader=None,
@@ -122,8 +127,7 @@ class Runner(MMRunner):
         """The config as written (merged) and as compiled, beside the checkpoints."""
         if not dist.is_main():
             return
-        if self.loaded is not None:
-            (Path(self.work_dir) / Path(self.loaded.path).name).write_text(self.loaded.text)
+        if self.loaded is not None:  # the copy in the work dir itself waits until the run may start
             (Path(self._log_dir) / Path(self.loaded.path).name).write_text(self.loaded.text)
         (Path(self._log_dir) / 'compiled.json').write_text(json.dumps(self.compiled, indent=1, default=str) + '\n')
 
@@ -139,6 +143,10 @@ class Runner(MMRunner):
         except (KeyError, TypeError, ValueError):
             raise ConfigError(f'{type(hook).__name__} has priority={getattr(hook, "priority", priority)!r}: use a name such as NORMAL, '
                               'or a number from 0 (first) to 100.') from None
+
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
+        """An empty slot (None) of mmengine's own drops that hook; one of ours, which mmengine does not know, is left out."""
+        super().register_default_hooks({slot: hook for slot, hook in (hooks or {}).items() if hook is not None or slot != 'collapse'})
 
     def get_hooks_info(self) -> str:
         return ', '.join(f'{type(h).__name__}' for h in self._hooks)
@@ -181,12 +189,15 @@ class Runner(MMRunner):
         return OPTIM_WRAPPERS.build(cfg, optimizer=optimizer, device_type=self.device.type)
 
     def _scale_lr(self, optimizer_cfg: dict, update_interval: int) -> dict:
-        images = self.train_loop.dataloader.batch_size * self.world_size * update_interval
+        images = self._images_per_step(update_interval)
         scaled = scaled_lr(optimizer_cfg, images)
         if 'base_lr' in optimizer_cfg:
             base = optimizer_cfg['base_lr']
             self.logger.info(f"Learning rate {scaled['lr']:.6g}: base_lr {base:g} * {images} images per step / {IMAGES}")
         return scaled
+
+    def _images_per_step(self, update_interval: int) -> int:
+        return self.train_loop.dataloader.batch_size * self.world_size * update_interval
 
     def build_param_scheduler(self, scheduler: list[dict]) -> list:
         loop = self.train_loop
@@ -211,10 +222,13 @@ class Runner(MMRunner):
         self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
         self.param_schedulers = self.build_param_scheduler(self.param_schedulers or [])
         self.call_hook('before_run')
+        self.run_meta = describe_run(self.compiled, self.train_loop.dataloader.dataset)
         if self.resume_from:
             self.resume(self.resume_from)
         elif self._load_from:
             load_model(self.model, self._load_from)
+        if dist.is_main() and self.loaded is not None:  # nothing refused it, so it says what counts
+            (Path(self.work_dir) / Path(self.loaded.path).name).write_text(self.loaded.text)
         try:
             model = self._train_loop.run()
         finally:
@@ -249,7 +263,8 @@ class Runner(MMRunner):
         checkpoint = {
             'meta': {'epoch': epoch, 'iter': iteration, 'time': time.strftime('%Y-%m-%d %H:%M:%S'),
                      'fingerprint': self.fingerprint(), 'config': self.loaded.text if self.loaded else '',
-                     'algorithm': type(unwrap(self.model)).__name__, 'environment': self.environment},
+                     'algorithm': type(unwrap(self.model)).__name__, 'environment': self.environment,
+                     **self.run_meta},
             'state_dict': {k: on_cpu(v) for k, v in unwrap(self.model).state_dict().items()},
             'optimizer': self.optim_wrapper.state_dict(),
             'param_schedulers': [s.state_dict() for s in self.param_schedulers],
@@ -295,21 +310,21 @@ class Runner(MMRunner):
         if 'iter' not in meta or 'optimizer' not in checkpoint:
             raise CheckpointError(f'{filename} holds weights but no training state (optimizer, iteration): it cannot be resumed. '
                                   'Use it with --pretrained (backbone weights) or load_from (whole model).')
+        self.changes = compare_on_main(self.logger, meta, self.compiled, self.run_meta.get('data', {}), path=filename,
+                                       images=self._images_per_step(self.optim_wrapper.update_interval),
+                                       allowed=self.compiled.get('allow_changed') or ())
         if 'fingerprint' in meta:
             if not self.pretrained:  # they need not be named again
                 self._pretrained_sha256 = meta['fingerprint'].get('pretrained')
-            check_fingerprint(meta['fingerprint'], self.fingerprint(), filename)
+            check_fingerprint(meta['fingerprint'], self.fingerprint(), filename, self.changes.problems())
         else:
             warnings.warn(f'{filename} does not say how its run was started: its data order cannot be checked.', SelfSupWarning,
                           stacklevel=2)
         self._load_strict(state_dict_of(checkpoint, filename), filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        try:
-            self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
-        except (ValueError, KeyError) as error:
-            raise CheckpointError(f'{filename}: its optimizer state does not fit the optimizer of the config ({error}). '
-                                  'Resume with the config of the first run, or start from its weights with load_from.') from None
-        self._resume_schedules(checkpoint.get('param_schedulers'), filename)
+        self.changes.check(filename)
+        load_training_state(self.optim_wrapper, self.param_schedulers, checkpoint, self.changes, filename, self.logger)
+        self.run_meta['changed'] = self.changes.record(meta['iter'])
         self.train_loop.start_at(meta['epoch'], meta['iter'])
         self.last_checkpoint = Path(filename)
         left = self.train_loop.max_iters - meta['iter']
@@ -320,16 +335,9 @@ class Runner(MMRunner):
         model = unwrap(self.model)
         load_matching(model, weights, filename, type(model).__name__, strict=True)
 
-    def _resume_schedules(self, states: list | None, filename: str) -> None:
-        if states is None or len(states) != len(self.param_schedulers):
-            raise CheckpointError(f'{filename} holds the state of {len(states or [])} schedules, the config has '
-                                  f'{len(self.param_schedulers)}. Resume with the config of the first run.')
-        for scheduler, state in zip(self.param_schedulers, states, strict=True):
-            scheduler.load_state_dict(state)
-
 
 def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_resume: bool = False,
-          start_over: bool = False) -> Runner:
+          start_over: bool = False, allow_changed: Sequence[str] = ()) -> Runner:
     """Everything tools/train.py does after reading its arguments.
 
     Args:
@@ -337,10 +345,13 @@ def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_
         loaded: the config it came from.
         auto_resume: continue from the newest readable checkpoint of the work dir, if there is one.
         start_over: a work dir with checkpoints is allowed; they are moved to a subfolder.
+        allow_changed: settings whose new values may count when the run is resumed, see `engine.comparison`.
 
     Raises:
         SelfSupError: anything the user can mend.
     """
+    check_asked(allow_changed, resuming=bool(auto_resume or compiled.get('resume_from')))
+    compiled['allow_changed'] = list(allow_changed)
     given = dist.is_active()  # a group that a caller made stays his
     init_distributed(launcher, **compiled['env_cfg'].get('dist_cfg', {}))
     with contextlib.ExitStack() as held:

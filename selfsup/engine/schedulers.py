@@ -16,7 +16,7 @@ from ..optim.schedules import check_policy, cosine_weight_decay, policy_lr
 from ..registry import PARAM_SCHEDULERS
 
 
-class _ClosedForm(_ParamScheduler):
+class ClosedForm(_ParamScheduler):
     """Sets one setting of every group before each iteration, by a formula of the position alone.
 
     Args:
@@ -46,13 +46,18 @@ class _ClosedForm(_ParamScheduler):
             warnings.filterwarnings('ignore', 'Detected call of')
             super().step()
 
+    def set_now(self) -> None:
+        """Write the values of the current position into the groups: after a resume with another formula they are not those saved."""
+        for group, value in zip(self.optimizer.param_groups, self._get_value(), strict=True):
+            group[self.param_name] = value
+
     def state_dict(self) -> dict:
         """Only the position: the formula and the base values come from the config."""
         return {'last_step': self.last_step, '_global_step': self._global_step}
 
 
 @PARAM_SCHEDULERS.register_module()
-class PolicyLR(_ClosedForm):
+class PolicyLR(ClosedForm):
     """Learning rate of every group by one policy, set before each iteration.
 
     Layer decay scales the whole schedule of a group, its smallest rate too.
@@ -81,7 +86,7 @@ class PolicyLR(_ClosedForm):
 
 
 @PARAM_SCHEDULERS.register_module()
-class CosineWeightDecay(_ClosedForm):
+class CosineWeightDecay(ClosedForm):
     """Weight decay on half a cosine from the optimizer's `weight_decay` to `end`, over the whole run (SparK).
 
     A group with a weight decay of its own keeps its ratio to the optimizer's: one without stays without.

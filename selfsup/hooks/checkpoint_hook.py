@@ -26,6 +26,7 @@ class CheckpointHook(Hook):
         ConfigError: a number out of range.
     """
 
+    only_watches = True  # a resume with other arguments, or without it, ends in the same weights
     priority = 'VERY_LOW'  # after every hook that changes what is saved
 
     def __init__(self, interval: int = 1, by_epoch: bool = True, max_keep_ckpts: int = -1, save_last: bool = True) -> None:

@@ -37,6 +37,7 @@ class EvaluationHook(Hook):
         initial: evaluate before the first iteration too (not when a run is resumed).
     """
 
+    only_watches = True  # a resume with other arguments, or without it, ends in the same weights
     priority = 'LOW'  # after the optimizer and its schedules, before the checkpoint
     on_average = True  # False: `evaluate` does more than measure, and is not for the average
 

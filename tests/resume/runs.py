@@ -114,6 +114,7 @@ def register_stop_hook() -> None:
 
     class StopAt(Hook):
         priority = 'LOWEST'  # after the checkpoint of the iteration
+        only_watches = True  # a resumed run goes on without it
 
         def __init__(self, at: int) -> None:
             self.at = at
