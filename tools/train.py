@@ -18,6 +18,7 @@ def parse_args() -> argparse.Namespace:
     start.add_argument('--auto_resume', action='store_true', help='continue from the newest readable checkpoint of the work dir, if any')
     start.add_argument('--start_over', action='store_true', help='begin anew in a work dir with checkpoints (they move to a subfolder)')
     parser.add_argument('--pretrained', metavar='CKPT', help='weights to start the backbone from')
+    parser.add_argument('--emergency_dir', metavar='DIR', help='where checkpoints go that the work dir does not take (disk full, removed)')
     parser.add_argument('--seed', type=int, help='run seed (default: 0; when resuming, that of the checkpoint)')
     parser.add_argument('--must_validate', action='store_true', help='refuse a config without a ValidateHook (the protocol scripts do)')
     parser.add_argument('--deterministic', action='store_true', help='deterministic GPU kernels: needed for bit-equal GPU runs, slower')
@@ -49,7 +50,8 @@ def main() -> None:
 
     from selfsup import engine
 
-    engine.train(compiled, loaded, launcher=args.launcher, auto_resume=args.auto_resume, start_over=args.start_over)
+    engine.train(compiled, loaded, launcher=args.launcher, auto_resume=args.auto_resume, start_over=args.start_over,
+                 emergency_dir=args.emergency_dir)
 
 
 if __name__ == '__main__':
