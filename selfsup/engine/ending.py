@@ -42,8 +42,9 @@ def _tell(runner: Any, reason: str, error: BaseException | None = None) -> None:
     log = getattr(runner, 'logger', None)
     if log is None:
         return
+    reason = ' '.join(reason.split())
     saved = f' The last checkpoint is {runner.last_checkpoint}.' if runner.last_checkpoint else ''
-    message = f"The run ended at iteration {getattr(runner, 'iter', 0)}: {' '.join(reason.split())}{saved}"
+    message = f"The run ended at iteration {getattr(runner, 'iter', 0)}: {reason}{'' if reason.endswith('.') else '.'}{saved}"
     trace = (type(error), error, error.__traceback__) if error else None
     record = log.makeRecord(log.name, logging.ERROR, __file__, 0, message, (), trace)
     for handler in log.handlers:

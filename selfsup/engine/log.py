@@ -104,7 +104,8 @@ class LastingFile:
             except OSError:
                 pass
             self.close()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # a file stands there: opening says so in better words
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         return self._file
 
