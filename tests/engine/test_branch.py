@@ -178,7 +178,7 @@ def test_a_record_that_does_not_help(record, config, straight, tmp_path, said):
                          'of another run': other}[record])
     said.messages.clear()
     assert newest_loadable(work_dir) == work_dir / 'epoch_4.pth'
-    expected = {'of another run': 'speaks of other checkpoints', 'lost': '', 'stale': ''}.get(record, 'cannot be read or was changed by hand')
+    expected = {'of another run': 'speaks of other checkpoints', 'lost': '', 'stale': ''}.get(record, 'cannot be read or was changed')
     assert expected in said.text and (expected or not said.messages)
 
 

@@ -192,7 +192,7 @@ def test_a_closed_console_is_no_reason_to_stop(config, straight, tmp_path, monke
 
     reader, writer = os.pipe()
     os.close(reader)
-    monkeypatch.setattr(sys, 'stdout', open(writer, 'w', buffering=1))  # noqa: SIM115
+    monkeypatch.setattr(sys, 'stdout', open(writer, 'w', buffering=1))
     noise = []
     monkeypatch.setattr('logging.Handler.handleError', lambda self, record: noise.append(record))
     work_dir = run(config, tmp_path / 'work', {})
