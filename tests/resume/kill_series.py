@@ -117,15 +117,14 @@ class Series:
         self.context = multiprocessing.get_context('forkserver')  # imports once, forks a clean child for each start
         self.context.set_forkserver_preload(PRELOAD)
 
-    def start(self, work_dir: Path, seconds: float | None, resume_from: str | None = None) -> bool:
-        """Train; True where the run was killed after `seconds`, False where it came to its end."""
+    def start(self, work_dir: Path, saves: int | None, resume_from: str | None = None) -> bool:
+        """Train; True where the run was killed, soon after it had done `saves` iterations, False where it came to its end."""
         arguments = self.config, str(work_dir), self.epochs, self.starts, str(self.journal), resume_from
         child = self.context.Process(target=_run, args=arguments)
         child.start()
-        begun = time.monotonic()
-        while child.is_alive() and not self._journal(self.starts) and seconds is not None and time.monotonic() - begun < 60:
-            time.sleep(0.002)  # how long a start takes depends on the machine: count from where it has resumed
-        child.join(timeout=600 if seconds is None else seconds)
+        while saves is not None and child.is_alive() and len(self._journal(self.starts)) <= saves:
+            time.sleep(0.002)  # how long an iteration takes depends on the machine
+        child.join(timeout=None if saves is None else self.draw.uniform(0, 0.08))
         alive = child.is_alive()
         if alive:
             os.killpg(child.pid, signal.SIGKILL)
@@ -136,13 +135,13 @@ class Series:
 
     def _journal(self, start: int) -> list[dict]:
         lines = self.journal.read_text().splitlines() if self.journal.exists() else []
-        return [entry for entry in map(json.loads, lines) if entry['start'] == start]
+        return [entry for entry in map(json.loads, lines[-200:]) if entry['start'] == start]
 
     def files(self) -> dict[Path, dict]:
         """Intact checkpoints on the followed line, newest last."""
         found = {path: intact(path) for path in (*self.work_dir.glob('*_*.pth'), *([self.origin] if self.origin else []))}
         found = {p: m for p, m in found.items() if m and self.truth.follows(m['trail'], m['iter'])}
-        return dict(sorted(found.items(), key=lambda item: item[1]['iter']))
+        return dict(sorted(found.items(), key=lambda item: (item[1]['iter'], len(item[1]['trail']))))
 
     def kill(self) -> None:
         """One start and its end, with what was done to the files before it."""
@@ -152,8 +151,7 @@ class Series:
             self._damage()
         expected = intact(Path(resume_from)) if resume_from else next(reversed(self.files().values()), {'trail': [], 'iter': 0})
         assert resume_from or expected['iter'] >= self.truth.saved, f"{self.truth.saved} was saved, {expected['iter']} is left"
-        quick = self.draw.random() < 0.1
-        killed = self.start(self.work_dir, 0.0 if quick else self.draw.uniform(0.0, 0.6), resume_from)
+        killed = self.start(self.work_dir, self.draw.randint(0, 7), resume_from)
         first, *saves = self._journal(self.starts) or [None]
         if first is None:
             raise AssertionError(f'start {self.starts} never began to train')
