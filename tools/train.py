@@ -20,6 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--allow-changed', '--allow_changed', nargs='+', default=[], metavar='KEY', help='when resuming: settings whose '
                         'new values may count, such as optimizer.weight_decay; a key allows all below it; data allows other images')
     parser.add_argument('--pretrained', metavar='CKPT', help='weights to start the backbone from')
+    parser.add_argument('--emergency_dir', metavar='DIR', help='where checkpoints go that the work dir does not take (disk full, removed)')
     parser.add_argument('--seed', type=int, help='run seed (default: 0; when resuming, that of the checkpoint)')
     parser.add_argument('--must_validate', action='store_true', help='refuse a config without a ValidateHook (the protocol scripts do)')
     parser.add_argument('--deterministic', action='store_true', help='deterministic GPU kernels: needed for bit-equal GPU runs, slower')
@@ -52,7 +53,7 @@ def main() -> None:
     from selfsup import engine
 
     engine.train(compiled, loaded, launcher=args.launcher, auto_resume=args.auto_resume, start_over=args.start_over,
-                 allow_changed=args.allow_changed)
+                 allow_changed=args.allow_changed, emergency_dir=args.emergency_dir)
 
 
 if __name__ == '__main__':

@@ -23,18 +23,22 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .. import distributed as dist
-from ..checkpoint_io import read_checkpoint, write_checkpoint_atomic
+from ..checkpoint_io import read_checkpoint
 from ..config import LoadedConfig
 from ..datasets.loaders import build_loader
-from ..errors import CheckpointError, ConfigError, SelfSupError, SelfSupWarning, TrainingError
+from ..errors import CheckpointError, ConfigError, SelfSupWarning, TrainingError
 from ..optim.base_lr import IMAGES, scaled_lr
 from ..optim.paramwise import param_groups
 from ..provenance import sha256
 from ..registry import HOOKS, LOOPS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, RUNNERS, build_from_config
-from .checkpoint import hold_work_dir, newest_loadable, point_latest, prepare_work_dir
+from .branch import Branch
 from .comparison import Changes, check_asked, compare_on_main, describe_run
+from .curves import build_visualizer
+from .ending import ending_logged
 from .environment import collect_environment
 from .launch import init_distributed, shut_down
+from .log import LogTrouble, lasting, write_beside
+from .start import decide_start, on_main
 from .state import check_fingerprint, unwrap
 from .training_state import load_training_state
 from .weights import load_backbone, load_matching, load_model, state_dict_of
@@ -61,9 +65,11 @@ class Runner(MMRunner):
         compiled: result of `config.compile_config`, with `work_dir` set.
         loaded: the config it came from; its text goes into the work dir and the checkpoints.
         launcher: 'none', 'pytorch' or 'slurm'.
+        emergency_dir: where checkpoints go that cannot be written into the work dir.
     """
 
-    def __init__(self, compiled: dict, loaded: LoadedConfig | None = None, launcher: str = 'none') -> None:
+    def __init__(self, compiled: dict, loaded: LoadedConfig | None = None, launcher: str = 'none',
+                 emergency_dir: str | None = None) -> None:
         self._cap_history()
         self.loaded = loaded
         self.pretrained = compiled.get('pretrained')
@@ -73,13 +79,15 @@ class Runner(MMRunner):
         self.last_checkpoint: Path | None = None
         self.changes = Changes()  # between the run that is resumed and this one
         self.run_meta: dict = {}  # what checkpoints say of settings and data
+        self.branch = Branch(compiled['work_dir'], emergency_dir)
         seed = compiled.get('seed')
         kwargs = {k: v for k, v in compiled.items() if k not in _OWN_KEYS}
         kwargs.update(val_dataloader=None, test_dataloader=None,
                       randomness={'seed': 0 if seed is None else seed, 'deterministic': bool(compiled.get('deterministic'))})
         self.compiled = compiled
-        super().__init__(**kwargs, launcher=launcher, cfg=_CompiledConfig({'compiled': compiled}),
-                         experiment_name=Path(compiled['work_dir']).name)
+        with ending_logged(self):
+            super().__init__(**kwargs, launcher=launcher, cfg=_CompiledConfig({'compiled': compiled}),
+                             experiment_name=Path(compiled['work_dir']).name)
 
     @staticmethod
     def _cap_history() -> None:
@@ -101,8 +109,12 @@ class Runner(MMRunner):
         self._timestamp = dist.broadcast_object(stamp)
 
     def build_logger(self, log_level: int | str = 'INFO', **kwargs: Any) -> MMLogger:
-        return MMLogger.get_instance(self._experiment_name, logger_name='selfsup', log_level=log_level,
-                                     log_file=str(Path(self._log_dir) / f'{self.timestamp}.log'))
+        self.log_trouble = LogTrouble()
+        return lasting(MMLogger.get_instance(self._experiment_name, logger_name='selfsup', log_level=log_level),
+                       Path(self._log_dir) / f'{self.timestamp}.log', self.log_trouble)
+
+    def build_visualizer(self, visualizer: dict | None = None) -> Any:
+        return build_visualizer({'name': self._experiment_name, 'save_dir': self._log_dir, **(visualizer or {})}, self.log_trouble)
 
     def set_randomness(self, seed: int, diff_rank_seed: bool = False, deterministic: bool = False) -> None:
         if deterministic:
@@ -121,15 +133,15 @@ class Runner(MMRunner):
         self.environment = env
         self.logger.info('Environment: ' + ', '.join(f'{k} {v}' for k, v in env.items()))
         if dist.is_main():
-            (Path(self._log_dir) / 'environment.json').write_text(json.dumps(env, indent=1) + '\n')
+            write_beside(Path(self._log_dir) / 'environment.json', json.dumps(env, indent=1) + '\n', self.log_trouble)
 
     def dump_config(self) -> None:
         """The config as written (merged) and as compiled, beside the checkpoints."""
         if not dist.is_main():
             return
         if self.loaded is not None:  # the copy in the work dir itself waits until the run may start
-            (Path(self._log_dir) / Path(self.loaded.path).name).write_text(self.loaded.text)
-        (Path(self._log_dir) / 'compiled.json').write_text(json.dumps(self.compiled, indent=1, default=str) + '\n')
+            write_beside(Path(self._log_dir) / Path(self.loaded.path).name, self.loaded.text, self.log_trouble)
+        write_beside(Path(self._log_dir) / 'compiled.json', json.dumps(self.compiled, indent=1, default=str) + '\n', self.log_trouble)
 
     def register_hook(self, hook: Any, priority: str | int | None = None) -> None:
         if isinstance(hook, dict):  # here, not by mmengine: its errors name an object, ours the setting
@@ -218,6 +230,10 @@ class Runner(MMRunner):
 
     def train(self) -> nn.Module:
         """Build loop, optimizer and schedules, resume or load where asked, train."""
+        with ending_logged(self):
+            return self._train()
+
+    def _train(self) -> nn.Module:
         self._train_loop = self.build_train_loop(self._train_loop)
         self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
         self.param_schedulers = self.build_param_scheduler(self.param_schedulers or [])
@@ -228,7 +244,8 @@ class Runner(MMRunner):
         elif self._load_from:
             load_model(self.model, self._load_from)
         if dist.is_main() and self.loaded is not None:  # nothing refused it, so it says what counts
-            (Path(self.work_dir) / Path(self.loaded.path).name).write_text(self.loaded.text)
+            write_beside(Path(self.work_dir) / Path(self.loaded.path).name, self.loaded.text, self.log_trouble)
+        on_main(lambda: self.branch.begin(self.resume_from, self.iter))
         try:
             model = self._train_loop.run()
         finally:
@@ -246,46 +263,39 @@ class Runner(MMRunner):
                 'sampler': dict(self._train_dataloader['sampler']), 'update_interval': self.optim_wrapper.update_interval,
                 'optimizer': type(self.optim_wrapper.optimizer).__name__, 'pretrained': self._pretrained_sha256}
 
-    def save_checkpoint(self, name: str, *, epoch: int, iteration: int) -> Path:
-        """Write `work_dir/name` on rank 0 (atomically) and point `latest.pth` at it.
+    def save_checkpoint(self, name: str, *, epoch: int, iteration: int, keep: int = -1) -> Path:
+        """Write `work_dir/name` on rank 0 (atomically), record it and point `latest.pth` at it.
 
         Args:
             name: file name.
             epoch: epochs finished.
             iteration: iterations finished.
+            keep: how many files of this kind (`epoch_` or `iter_`) stay, the newest of those that this run wrote; -1: all.
+
+        Returns:
+            the file, which lies in the emergency folder where the work dir did not take it.
 
         Raises:
-            CheckpointError: it could not be written; older checkpoints are as they were.
+            CheckpointError: it could be written nowhere; older checkpoints are as they were.
             TrainingError: weights are not finite; nothing is written.
         """
-        path = Path(self.work_dir) / name
         on_cpu = (lambda v: v.detach().cpu()) if dist.is_main() else (lambda v: v)  # only the rank that writes copies
         checkpoint = {
             'meta': {'epoch': epoch, 'iter': iteration, 'time': time.strftime('%Y-%m-%d %H:%M:%S'),
-                     'fingerprint': self.fingerprint(), 'config': self.loaded.text if self.loaded else '',
-                     'algorithm': type(unwrap(self.model)).__name__, 'environment': self.environment,
-                     **self.run_meta},
+                     'branch': self.branch.line, 'fingerprint': self.fingerprint(), 'config': self.loaded.text if self.loaded else '',
+                     'algorithm': type(unwrap(self.model)).__name__, 'environment': self.environment, **self.run_meta},
             'state_dict': {k: on_cpu(v) for k, v in unwrap(self.model).state_dict().items()},
             'optimizer': self.optim_wrapper.state_dict(),
             'param_schedulers': [s.state_dict() for s in self.param_schedulers],
         }
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)  # looks at the losses first
         self._check_finite(iteration)
-        error = ''
-        if dist.is_main():
-            try:
-                write_checkpoint_atomic(checkpoint, path)
-                if self.last_checkpoint is None:
-                    read_checkpoint(path)  # once per run: a hook may have added something that could not be read back
-                point_latest(path)
-            except CheckpointError as problem:
-                error = str(problem)
-        error = dist.broadcast_object(error)  # also the barrier that makes the file exist for all ranks
-        if error:
+        try:
+            self.last_checkpoint = on_main(lambda: self.branch.write(checkpoint, name, keep=keep, verify=self.last_checkpoint is None))
+        except CheckpointError as problem:
             kept = f' The last good checkpoint is {self.last_checkpoint}.' if self.last_checkpoint else ''
-            raise CheckpointError(f'{error}{kept}')
-        self.last_checkpoint = path
-        return path
+            raise CheckpointError(f'{problem}{kept}') from None
+        return self.last_checkpoint
 
     def _check_finite(self, iteration: int) -> None:
         """A loss may stay finite when weights are not any more, behind a ReLU say: they must not take the place of good ones."""
@@ -337,15 +347,16 @@ class Runner(MMRunner):
 
 
 def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_resume: bool = False,
-          start_over: bool = False, allow_changed: Sequence[str] = ()) -> Runner:
+          start_over: bool = False, allow_changed: Sequence[str] = (), emergency_dir: str | None = None) -> Runner:
     """Everything tools/train.py does after reading its arguments.
 
     Args:
         compiled: with `work_dir` set; `resume_from`, `seed`, `pretrained`, `deterministic` as the user asked.
         loaded: the config it came from.
-        auto_resume: continue from the newest readable checkpoint of the work dir, if there is one.
+        auto_resume: continue from the newest readable checkpoint of the line that the work dir follows, if there is one.
         start_over: a work dir with checkpoints is allowed; they are moved to a subfolder.
         allow_changed: settings whose new values may count when the run is resumed, see `engine.comparison`.
+        emergency_dir: where checkpoints go that cannot be written into the work dir; None: such a run ends.
 
     Raises:
         SelfSupError: anything the user can mend.
@@ -357,38 +368,8 @@ def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_
     with contextlib.ExitStack() as held:
         if not given:
             held.callback(shut_down)
-        _on_main(_decide_start, compiled, auto_resume, start_over, held)
-        runner = Runner(compiled, loaded, launcher)
+        compiled['resume_from'], compiled['seed'] = on_main(lambda: decide_start(
+            compiled, auto_resume=auto_resume, start_over=start_over, emergency_dir=emergency_dir, held=held))
+        runner = Runner(compiled, loaded, launcher, emergency_dir)
         runner.train()
         return runner
-
-
-def _on_main(decide: Any, compiled: dict, *args: Any) -> None:
-    """Run `decide(compiled, ...)` on rank 0 alone and give every rank its result or its error."""
-    error = None
-    if dist.is_main():
-        try:
-            decide(compiled, *args)
-        except SelfSupError as problem:
-            error = problem
-    error, resume_from, seed = dist.broadcast_object((error, compiled.get('resume_from'), compiled.get('seed')))
-    if error is not None:
-        raise error
-    compiled['resume_from'], compiled['seed'] = resume_from, seed
-
-
-def _decide_start(compiled: dict, auto_resume: bool, start_over: bool, held: contextlib.ExitStack) -> None:
-    """Fill in `resume_from` (auto-resume) and `seed` (from the checkpoint where the user gave none); `held` gets the work dir."""
-    work_dir = compiled['work_dir']
-    held.enter_context(hold_work_dir(work_dir))
-    if auto_resume and not compiled.get('resume_from'):
-        newest = newest_loadable(work_dir)
-        compiled['resume_from'] = str(newest) if newest else None
-    prepare_work_dir(work_dir, resuming=bool(compiled.get('resume_from')), start_over=start_over)
-    if compiled.get('resume_from') and compiled.get('seed') is None:
-        fingerprint = read_checkpoint(compiled['resume_from']).get('meta', {}).get('fingerprint', {})
-        compiled['seed'] = fingerprint.get('seed')
-    if compiled.get('seed') is None:
-        compiled['seed'] = 0
-    if not 0 <= compiled['seed'] < 2 ** 32:
-        raise ConfigError(f"seed={compiled['seed']} must lie between 0 and 2**32 - 1, which is what numpy takes.")

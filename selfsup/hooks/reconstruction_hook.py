@@ -82,7 +82,8 @@ class ReconstructionHook(EvaluationHook):
     def _draw(self, runner: Any, pictures: torch.Tensor) -> None:
         epoch = runner.epoch + (runner.iter > 0)
         path = Path(runner.work_dir) / 'reconstruction' / f'epoch_{epoch}.png'
-        reconstruction_grid(self._images, self._visible, pictures.cpu(), path, *self._scale, title=f'after epoch {epoch}')
-        board = runner.visualizer.get_backend('TensorboardVisBackend')
-        if board is not None:
-            board.add_image('reconstruction', np.asarray(Image.open(path)), step=runner.iter)
+        with runner.log_trouble.guarding(path):
+            reconstruction_grid(self._images, self._visible, pictures.cpu(), path, *self._scale, title=f'after epoch {epoch}')
+            board = runner.visualizer.get_backend('TensorboardVisBackend')
+            if board is not None:
+                board.add_image('reconstruction', np.asarray(Image.open(path)), step=runner.iter)
