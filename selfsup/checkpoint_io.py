@@ -55,8 +55,8 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu') -> dict:
 
 def _read_torch(path: Path, map_location: Any) -> Any:
     check_sums(path)
-    try:
-        with torch.serialization.safe_globals([Namespace]), warnings.catch_warnings(action='ignore'):  # the command line of official files: attributes, no code
+    try:  # a Namespace is the command line in official files: attributes, no code
+        with torch.serialization.safe_globals([Namespace]), warnings.catch_warnings(action='ignore'):
             return torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # torch raises RuntimeError, EOFError, KeyError, ... for the many ways a file can be damaged
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: a seek to where a cut file has nothing
@@ -152,7 +152,7 @@ def check_finite(weights: Mapping[str, Any], path: str | os.PathLike, what: str 
 
 
 def _not_finite(value: Tensor) -> int:
-    """How many numbers are NaN or infinite. A sum tells most tensors without a copy of them; only where it is not finite they are counted."""
+    """How many numbers are NaN or infinite. A sum tells it of most tensors without a copy; only where it is not finite they are counted."""
     if not (value.is_floating_point() or value.is_complex()):
         return 0
     value = value.detach()

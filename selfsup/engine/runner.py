@@ -33,6 +33,7 @@ from .checkpoint import hold_work_dir, newest_loadable, point_latest, prepare_wo
 from .environment import collect_environment
 from .launch import init_distributed, shut_down
 from .state import check_fingerprint, unwrap
+from .training_state import check_average, check_model_state, check_optimizer, check_schedules, check_training_state, read_meta
 from .weights import load_backbone, load_matching, load_model, state_dict_of
 
 HISTORY = 10_000  # values kept per logged scalar; mmengine keeps a million and copies them at every update
@@ -277,10 +278,7 @@ class Runner(MMRunner):
             CheckpointError: unreadable, of another model or optimizer, or the run differs in what must be the same.
         """
         checkpoint = read_checkpoint(filename)
-        meta = checkpoint.get('meta', {})
-        if 'iter' not in meta or 'optimizer' not in checkpoint:
-            raise CheckpointError(f'{filename} holds weights but no training state (optimizer, iteration): it cannot be resumed. '
-                                  'Use it with --pretrained (backbone weights) or load_from (whole model).')
+        meta = check_training_state(checkpoint, filename)
         if 'fingerprint' in meta:
             if not self.pretrained:  # they need not be named again
                 self._pretrained_sha256 = meta['fingerprint'].get('pretrained')
@@ -288,14 +286,16 @@ class Runner(MMRunner):
         else:
             warnings.warn(f'{filename} does not say how its run was started: its data order cannot be checked.', SelfSupWarning,
                           stacklevel=2)
+        self._check_state(checkpoint, filename)
         self._load_strict(state_dict_of(checkpoint, filename), filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         try:
             self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise CheckpointError(f'{filename}: its optimizer state does not fit the optimizer of the config ({error}). '
                                   'Resume with the config of the first run, or start from its weights with load_from.') from None
-        self._resume_schedules(checkpoint.get('param_schedulers'), filename)
+        for scheduler, state in zip(self.param_schedulers, checkpoint['param_schedulers'], strict=True):
+            scheduler.load_state_dict(state)
         self.train_loop.start_at(meta['epoch'], meta['iter'])
         self.last_checkpoint = Path(filename)
         left = self.train_loop.max_iters - meta['iter']
@@ -306,12 +306,13 @@ class Runner(MMRunner):
         model = unwrap(self.model)
         load_matching(model, weights, filename, type(model).__name__, strict=True)
 
-    def _resume_schedules(self, states: list | None, filename: str) -> None:
-        if states is None or len(states) != len(self.param_schedulers):
-            raise CheckpointError(f'{filename} holds the state of {len(states or [])} schedules, the config has '
-                                  f'{len(self.param_schedulers)}. Resume with the config of the first run.')
-        for scheduler, state in zip(self.param_schedulers, states, strict=True):
-            scheduler.load_state_dict(state)
+    def _check_state(self, checkpoint: dict, filename: str) -> None:
+        """Everything beside the weights fits this run; nothing is loaded yet."""
+        model = unwrap(self.model)
+        check_model_state(state_dict_of(checkpoint, filename), filename)
+        check_average(checkpoint, model.state_dict(), filename)
+        check_optimizer(checkpoint['optimizer'], self.optim_wrapper.optimizer, filename)
+        check_schedules(checkpoint.get('param_schedulers'), self.param_schedulers, checkpoint['meta']['iter'], filename)
 
 
 def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_resume: bool = False,
@@ -361,7 +362,8 @@ def _decide_start(compiled: dict, auto_resume: bool, start_over: bool, held: con
         compiled['resume_from'] = str(newest) if newest else None
     prepare_work_dir(work_dir, resuming=bool(compiled.get('resume_from')), start_over=start_over)
     if compiled.get('resume_from') and compiled.get('seed') is None:
-        fingerprint = read_checkpoint(compiled['resume_from']).get('meta', {}).get('fingerprint', {})
+        path = compiled['resume_from']
+        fingerprint = read_meta(read_checkpoint(path), path).get('fingerprint', {})
         compiled['seed'] = fingerprint.get('seed')
     if compiled.get('seed') is None:
         compiled['seed'] = 0
