@@ -201,7 +201,11 @@ def write_checkpoint_atomic(obj: Any, path: str | os.PathLike, save: Callable[[A
 
 def check_apart(source: str | os.PathLike, target: str | os.PathLike) -> None:
     """Raise a CheckpointError where `target` is the file that is to be read: it would be lost, whatever else was in it."""
-    if Path(source).exists() and Path(target).exists() and os.path.samefile(source, target):
+    try:
+        same = os.path.samefile(source, target)
+    except (OSError, ValueError):  # one of them is not there; reading and writing say more
+        return
+    if same:
         raise CheckpointError(f'{target} is the file that is read: give another name for the result.')
 
 

@@ -104,6 +104,12 @@ def flat_weights(checkpoint: Mapping, source: str) -> dict[str, Tensor]:
     if not weights:
         raise CheckpointError(f"{source} holds no weights, neither at the top nor under {', '.join(FRAMES)}; its entries are "
                               f"{entries(checkpoint)}.")
+    strange = [f'{name} ({value.dtype})' for name, value in weights.items() if value.is_complex() or
+               (name.endswith('.weight') and not value.is_floating_point())]
+    if strange:
+        more = f' and {len(strange) - 4} more' if strange[4:] else ''
+        raise CheckpointError(f"{source}: {', '.join(strange[:4])}{more} should be floats, what a network computes with. Save the weights "
+                              'before they were converted.')
     check_finite(weights, source)
     return weights
 

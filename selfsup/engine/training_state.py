@@ -5,6 +5,7 @@ A file may be whole and still not be what a run wrote: edited, joined from two, 
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -163,8 +164,9 @@ def _state_of_a_step(optimizer: torch.optim.Optimizer, group: Mapping) -> dict[s
     parameter = nn.Parameter(torch.zeros(2, 3))
     parameter.grad = torch.zeros(2, 3)
     rest = {name: value for name, value in group.items() if name not in ('params', 'param_names')}
+    known = inspect.signature(type(optimizer).__init__).parameters
     try:
-        probe = type(optimizer)([{**rest, 'params': [parameter]}], **optimizer.defaults)
+        probe = type(optimizer)([{**rest, 'params': [parameter]}], **{k: v for k, v in optimizer.defaults.items() if k in known})
         probe.step()
     except Exception:  # an optimizer of the user's own may ask for anything
         return {}
@@ -207,14 +209,16 @@ def check_schedules(states: Any, schedulers: list, iteration: int, path: str) ->
             raise _broken(path, f'its {title} stands at step {state["last_step"]!r:.40}, its iteration is {iteration}')
 
 
-def _check_plain(value: Any, where: str, path: str) -> None:
+def _check_plain(value: Any, where: str, path: str, depth: int = 0) -> None:
     """Numbers, texts, lists and dicts alone: what can be compared and printed."""
+    if depth > 60:
+        raise _broken(path, f'{where[:60]} holds itself')
     if isinstance(value, dict):
         for name, part in value.items():
-            _check_plain(part, f'{where}.{str(name)[:40]}', path)
+            _check_plain(part, f'{where}.{str(name)[:40]}', path, depth + 1)
     elif isinstance(value, list | tuple):
         for part in value:
-            _check_plain(part, where, path)
+            _check_plain(part, where, path, depth + 1)
     elif not isinstance(value, _PLAIN):
         raise _broken(path, f'{where} holds a {type(value).__name__}, where plain values should be')
 
