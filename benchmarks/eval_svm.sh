@@ -29,7 +29,8 @@ test_svm() {
     need_file 'the config' "$config"
     [ "$weights" = random ] || need_file 'the weights' "$weights"
     both_protocols --check
-    launch_on "$1" extract "${7:-8}" "$ROOT/tools/extract.py" "$config" --work_dir "$work_dir" "$3" "$weights" --dataset-config "$DATASET_CONFIG"
+    launch_on "$1" extract "${7:-8}" "$ROOT/tools/extract.py" "$config" --work_dir "$work_dir" "$3" "$weights" --dataset-config "$DATASET_CONFIG" \
+        ${FORCE:+--force}
     [ "${NODE_RANK:-0}" != 0 ] || both_protocols
 }
 

@@ -18,7 +18,7 @@ from ..registry import BACKBONES
 from .architecture import infer
 from .classifier import Classifier
 from .families import in_our_names, lacks_stem_relu
-from .incoming import for_backbone
+from .incoming import convertible, for_backbone
 from .layouts import find_backbone
 
 OWN = ('ResNet', 'ResNeXt', 'ConvNeXt', 'ConvNeXtV2', 'SLaK')  # backbones that are known by their weights
@@ -154,8 +154,11 @@ def _load(backbone: nn.Module, weights: dict[str, Tensor], config: Mapping[str, 
     missing, extra = [name for name in absent if name not in counters], [name for name in given if name not in own]
     wrong = [f'{name} {tuple(given[name].shape)} in the file, {tuple(own[name].shape)} in the network' for name in given
              if name in own and given[name].shape != own[name].shape]
+    wrong += [f'{name} {given[name].dtype} in the file, {own[name].dtype} in the network' for name in given
+              if name in own and not convertible(given[name], own[name])]
     faults = [f"{label} {', '.join(names[:5])}{f', ... ({len(names)} in all)' if len(names) > 5 else ''}"
-              for label, names in (('missing in the file:', missing), ('only in the file:', extra), ('another shape:', wrong)) if names]
+              for label, names in (('missing in the file:', missing), ('only in the file:', extra), ('another shape or type:', wrong))
+              if names]
     if faults:
         settings = ', '.join(f'{key}={value!r}' for key, value in config.items() if key not in ('type', 'out_indices'))
         raise CheckpointError(f"{source} is not a complete {config['type']}({settings}): {'; '.join(faults)}. Nothing was written. For "

@@ -18,7 +18,7 @@ from typing import Any
 
 from .. import distributed as dist
 from ..datasets.digest import data_digest
-from ..errors import CheckpointError, ConfigError, SelfSupError, did_you_mean
+from ..errors import CheckpointError, ConfigError, did_you_mean
 from ..registry import HOOKS
 from .settings import MISSING, settings_of, short_name, with_defaults
 
@@ -147,20 +147,12 @@ def check_asked(allowed: Sequence[str], *, resuming: bool) -> None:
         raise ConfigError(f'{OPTION} {" ".join(allowed)} is for a run that is resumed: give --resume_from or --auto_resume as well.')
 
 
-def compare_on_main(logger: logging.Logger, *args: Any, **kwargs: Any) -> Changes:
-    """`compare` on rank 0, which alone has looked at the data; its table is logged, and every rank gets the result or the error."""
-    found = error = None
-    if dist.is_main():
-        try:
-            found = compare(*args, **kwargs)
-            lines = found.table()
-            if lines:
-                logger.info('Compared with the run that is resumed:\n%s', '\n'.join(f'  {line}' for line in lines))
-        except SelfSupError as problem:
-            error = problem
-    error, found = dist.broadcast_object((error, found))
-    if error is not None:
-        raise error
+def compare_and_log(logger: logging.Logger, *args: Any, **kwargs: Any) -> Changes:
+    """`compare`, with its table in the log. For rank 0, which alone has looked at the data."""
+    found = compare(*args, **kwargs)
+    lines = found.table()
+    if lines:
+        logger.info('Compared with the run that is resumed:\n%s', '\n'.join(f'  {line}' for line in lines))
     return found
 
 

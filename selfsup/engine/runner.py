@@ -32,7 +32,7 @@ from ..optim.paramwise import param_groups
 from ..provenance import sha256
 from ..registry import HOOKS, LOOPS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, RUNNERS, build_from_config
 from .branch import Branch
-from .comparison import Changes, check_asked, compare_on_main, describe_run
+from .comparison import Changes, check_asked, compare_and_log, describe_run
 from .curves import build_visualizer
 from .ending import ending_logged
 from .environment import collect_environment
@@ -40,7 +40,8 @@ from .launch import init_distributed, shut_down
 from .log import LogTrouble, lasting, write_beside
 from .start import decide_start, on_main
 from .state import check_fingerprint, unwrap
-from .training_state import load_training_state
+from .state_checks import check_average, check_model_state, check_optimizer, check_schedules, check_training_state
+from .training_state import load_training_state, optimizer_state, schedules_follow
 from .weights import load_backbone, load_matching, load_model, state_dict_of
 
 HISTORY = 10_000  # values kept per logged scalar; mmengine keeps a million and copies them at every update
@@ -316,13 +317,10 @@ class Runner(MMRunner):
             CheckpointError: unreadable, of another model or optimizer, or the run differs in what must be the same.
         """
         checkpoint = read_checkpoint(filename)
-        meta = checkpoint.get('meta', {})
-        if 'iter' not in meta or 'optimizer' not in checkpoint:
-            raise CheckpointError(f'{filename} holds weights but no training state (optimizer, iteration): it cannot be resumed. '
-                                  'Use it with --pretrained (backbone weights) or load_from (whole model).')
-        self.changes = compare_on_main(self.logger, meta, self.compiled, self.run_meta.get('data', {}), path=filename,
-                                       images=self._images_per_step(self.optim_wrapper.update_interval),
-                                       allowed=self.compiled.get('allow_changed') or ())
+        meta = check_training_state(checkpoint, filename)
+        self.changes = on_main(lambda: compare_and_log(
+            self.logger, meta, self.compiled, self.run_meta.get('data', {}), path=filename,
+            images=self._images_per_step(self.optim_wrapper.update_interval), allowed=self.compiled.get('allow_changed') or ()))
         if 'fingerprint' in meta:
             if not self.pretrained:  # they need not be named again
                 self._pretrained_sha256 = meta['fingerprint'].get('pretrained')
@@ -330,6 +328,7 @@ class Runner(MMRunner):
         else:
             warnings.warn(f'{filename} does not say how its run was started: its data order cannot be checked.', SelfSupWarning,
                           stacklevel=2)
+        self._check_state(checkpoint, filename)
         self._load_strict(state_dict_of(checkpoint, filename), filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         self.changes.check(filename)
@@ -344,6 +343,15 @@ class Runner(MMRunner):
     def _load_strict(self, weights: dict, filename: str) -> None:
         model = unwrap(self.model)
         load_matching(model, weights, filename, type(model).__name__, strict=True)
+
+    def _check_state(self, checkpoint: dict, filename: str) -> None:
+        """Everything beside the weights fits this run; nothing is loaded yet."""
+        optimizer = self.optim_wrapper.optimizer
+        check_model_state(state_dict_of(checkpoint, filename), filename)
+        check_average(checkpoint, unwrap(self.model).state_dict(), filename)
+        check_optimizer(optimizer_state(checkpoint['optimizer'], optimizer, self.changes, filename), optimizer, filename)
+        if schedules_follow(self.param_schedulers, self.changes):
+            check_schedules(checkpoint.get('param_schedulers'), self.param_schedulers, checkpoint['meta']['iter'], filename)
 
 
 def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_resume: bool = False,

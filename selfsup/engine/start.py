@@ -12,6 +12,7 @@ from ..errors import CheckpointError, ConfigError, SelfSupError
 from ..files import remove_leftovers
 from .branch import emergency_folder, peek
 from .checkpoint import check_writable, hold_work_dir, newest_loadable, prepare_work_dir
+from .state_checks import read_meta
 
 
 def on_main(act: Callable[[], Any]) -> Any:
@@ -60,8 +61,7 @@ def decide_start(compiled: dict, *, auto_resume: bool, start_over: bool, emergen
         read_checkpoint(resume_from)  # a damaged one is refused before anything is built
     prepare_work_dir(work_dir, resuming=bool(resume_from), start_over=start_over)
     if resume_from and seed is None:
-        fingerprint = peek(resume_from)[1].get('fingerprint')
-        seed = fingerprint.get('seed') if isinstance(fingerprint, dict) else None
+        seed = read_meta({'meta': peek(resume_from)[1]}, resume_from).get('fingerprint', {}).get('seed')
     seed = 0 if seed is None else seed
     if not 0 <= seed < 2 ** 32:
         raise ConfigError(f'seed={seed} must lie between 0 and 2**32 - 1, which is what numpy takes.')

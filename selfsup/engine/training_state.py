@@ -33,12 +33,12 @@ def load_training_state(wrapper: Any, schedulers: list, checkpoint: dict, change
     wanted = [{name: value for name, value in group.items() if name != 'params'} for group in optimizer.param_groups]
     anew = any(changes.counts_anew(key) for key in _OPTIONS)
     try:
-        wrapper.load_state_dict(_regrouped(saved, optimizer, path) if changes.counts_anew('optimizer') else saved)
-    except (ValueError, KeyError) as error:
+        wrapper.load_state_dict(optimizer_state(saved, optimizer, changes, path))
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f'{path}: its optimizer state does not fit the optimizer of the config ({error}). '
                               'Resume with the config of the first run, or start from its weights with load_from.') from None
     closed = [scheduler for scheduler in schedulers if isinstance(scheduler, ClosedForm)]
-    if anew and len(closed) == len(schedulers):  # they may be others than before, and need nothing but their position
+    if not schedules_follow(schedulers, changes):
         states: list | None = [{'last_step': iteration, '_global_step': iteration + 1}] * len(schedulers)
     else:
         states = checkpoint.get('param_schedulers')
@@ -57,6 +57,17 @@ def load_training_state(wrapper: Any, schedulers: list, checkpoint: dict, change
                                                                else f'{now:.6g}, as in the checkpoint.'))
 
 
+def optimizer_state(saved: dict, optimizer: Optimizer, changes: Changes, path: str) -> dict:
+    """The optimizer's state in a checkpoint, in the groups of `optimizer` where `changes` let other ones count."""
+    return _regrouped(saved, optimizer, path) if changes.counts_anew('optimizer') else saved
+
+
+def schedules_follow(schedulers: list, changes: Changes) -> bool:
+    """False where the schedules may be others than before: those in closed form need nothing but their position."""
+    anew = any(changes.counts_anew(key) for key in _OPTIONS)
+    return not (anew and all(isinstance(scheduler, ClosedForm) for scheduler in schedulers))
+
+
 def _load_schedules(schedulers: list, states: list | None, path: str) -> None:
     if states is None or len(states) != len(schedulers):
         raise CheckpointError(f'{path} holds the state of {len(states or [])} schedules, the config has {len(schedulers)}. Resume with '
@@ -72,6 +83,8 @@ def _regrouped(saved: dict, optimizer: Optimizer, path: str) -> dict:
     old_names = [group.get('param_names') for group in groups]
     if names == old_names or None in names or None in old_names:
         return saved
+    if any(len(group['param_names']) != len(group['params']) for group in groups):
+        raise CheckpointError(f'{path}: its optimizer state has not one name for each parameter: the file is damaged.')
     where = {name: (number, group) for group in groups for name, number in zip(group['param_names'], group['params'], strict=True)}
     missing = sorted({name for group in names for name in group} ^ set(where))
     if missing:

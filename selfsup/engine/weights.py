@@ -14,7 +14,7 @@ from .. import checkpoint_keys
 from ..checkpoint_io import OFFICIAL_AVERAGES, averaged, read_checkpoint
 from ..convert.classifier import Classifier
 from ..convert.families import lacks_stem_relu
-from ..convert.incoming import Incoming, for_backbone, for_model
+from ..convert.incoming import Incoming, convertible, for_backbone, for_model
 from ..convert.layouts import find_backbone, flat_weights
 from ..errors import CheckpointError, SelfSupWarning
 from ..registry import MODELS
@@ -101,16 +101,17 @@ def load_matching(module: nn.Module, weights: Mapping[str, Tensor] | Incoming, p
         strict: a key missing on either side is an error too.
 
     Raises:
-        CheckpointError: nothing matches, a tensor has another shape, or `strict` and something is left over.
+        CheckpointError: nothing matches, a tensor has another shape or kind of numbers, or `strict` and something is left over.
     """
     incoming = weights if isinstance(weights, Incoming) else Incoming(dict(weights))
     weights, own = incoming.weights, module.state_dict()
     shared = [k for k in weights if k in own]
     wrong = [f'{k}: {tuple(weights[k].shape)} in the file, {tuple(own[k].shape)} in the model'
              for k in shared if weights[k].shape != own[k].shape]
+    wrong += [f'{k}: {weights[k].dtype} in the file, {own[k].dtype} in the model' for k in shared if not convertible(weights[k], own[k])]
     missing, extra = [k for k in own if k not in weights], [k for k in weights if k not in own]
     if not shared or wrong or (strict and (missing or extra)):
-        found = (f'{len(wrong)} tensors have another shape ({_shown(wrong)})' if wrong else
+        found = (f'{len(wrong)} tensors have another shape or type ({_shown(wrong)})' if wrong else
                  f'{len(shared)} of its {len(weights)} tensors match the {len(own)} of {what}')
         rest = ''.join(f'; {label}: {_shown(names)}' for label, names in
                        (('missing in the file', missing), ('only in the file', extra)) if names)

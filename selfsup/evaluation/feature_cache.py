@@ -19,6 +19,7 @@ from torch import Tensor
 from .. import distributed as dist
 from ..errors import ConfigError, DataError
 from ..files import only_process
+from .arrays import read_array
 from .features import collect
 
 DTYPES = {'float16': torch.float16, 'float32': torch.float32}
@@ -36,8 +37,13 @@ class FeatureCache:
 
     def __init__(self, folder: Path) -> None:
         names = sorted(folder.glob('layer*.npy'), key=lambda p: int(p.stem.removeprefix('layer')))
-        self.layers = [np.load(name, mmap_mode='r') for name in names]
-        self.labels = torch.from_numpy(np.load(folder / 'labels.npy'))
+        again = f'Remove {folder} and start again: it is filled anew.'
+        self.layers = [read_array(name, again, 'r') for name in names]
+        labels = read_array(folder / 'labels.npy', again)
+        if labels.dtype != np.int64 or labels.ndim != 1 or not names or any(layer.ndim < 2 or layer.shape[1] != len(labels)
+                                                                           for layer in self.layers):
+            raise DataError(f'{folder} is damaged: its arrays do not belong together. {again}')
+        self.labels = torch.from_numpy(labels)
 
     def __len__(self) -> int:
         return len(self.labels)

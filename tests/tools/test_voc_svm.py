@@ -345,7 +345,7 @@ def test_commands_of_the_epoch_launcher(tmp_path):
     assert (check, check_low, full, low) == (f'{judge} --check', f'{judge} --low-shot --check', judge, f'{judge} --low-shot')
     assert '--nproc_per_node=2' in extract and extract.endswith(
         'tools/extract.py configs/a/c.py --work_dir work_dirs/a/c --checkpoint work_dirs/a/c/epoch_3.pth '
-        '--dataset-config benchmarks/extract_info/voc07.py --launcher pytorch')
+        '--dataset-config benchmarks/extract_info/voc07.py --force --launcher pytorch')
 
 
 def test_no_image_stands_in_for_one_that_cannot_be_read(call, tmp_path):
