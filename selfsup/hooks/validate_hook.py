@@ -56,7 +56,9 @@ class ValidateHook(EvaluationHook):
     def before_train(self, runner: Any) -> None:
         train = runner.train_loop.dataloader.dataset
         if 'gt_label' in inspect.signature(unwrap(runner.model).loss).parameters and getattr(train, 'labels', None) is not None:
-            check_classes(train, DATASETS.build(self.dataset))
+            line = check_classes(train, DATASETS.build(self.dataset))
+            if line is not None:
+                runner.logger.info(line)
         super().before_train(runner)
 
     def evaluate(self, runner: Any) -> dict[str, float]:
