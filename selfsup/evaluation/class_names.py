@@ -135,8 +135,8 @@ def _check_numeric(trained: Naming, tested: Naming) -> None:
     if numbers != sorted(numbers):
         wrong = next(i for i, number in enumerate(numbers) if number != i)
         raise DataError(f"Folders named by numbers are sorted as text: for {named.what}, the folder '{names[wrong]}' is class {wrong}. "
-                        f'{_capital(other.reason)}, so classes would be exchanged. Rename the folders so that they sort as numbers (00, 01, '
-                        '02, 10), or use lists on both sides.')
+                        f'{_capital(other.reason)}, so classes would be exchanged. Rename the folders so that they sort as numbers (00, '
+                        '01, 02, 10), or use lists on both sides.')
 
 
 def shown(values: Sequence) -> str:

@@ -196,7 +196,8 @@ def label_warnings(labels: np.ndarray) -> list[str]:
                 f'are {top + 1} classes, one of them empty; subtract 1 from each label if that is not meant.']
     gaps = np.setdiff1d(np.arange(min(top, 10_000)), present)[:5].tolist()
     return [f'its labels go up to {top}, but only {len(present)} of the {top + 1} class numbers from 0 have an image; there is none of '
-            f"class {', '.join(map(str, gaps))}{', ...' if missing > len(gaps) else ''}. Number the classes without gaps if that is not meant."]
+            f"class {', '.join(map(str, gaps))}{', ...' if missing > len(gaps) else ''}. Number the classes without gaps if that is not "
+            'meant.']
 
 
 def why_missing(root: str, name: str) -> str:
