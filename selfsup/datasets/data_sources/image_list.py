@@ -46,10 +46,10 @@ class ImageList(DataSource):
         names, labels = read_list(os.path.expanduser(list_file), lambda name: os.path.exists(os.path.join(self.root, name)))
         self._names = NameTable(names)
         self.labels = None if labels is None else np.asarray(labels, dtype=np.int64)
-        for text in label_warnings(self.labels) if labels and return_label else ():
-            warnings.warn(f"list_file='{list_file}': {text}", SelfSupWarning, stacklevel=2)
         if self._reader is None:
             self._look_at_files(list_file)
+        for text in label_warnings(self.labels) if labels and return_label else ():
+            warnings.warn(f"list_file='{list_file}': {text}", SelfSupWarning, stacklevel=2)
 
     def _look_at_files(self, list_file: str) -> None:
         """A wrong `root` or a list of other files shows now, not one by one in hours of training."""

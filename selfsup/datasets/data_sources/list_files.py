@@ -109,20 +109,26 @@ def _is_path(line: str, exists: Callable[[str], bool]) -> bool:
 
 
 def _separator(lines: Sequence[str], exists: Callable[[str], bool]) -> str:
-    """What separates columns: the reading under which one of some lines names a file; of none, what all of them have before a number."""
-    tried = [lines[int(i)] for i in np.unique(np.linspace(0, len(lines) - 1, LINES_TRIED).astype(int))][::-1]  # the first may be a header
-    for line in tried:
-        if _is_path(line, exists):
-            return WHITESPACE
-        for separator in SEPARATORS:
-            if (separator in line or line.startswith('"')) and any(column and exists(column) for column in _columns(line, separator)):
-                return separator
-        if line.startswith('"') and (pair := split_label(line)) is not None and exists(pair[0].strip('"')):
-            return ' '
+    """What separates columns: the reading under which most of some lines name a file; of none, what all of them have before a number."""
+    tried = [lines[int(i)] for i in np.unique(np.linspace(0, len(lines) - 1, LINES_TRIED).astype(int))]
+    found = [reading for line in tried if (reading := _reading(line, exists)) is not None]
+    if found:
+        return max(dict.fromkeys([WHITESPACE, *found]), key=found.count)
     for separator in (',', ';', '|'):
-        if all(separator in line and whole(line.rpartition(separator)[2]) is not None for line in tried[:-1] or tried):
+        if all(separator in line and whole(line.rpartition(separator)[2]) is not None for line in tried[1:] or tried):  # the first: a header
             return separator
     return WHITESPACE
+
+
+def _reading(line: str, exists: Callable[[str], bool]) -> str | None:
+    """The separator with which a line names a file; None where it names none."""
+    if _is_path(line, exists):
+        return WHITESPACE
+    for separator in SEPARATORS:
+        if (separator in line or line.startswith('"')) and any(column and exists(column) for column in _columns(line, separator)):
+            return separator
+    pair = split_label(line)
+    return ' ' if line.startswith('"') and pair is not None and exists(pair[0].strip('"')) else None
 
 
 def _columns(line: str, separator: str) -> list[str]:
