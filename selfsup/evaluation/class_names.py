@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..datasets.data_sources import ImageList
@@ -38,8 +38,8 @@ def naming_of(dataset: Any, what: str) -> Naming:
         return Naming(what, dict(enumerate(names)), complete=True)
     source = getattr(dataset, 'data_source', dataset)
     if isinstance(source, ImageList) and source.labels is not None:
-        return Naming(what, source.folders_of_labels(), reason=f'{what} is a list, which numbers its classes')
-    return Naming(what, reason=f'{what} gives no names')
+        return Naming(what, source.folders_of_labels(), reason=f'{what} come from a list, which numbers its classes')
+    return Naming(what, reason=f'{what} have no names of classes')
 
 
 def naming_of_checkpoint(checkpoint: Mapping[str, Any], path: str) -> Naming:
@@ -80,7 +80,7 @@ def _of_training_data(train: Mapping[str, Any] | None, unknown: Naming) -> Namin
     if not isinstance(source, Mapping):
         return unknown
     try:
-        found = naming_of(DATA_SOURCES.build(dict(source)), 'data.train of the config')
+        found = naming_of(DATA_SOURCES.build(dict(source)), 'the images of data.train of the config')
     except SelfSupError:
         return Naming(unknown.what, reason=f'{unknown.reason}, and the images of data.train, which would tell, are not here')
     return found if found.names else Naming(unknown.what, reason=f'{unknown.reason}, and {found.reason}')
@@ -96,9 +96,11 @@ def compare(trained: Naming, tested: Naming) -> str | None:
         _check_numeric(trained, tested)
         reason = trained.reason if not trained.names else tested.reason
         return f'Class names cannot be compared: {reason}. The numbers must mean the same on both sides.'
+    complete = trained.complete and tested.complete
+    if not complete:
+        trained, tested = _unpadded(trained), _unpadded(tested)
     known = {name: number for number, name in trained.names.items()}
     common = [name for name in tested.names.values() if name in known]
-    complete = trained.complete and tested.complete
     if not common and not complete:
         return (f'Class names cannot be compared: no folder name of {tested.what} is one of {trained.what}. The numbers must mean the same '
                 'on both sides.')
@@ -108,6 +110,11 @@ def compare(trained: Naming, tested: Naming) -> str | None:
     if moved or (complete and any(only)) or renamed:
         raise DataError(_difference(trained, tested, only, moved))
     return None
+
+
+def _unpadded(naming: Naming) -> Naming:
+    """Names that are numbers without leading zeros: a list may say 2 where the folder is 02."""
+    return replace(naming, names={number: str(int(name)) if name.isdecimal() else name for number, name in naming.names.items()})
 
 
 def _difference(trained: Naming, tested: Naming, only: list[list[str]], moved: Mapping[str, tuple[int, int]]) -> str:

@@ -9,7 +9,7 @@ from ..errors import ConfigError
 from ..evaluation.class_names import compare, naming_of
 from ..evaluation.detection import evaluate_detector
 from ..registry import DATASETS, HOOKS
-from .evaluation_hook import EvaluationHook, ordered_loader
+from .evaluation_hook import EvaluationHook, build_dataset, ordered_loader
 
 
 @HOOKS.register_module()
@@ -40,7 +40,7 @@ class DetectionHook(EvaluationHook):
 
     def before_train(self, runner: Any) -> None:
         train = runner.train_loop.dataloader.dataset
-        compare(naming_of(train, 'the training images'), naming_of(DATASETS.build(self.dataset), 'the test images'))
+        compare(naming_of(train, 'the training images'), naming_of(build_dataset(self.dataset, self.loading[2]), 'the test images'))
         super().before_train(runner)
 
     def evaluate(self, runner: Any) -> dict[str, float]:

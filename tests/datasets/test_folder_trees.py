@@ -57,7 +57,7 @@ def test_classes_that_are_called_like_a_split_among_others(tmp_path):
 
 def test_one_folder_around_all_classes(tmp_path):
     root = tree(tmp_path, 'images/cat/1.png', 'images/dog/1.png')
-    with pytest.warns(SelfSupWarning, match=r"all images lie in 'images', so there is one class, .*cat, dog\. .*root='.*/images'"):
+    with pytest.warns(SelfSupWarning, match=r"all images lie in 'images', so there is one class, .*cat, dog\..*/images'"):
         assert ImageFolder(root).classes == ['images']
     assert silently(tree(tmp_path / 'other', 'images/1.png', 'images/2.png')).classes == ['images']
 
@@ -80,7 +80,7 @@ def test_a_stray_image_is_named(tmp_path):
     with pytest.warns(SelfSupWarning, match=r'there are no labels, as an image lies beside its folders: logo.png'):
         source = ImageFolder(root)
     assert source.labels is None and len(source) == 4
-    with pytest.raises(ConfigError, match=r'ClassificationDataset needs labels, .* an image lies beside the folders of .*: logo\.png\. Move'):
+    with pytest.raises(ConfigError, match=r'needs labels, .* an image lies beside the folders of .*: logo\.png\. Move'):
         ClassificationDataset(source, TENSOR)
     silently(root, return_label=False)
 

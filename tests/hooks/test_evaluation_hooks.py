@@ -86,6 +86,16 @@ def test_other_classes_are_refused_before_training(classes, message, tmp_path):
         assert not list((tmp_path / hook['type']).glob('*.pth'))
 
 
+def test_validation_with_prefetch_starts(tmp_path):
+    """What compares the classes builds the data set as the loader does: its pipeline ends without a tensor."""
+    path = tmp_path / 'classify.py'
+    path.write_text(CLASSIFY)
+    data = folders(tmp_path / 'data', 'abc')
+    hook = dict(type='ValidateHook', dataset={**data, 'pipeline': []}, prefetch=True, img_norm_cfg=dict(mean=[0.5] * 3, std=[0.3] * 3))
+    train(path, tmp_path / 'work', 'data.imgs_per_gpu=6', f'data.train={data}', 'total_epochs=1', f'custom_hooks={[hook]}')
+    assert [x['epoch'] for x in scalars(tmp_path / 'work') if 'head0_top1' in x] == [0, 1]
+
+
 def test_classes_of_folders_in_a_row_are_compared_too(tmp_path):
     path = tmp_path / 'classify.py'
     path.write_text(CLASSIFY)

@@ -114,8 +114,8 @@ def _separator(lines: Sequence[str], exists: Callable[[str], bool]) -> str:
     found = [reading for line in tried if (reading := _reading(line, exists)) is not None]
     if found:
         return max(dict.fromkeys([WHITESPACE, *found]), key=found.count)
-    for separator in (',', ';', '|'):
-        if all(separator in line and whole(line.rpartition(separator)[2]) is not None for line in tried[1:] or tried):  # the first: a header
+    for separator in (',', ';', '|'):  # the first line may be a header
+        if all(separator in line and whole(line.rpartition(separator)[2]) is not None for line in tried[1:] or tried):
             return separator
     return WHITESPACE
 
