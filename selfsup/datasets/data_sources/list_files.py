@@ -10,7 +10,6 @@ import csv
 import os
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -28,13 +27,7 @@ MARKS = ((codecs.BOM_UTF8, 'utf-8'), (codecs.BOM_UTF32_LE, 'utf-32'), (codecs.BO
 FORMAT = "Write one 'path' or 'path label' per line"
 
 
-class Row(NamedTuple):
-    """One line of a list: its number from 1, its text, and the path and the label in it (text, or None)."""
-
-    number: int
-    line: str
-    name: str
-    label: str | None
+Lines = Sequence[tuple[int, str]]  # number from 1, text
 
 
 def split_label(line: str) -> tuple[str, str] | None:
@@ -45,8 +38,12 @@ def split_label(line: str) -> tuple[str, str] | None:
 
 def whole(text: str) -> int | None:
     """'3', '+3', '-1' and '3.0' as whole numbers; None for anything else."""
+    if len(text) >= 100:
+        return None
+    if text.isdecimal():  # a list has a million of these, so no pattern
+        return int(text)
     found = re.fullmatch(r'([+-]?\d+)(?:\.0*)?', text.strip())
-    return int(found[1]) if found and len(text) < 100 else None
+    return int(found[1]) if found else None
 
 
 def read_list(list_file: str, exists: Callable[[str], bool]) -> tuple[list[str], list[int] | None]:
@@ -73,10 +70,10 @@ def read_list(list_file: str, exists: Callable[[str], bool]) -> tuple[list[str],
     if separator == WHITESPACE:
         if len(lines) > 1 and _is_header(lines[0][1].split(), exists):
             lines = lines[1:]
-        rows = _by_whitespace(lines, list_file, exists)
+        names, labels = _by_whitespace(lines, list_file, exists)
     else:
-        rows = _by_columns(lines, separator, list_file, exists)
-    return [row.name for row in rows], None if rows[0].label is None else [_class_number(row, list_file) for row in rows]
+        lines, names, labels = _by_columns(lines, separator, list_file, exists)
+    return names, None if labels is None else _class_numbers(lines, labels, list_file)
 
 
 def _lines(list_file: str) -> list[tuple[int, str]]:
@@ -132,7 +129,10 @@ def _reading(line: str, exists: Callable[[str], bool]) -> str | None:
 
 
 def _columns(line: str, separator: str) -> list[str]:
-    return [column.strip() for column in next(csv.reader([line], delimiter=separator, skipinitialspace=True))]
+    try:
+        return [column.strip() for column in next(csv.reader([line], delimiter=separator, skipinitialspace=True))]
+    except csv.Error:  # longer than any path
+        return [line]
 
 
 def _is_header(words: Sequence[str], exists: Callable[[str], bool]) -> bool:
@@ -141,7 +141,8 @@ def _is_header(words: Sequence[str], exists: Callable[[str], bool]) -> bool:
     return known and not exists(' '.join(words)) and not exists(words[0])
 
 
-def _by_whitespace(lines: Sequence[tuple[int, str]], list_file: str, exists: Callable[[str], bool]) -> list[Row]:
+def _by_whitespace(lines: Lines, list_file: str, exists: Callable[[str], bool]) -> tuple[list[str], list[str] | None]:
+    """Paths, and the text of their labels or None."""
     pairs = [split_label(line) for _, line in lines]
     first_number, first_line = lines[0]
     if pairs[0] is None or exists(first_line):
@@ -149,42 +150,51 @@ def _by_whitespace(lines: Sequence[tuple[int, str]], list_file: str, exists: Cal
             if pair is not None and not exists(line):
                 raise DataError(f"{list_file}:{number}: '{line}' ends in a label, but line {first_number} ('{first_line}') has none. "
                                 'Label all lines or none.')
-        return [Row(number, line, line, None) for number, line in lines]
+        return [line for _, line in lines], None
     for (number, line), pair in zip(lines, pairs, strict=True):
         if pair is None:
             raise DataError(f"{list_file}:{number}: '{line}' has no label, but line {first_number} ('{first_line}') has one. "
                             'Label all lines or none.')
-    return [Row(number, line, *pair) for (number, line), pair in zip(lines, pairs, strict=True)]
+    return [name for name, _ in pairs], [label for _, label in pairs]
 
 
-def _by_columns(lines: Sequence[tuple[int, str]], separator: str, list_file: str, exists: Callable[[str], bool]) -> list[Row]:
-    """Lines of one column (a path) or two (a path and a label), in this order."""
-    table = [(number, line, _columns(line, separator)) for number, line in lines]
-    first = table[0][2]
-    if len(table) > 1 and (_is_header(first, exists) or (len(first) == 2 and whole(first[1]) is None and not exists(first[0])
-                                                         and whole(table[1][2][-1]) is not None)):
-        table = table[1:]
-    width = len(table[0][2])
-    for number, line, columns in table:
+def _by_columns(lines: Lines, separator: str, list_file: str,
+                exists: Callable[[str], bool]) -> tuple[Lines, list[str], list[str] | None]:
+    """Lines of one column (a path) or two (a path and a label), without a header; their paths, and the text of their labels or None."""
+    try:
+        table = list(csv.reader([line for _, line in lines], delimiter=separator, skipinitialspace=True))
+    except csv.Error:
+        table = []
+    if len(table) != len(lines):  # a quote that is not closed goes on in the next line
+        table = [_columns(line, separator) for _, line in lines]
+    if len(table) > 1:
+        first = _columns(lines[0][1], separator)
+        above_labels = len(first) == 2 and whole(first[1]) is None and not exists(first[0]) and whole(table[1][-1]) is not None
+        if above_labels or _is_header(first, exists):
+            table, lines = table[1:], lines[1:]
+    width = len(table[0])
+    for (number, line), columns in zip(lines, table, strict=True):
         if width > 2:
             raise DataError(f"{list_file}:{number}: '{line}' has {width} columns, separated by '{separator}'. {FORMAT}, or "
                             f"'path{separator}label'.")
         if len(columns) != width or not columns[0]:
-            raise DataError(f"{list_file}:{number}: '{line}' has {len(columns)} columns, but line {table[0][0]} has {width}. Label all "
+            raise DataError(f"{list_file}:{number}: '{line}' has {len(columns)} columns, but line {lines[0][0]} has {width}. Label all "
                             'lines or none.')
-    return [Row(number, line, columns[0], columns[1] if width == 2 else None) for number, line, columns in table]
+    return lines, [columns[0].strip() for columns in table], [columns[1].strip() for columns in table] if width == 2 else None
 
 
-def _class_number(row: Row, list_file: str) -> int:
-    where = f"{list_file}:{row.number}: '{row.line}'"
-    label = whole(row.label)
-    if label is None:
-        raise DataError(f"{where} has the label '{row.label}', which is no whole number. Number the classes from 0.")
-    if label < 0:
-        raise DataError(f'{where} has a negative label. Number the classes from 0. (Where -1 stands for no label, leave out the labels.)')
-    if label > LARGEST_LABEL:
-        raise DataError(f'{where} has the label {label}, which is too large for a class number. Number the classes from 0.')
-    return label
+def _class_numbers(lines: Lines, texts: Sequence[str], list_file: str) -> list[int]:
+    labels = [whole(text) for text in texts]
+    for (number, line), text, label in zip(lines, texts, labels, strict=True):
+        if label is None or not 0 <= label <= LARGEST_LABEL:
+            where = f"{list_file}:{number}: '{line}'"
+            if label is None:
+                raise DataError(f"{where} has the label '{text}', which is no whole number. Number the classes from 0.")
+            if label < 0:
+                raise DataError(f'{where} has a negative label. Number the classes from 0. (Where -1 stands for no label, leave out the '
+                                'labels.)')
+            raise DataError(f'{where} has the label {label}, which is too large for a class number. Number the classes from 0.')
+    return labels
 
 
 def label_warnings(labels: np.ndarray) -> list[str]:
