@@ -107,7 +107,7 @@ def test_names_that_look_like_forms_are_names(tmp_path):
     (lines('{file} {label}\n').encode('utf-16-le').decode('latin-1'), r'no text in UTF-8: .* UTF-16 without a byte order mark'),
     ('# nothing\n', 'has no lines'),
     (lines('{file},{label}\n') + 'x' * 200_000 + ',1\n', r'1 columns, but line 1 has 2'),
-    ('"' + lines('{file},{label}\n'), r'UNSET'),
+    ('"' + lines('{file},{label}\n'), r"list.txt:2: 'a/2.png,0' has 2 columns, but line 1 has 1"),
     ('y' * 200_000, 'does not hold the images'),
 ])
 def test_what_is_refused_is_named(content, message, root, tmp_path):
