@@ -1,6 +1,7 @@
 """Average precision of a trained detector on data.val, printed and as JSON: python benchmarks/test_det.py CFG CKPT
 
-The checkpoint must fit the model in every tensor. Several processes: bash benchmarks/dist_train_det.sh runs this after training.
+The checkpoint must fit the model in every tensor, and the categories must be those that it was trained with. Several processes:
+bash benchmarks/dist_train_det.sh runs this after training.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ def main() -> None:
     from selfsup.datasets.loaders import build_loader
     from selfsup.engine.launch import init_distributed, shut_down
     from selfsup.engine.weights import load_model
+    from selfsup.evaluation.class_names import check_checkpoint_classes
     from selfsup.evaluation.detection import detect_and_evaluate
     from selfsup.registry import MODELS
     from selfsup.visualization.detections import detection_grid
@@ -59,16 +61,19 @@ def main() -> None:
     load_model(model, args.checkpoint, strict=True, average=args.ema)
     model = model.to(device)
     loader = build_loader(compiled['val_dataloader'], seed=0, device=device, rank=dist.rank(), world_size=dist.world_size())
+    checkpoint = read_checkpoint(args.checkpoint)
+    unknown = check_checkpoint_classes(checkpoint, args.checkpoint, loader.dataset, (compiled['train_dataloader'] or {}).get('dataset'))
     numbers, found = detect_and_evaluate(model, loader)
     loader.close()
     if dist.is_main():
-        meta = read_checkpoint(args.checkpoint).get('meta', {})
+        meta = checkpoint.get('meta', {})
         settings = {'images': len(loader.dataset), 'classes': model.num_classes, 'cfg_options': args.cfg_options, 'ema': args.ema,
                     'checkpoint': args.checkpoint, 'iterations': meta.get('iter'), 'world_size': dist.world_size()}
         write_result(path, protocol='detection', numbers=numbers, config=args.config_of_run or args.config, force=args.force,
                      weights=args.pretrained or args.checkpoint, seed=meta.get('fingerprint', {}).get('seed', 0), device=device,
                      seconds=args.seconds + time.perf_counter() - start, settings=settings)
         lines = [f'{args.checkpoint} on {len(loader.dataset):,} images', *(f'{k}: {v:.2f}' for k, v in numbers.items()), str(path)]
+        lines += [] if unknown is None else [unknown]
         if args.show:
             lines.append(str(detection_grid(loader.dataset.data_source, found, args.show, picture, title=args.checkpoint)))
         print('\n'.join(lines))

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_in
 
 from ..errors import ConfigError, DataError, SelfSupError, ShapeError, did_you_mean
 from ..registry import DATASETS, SAMPLERS
+from .pipelines import check_statistics
 from .samplers import Draw, EpochSampler
 
 LOADER_KEYS = ('batch_size', 'num_workers', 'dataset', 'sampler', 'drop_last', 'prefetch', 'img_norm_cfg', 'pin_memory',
@@ -222,6 +223,7 @@ class Normalize:
     def __init__(self, mean: list[float], std: list[float], device: torch.device) -> None:
         if len(mean) != len(std) or min(std, default=0) <= 0:
             raise ConfigError(f'img_norm_cfg needs a mean and a std > 0 for each channel; got mean={mean}, std={std}.')
+        check_statistics(mean, std, 'img_norm_cfg')
         self.mean = torch.tensor(mean, dtype=torch.float32, device=device).view(-1, 1, 1)
         self.std = torch.tensor(std, dtype=torch.float32, device=device).view(-1, 1, 1)
 

@@ -37,7 +37,9 @@ class KNNHook(EvaluationHook):
         self.imgs_per_gpu, self.workers_per_gpu = imgs_per_gpu, workers_per_gpu
 
     def before_train(self, runner: Any) -> None:
-        check_classes(*(DATASETS.build(dataset) for dataset in self.datasets))
+        line = check_classes(*(DATASETS.build(dataset) for dataset in self.datasets))
+        if line is not None:
+            runner.logger.info(line)
         super().before_train(runner)
 
     def evaluate(self, runner: Any) -> dict[str, float]:
