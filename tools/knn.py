@@ -59,16 +59,18 @@ def main() -> None:
     model = build_with_weights(compiled['model'], weights, whole=bool(args.checkpoint), seed=args.seed).to(device)
     if max(neighbours) > len(loaders[0].dataset):  # known before hours of extraction
         raise ConfigError(f'--k {args.k}: there are {len(loaders[0].dataset)} training images; write numbers up to that.')
-    found = []
+    found, missing = [], []
     for loader in loaders:
         found += extract_features(model, loader)
+        missing.append(len(loader.dataset) - len(found[-1]))
         loader.close()
     accuracy = knn_accuracy(*found, k=neighbours, temperature=args.temperature)
     if dist.is_main():
         write_result(path, protocol='knn', numbers={f'knn_{k}': value for k, value in accuracy.items()}, config=args.config,
                      weights=weights, seed=args.seed, device=device, seconds=time.perf_counter() - start, force=args.force,
                      merged=compiled, settings={'temperature': args.temperature, 'train_images': len(found[0]),
-                                            'test_images': len(found[2]), 'dataset_config': args.dataset_config,
+                                            'test_images': len(found[2]), 'left_out': dict(zip(('train', 'test'), missing, strict=True)),
+                                            'dataset_config': args.dataset_config,
                                             'cfg_options': args.cfg_options})
         print(*(f'knn_{k}: {value:.2f}' for k, value in accuracy.items()), f'result: {path}', sep='\n')
     shut_down()

@@ -69,6 +69,7 @@ def main() -> None:
                  device=device, seconds=time.perf_counter() - start, force=args.force, merged=compiled, settings={
                      'views': args.views, 'flip': args.flip, 'dtype': args.dtype, 'rates': rates, 'rate_chosen_on_the_test_set': chosen,
                      'epochs': epochs, 'batch_size': heads.batch_size, 'seconds_extraction': round(extracted - start, 2),
+                     'left_out': {name: len(cache.layers[0][0]) - len(cache) for name, cache in (('train', train), ('test', test))},
                      'cfg_options': args.cfg_options})
     print(*(f'{name}: {value:.2f}' for name, value in numbers.items()), f'result: {path}', sep='\n')
 
