@@ -88,8 +88,8 @@ def left_out(dataset: Any) -> int:
     """
     count = len(unreadable(dataset))
     if count and dist.is_main():
-        logging.getLogger('selfsup').warning(f'{count:,} of {len(dataset):,} images cannot be read: the evaluation leaves them out and counts '
-                                             f'the other {len(dataset) - count:,}.')
+        logging.getLogger('selfsup').warning(f'{count:,} of {len(dataset):,} images cannot be read: the evaluation leaves them out and '
+                                             f'counts the other {len(dataset) - count:,}.')
     return count
 
 
