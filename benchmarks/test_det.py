@@ -54,6 +54,7 @@ def main() -> None:
     from selfsup.engine.launch import init_distributed, shut_down
     from selfsup.engine.weights import load_model
     from selfsup.evaluation.detection import detect_and_evaluate
+    from selfsup.optim.trained import parameters_by_part
     from selfsup.registry import MODELS
     from selfsup.visualization.detections import detection_grid
     start = time.perf_counter()
@@ -69,7 +70,8 @@ def main() -> None:
         missing = unreadable(loader.dataset)
         kept = np.setdiff1d(np.arange(len(loader.dataset)), missing)
         settings = {'images': len(kept), 'left_out': len(missing), 'classes': model.num_classes, 'cfg_options': args.cfg_options,
-                    'ema': args.ema, 'checkpoint': args.checkpoint, 'iterations': meta.get('iter'), 'world_size': dist.world_size()}
+                    'ema': args.ema, 'checkpoint': args.checkpoint, 'iterations': meta.get('iter'), 'world_size': dist.world_size(),
+                    'parameters': parameters_by_part(model)}
         write_result(path, protocol='detection', numbers=numbers, config=args.config_of_run or args.config, force=args.force,
                      weights=args.pretrained or args.checkpoint, seed=meta.get('fingerprint', {}).get('seed', 0), device=device,
                      seconds=args.seconds + time.perf_counter() - start, settings=settings)

@@ -61,7 +61,7 @@ def main() -> None:
         features = collect(features_of, loader)
     loader.close()
     if dist.is_main():
-        work_dir = Path(args.work_dir or config.default_work_dir(args.config))
+        work_dir = Path(args.work_dir or config.work_dir_of(compiled, args.config))
         for path, shape in save_splits(features, work_dir / 'features', names, at):
             print(f'{path}: {shape[0]:,} x {shape[1]:,}')
     shut_down()

@@ -51,8 +51,8 @@ def main() -> None:
     from selfsup.evaluation.labelled import labelled_loaders, labelled_pair
     from selfsup.evaluation.results import check_free, write_result
     weights = args.checkpoint or args.pretrained
-    path = check_free((args.work_dir or Path(config.default_work_dir(args.config), Path(weights).name)) / 'knn.json', args.force)
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
+    path = check_free((args.work_dir or Path(config.work_dir_of(compiled, args.config), Path(weights).name)) / 'knn.json', args.force)
     sections = labelled_pair(compiled, args.dataset_config)
     device = init_distributed(args.launcher, port=args.port)
     loaders = labelled_loaders(sections, batch_size=args.batch_size, num_workers=args.workers, device=device, seed=args.seed)

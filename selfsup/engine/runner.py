@@ -27,6 +27,7 @@ from ..datasets.loaders import build_loader
 from ..errors import CheckpointError, ConfigError, SelfSupError, SelfSupWarning, TrainingError
 from ..optim.base_lr import IMAGES, scaled_lr
 from ..optim.paramwise import param_groups
+from ..optim.trained import check_protocol, parameters_by_part
 from ..provenance import sha256
 from ..registry import LOOPS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, RUNNERS, build_from_config
 from .checkpoint import hold_work_dir, newest_loadable, point_latest, prepare_work_dir
@@ -135,6 +136,17 @@ class Runner(MMRunner):
             load_backbone(built, self.pretrained)
             self._pretrained_sha256 = sha256(self.pretrained)
         return built
+
+    def say_what_is_trained(self, protocol: str | None = None) -> None:
+        """Write `parameters.json` beside the log: how many parameters of each part are trained and frozen. Refuse another `protocol`."""
+        model = unwrap(self.model)
+        if protocol:
+            check_protocol(protocol, model)
+        counts = parameters_by_part(model)
+        shown = '; '.join(f"{name} {n['trained']:,} trained, {n['frozen']:,} frozen" for name, n in counts.items())
+        self.logger.info(f'Parameters: {shown}')
+        if dist.is_main():
+            (Path(self._log_dir) / 'parameters.json').write_text(json.dumps(counts, indent=1) + '\n')
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move to the device; under a launcher, DistributedDataParallel on CPU or GPU.
@@ -315,7 +327,7 @@ class Runner(MMRunner):
 
 
 def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_resume: bool = False,
-          start_over: bool = False) -> Runner:
+          start_over: bool = False, protocol: str | None = None) -> Runner:
     """Everything tools/train.py does after reading its arguments.
 
     Args:
@@ -323,6 +335,7 @@ def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_
         loaded: the config it came from.
         auto_resume: continue from the newest readable checkpoint of the work dir, if there is one.
         start_over: a work dir with checkpoints is allowed; they are moved to a subfolder.
+        protocol: refuse a run that is not what this name says, see `optim.trained.check_protocol`.
 
     Raises:
         SelfSupError: anything the user can mend.
@@ -334,6 +347,7 @@ def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_
             held.callback(shut_down)
         _on_main(_decide_start, compiled, auto_resume, start_over, held)
         runner = Runner(compiled, loaded, launcher)
+        runner.say_what_is_trained(protocol)
         runner.train()
         return runner
 
