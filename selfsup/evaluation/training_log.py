@@ -43,7 +43,7 @@ def logged_accuracies(work_dir: str | os.PathLike) -> dict[str, dict[int, float]
 
 
 def images_left_out(work_dir: str | os.PathLike) -> int:
-    """How many images the last evaluation of a run left out because they cannot be read; after `logged_accuracies`, which checks the logs."""
+    """How many images the last evaluation of a run could not read and left out; after `logged_accuracies`, which checks the logs."""
     lines = [line for folder in sorted(p.parent for p in Path(work_dir).glob('*/compiled.json')) for line in _measured(folder)]
     accuracies = [line for line in lines if any(map(ACCURACY.fullmatch, line))]
     return int(accuracies[-1].get('left_out', 0)) if accuracies else 0
