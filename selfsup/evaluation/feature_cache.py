@@ -52,13 +52,18 @@ class FeatureCache:
         return len(self.labels)
 
     @property
+    def left_out(self) -> int:
+        """Images that could not be read."""
+        return self.layers[0].shape[1] - len(self)
+
+    @property
     def views(self) -> int:
         """Draws of each image."""
         return len(self.layers[0])
 
     def rows(self, view: int, index: np.ndarray | slice, device: torch.device) -> list[Tensor]:
         """float32 (B, ...) of each layer, for the samples `index` (numbers or a slice of the M) in draw `view`."""
-        index = index if len(self) == self.layers[0].shape[1] else self.readable[index]
+        index = self.readable[index] if self.left_out else index
         return [torch.from_numpy(np.array(layer[view][index], dtype=np.float32)).to(device) for layer in self.layers]
 
 

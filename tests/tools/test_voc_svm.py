@@ -347,6 +347,21 @@ def test_commands_of_the_epoch_launcher(tmp_path):
         '--dataset-config benchmarks/extract_info/voc07.py --launcher pytorch')
 
 
+@pytest.mark.parametrize('features', ['', ' '])
+def test_an_empty_list_of_layers_is_feat5(tmp_path, features):
+    """As in the original scripts; with a stand-in for Python that writes the commands down."""
+    (tmp_path / 'configs').mkdir()
+    (tmp_path / 'configs' / 'c.py').write_text(CONFIG)
+    python = tmp_path / 'python'
+    python.write_text(f'#!/bin/bash\ncase $1 in *work_dir.py) exec {sys.executable} "$@" ;; esac\necho "$@" >> commands\n')
+    python.chmod(0o755)
+    done = bash(tmp_path, 'benchmarks/dist_test_svm_pretrain.sh', 'configs/c.py', 'random', features, 1, PYTHON=str(python))
+    assert done.returncode == 0, done.stderr
+    commands = (tmp_path / 'commands').read_text().splitlines()
+    judged = [line for line in commands if 'svm.py' in line]
+    assert len(judged) == 4 and all('svm.py work_dirs/c/random --features feat5 --config' in line for line in judged)
+
+
 def test_no_image_stands_in_for_one_that_cannot_be_read(call, tmp_path):
     """Training goes on with the next image while 99 % can be read; a row of features is matched with a label."""
     (tmp_path / 'JPEGImages').mkdir()
