@@ -45,7 +45,7 @@ def main() -> None:
     data, names, at = read_splits(args.dataset_config)
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
     compiled['model']['backbone']['out_indices'] = layers
-    weights, folder = args.checkpoint or args.pretrained, Path(args.work_dir or config.default_work_dir(args.config)) / 'features'
+    weights, folder = args.checkpoint or args.pretrained, Path(args.work_dir or config.work_dir_of(compiled, args.config)) / 'features'
     made_of = extracted.origin(compiled['model'], weights, bool(args.checkpoint), layers, data['extract'])
     extracted.check_free(folder, made_of, names, args.force)
 

@@ -41,7 +41,7 @@ def main() -> None:
     from selfsup.engine.launch import init_distributed, shut_down
     from selfsup.engine.weights import load_model
     from selfsup.evaluation.class_names import check_checkpoint_classes
-    from selfsup.evaluation.features import collect, evaluating
+    from selfsup.evaluation.features import collect, evaluating, left_out
     from selfsup.registry import MODELS
     device = init_distributed(args.launcher, port=args.port)
     model = MODELS.build(compiled['model'])
@@ -56,9 +56,10 @@ def main() -> None:
     results = {}
     for name, logits in scores.items():
         results.update(loader.dataset.evaluate(logits, name, topk=tuple(k for k in args.topk if k <= logits.shape[1]) or tuple(args.topk)))
+    missing = left_out(loader.dataset)
     if dist.is_main():
-        lines = [f'{args.checkpoint} on {len(loader.dataset):,} images', *(f'{k}: {v:.2f}' for k, v in results.items()),
-                 *filter(None, [unknown])]
+        counted = f'{len(loader.dataset) - missing:,} images' + (f'; left out, as they cannot be read: {missing:,}' if missing else '')
+        lines = [f'{args.checkpoint} on {counted}', *(f'{k}: {v:.2f}' for k, v in results.items()), *filter(None, [unknown])]
         work_dir = Path(args.work_dir or Path(args.checkpoint).parent)
         work_dir.mkdir(parents=True, exist_ok=True)
         log = work_dir / f'test_{time.strftime("%Y%m%d_%H%M%S")}.log'

@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
+from .. import distributed as dist
 from ..errors import ConfigError, DataError, SelfSupError, ShapeError, did_you_mean
 from ..registry import DATASETS, SAMPLERS
+from .agreement import check_ranks_agree
 from .pipelines import check_statistics
 from .samplers import Draw, EpochSampler
 
@@ -243,11 +245,11 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         seed: run seed, >= 0.
         device: where batches go.
         rank: this process.
-        world_size: number of processes.
+        world_size: number of processes; where the process group has as many, all of them call, see `check_ranks_agree`.
 
     Raises:
         ConfigError: an unknown or missing key, or settings that contradict each other.
-        DataError: the dataset gives no batch.
+        DataError: the dataset gives no batch, or is not the same in all processes.
     """
     _check_loader_keys(cfg)
     prefetch, workers = bool(cfg.get('prefetch')), cfg.get('num_workers', 0)
@@ -257,6 +259,8 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
     if getattr(dataset, 'prefetch', False) != prefetch:
         raise ConfigError(f'prefetch={prefetch} of the loader and prefetch={not prefetch} of its {type(dataset).__name__} contradict each '
                           'other. Set one of them, at the top level of the config.')
+    if world_size == dist.world_size():
+        check_ranks_agree(dataset)
     sampler = _build_sampler({'type': 'EpochSampler', **(cfg.get('sampler') or {})}, dataset, seed=seed, rank=rank, world_size=world_size,
                              batch_size=cfg['batch_size'], drop_last=cfg.get('drop_last', False))
     loader = DataLoader(

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 
+from ..datasets.robust import share_unreadable
 from ..distributed import rank
 from ..errors import ConfigError, DataError, ShapeError
 from ..registry import LOOPS
@@ -82,6 +83,7 @@ class TrainLoop(BaseLoop):
             self._run_iter(index, batch)
             if self._iter >= self._max_iters or self.stop_training:
                 break
+        share_unreadable(self.dataloader.dataset)  # before the hooks: none of them is to wait for a rank that stops here
         runner.call_hook('after_train_epoch')
         self._epoch += 1
 

@@ -29,6 +29,7 @@ from ..datasets.loaders import build_loader
 from ..errors import CheckpointError, ConfigError, SelfSupWarning, TrainingError
 from ..optim.base_lr import IMAGES, scaled_lr
 from ..optim.paramwise import param_groups
+from ..optim.trained import check_protocol, parameters_by_part
 from ..provenance import sha256
 from ..registry import HOOKS, LOOPS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, RUNNERS, build_from_config
 from .branch import Branch
@@ -170,6 +171,17 @@ class Runner(MMRunner):
             load_backbone(built, self.pretrained)
             self._pretrained_sha256 = sha256(self.pretrained)
         return built
+
+    def say_what_is_trained(self, protocol: str | None = None) -> None:
+        """Write `parameters.json` beside the log: how many parameters of each part are trained and frozen. Refuse another `protocol`."""
+        model = unwrap(self.model)
+        if protocol:
+            check_protocol(protocol, model)
+        counts = parameters_by_part(model)
+        shown = '; '.join(f"{name} {n['trained']:,} trained, {n['frozen']:,} frozen" for name, n in counts.items())
+        self.logger.info(f'Parameters: {shown}')
+        if dist.is_main():
+            write_beside(Path(self._log_dir) / 'parameters.json', json.dumps(counts, indent=1) + '\n', self.log_trouble)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move to the device; under a launcher, DistributedDataParallel on CPU or GPU.
@@ -355,7 +367,8 @@ class Runner(MMRunner):
 
 
 def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_resume: bool = False,
-          start_over: bool = False, allow_changed: Sequence[str] = (), emergency_dir: str | None = None) -> Runner:
+          start_over: bool = False, allow_changed: Sequence[str] = (), emergency_dir: str | None = None,
+          protocol: str | None = None) -> Runner:
     """Everything tools/train.py does after reading its arguments.
 
     Args:
@@ -365,6 +378,7 @@ def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_
         start_over: a work dir with checkpoints is allowed; they are moved to a subfolder.
         allow_changed: settings whose new values may count when the run is resumed, see `engine.comparison`.
         emergency_dir: where checkpoints go that cannot be written into the work dir; None: such a run ends.
+        protocol: refuse a run that is not what this name says, see `optim.trained.check_protocol`.
 
     Raises:
         SelfSupError: anything the user can mend.
@@ -379,5 +393,6 @@ def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_
         compiled['resume_from'], compiled['seed'] = on_main(lambda: decide_start(
             compiled, auto_resume=auto_resume, start_over=start_over, emergency_dir=emergency_dir, held=held))
         runner = Runner(compiled, loaded, launcher, emergency_dir)
+        runner.say_what_is_trained(protocol)
         runner.train()
         return runner

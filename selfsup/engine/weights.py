@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from .. import checkpoint_keys
-from ..checkpoint_io import OFFICIAL_AVERAGES, averaged, read_checkpoint
+from ..checkpoint_io import OFFICIAL_AVERAGES, averaged, read_checkpoint, write_checkpoint_atomic
+from ..convert.backbone import renamed
 from ..convert.classifier import Classifier
 from ..convert.families import lacks_stem_relu
 from ..convert.incoming import Incoming, convertible, for_backbone, for_model
@@ -221,3 +224,18 @@ def build_with_weights(model: dict, weights: str, *, whole: bool = False, seed: 
     elif weights != 'random':
         load_backbone(built, weights)
     return built
+
+
+def export_backbone(model: nn.Module, path: str | os.PathLike, naming: str) -> Path:
+    """Write the weights of `model.backbone` alone, as `name -> tensor`, with no gap in time in which the file is incomplete.
+
+    Args:
+        model: an algorithm.
+        path: file; one that is there is replaced.
+        naming: see `convert.backbone.renamed`.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
+    weights = {name: value.detach().cpu() for name, value in model.backbone.state_dict().items()}
+    return write_checkpoint_atomic(renamed(weights, naming), path)

@@ -18,6 +18,7 @@ from ..datasets.samplers import EpochSampler
 from ..errors import ConfigError
 from ..optim.paramwise import param_groups
 from ..optim.schedules import policy_lr
+from ..optim.trained import trained_and_frozen
 from ..registry import OPTIMIZERS, build_from_config
 from .feature_cache import FeatureCache
 
@@ -127,6 +128,11 @@ class CachedHeads:
         losses.sum().backward()
         self.optimizer.step()
         return losses.detach()
+
+    def parameters(self, model: nn.Module) -> dict[str, dict[str, int]]:
+        """How many parameters of the backbone of `model`, and of the head of each rate, are trained and frozen."""
+        head = dict(zip(('trained', 'frozen'), trained_and_frozen(self.heads[0]), strict=True))
+        return {'backbone': {'trained': 0, 'frozen': sum(trained_and_frozen(model.backbone))}, 'head': head}
 
     @torch.no_grad()
     def evaluate(self, cache: FeatureCache, accuracy: Callable[[Tensor, str], dict[str, float]]) -> list[dict[str, float]]:

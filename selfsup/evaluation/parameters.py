@@ -12,14 +12,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from .features import evaluating
 
 
-def trained_and_frozen(module: nn.Module) -> tuple[int, int]:
-    """Number of parameters with and without gradient."""
-    counts = {True: 0, False: 0}
-    for p in module.parameters():
-        counts[p.requires_grad] += p.numel()
-    return counts[True], counts[False]
-
-
 def size_and_nonzero(module: nn.Module) -> tuple[int, int]:
     """Number of parameters, and of those that are not exactly zero."""
     return sum(p.numel() for p in module.parameters()), sum(int(p.detach().count_nonzero()) for p in module.parameters())

@@ -14,6 +14,8 @@ from ..evaluation.features import evaluation_loader
 from ..registry import DATASETS
 from .ema_hook import EMAHook
 
+LEFT_OUT = 'left_out'  # of the numbers of an evaluation: images, not percent
+
 
 def ordered_loader(runner: Any, dataset: dict, batch_size: int, num_workers: int, prefetch: bool = False,
                    img_norm_cfg: dict | None = None) -> Any:
@@ -31,6 +33,11 @@ def share_statistics(runner: Any) -> None:
     """Give every rank the buffers of rank 0: each keeps its own running statistics, but all must evaluate one and the same network."""
     for buffer in unwrap(runner.model).buffers():
         dist.broadcast(buffer)
+
+
+def with_left_out(metrics: dict[str, float], count: int) -> dict[str, float]:
+    """`metrics`, and as `LEFT_OUT` how many images the numbers do not count because they cannot be read; no such entry for none."""
+    return {**metrics, LEFT_OUT: count} if count else metrics
 
 
 class EvaluationHook(Hook):
@@ -73,8 +80,8 @@ class EvaluationHook(Hook):
             if isinstance(hook, EMAHook) and hook.evaluate and hook.steps:
                 with hook.in_place_of_the_model(runner):
                     share_statistics(runner)
-                    metrics.update({f'ema_{key}': value for key, value in self.evaluate(runner).items()})
-        shown = '  '.join(f'{k}: {v:.2f}' for k, v in metrics.items())
+                    metrics.update({f'ema_{key}': value for key, value in self.evaluate(runner).items() if key != LEFT_OUT})
+        shown = '  '.join(f'{k}: {v}' if k == LEFT_OUT else f'{k}: {v:.2f}' for k, v in metrics.items())
         runner.logger.info(f'{type(self).__name__} after epoch {epoch}: {shown}  ({time.perf_counter() - start:.1f} s)')
         runner.visualizer.add_scalars({**metrics, 'epoch': epoch, 'iter': runner.iter}, step=runner.iter,
                                       file_path=f'{runner.timestamp}.json')

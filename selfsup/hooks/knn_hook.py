@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..datasets.robust import unreadable
 from ..evaluation.features import extract_features
 from ..evaluation.knn import knn_accuracy
 from ..evaluation.labelled import check_classes
 from ..registry import DATASETS, HOOKS
-from .evaluation_hook import EvaluationHook, ordered_loader
+from .evaluation_hook import EvaluationHook, ordered_loader, with_left_out
 
 
 @HOOKS.register_module()
@@ -43,10 +44,11 @@ class KNNHook(EvaluationHook):
         super().before_train(runner)
 
     def evaluate(self, runner: Any) -> dict[str, float]:
-        found = []
+        found, missing = [], 0
         for dataset in self.datasets:
             loader = ordered_loader(runner, dataset, self.imgs_per_gpu, self.workers_per_gpu)
             found += extract_features(runner.model, loader)
+            missing += len(unreadable(loader.dataset))
             loader.close()
         accuracy = knn_accuracy(*found, k=self.k, temperature=self.temperature)
-        return {f'knn_{k}': value for k, value in accuracy.items()}
+        return with_left_out({f'knn_{k}': value for k, value in accuracy.items()}, missing)
