@@ -24,7 +24,7 @@ from .. import distributed as dist
 from ..checkpoint_io import read_checkpoint, write_checkpoint_atomic
 from ..config import LoadedConfig
 from ..datasets.loaders import build_loader
-from ..errors import CheckpointError, ConfigError, SelfSupError, SelfSupWarning, TrainingError
+from ..errors import CheckpointError, ConfigError, SelfSupError, SelfSupWarning, TrainingError, explain_worker
 from ..optim.base_lr import IMAGES, scaled_lr
 from ..optim.paramwise import param_groups
 from ..provenance import sha256
@@ -32,6 +32,7 @@ from ..registry import LOOPS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULE
 from .checkpoint import hold_work_dir, newest_loadable, point_latest, prepare_work_dir
 from .environment import collect_environment
 from .launch import init_distributed, shut_down
+from .schedulers import check_optimizer, check_smallest
 from .state import check_fingerprint, unwrap
 from .weights import load_backbone, load_matching, load_model, state_dict_of
 
@@ -163,6 +164,7 @@ class Runner(MMRunner):
         optimizer_cfg = self._scale_lr(cfg.pop('optimizer'), cfg.get('accumulative_counts', 1))
         paramwise = cfg.pop('paramwise_options', None)
         groups = param_groups(unwrap(self.model), optimizer_cfg, paramwise, cfg.pop('layer_decay', None))
+        check_optimizer(optimizer_cfg)
         optimizer = build_from_config(optimizer_cfg, groups, registry=OPTIMIZERS)
         return OPTIM_WRAPPERS.build(cfg, optimizer=optimizer, device_type=self.device.type)
 
@@ -189,6 +191,7 @@ class Runner(MMRunner):
                 built.append(PARAM_SCHEDULERS.build(cfg, default_args={'optimizer': self.optim_wrapper}))
             except (AssertionError, TypeError, ValueError) as error:  # mmengine asserts what a user may have written
                 raise ConfigError(f"param_scheduler type='{cfg['type']}' could not be built: {error}") from error
+            check_smallest(built[-1])
         return built
 
     def train(self) -> nn.Module:
@@ -203,6 +206,11 @@ class Runner(MMRunner):
             load_model(self.model, self._load_from)
         try:
             model = self._train_loop.run()
+        except RuntimeError as error:  # torch's signal handler raises it wherever this process is when a loader worker dies
+            explained = explain_worker(str(error))
+            if explained is None:
+                raise
+            raise explained from error
         finally:
             self._train_loop.dataloader.close()
         self.call_hook('after_run')
