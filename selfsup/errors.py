@@ -13,7 +13,7 @@ SHARED_MEMORY = '/dev/shm'
 SHARED_MEMORY_REMEDY = ('Give more shared memory (docker run --shm-size=8g, or --ipc=host; Kubernetes: an emptyDir of medium Memory at '
                         '/dev/shm), or lower data.prefetch_factor, data.workers_per_gpu or data.imgs_per_gpu; data.workers_per_gpu=0 '
                         'needs none')
-RAN_OUT = ('shared memory', 'bus error', '</torch_', 'unable to mmap')  # in what torch says when shared memory ran out
+RAN_OUT = ('shared memory(shm)', 'out of shared memory', 'bus error', '</torch_', 'unable to mmap')  # torch's words for that
 DESCRIPTORS = ('ancdata', 'too many open files')
 
 
