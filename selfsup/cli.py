@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from .errors import SelfSupError
+from .errors import SelfSupError, explain_worker
 
 INTERRUPTED = 130  # the shell's own exit status after Ctrl-C
 BROKEN_PIPE = 141  # and after SIGPIPE
@@ -46,6 +46,8 @@ def run(main: Callable[[], object]) -> None:
     except RuntimeError as error:
         if _no_memory(error):
             _leave(f'error: {str(error).splitlines()[0]} {OUT_OF_MEMORY}', 1)
+        if str(error).startswith('DataLoader worker (pid'):  # raised by torch's signal handler, wherever the process was
+            _leave(f'error: {explain_worker(str(error))}', 1)
         if not _peer_lost(error):
             raise
         _leave('another process ended, so this one cannot go on', 1)

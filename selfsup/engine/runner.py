@@ -26,7 +26,7 @@ from .. import distributed as dist
 from ..checkpoint_io import read_checkpoint
 from ..config import LoadedConfig
 from ..datasets.loaders import build_loader
-from ..errors import CheckpointError, ConfigError, SelfSupWarning, TrainingError
+from ..errors import CheckpointError, ConfigError, SelfSupWarning, TrainingError, explain_worker
 from ..optim.base_lr import IMAGES, scaled_lr
 from ..optim.paramwise import param_groups
 from ..optim.trained import check_protocol, parameters_by_part
@@ -39,10 +39,11 @@ from .ending import ending_logged
 from .environment import collect_environment
 from .launch import init_distributed, shut_down
 from .log import LogTrouble, lasting, write_beside
+from .schedulers import check_optimizer, check_smallest
 from .start import decide_start, on_main
 from .state import check_fingerprint, unwrap
-from .state_checks import check_average, check_model_state, check_optimizer, check_schedules, check_training_state
-from .training_state import load_training_state, optimizer_state, schedules_follow
+from .state_checks import check_training_state
+from .training_state import check_state, load_training_state
 from .weights import load_backbone, load_matching, load_model, state_dict_of
 
 HISTORY = 10_000  # values kept per logged scalar; mmengine keeps a million and copies them at every update
@@ -210,6 +211,7 @@ class Runner(MMRunner):
         optimizer_cfg = self._scale_lr(cfg.pop('optimizer'), cfg.get('accumulative_counts', 1))
         paramwise = cfg.pop('paramwise_options', None)
         groups = param_groups(unwrap(self.model), optimizer_cfg, paramwise, cfg.pop('layer_decay', None))
+        check_optimizer(optimizer_cfg)
         optimizer = build_from_config(optimizer_cfg, groups, registry=OPTIMIZERS)
         return OPTIM_WRAPPERS.build(cfg, optimizer=optimizer, device_type=self.device.type)
 
@@ -239,6 +241,7 @@ class Runner(MMRunner):
                 built.append(PARAM_SCHEDULERS.build(cfg, default_args={'optimizer': self.optim_wrapper}))
             except (AssertionError, TypeError, ValueError) as error:  # mmengine asserts what a user may have written
                 raise ConfigError(f"param_scheduler type='{cfg['type']}' could not be built: {error}") from error
+            check_smallest(built[-1])
         return built
 
     def train(self) -> nn.Module:
@@ -261,6 +264,11 @@ class Runner(MMRunner):
         on_main(lambda: self.branch.begin(self.resume_from, self.iter))
         try:
             model = self._train_loop.run()
+        except RuntimeError as error:  # torch's signal handler raises it wherever this process is when a loader worker dies
+            explained = explain_worker(str(error))
+            if explained is None:
+                raise
+            raise explained from error
         finally:
             self._train_loop.dataloader.close()
         self.call_hook('after_run')
@@ -340,7 +348,7 @@ class Runner(MMRunner):
         else:
             warnings.warn(f'{filename} does not say how its run was started: its data order cannot be checked.', SelfSupWarning,
                           stacklevel=2)
-        self._check_state(checkpoint, filename)
+        check_state(checkpoint, unwrap(self.model), self.optim_wrapper.optimizer, self.param_schedulers, self.changes, filename)
         self._load_strict(state_dict_of(checkpoint, filename), filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         self.changes.check(filename)
@@ -355,15 +363,6 @@ class Runner(MMRunner):
     def _load_strict(self, weights: dict, filename: str) -> None:
         model = unwrap(self.model)
         load_matching(model, weights, filename, type(model).__name__, strict=True)
-
-    def _check_state(self, checkpoint: dict, filename: str) -> None:
-        """Everything beside the weights fits this run; nothing is loaded yet."""
-        optimizer = self.optim_wrapper.optimizer
-        check_model_state(state_dict_of(checkpoint, filename), filename)
-        check_average(checkpoint, unwrap(self.model).state_dict(), filename)
-        check_optimizer(optimizer_state(checkpoint['optimizer'], optimizer, self.changes, filename), optimizer, filename)
-        if schedules_follow(self.param_schedulers, self.changes):
-            check_schedules(checkpoint.get('param_schedulers'), self.param_schedulers, checkpoint['meta']['iter'], filename)
 
 
 def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_resume: bool = False,

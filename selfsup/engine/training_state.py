@@ -5,13 +5,37 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from torch import nn
 from torch.optim import Optimizer
 
 from ..errors import CheckpointError
 from .comparison import Changes
 from .schedulers import ClosedForm
+from .state_checks import check_average, check_model_state, check_optimizer, check_schedules
+from .weights import state_dict_of
 
 _OPTIONS = ('optimizer', 'lr_config', 'weight_decay_config')
+
+
+def check_state(checkpoint: dict, model: nn.Module, optimizer: Optimizer, schedulers: list, changes: Changes, path: str) -> None:
+    """Everything beside the weights fits this run. Called before anything is loaded, so that nothing is loaded by half.
+
+    Args:
+        checkpoint: the whole of it.
+        model: the algorithm.
+        optimizer: built from the config, before its first step.
+        schedulers: likewise.
+        changes: between the run that wrote the checkpoint and this one.
+        path: of the checkpoint, for messages.
+
+    Raises:
+        CheckpointError: something does not fit.
+    """
+    check_model_state(state_dict_of(checkpoint, path), path)
+    check_average(checkpoint, model.state_dict(), path)
+    check_optimizer(optimizer_state(checkpoint['optimizer'], optimizer, changes, path), optimizer, path)
+    if schedules_follow(schedulers, changes):
+        check_schedules(checkpoint.get('param_schedulers'), schedulers, checkpoint['meta']['iter'], path)
 
 
 def load_training_state(wrapper: Any, schedulers: list, checkpoint: dict, changes: Changes, path: str, logger: logging.Logger) -> None:

@@ -7,13 +7,14 @@ takes k = 200. "kNN-20 top-1" in this project is this weighted vote with k = 20 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import DataError, ShapeError
+from ..errors import ConfigError, DataError, ShapeError
 from .inputs import as_features, as_labels
 
 SIMILARITIES_AT_ONCE = 2 ** 26  # float32 numbers in one block of the similarity matrix: 256 MiB
@@ -39,7 +40,9 @@ def knn_predict(train_features: Tensor, train_labels: Tensor, test_features: Ten
     Raises:
         ShapeError: sizes do not fit, or k is larger than the training set.
         DataError: a feature is not finite, or a label is negative.
+        ConfigError: no temperature above 0.
     """
+    check_temperature(temperature)
     train_features, train_labels = check_features(train_features, train_labels, 'training')
     test_features, _ = check_features(test_features, None, 'test')
     if train_features.shape[1] != test_features.shape[1]:
@@ -59,6 +62,16 @@ def knn_predict(train_features: Tensor, train_labels: Tensor, test_features: Ten
             for n, predicted in _vote(labels[nearest], weights, k, int(labels.max()) + 1).items():
                 found[n].append(predicted)
     return {n: torch.cat(parts) for n, parts in found.items()}
+
+
+def check_temperature(temperature: float, name: str = 'temperature') -> None:
+    """Refuse a temperature with which every vote would be infinite, not a number, or for the least similar image.
+
+    Raises:
+        ConfigError: it is no finite number above 0.
+    """
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
+        raise ConfigError(f'{name}={temperature!r} must be a number above 0; the paper uses 0.07.')
 
 
 def _vote(classes: Tensor, weights: Tensor, k: list[int], num_classes: int) -> dict[int, Tensor]:
