@@ -36,15 +36,13 @@ DAMAGE = ('cut off', 'bit flipped', 'hole of zeros')
 class Trail(Hook):
     """Notes in every checkpoint which starts led to it, and in a journal what was resumed and saved.
 
-    Args:
-        start: number of this start.
-        journal: file that lines are appended to.
+    The number of the start and the journal come from the environment: the config stays the same from start to start.
     """
 
     priority = 'LOWEST'  # after the checkpoints of an iteration
 
-    def __init__(self, start: int, journal: str) -> None:
-        self.start, self.journal, self.trail = start, journal, []
+    def __init__(self) -> None:
+        self.start, self.journal, self.trail = int(os.environ['TRAIL_START']), os.environ['TRAIL_JOURNAL'], []
 
     def after_load_checkpoint(self, runner, checkpoint) -> None:
         self.trail = checkpoint['meta']['trail']
@@ -67,8 +65,8 @@ class Trail(Hook):
 
 def _run(config: str, work_dir: str, epochs: int, start: int, journal: str, resume_from: str | None) -> None:
     os.setsid()
-    hooks = (f"custom_hooks=[dict(type='CheckpointHook', by_epoch=True, max_keep_ckpts=1), "
-             f"dict(type='Trail', start={start}, journal={journal!r})]")
+    os.environ.update(TRAIL_START=str(start), TRAIL_JOURNAL=journal)
+    hooks = "custom_hooks=[dict(type='CheckpointHook', by_epoch=True, max_keep_ckpts=1), dict(type='Trail')]"
     train(config, work_dir, 'checkpoint_config.by_epoch=False', 'checkpoint_config.max_keep_ckpts=1', 'log_config.interval=6',
           'lr_config=None', f'total_epochs={epochs}', hooks, curves=False, resume_from=resume_from, auto_resume=resume_from is None)
 
