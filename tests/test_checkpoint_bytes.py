@@ -142,7 +142,7 @@ def test_state_of_memories_and_hooks():
 
 META = {'epoch': 7, 'iter': 70, 'algorithm': 'MOCO', 'environment': {'host': 'secret', 'command': 'python tools/train.py'}, 'time': 'now',
         'fingerprint': {'seed': 0}, 'classes': ['cat', 'dog'],
-        'config': "a = dict(root='/home/me/data/train', other='data/train', url='https://x.org/a/b')\n# python train.py /home/me/c.py 3/4\n"}
+        'config': "a = dict(root='/home/me/data/train', other='data/train', url='https://x.org/a/b')\n# train.py /home/me/c.py 3/4\n"}
 
 
 def test_publishing_leaves_out_who_trained_where(tmp_path):
@@ -161,7 +161,7 @@ def test_publishing_leaves_out_who_trained_where(tmp_path):
 
 
 def test_publishing_files_of_other_code(tmp_path):
-    timm = write_checkpoint_atomic({'model': LAYER, 'model_ema': LAYER, 'optimizer': {'state': {}}, 'epoch': 3}, tmp_path / 'checkpoint-3.pth')
+    timm = write_checkpoint_atomic({'model': LAYER, 'model_ema': LAYER, 'optimizer': {'state': {}}, 'epoch': 3}, tmp_path / 'c-3.pth')
     path, dropped = publish(timm)
     assert set(read_checkpoint(path)) == {'model', 'model_ema'} and dropped == ['optimizer', 'epoch']
     flat = write_checkpoint_atomic({**LAYER, 'note': 'mine'}, tmp_path / 'flat.pth')
