@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..checkpoint_io import check_apart
 from ..errors import CheckpointError, ConfigError, did_you_mean
-from .network import Network, load_network
+from .network import OWN, Network, load_network
 from .targets import TARGETS, Target
 
 TOLERANCE = 1e-4  # of the largest number in an output, in float32
@@ -93,6 +93,8 @@ def convert(source: str | os.PathLike, path: str | os.PathLike, to: str, *, conf
     check_apart(source, path)
     network = load_network(source, config, average, merge, classifier and to != 'detectron2')
     size = size or network.config.get('img_size', 224)
+    if network.config['type'] not in (*OWN, 'TIMMBackbone'):
+        network.run(torch.zeros(1, network.in_channels, size, size))  # a network of the user's own must give maps
     target = TARGETS[to](network, size, maps)
     staged = path.with_name(f'.{os.getpid()}.{path.name}')
     try:

@@ -70,9 +70,33 @@ class Network:
         Returns:
             `map1`, `map2`, ... (B, C, h, w), of the stages; `last map`; `features` (B, D), its average; `logits` (B, K) with a classifier.
         """
-        maps = self.given(images)
+        maps = self._maps(images)
         found = {**{f'map{stage}': value for stage, value in enumerate(maps, 1)}, 'last map': maps[-1], 'features': maps[-1].mean((2, 3))}
         return {**found, 'logits': self.classifier.build()(maps)['head0']} if self.classifier else found
+
+    def _maps(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Maps of the backbone; a network of the user's own may give something else.
+
+        Raises:
+            ConfigError: it gives no tuple of maps (B, C, h, w), or cannot take such images.
+        """
+        kind = self.config['type']
+        try:
+            maps = self.given(images)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            raise ConfigError(f'{kind} cannot be run on images {tuple(images.shape)}: {reason}. Give --size, and in_channels in its config '
+                              'where it is not 3.') from None
+        if not isinstance(maps, tuple | list) or not maps or not all(isinstance(m, Tensor) and m.dim() == 4 for m in maps):
+            given = f'a tensor {tuple(maps.shape)}' if isinstance(maps, Tensor) else f'a {type(maps).__name__}'
+            raise ConfigError(f'{kind} gives {given}, not a tuple of maps (B, C, h, w), which is what a backbone of ours gives: change its '
+                              'forward.')
+        return tuple(maps)
+
+
+def _width(backbone: nn.Module, head: Classifier) -> int:
+    """Channels of the last map; of a network of the user's own that does not say it, what its classifier reads."""
+    return getattr(backbone, 'out_channels', head.channels)
 
 
 def load_network(source: str | os.PathLike, config: Mapping[str, Any] | None = None, average: bool = False, merge: bool = False,
@@ -103,8 +127,8 @@ def load_network(source: str | os.PathLike, config: Mapping[str, Any] | None = N
     backbone = BACKBONES.build(dict(config)).eval()
     unused, notes = _load(backbone, weights, config, str(source))
     unused = {**{name: reason for name, reason in found.unused.items() if head is None or name not in head.names}, **unused}
-    if head and not (classifier and head.channels == backbone.out_channels):
-        reason = f'a classifier of {head.channels} numbers, not of {backbone.out_channels} averages' if classifier else 'the classifier'
+    if head and not (classifier and head.channels == _width(backbone, head)):
+        reason = f'a classifier of {head.channels} numbers, not of {_width(backbone, head)} averages' if classifier else 'the classifier'
         unused, head = {**unused, **dict.fromkeys(sorted(head.names), reason)}, None
     if config.get('grn_scope') == 'image':
         notes = (*notes, "GRN takes its norms over each image (grn_scope='image'), as networks are used after pretraining")
@@ -116,8 +140,11 @@ def load_network(source: str | os.PathLike, config: Mapping[str, Any] | None = N
 
 
 def names_of(config: Mapping[str, Any]) -> list[str]:
-    """Names in the state dict of the backbone of `config`, which is built without memory."""
-    with torch.device('meta'):
+    """Names in the state dict of the backbone of `config`, which is built without memory where it can be."""
+    try:
+        with torch.device('meta'):
+            return list(BACKBONES.build(dict(config)).state_dict())
+    except (ConfigError, NotImplementedError, RuntimeError):  # it reads numbers of a tensor while it is built
         return list(BACKBONES.build(dict(config)).state_dict())
 
 

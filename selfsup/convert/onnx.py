@@ -61,7 +61,8 @@ def export(network: Network, size: int, maps: bool = False) -> bytes:
                 _Features(network.backbone, head, maps).eval(), (images,), dynamo=True, opset_version=OPSET, verbose=False,
                 input_names=['images'], output_names=names, dynamic_shapes={'images': {0: torch.export.Dim('batch')}})
         except torch.onnx.errors.OnnxExporterError as error:
-            raise ConfigError(f'torch {torch.__version__} cannot export {network.title} to ONNX: {error}') from error
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f'torch {torch.__version__} cannot export {network.title} to ONNX: {reason}') from error
     return program.model_proto.SerializeToString()
 
 

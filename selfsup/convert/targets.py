@@ -12,6 +12,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
+from ..checkpoint_bytes import with_digest
 from ..checkpoint_io import write_checkpoint_atomic
 from ..errors import CheckpointError, ConfigError
 from ..registry import BACKBONES, HEADS
@@ -116,7 +117,7 @@ def safetensors(network: Network, size: int, maps: bool) -> Target:
         return {'last map': maps[-1], **({'logits': parts['head'](maps)['head0']} if head else {})}
 
     def write(path: Path) -> object:
-        return write_checkpoint_atomic(weights, path, save=lambda content, file: file.write(save(content, about)))
+        return write_checkpoint_atomic(weights, path, save=lambda content, file: file.write(with_digest(save(content, about))))
 
     usage = ('# python tools/train.py CFG --pretrained {path}', *(('# python tools/test.py CFG {path}',) if head else ()),
              'import safetensors.torch', "weights = safetensors.torch.load_file('{path}')")
