@@ -75,10 +75,9 @@ def _maps_of(backbone: nn.Module, channels: int, pixels: int) -> tuple[Tensor, .
 
 def _fractions(maps: tuple[Tensor, ...], pixels: int) -> tuple[MapGeometry, ...] | None:
     """The geometry of the maps of an image of that side, None if one of them is no whole fraction of it."""
-    found = [MapGeometry(x.shape[1], pixels // max(x.shape[-1], 1)) for x in maps]
-    if all(geometry.stride >= 1 and tuple(x.shape[-2:]) == (pixels / geometry.stride,) * 2 for x, geometry in zip(maps, found, strict=True)):
-        return tuple(found)
-    return None
+    found = tuple(MapGeometry(x.shape[1], pixels // max(x.shape[-1], 1)) for x in maps)
+    whole = all(g.stride >= 1 and tuple(x.shape[-2:]) == (pixels / g.stride,) * 2 for x, g in zip(maps, found, strict=True))
+    return found if whole else None
 
 
 def _patch_strides(maps: tuple[Tensor, ...]) -> tuple[int, ...]:
