@@ -265,7 +265,7 @@ def test_errors_say_what_to_do():
         m.cumsum(1)
     with pytest.raises(ConfigError, match='over all positions'):
         F.fold(m, 2, 2)
-    with pytest.raises(ConfigError, match='no rule for torch.trace'):
+    with pytest.raises(ConfigError, match=r'no rule for torch\.trace'):
         torch.trace(m)
     with pytest.raises(ConfigError, match=r"path='visibel'.* Did you mean 'visible'"):
         encode_visible(nn.Identity(), x, visible, 'visibel')

@@ -44,8 +44,8 @@ def pixel_unshuffle(x: BlockMap, downscale_factor: int) -> BlockMap:
     """Positions become channels, within each block."""
     need_channels_first(x, 'pixel_unshuffle')
     if any(size % downscale_factor for size in x.block_size()):
-        raise ConfigError(f'pixel_unshuffle by {downscale_factor} does not divide a block of {x.block_size()}{where()}: make the block size a '
-                          'multiple of the stride of the network.')
+        raise ConfigError(f'pixel_unshuffle by {downscale_factor} does not divide blocks of {x.block_size()}{where()}: make the block size '
+                          'a multiple of the stride of the network.')
     return x.with_stored(functional.pixel_unshuffle(x.stored, downscale_factor))
 
 
@@ -107,7 +107,7 @@ def _terms(equation: str, number: int) -> tuple[list[str], str]:
     left, arrow, out = equation.replace(' ', '').partition('->')
     terms = left.split(',')
     if not arrow or '.' in equation or len(terms) != number:
-        raise ConfigError(f"einsum of a map needs an equation with '->' and without '...'{where()}; got {equation!r} for {number} operands.")
+        raise ConfigError(f"einsum of a map needs an equation with '->' and without '...'{where()}; got {equation!r}, {number} operands.")
     return terms, out
 
 

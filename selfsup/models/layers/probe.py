@@ -1,4 +1,4 @@
-"""The geometry of a backbone's feature maps, without running it."""
+"""What a backbone can do, before training: the geometry of its feature maps, and whether it takes partly visible images."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ConfigError, SelfSupError, ShapeError
+from .visible import checked_maps, map_kind
 
 PIXELS = 256  # side of the image that is imagined; a multiple of every usual stride
+GRID = 4  # blocks per side of the image of the rehearsal
 STEPS = 12, 16, 20  # sides in strides of the last map with which a stride that does not divide PIXELS is confirmed
 NEEDS_CONVOLUTIONS = 'masked training needs a convolutional network, which takes images of any size'
 
@@ -93,6 +95,50 @@ def _with_stride(backbone: nn.Module, channels: int, stride: int) -> tuple[MapGe
     """The geometry of images whose sides are multiples of `stride`, None if the maps are no whole fractions of all of them."""
     found = {_fractions(_maps_of(backbone, channels, stride * steps), stride * steps) for steps in STEPS}
     return found.pop() if len(found) == 1 else None
+
+
+def check_masked(backbone: nn.Module, block: int, path: str = 'visible', channels: int = 3) -> None:
+    """Rehearse a step of masked training, forward only and on two images of one visible block each, before there are any.
+
+    An operation that partly visible maps do not have is thereby named when a model is built, not in its first iteration. Nothing is
+    changed: batch norms use their running statistics, buffers are copies, the generators of random numbers are set back.
+
+    Args:
+        backbone: a network that takes images (B, channels, H, W).
+        block: side of a block in pixels, a multiple of the stride of each map.
+        path: see `encode_visible`.
+        channels: of the images.
+
+    Raises:
+        ConfigError: the backbone cannot run on such images; with the operation, the layer and the reason.
+    """
+    kind = map_kind(path)
+    tensor = next(iter((*backbone.parameters(), *backbone.buffers())), torch.empty(0))
+    visible = torch.zeros(2, GRID, GRID, dtype=torch.bool, device=tensor.device)
+    visible[0, 1, 1] = visible[1, 2, 0] = True
+    norms = [module for module in backbone.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training]
+    buffers = {name: buffer.clone() for name, buffer in backbone.named_buffers()}
+    try:
+        for norm in norms:
+            norm.training = False  # two visible positions are no statistic, and processes must not wait for each other here
+        pixels = torch.ones(2, channels, GRID * block, GRID * block, device=tensor.device, dtype=_float(tensor))
+        devices = [] if tensor.device.type == 'cpu' else [tensor.device]
+        with torch.random.fork_rng(devices, device_type=tensor.device.type if devices else 'cuda'), torch.enable_grad():
+            images = kind.from_dense(pixels, visible)
+            images.blocks.needs_grad = True
+            checked_maps(backbone, torch.func.functional_call(backbone, buffers, (images,)), images)
+    except (SelfSupError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # networks of others raise whatever they like
+        raise ConfigError(f'The backbone {type(backbone).__name__} cannot take images of which parts are hidden ({one_line(error)}): '
+                          f'{NEEDS_CONVOLUTIONS}.') from error
+    finally:
+        for norm in norms:
+            norm.training = True
+
+
+def _float(tensor: Tensor) -> torch.dtype:
+    return tensor.dtype if tensor.is_floating_point() else torch.float32
 
 
 def one_line(error: Exception) -> str:

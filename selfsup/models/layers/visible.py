@@ -140,10 +140,15 @@ def register_rule(*functions: Callable | str, path: str = 'visible') -> Callable
     Raises:
         ConfigError: unknown path or function.
     """
-    return _kind(path).rules.add(*functions)
+    return map_kind(path).rules.add(*functions)
 
 
-def _kind(path: str) -> type[BlockMap]:
+def map_kind(path: str) -> type[BlockMap]:
+    """The kind of map for one of the `PATHS`.
+
+    Raises:
+        ConfigError: there is no such path.
+    """
     if path not in PATHS:
         raise ConfigError(f'path={path!r} is no way to compute with hidden blocks.{did_you_mean(str(path), PATHS)}')
     return PATHS[path]
@@ -169,9 +174,18 @@ def encode_visible(backbone: nn.Module, img: Tensor, visible: Tensor, path: str 
         ConfigError: unknown path, an operation without a rule, a network with another stride, or one that returns no maps.
     """
     sync = sync or any(isinstance(module, nn.SyncBatchNorm) for module in backbone.modules())
-    start = _kind(path).from_dense(img, visible, sync)
+    start = map_kind(path).from_dense(img, visible, sync)
     start.blocks.needs_grad = torch.is_grad_enabled()
-    maps = backbone(start)
+    return checked_maps(backbone, backbone(start), start)
+
+
+def checked_maps(backbone: nn.Module, maps: object, start: BlockMap) -> tuple[VisibleMap | MaskedMap, ...]:
+    """What `backbone` made of `start`, as a tuple.
+
+    Raises:
+        ConfigError: not maps of the blocks of `start`.
+        ShapeError: nothing.
+    """
     maps = tuple(maps) if isinstance(maps, (tuple, list)) else (maps,)
     for m in maps:
         if isinstance(m, BlockMap) and m.blocks is not start.blocks:
