@@ -19,6 +19,8 @@ from .blocks import Blocks
 from .map_axes import as_seen, channel_sizes, dims_of
 from .norm_relu import Normed
 
+CONVOLUTIONS = 'what relates positions to positions, such as attention, has no meaning where some are hidden: masked training needs a ' \
+               'convolutional network'
 HOW_TO_ADD = 'Add one with selfsup.models.layers.visible.register_rule (its docstring shows how) if it ' \
              'treats all positions alike; for operations over all positions, such as attention, there is none: masked training needs a ' \
              'convolutional network'
@@ -381,8 +383,10 @@ def where() -> str:
         if isinstance(owner, nn.Module) and frame.f_code.co_name != '_call_impl':
             running.append(owner)
         frame = frame.f_back
-    if not running:
-        return ''
-    names = {id(module): name for name, module in running[-1].named_modules()}
-    name = names.get(id(running[0]))
-    return f' in {name + " " if name else ""}({type(running[0]).__name__})'
+    return place(running[0], running[-1]) if running else ''
+
+
+def place(module: nn.Module, within: nn.Module) -> str:
+    """' in layer4.0.act (ReLU)'."""
+    name = next((name for name, other in within.named_modules() if other is module), '')
+    return f' in {name + " " if name else ""}({type(module).__name__})'

@@ -13,14 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...errors import ConfigError
-from .block_map import BlockMap, where
+from .block_map import CONVOLUTIONS, BlockMap, where
 from .map_axes import NHW, dims_of, renamed
 from .map_norms import NORMS, need_channels_first
 from .map_rules import SHARED, all_zero, first_map, operand
 from .map_shapes import channel_axis, reshape
-
-CONVOLUTIONS = 'what relates positions to positions, such as attention, has no meaning where some are hidden: masked training needs a ' \
-               'convolutional network'
 
 
 @SHARED.add('glu')

@@ -9,8 +9,8 @@ from torch.nn import functional
 from ... import distributed
 from ...errors import ConfigError, ShapeError
 from . import grn
-from .block_map import BlockMap, Rules, where
-from .map_axes import dims_of
+from .block_map import CONVOLUTIONS, BlockMap, Rules, where
+from .map_axes import NHW, dims_of
 from .map_rules import SHARED
 from .map_statistics import image_count
 from .norm import sync_batch_norm
@@ -97,12 +97,13 @@ def global_response_norm(x: BlockMap, gamma: Tensor, beta: Tensor, scope: str, e
 def need_channels_first(x: BlockMap, name: str) -> None:
     """Raise a ConfigError where the axes are not the usual ones."""
     if x.axes != 'NCHW':
-        raise ConfigError(f'{name} of a map needs the axes NCHW{where()}; got {x.axes}: permute it first.')
+        what_to_do = 'permute it first' if sorted(x.axes) == sorted('NCHW') else CONVOLUTIONS
+        raise ConfigError(f'{name} of a map needs the axes NCHW{where()}; got {x.axes}: {what_to_do}.')
 
 
 def need_channels_last(x: BlockMap, name: str) -> None:
     """Raise a ConfigError where the channels are not the last axis."""
-    if x.axes[-1] != 'C':
+    if x.axes[-1] in NHW:
         raise ConfigError(f'{name} of a map needs the channels as the last axis{where()}; got axes {x.axes}: permute it first.')
 
 
@@ -117,7 +118,7 @@ def linear(x: BlockMap, weight: Tensor, bias: Tensor | None = None) -> BlockMap:
 def normalize(x: BlockMap, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: None = None) -> BlockMap:
     """Unit length of each position's channels."""
     if dims_of(x.axes)[dim] != 'C':
-        raise ConfigError(f'normalize of a map is over the channels{where()}; got dim={dim}.')
+        raise ConfigError(f'normalize of a map is over the channels{where()}; got dim={dim}: {CONVOLUTIONS}.')
     return x.with_stored(functional.normalize(x.stored, p, x.axes.index('C'), eps))
 
 

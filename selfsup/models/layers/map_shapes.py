@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ConfigError
-from .block_map import BlockMap, where
+from .block_map import CONVOLUTIONS, BlockMap, where
 from .map_axes import NHW, dims_of, groups_of, renamed, resolved, stored_axes
 from .map_folded import FoldedMap
 from .map_rules import SHARED, all_zero, first_map, operand
@@ -36,7 +36,8 @@ def permute(x: BlockMap, *dims: int | tuple[int, ...]) -> BlockMap:
     seen = dims_of(x.axes)
     order = [d % len(seen) for d in (dims[0] if len(dims) == 1 else dims)]
     if sorted(order) != list(range(len(seen))) or seen[order[0]] != seen[0]:
-        raise ConfigError(f'A map can only permute its channel and spatial axes{where()}; got {tuple(order)}.')
+        raise ConfigError(f'A map can only permute its channel and spatial axes{where()}; got {tuple(order)}: '
+                          f'{CONVOLUTIONS}.')
     stored = [axis for d in order for axis in stored_axes(x.axes, d)]
     return x.with_stored(x.stored.permute(stored), renamed([x.axes[axis] if x.axes[axis] in NHW else 'C' for axis in stored]))
 
@@ -74,9 +75,8 @@ def reshape(x: BlockMap, *shape: int | Sequence[int]) -> BlockMap | FoldedMap:
     groups = groups_of(sizes, new)
     parts = None if groups is None else [_regrouped(x, [seen[i] for i in old], [new[j] for j in made]) for old, made in groups]
     if parts is None or None in parts:
-        raise ConfigError(f'A map cannot be reshaped from {tuple(sizes)} to {tuple(new)}{where()}: only its channels can be regrouped. '
-                          'What mixes positions with channels or images, such as attention, has no meaning where positions are hidden: '
-                          'masked training needs a convolutional network.')
+        raise ConfigError(f'A map cannot be reshaped from {tuple(sizes)} to {tuple(new)}{where()}: only its channels can be regrouped; '
+                          f'{CONVOLUTIONS}.')
     axes = renamed([axis for part, _ in parts for axis in part])
     return x.with_stored(x.stored.reshape([size for _, part in parts for size in part]), axes)
 
@@ -201,7 +201,7 @@ def _joined(x: BlockMap, other: BlockMap | Tensor, dim: int) -> Tensor:
         return operand(x, other)
     shape = x.shape
     fits = isinstance(other, Tensor) and other.dim() == len(shape) and all(
-        given in (1, own) for d, (given, own) in enumerate(zip(other.shape, shape, strict=True)) if d != dim % len(shape))
+        given == own for d, (given, own) in enumerate(zip(other.shape, shape, strict=True)) if d != dim % len(shape))
     if not fits:
         raise ConfigError(f'cat joins a map {tuple(shape)} with maps, or with tensors of its size{where()}; got '
                           f'{tuple(other.shape) if isinstance(other, Tensor) else type(other).__name__}.')
@@ -269,8 +269,7 @@ for _name in ('narrow', 'index_select'):
 @SHARED.add('flip', 'roll')
 def mixes_positions(x: BlockMap, *_: object, **__: object) -> BlockMap:
     """Refused: what would take the place of a position may be hidden."""
-    raise ConfigError(f'flip and roll of a map move positions to where others are hidden{where()}: masked training needs a convolutional '
-                      'network.')
+    raise ConfigError(f'flip and roll of a map move positions to where others are hidden{where()}: {CONVOLUTIONS}.')
 
 
 # ---- index ------------------------------------------------------------------------------------------------------------------

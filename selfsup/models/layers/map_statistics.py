@@ -110,7 +110,8 @@ def adaptive_max_pool2d(x: BlockMap, output_size: int | tuple[int, int], return_
 
 def _one_value(output_size: object, name: str) -> None:
     if output_size not in (1, (1, 1), [1, 1]):
-        raise ConfigError(f'{name} of a map gives one value per image and channel{where()}; got output_size={output_size}.')
+        raise ConfigError(f'{name} of a map gives one value per image and channel{where()}; got output_size={output_size}: regions '
+                          'hold hidden and visible positions alike; masked training needs a convolutional network without them.')
 
 
 # ---- variances --------------------------------------------------------------------------------------------------------------

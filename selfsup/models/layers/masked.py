@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...errors import ConfigError
-from .block_map import BlockMap, Rules, check_scale, takes_margin, where
+from .block_map import CONVOLUTIONS, BlockMap, Rules, check_scale, takes_margin, where
 from .blocks import Blocks
 from .large_kernel import large_kernel_conv2d
 from .map_axes import as_seen, from_maps
@@ -148,7 +148,8 @@ def _pooled(x: MaskedMap, out: Tensor, kernel_size: int, stride: int | None, pad
 def pad(x: MaskedMap, pad: tuple[int, ...], mode: str = 'constant', value: float | None = None) -> MaskedMap:
     """Zeros, another value for a pooling, or a copy of the map's border, around the image."""
     if mode not in PAD_MODES or len(pad) != 4 or x.axes != 'NCHW' or min(pad) < 0:
-        raise ConfigError(f'A map can be padded in space only{where()}; got pad={tuple(pad)}, mode={mode!r}.')
+        raise ConfigError(f'A map (axes NCHW) can be padded in space only{where()}; got axes {x.axes}, pad={tuple(pad)}, '
+                          f'mode={mode!r}: {CONVOLUTIONS}.')
     left, right, top, bottom = pad
     padded = functional.pad(x.zeroed(), tuple(pad), mode, value)
     return MaskedMap(padded, x.blocks, margin=(top, bottom, left, right), margin_value=(value or 0.0) if mode == 'constant' else mode)

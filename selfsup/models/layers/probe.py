@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ConfigError, SelfSupError, ShapeError
+from .block_map import place
 from .visible import checked_maps, map_kind
 
 PIXELS = 256  # side of the image that is imagined; a multiple of every usual stride
@@ -62,8 +63,8 @@ def _maps_of(backbone: nn.Module, channels: int, pixels: int) -> tuple[Tensor, .
     except SelfSupError:
         raise
     except Exception as error:  # networks of others raise whatever they like at a size they do not take
-        raise ConfigError(f'The backbone {name} cannot take {kind} of {pixels} x {pixels} pixels ({one_line(error)}): '
-                          f'{NEEDS_CONVOLUTIONS}.') from error
+        raise ConfigError(f'The backbone {name} cannot take {kind} of {pixels} x {pixels} pixels '
+                          f'({one_line(error)}{_raised_in(error, backbone)}): {NEEDS_CONVOLUTIONS}.') from error
     finally:
         for module, mode in modes.items():
             module.training = mode
@@ -95,6 +96,16 @@ def _with_stride(backbone: nn.Module, channels: int, stride: int) -> tuple[MapGe
     """The geometry of images whose sides are multiples of `stride`, None if the maps are no whole fractions of all of them."""
     found = {_fractions(_maps_of(backbone, channels, stride * steps), stride * steps) for steps in STEPS}
     return found.pop() if len(found) == 1 else None
+
+
+def _raised_in(error: Exception, backbone: nn.Module) -> str:
+    """' in model.stages.1 (Block)': the innermost layer of the backbone that was running when the error was raised."""
+    step, found = error.__traceback__, None
+    while step is not None:
+        owner = step.tb_frame.f_locals.get('self')
+        found = owner if isinstance(owner, nn.Module) else found
+        step = step.tb_next
+    return '' if found is None else place(found, backbone)
 
 
 def check_masked(backbone: nn.Module, block: int, path: str = 'visible', channels: int = 3) -> None:
@@ -130,8 +141,8 @@ def check_masked(backbone: nn.Module, block: int, path: str = 'visible', channel
     except (SelfSupError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # networks of others raise whatever they like
-        raise ConfigError(f'The backbone {type(backbone).__name__} cannot take images of which parts are hidden ({one_line(error)}): '
-                          f'{NEEDS_CONVOLUTIONS}.') from error
+        raise ConfigError(f'The backbone {type(backbone).__name__} cannot take images of which parts are hidden '
+                          f'({one_line(error)}{_raised_in(error, backbone)}): {NEEDS_CONVOLUTIONS}.') from error
     finally:
         for norm in norms:
             norm.training = True

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ...errors import ConfigError
 from . import block_conv, block_grn, grn
-from .block_map import BlockMap, Rules, takes_margin, where
+from .block_map import CONVOLUTIONS, BlockMap, Rules, takes_margin, where
 from .functional import in_autocast_dtype
 from .large_kernel import large_kernel_conv2d
 from .map_norms import NORMS, need_channels_first, need_channels_last
@@ -206,7 +206,8 @@ def _overhangs(x: BlockMap, pads: tuple[int, int, int, int], padding: tuple[int,
 def pad(x: BlockMap, pad: tuple[int, ...], mode: str = 'constant', value: float | None = None) -> BlockMap:
     """Zeros, another value for a pooling, or a copy of the map's border, around the image; the next operation must use them up."""
     if mode not in PAD_MODES or len(pad) != 4 or x.axes != 'NCHW' or min(pad) < 0:
-        raise ConfigError(f'A map can be padded in space only{where()}; got pad={tuple(pad)}, mode={mode!r}.')
+        raise ConfigError(f'A map (axes NCHW) can be padded in space only{where()}; got axes {x.axes}, pad={tuple(pad)}, '
+                          f'mode={mode!r}: {CONVOLUTIONS}.')
     left, right, top, bottom = pad
     return x.with_margin(x.stored, (top, bottom, left, right), (value or 0.0) if mode == 'constant' else mode)
 
