@@ -73,7 +73,8 @@ PER_POSITION = {
     'space to depth': space_to_depth, 'depth to space': depth_to_space, 'there and back': lambda x: depth_to_space(space_to_depth(x, 4), 4),
     'max of channels': lambda x: x.max(1, keepdim=True)[0], 'max without the axis': lambda x: torch.max(x, dim=1).values.unsqueeze(1),
     'min of channels': lambda x: x.min(dim=1, keepdim=True).values, 'amax': lambda x: x.amax(1, keepdim=True) - x.amin(1, True),
-    'indices': lambda x: x * (x.max(1, keepdim=True)[1] == 2), 'mean without the axis': lambda x: x.mean(1).unsqueeze(1), 'CBAM': lambda x: torch.cat([x.mean(1, keepdim=True), x.max(1, keepdim=True)[0]], 1),
+    'indices': lambda x: x * (x.max(1, keepdim=True)[1] == 2), 'mean without the axis': lambda x: x.mean(1).unsqueeze(1),
+    'CBAM': lambda x: torch.cat([x.mean(1, keepdim=True), x.max(1, keepdim=True)[0]], 1),
     'softmax': lambda x: x * torch.softmax(x, 1), 'softmax 2': lambda x: F.softmax(x.permute(0, 2, 3, 1), -1).permute(0, 3, 1, 2),
     'log_softmax': lambda x: F.log_softmax(x, 1), 'logsumexp': lambda x: torch.logsumexp(x, 1, keepdim=True),
     'var of channels': lambda x: x.var(1, keepdim=True), 'biased var': lambda x: torch.var(x, dim=(1,), keepdim=True, correction=0),
@@ -94,8 +95,9 @@ PER_POSITION = {
     'expand': lambda x: x[:, :1].expand(-1, 5, -1, -1) * plain(5, 1, 1), 'repeat': lambda x: x.repeat_interleave(3, dim=1),
     'one gate, many channels': lambda x: x[:, :1] * plain(3, 7, 1, 1), 'write': written, 'coordinates': coordinates,
     'einsum': lambda x: torch.einsum('bchw,cd->bdhw', x, plain(4, 6)),
-    'einsum of two': lambda x: torch.einsum('nchw,nkhw->nckhw', x, x + 1).flatten(1, 2), 'einsum per image': lambda x: torch.einsum('bchw,bcd->bhwd', x, plain(3, 4, 5))
-    .permute(0, 3, 1, 2), 'matmul': lambda x: (x.permute(0, 2, 3, 1) @ plain(4, 6)).permute(0, 3, 1, 2),
+    'einsum of two': lambda x: torch.einsum('nchw,nkhw->nckhw', x, x + 1).flatten(1, 2),
+    'einsum per image': lambda x: torch.einsum('bchw,bcd->bhwd', x, plain(3, 4, 5)).permute(0, 3, 1, 2),
+    'matmul': lambda x: (x.permute(0, 2, 3, 1) @ plain(4, 6)).permute(0, 3, 1, 2),
     'grouped linear': lambda x: F.linear(x.unflatten(1, (2, 2)).permute(0, 3, 4, 1, 2), plain(3, 2)).flatten(3).permute(0, 3, 1, 2),
     'GeM exponent': lambda x: (x * x + .5).pow(torch.tensor(3., dtype=torch.float64)),
     'flat and back': lambda x: (x.flatten(2) * plain(4, 1) + plain(16 * 24)).view(x.shape),
@@ -264,7 +266,7 @@ def test_weights_per_image(kind):
 
 REFUSED = {
     'attention': (lambda m: (t := m.flatten(2).transpose(1, 2), t @ t.transpose(1, 2))[1], 'needs a convolutional network'),
-    'windows': (lambda m: m.permute(0, 2, 3, 1).view(3, 4, 4, 6, 4, 4).permute(0, 1, 3, 2, 4, 5).reshape(-1, 16, 4), 'needs a convolutional'),
+    'windows': (lambda m: m.permute(0, 2, 3, 1).view(3, 4, 4, 6, 4, 4).permute(0, 1, 3, 2, 4, 5).reshape(-1, 16, 4), 'needs a convol'),
     'images with channels': (lambda m: m.reshape(12, 16, 24), 'needs a convolutional'),
     'roll': (lambda m: m.roll(1, -1), 'needs a convolutional'), 'flip': (lambda m: torch.flip(m, (3,)), 'needs a convolutional'),
     'regions': (lambda m: F.adaptive_avg_pool2d(m, 2), 'needs a convolutional'), 'rows': (lambda m: m[:, :, 0], 'Only the channels'),
