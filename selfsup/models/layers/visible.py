@@ -184,7 +184,7 @@ def checked_maps(backbone: nn.Module, maps: object, start: BlockMap) -> tuple[Vi
 
     Raises:
         ConfigError: not maps of the blocks of `start`.
-        ShapeError: nothing.
+        ShapeError: there is none.
     """
     maps = tuple(maps) if isinstance(maps, (tuple, list)) else (maps,)
     for m in maps:
