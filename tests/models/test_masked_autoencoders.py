@@ -186,7 +186,7 @@ def test_sizes_of_the_decoder_and_of_the_projections():
     ({'block': 48}, 'block=48 must be a multiple of the stride of the last map, 32'),
     ({'head': {**HEAD, 'patch_size': 24}}, 'head.patch_size=24'),
     ({'decoder': {'type': 'LightDecoder', 'width': 48}}, 'width=48: it is halved .* use a multiple of 32'),
-    ({'backbone': {**FOUR, 'strides': (1, 2, 2, 3)}}, 'no whole fraction|stride of 2, 4, 8'),
+    ({'backbone': {**FOUR, 'strides': (1, 2, 2, 3)}}, 'the backbone ResNet are 4, 8, 16, 48'),
     ({'neck': {'type': 'SparKNeck', 'norm': 'gn'}}, "norm='gn' is unknown"),
     ({'path': 'sparse'}, 'sparse')])
 def test_parts_that_do_not_fit_spark(changes, message):

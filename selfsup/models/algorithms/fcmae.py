@@ -22,7 +22,7 @@ from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
 from ..layers.init import init_convnext
 from ..layers.masking import BlockMasking, enlarge, mean_count
-from ..layers.probe import probe_maps
+from ..layers.probe import check_masked, probe_maps
 from ..layers.visible import encode_visible
 from .base import Algorithm, Step, build_part
 
@@ -62,6 +62,7 @@ class FCMAE(Algorithm):
         if block % stride or self.head.patch_size != stride:
             raise ConfigError(f'FCMAE block={block} must be a multiple of the stride of the last map, {stride}, and '
                               f'head.patch_size={self.head.patch_size} must be that stride.')
+        check_masked(self.backbone, block, path)
         self.decoder = build_part(NECKS, decoder)
         width = self.decoder.width
         self.proj = nn.Conv2d(channels, width, 1)

@@ -22,7 +22,7 @@ from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
 from ..layers.masking import BlockMasking, mean_count
 from ..layers.norm import resolve_sync_bn
-from ..layers.probe import probe_maps
+from ..layers.probe import check_masked, probe_maps
 from ..layers.visible import encode_visible
 from .base import Algorithm, Step, build_part
 
@@ -63,6 +63,7 @@ class SparK(Algorithm):
         self.backbone, self.neck, self.decoder = backbone, neck, decoder
         self.head = build_part(HEADS, head)
         self._check([m.stride for m in maps])
+        check_masked(backbone, block, path)
         self.sync_bn = sync_bn
         if sync_bn and resolve_sync_bn({'type': 'SyncBN'})['type'] == 'SyncBN':  # its maps are dense: torch's own will do
             self.decoder = nn.SyncBatchNorm.convert_sync_batchnorm(self.decoder)
