@@ -101,7 +101,8 @@ def test_operands_that_would_not_end_are_laid_out_anew_and_no_others():
         assert not strides(**others), others
 
 
-@pytest.mark.parametrize(('batch', 'side', 'kernel'), [(1, 14, (5, 47)), (1, 7, (13, 5)), (8, 14, (5, 5)), (64, 28, (49, 5)), (1, 56, (5, 5))])
+@pytest.mark.parametrize(('batch', 'side', 'kernel'), [
+    (1, 14, (5, 47)), (1, 7, (13, 5)), (8, 14, (5, 5)), (64, 28, (49, 5)), (1, 56, (5, 5))])
 def test_a_contiguous_map_takes_no_way_that_is_slow_for_it(batch, side, kernel):
     x, weight = torch.randn(batch, 6, side, side), torch.randn(6, 1, *kernel)
     with torch.no_grad():
