@@ -18,7 +18,7 @@ from ...errors import ConfigError, ShapeError
 from .blocks import Blocks
 from .norm_relu import Normed
 
-HOW_TO_ADD = "Add one with selfsup.models.layers.visible.register_rule (its docstring shows how), or use path='masked' if that has one"
+HOW_TO_ADD = 'Add one with selfsup.models.layers.visible.register_rule (its docstring shows how)'
 
 
 class Rules:

@@ -40,11 +40,11 @@ class LightDecoder(nn.Module):
     Args:
         width: channels of the smallest map; every block halves them. 768 in the paper.
         stride: of the smallest map, a power of two: log2(stride) blocks lead to full resolution. `SparK` fills it in.
-        out_channels: channels of the images.
+        out_channels: channels of the images. `SparK` fills it in.
         norm_cfg: of the blocks, e.g. `dict(type='SyncBN')`.
 
     Raises:
-        ConfigError: `stride` is no power of two above 1, or `width` cannot be halved as often.
+        ConfigError: `stride` is no power of two above 1, `width` cannot be halved as often, or `out_channels` is below 1.
     """
 
     def __init__(self, width: int = 768, stride: int = 32, out_channels: int = 3, norm_cfg: dict | None = None) -> None:
@@ -54,7 +54,9 @@ class LightDecoder(nn.Module):
                               'a stride of 2, 4, 8, 16, 32, ...')
         if width % stride:
             raise ConfigError(f'LightDecoder width={width}: it is halved log2({stride}) times; use a multiple of {stride}.')
-        self.width = width
+        if type(out_channels) is not int or out_channels < 1:
+            raise ConfigError(f'LightDecoder out_channels={out_channels!r}: give the channels of the images, 1 or more.')
+        self.width, self.out_channels = width, out_channels
         norm_cfg = resolve_sync_bn({'type': 'BN'} if norm_cfg is None else norm_cfg)
         channels = [width >> i for i in range(stride.bit_length())]
         self.blocks = nn.ModuleList(UpBlock(c_in, c_out, norm_cfg) for c_in, c_out in pairwise(channels))
