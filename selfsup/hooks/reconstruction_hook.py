@@ -57,8 +57,8 @@ class ReconstructionHook(EvaluationHook):
         self._images = torch.stack([dataset[i]['img'] for i in chosen])
         channels = getattr(algorithm, 'channels', self._images.shape[1])
         if self._images.shape[1] != channels:
-            raise ConfigError(f'ReconstructionHook has images of {self._images.shape[1]} channels, but the network takes {channels}: give it '
-                              "dataset=dict(type='ExtractDataset', data_source=..., pipeline=...) whose steps make such images.")
+            raise ConfigError(f'ReconstructionHook has images of {self._images.shape[1]} channels, but the network takes {channels}: '
+                              "give it dataset=dict(type='ExtractDataset', data_source=..., pipeline=...) whose steps make such images.")
         self._visible = algorithm.masking.draw(self._images, torch.Generator().manual_seed(self.seed))
         self._scale = normalisation(cfg.get('pipeline', ()))
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from selfsup.errors import ConfigError, ShapeError
 from selfsup.models.layers.image_channels import image_channels
-from selfsup.registry import BACKBONES, HEADS, MODELS, NECKS, PIPELINES
+from selfsup.registry import BACKBONES, MODELS, NECKS, PIPELINES
 from selfsup.visualization.reconstruction import evaluation_steps
 from tests.hooks.test_reconstruction import STEPS, call
 from tests.resume.runs import train, write_config
@@ -87,7 +87,7 @@ def test_any_number_of_channels(method, kind, channels):
 @pytest.mark.parametrize('method', ['SparK', 'FCMAE'])
 def test_a_network_that_says_nothing_takes_the_channels_of_its_first_convolution(method):
     model = build(method, Plain(5))
-    assert model.channels == 5 and math.isfinite(model({'img': torch.randn(2, 5, 64, 64)}).total)
+    assert model.channels == 5 and math.isfinite(model({'img': torch.randn(2, 5, 64, 64)}).total.item())
     assert image_channels(nn.Flatten()) == 3 and image_channels(BACKBONES.build(BACKBONE['ours'](7))) == 7
     odd = Plain(5)
     odd.in_chans = 0
@@ -114,10 +114,15 @@ def test_parts_for_other_channels_are_refused():
         build('SparK', BACKBONE['ours'](3), decoder=NECKS.build({**decoder(1), 'stride': 32}))
     with pytest.raises(ConfigError, match='LightDecoder out_channels=0: give the channels of the images'):
         NECKS.build(decoder(0))
-    with pytest.raises(ConfigError, match='patch_size=1 with images of 1 channel: a patch is a single number'):
-        build('SparK', BACKBONE['ours'](1), head={**HEAD, 'patch_size': 1})
-    build('SparK', BACKBONE['ours'](1), head={**HEAD, 'patch_size': 1, 'norm_pix': False})
-    HEADS.build({**HEAD, 'patch_size': 1}).check_numbers(2)
+
+
+def test_a_patch_of_a_single_number_has_no_standard_deviation():
+    img = {'img': torch.randn(2, 1, 64, 64)}
+    with pytest.raises(ShapeError, match='patch_size=1 with images of one channel: a patch is a single number'):
+        build('SparK', BACKBONE['ours'](1), head={**HEAD, 'patch_size': 1})(img)
+    for channels, norm in ((1, False), (2, True)):
+        model = build('SparK', BACKBONE['ours'](channels), head={**HEAD, 'patch_size': 1, 'norm_pix': norm})
+        assert math.isfinite(model({'img': torch.randn(2, channels, 64, 64)}).total.item())
 
 
 @pytest.mark.parametrize(('method', 'name'), [('SparK', 'vit_tiny_patch16_224'), ('FCMAE', 'swin_tiny_patch4_window7_224'),
@@ -160,7 +165,8 @@ def config_of(folder, method, pipeline, channels):
     text = path.read_text()
     start, end = text.index('pipeline = ['), text.index('data = dict')
     path.write_text(text[:start] + pipeline + text[end:].replace('total_epochs = 3', 'total_epochs = 1')
-                    + f"model['backbone']['in_channels'] = {channels}\ncustom_hooks = [dict(type='ReconstructionHook', num_images=2, interval=1)]\n")
+                    + f"model['backbone']['in_channels'] = {channels}\n"
+                    + "custom_hooks = [dict(type='ReconstructionHook', num_images=2, interval=1)]\n")
     return path
 
 

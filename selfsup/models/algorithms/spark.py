@@ -82,7 +82,6 @@ class SparK(Algorithm):
         if drawn != self.channels:
             raise ConfigError(f'SparK has decoder.out_channels={drawn}, but its backbone takes images of {self.channels} channels, which '
                               f'the decoder is to draw: leave decoder.out_channels out, or set backbone.in_channels={drawn}.')
-        self.head.check_numbers(self.channels)
 
     def predict_patches(self, img: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """Prediction of every patch, hidden or not.

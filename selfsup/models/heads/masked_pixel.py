@@ -37,16 +37,6 @@ class MaskedPixelHead(nn.Module):
             raise ConfigError(f'MaskedPixelHead patch_size={patch_size!r}: give the side of a patch in whole pixels (32, say).')
         self.patch_size, self.norm_pix, self.eps = patch_size, norm_pix, eps
 
-    def check_numbers(self, channels: int) -> None:
-        """Raise where patches of images of so many channels are single numbers, which have no standard deviation.
-
-        Raises:
-            ConfigError: with `norm_pix`, one pixel of one channel.
-        """
-        if self.norm_pix and self.patch_size ** 2 * channels < 2:
-            raise ConfigError(f'MaskedPixelHead patch_size={self.patch_size} with images of {channels} channel: a patch is a single number, '
-                              'which cannot be normalised by its own standard deviation: use a larger patch_size, or norm_pix=False.')
-
     def patchify(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, h, w, P).
 
@@ -73,6 +63,9 @@ class MaskedPixelHead(nn.Module):
         """What patches (B, h, w, P) are shifted and scaled by to become targets."""
         if not self.norm_pix:
             return 0., 1.
+        if patches.shape[-1] < 2:
+            raise ShapeError(f'MaskedPixelHead patch_size={self.patch_size} with images of one channel: a patch is a single number, which '
+                             'cannot be normalised by its own standard deviation: use a larger patch_size, or norm_pix=False.')
         variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
         return mean, (variance + self.eps).sqrt()
 

@@ -19,7 +19,8 @@ def image_channels(backbone: nn.Module) -> int:
         said = getattr(backbone, name, None)
         if said is not None:
             if type(said) is not int or said < 1:
-                raise ConfigError(f'The backbone {type(backbone).__name__} has {name}={said!r}: give the channels of the images, 1 or more.')
+                raise ConfigError(f'The backbone {type(backbone).__name__} has {name}={said!r}: give the channels of the images, '
+                                  '1 or more.')
             return said
     first = next((module for module in backbone.modules() if isinstance(module, nn.Conv2d)), None)
     return 3 if first is None else first.in_channels
