@@ -25,7 +25,8 @@ def build(name):
 def old_file(name, path):
     """What OpenSelfSup would have saved of a model: networks in sequences, the backbone once more."""
     model = build(name)
-    kinds = {'MOCO': ('encoder_q.', 'encoder_k.'), 'BYOL': ('online_net.', 'target_net.'), 'DeepCluster': ('head.criterion',), 'ODC': ('head.criterion',)}[name]
+    kinds = {'MOCO': ('encoder_q.', 'encoder_k.'), 'BYOL': ('online_net.', 'target_net.'), 'DeepCluster': ('head.criterion',),
+             'ODC': ('head.criterion',)}[name]
     names = {new: old for old, new in RENAMED if old.startswith(kinds)} if kinds else {}
     weights = {}
     for key, value in model.state_dict().items():

@@ -138,6 +138,21 @@ def test_a_timm_model_that_returns_something_else_than_features_is_refused():
         BACKBONES.build({'type': 'TIMMBackbone', 'model_name': 'coat_tiny'})
 
 
+class Summed(Plain):
+    """A network with an operation that neither path has a rule for."""
+
+    def forward(self, x):
+        return (self.body(x).cumsum(2),)
+
+
+@pytest.mark.parametrize('method', ['SparK', 'FCMAE'])
+@pytest.mark.parametrize('path', ['visible', 'masked'])
+def test_the_advice_for_an_operation_without_a_rule_does_not_name_the_other_path(method, path):
+    with pytest.raises(ConfigError, match='register_rule') as error:
+        build(method, Summed(3), path=path)({'img': torch.randn(2, 3, 64, 64)})
+    assert 'masked' not in str(error.value)
+
+
 # ---- runs
 
 class TwelveChannels:

@@ -63,5 +63,5 @@ def test_checkpoints_of_the_option_as_it_was_load_with_replace():
     torch.testing.assert_close(again(maps())['head1'], values)
     with pytest.raises(ConfigError, match="with_last_layer_unpool='yes': use True, False or 'replace'"):
         HEADS.build({**HEAD, 'with_last_layer_unpool': 'yes'})
-    with pytest.raises(ShapeError, match='layer 4 of shape .* gives 18432 numbers, not 25088'):
+    with pytest.raises(ShapeError, match=r'layer 4 of shape .* gives 18432 numbers, not 25088'):
         HEADS.build({**HEAD, 'with_last_layer_unpool': True, 'pool_type': 'adaptive'})([maps()[0], torch.randn(2, 512, 6, 6)])
