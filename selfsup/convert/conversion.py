@@ -66,8 +66,8 @@ class Conversion:
 
 
 def convert(source: str | os.PathLike, path: str | os.PathLike, to: str, *, config: Mapping[str, Any] | None = None, check: bool = False,
-            tolerance: float = TOLERANCE, size: int | tuple[int, int] | None = None, maps: bool = False, merge: bool = False, average: bool = False,
-            classifier: bool = True, force: bool = False) -> Conversion:
+            tolerance: float = TOLERANCE, size: int | tuple[int, int] | None = None, maps: bool = False, merge: bool = False,
+            average: bool = False, classifier: bool = True, force: bool = False) -> Conversion:
     """Write the backbone of `source` to `path` in the form `to`.
 
     Args:

@@ -201,7 +201,8 @@ def test_a_hook_whose_images_have_other_channels_is_refused_before_training(tmp_
     config = config_of(tmp_path, 'SparK', GREY, 1)
     source = {'type': 'ImageList', 'root': str(tmp_path / 'images'), 'list_file': str(tmp_path / 'images' / 'list.txt')}
     hook = {'type': 'ReconstructionHook', 'dataset': {'type': 'ExtractDataset', 'data_source': source, 'pipeline': STEPS}}
-    with pytest.raises(ConfigError, match='ReconstructionHook has images of 3 channels, but the network takes 1: give it dataset='):
+    with pytest.raises(ConfigError, match='ReconstructionHook has images of 3 channels, but the network takes 1: .*set '
+                                          r'model.backbone.in_channels=3; else give the hook dataset='):
         train(config, tmp_path / 'work', f'custom_hooks={[hook]}')
     assert not list((tmp_path / 'work').glob('*.pth'))
 
