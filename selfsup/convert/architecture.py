@@ -69,11 +69,11 @@ def _resnet(weights: Mapping[str, Tensor], source: str) -> dict[str, Any]:
 def _convnext(weights: Mapping[str, Tensor], source: str) -> dict[str, Any]:
     depths = _blocks(weights, r'stages\.(\d+)\.(\d+)\.')
     dims = tuple(len(weights[f'downsample_layers.{stage}.{1 if stage else 0}.bias']) for stage in range(len(depths)))
-    known = {depths for depths, _ in convnexts.ARCHITECTURES.values()}
-    if depths not in known:
-        raise _unpublished(source, f'blocks {depths}', 'ConvNeXt', sorted(map(str, known)))
     large = any('.large_kernel.' in name for name in weights)
-    found = {'type': 'SLaK' if large else 'ConvNeXtV2' if 'stages.0.0.grn.gamma' in weights else 'ConvNeXt'}
+    found = {'type': 'SLaK' if large else 'ConvNeXtV2' if any('.grn.' in name for name in weights) else 'ConvNeXt'}
+    known = {sizes for sizes, _ in convnexts.ARCHITECTURES.values()}
+    if depths not in known:
+        raise _unpublished(source, f'blocks {depths}', found['type'], sorted(map(str, known)))
     arch = next((arch for arch, sizes in convnexts.ARCHITECTURES.items() if sizes == (depths, dims)), None)
     found.update({'arch': arch} if arch and not large else {'depths': depths, 'dims': dims})
     if found['type'] != 'ConvNeXtV2' and 'stages.0.0.gamma' not in weights:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from pathlib import Path
 
 from torch import Tensor
 
 from ..checkpoint_io import OFFICIAL_AVERAGES, averaged, check_apart, check_finite, read_checkpoint, write_checkpoint_atomic
-from ..errors import CheckpointError, ConfigError
+from ..errors import CheckpointError, ConfigError, SelfSupWarning
 from ..provenance import sha256
 from . import convnext
 from .description import described, public, public_name
@@ -21,7 +22,7 @@ NAMINGS = ('own', 'official', 'timm')
 
 
 def backbone_weights(checkpoint: dict, source: str, naming: str = 'own') -> dict[str, Tensor]:
-    """Weights of the backbone under plain names.
+    """Weights of the backbone under plain names, without those that its run has never trained, of which a warning tells.
 
     Args:
         checkpoint: what `read_checkpoint` gave, in any of the layouts that `find_backbone` knows.
@@ -32,7 +33,13 @@ def backbone_weights(checkpoint: dict, source: str, naming: str = 'own') -> dict
         CheckpointError: see `find_backbone`.
         ConfigError: see `renamed`.
     """
-    return renamed(find_backbone(checkpoint, source).weights, naming)
+    found = find_backbone(checkpoint, source)
+    if found.untrained:
+        reason = next(why for name, why in found.unused.items() if name.endswith(tuple(found.untrained)))
+        first = ', '.join(list(found.untrained)[:3])
+        warnings.warn(f'{source}: {len(found.untrained)} tensors of the backbone are left out, as they are {reason}: {first}, ...',
+                      SelfSupWarning, stacklevel=2)
+    return renamed(found.weights, naming)
 
 
 def renamed(weights: dict[str, Tensor], naming: str) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ solo-learn, lightly, VISSL, SwAV, MMPretrain and MMSelfSup, timm, torchvision, a
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -17,6 +17,7 @@ from ..errors import CheckpointError
 from .classifier import Classifier, find_classifier
 from .families import family, in_our_names, is_transformer, prefixes
 from .incoming import OUTSIDE, translate
+from .untrained import untrained
 
 # entries of a checkpoint that hold the weights; DINO's teacher is what is evaluated
 FRAMES = ('state_dict', 'model', 'module', 'teacher', 'model_state_dict')
@@ -51,12 +52,14 @@ class Found:
         weights: of the backbone, under plain names, as in the file otherwise.
         unused: name in the file -> why it is not part of the backbone.
         classifier: the classifier that the file was trained with, or None.
+        untrained: tensors of the backbone that its run has never trained, under plain names; they are in `unused`, not in `weights`.
     """
 
     layout: str
     weights: dict[str, Tensor]
     unused: dict[str, str]
     classifier: Classifier | None = None
+    untrained: dict[str, Tensor] = field(default_factory=dict)
 
 
 def find_backbone(checkpoint: Mapping, source: str, own: Collection[str] = ()) -> Found:
@@ -76,13 +79,18 @@ def find_backbone(checkpoint: Mapping, source: str, own: Collection[str] = ()) -
     beside = {name: value for name, value in incoming.weights.items() if not name.startswith(prefix)}
     if not prefix:
         beside = {name: inner.pop(name) for name in list(inner) if name.startswith(_BESIDE_BARE)}
+    names, reason = untrained(checkpoint) if len(inner) > 1 else ((), '')
+    left = {name: inner.pop(name) for name in names if name in inner}
+    if left and not inner:
+        raise CheckpointError(f'{source} has no trained backbone: all of its {len(left)} tensors are {reason}.')
     title = incoming.origin or layout or (_writer(prefix, beside) if prefix else '')
     network = family(inner)
     parts = (title, f"under '{prefix}'" if prefix and not incoming.origin else '', network if prefix else f"bare {network or 'weights'}")
     meta = checkpoint.get('meta')
     of_training = isinstance(meta, Mapping) and meta.get('algorithm', 'Classification') != 'Classification'
-    return Found(', '.join(part for part in parts if part), inner, {**incoming.unused, **{name: _reason(name) for name in beside}},
-                 None if of_training else find_classifier(prefix, in_our_names(inner), beside))
+    unused = {**incoming.unused, **{name: _reason(name) for name in beside}, **{prefix + name: reason for name in left}}
+    return Found(', '.join(part for part in parts if part), inner, unused,
+                 None if of_training else find_classifier(prefix, in_our_names(inner), beside), left)
 
 
 def flat_weights(checkpoint: Mapping, source: str) -> dict[str, Tensor]:

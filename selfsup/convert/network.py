@@ -20,6 +20,7 @@ from .classifier import Classifier
 from .families import in_our_names, lacks_stem_relu
 from .incoming import convertible, for_backbone
 from .layouts import find_backbone
+from .untrained import cut, stages_of
 
 OWN = ('ResNet', 'ResNeXt', 'ConvNeXt', 'ConvNeXtV2', 'SLaK')  # backbones that are known by their weights
 # settings of training and of what a run reads, which the weights do not depend on
@@ -123,7 +124,10 @@ def load_network(source: str | os.PathLike, config: Mapping[str, Any] | None = N
                               'network that calls it as a function. No library has such a network. --pretrained starts a training from it.')
     head = found.classifier
     weights = {name: value for name, value in in_our_names(found.weights).items() if head is None or name not in head.names}
-    config = settled(infer(weights, str(source)) if config is None else config)
+    if config is None:
+        whole = infer({**weights, **in_our_names({**found.weights, **found.untrained})} if found.untrained else weights, str(source))
+        config = _cut(whole, weights, str(source)) if found.untrained else whole
+    config = settled(config)
     backbone = BACKBONES.build(dict(config)).eval()
     unused, notes = _load(backbone, weights, config, str(source))
     unused = {**{name: reason for name, reason in found.unused.items() if head is None or name not in head.names}, **unused}
@@ -133,10 +137,25 @@ def load_network(source: str | os.PathLike, config: Mapping[str, Any] | None = N
     if config.get('grn_scope') == 'image':
         notes = (*notes, "GRN takes its norms over each image (grn_scope='image'), as networks are used after pretraining")
     given = backbone
+    if found.untrained:
+        notes = (*notes, f'its run trained {stages_of(weights)} stages; the others are left out')
     if merge:
         backbone = _merged(given, config, str(source))
         config['merged'] = True
     return Network(backbone, given, config, found.layout, unused, notes, head)
+
+
+def _cut(config: dict[str, Any], weights: Mapping[str, Tensor], source: str) -> dict[str, Any]:
+    """The config of the stages that `weights` have.
+
+    Raises:
+        CheckpointError: they have none.
+    """
+    stages = stages_of(weights)
+    if not stages:
+        raise CheckpointError(f'{source} is of a run that trained the stem of its network only, which is no network to convert: take the '
+                              'weights out with tools/extract_backbone_weights.py.')
+    return cut(config, stages)
 
 
 def names_of(config: Mapping[str, Any]) -> list[str]:

@@ -21,14 +21,14 @@ def upgrade_checkpoint(checkpoint: dict, source: str, keep_head: bool = True) ->
     Args:
         checkpoint: what `read_checkpoint` gave: a `state_dict` inside, or the weights themselves.
         source: the file, for messages.
-        keep_head: False leaves out what begins with `head`.
+        keep_head: False leaves out what begins with `head`, and the weights of its classes.
 
     Raises:
         CheckpointError: there are no weights.
     """
     inner = checkpoint.get('state_dict')
     weights = {name: value for name, value in (inner if isinstance(inner, dict) else checkpoint).items() if isinstance(value, Tensor)}
-    weights = {name: value for name, value in upgrade(weights).items() if keep_head or not name.startswith('head')}
+    weights = {name: value for name, value in upgrade(weights).items() if keep_head or not name.startswith(('head', 'loss_weight'))}
     if not weights:
         raise CheckpointError(f'{source} holds no weights; its entries are {entries(checkpoint)}.')
     check_finite(weights, source)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
-import logging
 import os
 import pprint
 import time
@@ -32,6 +31,7 @@ from ..optim.paramwise import param_groups
 from ..optim.trained import check_protocol, parameters_by_part
 from ..provenance import sha256
 from ..registry import HOOKS, LOOPS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, RUNNERS, build_from_config
+from . import messages
 from .branch import Branch
 from .comparison import Changes, check_asked, compare_and_log, describe_run
 from .curves import build_visualizer
@@ -125,12 +125,7 @@ class Runner(MMRunner):
         super().set_randomness(seed, diff_rank_seed, deterministic)
 
     def _log_env(self, env_cfg: dict) -> None:
-        logging.captureWarnings(True)  # our warnings into the log file; each is shown once
-        handlers = list(self.logger.handlers)  # they have levels, mmengine's logger has none
-        for name in ('selfsup', 'py.warnings'):
-            other = logging.getLogger(name)
-            other.handlers, other.propagate = handlers, False
-            other.setLevel(min((handler.level for handler in handlers), default=logging.INFO))
+        messages.send_to(self.logger.handlers)  # our warnings too; each is shown once
         env = {**collect_environment(), 'seed': str(self.seed), 'deterministic': str(self.deterministic),
                'launcher': self._launcher, 'world_size': str(self.world_size), 'device': str(self.device)}
         self.environment = env
@@ -387,6 +382,7 @@ def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_
     given = dist.is_active()  # a group that a caller made stays his
     init_distributed(launcher, **compiled['env_cfg'].get('dist_cfg', {}))
     with contextlib.ExitStack() as held:
+        held.enter_context(messages.restored())
         if not given:
             held.callback(shut_down)
         compiled['resume_from'], compiled['seed'] = on_main(lambda: decide_start(

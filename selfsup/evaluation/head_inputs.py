@@ -99,7 +99,10 @@ def _accuracy(dataset: Any, cache: FeatureCache, scores: Tensor, name: str) -> d
 
 def _pooling(head: dict[str, Any]) -> dict[str, Any]:
     """What in a head's config decides about its pooling."""
-    return {k: head[k] for k in ('type', 'with_avg_pool', 'pool_type', 'in_indices', 'with_last_layer_unpool') if k in head}
+    found = {k: head[k] for k in ('type', 'with_avg_pool', 'pool_type', 'in_indices', 'with_last_layer_unpool') if k in head}
+    if found.get('with_last_layer_unpool') is True:
+        found['with_last_layer_unpool'] = 'added'  # caches that say True were written when it replaced the last input
+    return found
 
 
 def _digest(dataset: Any) -> str:

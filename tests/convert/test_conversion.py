@@ -303,7 +303,7 @@ def test_a_vision_transformer_of_our_own_run(to, tmp_path):
     model = BACKBONES.build(dict(config))
     source = save({'state_dict': {f'backbone.{name}': value for name, value in model.state_dict().items()}}, tmp_path / 'in.pth')
     done = converted(source, tmp_path, to, config=config, size=None)
-    assert done.size == 32 and done.network.title.startswith("TIMMBackbone(model_name='vit_tiny_patch16_224'")
+    assert done.size == (32, 32) and done.network.title.startswith("TIMMBackbone(model_name='vit_tiny_patch16_224'")
     with pytest.raises(CheckpointError, match=r'holds a vision transformer.*give --config'):
         load_network(source)
     for other in ('torchvision', 'detectron2'):

@@ -155,7 +155,7 @@ def test_geometry_of_maps_is_found_without_running_the_network():
     assert resnet.training and all(torch.equal(before[k], v) for k, v in resnet.state_dict().items())
     assert probe_maps(BACKBONES.build(CONVNEXT)) == ((32, 32),)
     with pytest.raises(ConfigError, match='must take RGB images: ResNet has in_channels=2'):
-        spark({**FOUR, 'in_channels': 2})
+        probe_maps(BACKBONES.build({**RESNET, 'in_channels': 2}))
     with pytest.raises(ConfigError, match='map of 254 x 254, which is no whole fraction'):
         probe_maps(nn.Sequential(nn.Conv2d(3, 4, 3), Tuple()))
 

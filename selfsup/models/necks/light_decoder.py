@@ -53,11 +53,11 @@ class LightDecoder(nn.Module):
         width: channels of the smallest map; every block halves them. 768 in the paper.
         stride: of the smallest map: log2(stride) blocks lead to full resolution, or, for a stride that is no power of two (14 for a
             ConvMixer), one block for each of its prime factors. `SparK` fills it in.
-        out_channels: channels of the images.
+        out_channels: channels of the images. `SparK` fills it in.
         norm_cfg: of the blocks, e.g. `dict(type='SyncBN')`.
 
     Raises:
-        ConfigError: `stride` is below 2, or `width` cannot be halved as often.
+        ConfigError: `stride` is below 2, `width` cannot be halved as often, or `out_channels` is below 1.
     """
 
     def __init__(self, width: int = 768, stride: int = 32, out_channels: int = 3, norm_cfg: dict | None = None) -> None:
@@ -69,7 +69,9 @@ class LightDecoder(nn.Module):
         if width % 2 ** len(factors):
             raise ConfigError(f'LightDecoder width={width}: it is halved {len(factors)} times from a stride of {stride} on; use a multiple '
                               f'of {2 ** len(factors)}.')
-        self.width = width
+        if type(out_channels) is not int or out_channels < 1:
+            raise ConfigError(f'LightDecoder out_channels={out_channels!r}: give the channels of the images, 1 or more.')
+        self.width, self.out_channels = width, out_channels
         norm_cfg = resolve_sync_bn({'type': 'BN'} if norm_cfg is None else norm_cfg)
         channels = [width >> i for i in range(len(factors) + 1)]
         self.blocks = nn.ModuleList(UpBlock(c_in, c_out, norm_cfg, factor)
