@@ -354,6 +354,9 @@ def _compare_data(old: dict | None, new: dict, changes: Changes, allowed: tuple[
 def _check_allowed(keys: dict[str, str], old: dict, new: dict, changes: Changes) -> None:
     """A key that is no setting is an error; one that has not changed is said, so that a requeued job may keep its command line."""
     known = {DATA, *_names(old), *_names(new)}
+    for row in changes.before:  # what an earlier resume of the run dropped is in neither now
+        parts = str(row.get('key')).split('.')
+        known.update('.'.join(parts[:end]) for end in range(1, len(parts) + 1))
     changed = [row.key for row in changes.rows]
     for given, key in keys.items():
         if key not in known:
