@@ -250,7 +250,7 @@ def _covers(key: str, other: str) -> bool:
 def _judge(key: str, was: Any, now: Any, old: dict, new: dict, changes: Changes, *, same_images: bool, foreign: bool,
            allowed: tuple[str, ...], same_length: bool) -> None:
     """Put one difference where it belongs."""
-    if key in OF_THE_START:
+    if key in OF_THE_START or (key.startswith('visualizer.') and key.endswith('.save_dir')):
         return
     if any(_covers(name, key) for name in FINGERPRINT):
         if key == 'pretrained' and now in (MISSING, None):
