@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
     start.add_argument('--resume_from', metavar='CKPT', help='continue the run that wrote this checkpoint, exactly')
     start.add_argument('--auto_resume', action='store_true', help='continue from the newest readable checkpoint of the work dir, if any')
     start.add_argument('--start_over', action='store_true', help='begin anew in a work dir with checkpoints (they move to a subfolder)')
-    parser.add_argument('--allow-changed', '--allow_changed', nargs='+', default=[], metavar='KEY', help='when resuming: settings whose '
+    parser.add_argument('--allow-changed', nargs='+', default=[], metavar='KEY', help='when resuming: settings whose '
                         'new values may count, such as optimizer.weight_decay; a key allows all below it; data allows other images')
     parser.add_argument('--pretrained', metavar='CKPT', help='weights to start the backbone from')
     parser.add_argument('--emergency_dir', metavar='DIR', help='where checkpoints go that the work dir does not take (disk full, removed)')

@@ -242,7 +242,7 @@ def _covers(key: str, other: str) -> bool:
 def _judge(key: str, was: Any, now: Any, old: dict, new: dict, changes: Changes, *, same_images: bool, foreign: bool,
            allowed: tuple[str, ...], same_length: bool) -> None:
     """Put one difference where it belongs."""
-    if key in OF_THE_START:
+    if key in OF_THE_START or (key.startswith('visualizer.') and key.endswith('.save_dir')):
         return
     if any(_covers(name, key) for name in FINGERPRINT):
         if key == 'pretrained' and now in (MISSING, None):
@@ -346,6 +346,9 @@ def _compare_data(old: dict | None, new: dict, changes: Changes, allowed: tuple[
 def _check_allowed(keys: dict[str, str], old: dict, new: dict, changes: Changes) -> None:
     """A key that is no setting is an error; one that has not changed is said, so that a requeued job may keep its command line."""
     known = {DATA, *_names(old), *_names(new)}
+    for row in changes.before:  # what an earlier resume of the run dropped is in neither now
+        parts = str(row.get('key')).split('.')
+        known.update('.'.join(parts[:end]) for end in range(1, len(parts) + 1))
     changed = [row.key for row in changes.rows]
     for given, key in keys.items():
         if key not in known:

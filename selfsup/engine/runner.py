@@ -254,6 +254,8 @@ class Runner(MMRunner):
             self.resume(self.resume_from)
         elif self._load_from:
             load_model(self.model, self._load_from)
+        if self.compiled.get('allow_changed') and not self.resume_from:
+            self.logger.info('--allow-changed: the work dir holds no checkpoint, so nothing is compared.')
         if dist.is_main() and self.loaded is not None:  # nothing refused it, so it says what counts
             write_beside(Path(self.work_dir) / Path(self.loaded.path).name, self.loaded.text, self.log_trouble)
         on_main(lambda: self.branch.begin(self.resume_from, self.iter))

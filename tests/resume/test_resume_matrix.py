@@ -285,6 +285,17 @@ def test_a_bias_without_decay_stays_without_when_the_decay_is_allowed(bases, tmp
     assert groups['backbone.conv1.weight']['lr'] == pytest.approx(2 * 0.01 * 0.5 + 0.5 * 0.001, abs=1e-12)
 
 
+def test_a_requeued_job_keeps_its_command_line(bases, tmp_path):
+    """The first start has no checkpoint; the second resume has nothing left to allow: the hook is in neither config any more."""
+    config, checkpoint, _, options = bases('ema')
+    allow = {'allow_changed': ['custom_hooks.EMAHook', 'optimizer.weight_decay'], 'curves': False}
+    train(config, tmp_path / 'run', *options, 'custom_hooks=[]', 'total_epochs=1', auto_resume=True, **allow)
+    assert '--allow-changed: the work dir holds no checkpoint' in log_of(tmp_path / 'run')
+    first = train(config, tmp_path / 'first', *options, 'custom_hooks=[]', resume_from=str(checkpoint), stop_after=STOP + STEPS, **allow)
+    train(config, tmp_path / 'second', *options, 'custom_hooks=[]', resume_from=str(first / f'iter_{STOP + STEPS}.pth'), **allow)
+    assert '--allow-changed custom_hooks.EMAHook: it has not changed.' in table(tmp_path / 'second')
+
+
 def test_everything_is_refused_at_once(bases, tmp_path):
     config, checkpoint, _, options = bases('adamw')
     with pytest.raises(CheckpointError) as error:

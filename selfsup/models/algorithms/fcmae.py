@@ -65,7 +65,7 @@ class FCMAE(Algorithm):
         if block % stride or self.head.patch_size != stride:
             raise ConfigError(f'FCMAE block={block} must be a multiple of the stride of the last map, {stride}, and '
                               f'head.patch_size={self.head.patch_size} must be that stride.')
-        check_masked(self.backbone, block, path)
+        check_masked(self.backbone, block, path, self.channels)
         self.decoder = build_part(NECKS, decoder)
         width = self.decoder.width
         self.proj = nn.Conv2d(channels, width, 1)
