@@ -29,8 +29,9 @@ def run(main: Callable[[], object]) -> None:
     except KeyboardInterrupt:
         _leave('interrupted', INTERRUPTED)
     except RuntimeError as error:
-        if str(error).startswith('DataLoader worker (pid'):  # raised by torch's signal handler, wherever the process was
-            _leave(f'error: {explain_worker(str(error))}', 1)
+        explained = explain_worker(str(error))  # torch's signal handler raises it wherever the process is
+        if explained is not None:
+            _leave(f'error: {explained}', 1)
         if not _peer_lost(error):
             raise
         _leave('another process ended, so this one cannot go on', 1)
