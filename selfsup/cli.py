@@ -44,10 +44,11 @@ def run(main: Callable[[], object]) -> None:
     except MemoryError:
         _leave(f'error: {OUT_OF_MEMORY}', 1)
     except RuntimeError as error:
+        explained = explain_worker(str(error))  # torch's signal handler raises it wherever the process is
+        if explained is not None:
+            _leave(f'error: {explained}', 1)
         if _no_memory(error):
             _leave(f'error: {str(error).splitlines()[0]} {OUT_OF_MEMORY}', 1)
-        if str(error).startswith('DataLoader worker (pid'):  # raised by torch's signal handler, wherever the process was
-            _leave(f'error: {explain_worker(str(error))}', 1)
         if not _peer_lost(error):
             raise
         _leave('another process ended, so this one cannot go on', 1)

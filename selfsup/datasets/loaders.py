@@ -7,6 +7,7 @@ workers, of ranks, or of restarts cannot change a view.
 from __future__ import annotations
 
 import copy
+import errno
 import random
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -208,7 +209,12 @@ class DeviceLoader:
         if not self._started and (needed := self.shared_memory_needed()):
             check_room(needed, self)
         self._started = True
-        batches = iter(self._open_loader())
+        try:
+            batches = iter(self._open_loader())
+        except OSError as error:  # the queues to the workers lie there too
+            if error.errno != errno.ENOSPC:
+                raise
+            raise explain_worker(f'no queue to a worker fits into shared memory(shm): {error}') from error
         while True:
             try:
                 batch = next(batches)

@@ -112,6 +112,17 @@ def test_what_a_worker_runs_out_of_is_one_line(kind, message):
     loader.close()
 
 
+def test_no_room_for_the_queues_to_the_workers():
+    class NoRoom:
+        def __iter__(self):
+            raise OSError(28, 'No space left on device')
+
+    loader = loader_of(Views())
+    loader._started, loader._loader = True, NoRoom()
+    with pytest.raises(DataError, match=r'^The loader workers ran out of shared memory, /dev/shm \(no queue [^\n]*No space left on device'):
+        next(iter(loader))
+
+
 def test_a_fault_of_the_data_set_keeps_its_traceback():
     loader = loader_of(Faulty())
     with pytest.raises(RuntimeError, match='a fault of the data set'):
