@@ -123,8 +123,9 @@ def load_network(source: str | os.PathLike, config: Mapping[str, Any] | None = N
                               'network that calls it as a function. No library has such a network. --pretrained starts a training from it.')
     head = found.classifier
     weights = {name: value for name, value in in_our_names(found.weights).items() if head is None or name not in head.names}
-    config = settled(infer(weights, str(source)) if config is None else config)
-    backbone = BACKBONES.build(dict(config)).eval()
+    told = config is None
+    config = settled(infer(weights, str(source)) if told else config)
+    backbone = _built(config, str(source), told)
     unused, notes = _load(backbone, weights, config, str(source))
     unused = {**{name: reason for name, reason in found.unused.items() if head is None or name not in head.names}, **unused}
     if head and not (classifier and head.channels == _width(backbone, head)):
@@ -137,6 +138,17 @@ def load_network(source: str | os.PathLike, config: Mapping[str, Any] | None = N
         backbone = _merged(given, config, str(source))
         config['merged'] = True
     return Network(backbone, given, config, found.layout, unused, notes, head)
+
+
+def _built(config: Mapping[str, Any], source: str, told: bool) -> nn.Module:
+    """The backbone in eval mode; where its sizes were `told` from shapes, they may be those of no network."""
+    try:
+        return BACKBONES.build(dict(config)).eval()
+    except (ZeroDivisionError, ConfigError, RuntimeError, ValueError) as error:
+        if not told:
+            raise
+        reason = ' '.join(str(error).split())[:200]
+        raise CheckpointError(f"{source} has tensors whose shapes are those of no {config['type']} ({reason}).") from None
 
 
 def names_of(config: Mapping[str, Any]) -> list[str]:
