@@ -193,10 +193,11 @@ def _load(backbone: nn.Module, weights: dict[str, Tensor], config: Mapping[str, 
     missing, extra = [name for name in absent if name not in counters], [name for name in given if name not in own]
     wrong = [f'{name} {tuple(given[name].shape)} in the file, {tuple(own[name].shape)} in the network' for name in given
              if name in own and given[name].shape != own[name].shape]
-    wrong += [f'{name} {given[name].dtype} in the file, {own[name].dtype} in the network' for name in given
+    kinds = [f'{name} {given[name].dtype} in the file, {own[name].dtype} in the network' for name in given
               if name in own and not convertible(given[name], own[name])]
     faults = [f"{label} {', '.join(names[:5])}{f', ... ({len(names)} in all)' if len(names) > 5 else ''}"
-              for label, names in (('missing in the file:', missing), ('only in the file:', extra), ('another shape or type:', wrong))
+              for label, names in (('missing in the file:', missing), ('only in the file:', extra), ('another shape:', wrong),
+                                 ('another type:', kinds))
               if names]
     if faults:
         settings = ', '.join(f'{key}={value!r}' for key, value in config.items() if key not in ('type', 'out_indices'))
