@@ -113,7 +113,7 @@ def test_numbers_of_another_kind_are_not_copied(tmp_path):
     good = layer.state_dict()
     for name, value in (('weight', torch.ones(3, dtype=torch.int8)), ('bias', torch.ones(3, dtype=torch.complex64)),
                         ('running_mean', torch.ones(3, dtype=torch.bool)), ('num_batches_tracked', torch.tensor(1.5))):
-        with pytest.raises(CheckpointError, match=rf'another shape or type \({name}: torch'):
+        with pytest.raises(CheckpointError, match=rf'another type \({name}: torch'):
             load_matching(layer, {**good, name: value}, 'a.pth', 'the layer')
     with warnings.catch_warnings():
         warnings.simplefilter('error')

@@ -37,6 +37,9 @@ def infer(weights: Mapping[str, Tensor], source: str) -> dict[str, Any]:
     except KeyError as error:
         raise CheckpointError(f'{source} lacks {error.args[0]}, without which its {title.split(",")[0]} cannot be told. If it '
                               'is complete, give --config, a config with its network (TIMMBackbone for those of timm).') from None
+    except (IndexError, TypeError, ValueError, ZeroDivisionError, RuntimeError):  # shapes of other axes, numbers of no stage
+        raise CheckpointError(f'{source} has tensors whose shapes are those of no {title.split(",")[0]}. If it is complete, give --config, '
+                              'a config with its network.') from None
     what = 'a vision transformer' if is_transformer(weights) else f"{len(weights)} tensors such as {', '.join(list(weights)[:3])}"
     raise CheckpointError(f'{source} holds {what}: the network is known by its weights for ResNet, ResNeXt, ConvNeXt, ConvNeXt V2 and SLaK '
                           'only. For another one give --config, the config of its run.')

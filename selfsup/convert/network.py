@@ -124,11 +124,12 @@ def load_network(source: str | os.PathLike, config: Mapping[str, Any] | None = N
                               'network that calls it as a function. No library has such a network. --pretrained starts a training from it.')
     head = found.classifier
     weights = {name: value for name, value in in_our_names(found.weights).items() if head is None or name not in head.names}
+    told = config is None
     if config is None:
         whole = infer({**weights, **in_our_names({**found.weights, **found.untrained})} if found.untrained else weights, str(source))
         config = _cut(whole, weights, str(source)) if found.untrained else whole
     config = settled(config)
-    backbone = BACKBONES.build(dict(config)).eval()
+    backbone = _built(config, str(source), told)
     unused, notes = _load(backbone, weights, config, str(source))
     unused = {**{name: reason for name, reason in found.unused.items() if head is None or name not in head.names}, **unused}
     if head and not (classifier and head.channels == _width(backbone, head)):
@@ -156,6 +157,17 @@ def _cut(config: dict[str, Any], weights: Mapping[str, Tensor], source: str) -> 
         raise CheckpointError(f'{source} is of a run that trained the stem of its network only, which is no network to convert: take the '
                               'weights out with tools/extract_backbone_weights.py.')
     return cut(config, stages)
+
+
+def _built(config: Mapping[str, Any], source: str, told: bool) -> nn.Module:
+    """The backbone in eval mode; where its sizes were `told` from shapes, they may be those of no network."""
+    try:
+        return BACKBONES.build(dict(config)).eval()
+    except (ZeroDivisionError, ConfigError, RuntimeError, ValueError) as error:
+        if not told:
+            raise
+        reason = ' '.join(str(error).split())[:200]
+        raise CheckpointError(f"{source} has tensors whose shapes are those of no {config['type']} ({reason}).") from None
 
 
 def names_of(config: Mapping[str, Any]) -> list[str]:
@@ -200,10 +212,11 @@ def _load(backbone: nn.Module, weights: dict[str, Tensor], config: Mapping[str, 
     missing, extra = [name for name in absent if name not in counters], [name for name in given if name not in own]
     wrong = [f'{name} {tuple(given[name].shape)} in the file, {tuple(own[name].shape)} in the network' for name in given
              if name in own and given[name].shape != own[name].shape]
-    wrong += [f'{name} {given[name].dtype} in the file, {own[name].dtype} in the network' for name in given
+    kinds = [f'{name} {given[name].dtype} in the file, {own[name].dtype} in the network' for name in given
               if name in own and not convertible(given[name], own[name])]
     faults = [f"{label} {', '.join(names[:5])}{f', ... ({len(names)} in all)' if len(names) > 5 else ''}"
-              for label, names in (('missing in the file:', missing), ('only in the file:', extra), ('another shape or type:', wrong))
+              for label, names in (('missing in the file:', missing), ('only in the file:', extra), ('another shape:', wrong),
+                                 ('another type:', kinds))
               if names]
     if faults:
         settings = ', '.join(f'{key}={value!r}' for key, value in config.items() if key not in ('type', 'out_indices'))

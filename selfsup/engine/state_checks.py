@@ -127,6 +127,9 @@ def check_optimizer(saved: Mapping, optimizer: torch.optim.Optimizer, path: str)
     Raises:
         CheckpointError: it does not fit.
     """
+    scaler = saved.get('loss_scaler', {})
+    if not isinstance(scaler, dict) or not all(_finite_number(value) and value >= 0 for value in scaler.values()):
+        raise _broken(path, f'the state of its loss scaler is {scaler!r:.80}')
     groups, given = optimizer.param_groups, saved['param_groups']
     sizes, found = [len(group['params']) for group in groups], [len(group['params']) for group in given]
     if sizes != found:

@@ -111,10 +111,11 @@ def load_matching(module: nn.Module, weights: Mapping[str, Tensor] | Incoming, p
     shared = [k for k in weights if k in own]
     wrong = [f'{k}: {tuple(weights[k].shape)} in the file, {tuple(own[k].shape)} in the model'
              for k in shared if weights[k].shape != own[k].shape]
+    another = 'shape' if wrong else 'type'
     wrong += [f'{k}: {weights[k].dtype} in the file, {own[k].dtype} in the model' for k in shared if not convertible(weights[k], own[k])]
     missing, extra = [k for k in own if k not in weights], [k for k in weights if k not in own]
     if not shared or wrong or (strict and (missing or extra)):
-        found = (f'{len(wrong)} tensors have another shape or type ({_shown(wrong)})' if wrong else
+        found = (f'{len(wrong)} tensors have another {another} ({_shown(wrong)})' if wrong else
                  f'{len(shared)} of its {len(weights)} tensors match the {len(own)} of {what}')
         rest = ''.join(f'; {label}: {_shown(names)}' for label, names in
                        (('missing in the file', missing), ('only in the file', extra)) if names)
