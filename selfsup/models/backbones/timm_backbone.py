@@ -89,7 +89,7 @@ class TIMMBackbone(nn.Module):
 
     def _as_map(self, features: Tensor, image_size: torch.Size) -> Tensor:
         """(B, C, H, W) from a map in either layout, or from tokens (B, prefix + H * W, C)."""
-        if not isinstance(features, Tensor):
+        if isinstance(features, (list, tuple)):
             raise ConfigError(f'timm model {type(self.model).__name__} returns several outputs without out_indices: set out_indices.')
         if features.dim() == 4:
             return features.permute(0, 3, 1, 2) if getattr(self.model, 'output_fmt', 'NCHW') == 'NHWC' else features
