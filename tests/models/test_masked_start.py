@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, ShapeError
 from selfsup.models.layers.probe import check_masked, probe_maps
 from selfsup.models.necks.light_decoder import LightDecoder
 from selfsup.registry import BACKBONES, MODELS, NECKS
@@ -134,7 +134,7 @@ def test_pooling_into_regions():
 
 def test_a_network_of_timm_that_returns_several_outputs():
     pytest.importorskip('timm')
-    with pytest.raises(ConfigError, match='returns several outputs without out_indices'):
+    with pytest.raises(ShapeError, match='neither a map nor tokens: set out_indices'):
         BACKBONES.build({'type': 'TIMMBackbone', 'model_name': 'efficientvim_m1'})
 
 
