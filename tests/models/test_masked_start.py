@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, ShapeError
 from selfsup.models.layers.probe import check_masked, probe_maps
 from selfsup.models.necks.light_decoder import LightDecoder
-from selfsup.registry import MODELS, NECKS
+from selfsup.registry import BACKBONES, MODELS, NECKS
 
 from .test_visible_operations import plain
 from .visible_cases import ragged, randomised
@@ -130,6 +130,12 @@ def test_images_of_any_number_of_channels():
 def test_pooling_into_regions():
     with pytest.raises(ConfigError, match=r'regions hold hidden and visible positions alike'):
         check_masked(nn.Sequential(Stages(extra=nn.AdaptiveAvgPool2d(2))), 128)
+
+
+def test_a_network_of_timm_that_returns_several_outputs():
+    pytest.importorskip('timm')
+    with pytest.raises(ShapeError, match='neither a map nor tokens: set out_indices'):
+        BACKBONES.build({'type': 'TIMMBackbone', 'model_name': 'efficientvim_m1'})
 
 
 STRIDES = [(7,), (14,), (3, 6, 12), (6, 12), (5, 10, 20), (11,), (37,)]

@@ -20,14 +20,14 @@ def check(name):
     if found['result'] == 'same':
         assert found['difference'] < SAME
     else:
-        assert found['reason'] == expected['reason']
+        assert found['reason'].split(' (')[0] == expected['reason'].split(' (')[0]  # in brackets stands what others' code says
 
 
 def test_most_families_train_and_the_others_are_refused_with_a_reason():
     same = [name for name, found in EXPECTED.items() if found['result'] == 'same']
     refused = {name: found['reason'] for name, found in EXPECTED.items() if found['result'] == 'refused'}
     assert len(EXPECTED) == 131 and len(same) + len(refused) == 131
-    assert len(same) >= 95
+    assert len(same) == 95
     assert all(EXPECTED[name]['difference'] < SAME for name in same)
     assert {name for name, reason in refused.items() if 'needs a network with padding' in reason} == UNPADDED
     for name in refused.keys() - UNPADDED:
