@@ -42,8 +42,8 @@ from .log import LogTrouble, lasting, write_beside
 from .schedulers import check_optimizer, check_smallest
 from .start import decide_start, on_main
 from .state import check_fingerprint, unwrap
-from .state_checks import check_training_state
-from .training_state import check_state, load_training_state
+from .state_checks import check_average, check_model_state, check_training_state
+from .training_state import load_training_state
 from .weights import load_backbone, load_matching, load_model, state_dict_of
 
 HISTORY = 10_000  # values kept per logged scalar; mmengine keeps a million and copies them at every update
@@ -335,6 +335,7 @@ class Runner(MMRunner):
         """
         checkpoint = read_checkpoint(filename)
         meta = check_training_state(checkpoint, filename)
+        self.run_meta = self.run_meta or describe_run(self.compiled, self.train_loop.dataloader.dataset)
         self.changes = on_main(lambda: compare_and_log(
             self.logger, meta, self.compiled, self.run_meta.get('data', {}), path=filename,
             images=self._images_per_step(self.optim_wrapper.update_interval), allowed=self.compiled.get('allow_changed') or ()))
@@ -345,8 +346,10 @@ class Runner(MMRunner):
         else:
             warnings.warn(f'{filename} does not say how its run was started: its data order cannot be checked.', SelfSupWarning,
                           stacklevel=2)
-        check_state(checkpoint, unwrap(self.model), self.optim_wrapper.optimizer, self.param_schedulers, self.changes, filename)
-        self._load_strict(state_dict_of(checkpoint, filename), filename)
+        weights, model = state_dict_of(checkpoint, filename), unwrap(self.model)
+        check_model_state(weights, filename)
+        check_average(checkpoint, model.state_dict(), filename)
+        load_matching(model, weights, filename, type(model).__name__, strict=True)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         self.changes.check(filename)
         load_training_state(self.optim_wrapper, self.param_schedulers, checkpoint, self.changes, filename, self.logger)
@@ -356,10 +359,6 @@ class Runner(MMRunner):
         left = self.train_loop.max_iters - meta['iter']
         rest = f'{left} iterations are left' if left > 0 else 'nothing is left to do; raise total_epochs or total_iters to train longer'
         self.logger.info(f"Resumed {filename}: epoch {meta['epoch']}, iteration {meta['iter']}; {rest}.")
-
-    def _load_strict(self, weights: dict, filename: str) -> None:
-        model = unwrap(self.model)
-        load_matching(model, weights, filename, type(model).__name__, strict=True)
 
 
 def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_resume: bool = False,

@@ -152,7 +152,7 @@ def check_optimizer(saved: Mapping, optimizer: torch.optim.Optimizer, path: str)
 
 def _check_group(group: Mapping, old: Mapping, path: str) -> None:
     for name in _SETTINGS:
-        if name not in group:
+        if name not in group or (name == 'initial_lr' and name not in old):  # a run without schedules has none; they bring their own
             continue
         value = old.get(name)
         numbers = value if isinstance(value, list | tuple) else [value]

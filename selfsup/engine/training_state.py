@@ -5,37 +5,14 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from torch import nn
 from torch.optim import Optimizer
 
 from ..errors import CheckpointError
 from .comparison import Changes
 from .schedulers import ClosedForm
-from .state_checks import check_average, check_model_state, check_optimizer, check_schedules
-from .weights import state_dict_of
+from .state_checks import check_optimizer, check_schedules
 
 _OPTIONS = ('optimizer', 'lr_config', 'weight_decay_config')
-
-
-def check_state(checkpoint: dict, model: nn.Module, optimizer: Optimizer, schedulers: list, changes: Changes, path: str) -> None:
-    """Everything beside the weights fits this run. Called before anything is loaded, so that nothing is loaded by half.
-
-    Args:
-        checkpoint: the whole of it.
-        model: the algorithm.
-        optimizer: built from the config, before its first step.
-        schedulers: likewise.
-        changes: between the run that wrote the checkpoint and this one.
-        path: of the checkpoint, for messages.
-
-    Raises:
-        CheckpointError: something does not fit.
-    """
-    check_model_state(state_dict_of(checkpoint, path), path)
-    check_average(checkpoint, model.state_dict(), path)
-    check_optimizer(optimizer_state(checkpoint['optimizer'], optimizer, changes, path), optimizer, path)
-    if schedules_follow(schedulers, changes):
-        check_schedules(checkpoint.get('param_schedulers'), schedulers, checkpoint['meta']['iter'], path)
 
 
 def load_training_state(wrapper: Any, schedulers: list, checkpoint: dict, changes: Changes, path: str, logger: logging.Logger) -> None:
@@ -53,11 +30,15 @@ def load_training_state(wrapper: Any, schedulers: list, checkpoint: dict, change
     Raises:
         CheckpointError: the state is of other weights, or of other schedules.
     """
-    optimizer, iteration, saved = wrapper.optimizer, checkpoint['meta']['iter'], checkpoint['optimizer']
+    optimizer, iteration = wrapper.optimizer, checkpoint['meta']['iter']
+    saved = optimizer_state(checkpoint['optimizer'], optimizer, changes, path)
+    check_optimizer(saved, optimizer, path)
+    if schedules_follow(schedulers, changes):
+        check_schedules(checkpoint.get('param_schedulers'), schedulers, iteration, path)
     wanted = [{name: value for name, value in group.items() if name != 'params'} for group in optimizer.param_groups]
     anew = any(changes.counts_anew(key) for key in _OPTIONS)
     try:
-        wrapper.load_state_dict(optimizer_state(saved, optimizer, changes, path))
+        wrapper.load_state_dict(saved)
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f'{path}: its optimizer state does not fit the optimizer of the config ({error}). '
                               'Resume with the config of the first run, or start from its weights with load_from.') from None
