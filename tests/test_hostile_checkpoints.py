@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def run(tmp_path_factory):
     """A tiny run of MoCo with a moving average, its checkpoint, and a runner that is ready to resume."""
     from selfsup.config import compile_config, load
+    from selfsup.engine import messages
     from selfsup.engine.runner import Runner
     folder = tmp_path_factory.mktemp('run')
     config = runs.write_config(folder)
@@ -34,12 +35,13 @@ def run(tmp_path_factory):
     runs.train(config, folder / 'work', 'total_epochs=1', curves=False)
     compiled = compile_config(load(str(config)))
     compiled.update(work_dir=str(folder / 'again'), seed=0, visualizer={**compiled['visualizer'], 'vis_backends': []})
-    runner = Runner(compiled)
-    runner._train_loop = runner.build_train_loop(runner._train_loop)
-    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
-    yield SimpleNamespace(runner=runner, good=folder / 'work' / 'epoch_1.pth', config=config, model=MODELS.build(compiled['model']))
-    runner.train_loop.dataloader.close()
+    with messages.restored():  # as `engine.train` does
+        runner = Runner(compiled)
+        runner._train_loop = runner.build_train_loop(runner._train_loop)
+        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+        runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
+        yield SimpleNamespace(runner=runner, good=folder / 'work' / 'epoch_1.pth', config=config, model=MODELS.build(compiled['model']))
+        runner.train_loop.dataloader.close()
 
 
 @pytest.fixture(scope='module')

@@ -66,8 +66,11 @@ class TrainLoop(BaseLoop):
         return epochs * -(-self.iters_per_epoch // size) + -(-rest // size)
 
     def start_at(self, epoch: int, iteration: int) -> None:
-        """Continue after `iteration` finished iterations, `epoch` finished epochs."""
-        self._epoch, self._iter = epoch, iteration
+        """Continue after `iteration` finished iterations, `epoch` finished epochs.
+
+        A run that ended in the middle of an epoch has counted that epoch as finished; a longer one goes on in it.
+        """
+        self._epoch, self._iter = min(epoch, iteration // self.iters_per_epoch), iteration
 
     def run(self) -> nn.Module:
         runner = self.runner
