@@ -94,7 +94,7 @@ def convert(source: str | os.PathLike, path: str | os.PathLike, to: str, *, conf
     check_apart(source, path)
     network = load_network(source, config, average, merge, classifier and to != 'detectron2')
     size = size or network.config.get('img_size', 224)
-    size = (size, size) if isinstance(size, int) else tuple(size)
+    size = _both_sides(size)
     if network.config['type'] not in (*OWN, 'TIMMBackbone'):
         network.run(torch.zeros(1, network.in_channels, *size))  # a network of the user's own must give maps
     target = TARGETS[to](network, size, maps)
@@ -128,13 +128,14 @@ def _check_options(path: Path, to: str, size: int | tuple[int, int] | None, maps
         raise ConfigError(f'--size {size}: give the side of the images in pixels, or height x width.')
 
 
-def compare(network: Network, target: Target, path: Path, size: tuple[int, int]) -> tuple[Difference, ...]:
-    """Differences of every output of `target`, in the file `path`, from what `network` makes of the same two images of `size`.
+def compare(network: Network, target: Target, path: Path, size: int | tuple[int, int]) -> tuple[Difference, ...]:
+    """Differences of every output of `target`, in the file `path`, from what `network` makes of the same two images of `size`, a side or
+    (height, width).
 
     Raises:
         CheckpointError: the source itself gives no finite numbers.
     """
-    images = torch.randn(_IMAGES, network.in_channels, *size, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(_IMAGES, network.in_channels, *_both_sides(size), generator=torch.Generator().manual_seed(0))
     expected = network.run(images)
     if not all(value.isfinite().all() for value in expected.values()):
         raise CheckpointError('The network of the source gives numbers that are not finite, so nothing can be compared.')
@@ -142,6 +143,11 @@ def compare(network: Network, target: Target, path: Path, size: tuple[int, int])
     if 'features' not in given:
         given = {'features': given['last map'].mean((2, 3)), **given}
     return tuple(_difference(name, expected[name], value) for name, value in given.items())
+
+
+def _both_sides(size: int | tuple[int, int]) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
 
 
 def _difference(output: str, expected: Tensor, given: Tensor) -> Difference:
