@@ -1,11 +1,12 @@
 # make demo   fresh machine: install into .venv, pretrain MoCo v2 on the bundled digits, measure before and after
 # make test   fresh machine: install into .venv, run all tests
+# make test-long   the long ones, which `make test` leaves out: a hundred kills, ...
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test test-fast lint docs install clean
+.PHONY: demo test test-fast test-long lint docs install clean
 
 install: $(READY)
 
@@ -25,6 +26,9 @@ test: $(READY) lint
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest -m "not slow and not dist"
+
+test-long: $(READY)
+	$(BIN)/python -m pytest -m long
 
 lint: $(READY)
 	$(BIN)/python -m ruff check .

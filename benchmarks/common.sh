@@ -3,10 +3,9 @@
 BENCHMARKS=$(dirname "${BASH_SOURCE[0]}")
 source "$BENCHMARKS/../tools/launch.sh"
 
-# work_dir_of CONFIG WEIGHTS: configs/a/b.py w/x.pth -> work_dirs/a/b/x.pth
+# work_dir_of CONFIG [WEIGHTS]: where tools/train.py would write, then the name of the weights' file
 work_dir_of() {
-    local path=${1//configs/work_dirs}
-    echo "${path%.*}/$(basename "$2")"
+    PYTHONPATH=$BENCHMARKS/..${PYTHONPATH:+:$PYTHONPATH} "$PYTHON" "$BENCHMARKS/work_dir.py" "$@"
 }
 
 # need_file WHAT PATH: leave with status 2 where there is no such file
@@ -33,7 +32,7 @@ train_from_weights() {
     need_file 'the config' "$config"
     [ "$weights" = random ] || need_file 'the weights' "$weights"
     again=()
-    work_dir=$(work_dir_of "$config" "$weights")
+    work_dir=$(work_dir_of "$config" "$weights") || exit
     for word in "$@"; do
         case $word in
             --work_dir*) echo "error: the work dir follows from config and weights: $work_dir; leave out --work_dir" >&2; exit 2 ;;
@@ -55,7 +54,7 @@ train_from_weights() {
 train_protocol() {
     local name=$1 config=$4 weights=$5 work_dir again
     SECONDS=0
-    train_from_weights "$@" --must_validate
+    train_from_weights "$@" --must_validate --protocol "$name"
     [ "${NODE_RANK:-0}" != 0 ] || "$PYTHON" "$BENCHMARKS/collect_training.py" "$work_dir" --protocol "$name" --config "$config" \
         --weights "$weights" --seconds "$SECONDS" "${again[@]}"
 }

@@ -7,14 +7,33 @@ DATASET_CONFIG=${DATASET_CONFIG:-$ROOT/benchmarks/extract_info/voc07.py}
 
 # svm_of_pretrain PARTITION CONFIG PRETRAIN FEAT_LIST [NGPUS]
 svm_of_pretrain() {
-    test_svm "$1" "$2" --pretrained "$3" "$(work_dir_of "$2" "$3")" "${@:4}"
+    local work_dir
+    check_words "$2" "$4"
+    [ "$3" = random ] || need_file 'the weights' "$3"
+    work_dir=$(work_dir_of "$2" "$3") || exit
+    test_svm "$1" "$2" --pretrained "$3" "$work_dir" "${@:4}"
 }
 
 # svm_of_epoch PARTITION CONFIG EPOCH FEAT_LIST [NGPUS]
 svm_of_epoch() {
     local work_dir
-    work_dir=$(dirname "$(work_dir_of "$2" "epoch_$3.pth")")
+    check_words "$2" "$4"
+    work_dir=$(work_dir_of "$2") || exit
+    [ -f "$work_dir/epoch_$3.pth" ] || {
+        echo "error: there is no $work_dir/epoch_$3.pth: this is where tools/train.py writes what it trains from $2. Trained elsewhere? Give" \
+            "the checkpoint to benchmarks/dist_test_svm_pretrain.sh" >&2
+        exit 2
+    }
     test_svm "$1" "$2" --checkpoint "$work_dir/epoch_$3.pth" "$work_dir" "${@:4}"
+}
+
+# check_words CONFIG FEAT_LIST: an empty FEAT_LIST is feat5, as in the original scripts
+check_words() {
+    if [[ ! $2 =~ ^\ *(feat[1-5](\ +feat[1-5])*\ *)?$ ]]; then
+        echo "error: FEAT_LIST '$2': give layers, feat1 to feat5, with spaces between" >&2
+        exit 2
+    fi
+    need_file 'the config' "$1"
 }
 
 # test_svm PARTITION CONFIG --pretrained|--checkpoint WEIGHTS WORK_DIR FEAT_LIST [NGPUS]
@@ -22,14 +41,10 @@ svm_of_epoch() {
 test_svm() {
     local config=$2 weights=$4 work_dir=$5 features
     read -ra features <<< "$6"
-    if [[ ! $6 =~ ^\ *feat[1-5](\ +feat[1-5])*\ *$ ]]; then
-        echo "error: FEAT_LIST '$6': give layers, feat1 to feat5, with spaces between" >&2
-        exit 2
-    fi
-    need_file 'the config' "$config"
-    [ "$weights" = random ] || need_file 'the weights' "$weights"
+    [ ${#features[@]} -gt 0 ] || features=(feat5)
     both_protocols --check
-    launch_on "$1" extract "${7:-8}" "$ROOT/tools/extract.py" "$config" --work_dir "$work_dir" "$3" "$weights" --dataset-config "$DATASET_CONFIG"
+    launch_on "$1" extract "${7:-8}" "$ROOT/tools/extract.py" "$config" --work_dir "$work_dir" "$3" "$weights" --dataset-config "$DATASET_CONFIG" \
+        ${FORCE:+--force}
     [ "${NODE_RANK:-0}" != 0 ] || both_protocols
 }
 

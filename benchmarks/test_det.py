@@ -1,6 +1,7 @@
 """Average precision of a trained detector on data.val, printed and as JSON: python benchmarks/test_det.py CFG CKPT
 
-The checkpoint must fit the model in every tensor. Several processes: bash benchmarks/dist_train_det.sh runs this after training.
+The checkpoint must fit the model in every tensor, and the categories must be those that it was trained with. Several processes:
+bash benchmarks/dist_train_det.sh runs this after training.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ def main() -> None:
     if args.show:
         check_free(picture, args.force)
 
+    import numpy as np
+
     from selfsup import config
     from selfsup.errors import ConfigError
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
@@ -48,9 +51,13 @@ def main() -> None:
     from selfsup import distributed as dist
     from selfsup.checkpoint_io import read_checkpoint
     from selfsup.datasets.loaders import build_loader
+    from selfsup.datasets.robust import unreadable
     from selfsup.engine.launch import init_distributed, shut_down
+    from selfsup.engine.state_checks import read_meta
     from selfsup.engine.weights import load_model
+    from selfsup.evaluation.class_names import check_checkpoint_classes
     from selfsup.evaluation.detection import detect_and_evaluate
+    from selfsup.optim.trained import parameters_by_part
     from selfsup.registry import MODELS
     from selfsup.visualization.detections import detection_grid
     start = time.perf_counter()
@@ -59,18 +66,24 @@ def main() -> None:
     load_model(model, args.checkpoint, strict=True, average=args.ema)
     model = model.to(device)
     loader = build_loader(compiled['val_dataloader'], seed=0, device=device, rank=dist.rank(), world_size=dist.world_size())
+    checkpoint = read_checkpoint(args.checkpoint)
+    unknown = check_checkpoint_classes(checkpoint, args.checkpoint, loader.dataset, (compiled['train_dataloader'] or {}).get('dataset'))
     numbers, found = detect_and_evaluate(model, loader)
     loader.close()
     if dist.is_main():
-        meta = read_checkpoint(args.checkpoint).get('meta', {})
-        settings = {'images': len(loader.dataset), 'classes': model.num_classes, 'cfg_options': args.cfg_options, 'ema': args.ema,
-                    'checkpoint': args.checkpoint, 'iterations': meta.get('iter'), 'world_size': dist.world_size()}
+        meta = read_meta(checkpoint, args.checkpoint)
+        missing = unreadable(loader.dataset)
+        kept = np.setdiff1d(np.arange(len(loader.dataset)), missing)
+        settings = {'images': len(kept), 'left_out': len(missing), 'classes': model.num_classes, 'cfg_options': args.cfg_options,
+                    'ema': args.ema, 'checkpoint': args.checkpoint, 'iterations': meta.get('iter'), 'world_size': dist.world_size(),
+                    'parameters': parameters_by_part(model)}
         write_result(path, protocol='detection', numbers=numbers, config=args.config_of_run or args.config, force=args.force,
                      weights=args.pretrained or args.checkpoint, seed=meta.get('fingerprint', {}).get('seed', 0), device=device,
                      seconds=args.seconds + time.perf_counter() - start, settings=settings)
-        lines = [f'{args.checkpoint} on {len(loader.dataset):,} images', *(f'{k}: {v:.2f}' for k, v in numbers.items()), str(path)]
+        lines = [f'{args.checkpoint} on {len(kept):,} images', *(f'{k}: {v:.2f}' for k, v in numbers.items()), str(path)]
+        lines += [] if unknown is None else [unknown]
         if args.show:
-            lines.append(str(detection_grid(loader.dataset.data_source, found, args.show, picture, title=args.checkpoint)))
+            lines.append(str(detection_grid(loader.dataset.data_source, found, args.show, picture, title=args.checkpoint, kept=kept)))
         print('\n'.join(lines))
     shut_down()
 

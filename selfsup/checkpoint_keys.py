@@ -13,6 +13,7 @@ from typing import Any
 RENAMED = (
     ('encoder_q.0.', 'backbone.'), ('encoder_q.1.', 'neck.'), ('encoder_k.0.', 'key_backbone.'), ('encoder_k.1.', 'key_neck.'),
     ('online_net.0.', 'backbone.'), ('online_net.1.', 'neck.'), ('target_net.0.', 'target_backbone.'), ('target_net.1.', 'target_neck.'),
+    ('head.criterion.weight', 'loss_weight'),  # of each cluster: DeepCluster and ODC
 )
 CONSTANT = ('sobel_layer.',)  # fixed filters, which are no weights here
 

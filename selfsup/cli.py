@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from .errors import SelfSupError
+from .errors import SelfSupError, explain_worker
 
 INTERRUPTED = 130  # the shell's own exit status after Ctrl-C
 BROKEN_PIPE = 141  # and after SIGPIPE
@@ -44,6 +44,9 @@ def run(main: Callable[[], object]) -> None:
     except MemoryError:
         _leave(f'error: {OUT_OF_MEMORY}', 1)
     except RuntimeError as error:
+        explained = explain_worker(str(error))  # torch's signal handler raises it wherever the process is
+        if explained is not None:
+            _leave(f'error: {explained}', 1)
         if _no_memory(error):
             _leave(f'error: {str(error).splitlines()[0]} {OUT_OF_MEMORY}', 1)
         if not _peer_lost(error):

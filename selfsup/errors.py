@@ -9,6 +9,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+SHARED_MEMORY = '/dev/shm'
+SHARED_MEMORY_REMEDY = ('Give more shared memory (docker run --shm-size=8g, or --ipc=host; Kubernetes: an emptyDir of medium Memory at '
+                        '/dev/shm), or lower data.prefetch_factor, data.workers_per_gpu or data.imgs_per_gpu; data.workers_per_gpu=0 '
+                        'needs none')
+RAN_OUT = ('shared memory(shm)', 'out of shared memory', 'bus error', '</torch_', 'unable to mmap')  # torch's words for that
+DESCRIPTORS = ('ancdata', 'too many open files')
+
 
 class SelfSupError(Exception):
     """Base of all errors that a change of input mends."""
@@ -62,3 +69,23 @@ def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
     question = f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ''
     shown = known if len(known) <= 40 else [*known[:40], f'... ({len(known)} in all)']
     return f"{question} Known: {', '.join(shown) if shown else 'nothing'}."
+
+
+def explain_worker(message: str) -> DataError | None:
+    """The error of a loader worker that died or ran out of what the machine gives, in one line; None for any other message.
+
+    Args:
+        message: of the `RuntimeError` or `OSError` that torch raises, in the loader or, from its signal handler, anywhere.
+    """
+    lines = [line.strip() for line in message.splitlines() if line.strip()] or ['']
+    first, last = lines[0], lines[-1]  # an error raised within a worker has its traceback between them
+    text = last.lower()
+    if any(word in text for word in DESCRIPTORS):
+        return DataError(f'The loader workers hold too many open files ({last}). Raise the limit (ulimit -n 65536), or lower '
+                         'data.workers_per_gpu or data.prefetch_factor.')
+    if any(word in text for word in RAN_OUT):
+        return DataError(f'The loader workers ran out of shared memory, {SHARED_MEMORY} ({last}). {SHARED_MEMORY_REMEDY}.')
+    if not first.startswith('DataLoader worker (pid'):
+        return None
+    return DataError(f'A loader worker died ({first}). Most often memory ran out, and the system killed it: lower workers_per_gpu, or set '
+                     'it to 0 to see the cause.')

@@ -22,6 +22,16 @@ def git_commit() -> str:
         return 'unknown'
 
 
+def git_message() -> str:
+    """First line of the message of that commit; '' where there is none."""
+    try:
+        command = ['git', '-C', str(Path(__file__).resolve().parent), 'log', '-1', '--format=%s']
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        return found.stdout.strip() if found.returncode == 0 else ''
+    except (OSError, subprocess.TimeoutExpired):
+        return ''
+
+
 def version_of(package: str) -> str:
     """Installed version of a package; '' where there is none."""
     try:

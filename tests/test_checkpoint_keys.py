@@ -25,7 +25,8 @@ def build(name):
 def old_file(name, path):
     """What OpenSelfSup would have saved of a model: networks in sequences, the backbone once more."""
     model = build(name)
-    kinds = {'MOCO': ('encoder_q.', 'encoder_k.'), 'BYOL': ('online_net.', 'target_net.'), 'DeepCluster': ()}[name]
+    kinds = {'MOCO': ('encoder_q.', 'encoder_k.'), 'BYOL': ('online_net.', 'target_net.'), 'DeepCluster': ('head.criterion',),
+             'ODC': ('head.criterion',)}[name]
     names = {new: old for old, new in RENAMED if old.startswith(kinds)} if kinds else {}
     weights = {}
     for key, value in model.state_dict().items():
@@ -39,7 +40,7 @@ def old_file(name, path):
     return weights
 
 
-@pytest.mark.parametrize('name', ['MOCO', 'BYOL', 'DeepCluster'])
+@pytest.mark.parametrize('name', ['MOCO', 'BYOL', 'DeepCluster', 'ODC'])
 def test_whole_models_load_in_full(name, tmp_path):
     old_file(name, tmp_path / 'old.pth')
     expected, model = build(name).state_dict(), build(name)
@@ -88,3 +89,18 @@ def test_the_tool(tmp_path):
     command[2:] = [str(tmp_path / 'empty.pth'), '--save-path', str(tmp_path / 'x.pth')]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={'PYTHONPATH': str(ROOT), 'PATH': '/usr/bin:/bin'})
     assert done.returncode == 1 and done.stderr.endswith('holds no weights; its entries are meta.\n')
+
+
+@pytest.mark.parametrize('name', ['DeepCluster', 'ODC'])
+def test_the_weights_of_clusters_are_where_the_loss_was(name, tmp_path):
+    weights = old_file(name, tmp_path / 'old.pth')
+    given = torch.arange(len(weights.pop('head.criterion.weight'))) + 1.
+    torch.save({'state_dict': {**weights, 'head.criterion.weight': given}}, tmp_path / 'old.pth')
+    model = build(name)
+    load_model(model, str(tmp_path / 'old.pth'), strict=True)
+    assert torch.equal(model.loss_weight, given)
+    torch.save({**weights, 'head.criterion.weight': given}, tmp_path / 'flat.pth')
+    kept = torch.load(upgrade_file(tmp_path / 'flat.pth', tmp_path / 'new.pth')[0], weights_only=True)['state_dict']
+    assert not [key for key in kept if key.startswith(('head', 'loss_weight'))]
+    whole = torch.load(upgrade_file(tmp_path / 'old.pth', tmp_path / 'whole.pth')[0], weights_only=True)['state_dict']
+    assert torch.equal(whole['loss_weight'], given) and 'head.criterion.weight' not in whole

@@ -12,6 +12,17 @@ import argparse
 from selfsup import cli
 
 
+def image_size(text: str) -> int | tuple[int, int]:
+    """`224`, or `224x160` for height and width."""
+    try:
+        sides = tuple(map(int, text.lower().split('x')))
+    except ValueError:
+        sides = ()
+    if len(sides) not in (1, 2) or min(sides) < 1:
+        raise argparse.ArgumentTypeError(f'{text}: give the side of the images in pixels, or height x width, such as 224x160')
+    return sides if len(sides) == 2 else sides[0]
+
+
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', metavar='IN', help='checkpoint')
@@ -20,7 +31,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--config', metavar='CFG', help='config of the run, for a network that is no published one')
     parser.add_argument('--check', action='store_true', help='read the result back in the target library and compare what it computes')
     parser.add_argument('--tolerance', type=float, default=1e-4, help='of the check: largest difference, relative to the largest output')
-    parser.add_argument('--size', type=int, help='side in pixels of the images of the check, and of those an ONNX graph takes (224)')
+    parser.add_argument('--size', type=image_size, metavar='SIDE|HxW',
+                        help='side in pixels, or height x width, of the images of the check, and of those an ONNX graph takes (224)')
     parser.add_argument('--maps', action='store_true', help='ONNX: give out the maps of all stages too')
     parser.add_argument('--merge', action='store_true', help='SLaK: fold norms and small kernels into the large kernels')
     parser.add_argument('--ema', action='store_true', help="take the moving average of the weights (EMAHook, or the authors' model_ema)")
@@ -52,7 +64,7 @@ def main() -> None:
     for difference in done.differences:
         print(f'check    {difference}')
     if args.check:
-        print(f'check    passed: 2 images of {done.size} x {done.size}, tolerance {args.tolerance:.0e} relative')
+        print(f'check    passed: 2 images of {done.size[0]} x {done.size[1]}, tolerance {args.tolerance:.0e} relative')
     print('\n'.join(['load it with:', *(f'    {line}' for line in done.usage)]) if done.usage else 'load it into a network of these sizes')
 
 

@@ -27,7 +27,8 @@ def main() -> None:
     args = parse_args()
     from selfsup import config
     from selfsup.engine.weights import load_model
-    from selfsup.evaluation.parameters import flops, nonzero_flops, size_and_nonzero, trained_and_frozen
+    from selfsup.evaluation.parameters import flops, nonzero_flops, size_and_nonzero
+    from selfsup.optim.trained import trained_and_frozen
     from selfsup.registry import MODELS
     model = MODELS.build(config.compile_config(config.load(args.config, args.cfg_options))['model'])
     if args.nonzero:

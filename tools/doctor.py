@@ -1,6 +1,7 @@
 """Look at this machine and, with a config, at its data and speed: python tools/doctor.py [CFG]
 
-Says which of the two is the bottleneck of training: the pipeline that makes the batches or the model that takes them.
+Says which of the two is the bottleneck of training: the pipeline that makes the batches or the model that takes them. A few images are
+read; with --all every one that the config names, with the path and the reason of each that is broken. Exit status 1 if any is.
 """
 
 from __future__ import annotations
@@ -18,18 +19,23 @@ def check(args: argparse.Namespace) -> None:
     from selfsup.datasets.loaders import build_loader
     from selfsup.engine.launch import init_distributed
     from selfsup.errors import DataError
-    from selfsup.evaluation.throughput import advice, loader_speed, step_speed, unreadable
+    from selfsup.evaluation.readable import met_broken, read_everything, unreadable
+    from selfsup.evaluation.throughput import advice, loader_speed, step_speed
     from selfsup.registry import MODELS
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
+    if args.all:
+        read_everything(compiled, lambda line: print(line, flush=True))
     device = init_distributed('none')
     loading = compiled['train_dataloader']
     loader = build_loader(loading, seed=0, device=device, rank=0, world_size=1)
     tried, problems = unreadable(loader.dataset)
-    print(f'\ndata: {len(loader.dataset):,} samples; read {", ".join(map(str, tried))}: ' + ('all good' if not problems else ''))
-    if problems:
-        raise DataError(f'{len(problems)} of {len(tried)} samples cannot be read: ' + '; '.join(problems))
-    pipeline, batch = loader_speed(loader, args.seconds)
+    pipeline, batch = loader_speed(loader, args.seconds) if not problems else (0., None)
     loader.close()
+    problems += [name for name in met_broken(loader.dataset) if not any(name in problem for problem in problems)]
+    print(f'\ndata: {len(loader.dataset):,} samples; read {len(tried)} of them ({", ".join(map(str, tried))}) and those of the batches: '
+          + (f'{len(problems)} broken' if problems else 'all good'), '' if args.all else '(--all reads every image)')
+    if problems:
+        raise DataError(f'{len(problems)} samples cannot be read: ' + '; '.join(problems))
     if batch is None:
         raise DataError('The loader gives no batch: there are fewer samples than one batch holds and drop_last=True.')
     print(f"pipeline: {pipeline:,.1f} images/s with {loading['num_workers']} workers")
@@ -55,9 +61,12 @@ def check(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', nargs='?', help='config file')
+    parser.add_argument('--all', action='store_true', help='read every image that the config names, and list the broken ones')
     parser.add_argument('--seconds', type=float, default=5, help='length of each of the two measurements')
     cli.add_cfg_options(parser)
     args = parser.parse_args()
+    if args.all and not args.config:
+        parser.error('--all needs a config, which names the images')
     from selfsup.engine.environment import collect_environment
     for name, value in collect_environment().items():
         print(f'{name:14s} {value}')

@@ -4,7 +4,8 @@
 
 gives {work_dir}/features/{split}_feat{N}.npy, (images, numbers) float32, N = position in --layer-ind from 1 on. DATA.py has
 `data = dict(imgs_per_gpu=32, workers_per_gpu=2, extract=dict(type='ExtractDataset', ...))`, `split_name = ['a', 'b']` and
-`split_at = [5011]`: the rows where the next split begins.
+`split_at = [5011]`: the rows where the next split begins. {split}_names.json lists the images of the rows, extracted.json says what
+each array is of: features of other weights, layers or images are replaced with --force only.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--dataset-config', default='benchmarks/extract_info/voc07.py', help='images and splits (default: VOC2007)')
     parser.add_argument('--layer-ind', default='0,1,2,3,4', help='layers, 0 = stem (default: all five)')
     parser.add_argument('--work_dir', help='default: work_dirs/ + path of the config')
+    parser.add_argument('--force', action='store_true', help='replace features of other weights, layers or images')
     cli.add_launcher(parser)
     cli.add_cfg_options(parser)
     return parser.parse_args()
@@ -38,10 +40,14 @@ def main() -> None:
         raise ConfigError(f'--layer-ind {args.layer_ind!r}: write numbers with commas, for example 0,1,2,3,4.') from None
 
     from selfsup import config
+    from selfsup.evaluation import extracted
     from selfsup.evaluation.layer_features import pool_layers, read_splits, refuse_unreadable, save_splits
     data, names, at = read_splits(args.dataset_config)
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
     compiled['model']['backbone']['out_indices'] = layers
+    weights, folder = args.checkpoint or args.pretrained, Path(args.work_dir or config.work_dir_of(compiled, args.config)) / 'features'
+    made_of = extracted.origin(compiled['model'], weights, bool(args.checkpoint), layers, data['extract'])
+    extracted.check_free(folder, made_of, names, args.force)
 
     from selfsup import distributed as dist
     from selfsup.datasets.loaders import build_loader
@@ -49,7 +55,7 @@ def main() -> None:
     from selfsup.engine.weights import build_with_weights
     from selfsup.evaluation.features import collect, evaluating
     device = init_distributed(args.launcher, port=args.port)
-    model = build_with_weights(compiled['model'], args.checkpoint or args.pretrained, whole=bool(args.checkpoint)).to(device)
+    model = build_with_weights(compiled['model'], weights, whole=bool(args.checkpoint)).to(device)
     loading = {'batch_size': data['imgs_per_gpu'], 'num_workers': data.get('workers_per_gpu', 2), 'dataset': data['extract'],
                'sampler': {'type': 'EpochSampler', 'shuffle': False}}
     loader = build_loader(loading, seed=0, device=device, rank=dist.rank(), world_size=dist.world_size())
@@ -61,9 +67,9 @@ def main() -> None:
         features = collect(features_of, loader)
     loader.close()
     if dist.is_main():
-        work_dir = Path(args.work_dir or config.default_work_dir(args.config))
-        for path, shape in save_splits(features, work_dir / 'features', names, at):
+        for path, shape in save_splits(features, folder, names, at):
             print(f'{path}: {shape[0]:,} x {shape[1]:,}')
+        extracted.note(folder, made_of, names, at, loader.dataset)
     shut_down()
 
 

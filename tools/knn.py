@@ -51,24 +51,26 @@ def main() -> None:
     from selfsup.evaluation.labelled import labelled_loaders, labelled_pair
     from selfsup.evaluation.results import check_free, write_result
     weights = args.checkpoint or args.pretrained
-    path = check_free((args.work_dir or Path(config.default_work_dir(args.config), Path(weights).name)) / 'knn.json', args.force)
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
+    path = check_free((args.work_dir or Path(config.work_dir_of(compiled, args.config), Path(weights).name)) / 'knn.json', args.force)
     sections = labelled_pair(compiled, args.dataset_config)
     device = init_distributed(args.launcher, port=args.port)
     loaders = labelled_loaders(sections, batch_size=args.batch_size, num_workers=args.workers, device=device, seed=args.seed)
     model = build_with_weights(compiled['model'], weights, whole=bool(args.checkpoint), seed=args.seed).to(device)
     if max(neighbours) > len(loaders[0].dataset):  # known before hours of extraction
         raise ConfigError(f'--k {args.k}: there are {len(loaders[0].dataset)} training images; write numbers up to that.')
-    found = []
+    found, missing = [], []
     for loader in loaders:
         found += extract_features(model, loader)
+        missing.append(len(loader.dataset) - len(found[-1]))
         loader.close()
     accuracy = knn_accuracy(*found, k=neighbours, temperature=args.temperature)
     if dist.is_main():
         write_result(path, protocol='knn', numbers={f'knn_{k}': value for k, value in accuracy.items()}, config=args.config,
                      weights=weights, seed=args.seed, device=device, seconds=time.perf_counter() - start, force=args.force,
                      merged=compiled, settings={'temperature': args.temperature, 'train_images': len(found[0]),
-                                            'test_images': len(found[2]), 'dataset_config': args.dataset_config,
+                                            'test_images': len(found[2]), 'left_out': dict(zip(('train', 'test'), missing, strict=True)),
+                                            'dataset_config': args.dataset_config,
                                             'cfg_options': args.cfg_options})
         print(*(f'knn_{k}: {value:.2f}' for k, value in accuracy.items()), f'result: {path}', sep='\n')
     shut_down()

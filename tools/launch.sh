@@ -2,15 +2,24 @@
 
 PYTHON=${PYTHON:-python}
 
+# whole NAME VALUE LOWEST HIGHEST [WHAT]: refuse what is no whole number in that range
+whole() {
+    if ! [[ $2 =~ ^[0-9]{1,9}$ ]]; then echo "$1='$2' is not a ${5:-number}" >&2; exit 2; fi
+    if (( 10#$2 < $3 || 10#$2 > $4 )); then echo "$1='$2' is not a ${5:-number} from $3 to $4" >&2; exit 2; fi
+}
+
 launch_torchrun() {
     local nproc=$1
     shift
     case $nproc in '' | *[!0-9]* | 0) echo "NGPUS='$nproc' is not a positive number" >&2; exit 2 ;; esac
-    case ${PORT:-1} in *[!0-9]*) echo "PORT='$PORT' is not a number" >&2; exit 2 ;; esac
     local nodes=${NNODES:-1}
+    whole NNODES "$nodes" 1 99999
+    # 0 would be a port of the system's choice, which no other process could know
+    [ -n "${PORT:-}" ] && whole PORT "$PORT" 1 65535
     local where=(--nnodes="$nodes" --nproc_per_node="$nproc")
     if [ "$nodes" -gt 1 ]; then
-        where+=(--node_rank="${NODE_RANK:?set NODE_RANK to 0 .. NNODES-1}" --master_addr="${MASTER_ADDR:?set MASTER_ADDR to the first machine}"
+        whole NODE_RANK "${NODE_RANK:?set NODE_RANK to 0 .. NNODES-1}" 0 $((nodes - 1))
+        where+=(--node_rank="$NODE_RANK" --master_addr="${MASTER_ADDR:?set MASTER_ADDR to the first machine}"
             --master_port="${PORT:-29500}")
     elif [ -n "${PORT:-}" ]; then
         where+=(--master_addr=127.0.0.1 --master_port="$PORT")
@@ -25,6 +34,9 @@ launch_srun() {
     shift 3
     case $tasks in '' | *[!0-9]* | 0) echo "NGPUS='$tasks' is not a positive number" >&2; exit 2 ;; esac
     local per_node=${GPUS_PER_NODE:-8}
+    whole GPUS_PER_NODE "$per_node" 1 99999
+    whole CPUS_PER_TASK "${CPUS_PER_TASK:-5}" 1 99999
+    [ -n "${PORT:-}" ] && whole PORT "$PORT" 1 65535
     [ "$tasks" -lt "$per_node" ] && per_node=$tasks
     local gres=()
     # a cluster (or partition) without GPUs knows no such resource: GRES= turns the request off, GRES=gpu:a100:8 refines it

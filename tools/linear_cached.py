@@ -44,9 +44,9 @@ def main() -> None:
     from selfsup.evaluation import cached_linear as linear
     from selfsup.evaluation.head_inputs import both_caches
     from selfsup.evaluation.results import check_free, write_result
-    work_dir = args.work_dir or Path(config.default_work_dir(args.config), Path(args.pretrained).name)
-    path = check_free(work_dir / 'linear_cached.json', args.force)
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
+    work_dir = args.work_dir or Path(config.work_dir_of(compiled, args.config), Path(args.pretrained).name)
+    path = check_free(work_dir / 'linear_cached.json', args.force)
     rates = linear.parse_rates(args.lrs, compiled)
     linear.check_run(compiled, rates, args.epochs, args.batch_size)
     device = init_distributed(args.launcher, port=args.port)
@@ -69,6 +69,7 @@ def main() -> None:
                  device=device, seconds=time.perf_counter() - start, force=args.force, merged=compiled, settings={
                      'views': args.views, 'flip': args.flip, 'dtype': args.dtype, 'rates': rates, 'rate_chosen_on_the_test_set': chosen,
                      'epochs': epochs, 'batch_size': heads.batch_size, 'seconds_extraction': round(extracted - start, 2),
+                     'left_out': {'train': train.left_out, 'test': test.left_out}, 'parameters': heads.parameters(model),
                      'cfg_options': args.cfg_options})
     print(*(f'{name}: {value:.2f}' for name, value in numbers.items()), f'result: {path}', sep='\n')
 

@@ -47,14 +47,12 @@ def main() -> None:
     from selfsup.evaluation.receptive_field import areas, in_logarithms, receptive_field
     from selfsup.registry import MODELS
     from selfsup.visualization.receptive_field import receptive_field_picture
-    from selfsup.visualization.reconstruction import normalisation
+    from selfsup.visualization.reconstruction import network_steps
 
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
     settings = compiled['train_dataloader']
     steps = next((value for key, value in settings['dataset'].items() if key.startswith('pipeline')), [])
-    mean, std = (list(values) * (3 // len(values)) for values in normalisation(steps, settings['img_norm_cfg']))
-    pipeline = build_pipeline([{'type': 'Resize', 'size': (args.size, args.size)}, {'type': 'ToTensor'},
-                               {'type': 'Normalize', 'mean': mean, 'std': std}])
+    pipeline = build_pipeline([{'type': 'Resize', 'size': (args.size, args.size)}, *network_steps(steps, settings['img_norm_cfg'])])
     files = image_files(args.inputs)[:args.num_images]
     model = MODELS.build(compiled['model'])
     if args.checkpoint:

@@ -1,6 +1,7 @@
 """Top-1 and top-5 accuracy of a trained classifier on data.val: python tools/test.py CFG CKPT
 
-The checkpoint must fit the model in every tensor. Several processes: bash tools/dist_test.sh CFG GPUS CKPT.
+The checkpoint must fit the model in every tensor, and the classes of the images must be those that it was trained with.
+Several processes: bash tools/dist_test.sh CFG GPUS CKPT.
 """
 
 from __future__ import annotations
@@ -35,24 +36,30 @@ def main() -> None:
         raise ConfigError(f'{args.config} is a detector: use benchmarks/test_det.py, which measures average precision.')
 
     from selfsup import distributed as dist
+    from selfsup.checkpoint_io import read_checkpoint
     from selfsup.datasets.loaders import build_loader
     from selfsup.engine.launch import init_distributed, shut_down
     from selfsup.engine.weights import load_model
-    from selfsup.evaluation.features import collect, evaluating
+    from selfsup.evaluation.class_names import check_checkpoint_classes
+    from selfsup.evaluation.features import collect, evaluating, left_out
     from selfsup.registry import MODELS
     device = init_distributed(args.launcher, port=args.port)
     model = MODELS.build(compiled['model'])
     load_model(model, args.checkpoint, strict=True, average=args.ema)
     model = model.to(device)
+    train = (compiled['train_dataloader'] or {}).get('dataset')
     loader = build_loader(compiled['val_dataloader'], seed=0, device=device, rank=dist.rank(), world_size=dist.world_size())
+    unknown = check_checkpoint_classes(read_checkpoint(args.checkpoint), args.checkpoint, loader.dataset, train)
     with evaluating(model):
         scores = collect(lambda batch: {k: v.float() for k, v in model.predict(batch['img']).items()}, loader)
     loader.close()
     results = {}
     for name, logits in scores.items():
         results.update(loader.dataset.evaluate(logits, name, topk=tuple(k for k in args.topk if k <= logits.shape[1]) or tuple(args.topk)))
+    missing = left_out(loader.dataset)
     if dist.is_main():
-        lines = [f'{args.checkpoint} on {len(loader.dataset):,} images', *(f'{k}: {v:.2f}' for k, v in results.items())]
+        counted = f'{len(loader.dataset) - missing:,} images' + (f'; left out, as they cannot be read: {missing:,}' if missing else '')
+        lines = [f'{args.checkpoint} on {counted}', *(f'{k}: {v:.2f}' for k, v in results.items()), *filter(None, [unknown])]
         work_dir = Path(args.work_dir or Path(args.checkpoint).parent)
         work_dir.mkdir(parents=True, exist_ok=True)
         log = work_dir / f'test_{time.strftime("%Y%m%d_%H%M%S")}.log'

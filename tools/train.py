@@ -17,9 +17,14 @@ def parse_args() -> argparse.Namespace:
     start.add_argument('--resume_from', metavar='CKPT', help='continue the run that wrote this checkpoint, exactly')
     start.add_argument('--auto_resume', action='store_true', help='continue from the newest readable checkpoint of the work dir, if any')
     start.add_argument('--start_over', action='store_true', help='begin anew in a work dir with checkpoints (they move to a subfolder)')
+    parser.add_argument('--allow-changed', nargs='+', default=[], metavar='KEY', help='when resuming: settings whose '
+                        'new values may count, such as optimizer.weight_decay; a key allows all below it; data allows other images')
     parser.add_argument('--pretrained', metavar='CKPT', help='weights to start the backbone from')
+    parser.add_argument('--emergency_dir', metavar='DIR', help='where checkpoints go that the work dir does not take (disk full, removed)')
     parser.add_argument('--seed', type=int, help='run seed (default: 0; when resuming, that of the checkpoint)')
     parser.add_argument('--must_validate', action='store_true', help='refuse a config without a ValidateHook (the protocol scripts do)')
+    parser.add_argument('--protocol', choices=('linear', 'semi', 'finetune'),
+                        help='refuse a run that is not what this name says: linear freezes the backbone, the others train it')
     parser.add_argument('--deterministic', action='store_true', help='deterministic GPU kernels: needed for bit-equal GPU runs, slower')
     cli.add_launcher(parser)
     parser.add_argument('--local_rank', '--local-rank', type=int, help='accepted for old launch scripts')
@@ -40,7 +45,7 @@ def main() -> None:
     given = {k: getattr(args, k) for k in ('work_dir', 'resume_from', 'pretrained', 'seed') if getattr(args, k) is not None}
     compiled.update(given)
     compiled['deterministic'] = args.deterministic
-    compiled['work_dir'] = compiled.get('work_dir') or config.default_work_dir(args.config)
+    compiled['work_dir'] = config.work_dir_of(compiled, args.config)
     port = args.port or os.environ.get('PORT')
     if port:
         if not str(port).isdecimal():
@@ -49,7 +54,8 @@ def main() -> None:
 
     from selfsup import engine
 
-    engine.train(compiled, loaded, launcher=args.launcher, auto_resume=args.auto_resume, start_over=args.start_over)
+    engine.train(compiled, loaded, launcher=args.launcher, auto_resume=args.auto_resume, start_over=args.start_over,
+                 allow_changed=args.allow_changed, emergency_dir=args.emergency_dir, protocol=args.protocol)
 
 
 if __name__ == '__main__':

@@ -1,12 +1,14 @@
 """Train or evaluate a detector with detectron2: python benchmarks/detection/train_net.py --config-file CFG MODEL.WEIGHTS OUT.pkl
 
 detectron2's usual arguments; in the config two more keys: SOLVER.OPTIMIZER (sgd, adamw; adam is adamw) and SOLVER.LR_DECAY (layer-wise
-decay of the learning rate, 1.0 for none). At the end the average precisions are in OUTPUT_DIR/detection.json.
+decay of the learning rate, 1.0 for none). At the end the average precisions are in OUTPUT_DIR/detection.json, null where one is
+not a number; a COCO run has OUTPUT_DIR/d2_coco_log.txt after each evaluation.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import sys
@@ -17,10 +19,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # processes that detectron2 starts know only this folder
 
 from selfsup import cli
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, DataError
+from selfsup.files import write_atomic
 
 INSTALL = ("this script needs detectron2, which is not on the package index: pip install "
            "'git+https://github.com/facebookresearch/detectron2.git'. benchmarks/dist_train_det.sh trains detectors without it.")
+LOG = 'd2_coco_log.txt'
+COCO_LOG = {'boxAP': 'AP', 'bAP50': 'AP50', 'bAP75': 'AP75', 'mskAP': 'mask_AP', 'mAP50': 'mask_AP50', 'mAP75': 'mask_AP75',
+            'easy': 'APl', 'hard': 'APs'}  # names in `LOG` -> ours
 NAMES = {'bbox': '', 'segm': 'mask_', 'keypoints': 'keypoint_'}  # of detectron2's results -> beginnings of ours
 
 
@@ -58,6 +64,8 @@ def read_config(args: argparse.Namespace) -> Any:
     except (AssertionError, KeyError, ValueError) as error:  # what yacs raises
         raise ConfigError(f'{args.config_file} with {" ".join(args.opts) or "no options"}: {error}') from None
     check_weights(cfg.MODEL.WEIGHTS, args)
+    if args.resume:
+        read_log(cfg)
     optimizer_class(cfg.SOLVER.OPTIMIZER)
     lr_factor('', cfg.SOLVER.LR_DECAY, cfg.MODEL.RESNETS.DEPTH)
     check_free(Path(cfg.OUTPUT_DIR) / 'detection.json', force=args.resume)
@@ -121,9 +129,14 @@ def build_evaluator(cfg: Any, dataset: str) -> Any:
     raise ConfigError(f'{dataset} is evaluated as {kind!r}; known here: coco, pascal_voc, cityscapes_instance.')
 
 
-def trainer_class() -> Any:
-    """`DefaultTrainer` with our optimizer and evaluators; the head of the C4 configs is registered."""
+def trainer_class(resume: bool = False) -> Any:
+    """`DefaultTrainer` with our optimizer and evaluators; the head of the C4 configs is registered.
+
+    After each evaluation on COCO it writes OUTPUT_DIR/d2_coco_log.txt, see `coco_log`; with `resume` it goes on with the one there.
+    """
+    from detectron2.data import MetadataCatalog
     from detectron2.engine import DefaultTrainer
+    from detectron2.utils import comm
 
     import benchmarks.detection.extra_norm_head  # noqa: F401
 
@@ -134,13 +147,67 @@ def trainer_class() -> Any:
         def build_evaluator(cls, cfg: Any, dataset_name: str, output_folder: str | None = None) -> Any:
             return build_evaluator(cfg, dataset_name)
 
+        @classmethod
+        def test(cls, cfg: Any, model: Any, evaluators: Any = None) -> dict:
+            results = super().test(cfg, model, evaluators)
+            one_of_coco = len(cfg.DATASETS.TEST) == 1 and MetadataCatalog.get(cfg.DATASETS.TEST[0]).evaluator_type == 'coco'
+            if comm.is_main_process() and one_of_coco:
+                cls.log = coco_log(results, cls.log if cls.log or not resume else read_log(cfg))
+                write_atomic(Path(cfg.OUTPUT_DIR) / LOG, lambda file: file.write(f'{json.dumps(cls.log)}\n'.encode()), DataError)
+            return results
+
+    Trainer.log = {}  # of this run
     return Trainer
 
 
-def flat_numbers(results: dict) -> dict[str, float]:
-    """detectron2's nested results as ours: {'bbox': {'AP': 38.}, 'segm': {'AP': 35.}} -> {'AP': 38., 'mask_AP': 35.}; NaN is left out."""
-    return {f'{NAMES.get(task, f"{task}_")}{name}': float(value) for task, values in results.items() for name, value in values.items()
-            if not math.isnan(float(value))}
+def read_log(cfg: Any) -> dict[str, float | None]:
+    """What an earlier start of this run wrote into OUTPUT_DIR/d2_coco_log.txt; {} without it.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    path = Path(cfg.OUTPUT_DIR) / LOG
+    try:
+        found = json.loads(path.read_text()) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        raise DataError(f'{path} cannot be read ({error}); move it away to go on without it.') from None
+    if not isinstance(found, dict):
+        raise DataError(f'{path} holds {type(found).__name__}, no record of a run; move it away to go on without it.')
+    return found
+
+
+def flat_numbers(results: dict) -> dict[str, float | None]:
+    """detectron2's nested results as ours: {'bbox': {'AP': 38.}, 'segm': {'AP': 35.}} -> {'AP': 38., 'mask_AP': 35.}.
+
+    What is not a number, as the AP of a class or size that does not occur, is None, and so is `AP` where there are no results at all.
+    Of several test sets each has its name in front.
+    """
+    flat: dict[str, float | None] = {}
+    for task, values in results.items():
+        if any(isinstance(value, dict) for value in values.values()):  # a test set of several
+            flat.update({f'{task}_{name}': value for name, value in flat_numbers(values).items()})
+            continue
+        for name, value in values.items():
+            flat[f'{NAMES.get(task, f"{task}_")}{name}'] = None if math.isnan(float(value)) else float(value)
+    return flat or {'AP': None}
+
+
+def coco_log(results: dict, before: dict[str, float | None]) -> dict[str, float | None]:
+    """SparK's record of a COCO run: the best average precisions of all evaluations so far, and the last.
+
+    Args:
+        results: of this evaluation, as detectron2 nests them.
+        before: what this function gave before; {} at first.
+
+    Returns:
+        boxAP, bAP50, bAP75, mskAP, mAP50, mAP75: of the evaluation with the best boxAP; easy, hard: its box AP of large and of small
+        objects; last_boxAP, last_mskAP: of this one. None where one is not a number, or there are no masks.
+    """
+    now = flat_numbers({task: results.get(task, {}) for task in ('bbox', 'segm')})
+    found = {name: now.get(ours) for name, ours in COCO_LOG.items()}
+    if before.get('boxAP') is not None and (found['boxAP'] is None or found['boxAP'] <= before['boxAP']):
+        found = {name: before.get(name) for name in COCO_LOG}
+    return {**found, 'last_boxAP': now.get('AP'), 'last_mskAP': now.get('mask_AP')}
 
 
 def work(args: argparse.Namespace) -> None:
@@ -151,7 +218,7 @@ def work(args: argparse.Namespace) -> None:
     from selfsup.evaluation.results import write_result
     start = time.perf_counter()
     cfg = setup(args)
-    kind = trainer_class()
+    kind = trainer_class(args.resume)
     if args.eval_only:
         model = kind.build_model(cfg)
         DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
@@ -160,11 +227,11 @@ def work(args: argparse.Namespace) -> None:
         trainer = kind(cfg)
         trainer.resume_or_load(resume=args.resume)
         trainer.train()
-        results = trainer._last_eval_results  # train() gives them only where the config names results that it expects
-    if comm.is_main_process() and results:
+        results = getattr(trainer, '_last_eval_results', None)  # train() gives them only where the config names results that it expects
+    if comm.is_main_process():
         weights = cfg.MODEL.WEIGHTS if os.path.exists(cfg.MODEL.WEIGHTS) else None
-        write_result(Path(cfg.OUTPUT_DIR) / 'detection.json', protocol='detection', numbers=flat_numbers(results), config=args.config_file,
-                     weights=weights, device='cuda', seed=cfg.SEED, seconds=time.perf_counter() - start,
+        write_result(Path(cfg.OUTPUT_DIR) / 'detection.json', protocol='detection', numbers=flat_numbers(results or {}),
+                     config=args.config_file, weights=weights, device='cuda', seed=cfg.SEED, seconds=time.perf_counter() - start,
                      settings={'library': 'detectron2', 'opts': args.opts}, force=args.resume)
 
 

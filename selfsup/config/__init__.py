@@ -4,8 +4,8 @@
 Importing this package is cheap; torch and the registries are imported when a file is checked.
 """
 
-from .load import LoadedConfig, default_work_dir, load
+from .load import LoadedConfig, default_work_dir, load, work_dir_of
 from .short_form import compile_config
 from .text import to_text
 
-__all__ = ['LoadedConfig', 'compile_config', 'default_work_dir', 'load', 'to_text']
+__all__ = ['LoadedConfig', 'compile_config', 'default_work_dir', 'load', 'to_text', 'work_dir_of']

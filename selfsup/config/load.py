@@ -71,12 +71,22 @@ def default_work_dir(path: str | os.PathLike) -> str:
 
     The last folder named `configs` counts, so the result does not depend on where the repository lies.
     """
-    parts = Path(path).with_suffix('').parts
+    parts = Path(os.path.normpath(path)).with_suffix('').parts  # `configs/../x.py` is no file in configs, and `..` would lead out
     if 'configs' in parts[:-1]:
         parts = parts[len(parts) - parts[::-1].index('configs'):]
     else:
         parts = parts[-1:]
     return Path('work_dirs', *parts).as_posix()
+
+
+def work_dir_of(compiled: dict[str, Any], path: str | os.PathLike) -> str:
+    """Where runs of a config go: its own `work_dir`, or `default_work_dir(path)`. The one rule of all tools and scripts.
+
+    Args:
+        compiled: runner config.
+        path: the config file that it comes from.
+    """
+    return compiled.get('work_dir') or default_work_dir(path)
 
 
 def _read(path: str | os.PathLike) -> tuple[dict[str, Any], locate.FileFacts]:

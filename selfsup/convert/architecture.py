@@ -37,6 +37,9 @@ def infer(weights: Mapping[str, Tensor], source: str) -> dict[str, Any]:
     except KeyError as error:
         raise CheckpointError(f'{source} lacks {error.args[0]}, without which its {title.split(",")[0]} cannot be told. If it '
                               'is complete, give --config, a config with its network (TIMMBackbone for those of timm).') from None
+    except (IndexError, TypeError, ValueError, ZeroDivisionError, RuntimeError):  # shapes of other axes, numbers of no stage
+        raise CheckpointError(f'{source} has tensors whose shapes are those of no {title.split(",")[0]}. If it is complete, give --config, '
+                              'a config with its network.') from None
     what = 'a vision transformer' if is_transformer(weights) else f"{len(weights)} tensors such as {', '.join(list(weights)[:3])}"
     raise CheckpointError(f'{source} holds {what}: the network is known by its weights for ResNet, ResNeXt, ConvNeXt, ConvNeXt V2 and SLaK '
                           'only. For another one give --config, the config of its run.')
@@ -69,11 +72,11 @@ def _resnet(weights: Mapping[str, Tensor], source: str) -> dict[str, Any]:
 def _convnext(weights: Mapping[str, Tensor], source: str) -> dict[str, Any]:
     depths = _blocks(weights, r'stages\.(\d+)\.(\d+)\.')
     dims = tuple(len(weights[f'downsample_layers.{stage}.{1 if stage else 0}.bias']) for stage in range(len(depths)))
-    known = {depths for depths, _ in convnexts.ARCHITECTURES.values()}
-    if depths not in known:
-        raise _unpublished(source, f'blocks {depths}', 'ConvNeXt', sorted(map(str, known)))
     large = any('.large_kernel.' in name for name in weights)
-    found = {'type': 'SLaK' if large else 'ConvNeXtV2' if 'stages.0.0.grn.gamma' in weights else 'ConvNeXt'}
+    found = {'type': 'SLaK' if large else 'ConvNeXtV2' if any('.grn.' in name for name in weights) else 'ConvNeXt'}
+    known = {sizes for sizes, _ in convnexts.ARCHITECTURES.values()}
+    if depths not in known:
+        raise _unpublished(source, f'blocks {depths}', found['type'], sorted(map(str, known)))
     arch = next((arch for arch, sizes in convnexts.ARCHITECTURES.items() if sizes == (depths, dims)), None)
     found.update({'arch': arch} if arch and not large else {'depths': depths, 'dims': dims})
     if found['type'] != 'ConvNeXtV2' and 'stages.0.0.gamma' not in weights:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from pathlib import Path
 
 from torch import Tensor
 
-from ..checkpoint_io import averaged, check_apart, read_checkpoint, write_checkpoint_atomic
-from ..errors import CheckpointError, ConfigError
+from ..checkpoint_io import OFFICIAL_AVERAGES, averaged, check_apart, check_finite, read_checkpoint, write_checkpoint_atomic
+from ..errors import CheckpointError, ConfigError, SelfSupWarning
 from ..provenance import sha256
 from . import convnext
+from .description import described, public, public_name
 from .families import in_our_names
-from .layouts import find_backbone
+from .layouts import FRAMES, VISSL, find_backbone, flat_weights
 
-PUBLISHED = ('state_dict', 'author', 'meta')
 AUTHOR = 'selfsup'
 NAMINGS = ('own', 'official', 'timm')
 
 
 def backbone_weights(checkpoint: dict, source: str, naming: str = 'own') -> dict[str, Tensor]:
-    """Weights of the backbone under plain names.
+    """Weights of the backbone under plain names, without those that its run has never trained, of which a warning tells.
 
     Args:
         checkpoint: what `read_checkpoint` gave, in any of the layouts that `find_backbone` knows.
@@ -32,7 +33,13 @@ def backbone_weights(checkpoint: dict, source: str, naming: str = 'own') -> dict
         CheckpointError: see `find_backbone`.
         ConfigError: see `renamed`.
     """
-    return renamed(find_backbone(checkpoint, source).weights, naming)
+    found = find_backbone(checkpoint, source)
+    if found.untrained:
+        reason = next(why for name, why in found.unused.items() if name.endswith(tuple(found.untrained)))
+        first = ', '.join(list(found.untrained)[:3])
+        warnings.warn(f'{source}: {len(found.untrained)} tensors of the backbone are left out, as they are {reason}: {first}, ...',
+                      SelfSupWarning, stacklevel=2)
+    return renamed(found.weights, naming)
 
 
 def renamed(weights: dict[str, Tensor], naming: str) -> dict[str, Tensor]:
@@ -79,16 +86,19 @@ def extract_backbone(source: str | os.PathLike, target: str | os.PathLike, force
     if average:
         checkpoint = averaged(checkpoint, source)
     weights = backbone_weights(checkpoint, str(source), naming)
-    given = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), dict) else {}
-    meta = {key: given[key] for key in ('epoch', 'iter', 'algorithm', 'config') if key in given}
-    content = {'state_dict': weights, 'author': AUTHOR, 'meta': {**meta, 'source': Path(source).name}}
+    content = {'state_dict': weights, 'author': AUTHOR, 'meta': {**described(checkpoint), 'source': Path(source).name}}
     return write_checkpoint_atomic(content, target), len(weights)
 
 
 def publish(source: str | os.PathLike, out_dir: str | os.PathLike | None = None) -> tuple[Path, list[str]]:
     """Write `{name}-{first 8 hex digits of its SHA-256}.pth`: weights and description, nothing that only training needs.
 
-    The digits are those of the finished file, read back from the disk; the file is then loaded once more.
+    Kept are the weights (of the files of other code their averages too) and of `meta` what a user needs who does not resume: epoch, iter,
+    algorithm, class names and the config, in which absolute paths become their last part. Left out are optimizer, schedules and
+    averages of ours, and all that says where and by whom it was trained: host, versions, time, command line, digests for a resume.
+
+    The name is that of the file; `latest.pth` is published under the name of its run (its folder) and its epoch. The digits are those
+    of the finished file, read back from the disk; the file is then loaded once more.
 
     Args:
         source: checkpoint; left as it is.
@@ -98,21 +108,40 @@ def publish(source: str | os.PathLike, out_dir: str | os.PathLike | None = None)
         The file, and the entries that were left out.
 
     Raises:
-        CheckpointError: `source` cannot be read, has no weights, or the result cannot be written.
+        CheckpointError: `source` cannot be read, has no weights or weights that are not finite, or the result cannot be written.
     """
     source = Path(source)
     checkpoint = read_checkpoint(source)
-    if not any(isinstance(value, Tensor) for value in _weights(checkpoint).values()):
-        raise CheckpointError(f"{source} has no weights; its entries are {', '.join(map(str, checkpoint))}.")
-    kept = {k: v for k, v in checkpoint.items() if k in PUBLISHED} if 'state_dict' in checkpoint else checkpoint
+    kept = _published(checkpoint, str(source))
     folder = Path(out_dir) if out_dir is not None else source.parent
-    stem = re.sub(r'-[0-9a-f]{8}$', '', source.stem)  # publishing a published file does not lengthen its name
+    stem = re.sub(r'-[0-9a-f]{8}$', '', public_name(source, checkpoint))  # publishing a published file does not lengthen its name
     unnamed = write_checkpoint_atomic(kept, folder / f'.{stem}.{os.getpid()}.tmp')
     target = folder / f'{stem}-{sha256(unnamed)[:8]}.pth'
     os.replace(unnamed, target)
     if sha256(target)[:8] != target.stem[-8:] or set(_weights(read_checkpoint(target))) != set(_weights(kept)):
         raise CheckpointError(f'{target} did not read back as it was written; the disk may be failing.')
-    return target, [str(key) for key in checkpoint if key not in kept]
+    return target, [str(key)[:80] for key in checkpoint if key not in kept]
+
+
+def _published(checkpoint: dict, source: str) -> dict:
+    """What of a checkpoint is published.
+
+    Raises:
+        CheckpointError: weights that are not finite, or something else in their place.
+    """
+    flat_weights(checkpoint, source)
+    frames = {key: checkpoint[key] for key in (*FRAMES, *OFFICIAL_AVERAGES) if isinstance(checkpoint.get(key), dict)}
+    if 'state_dict' in frames:
+        frames = {'state_dict': frames['state_dict']}
+    for key, weights in frames.items():
+        check_finite(weights, source, f'weights under {key}')
+        frames[key] = {name: value for name, value in weights.items() if isinstance(value, Tensor)}
+    kept = frames or {key: value for key, value in checkpoint.items() if isinstance(value, Tensor) or key == VISSL[0]}
+    if VISSL[0] in kept:
+        kept[VISSL[0]] = {VISSL[1]: {VISSL[2]: kept[VISSL[0]][VISSL[1]][VISSL[2]]}}
+    if isinstance(checkpoint.get('author'), str):
+        kept['author'] = checkpoint['author']
+    return {**kept, 'meta': public(described(checkpoint))} if isinstance(checkpoint.get('meta'), dict) else kept
 
 
 def _weights(checkpoint: dict) -> dict:

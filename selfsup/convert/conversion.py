@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..checkpoint_io import check_apart
 from ..errors import CheckpointError, ConfigError, did_you_mean
-from .network import Network, load_network
+from .network import OWN, Network, load_network
 from .targets import TARGETS, Target
 
 TOLERANCE = 1e-4  # of the largest number in an output, in float32
@@ -49,14 +49,14 @@ class Conversion:
         network: source.
         target: its new form.
         path: the file.
-        size: side of the images in pixels.
+        size: (height, width) of the images in pixels.
         differences: what the check found; () without one.
     """
 
     network: Network
     target: Target
     path: Path
-    size: int
+    size: tuple[int, int]
     differences: tuple[Difference, ...]
 
     @property
@@ -66,8 +66,8 @@ class Conversion:
 
 
 def convert(source: str | os.PathLike, path: str | os.PathLike, to: str, *, config: Mapping[str, Any] | None = None, check: bool = False,
-            tolerance: float = TOLERANCE, size: int | None = None, maps: bool = False, merge: bool = False, average: bool = False,
-            classifier: bool = True, force: bool = False) -> Conversion:
+            tolerance: float = TOLERANCE, size: int | tuple[int, int] | None = None, maps: bool = False, merge: bool = False,
+            average: bool = False, classifier: bool = True, force: bool = False) -> Conversion:
     """Write the backbone of `source` to `path` in the form `to`.
 
     Args:
@@ -77,7 +77,8 @@ def convert(source: str | os.PathLike, path: str | os.PathLike, to: str, *, conf
         config: of the backbone; None reads it off the weights.
         check: read the file back into the target library, run fixed images and compare.
         tolerance: largest relative difference that passes.
-        size: side of the images in pixels, of the check and of an ONNX graph; None: 224, or what the config says (img_size).
+        size: side of the images in pixels, or (height, width), of the check and of an ONNX graph; None: 224, or what the config says
+            (img_size).
         maps: give out the maps too (ONNX).
         merge: fold the small kernels of a SLaK.
         average: take the moving average instead of the weights.
@@ -93,6 +94,9 @@ def convert(source: str | os.PathLike, path: str | os.PathLike, to: str, *, conf
     check_apart(source, path)
     network = load_network(source, config, average, merge, classifier and to != 'detectron2')
     size = size or network.config.get('img_size', 224)
+    size = _both_sides(size)
+    if network.config['type'] not in (*OWN, 'TIMMBackbone'):
+        network.run(torch.zeros(1, network.in_channels, *size))  # a network of the user's own must give maps
     target = TARGETS[to](network, size, maps)
     staged = path.with_name(f'.{os.getpid()}.{path.name}')
     try:
@@ -107,7 +111,7 @@ def convert(source: str | os.PathLike, path: str | os.PathLike, to: str, *, conf
     return Conversion(network, target, path, size, differences)
 
 
-def _check_options(path: Path, to: str, size: int | None, maps: bool, force: bool) -> None:
+def _check_options(path: Path, to: str, size: int | tuple[int, int] | None, maps: bool, force: bool) -> None:
     """Raise what `convert` raises before it reads anything."""
     if to not in TARGETS:
         raise ConfigError(f'There is no --to {to}.{did_you_mean(to, TARGETS)}')
@@ -120,17 +124,18 @@ def _check_options(path: Path, to: str, size: int | None, maps: bool, force: boo
         raise CheckpointError(f'{path} exists; give --force to replace it, or another name.')
     if maps and to != 'onnx':
         raise ConfigError(f'--maps is for --to onnx, where outputs are fixed; a network of {to} gives its maps as it is.')
-    if size is not None and size < 1:
-        raise ConfigError(f'--size {size}: give the side of the images in pixels.')
+    if size is not None and min((size,) if isinstance(size, int) else size) < 1:
+        raise ConfigError(f'--size {size}: give the side of the images in pixels, or height x width.')
 
 
-def compare(network: Network, target: Target, path: Path, size: int) -> tuple[Difference, ...]:
-    """Differences of every output of `target`, in the file `path`, from what `network` makes of the same two images.
+def compare(network: Network, target: Target, path: Path, size: int | tuple[int, int]) -> tuple[Difference, ...]:
+    """Differences of every output of `target`, in the file `path`, from what `network` makes of the same two images of `size`, a side or
+    (height, width).
 
     Raises:
         CheckpointError: the source itself gives no finite numbers.
     """
-    images = torch.randn(_IMAGES, network.in_channels, size, size, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(_IMAGES, network.in_channels, *_both_sides(size), generator=torch.Generator().manual_seed(0))
     expected = network.run(images)
     if not all(value.isfinite().all() for value in expected.values()):
         raise CheckpointError('The network of the source gives numbers that are not finite, so nothing can be compared.')
@@ -138,6 +143,11 @@ def compare(network: Network, target: Target, path: Path, size: int) -> tuple[Di
     if 'features' not in given:
         given = {'features': given['last map'].mean((2, 3)), **given}
     return tuple(_difference(name, expected[name], value) for name, value in given.items())
+
+
+def _both_sides(size: int | tuple[int, int]) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
 
 
 def _difference(output: str, expected: Tensor, given: Tensor) -> Difference:

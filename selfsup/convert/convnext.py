@@ -129,7 +129,7 @@ def _official_shape(name: str, value: Tensor) -> Tensor:
 def to_timm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`weights` of an official ConvNeXt under timm's names, in the shapes of the timm model of this size; timm's own stay as they are."""
     stem = weights.get('downsample_layers.0.0.weight')
-    convolutions = stem is not None and len(stem) < NARROW
+    convolutions = stem is not None and stem.dim() > 0 and len(stem) < NARROW
     renamed = {}
     for name, value in weights.items():
         name = timm_name(name)

@@ -76,6 +76,8 @@ def _convnext(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     name, kwargs = f'{kind}_{published_arch(config)}', {}
     if not timm.is_model(name):
         depths, dims = convnext_sizes(config)
+        if len(depths) != 4:
+            raise ConfigError(f"timm has no {config['type']} of {len(depths)} stages, only of 4. Use --to safetensors or onnx.")
         name, kwargs = f'{kind}_tiny', {'depths': depths, 'dims': dims, 'conv_mlp': dims[0] < convnext.NARROW}
     if config.get('kernel_size', 7) != 7:
         kwargs['kernel_sizes'] = config['kernel_size']

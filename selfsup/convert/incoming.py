@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from . import convnext, fcmae, spark
@@ -105,3 +106,12 @@ def _reshaped(value: Tensor, own: Tensor | None) -> Tensor:
     if own is None or value.shape == own.shape or [n for n in value.shape if n != 1] != [n for n in own.shape if n != 1]:
         return value
     return value.reshape(own.shape)
+
+
+def convertible(value: Tensor, own: Tensor) -> bool:
+    """True where copying `value` into `own` does not change what the numbers mean: floats stay floats, of any size, counters counters."""
+    if value.is_complex() or (value.dtype is torch.bool) != (own.dtype is torch.bool):
+        return value.dtype == own.dtype
+    if value.is_floating_point() and not own.is_floating_point():
+        return bool((value == value.trunc()).all())  # counters that an average has turned into floats
+    return value.is_floating_point() == own.is_floating_point()

@@ -7,19 +7,21 @@ solo-learn, lightly, VISSL, SwAV, MMPretrain and MMSelfSup, timm, torchvision, a
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
+from ..checkpoint_io import check_finite
 from ..errors import CheckpointError
 from .classifier import Classifier, find_classifier
 from .families import family, in_our_names, is_transformer, prefixes
 from .incoming import OUTSIDE, translate
+from .untrained import untrained
 
 # entries of a checkpoint that hold the weights; DINO's teacher is what is evaluated
 FRAMES = ('state_dict', 'model', 'module', 'teacher', 'model_state_dict')
-_VISSL = ('classy_state_dict', 'base_model', 'model')  # one in the other; in the last are `trunk` and `heads`
+VISSL = ('classy_state_dict', 'base_model', 'model')  # one in the other; in the last are `trunk` and `heads`
 # Where the backbone is found, the first that matches: ours and OpenSelfSup's, MoCo's query encoder, BYOL's online network.
 PREFIXES = ('backbone.', 'encoder_q.0.', 'online_net.0.')
 # The same of other code, taken where a known network follows. What is longer comes first.
@@ -50,12 +52,14 @@ class Found:
         weights: of the backbone, under plain names, as in the file otherwise.
         unused: name in the file -> why it is not part of the backbone.
         classifier: the classifier that the file was trained with, or None.
+        untrained: tensors of the backbone that its run has never trained, under plain names; they are in `unused`, not in `weights`.
     """
 
     layout: str
     weights: dict[str, Tensor]
     unused: dict[str, str]
     classifier: Classifier | None = None
+    untrained: dict[str, Tensor] = field(default_factory=dict)
 
 
 def find_backbone(checkpoint: Mapping, source: str, own: Collection[str] = ()) -> Found:
@@ -75,33 +79,64 @@ def find_backbone(checkpoint: Mapping, source: str, own: Collection[str] = ()) -
     beside = {name: value for name, value in incoming.weights.items() if not name.startswith(prefix)}
     if not prefix:
         beside = {name: inner.pop(name) for name in list(inner) if name.startswith(_BESIDE_BARE)}
+    names, reason = untrained(checkpoint) if len(inner) > 1 else ((), '')
+    left = {name: inner.pop(name) for name in names if name in inner}
+    if left and not inner:
+        raise CheckpointError(f'{source} has no trained backbone: all of its {len(left)} tensors are {reason}.')
     title = incoming.origin or layout or (_writer(prefix, beside) if prefix else '')
     network = family(inner)
     parts = (title, f"under '{prefix}'" if prefix and not incoming.origin else '', network if prefix else f"bare {network or 'weights'}")
     meta = checkpoint.get('meta')
     of_training = isinstance(meta, Mapping) and meta.get('algorithm', 'Classification') != 'Classification'
-    return Found(', '.join(part for part in parts if part), inner, {**incoming.unused, **{name: _reason(name) for name in beside}},
-                 None if of_training else find_classifier(prefix, in_our_names(inner), beside))
+    unused = {**incoming.unused, **{name: _reason(name) for name in beside}, **{prefix + name: reason for name in left}}
+    return Found(', '.join(part for part in parts if part), inner, unused,
+                 None if of_training else find_classifier(prefix, in_our_names(inner), beside), left)
 
 
 def flat_weights(checkpoint: Mapping, source: str) -> dict[str, Tensor]:
     """The weights in a checkpoint: those under one of `FRAMES`, VISSL's trunk and heads, or all at the top; without a DDP prefix.
 
     Raises:
-        CheckpointError: there are none.
+        CheckpointError: there are none, one is no tensor, or one is not finite.
     """
     frame = next((checkpoint[key] for key in FRAMES if isinstance(checkpoint.get(key), Mapping)), checkpoint)
     inner: Any = checkpoint
-    for key in _VISSL:
+    for key in VISSL:
         inner = inner.get(key) if isinstance(inner, Mapping) else None
     if isinstance(inner, Mapping):
         frame = {f'{part}.{name}': value for part, weights in inner.items() if isinstance(weights, Mapping)
                  for name, value in weights.items()}
     weights = {name.removeprefix('module.'): value for name, value in frame.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    if weights and frame is not checkpoint:
+        _check_names(frame, source)
     if not weights:
         raise CheckpointError(f"{source} holds no weights, neither at the top nor under {', '.join(FRAMES)}; its entries are "
-                              f"{', '.join(map(str, checkpoint)) or 'none'}.")
+                              f"{entries(checkpoint)}.")
+    strange = [f'{name} ({value.dtype})' for name, value in weights.items() if value.is_complex() or
+               (name.endswith('.weight') and not value.is_floating_point())]
+    if strange:
+        more = f' and {len(strange) - 4} more' if strange[4:] else ''
+        raise CheckpointError(f"{source}: {', '.join(strange[:4])}{more} should be floats, what a network computes with. Save the weights "
+                              'before they were converted.')
+    check_finite(weights, source)
     return weights
+
+
+def entries(checkpoint: Mapping) -> str:
+    """The first names in a checkpoint, for messages."""
+    names = [str(name)[:80] for name in checkpoint]
+    return ascii(', '.join(names[:20]))[1:-1] + (f', ... ({len(names)} in all)' if len(names) > 20 else '') if names else 'none'
+
+
+def _check_names(frame: Mapping, source: str) -> None:
+    """Every entry beside weights is a weight too: one of another type, or two of the same name, would be lost without a word."""
+    for name, value in frame.items():
+        if not isinstance(name, str):
+            raise CheckpointError(f'{source} holds a weight under {name!r:.80}, which is no name.')
+        if not isinstance(value, Tensor) and '.' in name and not name.endswith('_extra_state'):  # SparK keeps its 'config' there
+            raise CheckpointError(f"{source} holds a {type(value).__name__} under '{name[:80]!s}', where a tensor should be.")
+        if name.startswith('module.') and name.removeprefix('module.') in frame:
+            raise CheckpointError(f"{source} holds '{name}' with and without 'module.': which of the two counts cannot be told.")
 
 
 def _place(weights: Mapping[str, Tensor], source: str, own: Collection[str]) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..models.backbones import convnext as convnexts
 from ..models.backbones import resnet as resnets
-from .network import Network
+from .network import OWN, Network
 
 # (depth, groups, width per group) -> name in torchvision and timm
 RESNETS = MappingProxyType({
@@ -53,7 +53,8 @@ def resnet_key(network: Network, library: str) -> tuple[int, int, int]:
     config = network.config
     if config['type'] not in ('ResNet', 'ResNeXt'):
         others = {'TIMMBackbone': 'timm (or leave out --config: ResNets and ConvNeXts are known by their weights)', 'SLaK': 'safetensors'}
-        raise ConfigError(f"{library} has no {network.title}. Use --to onnx or {others.get(config['type'], 'timm')}.")
+        other = others.get(config['type'], 'timm' if config['type'] in OWN else 'safetensors')
+        raise ConfigError(f'{library} has no {network.title}. Use --to onnx or {other}.')
     other = [f'{key}={config[key]!r}' for key, value in _OURS_ONLY.items() if key in config and _plain(config[key]) != value]
     norm = config.get('norm_cfg') or {}
     if norm.get('type', 'BN') not in ('BN', 'SyncBN') or norm.get('eps', 1e-5) != 1e-5:

@@ -18,8 +18,9 @@ from ..registry import BACKBONES
 from .architecture import infer
 from .classifier import Classifier
 from .families import in_our_names, lacks_stem_relu
-from .incoming import for_backbone
+from .incoming import convertible, for_backbone
 from .layouts import find_backbone
+from .untrained import cut, stages_of
 
 OWN = ('ResNet', 'ResNeXt', 'ConvNeXt', 'ConvNeXtV2', 'SLaK')  # backbones that are known by their weights
 # settings of training and of what a run reads, which the weights do not depend on
@@ -70,9 +71,33 @@ class Network:
         Returns:
             `map1`, `map2`, ... (B, C, h, w), of the stages; `last map`; `features` (B, D), its average; `logits` (B, K) with a classifier.
         """
-        maps = self.given(images)
+        maps = self._maps(images)
         found = {**{f'map{stage}': value for stage, value in enumerate(maps, 1)}, 'last map': maps[-1], 'features': maps[-1].mean((2, 3))}
         return {**found, 'logits': self.classifier.build()(maps)['head0']} if self.classifier else found
+
+    def _maps(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Maps of the backbone; a network of the user's own may give something else.
+
+        Raises:
+            ConfigError: it gives no tuple of maps (B, C, h, w), or cannot take such images.
+        """
+        kind = self.config['type']
+        try:
+            maps = self.given(images)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            raise ConfigError(f'{kind} cannot be run on images {tuple(images.shape)}: {reason}. Give --size, and in_channels in its config '
+                              'where it is not 3.') from None
+        if not isinstance(maps, tuple | list) or not maps or not all(isinstance(m, Tensor) and m.dim() == 4 for m in maps):
+            given = f'a tensor {tuple(maps.shape)}' if isinstance(maps, Tensor) else f'a {type(maps).__name__}'
+            raise ConfigError(f'{kind} gives {given}, not a tuple of maps (B, C, h, w), which is what a backbone of ours gives: change its '
+                              'forward.')
+        return tuple(maps)
+
+
+def _width(backbone: nn.Module, head: Classifier) -> int:
+    """Channels of the last map; of a network of the user's own that does not say it, what its classifier reads."""
+    return getattr(backbone, 'out_channels', head.channels)
 
 
 def load_network(source: str | os.PathLike, config: Mapping[str, Any] | None = None, average: bool = False, merge: bool = False,
@@ -99,25 +124,58 @@ def load_network(source: str | os.PathLike, config: Mapping[str, Any] | None = N
                               'network that calls it as a function. No library has such a network. --pretrained starts a training from it.')
     head = found.classifier
     weights = {name: value for name, value in in_our_names(found.weights).items() if head is None or name not in head.names}
-    config = settled(infer(weights, str(source)) if config is None else config)
-    backbone = BACKBONES.build(dict(config)).eval()
+    told = config is None
+    if config is None:
+        whole = infer({**weights, **in_our_names({**found.weights, **found.untrained})} if found.untrained else weights, str(source))
+        config = _cut(whole, weights, str(source)) if found.untrained else whole
+    config = settled(config)
+    backbone = _built(config, str(source), told)
     unused, notes = _load(backbone, weights, config, str(source))
     unused = {**{name: reason for name, reason in found.unused.items() if head is None or name not in head.names}, **unused}
-    if head and not (classifier and head.channels == backbone.out_channels):
-        reason = f'a classifier of {head.channels} numbers, not of {backbone.out_channels} averages' if classifier else 'the classifier'
+    if head and not (classifier and head.channels == _width(backbone, head)):
+        reason = f'a classifier of {head.channels} numbers, not of {_width(backbone, head)} averages' if classifier else 'the classifier'
         unused, head = {**unused, **dict.fromkeys(sorted(head.names), reason)}, None
     if config.get('grn_scope') == 'image':
         notes = (*notes, "GRN takes its norms over each image (grn_scope='image'), as networks are used after pretraining")
     given = backbone
+    if found.untrained:
+        notes = (*notes, f'its run trained {stages_of(weights)} stages; the others are left out')
     if merge:
         backbone = _merged(given, config, str(source))
         config['merged'] = True
     return Network(backbone, given, config, found.layout, unused, notes, head)
 
 
+def _cut(config: dict[str, Any], weights: Mapping[str, Tensor], source: str) -> dict[str, Any]:
+    """The config of the stages that `weights` have.
+
+    Raises:
+        CheckpointError: they have none.
+    """
+    stages = stages_of(weights)
+    if not stages:
+        raise CheckpointError(f'{source} is of a run that trained the stem of its network only, which is no network to convert: take the '
+                              'weights out with tools/extract_backbone_weights.py.')
+    return cut(config, stages)
+
+
+def _built(config: Mapping[str, Any], source: str, told: bool) -> nn.Module:
+    """The backbone in eval mode; where its sizes were `told` from shapes, they may be those of no network."""
+    try:
+        return BACKBONES.build(dict(config)).eval()
+    except (ZeroDivisionError, ConfigError, RuntimeError, ValueError) as error:
+        if not told:
+            raise
+        reason = ' '.join(str(error).split())[:200]
+        raise CheckpointError(f"{source} has tensors whose shapes are those of no {config['type']} ({reason}).") from None
+
+
 def names_of(config: Mapping[str, Any]) -> list[str]:
-    """Names in the state dict of the backbone of `config`, which is built without memory."""
-    with torch.device('meta'):
+    """Names in the state dict of the backbone of `config`, which is built without memory where it can be."""
+    try:
+        with torch.device('meta'):
+            return list(BACKBONES.build(dict(config)).state_dict())
+    except (ConfigError, NotImplementedError, RuntimeError):  # it reads numbers of a tensor while it is built
         return list(BACKBONES.build(dict(config)).state_dict())
 
 
@@ -154,8 +212,12 @@ def _load(backbone: nn.Module, weights: dict[str, Tensor], config: Mapping[str, 
     missing, extra = [name for name in absent if name not in counters], [name for name in given if name not in own]
     wrong = [f'{name} {tuple(given[name].shape)} in the file, {tuple(own[name].shape)} in the network' for name in given
              if name in own and given[name].shape != own[name].shape]
+    kinds = [f'{name} {given[name].dtype} in the file, {own[name].dtype} in the network' for name in given
+              if name in own and not convertible(given[name], own[name])]
     faults = [f"{label} {', '.join(names[:5])}{f', ... ({len(names)} in all)' if len(names) > 5 else ''}"
-              for label, names in (('missing in the file:', missing), ('only in the file:', extra), ('another shape:', wrong)) if names]
+              for label, names in (('missing in the file:', missing), ('only in the file:', extra), ('another shape:', wrong),
+                                 ('another type:', kinds))
+              if names]
     if faults:
         settings = ', '.join(f'{key}={value!r}' for key, value in config.items() if key not in ('type', 'out_indices'))
         raise CheckpointError(f"{source} is not a complete {config['type']}({settings}): {'; '.join(faults)}. Nothing was written. For "

@@ -28,16 +28,16 @@ class _Features(nn.Module):
         return maps[-1].mean((2, 3)), *logits, *(maps if self.maps else ())
 
 
-def export(network: Network, size: int, maps: bool = False) -> bytes:
+def export(network: Network, size: tuple[int, int], maps: bool = False) -> bytes:
     """`network` as an ONNX file of opset `OPSET`.
 
-    Inputs: `images` (B, in_channels, size, size) float32, B any number. Outputs: `features` (B, D), the average of the last map;
+    Inputs: `images` (B, in_channels, height, width) float32, B any number. Outputs: `features` (B, D), the average of the last map;
     `logits` (B, K) of a classifier; with `maps` also `map1`, `map2`, ... (B, C, h, w), the maps of the stages. Large kernels are
     ordinary convolutions.
 
     Args:
         network: to export.
-        size: side of the images in pixels.
+        size: (height, width) of the images in pixels.
         maps: give out the maps too.
 
     Raises:
@@ -50,7 +50,7 @@ def export(network: Network, size: int, maps: bool = False) -> bytes:
         raise ConfigError(f"--to onnx needs {error.name}, which is not installed: pip install 'selfsup[convert]'.") from None
     if sum(value.numel() * value.element_size() for value in network.backbone.state_dict().values()) > _LARGEST:
         raise ConfigError(f'{network.title} has more than 2 GiB of weights, which one ONNX file cannot hold. Use --to safetensors.')
-    images = torch.zeros(2, network.in_channels, size, size)
+    images = torch.zeros(2, network.in_channels, *size)
     head = network.classifier.build() if network.classifier else None
     stages = [name for name in network.run(images[:1]) if name.startswith('map')] if maps else []
     names = ['features', *(['logits'] if head else []), *stages]
@@ -61,7 +61,8 @@ def export(network: Network, size: int, maps: bool = False) -> bytes:
                 _Features(network.backbone, head, maps).eval(), (images,), dynamo=True, opset_version=OPSET, verbose=False,
                 input_names=['images'], output_names=names, dynamic_shapes={'images': {0: torch.export.Dim('batch')}})
         except torch.onnx.errors.OnnxExporterError as error:
-            raise ConfigError(f'torch {torch.__version__} cannot export {network.title} to ONNX: {error}') from error
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f'torch {torch.__version__} cannot export {network.title} to ONNX: {reason}') from error
     return program.model_proto.SerializeToString()
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..checkpoint_io import check_apart, read_checkpoint, write_checkpoint_atomic
+from ..checkpoint_io import check_apart, check_finite, read_checkpoint, write_checkpoint_atomic
 from ..checkpoint_keys import upgrade
 from ..errors import CheckpointError
 from .backbone import AUTHOR
+from .description import described
+from .layouts import entries
 
 
 def upgrade_checkpoint(checkpoint: dict, source: str, keep_head: bool = True) -> dict:
@@ -19,19 +21,18 @@ def upgrade_checkpoint(checkpoint: dict, source: str, keep_head: bool = True) ->
     Args:
         checkpoint: what `read_checkpoint` gave: a `state_dict` inside, or the weights themselves.
         source: the file, for messages.
-        keep_head: False leaves out what begins with `head`.
+        keep_head: False leaves out what begins with `head`, and the weights of its classes.
 
     Raises:
         CheckpointError: there are no weights.
     """
     inner = checkpoint.get('state_dict')
     weights = {name: value for name, value in (inner if isinstance(inner, dict) else checkpoint).items() if isinstance(value, Tensor)}
-    weights = {name: value for name, value in upgrade(weights).items() if keep_head or not name.startswith('head')}
+    weights = {name: value for name, value in upgrade(weights).items() if keep_head or not name.startswith(('head', 'loss_weight'))}
     if not weights:
-        raise CheckpointError(f"{source} holds no weights; its entries are {', '.join(map(str, checkpoint)) or 'none'}.")
-    given = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), dict) else {}
-    meta = {key: given[key] for key in ('epoch', 'iter', 'openselfsup_version', 'config') if key in given}
-    return {'state_dict': weights, 'author': AUTHOR, 'meta': {**meta, 'source': Path(source).name}}
+        raise CheckpointError(f'{source} holds no weights; its entries are {entries(checkpoint)}.')
+    check_finite(weights, source)
+    return {'state_dict': weights, 'author': AUTHOR, 'meta': {**described(checkpoint), 'source': Path(source).name}}
 
 
 def upgrade_file(source: str | os.PathLike, target: str | os.PathLike, keep_head: bool | None = None,

@@ -12,6 +12,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
+from ..checkpoint_bytes import with_digest
 from ..checkpoint_io import write_checkpoint_atomic
 from ..errors import CheckpointError, ConfigError
 from ..registry import BACKBONES, HEADS
@@ -42,12 +43,12 @@ class Target:
     usage: tuple[str, ...]
 
 
-def timm(network: Network, size: int, maps: bool) -> Target:
+def timm(network: Network, size: tuple[int, int], maps: bool) -> Target:
     """A state dict that timm loads."""
     return _of_library(in_timm(network), bool(network.classifier))
 
 
-def torchvision(network: Network, size: int, maps: bool) -> Target:
+def torchvision(network: Network, size: tuple[int, int], maps: bool) -> Target:
     """A state dict that torchvision loads."""
     return _of_library(in_torchvision(network), bool(network.classifier))
 
@@ -66,7 +67,7 @@ def _of_library(library: Library, classifier: bool) -> Target:
     return Target(len(library.weights), lambda path: write_checkpoint_atomic(library.weights, path), run, library.usage)
 
 
-def detectron2(network: Network, size: int, maps: bool) -> Target:
+def detectron2(network: Network, size: tuple[int, int], maps: bool) -> Target:
     """A pickle for detectron2's `MODEL.WEIGHTS`. As detectron2 need not be installed, it is read back by its list of names."""
     depth, groups, width = resnet_key(network, 'detectron2')
     settings = {'DEPTH': depth, 'STRIDE_IN_1X1': False}
@@ -92,7 +93,7 @@ def detectron2(network: Network, size: int, maps: bool) -> Target:
     return Target(len(converted), lambda path: write_detectron2(path, converted), run, usage)
 
 
-def safetensors(network: Network, size: int, maps: bool) -> Target:
+def safetensors(network: Network, size: tuple[int, int], maps: bool) -> Target:
     """Weights under our names, with their configs beside them: what `--pretrained` reads, and `load_from` with a classifier."""
     try:
         from safetensors import safe_open
@@ -116,21 +117,21 @@ def safetensors(network: Network, size: int, maps: bool) -> Target:
         return {'last map': maps[-1], **({'logits': parts['head'](maps)['head0']} if head else {})}
 
     def write(path: Path) -> object:
-        return write_checkpoint_atomic(weights, path, save=lambda content, file: file.write(save(content, about)))
+        return write_checkpoint_atomic(weights, path, save=lambda content, file: file.write(with_digest(save(content, about))))
 
     usage = ('# python tools/train.py CFG --pretrained {path}', *(('# python tools/test.py CFG {path}',) if head else ()),
              'import safetensors.torch', "weights = safetensors.torch.load_file('{path}')")
     return Target(len(weights), write, run, usage)
 
 
-def onnx(network: Network, size: int, maps: bool) -> Target:
+def onnx(network: Network, size: tuple[int, int], maps: bool) -> Target:
     """A graph for ONNX runtimes; see `convert/onnx.py`."""
     from .onnx import count, export, run
 
     model = export(network, size, maps)
     outputs = 'features, logits, *maps' if network.classifier else 'features, *maps'
     usage = ('import onnxruntime', "session = onnxruntime.InferenceSession('{path}')",
-             f"{outputs} = session.run(None, {{'images': images}})  # float32, (any number, {network.in_channels}, {size}, {size})")
+             f"{outputs} = session.run(None, {{'images': images}})  # float32, (any number, {network.in_channels}, {size[0]}, {size[1]})")
 
     def write(path: Path) -> object:
         return write_checkpoint_atomic(model, path, save=lambda content, file: file.write(content))

@@ -92,8 +92,10 @@ class ImageDataset(Dataset):
     def needs_labels(self) -> None:
         """Raise a ConfigError when the data source hands out no labels."""
         if self.labels is None:
-            raise ConfigError(f'{type(self).__name__} needs labels, but {type(self.data_source).__name__} has none here. '
-                              "Use a list with 'path label' lines or a folder with one subfolder per class.")
+            reason = getattr(self.data_source, 'no_labels', '')
+            raise ConfigError(f'{type(self).__name__} needs labels, but {type(self.data_source).__name__} has none here'
+                              + (f': {reason}' if reason else ". Use a list with 'path label' lines or a folder with one subfolder per "
+                                                              'class.'))
         if not getattr(self.data_source, 'return_label', True):
             raise ConfigError(f'{type(self).__name__} needs labels: set data_source.return_label=True.')
 

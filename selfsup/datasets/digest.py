@@ -25,17 +25,16 @@ def data_digest(dataset: Any, sizes: bool = True) -> dict[str, Any]:
         images: number of samples.
         names: digest of their names in order, or None.
         unordered: digest of their names, sorted, or None: equal where only the order differs.
-        labels: digest of their labels in order, or None.
+        labels: digest of their labels in order, or of the boxes and labels of their objects, or None.
         sizes: digest of their file sizes in bytes, or None; of more than `SIZES_READ` files, of that many.
         classes: names of the classes by number, or None.
     """
     names = _names(dataset)
-    labels = getattr(dataset, 'labels', None)
     return {
         'images': len(dataset),
         'names': None if names is None else _of_texts(names),
         'unordered': None if names is None else _of_texts(sorted(names)),
-        'labels': None if labels is None else _hex(np.ascontiguousarray(labels, dtype='<i8').tobytes()),
+        'labels': _labels(dataset),
         'sizes': _sizes(dataset) if sizes else None,
         'classes': class_names(dataset),
     }
@@ -66,6 +65,22 @@ def _names(dataset: Any) -> list[str] | None:
         start = os.path.join(getattr(source, 'root', None) or '', '')
         names += [source.describe(i).removeprefix(start) for i in range(len(source))]
     return names
+
+
+def _labels(dataset: Any) -> str | None:
+    labels = getattr(dataset, 'labels', None)
+    if labels is not None:
+        return _hex(np.ascontiguousarray(labels, dtype='<i8').tobytes())
+    sources = _sources(dataset)
+    if not all(hasattr(source, 'objects') for source in sources):
+        return None
+    digest = hashlib.blake2b(digest_size=16)
+    for source in sources:
+        for i in range(len(source)):
+            found = source.objects(i)
+            digest.update(np.ascontiguousarray(found.boxes, dtype='<f4').tobytes())
+            digest.update(np.ascontiguousarray(found.labels, dtype='<i8').tobytes())
+    return digest.hexdigest()
 
 
 def _sizes(dataset: Any) -> str | None:

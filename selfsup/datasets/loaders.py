@@ -6,6 +6,8 @@ workers, of ranks, or of restarts cannot change a view.
 
 from __future__ import annotations
 
+import copy
+import errno
 import random
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,9 +19,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
-from ..errors import ConfigError, DataError, SelfSupError, ShapeError, did_you_mean
+from .. import distributed as dist
+from ..errors import ConfigError, DataError, SelfSupError, ShapeError, did_you_mean, explain_worker
 from ..registry import DATASETS, SAMPLERS
+from .agreement import check_ranks_agree
+from .pipelines import check_statistics
 from .samplers import Draw, EpochSampler
+from .shared_memory import check_room, tensor_bytes
 
 LOADER_KEYS = ('batch_size', 'num_workers', 'dataset', 'sampler', 'drop_last', 'prefetch', 'img_norm_cfg', 'pin_memory',
                'persistent_workers', 'prefetch_factor')
@@ -122,6 +128,8 @@ class DeviceLoader:
         self.sampler = loader.sampler
         self.dataset = loader.dataset.dataset
         self.batch_size = loader.batch_size
+        self._sample_bytes: int | None = None
+        self._started = False  # the workers were started, with room for their batches
         self._stream = torch.cuda.Stream(device) if normalize and device.type == 'cuda' else None
 
     def __len__(self) -> int:
@@ -132,20 +140,45 @@ class DeviceLoader:
         """The next iteration runs through `epoch` from batch `skip_batches` on, without loading what is skipped."""
         self.sampler.set_position(epoch, skip_batches)
 
-    def peek(self) -> dict[str, Tensor]:
+    def peek(self, images: int | None = None) -> dict[str, Tensor]:
         """This rank's first batch of epoch 0, read in this process; where the next iteration starts stays as it was.
+
+        Args:
+            images: how many of them; None: a batch.
 
         Raises:
             DataError: the images cannot be read or do not fit together.
         """
-        epoch, skip_batches = self.sampler.epoch, self.sampler.skip_batches
-        self.sampler.set_position(0)
-        draws = list(islice(self.sampler, self.batch_size))
-        self.sampler.set_position(epoch, skip_batches)
+        return self._to_device(self._first(images or self.batch_size))
+
+    def _first(self, images: int) -> dict[str, Tensor]:
+        """The first samples of this rank in epoch 0 as a batch, in host memory."""
+        sampler = copy.copy(self.sampler)  # what waits for the next epoch (uniform sampling) must not take this one for it
+        sampler.set_position(0)
+        draws = list(islice(sampler, images))
         batch = self._open_loader().collate_fn(self._open_loader().dataset.__getitems__(draws))
         if isinstance(batch, Failure):
             raise batch.error
-        return self._to_device(batch)
+        return batch
+
+    def shared_memory_needed(self) -> int:
+        """Bytes of shared memory that the batches of the workers take: those read ahead, and the one that is worked on.
+
+        Measured on one sample; 0 without workers.
+        """
+        loader = self._open_loader()
+        if not loader.num_workers or not len(self.sampler):
+            return 0
+        if self._sample_bytes is None:
+            self._sample_bytes = tensor_bytes(self._first(1))
+        batches = min(loader.num_workers * loader.prefetch_factor + 1, len(self))
+        return self._sample_bytes * min(self.batch_size, len(self.sampler)) * batches
+
+    def describe_sharing(self) -> str:
+        """What `shared_memory_needed` counts, for a message."""
+        loader = self._open_loader()
+        return (f'{loader.num_workers} workers (workers_per_gpu) with {loader.prefetch_factor} batches each (prefetch_factor), batches of '
+                f'{self.batch_size} (imgs_per_gpu) with {(self._sample_bytes or 0) / 2 ** 20:.2g} MB per image')
 
     def close(self) -> None:
         """End the loader workers. The loader cannot be iterated afterwards."""
@@ -173,17 +206,25 @@ class DeviceLoader:
 
     def _host_batches(self) -> Iterator[dict[str, Tensor]]:
         """Batches in host memory; raises the error that a worker met."""
-        batches = iter(self._open_loader())
+        if not self._started and (needed := self.shared_memory_needed()):
+            check_room(needed, self)
+        self._started = True
+        try:
+            batches = iter(self._open_loader())
+        except OSError as error:  # the queues to the workers lie there too
+            if error.errno != errno.ENOSPC:
+                raise
+            raise explain_worker(f'no queue to a worker fits into shared memory(shm): {error}') from error
         while True:
             try:
                 batch = next(batches)
             except StopIteration:
                 return
-            except RuntimeError as error:
-                if 'DataLoader worker (pid' not in str(error):
+            except (RuntimeError, OSError) as error:
+                explained = explain_worker(str(error))
+                if explained is None:
                     raise
-                raise DataError(f'A loader worker died ({str(error).splitlines()[0]}). Most often memory or /dev/shm ran out: lower '
-                                'workers_per_gpu, or set it to 0 to see the cause.') from error
+                raise explained from error
             finally:
                 self.sampler.skip_batches = 0  # read by now; holds for one iteration
             if isinstance(batch, Failure):
@@ -222,6 +263,7 @@ class Normalize:
     def __init__(self, mean: list[float], std: list[float], device: torch.device) -> None:
         if len(mean) != len(std) or min(std, default=0) <= 0:
             raise ConfigError(f'img_norm_cfg needs a mean and a std > 0 for each channel; got mean={mean}, std={std}.')
+        check_statistics(mean, std, 'img_norm_cfg')
         self.mean = torch.tensor(mean, dtype=torch.float32, device=device).view(-1, 1, 1)
         self.std = torch.tensor(std, dtype=torch.float32, device=device).view(-1, 1, 1)
 
@@ -241,11 +283,11 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         seed: run seed, >= 0.
         device: where batches go.
         rank: this process.
-        world_size: number of processes.
+        world_size: number of processes; where the process group has as many, all of them call, see `check_ranks_agree`.
 
     Raises:
         ConfigError: an unknown or missing key, or settings that contradict each other.
-        DataError: the dataset gives no batch.
+        DataError: the dataset gives no batch, or is not the same in all processes.
     """
     _check_loader_keys(cfg)
     prefetch, workers = bool(cfg.get('prefetch')), cfg.get('num_workers', 0)
@@ -255,6 +297,8 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
     if getattr(dataset, 'prefetch', False) != prefetch:
         raise ConfigError(f'prefetch={prefetch} of the loader and prefetch={not prefetch} of its {type(dataset).__name__} contradict each '
                           'other. Set one of them, at the top level of the config.')
+    if world_size == dist.world_size():
+        check_ranks_agree(dataset)
     sampler = _build_sampler({'type': 'EpochSampler', **(cfg.get('sampler') or {})}, dataset, seed=seed, rank=rank, world_size=world_size,
                              batch_size=cfg['batch_size'], drop_last=cfg.get('drop_last', False))
     loader = DataLoader(

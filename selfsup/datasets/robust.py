@@ -1,4 +1,7 @@
-"""Read on when a file is broken: take a neighbour, remember the file, stop when there are too many."""
+"""Read on when a file is broken: take a neighbour, remember the file, stop when there are too many.
+
+Training goes on with the neighbour. An evaluation leaves the row out: `share_unreadable` tells every process which rows these are.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ import errno
 import logging
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
+from .. import distributed as dist
 from ..errors import DataError
 
 # What PIL and the file system raise for a missing, truncated or mangled image.
@@ -19,7 +24,8 @@ UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.err
 # The machine's fault, not the file's.
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 MAX_BAD_SHARE = 0.01
-PATHS_SHOWN = 20
+PATHS_SHOWN = 100  # in the error; where 1 % is less than one image, that is all of them
+LOOKED_THROUGH = 1000  # of a source of up to so many samples, all are tried before a run stops: one list, not one file per start
 
 
 def printable(text: str) -> str:
@@ -31,7 +37,7 @@ class RobustReader:
     """Samples of a data source; one that cannot be read is replaced by the next that can, wrapping at the end.
 
     Which samples are bad is kept in shared memory, so the loader workers of a process count together, and a bad file is
-    logged once. Several ranks count separately, each what it met.
+    logged once. Several ranks count separately, each what it met, until `share_unreadable` joins them.
 
     Args:
         source: data source: `len(source)`, `source.get_sample(i)`, perhaps `source.describe(i)`.
@@ -57,25 +63,109 @@ class RobustReader:
             except UNREADABLE as error:
                 if isinstance(error, OSError) and error.errno in EXHAUSTED:
                     raise
-                self._record(taken, error)
-        raise DataError(f'The data source is empty: {self.source}.')  # with samples, _record raised before
+                reason = printable(' '.join(f'{type(error).__name__}: {error}'.split()))
+                self._record(taken, reason)
+                if self._too_many():
+                    self._look_through()
+                    raise self._refusal(f'; the last failed with {reason}') from None
+        raise DataError(f'The data source is empty: {self.source}.')  # with samples, it raised before
 
     def bad_indices(self) -> np.ndarray:
         """int64 numbers of the samples found unreadable so far, ascending."""
         return np.flatnonzero(self._bad.numpy())
+
+    def add(self, indices: Sequence[int]) -> None:
+        """Samples that were found unreadable elsewhere.
+
+        Raises:
+            DataError: with them, more than 1 % of the samples cannot be read.
+        """
+        for index in sorted(set(map(int, indices)) - set(self.bad_indices().tolist())):
+            self._record(index, 'found before')
+        if self._too_many():
+            raise self._refusal()
 
     def describe(self, index: int) -> str:
         """Path or other name of a sample, for messages."""
         describe = getattr(self.source, 'describe', None)
         return printable(describe(index)) if describe else f'sample {index}'
 
-    def _record(self, index: int, error: Exception) -> None:
-        reason = printable(' '.join(f'{type(error).__name__}: {error}'.split()))
-        logging.getLogger('selfsup').warning('skipped unreadable image %s (%s); the next one takes its place', self.describe(index), reason)
+    def _record(self, index: int, reason: str) -> None:
+        """Mark a sample, and name it: in the log of the main process, which learns of the others' by `add`."""
+        if dist.is_main():
+            # one text, no template with arguments: filters of repeated warnings compare templates, and would keep the first file alone
+            text = f'skipped unreadable image {self.describe(index)} ({reason}); the next one takes its place'
+            logging.getLogger('selfsup').warning(text)
         self._bad[index] = 1
+
+    def _too_many(self) -> bool:
+        return int(self._bad.sum(dtype=torch.int64)) > MAX_BAD_SHARE * len(self._bad)
+
+    def _look_through(self) -> None:
+        """Try all other samples of a small source, so that the error lists what is to be repaired, not what was met first."""
+        for index in range(len(self._bad)) if len(self._bad) <= LOOKED_THROUGH else ():
+            if self._bad[index]:
+                continue
+            try:
+                self.source.get_sample(index)
+            except UNREADABLE as error:
+                if not isinstance(error, OSError) or error.errno not in EXHAUSTED:
+                    self._bad[index] = 1  # the error that follows names it
+
+    def _refusal(self, cause: str = '') -> DataError:
         bad, total = self.bad_indices(), len(self._bad)
-        if len(bad) > MAX_BAD_SHARE * total:
-            paths = ', '.join(self.describe(int(i)) for i in bad[:PATHS_SHOWN])
-            more = f', ... ({len(bad) - PATHS_SHOWN} more)' if len(bad) > PATHS_SHOWN else ''
-            raise DataError(f'{len(bad)} of {total} images cannot be read, more than {MAX_BAD_SHARE:.0%}; the last failed with {reason}. '
-                            f'Repair, fetch again or take out of the list: {paths}{more}')
+        paths = ', '.join(self.describe(int(i)) for i in bad[:PATHS_SHOWN])
+        more = f', ... ({len(bad) - PATHS_SHOWN} more)' if len(bad) > PATHS_SHOWN else ''
+        return DataError(f'{len(bad)} of {total} images cannot be read, more than {MAX_BAD_SHARE:.0%}{cause}. '
+                         f'Repair, fetch again or take out of the list: {paths}{more}')
+
+
+def readers(dataset: Any) -> list[tuple[RobustReader, int]]:
+    """The readers below a data set, perhaps one made of others, each with the number of its first sample; in order.
+
+    A data set that comes several times (`RepeatDataset`) has its reader several times. One without a reader counts with its length.
+    """
+    if hasattr(dataset, 'datasets'):
+        found, start = [], 0
+        for part in dataset.datasets:
+            found += [(reader, start + first) for reader, first in readers(part)]
+            start += len(part)
+        return found
+    if hasattr(dataset, 'reader'):
+        return [(dataset.reader, 0)]
+    if hasattr(dataset, 'dataset') and len(dataset.dataset):
+        inner, length = readers(dataset.dataset), len(dataset.dataset)
+        return [(reader, copy * length + first) for copy in range(len(dataset) // length) for reader, first in inner]
+    return []
+
+
+def unreadable(dataset: Any) -> np.ndarray:
+    """int64 numbers of the samples of a data set that this process knows to be unreadable, ascending."""
+    parts = [reader.bad_indices() + first for reader, first in readers(dataset)]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+
+
+def mark_unreadable(dataset: Any, indices: Sequence[int]) -> None:
+    """Tell a data set which of its samples were found unreadable when another copy of it was read.
+
+    Raises:
+        DataError: more than 1 % of a source.
+    """
+    for reader, first in readers(dataset):
+        reader.add([int(index) - first for index in indices if first <= index < first + len(reader.source)])
+
+
+def share_unreadable(dataset: Any) -> np.ndarray:
+    """Like `unreadable`, of what all ranks found; every rank must call.
+
+    Afterwards every rank knows the samples of all, as one that read everything would, and the main process has named each once.
+
+    Raises:
+        DataError: together they found more than 1 % of a source to be unreadable; on every rank.
+    """
+    found = list({id(reader): reader for reader, _ in readers(dataset)}.values())  # each once, however often its samples come
+    if dist.world_size() > 1:
+        for others in dist.gather_objects([reader.bad_indices().tolist() for reader in found]):
+            for reader, indices in zip(found, others, strict=True):
+                reader.add(indices)
+    return unreadable(dataset)

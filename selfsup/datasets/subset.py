@@ -1,4 +1,4 @@
-"""Lists of a share of the labelled images, the same share of every class: the splits of semi-supervised benchmarks."""
+"""Which of the labelled images a smaller set has: the same share of every class, as in semi-supervised benchmarks, or the first ones."""
 
 from __future__ import annotations
 
@@ -35,4 +35,22 @@ def choose_per_class(labels: np.ndarray, share: float, seed: int = 0) -> np.ndar
         members = np.flatnonzero(labels == label)
         order = np.random.default_rng([seed, label]).permutation(members)
         chosen.append(order[:max(1, round(share * int(count)))])
+    return np.sort(np.concatenate(chosen))
+
+
+def first_per_class(labels: np.ndarray, count: int) -> np.ndarray:
+    """Numbers of the first `count` samples of each class, ascending.
+
+    Args:
+        labels: int (N,), >= 0.
+        count: >= 1.
+
+    Raises:
+        DataError: a class has fewer.
+    """
+    labels = np.asarray(labels, dtype=np.int64)
+    chosen = [np.flatnonzero(labels == label)[:count] for label in np.unique(labels)]
+    short = [f'class {int(labels[part[0]])} has {len(part)}' for part in chosen if len(part) < count]
+    if short:
+        raise DataError(f'There are fewer than {count} images of a class: {", ".join(short[:5])}.')
     return np.sort(np.concatenate(chosen))

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from ..errors import ConfigError, DataError
 from ..registry import DATASETS
+from .robust import unreadable
 
 
 def _build(dataset: dict | Any, prefetch: bool) -> Any:
@@ -72,11 +73,12 @@ class ConcatDataset(Dataset):
             dataset.assign_labels(labels[start:start + len(dataset)])
 
     def evaluate(self, scores: Tensor, keyword: str, **kwargs: Any) -> dict[str, float]:
-        """Means of what the datasets give for their rows of `scores` (N, K), weighted by their lengths."""
+        """Means of what the datasets give for their rows of `scores` (N, K), weighted by the images that each can read."""
         totals: dict[str, float] = {}
-        for dataset, start in zip(self.datasets, self.starts[:-1].tolist(), strict=True):
+        readable = [len(dataset) - len(unreadable(dataset)) for dataset in self.datasets]
+        for dataset, start, count in zip(self.datasets, self.starts[:-1].tolist(), readable, strict=True):
             for key, value in dataset.evaluate(scores[start:start + len(dataset)], keyword, **kwargs).items():
-                totals[key] = totals.get(key, 0.) + value * len(dataset) / len(self)
+                totals[key] = totals.get(key, 0.) + value * count / sum(readable)
         return totals
 
 

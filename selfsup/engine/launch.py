@@ -6,7 +6,11 @@ import datetime
 import gc
 import os
 import re
+import signal
 import socket
+import sys
+import threading
+import time
 
 import torch
 import torch.distributed as torch_dist
@@ -14,6 +18,7 @@ import torch.distributed as torch_dist
 from ..errors import ConfigError, did_you_mean
 
 LAUNCHERS = ('none', 'pytorch', 'slurm')
+GRACE_S = 30.  # from SIGTERM to SIGKILL, for a process whose launcher is gone
 BACKENDS = ('nccl', 'gloo', 'mpi', 'ucc')
 
 
@@ -37,12 +42,20 @@ def init_distributed(launcher: str = 'none', *, backend: str | None = None, port
         raise ConfigError(f"--launcher '{launcher}' is not known; choose one of {', '.join(LAUNCHERS)}.")
     if launcher == 'none':
         return torch.device('cuda', 0) if torch.cuda.is_available() else torch.device('cpu')
+    if port is not None:
+        _whole('PORT (or --port)', port, 1, 65535)
     if launcher == 'slurm':
         os.environ.update(slurm_environment(dict(os.environ), port))
     missing = [k for k in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT') if k not in os.environ]
     if missing:
         raise ConfigError(f"--launcher {launcher} needs {', '.join(missing)} in the environment. "
                           f'Start through tools/dist_train.sh (torchrun) or tools/srun_train.sh (Slurm).')
+    processes = _whole('WORLD_SIZE', os.environ['WORLD_SIZE'], 1, 10 ** 6)
+    _whole('RANK', os.environ['RANK'], 0, processes - 1)
+    _whole('LOCAL_RANK', os.environ['LOCAL_RANK'], 0, processes - 1)
+    _whole('MASTER_PORT', os.environ['MASTER_PORT'], 1, 65535)
+    if launcher == 'pytorch':
+        leave_with_launcher()
     device = torch.device('cpu')
     if torch.cuda.is_available():
         # modulo: with --gpus-per-task=1 every task sees one GPU, whatever its local rank
@@ -60,6 +73,49 @@ def init_distributed(launcher: str = 'none', *, backend: str | None = None, port
             raise ConfigError(f'Rank {os.environ["RANK"]} could not join the group at {address} ({str(error).splitlines()[0]}). '
                               'Set PORT to a free port, and MASTER_ADDR where the first node is not reachable by its name.') from None
     return device
+
+
+def _whole(name: str, value: str | int, lowest: int, highest: int) -> int:
+    """`value` as a number, or a ConfigError: torch waits for ever at port 0 and has a traceback for most other mistakes."""
+    if not str(value).isdecimal() or not lowest <= int(value) <= highest:
+        raise ConfigError(f"{name}: '{value}' is not a whole number from {lowest} to {highest}.")
+    return int(value)
+
+
+def leave_with_launcher(every_s: float = 1.) -> None:
+    """End this process soon after its launcher: SIGTERM, and SIGKILL where it still runs after `GRACE_S` seconds.
+
+    torchrun puts its processes into sessions of their own, so nothing else ends them when it is killed (SIGKILL, out of memory):
+    they would train on, unwatched, and hold the GPUs and the work dir. A thread asks the system once a second who the parent is.
+
+    Args:
+        every_s: seconds between two questions.
+    """
+    name = 'watch the launcher'
+    if any(thread.name == name for thread in threading.enumerate()):
+        return
+    launcher = int(os.environ.get('SELFSUP_LAUNCHER') or os.getppid())  # set by tools/torchrun.py, which may be gone by now
+    direct = os.getppid() == launcher  # else a wrapper script stands between, or the launcher is gone
+
+    def watch() -> None:
+        while os.getppid() == launcher if direct else _is_running(launcher):
+            time.sleep(every_s)
+        print(f"[rank {os.environ.get('RANK', '?')}] the launcher is gone, so this process ends", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_S)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name=name, daemon=True).start()
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def shut_down() -> None:
@@ -90,7 +146,7 @@ def slurm_environment(env: dict[str, str], port: int | None = None) -> dict[str,
     if port is None:
         # two steps of one job may run side by side, hence the step id
         number = int(env.get('SLURM_JOB_ID', 0)) * 7 + int(env.get('SLURM_STEP_ID', 0) or 0)
-        port = int(env.get('MASTER_PORT') or 20000 + number % 20000)
+        port = _whole('MASTER_PORT', env.get('MASTER_PORT') or 20000 + number % 20000, 1, 65535)
     return {
         'RANK': env['SLURM_PROCID'], 'WORLD_SIZE': env['SLURM_NTASKS'], 'LOCAL_RANK': env.get('SLURM_LOCALID', '0'),
         'MASTER_ADDR': env.get('MASTER_ADDR') or _slurm_address(env), 'MASTER_PORT': str(port),

@@ -8,9 +8,12 @@ from typing import Any
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 
+from ..datasets.robust import share_unreadable
 from ..distributed import rank
 from ..errors import ConfigError, DataError, ShapeError
 from ..registry import LOOPS
+from .ddp import explain_unfinished, refuse_unused
+from .run_checks import check_run
 from .state import seed_iteration, unwrap
 
 
@@ -41,12 +44,14 @@ class TrainLoop(BaseLoop):
             raise ConfigError(f'Give total_epochs or total_iters, one of them; got {max_epochs} and {max_iters}.')
         self._max_iters = max_iters if max_epochs is None else max_epochs * self.iters_per_epoch
         self._max_epochs = max_epochs or -(-self._max_iters // self.iters_per_epoch)
+        check_run(unwrap(runner.model), dataloader, self._max_iters)
         self._epoch = 0
         self._iter = 0
         self.window_closed = True  # no gradient is pending; the checkpoint hook waits for it
         self.stepped = False  # the latest iteration moved the weights: it closed a window, and fp16 did not skip the step
         self.stop_training = False  # hooks (early stopping) may set it
         self._carries: list[dict] = []
+        self._gradients_seen = False
 
     epoch = property(lambda self: self._epoch, doc='Epochs finished.')
     iter = property(lambda self: self._iter, doc='Iterations (micro-batches) finished.')
@@ -61,8 +66,11 @@ class TrainLoop(BaseLoop):
         return epochs * -(-self.iters_per_epoch // size) + -(-rest // size)
 
     def start_at(self, epoch: int, iteration: int) -> None:
-        """Continue after `iteration` finished iterations, `epoch` finished epochs."""
-        self._epoch, self._iter = epoch, iteration
+        """Continue after `iteration` finished iterations, `epoch` finished epochs.
+
+        A run that ended in the middle of an epoch has counted that epoch as finished; a longer one goes on in it.
+        """
+        self._epoch, self._iter = min(epoch, iteration // self.iters_per_epoch), iteration
 
     def run(self) -> nn.Module:
         runner = self.runner
@@ -82,6 +90,7 @@ class TrainLoop(BaseLoop):
             self._run_iter(index, batch)
             if self._iter >= self._max_iters or self.stop_training:
                 break
+        share_unreadable(self.dataloader.dataset)  # before the hooks: none of them is to wait for a rank that stops here
         runner.call_hook('after_train_epoch')
         self._epoch += 1
 
@@ -101,6 +110,8 @@ class TrainLoop(BaseLoop):
         step = self._forward_backward(batch, length, closes)
         self._carries.append(step.carry)
         self.window_closed = closes
+        if closes:
+            self._refuse_unused()
         self.stepped = closes and optim.step()
         if self.stepped:
             runner.call_hook('after_optimizer_step')
@@ -120,7 +131,8 @@ class TrainLoop(BaseLoop):
 
     def _accumulate(self, model: nn.Module, optim: Any, batch: dict, length: int) -> Any:
         with optim.autocast():
-            step = model(batch, mode='loss')
+            with explain_unfinished(model):
+                step = model(batch, mode='loss')
             loss = step.total / length
         if not self._carries:
             # A window opens. Not right after the step: on the CPU, memory freed there goes back to the system and is
@@ -128,6 +140,12 @@ class TrainLoop(BaseLoop):
             optim.zero_grad()
         optim.backward(loss)
         return step
+
+    def _refuse_unused(self) -> None:
+        """Once, after the first gradients that ranks exchanged."""
+        if not self._gradients_seen:
+            refuse_unused(self.runner.model)
+        self._gradients_seen = True
 
 
 def _check_labels(model: nn.Module, dataset: Any) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
-import logging
 import os
 import pprint
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +22,34 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .. import distributed as dist
-from ..checkpoint_io import read_checkpoint, write_checkpoint_atomic
+from ..checkpoint_io import read_checkpoint
 from ..config import LoadedConfig
 from ..datasets.loaders import build_loader
-from ..errors import CheckpointError, ConfigError, SelfSupError, SelfSupWarning, TrainingError
+from ..errors import CheckpointError, ConfigError, SelfSupWarning, TrainingError, explain_worker
 from ..optim.base_lr import IMAGES, scaled_lr
 from ..optim.paramwise import param_groups
+from ..optim.trained import check_protocol, parameters_by_part
 from ..provenance import sha256
 from ..registry import HOOKS, LOOPS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, RUNNERS, build_from_config
-from .checkpoint import hold_work_dir, newest_loadable, point_latest, prepare_work_dir
+from . import messages
+from .branch import Branch
+from .comparison import Changes, check_asked, compare_and_log, describe_run
+from .curves import build_visualizer
+from .ending import ending_logged
 from .environment import collect_environment
 from .launch import init_distributed, shut_down
+from .log import LogTrouble, lasting, write_beside
+from .schedulers import check_optimizer, check_smallest
+from .start import decide_start, on_main
 from .state import check_fingerprint, unwrap
+from .state_checks import check_average, check_model_state, check_training_state
+from .training_state import load_training_state
 from .weights import load_backbone, load_matching, load_model, state_dict_of
 
 HISTORY = 10_000  # values kept per logged scalar; mmengine keeps a million and copies them at every update
 
 # set by the command line or by our own steps, not arguments of mmengine's Runner
-_OWN_KEYS = ('pretrained', 'seed', 'resume_from', 'find_unused_parameters', 'channels_last', 'deterministic')
+_OWN_KEYS = ('pretrained', 'seed', 'resume_from', 'find_unused_parameters', 'channels_last', 'deterministic', 'allow_changed')
 
 
 class _CompiledConfig(Config):
@@ -58,9 +68,11 @@ class Runner(MMRunner):
         compiled: result of `config.compile_config`, with `work_dir` set.
         loaded: the config it came from; its text goes into the work dir and the checkpoints.
         launcher: 'none', 'pytorch' or 'slurm'.
+        emergency_dir: where checkpoints go that cannot be written into the work dir.
     """
 
-    def __init__(self, compiled: dict, loaded: LoadedConfig | None = None, launcher: str = 'none') -> None:
+    def __init__(self, compiled: dict, loaded: LoadedConfig | None = None, launcher: str = 'none',
+                 emergency_dir: str | None = None) -> None:
         self._cap_history()
         self.loaded = loaded
         self.pretrained = compiled.get('pretrained')
@@ -68,13 +80,17 @@ class Runner(MMRunner):
         self.resume_from = compiled.get('resume_from')
         self._find_unused = compiled.get('find_unused_parameters', False)
         self.last_checkpoint: Path | None = None
+        self.changes = Changes()  # between the run that is resumed and this one
+        self.run_meta: dict = {}  # what checkpoints say of settings and data
+        self.branch = Branch(compiled['work_dir'], emergency_dir)
         seed = compiled.get('seed')
         kwargs = {k: v for k, v in compiled.items() if k not in _OWN_KEYS}
         kwargs.update(val_dataloader=None, test_dataloader=None,
                       randomness={'seed': 0 if seed is None else seed, 'deterministic': bool(compiled.get('deterministic'))})
         self.compiled = compiled
-        super().__init__(**kwargs, launcher=launcher, cfg=_CompiledConfig({'compiled': compiled}),
-                         experiment_name=Path(compiled['work_dir']).name)
+        with ending_logged(self):
+            super().__init__(**kwargs, launcher=launcher, cfg=_CompiledConfig({'compiled': compiled}),
+                             experiment_name=Path(compiled['work_dir']).name)
 
     @staticmethod
     def _cap_history() -> None:
@@ -96,8 +112,12 @@ class Runner(MMRunner):
         self._timestamp = dist.broadcast_object(stamp)
 
     def build_logger(self, log_level: int | str = 'INFO', **kwargs: Any) -> MMLogger:
-        return MMLogger.get_instance(self._experiment_name, logger_name='selfsup', log_level=log_level,
-                                     log_file=str(Path(self._log_dir) / f'{self.timestamp}.log'))
+        self.log_trouble = LogTrouble()
+        return lasting(MMLogger.get_instance(self._experiment_name, logger_name='selfsup', log_level=log_level),
+                       Path(self._log_dir) / f'{self.timestamp}.log', self.log_trouble)
+
+    def build_visualizer(self, visualizer: dict | None = None) -> Any:
+        return build_visualizer({'name': self._experiment_name, 'save_dir': self._log_dir, **(visualizer or {})}, self.log_trouble)
 
     def set_randomness(self, seed: int, diff_rank_seed: bool = False, deterministic: bool = False) -> None:
         if deterministic:
@@ -105,27 +125,21 @@ class Runner(MMRunner):
         super().set_randomness(seed, diff_rank_seed, deterministic)
 
     def _log_env(self, env_cfg: dict) -> None:
-        logging.captureWarnings(True)  # our warnings into the log file; each is shown once
-        handlers = list(self.logger.handlers)  # they have levels, mmengine's logger has none
-        for name in ('selfsup', 'py.warnings'):
-            other = logging.getLogger(name)
-            other.handlers, other.propagate = handlers, False
-            other.setLevel(min((handler.level for handler in handlers), default=logging.INFO))
+        messages.send_to(self.logger.handlers)  # our warnings too; each is shown once
         env = {**collect_environment(), 'seed': str(self.seed), 'deterministic': str(self.deterministic),
                'launcher': self._launcher, 'world_size': str(self.world_size), 'device': str(self.device)}
         self.environment = env
         self.logger.info('Environment: ' + ', '.join(f'{k} {v}' for k, v in env.items()))
         if dist.is_main():
-            (Path(self._log_dir) / 'environment.json').write_text(json.dumps(env, indent=1) + '\n')
+            write_beside(Path(self._log_dir) / 'environment.json', json.dumps(env, indent=1) + '\n', self.log_trouble)
 
     def dump_config(self) -> None:
         """The config as written (merged) and as compiled, beside the checkpoints."""
         if not dist.is_main():
             return
-        if self.loaded is not None:
-            (Path(self.work_dir) / Path(self.loaded.path).name).write_text(self.loaded.text)
-            (Path(self._log_dir) / Path(self.loaded.path).name).write_text(self.loaded.text)
-        (Path(self._log_dir) / 'compiled.json').write_text(json.dumps(self.compiled, indent=1, default=str) + '\n')
+        if self.loaded is not None:  # the copy in the work dir itself waits until the run may start
+            write_beside(Path(self._log_dir) / Path(self.loaded.path).name, self.loaded.text, self.log_trouble)
+        write_beside(Path(self._log_dir) / 'compiled.json', json.dumps(self.compiled, indent=1, default=str) + '\n', self.log_trouble)
 
     def register_hook(self, hook: Any, priority: str | int | None = None) -> None:
         if isinstance(hook, dict):  # here, not by mmengine: its errors name an object, ours the setting
@@ -140,6 +154,10 @@ class Runner(MMRunner):
             raise ConfigError(f'{type(hook).__name__} has priority={getattr(hook, "priority", priority)!r}: use a name such as NORMAL, '
                               'or a number from 0 (first) to 100.') from None
 
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
+        """An empty slot (None) of mmengine's own drops that hook; one of ours, which mmengine does not know, is left out."""
+        super().register_default_hooks({slot: hook for slot, hook in (hooks or {}).items() if hook is not None or slot != 'collapse'})
+
     def get_hooks_info(self) -> str:
         return ', '.join(f'{type(h).__name__}' for h in self._hooks)
 
@@ -149,6 +167,17 @@ class Runner(MMRunner):
             load_backbone(built, self.pretrained)
             self._pretrained_sha256 = sha256(self.pretrained)
         return built
+
+    def say_what_is_trained(self, protocol: str | None = None) -> None:
+        """Write `parameters.json` beside the log: how many parameters of each part are trained and frozen. Refuse another `protocol`."""
+        model = unwrap(self.model)
+        if protocol:
+            check_protocol(protocol, model)
+        counts = parameters_by_part(model)
+        shown = '; '.join(f"{name} {n['trained']:,} trained, {n['frozen']:,} frozen" for name, n in counts.items())
+        self.logger.info(f'Parameters: {shown}')
+        if dist.is_main():
+            write_beside(Path(self._log_dir) / 'parameters.json', json.dumps(counts, indent=1) + '\n', self.log_trouble)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move to the device; under a launcher, DistributedDataParallel on CPU or GPU.
@@ -177,16 +206,20 @@ class Runner(MMRunner):
         optimizer_cfg = self._scale_lr(cfg.pop('optimizer'), cfg.get('accumulative_counts', 1))
         paramwise = cfg.pop('paramwise_options', None)
         groups = param_groups(unwrap(self.model), optimizer_cfg, paramwise, cfg.pop('layer_decay', None))
+        check_optimizer(optimizer_cfg)
         optimizer = build_from_config(optimizer_cfg, groups, registry=OPTIMIZERS)
         return OPTIM_WRAPPERS.build(cfg, optimizer=optimizer, device_type=self.device.type)
 
     def _scale_lr(self, optimizer_cfg: dict, update_interval: int) -> dict:
-        images = self.train_loop.dataloader.batch_size * self.world_size * update_interval
+        images = self._images_per_step(update_interval)
         scaled = scaled_lr(optimizer_cfg, images)
         if 'base_lr' in optimizer_cfg:
             base = optimizer_cfg['base_lr']
             self.logger.info(f"Learning rate {scaled['lr']:.6g}: base_lr {base:g} * {images} images per step / {IMAGES}")
         return scaled
+
+    def _images_per_step(self, update_interval: int) -> int:
+        return self.train_loop.dataloader.batch_size * self.world_size * update_interval
 
     def build_param_scheduler(self, scheduler: list[dict]) -> list:
         loop = self.train_loop
@@ -203,20 +236,36 @@ class Runner(MMRunner):
                 built.append(PARAM_SCHEDULERS.build(cfg, default_args={'optimizer': self.optim_wrapper}))
             except (AssertionError, TypeError, ValueError) as error:  # mmengine asserts what a user may have written
                 raise ConfigError(f"param_scheduler type='{cfg['type']}' could not be built: {error}") from error
+            check_smallest(built[-1])
         return built
 
     def train(self) -> nn.Module:
         """Build loop, optimizer and schedules, resume or load where asked, train."""
+        with ending_logged(self):
+            return self._train()
+
+    def _train(self) -> nn.Module:
         self._train_loop = self.build_train_loop(self._train_loop)
         self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
         self.param_schedulers = self.build_param_scheduler(self.param_schedulers or [])
         self.call_hook('before_run')
+        self.run_meta = describe_run(self.compiled, self.train_loop.dataloader.dataset)
         if self.resume_from:
             self.resume(self.resume_from)
         elif self._load_from:
             load_model(self.model, self._load_from)
+        if self.compiled.get('allow_changed') and not self.resume_from:
+            self.logger.info('--allow-changed: the work dir holds no checkpoint, so nothing is compared.')
+        if dist.is_main() and self.loaded is not None:  # nothing refused it, so it says what counts
+            write_beside(Path(self.work_dir) / Path(self.loaded.path).name, self.loaded.text, self.log_trouble)
+        on_main(lambda: self.branch.begin(self.resume_from, self.iter))
         try:
             model = self._train_loop.run()
+        except RuntimeError as error:  # torch's signal handler raises it wherever this process is when a loader worker dies
+            explained = explain_worker(str(error))
+            if explained is None:
+                raise
+            raise explained from error
         finally:
             self._train_loop.dataloader.close()
         self.call_hook('after_run')
@@ -232,45 +281,39 @@ class Runner(MMRunner):
                 'sampler': dict(self._train_dataloader['sampler']), 'update_interval': self.optim_wrapper.update_interval,
                 'optimizer': type(self.optim_wrapper.optimizer).__name__, 'pretrained': self._pretrained_sha256}
 
-    def save_checkpoint(self, name: str, *, epoch: int, iteration: int) -> Path:
-        """Write `work_dir/name` on rank 0 (atomically) and point `latest.pth` at it.
+    def save_checkpoint(self, name: str, *, epoch: int, iteration: int, keep: int = -1) -> Path:
+        """Write `work_dir/name` on rank 0 (atomically), record it and point `latest.pth` at it.
 
         Args:
             name: file name.
             epoch: epochs finished.
             iteration: iterations finished.
+            keep: how many files of this kind (`epoch_` or `iter_`) stay, the newest of those that this run wrote; -1: all.
+
+        Returns:
+            the file, which lies in the emergency folder where the work dir did not take it.
 
         Raises:
-            CheckpointError: it could not be written; older checkpoints are as they were.
+            CheckpointError: it could be written nowhere; older checkpoints are as they were.
             TrainingError: weights are not finite; nothing is written.
         """
-        path = Path(self.work_dir) / name
         on_cpu = (lambda v: v.detach().cpu()) if dist.is_main() else (lambda v: v)  # only the rank that writes copies
         checkpoint = {
             'meta': {'epoch': epoch, 'iter': iteration, 'time': time.strftime('%Y-%m-%d %H:%M:%S'),
-                     'fingerprint': self.fingerprint(), 'config': self.loaded.text if self.loaded else '',
-                     'algorithm': type(unwrap(self.model)).__name__, 'environment': self.environment},
+                     'branch': self.branch.line, 'fingerprint': self.fingerprint(), 'config': self.loaded.text if self.loaded else '',
+                     'algorithm': type(unwrap(self.model)).__name__, 'environment': self.environment, **self.run_meta},
             'state_dict': {k: on_cpu(v) for k, v in unwrap(self.model).state_dict().items()},
             'optimizer': self.optim_wrapper.state_dict(),
             'param_schedulers': [s.state_dict() for s in self.param_schedulers],
         }
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)  # looks at the losses first
         self._check_finite(iteration)
-        error = ''
-        if dist.is_main():
-            try:
-                write_checkpoint_atomic(checkpoint, path)
-                if self.last_checkpoint is None:
-                    read_checkpoint(path)  # once per run: a hook may have added something that could not be read back
-                point_latest(path)
-            except CheckpointError as problem:
-                error = str(problem)
-        error = dist.broadcast_object(error)  # also the barrier that makes the file exist for all ranks
-        if error:
+        try:
+            self.last_checkpoint = on_main(lambda: self.branch.write(checkpoint, name, keep=keep, verify=self.last_checkpoint is None))
+        except CheckpointError as problem:
             kept = f' The last good checkpoint is {self.last_checkpoint}.' if self.last_checkpoint else ''
-            raise CheckpointError(f'{error}{kept}')
-        self.last_checkpoint = path
-        return path
+            raise CheckpointError(f'{problem}{kept}') from None
+        return self.last_checkpoint
 
     def _check_finite(self, iteration: int) -> None:
         """A loss may stay finite when weights are not any more, behind a ReLU say: they must not take the place of good ones."""
@@ -291,93 +334,61 @@ class Runner(MMRunner):
             CheckpointError: unreadable, of another model or optimizer, or the run differs in what must be the same.
         """
         checkpoint = read_checkpoint(filename)
-        meta = checkpoint.get('meta', {})
-        if 'iter' not in meta or 'optimizer' not in checkpoint:
-            raise CheckpointError(f'{filename} holds weights but no training state (optimizer, iteration): it cannot be resumed. '
-                                  'Use it with --pretrained (backbone weights) or load_from (whole model).')
+        meta = check_training_state(checkpoint, filename)
+        self.run_meta = self.run_meta or describe_run(self.compiled, self.train_loop.dataloader.dataset)
+        self.changes = on_main(lambda: compare_and_log(
+            self.logger, meta, self.compiled, self.run_meta.get('data', {}), path=filename,
+            images=self._images_per_step(self.optim_wrapper.update_interval), allowed=self.compiled.get('allow_changed') or ()))
         if 'fingerprint' in meta:
             if not self.pretrained:  # they need not be named again
                 self._pretrained_sha256 = meta['fingerprint'].get('pretrained')
-            check_fingerprint(meta['fingerprint'], self.fingerprint(), filename)
+            check_fingerprint(meta['fingerprint'], self.fingerprint(), filename, self.changes.problems())
         else:
             warnings.warn(f'{filename} does not say how its run was started: its data order cannot be checked.', SelfSupWarning,
                           stacklevel=2)
-        self._load_strict(state_dict_of(checkpoint, filename), filename)
+        weights, model = state_dict_of(checkpoint, filename), unwrap(self.model)
+        check_model_state(weights, filename)
+        check_average(checkpoint, model.state_dict(), filename)
+        load_matching(model, weights, filename, type(model).__name__, strict=True)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        try:
-            self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
-        except (ValueError, KeyError) as error:
-            raise CheckpointError(f'{filename}: its optimizer state does not fit the optimizer of the config ({error}). '
-                                  'Resume with the config of the first run, or start from its weights with load_from.') from None
-        self._resume_schedules(checkpoint.get('param_schedulers'), filename)
+        self.changes.check(filename)
+        load_training_state(self.optim_wrapper, self.param_schedulers, checkpoint, self.changes, filename, self.logger)
+        self.run_meta['changed'] = self.changes.record(meta['iter'])
         self.train_loop.start_at(meta['epoch'], meta['iter'])
         self.last_checkpoint = Path(filename)
         left = self.train_loop.max_iters - meta['iter']
         rest = f'{left} iterations are left' if left > 0 else 'nothing is left to do; raise total_epochs or total_iters to train longer'
         self.logger.info(f"Resumed {filename}: epoch {meta['epoch']}, iteration {meta['iter']}; {rest}.")
 
-    def _load_strict(self, weights: dict, filename: str) -> None:
-        model = unwrap(self.model)
-        load_matching(model, weights, filename, type(model).__name__, strict=True)
-
-    def _resume_schedules(self, states: list | None, filename: str) -> None:
-        if states is None or len(states) != len(self.param_schedulers):
-            raise CheckpointError(f'{filename} holds the state of {len(states or [])} schedules, the config has '
-                                  f'{len(self.param_schedulers)}. Resume with the config of the first run.')
-        for scheduler, state in zip(self.param_schedulers, states, strict=True):
-            scheduler.load_state_dict(state)
-
 
 def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_resume: bool = False,
-          start_over: bool = False) -> Runner:
+          start_over: bool = False, allow_changed: Sequence[str] = (), emergency_dir: str | None = None,
+          protocol: str | None = None) -> Runner:
     """Everything tools/train.py does after reading its arguments.
 
     Args:
         compiled: with `work_dir` set; `resume_from`, `seed`, `pretrained`, `deterministic` as the user asked.
         loaded: the config it came from.
-        auto_resume: continue from the newest readable checkpoint of the work dir, if there is one.
+        auto_resume: continue from the newest readable checkpoint of the line that the work dir follows, if there is one.
         start_over: a work dir with checkpoints is allowed; they are moved to a subfolder.
+        allow_changed: settings whose new values may count when the run is resumed, see `engine.comparison`.
+        emergency_dir: where checkpoints go that cannot be written into the work dir; None: such a run ends.
+        protocol: refuse a run that is not what this name says, see `optim.trained.check_protocol`.
 
     Raises:
         SelfSupError: anything the user can mend.
     """
+    check_asked(allow_changed, resuming=bool(auto_resume or compiled.get('resume_from')))
+    compiled['allow_changed'] = list(allow_changed)
     given = dist.is_active()  # a group that a caller made stays his
     init_distributed(launcher, **compiled['env_cfg'].get('dist_cfg', {}))
     with contextlib.ExitStack() as held:
+        held.enter_context(messages.restored())
         if not given:
             held.callback(shut_down)
-        _on_main(_decide_start, compiled, auto_resume, start_over, held)
-        runner = Runner(compiled, loaded, launcher)
+        compiled['resume_from'], compiled['seed'] = on_main(lambda: decide_start(
+            compiled, auto_resume=auto_resume, start_over=start_over, emergency_dir=emergency_dir, held=held))
+        runner = Runner(compiled, loaded, launcher, emergency_dir)
+        runner.say_what_is_trained(protocol)
         runner.train()
         return runner
-
-
-def _on_main(decide: Any, compiled: dict, *args: Any) -> None:
-    """Run `decide(compiled, ...)` on rank 0 alone and give every rank its result or its error."""
-    error = None
-    if dist.is_main():
-        try:
-            decide(compiled, *args)
-        except SelfSupError as problem:
-            error = problem
-    error, resume_from, seed = dist.broadcast_object((error, compiled.get('resume_from'), compiled.get('seed')))
-    if error is not None:
-        raise error
-    compiled['resume_from'], compiled['seed'] = resume_from, seed
-
-
-def _decide_start(compiled: dict, auto_resume: bool, start_over: bool, held: contextlib.ExitStack) -> None:
-    """Fill in `resume_from` (auto-resume) and `seed` (from the checkpoint where the user gave none); `held` gets the work dir."""
-    work_dir = compiled['work_dir']
-    held.enter_context(hold_work_dir(work_dir))
-    if auto_resume and not compiled.get('resume_from'):
-        newest = newest_loadable(work_dir)
-        compiled['resume_from'] = str(newest) if newest else None
-    prepare_work_dir(work_dir, resuming=bool(compiled.get('resume_from')), start_over=start_over)
-    if compiled.get('resume_from') and compiled.get('seed') is None:
-        fingerprint = read_checkpoint(compiled['resume_from']).get('meta', {}).get('fingerprint', {})
-        compiled['seed'] = fingerprint.get('seed')
-    if compiled.get('seed') is None:
-        compiled['seed'] = 0
-    if not 0 <= compiled['seed'] < 2 ** 32:
-        raise ConfigError(f"seed={compiled['seed']} must lie between 0 and 2**32 - 1, which is what numpy takes.")

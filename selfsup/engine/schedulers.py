@@ -16,7 +16,7 @@ from ..optim.schedules import check_policy, cosine_weight_decay, policy_lr
 from ..registry import PARAM_SCHEDULERS
 
 
-class _ClosedForm(_ParamScheduler):
+class ClosedForm(_ParamScheduler):
     """Sets one setting of every group before each iteration, by a formula of the position alone.
 
     Args:
@@ -46,13 +46,18 @@ class _ClosedForm(_ParamScheduler):
             warnings.filterwarnings('ignore', 'Detected call of')
             super().step()
 
+    def set_now(self) -> None:
+        """Write the values of the current position into the groups: after a resume with another formula they are not those saved."""
+        for group, value in zip(self.optimizer.param_groups, self._get_value(), strict=True):
+            group[self.param_name] = value
+
     def state_dict(self) -> dict:
         """Only the position: the formula and the base values come from the config."""
         return {'last_step': self.last_step, '_global_step': self._global_step}
 
 
 @PARAM_SCHEDULERS.register_module()
-class PolicyLR(_ClosedForm):
+class PolicyLR(ClosedForm):
     """Learning rate of every group by one policy, set before each iteration.
 
     Layer decay scales the whole schedule of a group, its smallest rate too.
@@ -73,6 +78,24 @@ class PolicyLR(_ClosedForm):
                           'end. Lower lr_config.warmup_iters.', SelfSupWarning, stacklevel=2)
         self.policy = {**policy, 'iters_per_epoch': iters_per_epoch, 'max_iters': max_iters, 'update_interval': update_interval}
         super().__init__(optimizer, 'lr')
+        self._check_climb(policy)
+
+    def _check_climb(self, policy: dict[str, Any]) -> None:
+        """Refuse a smallest rate above the rate that the schedule starts from: it would climb to its end."""
+        if (policy.get('min_lr_ratio') or 0) > 1:
+            raise ConfigError(f"lr_config.min_lr_ratio={policy['min_lr_ratio']} is above 1: the learning rate would climb to its end. It "
+                              'is the share of the learning rate that is left at the end, for example 0.01.')
+        if policy['policy'] == 'step' and policy.get('gamma', 0) > 1:
+            warnings.warn(f"lr_config.gamma={policy['gamma']}: the learning rate climbs at each step; 0.1 would make it a tenth.",
+                          SelfSupWarning, stacklevel=2)
+        smallest = policy.get('min_lr') or 0.
+        rates = [base / group.get('lr_scale', 1.) for base, group in zip(self.base_values, self.optimizer.param_groups, strict=True)]
+        _refuse_climb('lr_config.min_lr', smallest, max(rates))
+        below = sum(rate < smallest for rate in rates)
+        if below:
+            warnings.warn(f'lr_config.min_lr={smallest:g} is above the learning rate of {below} of {len(rates)} parameter groups '
+                          f'({min(rates):g} for the lowest): theirs climbs to its end. Use lr_config.min_lr_ratio, a share of each.',
+                          SelfSupWarning, stacklevel=2)
 
     def _get_value(self) -> list[float]:
         scales = [group.get('lr_scale', 1.) for group in self.optimizer.param_groups]
@@ -80,8 +103,43 @@ class PolicyLR(_ClosedForm):
                 for base, scale in zip(self.base_values, scales, strict=True)]
 
 
+def _refuse_climb(key: str, smallest: float, largest: float) -> None:
+    if smallest > largest:
+        raise ConfigError(f'{key}={smallest:g} is above the learning rate, {largest:g} (optimizer.lr, or what base_lr gives for this batch '
+                          'size): it would climb to its end. Lower it.')
+
+
+def check_smallest(scheduler: Any) -> None:
+    """Refuse one of mmengine's schedules of the learning rate whose smallest value lies above the value it starts from.
+
+    Raises:
+        ConfigError: `eta_min` is above every group's rate, or `eta_min_ratio` above 1.
+    """
+    if scheduler.param_name != 'lr':
+        return
+    name = f'param_scheduler {type(scheduler).__name__}'
+    if (getattr(scheduler, 'eta_min_ratio', None) or 0) > 1:
+        raise ConfigError(f'{name}: eta_min_ratio={scheduler.eta_min_ratio} is above 1: the rate would climb to its end. Lower it.')
+    _refuse_climb(f'{name}: eta_min', getattr(scheduler, 'eta_min', None) or 0., max(scheduler.base_values))
+
+
+def check_optimizer(cfg: dict) -> None:
+    """Refuse an average of gradients that grows: momentum is a share that is kept. (torch itself checks the betas of Adam.)
+
+    Args:
+        cfg: of the optimizer.
+
+    Raises:
+        ConfigError: `momentum` is not in [0, 1).
+    """
+    value = cfg.get('momentum')
+    if isinstance(value, int | float) and not 0 <= value < 1:
+        raise ConfigError(f'optimizer.momentum={value} must lie in [0, 1): it is the share of the older gradients that is kept, for '
+                          'example 0.9.')
+
+
 @PARAM_SCHEDULERS.register_module()
-class CosineWeightDecay(_ClosedForm):
+class CosineWeightDecay(ClosedForm):
     """Weight decay on half a cosine from the optimizer's `weight_decay` to `end`, over the whole run (SparK).
 
     A group with a weight decay of its own keeps its ratio to the optimizer's: one without stays without.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..errors import CheckpointError
+from .comparison import refuse
 
 # what each entry of the fingerprint is called for the user, and what to do when it differs
 _FINGERPRINT = {
@@ -42,13 +43,14 @@ def seed_iteration(seed: int, rank: int, iteration: int) -> None:
     np.random.seed(int(words[3]))
 
 
-def check_fingerprint(saved: dict, current: dict, path: str) -> None:
+def check_fingerprint(saved: dict, current: dict, path: str, others: Sequence[str] = ()) -> None:
     """Refuse to continue a run whose data order or step size would differ from the run that wrote the checkpoint.
 
     Args:
         saved: the fingerprint in the checkpoint's meta.
         current: that of the run about to start.
         path: of the checkpoint, for the message.
+        others: further problems, to be named in the same message.
 
     Raises:
         CheckpointError: naming every difference and what to do.
@@ -58,5 +60,4 @@ def check_fingerprint(saved: dict, current: dict, path: str) -> None:
         if key in saved and saved[key] != current.get(key):
             problems.append(f'{label} was {saved[key]} and is {current.get(key)} ({remedy.format(old=saved[key])})')
     if problems:
-        raise CheckpointError(f"Cannot resume {path} exactly: {'; '.join(problems)}. "
-                              'To start a new run from its weights instead, use load_from.')
+        refuse(path, [*problems, *others])

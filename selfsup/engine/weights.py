@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from .. import checkpoint_keys
-from ..checkpoint_io import OFFICIAL_AVERAGES, averaged, read_checkpoint
+from ..checkpoint_io import OFFICIAL_AVERAGES, averaged, read_checkpoint, write_checkpoint_atomic
+from ..convert.backbone import renamed
 from ..convert.classifier import Classifier
 from ..convert.families import lacks_stem_relu
-from ..convert.incoming import Incoming, for_backbone, for_model
+from ..convert.incoming import Incoming, convertible, for_backbone, for_model
 from ..convert.layouts import find_backbone, flat_weights
 from ..errors import CheckpointError, SelfSupWarning
 from ..registry import MODELS
@@ -101,16 +104,18 @@ def load_matching(module: nn.Module, weights: Mapping[str, Tensor] | Incoming, p
         strict: a key missing on either side is an error too.
 
     Raises:
-        CheckpointError: nothing matches, a tensor has another shape, or `strict` and something is left over.
+        CheckpointError: nothing matches, a tensor has another shape or kind of numbers, or `strict` and something is left over.
     """
     incoming = weights if isinstance(weights, Incoming) else Incoming(dict(weights))
     weights, own = incoming.weights, module.state_dict()
     shared = [k for k in weights if k in own]
     wrong = [f'{k}: {tuple(weights[k].shape)} in the file, {tuple(own[k].shape)} in the model'
              for k in shared if weights[k].shape != own[k].shape]
+    another = 'shape' if wrong else 'type'
+    wrong += [f'{k}: {weights[k].dtype} in the file, {own[k].dtype} in the model' for k in shared if not convertible(weights[k], own[k])]
     missing, extra = [k for k in own if k not in weights], [k for k in weights if k not in own]
     if not shared or wrong or (strict and (missing or extra)):
-        found = (f'{len(wrong)} tensors have another shape ({_shown(wrong)})' if wrong else
+        found = (f'{len(wrong)} tensors have another {another} ({_shown(wrong)})' if wrong else
                  f'{len(shared)} of its {len(weights)} tensors match the {len(own)} of {what}')
         rest = ''.join(f'; {label}: {_shown(names)}' for label, names in
                        (('missing in the file', missing), ('only in the file', extra)) if names)
@@ -220,3 +225,18 @@ def build_with_weights(model: dict, weights: str, *, whole: bool = False, seed: 
     elif weights != 'random':
         load_backbone(built, weights)
     return built
+
+
+def export_backbone(model: nn.Module, path: str | os.PathLike, naming: str) -> Path:
+    """Write the weights of `model.backbone` alone, as `name -> tensor`, with no gap in time in which the file is incomplete.
+
+    Args:
+        model: an algorithm.
+        path: file; one that is there is replaced.
+        naming: see `convert.backbone.renamed`.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
+    weights = {name: value.detach().cpu() for name, value in model.backbone.state_dict().items()}
+    return write_checkpoint_atomic(renamed(weights, naming), path)

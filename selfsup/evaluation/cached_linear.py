@@ -18,6 +18,7 @@ from ..datasets.samplers import EpochSampler
 from ..errors import ConfigError
 from ..optim.paramwise import param_groups
 from ..optim.schedules import policy_lr
+from ..optim.trained import trained_and_frozen
 from ..registry import OPTIMIZERS, build_from_config
 from .feature_cache import FeatureCache
 
@@ -83,12 +84,19 @@ class CachedHeads:
         epochs: length of the run.
         seed: of the order of the images: that of a run of tools/train.py with this seed in one process.
         drop_last: leave out the last batch of an epoch if it is smaller.
+
+    Raises:
+        ConfigError: a batch would hold one image, and the head has a batch norm over images.
     """
 
     def __init__(self, head: nn.Module, rates: Sequence[float], compiled: dict[str, Any], cache: FeatureCache, *, batch_size: int,
                  epochs: int, seed: int = 0, drop_last: bool = False) -> None:
         self.rates, self.cache, self.epochs, self.batch_size = list(rates), cache, epochs, batch_size
         self.device = next(head.parameters()).device
+        lonely = batch_size == 1 or (len(cache) % batch_size == 1 and not drop_last)
+        if lonely and any(isinstance(module, nn.BatchNorm1d) for module in head.modules()):
+            raise ConfigError(f'A batch would hold one image ({len(cache)} in batches of {batch_size}), of which the batch norm of the '
+                              'head has one value per channel: choose another --batch-size, or set data.drop_last=True.')
         self.heads = nn.ModuleList(copy.deepcopy(head) for _ in rates)
         self.sampler = EpochSampler(len(cache), shuffle=True, seed=seed, batch_size=batch_size, drop_last=drop_last)
         self._build_optimizer(compiled)
@@ -127,6 +135,11 @@ class CachedHeads:
         losses.sum().backward()
         self.optimizer.step()
         return losses.detach()
+
+    def parameters(self, model: nn.Module) -> dict[str, dict[str, int]]:
+        """How many parameters of the backbone of `model`, and of the head of each rate, are trained and frozen."""
+        head = dict(zip(('trained', 'frozen'), trained_and_frozen(self.heads[0]), strict=True))
+        return {'backbone': {'trained': 0, 'frozen': sum(trained_and_frozen(model.backbone))}, 'head': head}
 
     @torch.no_grad()
     def evaluate(self, cache: FeatureCache, accuracy: Callable[[Tensor, str], dict[str, float]]) -> list[dict[str, float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 from .. import distributed as dist
 from ..datasets.data_sources.coco import COCO, mask_coder, read_annotations
 from ..datasets.data_sources.voc import VOCDetection
+from ..datasets.robust import share_unreadable, unreadable
 from ..errors import CheckpointError, ConfigError, DataError
-from .features import evaluating
+from .features import evaluating, left_out, sample_numbers
 from .voc_ap import voc_ap
 
 COCO_STATS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl')  # the first six of pycocotools' twelve
@@ -64,21 +66,18 @@ def detect_and_evaluate(model: nn.Module, loader: Any) -> tuple[dict[str, float]
 
     Raises:
         CheckpointError: weights are not finite: such a model finds nothing, which would look like an AP of 0.
-        DataError: images could not be read: an AP over the others would be of another data set. Or pycocotools is missing.
+        DataError: more than 1 % of the images cannot be read (fewer are left out, and the log says how many), or pycocotools is missing.
         ConfigError: the data have another number of classes than the model, leave out images without objects, or move the objects in
             their images; or their source is neither COCO nor VOCDetection.
     """
     model = getattr(model, 'module', model)
     source = _checked_source(model, loader.dataset)
     found = detect(model, loader)
-    reader = loader.dataset.reader
-    unreadable = reader.bad_indices()
-    if len(unreadable):
-        raise DataError(f'{len(unreadable)} of {len(loader.dataset)} images cannot be read, such as {reader.describe(int(unreadable[0]))}: '
-                        'average precision needs all of them.')
+    left_out(loader.dataset)
+    kept = np.setdiff1d(np.arange(len(source)), unreadable(loader.dataset)).tolist()
     numbers: dict[str, float] = {}
     if dist.is_main():
-        numbers = coco_ap(source, found, model.masks) if isinstance(source, COCO) else voc_numbers(source, found)
+        numbers = coco_ap(source, found, model.masks, kept) if isinstance(source, COCO) else voc_numbers(source, found, kept)
     numbers = dist.broadcast_object(numbers)
     if not math.isfinite(numbers.get('AP', math.nan)):
         raise DataError('There is no object in the data to evaluate on, so no average precision.')
@@ -114,7 +113,7 @@ def detect(model: nn.Module, loader: Any) -> list[Detections]:
         ConfigError: the pipeline of the data does more than change the size of an image.
         DataError: the loader leaves out images.
     """
-    order = [sample[1] if isinstance(sample, tuple | list) else int(sample) for sample in loader.sampler]
+    order = sample_numbers(loader)
     source, reader = loader.dataset.data_source, loader.dataset.reader
     found: dict[int, Detections] = {}
     done = 0
@@ -122,6 +121,9 @@ def detect(model: nn.Module, loader: Any) -> list[Detections]:
         for batch in loader:
             for image, boxes, result in zip(batch['img'], batch['gt_boxes'], model.predict(batch['img']), strict=True):
                 index = order[done]
+                done += 1
+                if index < 0:
+                    continue
                 original = tuple(source.sizes[index].tolist())
                 if _moved(boxes * _to_original(image.shape[-2:], original).to(boxes), source.objects(index).boxes) and \
                         index not in reader.bad_indices():  # a neighbour stands in for an image that cannot be read
@@ -129,7 +131,7 @@ def detect(model: nn.Module, loader: Any) -> list[Detections]:
                                       'change the size of an image, but neither crop nor flip it. That of the training data does not fit '
                                       'here.')
                 found[index] = _in_original(result, image.shape[-2:], original)
-                done += 1
+    share_unreadable(loader.dataset)
     together: dict[int, Detections] = {}
     for part in dist.gather_objects(found):
         together.update(part)
@@ -164,25 +166,29 @@ def _in_original(result: dict[str, Tensor], size: tuple[int, int], original: tup
     return Detections(boxes.numpy(), result['labels'].cpu().numpy(), result['scores'].cpu().float().numpy(), masks)
 
 
-def coco_ap(source: COCO, detections: list[Detections], masks: bool = False) -> dict[str, float]:
+def coco_ap(source: COCO, detections: list[Detections], masks: bool = False, kept: Sequence[int] | None = None) -> dict[str, float]:
     """COCO's average precisions in percent, by pycocotools; see `evaluate_detector`. {} without objects.
 
     Args:
         source: what the detections are of, image by image.
         detections: in the order of `source`.
         masks: evaluate masks too; the detections and the annotations have them.
+        kept: numbers of the images to count; None: all.
     """
+    kept = range(len(detections)) if kept is None else kept
+    image_ids = source.image_ids[list(kept)].tolist()
     mask_coder()  # its message, where pycocotools is missing
     from pycocotools.coco import COCO as Annotations
     from pycocotools.cocoeval import COCOeval
 
-    rows = [row for number, found in zip(source.image_ids.tolist(), detections, strict=True) for row in _coco_rows(source, number, found)]
+    rows = [row for number, index in zip(image_ids, kept, strict=True) for row in _coco_rows(source, number, detections[index])]
     numbers: dict[str, float] = {}
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         truth = Annotations()
         truth.dataset = _truth(source, masks)
         truth.createIndex()
-        if all(annotation['iscrowd'] for annotation in truth.dataset['annotations']):
+        counted = set(image_ids)
+        if all(annotation['iscrowd'] for annotation in truth.dataset['annotations'] if annotation['image_id'] in counted):
             return {}
         for kind, prefix in (('bbox', ''), ('segm', 'mask_'))[:2 if masks else 1]:
             shown = [{key: value for key, value in row.items() if key != ('segmentation' if kind == 'bbox' else 'bbox')} for row in rows]
@@ -190,7 +196,7 @@ def coco_ap(source: COCO, detections: list[Detections], masks: bool = False) -> 
                 numbers.update({f'{prefix}{name}': 0. for name in COCO_STATS[:3]})
                 continue
             evaluation = COCOeval(truth, truth.loadRes(shown), kind)
-            evaluation.params.imgIds = source.image_ids.tolist()
+            evaluation.params.imgIds = image_ids
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
@@ -221,9 +227,10 @@ def _coco_rows(source: COCO, number: int, found: Detections) -> list[dict]:
             for box, label, score, mask in zip(boxes, found.labels.tolist(), found.scores.tolist(), masks, strict=True)]
 
 
-def voc_numbers(source: VOCDetection, detections: list[Detections]) -> dict[str, float]:
-    """`AP`, `AP50`, `AP75` of VOC2007's 11-point measure in percent; see `voc_ap`. {} without objects."""
-    truth = [source.objects(index) for index in range(len(source))]
+def voc_numbers(source: VOCDetection, detections: list[Detections], kept: Sequence[int] | None = None) -> dict[str, float]:
+    """`AP`, `AP50`, `AP75` of VOC2007's 11-point measure in percent, over the images `kept`; see `voc_ap`. {} without objects."""
+    kept = range(len(source)) if kept is None else kept
+    truth, detections = [source.objects(index) for index in kept], [detections[index] for index in kept]
     if not any((~one.difficult).any() for one in truth):
         return {}
     percents = range(50, 100, 5)

@@ -17,30 +17,49 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from .. import distributed as dist
+from ..datasets.robust import unreadable
 from ..errors import ConfigError, DataError
 from ..files import only_process
-from .features import collect
+from .arrays import read_array
+from .features import collect, left_out
 
 DTYPES = {'float16': torch.float16, 'float32': torch.float32}
 KEY = 'cache.json'  # written last: a folder without it is incomplete
-_OWN = re.compile(r'cache\.json|labels\.npy|layer\d+\.npy')  # files of a cache: no others are ever removed
+LEFT_OUT = 'unreadable.npy'
+_OWN = re.compile(r'cache\.json|labels\.npy|unreadable\.npy|layer\d+\.npy')  # files of a cache: no others are ever removed
 
 
 class FeatureCache:
     """What the heads read, of `views` draws of every image. Made by `cached`.
 
+    The files have a row for each of N images; those that could not be read are left out of everything that the cache hands out, so
+    that it is as long as the M others. (A cache of an earlier version does not say which they were: it counts all.)
+
     Attributes:
         layers: of each layer a memory-mapped array (views, N, ...).
-        labels: (N,) int64.
+        readable: (M,) int64 numbers of the rows that count, ascending.
+        labels: (M,) int64.
     """
 
     def __init__(self, folder: Path) -> None:
         names = sorted(folder.glob('layer*.npy'), key=lambda p: int(p.stem.removeprefix('layer')))
-        self.layers = [np.load(name, mmap_mode='r') for name in names]
-        self.labels = torch.from_numpy(np.load(folder / 'labels.npy'))
+        again = f'Remove {folder} and start again: it is filled anew.'
+        self.layers = [read_array(name, again, 'r') for name in names]
+        labels = read_array(folder / 'labels.npy', again)
+        bad = read_array(folder / LEFT_OUT, again) if (folder / LEFT_OUT).exists() else np.zeros(0, dtype=np.int64)
+        if labels.dtype != np.int64 or labels.ndim != 1 or not names or any(layer.ndim < 2 or layer.shape[1] != len(labels)
+                                                                           for layer in self.layers):
+            raise DataError(f'{folder} is damaged: its arrays do not belong together. {again}')
+        self.readable = np.setdiff1d(np.arange(len(labels)), bad)
+        self.labels = torch.from_numpy(labels[self.readable] if len(bad) else labels)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def left_out(self) -> int:
+        """Images that could not be read."""
+        return self.layers[0].shape[1] - len(self)
 
     @property
     def views(self) -> int:
@@ -48,7 +67,8 @@ class FeatureCache:
         return len(self.layers[0])
 
     def rows(self, view: int, index: np.ndarray | slice, device: torch.device) -> list[Tensor]:
-        """float32 (B, ...) of each layer, for the samples `index` in draw `view`."""
+        """float32 (B, ...) of each layer, for the samples `index` (numbers or a slice of the M) in draw `view`."""
+        index = self.readable[index] if self.left_out else index
         return [torch.from_numpy(np.array(layer[view][index], dtype=np.float32)).to(device) for layer in self.layers]
 
 
@@ -130,7 +150,7 @@ def _extract(folder: Path, key: dict, draws: Sequence[Draw], dtype: torch.dtype)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     arrays: dict[str, np.memmap] = {}
-    labels = None
+    labels, bad = None, np.zeros(0, dtype=np.int64)
     for view, draw in enumerate(draws):
         def allocate(name: str, shape: tuple, kind: torch.dtype, view: int = view) -> Tensor:
             if name == 'labels':
@@ -144,12 +164,15 @@ def _extract(folder: Path, key: dict, draws: Sequence[Draw], dtype: torch.dtype)
             return {**found, 'labels': batch['gt_label'].long()}
         loader = draw.open_loader()
         labels = collect(layers, loader, main_only=True, allocate=allocate).get('labels')
+        left_out(loader.dataset)
+        bad = np.union1d(bad, unreadable(loader.dataset))
         loader.close()
     if not dist.is_main():
         return
     for array in arrays.values():
         array.flush()
     np.save(partial / 'labels.npy', labels.numpy())
+    np.save(partial / LEFT_OUT, bad)
     (partial / KEY).write_text(json.dumps(key, indent=1) + '\n')
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .. import distributed as dist
 from ..datasets.loaders import DeviceLoader, build_loader
+from ..datasets.robust import share_unreadable, unreadable
 from ..errors import DataError
 
 
@@ -60,6 +63,7 @@ def extract_features(model: nn.Module, loader: Any, *, distributed: bool = True)
 
     Returns:
         features (N, D) float32 and labels (N,) int64, both on the CPU in the data set's order; labels None without `gt_label`.
+        Images that cannot be read have no row, see `left_out`.
 
     Raises:
         DataError: the loader left samples out.
@@ -73,7 +77,27 @@ def extract_features(model: nn.Module, loader: Any, *, distributed: bool = True)
         return found
     with evaluating(algorithm):
         found = collect(forward, loader, distributed=distributed)
-    return found['features'], found.get('labels')
+    rows = readable_rows(loader.dataset)
+    return found['features'][rows], found['labels'][rows] if 'labels' in found else None
+
+
+def left_out(dataset: Any) -> int:
+    """How many images of a data set that `collect` went through cannot be read; rank 0 says so. The same on every rank.
+
+    In the rows of `collect` a neighbour stands in for each of them; a measure must not count it.
+    """
+    count = len(unreadable(dataset))
+    if count and dist.is_main():
+        logging.getLogger('selfsup').warning(f'{count:,} of {len(dataset):,} images cannot be read: the evaluation leaves them out and '
+                                             f'counts the other {len(dataset) - count:,}.')
+    return count
+
+
+def readable_rows(dataset: Any) -> Tensor | slice:
+    """Which rows of `collect` are to be counted: all, or the numbers (M,) of those that `left_out` does not count."""
+    if not left_out(dataset):
+        return slice(None)
+    return torch.from_numpy(np.setdiff1d(np.arange(len(dataset)), unreadable(dataset)))
 
 
 def collect(forward: Callable[[dict], dict[str, Tensor]], loader: Any, *, distributed: bool = True,
@@ -81,7 +105,9 @@ def collect(forward: Callable[[dict], dict[str, Tensor]], loader: Any, *, distri
     """Run `forward` over a loader and put its rows into the order of the data set.
 
     The ranks' rows are gathered batch by batch, so that the device never holds more than one joined batch. Samples that
-    the sampler repeated, to give every rank as many, are stored once.
+    the sampler repeated, to give every rank as many, are stored once, as they came first: the first draw of a
+    random pipeline does not depend on the number of ranks, the others do.
+    Afterwards every rank knows which images cannot be read, see `left_out`: their rows are those of a neighbour.
 
     Args:
         forward: batch -> dict of tensors (B, ...), the same keys and trailing shapes for every batch.
@@ -93,9 +119,12 @@ def collect(forward: Callable[[dict], dict[str, Tensor]], loader: Any, *, distri
 
     Returns:
         key -> (N, ...) on the CPU.
+
+    Raises:
+        DataError: the loader left samples out, or too many cannot be read.
     """
     total = len(loader.dataset)
-    order = [sample[1] if isinstance(sample, tuple | list) else int(sample) for sample in loader.sampler]
+    order = sample_numbers(loader)
     several = distributed and dist.world_size() > 1
     stored: dict[str, Tensor] = {}
     seen = torch.zeros(total, dtype=torch.bool)
@@ -109,13 +138,22 @@ def collect(forward: Callable[[dict], dict[str, Tensor]], loader: Any, *, distri
             index = dist.gather_no_grad(index)
             rows = {key: dist.gather_no_grad(value) for key, value in rows.items()}
         index = index.cpu()
+        first_draw = index >= 0
+        index = index[first_draw]
         seen[index] = True
         for key, value in rows.items() if dist.is_main() or not main_only else ():
             if key not in stored:
                 shape = (total, *value.shape[1:])
                 stored[key] = allocate(key, shape, value.dtype) if allocate else torch.empty(shape, dtype=value.dtype)
-            stored[key][index] = value.cpu()
+            stored[key][index] = value.cpu()[first_draw]
     if not bool(seen.all()):
         raise DataError(f'The loader gave {int(seen.sum())} of {total} samples; evaluation needs all of them: '
                         'build it with shuffle=False and drop_last=False.')
+    if several:
+        share_unreadable(loader.dataset)
     return stored
+
+
+def sample_numbers(loader: Any) -> list[int]:
+    """Sample of each row that this rank's loader gives, in order; -1 for one that the sampler repeats to fill up the ranks."""
+    return [(sample[1] if sample[2] == 0 else -1) if isinstance(sample, tuple | list) else int(sample) for sample in loader.sampler]

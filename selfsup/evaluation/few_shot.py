@@ -34,8 +34,8 @@ def nearest_mean_accuracy(train_features: Tensor, train_labels: Tensor, test_fea
         ShapeError: sizes do not fit, a class has fewer than `shots` images, or the test set has a class of its own.
         DataError: a feature is not finite, or a label is negative.
     """
-    check_features(train_features, train_labels, 'training')
-    check_features(test_features, test_labels, 'test')
+    train_features, train_labels = check_features(train_features, train_labels, 'training')
+    test_features, test_labels = check_features(test_features, test_labels, 'test')
     if shots < 1 or draws < 1:
         raise ShapeError(f'shots={shots}, draws={draws}: both must be at least 1.')
     labels = train_labels.cpu()

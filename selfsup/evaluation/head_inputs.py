@@ -8,9 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..datasets.robust import mark_unreadable
 from ..errors import ConfigError
 from ..provenance import sha256
 from .feature_cache import Draw, FeatureCache, cached
@@ -58,7 +60,8 @@ def both_caches(model: nn.Module, compiled: dict[str, Any], folder: Path, *, wei
     For the others see `draws_of` and `cached`.
 
     Returns:
-        Both caches (None on ranks other than 0), and the test set's `evaluate(scores, name)`.
+        Both caches (None on ranks other than 0), and `accuracy(scores, name)`: the test set's `evaluate` of scores for the images
+        that the test cache holds.
 
     Raises:
         ConfigError: no data.val, a head that cannot be trained on cached features, or `views` < 0.
@@ -82,12 +85,24 @@ def both_caches(model: nn.Module, compiled: dict[str, Any], folder: Path, *, wei
         own = {**key, 'data': section['dataset'], 'images': _digest(images[name]), 'views': draws, 'flip': mirrored,
                'seed': seed if draws else None}
         found[name] = cached(folder / name, own, draws_of(model, section, views=draws, flip=mirrored, **loading), dtype, force)
-    return found['train'], found['test'], images['test'].evaluate
+    return found['train'], found['test'], partial(_accuracy, images['test'], found['test'])
+
+
+def _accuracy(dataset: Any, cache: FeatureCache, scores: Tensor, name: str) -> dict[str, float]:
+    """What `dataset.evaluate` says of scores (M, K) of the images that the cache could read."""
+    if len(cache) < len(dataset):
+        mark_unreadable(dataset, np.setdiff1d(np.arange(len(dataset)), cache.readable))
+        scores, known = scores.new_zeros(len(dataset), *scores.shape[1:]), scores
+        scores[torch.from_numpy(cache.readable)] = known
+    return dataset.evaluate(scores, name)
 
 
 def _pooling(head: dict[str, Any]) -> dict[str, Any]:
     """What in a head's config decides about its pooling."""
-    return {k: head[k] for k in ('type', 'with_avg_pool', 'pool_type', 'in_indices', 'with_last_layer_unpool') if k in head}
+    found = {k: head[k] for k in ('type', 'with_avg_pool', 'pool_type', 'in_indices', 'with_last_layer_unpool') if k in head}
+    if found.get('with_last_layer_unpool') is True:
+        found['with_last_layer_unpool'] = 'added'  # caches that say True were written when it replaced the last input
+    return found
 
 
 def _digest(dataset: Any) -> str:

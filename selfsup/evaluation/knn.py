@@ -7,13 +7,15 @@ takes k = 200. "kNN-20 top-1" in this project is this weighted vote with k = 20 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import DataError, ShapeError
+from ..errors import ConfigError, DataError, ShapeError
+from .inputs import as_features, as_labels
 
 SIMILARITIES_AT_ONCE = 2 ** 26  # float32 numbers in one block of the similarity matrix: 256 MiB
 
@@ -24,8 +26,8 @@ def knn_predict(train_features: Tensor, train_labels: Tensor, test_features: Ten
     """Predicted classes for several k at once.
 
     Args:
-        train_features: (N, D), any float type; normalised here.
-        train_labels: (N,) int64, >= 0.
+        train_features: (N, D), tensor, array or lists of numbers; normalised here.
+        train_labels: (N,) whole numbers >= 0.
         test_features: (M, D).
         k: numbers of neighbours, each in [1, N].
         temperature: T > 0 of the weights exp(s / T).
@@ -38,9 +40,11 @@ def knn_predict(train_features: Tensor, train_labels: Tensor, test_features: Ten
     Raises:
         ShapeError: sizes do not fit, or k is larger than the training set.
         DataError: a feature is not finite, or a label is negative.
+        ConfigError: no temperature above 0.
     """
-    check_features(train_features, train_labels, 'training')
-    check_features(test_features, None, 'test')
+    check_temperature(temperature)
+    train_features, train_labels = check_features(train_features, train_labels, 'training')
+    test_features, _ = check_features(test_features, None, 'test')
     if train_features.shape[1] != test_features.shape[1]:
         raise ShapeError(f'Training features have {train_features.shape[1]} dimensions, test features {test_features.shape[1]}.')
     k = sorted({int(n) for n in k})
@@ -58,6 +62,16 @@ def knn_predict(train_features: Tensor, train_labels: Tensor, test_features: Ten
             for n, predicted in _vote(labels[nearest], weights, k, int(labels.max()) + 1).items():
                 found[n].append(predicted)
     return {n: torch.cat(parts) for n, parts in found.items()}
+
+
+def check_temperature(temperature: float, name: str = 'temperature') -> None:
+    """Refuse a temperature with which every vote would be infinite, not a number, or for the least similar image.
+
+    Raises:
+        ConfigError: it is no finite number above 0.
+    """
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
+        raise ConfigError(f'{name}={temperature!r} must be a number above 0; the paper uses 0.07.')
 
 
 def _vote(classes: Tensor, weights: Tensor, k: list[int], num_classes: int) -> dict[int, Tensor]:
@@ -82,25 +96,28 @@ def knn_accuracy(train_features: Tensor, train_labels: Tensor, test_features: Te
 
     For the others see `knn_predict`.
     """
-    check_features(test_features, test_labels, 'test')
+    test_features, test_labels = check_features(test_features, test_labels, 'test')
     predicted = knn_predict(train_features, train_labels, test_features, k, temperature, weighted, chunk)
     return {n: 100 * float((p == test_labels.to(p.device)).double().mean()) for n, p in predicted.items()}
 
 
-def check_features(features: Tensor, labels: Tensor | None, what: str) -> None:
-    """Refuse features and labels with which every number would be nonsense.
+def check_features(features: Tensor, labels: Tensor | None, what: str) -> tuple[Tensor, Tensor | None]:
+    """Features and labels as tensors, see `inputs`; those with which every number would be nonsense are refused.
 
     Raises:
         ShapeError: not (N, D) with N >= 1, or labels not (N,).
-        DataError: a feature is not finite, or a label is negative.
+        DataError: a feature is no real, finite number, or a label is negative or no whole number.
     """
+    features = as_features(features, what)
+    labels = None if labels is None else as_labels(labels, what)
     if features.ndim != 2 or not len(features):
         raise ShapeError(f'The {what} features have shape {tuple(features.shape)}; expected (N, D) with at least one row.')
     if not bool(torch.isfinite(features).all()):
         raise DataError(f'Some {what} features are NaN or infinite: the network has diverged.')
     if labels is None:
-        return
+        return features, None
     if labels.shape != features.shape[:1]:
         raise ShapeError(f'{len(features)} {what} features, but labels of shape {tuple(labels.shape)}.')
     if int(labels.min()) < 0:
         raise DataError(f'Some {what} labels are negative; give labelled images only.')
+    return features, labels

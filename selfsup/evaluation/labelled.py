@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 import torch
 
 from ..datasets.loaders import DeviceLoader
+from ..distributed import is_main
 from ..errors import ConfigError, DataError
+from .class_names import compare, naming_of, shown
 from .features import evaluation_loader
 from .layer_features import read_data_file
 
@@ -59,29 +62,27 @@ def labelled_loaders(sections: Sequence[dict], *, batch_size: int, num_workers: 
     for dataset in (train.dataset, test.dataset):
         if not hasattr(dataset, 'evaluate') or dataset.labels is None:
             raise ConfigError(f"{type(dataset).__name__} gives no labels: use type='ClassificationDataset'.")
-    check_classes(train.dataset, test.dataset)
+    line = check_classes(train.dataset, test.dataset)
+    if line is not None and is_main():
+        logging.getLogger('selfsup').warning(line)  # a tool has no log file: this goes to the terminal
     return train, test
 
 
-def check_classes(train: Any, test: Any) -> None:
+def check_classes(train: Any, test: Any) -> str | None:
     """Refuse a training split that lacks a class of the test split, or that numbers its classes otherwise.
 
     Args:
-        train, test: data sets with `labels`; where both sources name their classes, the names must agree.
+        train, test: data sets with `labels`; what both sides know of the names of their classes must agree.
+
+    Returns:
+        One line, to be shown, where names cannot be compared; None where they agree.
 
     Raises:
         DataError: naming the classes.
     """
-    names = [getattr(getattr(dataset, 'data_source', None), 'classes', None) for dataset in (train, test)]
-    if all(names) and list(names[0]) != list(names[1]):
-        only = [sorted(set(names[i]) - set(names[1 - i])) for i in range(2)]
-        raise DataError(f'Training and test images have different classes: only for training {_shown(only[0])}; only for testing '
-                        f'{_shown(only[1])}. Their numbers would not mean the same.')
+    line = compare(naming_of(train, 'the training images'), naming_of(test, 'the test images'))
     missing = sorted(set(np.unique(test.labels).tolist()) - set(np.unique(train.labels).tolist()))
     if missing:
-        raise DataError(f'The test images have classes of which there is no training image: {_shown(missing)}. Use lists or folders with '
+        raise DataError(f'The test images have classes of which there is no training image: {shown(missing)}. Use lists or folders with '
                         'the same classes.')
-
-
-def _shown(values: list) -> str:
-    return ', '.join(map(str, values[:10])) + (f', ... ({len(values)} in all)' if len(values) > 10 else '') if values else 'none'
+    return line

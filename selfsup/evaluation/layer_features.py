@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..datasets import ImageDataset
+from ..datasets.robust import readers
 from ..errors import ConfigError, DataError, ShapeError
 
 # Per layer, 0 = stem: side of the map that the window was made for, (kernel, stride, padding), side of the result.
@@ -94,10 +95,11 @@ def refuse_unreadable(dataset: ImageDataset) -> None:
     Raises:
         DataError: an image could not be read so far.
     """
-    unreadable = dataset.reader.bad_indices()
-    if len(unreadable):
-        raise DataError(f'{dataset.reader.describe(int(unreadable[0]))} cannot be read, and its row cannot hold the features of another '
-                        'image. Repair it, or take it out of list and labels.')
+    for reader, _ in readers(dataset):
+        bad = reader.bad_indices()
+        if len(bad):
+            raise DataError(f'{reader.describe(int(bad[0]))} cannot be read, and its row cannot hold the features of another image. Repair '
+                            'it, or take it out of list and labels.')
 
 
 def save_splits(features: Mapping[str, Tensor], folder: Path, names: Sequence[str], at: Sequence[int]) -> list[tuple[Path, tuple]]:

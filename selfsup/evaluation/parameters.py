@@ -12,17 +12,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from .features import evaluating
 
 
-def trained_and_frozen(module: nn.Module) -> tuple[int, int]:
-    """Number of parameters with and without gradient."""
-    counts = {True: 0, False: 0}
-    for p in module.parameters():
-        counts[p.requires_grad] += p.numel()
-    return counts[True], counts[False]
-
-
 def size_and_nonzero(module: nn.Module) -> tuple[int, int]:
     """Number of parameters, and of those that are not exactly zero."""
     return sum(p.numel() for p in module.parameters()), sum(int(p.detach().count_nonzero()) for p in module.parameters())
+
+
+def _image(model: nn.Module, size: int) -> Tensor:
+    """One image of the channels that the backbone takes, without memory."""
+    return torch.empty(1, getattr(model.backbone, 'in_channels', 3), size, size, device='meta')
 
 
 def flops(model: nn.Module, size: int) -> dict[str, int]:
@@ -33,7 +30,7 @@ def flops(model: nn.Module, size: int) -> dict[str, int]:
     model = model.to('meta').eval()
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        model.extract(torch.empty(1, 3, size, size, device='meta'))
+        model.extract(_image(model, size))
     root = type(model.backbone).__name__
     counts = {name.replace(root, 'backbone', 1): sum(ops.values()) for name, ops in counter.get_flop_counts().items()
               if name == root or name.startswith(root + '.')}
@@ -57,7 +54,7 @@ def nonzero_flops(model: nn.Module, size: int) -> tuple[int, int]:
             totals[i] += 2 * positions * weights
     handles = [layer.register_forward_hook(count) for layer in layers]
     with evaluating(model.to('meta')):
-        model.extract(torch.empty(1, 3, size, size, device='meta'))
+        model.extract(_image(model, size))
     for handle in handles:
         handle.remove()
     return totals[0], totals[1]

@@ -159,7 +159,7 @@ def pairs(results: Sequence[Measured]) -> list[Pair]:
             for other in (m for m in same if m.weights != RANDOM and random):
                 values, base = other.result['numbers'], random.result['numbers']
                 name = next((n for n in values if n in base and re.fullmatch(pattern, n) and not n.endswith('_best')), None)
-                if name:
+                if name and values[name] is not None and base[name] is not None:
                     found.append(Pair(title, setting, other.weights, name, base[name], values[name]))
     return found
 

@@ -1,6 +1,6 @@
 """Results as data: what a protocol measured, on what, with what, in one JSON file.
 
-A file holds `protocol`, `numbers` (name -> float) and what is needed to measure them again: config and weights with their
+A file holds `protocol`, `numbers` (name -> float, or null) and what is needed to measure them again: config and weights with their
 SHA-256, git commit, versions, device, seed, settings. `tools/report.py` makes tables from such files.
 """
 
@@ -41,7 +41,7 @@ def check_free(path: str | os.PathLike, force: bool = False) -> Path:
     return path
 
 
-def write_result(path: str | os.PathLike, *, protocol: str, numbers: Mapping[str, float], config: str | os.PathLike | None = None,
+def write_result(path: str | os.PathLike, *, protocol: str, numbers: Mapping[str, float | None], config: str | os.PathLike | None = None,
                  weights: str | os.PathLike | None = None, seed: int = 0, device: Any = 'cpu', seconds: float | None = None,
                  settings: Mapping[str, Any] | None = None, merged: Mapping[str, Any] | None = None, force: bool = False) -> dict:
     """Write one result; only rank 0 calls.
@@ -49,7 +49,8 @@ def write_result(path: str | os.PathLike, *, protocol: str, numbers: Mapping[str
     Args:
         path: JSON file; its folder is made.
         protocol: short id: 'linear', 'semi', 'knn', 'finetune', 'voc07_svm', 'voc07_lowshot', 'detection', ...
-        numbers: flat, finite; accuracies and average precisions in percent, [0, 100].
+        numbers: flat, finite; accuracies and average precisions in percent, [0, 100]. None, written as null, is one that is not
+            defined: an average precision of something that does not occur.
         config: file the model was built from.
         weights: file that was judged; None or 'random': initial weights.
         seed: that the run used.
@@ -110,7 +111,9 @@ def _digest(merged: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _finite(name: Any, value: Any) -> float:
+def _finite(name: Any, value: Any) -> float | None:
+    if value is None:
+        return None
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..datasets.voc07 import DIFFICULT, NEGATIVE, POSITIVE
 from ..errors import DataError
+from .arrays import read_array
 from .average_precision import check_labels
 
 EPSILON = 1e-5  # features are x / (||x|| + EPSILON)
@@ -31,7 +31,7 @@ def read_features(work_dir: Path, split: str, feature: str) -> Tensor:
         DataError: no such file, not a matrix, or a number is not finite.
     """
     path = work_dir / 'features' / f'voc07_{SPLITS[split]}_{feature}.npy'
-    found = _load(path, 'Extract them with tools/extract.py or tools/dist_extract.sh.')
+    found = read_array(path, 'Extract them with tools/extract.py or tools/dist_extract.sh.')
     if found.ndim != 2 or not len(found) or found.dtype.kind != 'f':
         raise DataError(f'{path} holds {found.dtype} of shape {found.shape}; expected floats (images, numbers).')
     features = torch.from_numpy(found).double()
@@ -51,7 +51,7 @@ def read_labels(path: Path, rows: int | None = None, classes: int | None = None,
     Raises:
         DataError: no such file, another size, another label, or a class without a positive.
     """
-    found = _load(path, 'Make it with tools/prepare_data/prepare_voc07_cls.sh.')
+    found = read_array(path, 'Make it with tools/prepare_data/prepare_voc07_cls.sh.')
     if found.ndim != 2 or not len(found) or found.dtype.kind not in 'iuf':
         raise DataError(f'{path} holds {found.dtype} of shape {found.shape}; expected labels (images, classes).')
     if rows not in (None, len(found)):
@@ -97,22 +97,10 @@ def read_names(path: Path, rows: int) -> list[str]:
     """
     if not path.exists():
         return [str(row) for row in range(rows)]
-    names = [Path(str(name)).stem for name in _load(path, '')]
+    names = [Path(str(name)).stem for name in read_array(path, '')]
     if len(names) != rows:
         raise DataError(f'{path} names {len(names)} images, but there are {rows} test features.')
     return names
-
-
-def _load(path: Path, advice: str) -> np.ndarray:
-    if not path.is_file():
-        raise DataError(f'{path} does not exist. {advice}')
-    try:
-        found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f'{path} is no NumPy array file: {error}.') from None
-    if not isinstance(found, np.ndarray):
-        raise DataError(f'{path} is an archive of several arrays (.npz); expected one array.')
-    return found
 
 
 def check_fit(train: Tensor, test: Tensor, train_labels: Tensor, test_labels: Tensor, feature: str) -> None:

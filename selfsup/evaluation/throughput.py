@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,29 +10,6 @@ from typing import Any
 import torch
 
 SETTLING = 0.25  # share of the time in which nothing is counted: workers start, caches and queues fill
-
-
-def unreadable(dataset: Any, number: int = 8, seed: int = 0) -> tuple[list[int], list[str]]:
-    """Read the first, the last and some random samples.
-
-    Args:
-        dataset: has a length and gives samples by index.
-        number: samples to read, at most.
-        seed: of the choice.
-
-    Returns:
-        Indices that were tried, and one line per sample that could not be read.
-    """
-    last = len(dataset) - 1
-    inside = random.Random(seed).sample(range(len(dataset)), min(number, len(dataset)))
-    chosen = sorted(dict.fromkeys([0, last, *inside][:number])) if last >= 0 else []
-    problems = []
-    for index in chosen:
-        try:
-            dataset[index]
-        except Exception as error:  # whatever a data set of the user's own may raise is what is looked for
-            problems.append(f'sample {index}: {type(error).__name__}: {error}')
-    return chosen, problems
 
 
 def loader_speed(loader: Any, seconds: float) -> tuple[float, dict | None]:

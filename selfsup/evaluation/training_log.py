@@ -26,7 +26,7 @@ def logged_accuracies(work_dir: str | os.PathLike) -> dict[str, dict[int, float]
         try:
             if not json.loads((folder / 'compiled.json').read_text()).get('resume_from'):
                 found = {}
-            lines = [line for path in sorted(folder.glob('vis_data/2*.json')) for line in _lines(path)]
+            lines = _measured(folder)
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise DataError(f'The log in {folder} cannot be read: {error}.') from None
         measured = [(line['epoch'], {k: v for k, v in line.items() if ACCURACY.fullmatch(k)}) for line in lines if 'epoch' in line]
@@ -40,6 +40,18 @@ def logged_accuracies(work_dir: str | os.PathLike) -> dict[str, dict[int, float]
     if not found:
         raise DataError(f'No accuracy was logged in {work_dir}: the config needs a ValidateHook in custom_hooks.')
     return found
+
+
+def images_left_out(work_dir: str | os.PathLike) -> int:
+    """How many images the last evaluation of a run could not read and left out; after `logged_accuracies`, which checks the logs."""
+    lines = [line for folder in sorted(p.parent for p in Path(work_dir).glob('*/compiled.json')) for line in _measured(folder)]
+    accuracies = [line for line in lines if any(map(ACCURACY.fullmatch, line))]
+    return int(accuracies[-1].get('left_out', 0)) if accuracies else 0
+
+
+def _measured(folder: Path) -> list[dict]:
+    """Lines of the log of one start of a run."""
+    return [line for path in sorted(folder.glob('vis_data/2*.json')) for line in _lines(path)]
 
 
 def _lines(path: Path) -> list[dict]:

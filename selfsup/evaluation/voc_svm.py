@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from ..datasets.voc07 import DIFFICULT, POSITIVE
-from ..errors import DataError
-from .average_precision import average_precision
+from ..errors import DataError, ShapeError
+from .average_precision import average_precision, check_labels
+from .inputs import as_features, as_labels
 
 COSTS = (1.0, 10.0, 100.0, *(0.5 ** power for power in range(4, 20)))
 K_VALUES = (1, 2, 4, 8, 16, 32, 64, 96)
@@ -98,6 +99,23 @@ def stratified_folds(positive: Tensor, folds: int = FOLDS) -> Tensor:
     return found
 
 
+def _as_tensors(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Tensors of what was given, see `inputs`, that belong together: features (N, D), (M, D), labels (N, classes), (M, classes)."""
+    train, test = as_features(train, 'training'), as_features(test, 'test')
+    train_labels, test_labels = as_labels(train_labels, 'training'), as_labels(test_labels, 'test')
+    for features, labels, what in ((train, train_labels, 'training'), (test, test_labels, 'test')):
+        if features.ndim != 2 or labels.ndim != 2 or len(features) != len(labels) or not len(features):
+            raise ShapeError(f'The {what} features have shape {tuple(features.shape)}, their labels {tuple(labels.shape)}; expected '
+                             '(N, D) and (N, classes).')
+        if not bool(features.isfinite().all()):
+            raise DataError(f'Some {what} features are NaN or infinite: the network has diverged.')
+        check_labels(labels)
+    if train.shape[1] != test.shape[1] or train_labels.shape[1] != test_labels.shape[1]:
+        raise ShapeError(f'Training images have {train.shape[1]} features and {train_labels.shape[1]} classes, test images '
+                         f'{test.shape[1]} and {test_labels.shape[1]}.')
+    return train, train_labels, test, test_labels
+
+
 def full_protocol(solver: Solver, train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor,
                   costs: Sequence[float] = COSTS) -> FullResult:
     """Choose each class's cost by 3-fold AP on the training set, judge on the test set.
@@ -105,11 +123,14 @@ def full_protocol(solver: Solver, train: Tensor, train_labels: Tensor, test: Ten
     In training a difficult image (-1) is a negative, as in the original; in the test it is left out.
 
     Args:
-        train, test: (N, D), (M, D), normalised. train_labels, test_labels: (N, classes), (M, classes) of {1, 0, -1}.
+        train, test: (N, D), (M, D), normalised. train_labels, test_labels: (N, classes), (M, classes) of {1, 0, -1}. Tensors, arrays
+            or lists, see `inputs`.
 
     Raises:
-        DataError: a class has too few positives.
+        ShapeError: sizes do not fit.
+        DataError: a class has too few positives, a feature is not finite, or a label is another.
     """
+    train, train_labels, test, test_labels = _as_tensors(train, train_labels, test, test_labels)
     positive = train_labels == POSITIVE
     folds = stratified_folds(positive)
     scores = solver.fit_full(train, positive, folds, test, costs)
@@ -135,6 +156,11 @@ def low_shot_protocol(solver: Solver, train: Tensor, train_labels: Tensor, targe
         held_out: also judge on the training images outside each sample; the mean is over the classes that have positives there.
             False leaves that array NaN.
     """
+    train, train_labels, test, test_labels = _as_tensors(train, train_labels, test, test_labels)
+    targets = {key: as_labels(target, 'low-shot') for key, target in targets.items()}
+    other = [tuple(target.shape) for target in targets.values() if target.shape != train_labels.shape]
+    if other:
+        raise ShapeError(f'A low-shot sample labels {other[0]} images and classes; there are {tuple(train_labels.shape)} training labels.')
     samples, ks = sorted({s for s, _ in targets}), sorted({k for _, k in targets})
     labels = [targets[s, k] for s in samples for k in ks]
     test_ap, held_out_ap = np.zeros((len(labels), len(costs))), np.zeros((len(labels), len(costs)))

@@ -12,6 +12,7 @@ from . import (  # noqa: F401
     odc_hook,
     reconstruction_hook,
     runtime_info_hook,
+    spark_log_hook,
     sparse_training_hook,
     validate_hook,
 )

@@ -6,8 +6,6 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from ..distributed import is_main
-from ..engine.checkpoint import list_checkpoints
 from ..errors import ConfigError
 from ..registry import HOOKS
 
@@ -19,13 +17,15 @@ class CheckpointHook(Hook):
     Args:
         interval: epochs (or iterations) between checkpoints, >= 1.
         by_epoch: count epochs; otherwise iterations. A save that falls due inside an accumulation window waits for its end.
-        max_keep_ckpts: newest files to keep, >= 1; -1 keeps all.
+        max_keep_ckpts: newest files to keep of this kind (epochs or iterations), >= 1; -1 keeps all. Only files that this run
+            and those it goes on from wrote are removed.
         save_last: also save when training ends.
 
     Raises:
         ConfigError: a number out of range.
     """
 
+    only_watches = True  # a resume with other arguments, or without it, ends in the same weights
     priority = 'VERY_LOW'  # after every hook that changes what is saved
 
     def __init__(self, interval: int = 1, by_epoch: bool = True, max_keep_ckpts: int = -1, save_last: bool = True) -> None:
@@ -54,10 +54,5 @@ class CheckpointHook(Hook):
             self._save(runner, f'iter_{done}.pth', runner.epoch, done)
 
     def _save(self, runner: Any, name: str, epoch: int, iteration: int) -> None:
-        path = runner.save_checkpoint(name, epoch=epoch, iteration=iteration)
+        path = runner.save_checkpoint(name, epoch=epoch, iteration=iteration, keep=self.max_keep_ckpts)
         runner.logger.info(f'Saved {path}')
-        if self.max_keep_ckpts > 0 and is_main():
-            kind = name.split('_')[0]
-            files = [p for p in list_checkpoints(runner.work_dir) if p.name.startswith(f'{kind}_')]
-            for old in files[:-self.max_keep_ckpts]:
-                old.unlink(missing_ok=True)

@@ -25,6 +25,7 @@ class CollapseHook(Hook):
         min_rank: below this effective rank a warning is given, >= 1.
     """
 
+    only_watches = True  # a resume with other arguments, or without it, ends in the same weights
     priority = 'HIGH'  # before the log is written
 
     def __init__(self, interval: int = 10, min_std: float = 0.05, min_rank: float = 1.5) -> None:

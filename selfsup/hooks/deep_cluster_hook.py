@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .. import distributed as dist
 from ..engine.state import unwrap
+from ..engine.state_checks import check_labels
 from ..errors import ConfigError, SelfSupError, did_you_mean
 from ..evaluation.clustering import cluster
 from ..evaluation.features import collect, evaluating
@@ -96,7 +97,10 @@ class DeepClusterHook(Hook):
         checkpoint[STATE] = {'labels': self.labels}
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        self.labels = checkpoint.get(STATE, {}).get('labels')
+        state = checkpoint.get(STATE, {})
+        self.labels = state.get('labels') if isinstance(state, dict) else state
+        if self.labels is not None:
+            check_labels(self.labels, len(runner.train_loop.dataloader.dataset), self.clustering['k'])
 
     def _check(self, runner: Any) -> None:
         model, loader = unwrap(runner.model), runner.train_loop.dataloader

@@ -6,9 +6,10 @@ from typing import Any
 
 from ..engine.state import unwrap
 from ..errors import ConfigError
+from ..evaluation.class_names import compare, naming_of
 from ..evaluation.detection import evaluate_detector
 from ..registry import DATASETS, HOOKS
-from .evaluation_hook import EvaluationHook, ordered_loader
+from .evaluation_hook import EvaluationHook, build_dataset, ordered_loader
 
 
 @HOOKS.register_module()
@@ -26,6 +27,7 @@ class DetectionHook(EvaluationHook):
 
     Raises:
         ConfigError: the data set has no boxes.
+        DataError: before training, where its classes are other ones, or numbered otherwise, than those of the training images.
     """
 
     def __init__(self, dataset: dict, interval: int = 1, initial: bool = False, imgs_per_gpu: int = 1, workers_per_gpu: int = 0,
@@ -35,6 +37,11 @@ class DetectionHook(EvaluationHook):
         self.loading = (imgs_per_gpu, workers_per_gpu, prefetch, img_norm_cfg)
         if 'gt_boxes' not in getattr(DATASETS.get(dataset['type']), 'ragged', ()):
             raise ConfigError(f"DetectionHook dataset.type={dataset['type']!r} has no boxes: use DetectionDataset.")
+
+    def before_train(self, runner: Any) -> None:
+        train = runner.train_loop.dataloader.dataset
+        compare(naming_of(train, 'the training images'), naming_of(build_dataset(self.dataset, self.loading[2]), 'the test images'))
+        super().before_train(runner)
 
     def evaluate(self, runner: Any) -> dict[str, float]:
         loader = ordered_loader(runner, self.dataset, *self.loading)

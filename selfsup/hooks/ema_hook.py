@@ -55,8 +55,10 @@ class EMAHook(Hook):
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         if AVERAGE not in checkpoint:
-            raise CheckpointError('The checkpoint holds no moving average: its run had no EMAHook. Remove the hook, or start a new run '
-                                  'from its weights with load_from.')
+            if runner.changes.mentions('custom_hooks.EMAHook'):
+                return  # refused by the runner, or allowed: the average begins with the first step from here on
+            raise CheckpointError('The checkpoint holds no moving average: its run had no EMAHook. Remove the hook, begin an average here '
+                                  'with --allow-changed custom_hooks.EMAHook, or start a new run from its weights with load_from.')
         self._saved = checkpoint[AVERAGE]
 
     def before_train(self, runner: Any) -> None:

@@ -11,7 +11,10 @@ from .. import distributed as dist
 from ..engine.state import unwrap
 from ..errors import ConfigError
 from ..evaluation.features import evaluation_loader
+from ..registry import DATASETS
 from .ema_hook import EMAHook
+
+LEFT_OUT = 'left_out'  # of the numbers of an evaluation: images, not percent
 
 
 def ordered_loader(runner: Any, dataset: dict, batch_size: int, num_workers: int, prefetch: bool = False,
@@ -21,10 +24,20 @@ def ordered_loader(runner: Any, dataset: dict, batch_size: int, num_workers: int
     return evaluation_loader(section, batch_size=batch_size, num_workers=num_workers, device=runner.device, seed=runner.seed)
 
 
+def build_dataset(dataset: dict, prefetch: bool) -> Any:
+    """The data set that `ordered_loader` makes of a dataset config, for a look at its classes."""
+    return DATASETS.build({'prefetch': True, **dataset} if prefetch else dataset)
+
+
 def share_statistics(runner: Any) -> None:
     """Give every rank the buffers of rank 0: each keeps its own running statistics, but all must evaluate one and the same network."""
     for buffer in unwrap(runner.model).buffers():
         dist.broadcast(buffer)
+
+
+def with_left_out(metrics: dict[str, float], count: int) -> dict[str, float]:
+    """`metrics`, and as `LEFT_OUT` how many images the numbers do not count because they cannot be read; no such entry for none."""
+    return {**metrics, LEFT_OUT: count} if count else metrics
 
 
 class EvaluationHook(Hook):
@@ -37,6 +50,7 @@ class EvaluationHook(Hook):
         initial: evaluate before the first iteration too (not when a run is resumed).
     """
 
+    only_watches = True  # a resume with other arguments, or without it, ends in the same weights
     priority = 'LOW'  # after the optimizer and its schedules, before the checkpoint
     on_average = True  # False: `evaluate` does more than measure, and is not for the average
 
@@ -66,8 +80,8 @@ class EvaluationHook(Hook):
             if isinstance(hook, EMAHook) and hook.evaluate and hook.steps:
                 with hook.in_place_of_the_model(runner):
                     share_statistics(runner)
-                    metrics.update({f'ema_{key}': value for key, value in self.evaluate(runner).items()})
-        shown = '  '.join(f'{k}: {v:.2f}' for k, v in metrics.items())
+                    metrics.update({f'ema_{key}': value for key, value in self.evaluate(runner).items() if key != LEFT_OUT})
+        shown = '  '.join(f'{k}: {v}' if k == LEFT_OUT else f'{k}: {v:.2f}' for k, v in metrics.items())
         runner.logger.info(f'{type(self).__name__} after epoch {epoch}: {shown}  ({time.perf_counter() - start:.1f} s)')
         runner.visualizer.add_scalars({**metrics, 'epoch': epoch, 'iter': runner.iter}, step=runner.iter,
                                       file_path=f'{runner.timestamp}.json')

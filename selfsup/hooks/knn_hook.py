@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..datasets.robust import unreadable
 from ..evaluation.features import extract_features
-from ..evaluation.knn import knn_accuracy
+from ..evaluation.knn import check_temperature, knn_accuracy
 from ..evaluation.labelled import check_classes
 from ..registry import DATASETS, HOOKS
-from .evaluation_hook import EvaluationHook, ordered_loader
+from .evaluation_hook import EvaluationHook, ordered_loader, with_left_out
 
 
 @HOOKS.register_module()
@@ -26,25 +27,30 @@ class KNNHook(EvaluationHook):
         initial: measure the untrained network too.
 
     Raises:
+        ConfigError: no temperature above 0.
         DataError: before training, where the two have different classes.
     """
 
     def __init__(self, train: dict, test: dict, k: int | list[int] = 20, temperature: float = 0.07, imgs_per_gpu: int = 256,
                  workers_per_gpu: int = 0, interval: int = 1, initial: bool = True) -> None:
         super().__init__(interval, initial)
+        check_temperature(temperature, 'KNNHook temperature')
         self.datasets, self.temperature = (train, test), temperature
         self.k = [k] if isinstance(k, int) else list(k)
         self.imgs_per_gpu, self.workers_per_gpu = imgs_per_gpu, workers_per_gpu
 
     def before_train(self, runner: Any) -> None:
-        check_classes(*(DATASETS.build(dataset) for dataset in self.datasets))
+        line = check_classes(*(DATASETS.build(dataset) for dataset in self.datasets))
+        if line is not None:
+            runner.logger.info(line)
         super().before_train(runner)
 
     def evaluate(self, runner: Any) -> dict[str, float]:
-        found = []
+        found, missing = [], 0
         for dataset in self.datasets:
             loader = ordered_loader(runner, dataset, self.imgs_per_gpu, self.workers_per_gpu)
             found += extract_features(runner.model, loader)
+            missing += len(unreadable(loader.dataset))
             loader.close()
         accuracy = knn_accuracy(*found, k=self.k, temperature=self.temperature)
-        return {f'knn_{k}': value for k, value in accuracy.items()}
+        return with_left_out({f'knn_{k}': value for k, value in accuracy.items()}, missing)

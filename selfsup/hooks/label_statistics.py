@@ -51,4 +51,6 @@ def report(runner: Any, labels: Tensor, k: int, others: dict[str, float]) -> dic
 def save_labels(runner: Any, labels: Tensor, number: int) -> None:
     """Write `cluster_epoch_{number}.npy` into the work dir, on rank 0."""
     if dist.is_main():
-        np.save(Path(runner.work_dir) / f'cluster_epoch_{number}.npy', labels.cpu().numpy())
+        path = Path(runner.work_dir) / f'cluster_epoch_{number}.npy'
+        with runner.log_trouble.guarding(path):
+            np.save(path, labels.cpu().numpy())

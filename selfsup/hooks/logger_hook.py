@@ -23,6 +23,8 @@ class LoggerHook(MMLoggerHook):
         ignore_last: leave out the iterations of an epoch after its last full interval.
     """
 
+    only_watches = True  # a resume with other arguments, or without it, ends in the same weights
+
     def __init__(self, interval: int = 50, ignore_last: bool = True) -> None:
         super().__init__(interval=interval, ignore_last=ignore_last)
 

@@ -55,6 +55,11 @@ class ReconstructionHook(EvaluationHook):
         dataset = DATASETS.build(cfg)
         chosen = np.unique(np.linspace(0, len(dataset) - 1, self.num_images).astype(int)).tolist()
         self._images = torch.stack([dataset[i]['img'] for i in chosen])
+        channels = getattr(algorithm, 'channels', self._images.shape[1])
+        if (given := self._images.shape[1]) != channels:
+            raise ConfigError(f'ReconstructionHook has images of {given} channels, but the network takes {channels}: where those of the '
+                              f"training have {given} too, set model.backbone.in_channels={given}; else give the hook dataset=dict("
+                              "type='ExtractDataset', data_source=..., pipeline=...) whose steps make such images.")
         self._visible = algorithm.masking.draw(self._images, torch.Generator().manual_seed(self.seed))
         self._scale = normalisation(cfg.get('pipeline', ()))
 
@@ -82,7 +87,8 @@ class ReconstructionHook(EvaluationHook):
     def _draw(self, runner: Any, pictures: torch.Tensor) -> None:
         epoch = runner.epoch + (runner.iter > 0)
         path = Path(runner.work_dir) / 'reconstruction' / f'epoch_{epoch}.png'
-        reconstruction_grid(self._images, self._visible, pictures.cpu(), path, *self._scale, title=f'after epoch {epoch}')
-        board = runner.visualizer.get_backend('TensorboardVisBackend')
-        if board is not None:
-            board.add_image('reconstruction', np.asarray(Image.open(path)), step=runner.iter)
+        with runner.log_trouble.guarding(path):
+            reconstruction_grid(self._images, self._visible, pictures.cpu(), path, *self._scale, title=f'after epoch {epoch}')
+            board = runner.visualizer.get_backend('TensorboardVisBackend')
+            if board is not None:
+                board.add_image('reconstruction', np.asarray(Image.open(path)), step=runner.iter)

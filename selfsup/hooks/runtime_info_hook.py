@@ -26,6 +26,8 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
         sync_interval: iterations between two fetches on a GPU, >= 1. On the CPU every iteration is fetched.
     """
 
+    only_watches = True  # a resume with other arguments, or without it, ends in the same weights
+
     def __init__(self, sync_interval: int = 10) -> None:
         self.sync_interval = sync_interval
         self._pending: list[tuple[int, float, dict[str, torch.Tensor]]] = []

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .. import distributed as dist
 from ..engine.state import seed_iteration, unwrap
+from ..engine.state_checks import check_mask_state
 from ..errors import CheckpointError, ConfigError, SelfSupWarning, TrainingError, did_you_mean
 from ..optim import sparsity as sparse
 from ..registry import HOOKS
@@ -166,6 +167,7 @@ class SparseTrainingHook(Hook):
         if state is None:
             raise CheckpointError('The checkpoint holds no masks: its run had no SparseTrainingHook. Start a new run from its weights with '
                                   'load_from.')
+        check_mask_state(state, self.weights)
         if state['sparsity'] != self.sparsity or state['only'] != self.only or not set(state['masks']) <= set(self.weights):
             raise CheckpointError(f"The checkpoint is of a sparse run with sparsity={state['sparsity']}, only={state['only']!r}; the "
                                   f'config says sparsity={self.sparsity}, only={self.only!r}. Resume with the config of the first run, or '

@@ -7,10 +7,10 @@ from typing import Any
 
 from ..engine.state import unwrap
 from ..errors import ConfigError, did_you_mean
-from ..evaluation.features import collect, evaluating
+from ..evaluation.features import collect, evaluating, left_out
 from ..evaluation.labelled import check_classes
 from ..registry import DATASETS, HOOKS
-from .evaluation_hook import EvaluationHook, ordered_loader
+from .evaluation_hook import EvaluationHook, build_dataset, ordered_loader, with_left_out
 
 
 @HOOKS.register_module()
@@ -56,7 +56,9 @@ class ValidateHook(EvaluationHook):
     def before_train(self, runner: Any) -> None:
         train = runner.train_loop.dataloader.dataset
         if 'gt_label' in inspect.signature(unwrap(runner.model).loss).parameters and getattr(train, 'labels', None) is not None:
-            check_classes(train, DATASETS.build(self.dataset))
+            line = check_classes(train, build_dataset(self.dataset, self.loading[2]))
+            if line is not None:
+                runner.logger.info(line)
         super().before_train(runner)
 
     def evaluate(self, runner: Any) -> dict[str, float]:
@@ -68,4 +70,4 @@ class ValidateHook(EvaluationHook):
         results: dict[str, float] = {}
         for name, value in scores.items():
             results.update(loader.dataset.evaluate(value, name, **self.eval_param))
-        return results
+        return with_left_out(results, left_out(loader.dataset))

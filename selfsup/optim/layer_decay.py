@@ -41,7 +41,8 @@ def lr_scales(model: nn.Module, rate: float, groups: str = 'single') -> dict[str
         model: with a `backbone`: a ResNet, ConvNeXt, ConvNeXtV2 or SLaK, or timm's; for 'single' any timm model that can
             group its layers.
         rate: decay per layer in (0, 1].
-        groups: 'single': every block is a layer; what stands before a block (stem, downsampling) belongs to it. 'group':
+        groups: 'single': every block is a layer; what stands before a block (stem, downsampling) belongs to it, and a norm that stands
+            alone in a stage to the convolution before it. 'group':
             12 layers, three blocks of the third stage in each, made for 27 (ConvNeXt S and B, ConvNeXt V2, SLaK). 'spark': SparK's:
             as 'group', but 6 layers where the third stage has at most 9 blocks; for ResNet-50 and larger a table.
 
@@ -54,7 +55,7 @@ def lr_scales(model: nn.Module, rate: float, groups: str = 'single') -> dict[str
     if groups not in GROUPS:
         raise ConfigError(f'layer_decay: groups={groups!r} is unknown.{did_you_mean(str(groups), GROUPS)}')
     backbone = getattr(model, 'backbone', None)
-    names = [] if backbone is None else [name for name, _ in backbone.named_parameters()]
+    names = {} if backbone is None else {name: p.dim() for name, p in backbone.named_parameters()}
     if not names:
         raise ConfigError(f'layer_decay: {type(model).__name__} has no backbone with parameters.')
     layers, head = _layers(backbone, names, groups)
@@ -65,8 +66,8 @@ def lr_scales(model: nn.Module, rate: float, groups: str = 'single') -> dict[str
     return {name: found.get(name, 1.) for name in (n.removeprefix('module.') for n, _ in model.named_parameters())}
 
 
-def _layers(backbone: nn.Module, names: list[str], groups: str) -> tuple[list[int], int]:
-    """Layer of each parameter, and that of the head."""
+def _layers(backbone: nn.Module, names: dict[str, int], groups: str) -> tuple[list[int], int]:
+    """Layer of each parameter, and that of the head; `names` with the number of axes of each."""
     bare = [name.removeprefix('model.') for name in names]  # TIMMBackbone holds its network as `model`
     family, places = _family(bare)
     timm_model = getattr(backbone, 'model', None)
@@ -77,6 +78,7 @@ def _layers(backbone: nn.Module, names: list[str], groups: str) -> tuple[list[in
         raise ConfigError(f'layer_decay: no layer is known for {len(unknown)} of {len(names)} parameters of {type(backbone).__name__}, '
                           f"such as 'backbone.{unknown[0]}'. It works for ResNet, ConvNeXt, ConvNeXtV2, SLaK and, with "
                           "groups='single', for models of timm that group their layers.")
+    places = _by_block(places, bare, list(names.values()))
     depths = _depths(places)
     if groups == 'single':
         head = sum(depths) + 1
@@ -100,6 +102,29 @@ def _place(name: str, patterns: tuple[str, ...], first: int) -> Place | None:
                 return Place(0) if 'stem' in part else Place(AFTER)
             return Place(int(part['stage']) - first, None if part.get('block') is None else int(part['block']))
     return None
+
+
+def _by_block(places: list[Place], names: list[str], axes: list[int]) -> list[Place]:
+    """`places` with the blocks of each stage counted without gaps, where what stands in a stage may be single layers.
+
+    In a stage that is a row of convolutions and norms, `stages.0.0`, `stages.0.1`, ..., a layer without a matrix or kernel is no
+    block: it belongs to what stands before it; the first one to what follows.
+    """
+    members: dict[Place, list[tuple[bool, int]]] = {}  # of each numbered child: is it a layer of its own, axes
+    for place, name, number in zip(places, names, axes, strict=True):
+        if place.block is not None:
+            members.setdefault(place, []).append((re.search(r'\.\d+\.\w+$', name) is not None, number))
+    numbers: dict[Place, int] = {}
+    for stage in {place.stage for place in members}:
+        block, open_ = -1, False  # the current block, and whether it still waits for its first kernel
+        for place in sorted(place for place in members if place.stage == stage):
+            norm = all(alone and number < 2 for alone, number in members[place])
+            if block < 0 or not (norm or open_):
+                block, open_ = block + 1, norm
+            elif not norm:
+                open_ = False
+            numbers[place] = block
+    return [place._replace(block=numbers.get(place)) for place in places]
 
 
 def _depths(places: list[Place]) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ PAIRS = 3  # images in a row
 
 
 def detection_grid(source: Any, detections: Sequence[Any], number: int, out_png: str | os.PathLike, title: str = '',
-                   min_score: float = 0.5, cell: int = 256) -> Path:
+                   min_score: float = 0.5, cell: int = 256, kept: Sequence[int] | None = None) -> Path:
     """Images with their annotated objects, each beside a copy with what was detected there. One colour per class.
 
     Args:
@@ -32,12 +32,14 @@ def detection_grid(source: Any, detections: Sequence[Any], number: int, out_png:
         title: above the grid.
         min_score: detections below are not drawn.
         cell: side of one picture in pixels.
+        kept: numbers of the images that can be read; None: all.
 
     Returns:
         `out_png`.
     """
     pictures = []
-    for index in np.unique(np.linspace(0, len(detections) - 1, number).astype(int)).tolist():
+    kept = np.arange(len(detections)) if kept is None else np.asarray(kept)
+    for index in kept[np.unique(np.linspace(0, len(kept) - 1, number).astype(int))].tolist():
         image, truth, found = source.read_image(index), source.objects(index), detections[index]
         masks = None if truth.segments is None else source.masks(index, truth)
         marks = [' (difficult)' if difficult else '' for difficult in truth.difficult]

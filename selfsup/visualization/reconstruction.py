@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..registry import PIPELINES
 from .views import to_picture, view_grid
 
 HIDDEN = 154  # grey of hidden blocks, of 255
@@ -37,14 +38,35 @@ def evaluation_steps(pipeline: Sequence[dict], img_norm_cfg: dict | None = None,
     crop = next((step for step in pipeline if step['type'] == 'RandomResizedCrop'), {})
     size = crop.get('size', 224) if size is None else size
     short = size if isinstance(size, int) else tuple(size)
-    mean, std = (list(values) * (3 // len(values)) for values in normalisation(pipeline, img_norm_cfg))
     return [{'type': 'Resize', 'size': short, 'interpolation': crop.get('interpolation', 2)}, {'type': 'CenterCrop', 'size': short},
-            {'type': 'ToTensor'}, {'type': 'Normalize', 'mean': mean, 'std': std}]
+            *network_steps(pipeline, img_norm_cfg)]
+
+
+def network_steps(pipeline: Sequence[dict], img_norm_cfg: dict | None = None) -> list[dict]:
+    """Configs of the steps that turn a picture into the channels that a network is trained on; augmentations are left out.
+
+    Kept are `Grayscale` and the steps that are registered by code of one's own, which may make other channels, each before or after
+    `ToTensor` as in `pipeline`.
+
+    Args:
+        pipeline: configs of the training steps.
+        img_norm_cfg: that of a loader with prefetch, used where the pipeline has no `Normalize`.
+    """
+    made = [step for step in pipeline if step['type'] in ('Grayscale', 'ToTensor') or _is_own(step['type'])]
+    if not any(step['type'] == 'ToTensor' for step in made):
+        made.append({'type': 'ToTensor'})
+    mean, std = (list(values) for values in normalisation(pipeline, img_norm_cfg))
+    return [*made, {'type': 'Normalize', 'mean': mean, 'std': std}]
+
+
+def _is_own(step: str) -> bool:
+    """Whether a pipeline step is neither ours nor torchvision's."""
+    return not PIPELINES.get(step).__module__.startswith(('selfsup.', 'torchvision.'))
 
 
 def reconstruction_grid(images: Sequence[Any], visible: Any, reconstructions: Sequence[Any], out_png: str | os.PathLike,
                         mean: Sequence[float] = (0.,), std: Sequence[float] = (1.,), title: str = '', cell: int = 160) -> Path:
-    """One row per image: the image, its visible blocks on grey, its reconstruction.
+    """One row per image: the image, its visible blocks on grey, its reconstruction; see `to_picture` for what is not RGB.
 
     Args:
         images: (B, C, H, W) float, normalised.

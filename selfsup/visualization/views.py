@@ -18,22 +18,28 @@ GAP, GROUP_GAP, TEXT, MARGIN = 4, 16, 18, 16  # pixels
 
 
 def to_picture(view: Any, mean: Sequence[float] = (0.,), std: Sequence[float] = (1.,)) -> np.ndarray:
-    """Undo the normalisation of a view.
+    """Undo the normalisation of a view, and show it in colours.
+
+    One channel is grey, three are red, green and blue. Of more the first three are shown; two are shown as their mean.
 
     Args:
-        view: tensor or array (C, H, W), C 1 or 3: float, or uint8 that was never normalised.
+        view: tensor or array (C, H, W): float, or uint8 that was never normalised.
         mean: per channel, as it was subtracted.
         std: per channel, as it was divided by.
 
     Returns:
         uint8 (H, W, 3); values outside the range of images are clipped.
+
+    Raises:
+        DataError: no axes (C, H, W), or nothing in them.
     """
     pixels = np.asarray(view)
-    if pixels.ndim != 3 or pixels.shape[0] not in (1, 3):
-        raise DataError(f'A view to draw is (1 or 3, H, W); got {pixels.shape}.')
+    if pixels.ndim != 3 or not pixels.size:
+        raise DataError(f'A view to draw is (C, H, W); got {pixels.shape}.')
     if pixels.dtype != np.uint8:
         scaled = pixels * np.reshape(std, (-1, 1, 1)) + np.reshape(mean, (-1, 1, 1))
         pixels = np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    pixels = pixels.mean(0, keepdims=True).round().astype(np.uint8) if len(pixels) == 2 else pixels[:3]
     return np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0).copy()
 
 

@@ -125,6 +125,8 @@ def test_variables_of_the_environment(small, monkeypatch):
     ('./configs/a/b.c.py', 'work_dirs/a/b.c'),
     ('/elsewhere/mine.py', 'work_dirs/mine'),
     ('configs.py', 'work_dirs/configs'),
+    ('configs/../a/mine.py', 'work_dirs/mine'),  # `..` would lead out of work_dirs
+    ('../configs/a/./b.py', 'work_dirs/a/b'),
 ])
 def test_default_work_dir(path, work_dir):
     assert default_work_dir(path) == work_dir

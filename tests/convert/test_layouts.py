@@ -221,6 +221,9 @@ def test_no_backbone(weights, message):
     (lambda: without(torchvision.models.resnet18().state_dict(), 'layer4.1.'), r'blocks \(2, 2, 2, 1\)'),
     (lambda: without(ConvNeXt('atto').state_dict(), 'stages.3.'), r'ConvNeXt of blocks \(2, 2, 6\)'),
     (lambda: without(ConvNeXt('atto').state_dict(), 'downsample_layers.0.0'), 'lacks downsample_layers.0.0.bias'),
+    (lambda: SLaK(depths=(1, 2, 1, 1), dims=(8, 8, 8, 8)).state_dict(), r'holds a SLaK of blocks \(1, 2, 1, 1\)'),
+    (lambda: SLaK(depths=(1, 1, 1, 1), dims=(8, 8, 8, 8), merged=True, decom=False).state_dict(), r'holds a SLaK of blocks \(1, 1, 1, 1\)'),
+    (lambda: ConvNeXtV2(depths=(1, 1, 1, 3), dims=(8, 8, 8, 8)).state_dict(), r'holds a ConvNeXtV2 of blocks \(1, 1, 1, 3\)'),
     (lambda: without(SLaK(arch='tiny', width_factor=.05).state_dict(), 'stages.1.0.large_kernel.LoRA1'),
      'lacks stages.1.0.large_kernel.LoRA1.conv.weight'),
 ])

@@ -6,10 +6,11 @@ import logging
 
 import pytest
 import torch
+from mmengine.logging.logger import FilterDuplicateWarning
 
-from selfsup.datasets import ClassificationDataset, ExtractDataset
+from selfsup.datasets import ClassificationDataset, ConcatDataset, ExtractDataset, RepeatDataset
 from selfsup.datasets.loaders import build_loader
-from selfsup.datasets.robust import RobustReader
+from selfsup.datasets.robust import RobustReader, mark_unreadable, share_unreadable, unreadable
 from selfsup.errors import DataError
 
 from .conftest import TENSOR, truncate
@@ -72,15 +73,17 @@ def test_workers_count_together_and_raise_one_clean_error(folder):
 
 
 class Source:
-    """100 samples, some of which raise."""
+    """Samples, some of which raise."""
 
-    def __init__(self, failing, error):
-        self.failing, self.error = failing, error
+    def __init__(self, failing, error, length=100):
+        self.failing, self.error, self.length = failing, error, length
+        self.reads = 0
 
     def __len__(self):
-        return 100
+        return self.length
 
     def get_sample(self, index):
+        self.reads += 1
         if index in self.failing:
             raise self.error
         return index
@@ -92,11 +95,69 @@ def test_neighbours_wrap_around():
     assert reader.read(3) == (3, 3)
 
 
-def test_the_message_names_at_most_twenty_files():
-    reader = RobustReader(Source(range(100), ValueError('bad')))
-    reader._bad[:40] = 1
-    with pytest.raises(DataError, match=r'41 of 100.*sample 19, \.\.\. \(21 more\)$'):
-        reader.read(50)
+def test_the_message_names_at_most_a_hundred_files(caplog):
+    reader = RobustReader(Source(range(120), ValueError('bad'), length=120))
+    with caplog.at_level(logging.WARNING, 'selfsup'), pytest.raises(DataError, match=r'^120 of 120.*sample 99, \.\.\. \(20 more\)$'):
+        for index in range(120):
+            reader.read(index)
+    assert len(caplog.messages) <= 2  # a source that is broken as a whole does not fill the log
+
+
+def test_a_small_source_is_looked_through_before_it_is_refused():
+    """With fewer than 100 images the first broken one is more than 1 %: all are named at once, not one per start."""
+    reader = RobustReader(Source({3, 17, 39}, FileNotFoundError('gone'), length=40))
+    with pytest.raises(DataError, match=r'^3 of 40 images cannot be read.*: sample 3, sample 17, sample 39$'):
+        reader.read(17)
+    large = Source({5, 6, 7, *range(900, 930)}, ValueError('bad'), length=1200)
+    reader = RobustReader(large)
+    reader._bad[900:912] = 1
+    with pytest.raises(DataError, match=r'^13 of 1200'):  # what was met: reading a large set to its end may take a day
+        reader.read(5)
+    assert large.reads == 1
+
+
+def test_every_broken_file_is_named_once_behind_a_filter_of_repeated_messages(tmp_path):
+    """mmengine's handlers let a warning pass once per template of its text."""
+    log = tmp_path / 'log.txt'
+    handler, logger = logging.FileHandler(log), logging.getLogger('selfsup')
+    handler.addFilter(FilterDuplicateWarning('selfsup'))
+    logger.addHandler(handler)
+    try:
+        reader = RobustReader(Source({4, 100, 250}, OSError('truncated'), length=400))
+        for _ in range(2):
+            for index in range(400):
+                reader.read(index)
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+    lines = log.read_text().splitlines()
+    assert [line.split(' (')[0] for line in lines] == [f'skipped unreadable image sample {i}' for i in (4, 100, 250)]
+
+
+def test_readers_of_data_sets_made_of_others(folder):
+    truncate(folder / 'cat' / '020.jpg')
+    part = {'type': 'ClassificationDataset', 'data_source': {'type': 'ImageFolder', 'root': str(folder)}, 'pipeline': TENSOR}
+    joined = ConcatDataset([part, part])
+    twice = RepeatDataset(part, times=2)
+    for dataset in (joined, twice):
+        assert unreadable(dataset).tolist() == []
+        dataset[20]
+    assert unreadable(joined).tolist() == [20] and unreadable(twice).tolist() == [20, 120]
+    mark_unreadable(joined, [120])
+    assert unreadable(joined).tolist() == [20, 120] and share_unreadable(joined).tolist() == [20, 120]
+    with pytest.raises(DataError, match=r'^2 of 100 .*more than 1%\. Repair.*cat/020.jpg, .*dog/060.jpg$'):
+        mark_unreadable(joined, [60])
+    assert len(unreadable(range(5))) == 0
+
+
+def test_a_joined_set_weights_its_parts_by_what_can_be_read(folder):
+    truncate(folder / 'cat' / '020.jpg')
+    part = {'type': 'ClassificationDataset', 'data_source': {'type': 'ImageFolder', 'root': str(folder)}, 'pipeline': TENSOR}
+    dataset = ConcatDataset([part, part])
+    dataset[20]
+    right = torch.nn.functional.one_hot(torch.as_tensor(dataset.labels), 2).float()
+    right[:100] = right[:100].flip(1)  # the first set, of 99 readable images, is all wrong
+    assert dataset.evaluate(right, 'head0', topk=(1,))['head0_top1'] == pytest.approx(100 * 100 / 199)
 
 
 def test_faults_of_the_machine_or_the_code_are_not_blamed_on_files():

@@ -23,8 +23,20 @@ def test_to_picture_undoes_the_normalisation():
     assert np.array_equal(to_picture(view, mean, std), pixels.permute(1, 2, 0).numpy())
     assert np.array_equal(to_picture(pixels), pixels.permute(1, 2, 0).numpy())
     assert to_picture(torch.full((1, 2, 2), 9.)).tolist() == [[[255] * 3] * 2] * 2
-    with pytest.raises(DataError, match=r'got \(2, 4, 4\)'):
-        to_picture(torch.zeros(2, 4, 4))
+    for shape in ((4, 4), (0, 4, 4), (1, 3, 4, 4)):
+        with pytest.raises(DataError, match=rf'got \({", ".join(map(str, shape))}\)'):
+            to_picture(torch.zeros(shape))
+
+
+def test_to_picture_shows_the_mean_of_two_channels_and_the_first_three_of_more():
+    pixels = torch.randint(0, 256, (12, 5, 4), dtype=torch.uint8)
+    mean, std = np.linspace(0.1, 0.8, 12), np.linspace(0.2, 0.4, 12)
+    view = (pixels.numpy() / 255 - mean.reshape(-1, 1, 1)) / std.reshape(-1, 1, 1)
+    for channels in (4, 12):
+        shown = to_picture(view[:channels], mean[:channels], std[:channels])
+        assert np.array_equal(shown, pixels[:3].permute(1, 2, 0).numpy())
+    two = to_picture(view[:2], mean[:2], std[:2]).astype(float)
+    assert np.abs(two - pixels[:2].float().mean(0).numpy()[..., None]).max() <= 0.5
 
 
 def test_grid_places_every_picture(tmp_path):

@@ -88,7 +88,7 @@ def test_two_processes_resume_exactly(config, tmp_path):
 def script(*args):
     env = {**os.environ, 'PYTHON': sys.executable, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
     command = ['bash', str(ROOT / 'benchmarks/dist_train_det.sh'), *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, cwd=args[0].parent)
 
 
 @pytest.mark.dist
@@ -96,7 +96,7 @@ def test_the_script_trains_evaluates_and_writes_one_json(config, backbone_file):
     start = time.perf_counter()
     done = script(config, backbone_file, 2, '--seed', 3, '--cfg-options', 'data.imgs_per_gpu=2', 'total_iters=8', 'optimizer.lr=0.002')
     assert done.returncode == 0, done.stderr
-    work_dir = config.parent / 'tiny_det' / backbone_file.name
+    work_dir = config.parent / 'work_dirs' / 'tiny_det' / backbone_file.name
     result = read_result(work_dir / 'detection.json')
     assert (result['seed'], result['settings']['iterations']) == (3, 8)
     assert result['seconds'] > (time.perf_counter() - start) / 3  # with the training

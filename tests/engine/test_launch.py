@@ -61,3 +61,25 @@ def test_unknown_backend(monkeypatch):
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=r"dist_params.backend='ncll' is not known\. Did you mean 'nccl'\?"):
         init_distributed('pytorch', backend='ncll')
+
+
+@pytest.mark.parametrize(('name', 'value'), [('MASTER_PORT', '0'), ('MASTER_PORT', '70000'), ('MASTER_PORT', 'x'), ('WORLD_SIZE', '0'),
+                                             ('RANK', '2'), ('RANK', '-1'), ('LOCAL_RANK', 'first')])
+def test_numbers_of_the_environment_that_cannot_be_meant(monkeypatch, name, value):
+    good = {'RANK': '0', 'WORLD_SIZE': '2', 'LOCAL_RANK': '0', 'MASTER_ADDR': 'localhost', 'MASTER_PORT': '29500'}
+    for key, number in {**good, name: value}.items():
+        monkeypatch.setenv(key, number)
+    with pytest.raises(ConfigError, match=rf"^{name}: '{value}' is not a whole number from \d+ to \d+\.$"):
+        init_distributed('pytorch')
+
+
+@pytest.mark.parametrize('port', [0, 70000, -1])
+def test_a_port_that_does_not_exist(port):
+    with pytest.raises(ConfigError, match=rf"^PORT \(or --port\): '{port}' is not a whole number from 1 to 65535"):
+        init_distributed('slurm', port=port)
+
+
+@pytest.mark.parametrize('port', ['0', 'x', '99999'])
+def test_a_port_of_slurms_environment_that_does_not_exist(port):
+    with pytest.raises(ConfigError, match=rf"^MASTER_PORT: '{port}' is not"):
+        slurm_environment({'SLURM_PROCID': '0', 'SLURM_NTASKS': '2', 'MASTER_PORT': port})

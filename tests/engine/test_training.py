@@ -276,7 +276,7 @@ def test_a_batch_larger_than_the_data(config, tmp_path):
 
 def test_pretrained_backbone(config, finished, tmp_path):
     work_dir = tmp_path / 'work'
-    train(config, work_dir, 'total_epochs=1', f"model.pretrained='{finished / 'epoch_2.pth'}'", 'optimizer.lr=1e-30')
+    train(config, work_dir, 'total_epochs=1', f"model.pretrained='{finished / 'epoch_2.pth'}'", 'optimizer.lr=1e-30', 'lr_config.min_lr=0.')
     old, new = (torch.load(p, weights_only=True)['state_dict'] for p in (finished / 'epoch_2.pth', work_dir / 'epoch_1.pth'))
     for key in ('backbone.conv1.weight', 'key_backbone.conv1.weight'):
         assert torch.allclose(new[key], old['backbone.conv1.weight'], atol=1e-6), key

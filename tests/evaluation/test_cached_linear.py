@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ from selfsup.evaluation.feature_cache import FeatureCache, cached
 from selfsup.evaluation.head_inputs import both_caches
 from tests.resume.runs import train
 
-from .linear_runs import write_config
+from .linear_runs import write_config, write_digits
 
 CROP = "[dict(type='RandomResizedCrop', size=8), dict(type='RandomHorizontalFlip')]"
 CPU = torch.device('cpu')
@@ -240,3 +242,37 @@ def test_a_cache_where_nothing_can_be_written(tmp_path, opened):
     (tmp_path / 'cache').write_text('')
     with pytest.raises(DataError, match=r'cache cannot hold a cache: .* Choose another --cache'):
         opened(write_config(tmp_path))
+
+
+def test_images_that_cannot_be_read_are_neither_trained_nor_tested_on(tmp_path, opened, monkeypatch):
+    """A neighbour stood in for them, with its label in the training and that of the missing image in the test."""
+    config = write_config(tmp_path)
+    for split, first in (('train', 300), ('test', 400)):
+        write_digits(tmp_path / split, first, 60)  # enough that one file is less than 1 %
+        path = sorted((tmp_path / split).rglob('*.png'))[7]
+        path.write_bytes(path.read_bytes()[:60])
+    *_, features, test, accuracy = opened(config)
+    assert (features.left_out, test.left_out) == (1, 1)
+    assert len(features) == len(features.labels) == len(list((tmp_path / 'train').rglob('*.png'))) - 1
+    rows = features.rows(0, slice(5, 9), CPU)[0]
+    assert torch.equal(rows, features.rows(0, torch.tensor([5, 6, 7, 8]).numpy(), CPU)[0])
+    stored = torch.from_numpy(features.layers[0][0][[5, 6, 8, 9]])
+    assert torch.equal(rows, stored)  # row 7 is that of a neighbour
+    right = torch.nn.functional.one_hot(test.labels, 10).float()
+    assert accuracy(right, 'head0') == {'head0_top1': 100., 'head0_top5': 100.}
+    wrong = right.clone()
+    wrong[3] = wrong[3].roll(1)
+    assert accuracy(wrong, 'head0')['head0_top1'] == pytest.approx(100 * (len(test) - 1) / len(test), abs=1e-4)
+    monkeypatch.setattr(sys, 'argv', ['linear_cached', str(config), '--pretrained', 'random', '--epochs', '1', '--work_dir',
+                                      str(tmp_path / 'work')])
+    runpy.run_path(str(Path(__file__).parents[2] / 'tools' / 'linear_cached.py'))['main']()
+    settings = json.loads((tmp_path / 'work' / 'linear_cached.json').read_text())['settings']
+    assert settings['left_out'] == {'train': 1, 'test': 1}
+    assert settings['parameters']['head'] == {'trained': 330, 'frozen': 0} and settings['parameters']['backbone']['trained'] == 0
+
+
+def test_a_cache_of_an_earlier_version_is_read(tmp_path, opened):
+    *_, features, _, _ = opened(write_config(tmp_path))
+    (tmp_path / 'cache' / 'train' / 'unreadable.npy').unlink()
+    old = FeatureCache(tmp_path / 'cache' / 'train')
+    assert len(old) == len(features) and torch.equal(old.labels, features.labels) and old.left_out == 0

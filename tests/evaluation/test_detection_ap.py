@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from benchmarks.detection.miniature import write_miniature
-from selfsup.datasets.data_sources import COCO
+from selfsup.datasets.data_sources import COCO, VOCDetection
 from selfsup.datasets.loaders import build_loader
 from selfsup.errors import CheckpointError, ConfigError, DataError
-from selfsup.evaluation.detection import Detections, coco_ap, detect_and_evaluate, evaluate_detector
+from selfsup.evaluation.detection import Detections, coco_ap, detect_and_evaluate, evaluate_detector, voc_numbers
 from selfsup.evaluation.voc_ap import voc_ap
 
 CLASSES = ['disc', 'square', 'triangle']
@@ -256,14 +256,35 @@ def test_a_pipeline_may_change_the_size_alone(shapes, pipeline, moved):
             assert evaluate(source, pipeline)['AP'] == pytest.approx(100, abs=0.01)
 
 
-def test_an_image_whose_neighbour_stands_in_for_it(shapes, tmp_path):
-    """A few unreadable images in a large data set do not stop the reading; the average precision they would spoil is refused."""
+def many(shapes, folder, missing=()):
+    """150 images in COCO's format, the five of `shapes` again and again, perhaps with files that are not there."""
     content = json.loads((shapes / 'coco' / 'train.json').read_text())
-    content['images'] = [{**image, 'id': image['id'] + 5 * copy} for copy in range(30) for image in content['images']]
-    content['images'][3]['file_name'] = 'missing.jpg'
-    (tmp_path / 'many.json').write_text(json.dumps(content))
-    with pytest.raises(DataError, match=r'1 of 150 images cannot be read, such as .*missing\.jpg'):
-        evaluate({**sources(shapes)['coco'], 'ann_file': str(tmp_path / 'many.json')}, batch=10)
+    images, objects = content['images'], content['annotations']
+    content['images'] = [{**image, 'id': image['id'] + 5 * copy} for copy in range(30) for image in images]
+    content['annotations'] = [{**one, 'id': one['id'] + len(objects) * copy, 'image_id': one['image_id'] + 5 * copy}
+                              for copy in range(30) for one in objects]
+    for index in missing:
+        content['images'][index]['file_name'] = f'missing{index}.jpg'
+    (folder / 'many.json').write_text(json.dumps(content))
+    return {**sources(shapes)['coco'], 'ann_file': str(folder / 'many.json')}
+
+
+def test_an_image_that_cannot_be_read_is_left_out(shapes, tmp_path, caplog):
+    """Its neighbour's objects are found in its place: counted, they would be mistakes."""
+    with caplog.at_level('WARNING', 'selfsup'):
+        numbers = evaluate(many(shapes, tmp_path, missing=[3]), batch=10)
+    assert numbers['AP'] == pytest.approx(100, abs=0.01)
+    assert '1 of 150 images cannot be read: the evaluation leaves them out and counts the other 149.' in caplog.messages
+    with pytest.raises(DataError, match=r'2 of 150 images cannot be read, more than 1%.*missing3\.jpg, .*missing77\.jpg'):
+        evaluate(many(shapes, tmp_path, missing=[3, 77]), batch=10)
+
+
+def test_voc_leaves_out_what_cannot_be_read(shapes):
+    source = VOCDetection(**{key: value for key, value in sources(shapes)['voc'].items() if key != 'type'})
+    right = [Detections(o.boxes, o.labels, np.ones(len(o.labels), np.float32)) for o in map(source.objects, range(len(source)))]
+    spoilt = [right[1], *right[1:]]  # what a neighbour gives in the place of image 0
+    assert voc_numbers(source, spoilt)['AP'] < 99
+    assert voc_numbers(source, spoilt, kept=[1, 2, 3, 4]) == pytest.approx({'AP': 100, 'AP50': 100, 'AP75': 100})
 
 
 def test_images_that_were_left_out(shapes, tmp_path):

@@ -86,12 +86,22 @@ def test_other_classes_are_refused_before_training(classes, message, tmp_path):
         assert not list((tmp_path / hook['type']).glob('*.pth'))
 
 
-def test_a_class_without_training_images_is_refused_where_names_are_not_known(tmp_path):
+def test_validation_with_prefetch_starts(tmp_path):
+    """What compares the classes builds the data set as the loader does: its pipeline ends without a tensor."""
+    path = tmp_path / 'classify.py'
+    path.write_text(CLASSIFY)
+    data = folders(tmp_path / 'data', 'abc')
+    hook = dict(type='ValidateHook', dataset={**data, 'pipeline': []}, prefetch=True, img_norm_cfg=dict(mean=[0.5] * 3, std=[0.3] * 3))
+    train(path, tmp_path / 'work', 'data.imgs_per_gpu=6', f'data.train={data}', 'total_epochs=1', f'custom_hooks={[hook]}')
+    assert [x['epoch'] for x in scalars(tmp_path / 'work') if 'head0_top1' in x] == [0, 1]
+
+
+def test_classes_of_folders_in_a_row_are_compared_too(tmp_path):
     path = tmp_path / 'classify.py'
     path.write_text(CLASSIFY)
     data, more = (folders(tmp_path / name, name) for name in ('abc', 'abcd'))
     options = ('data.imgs_per_gpu=6', f"data.train={dict(type='ConcatDataset', datasets=[data, data])}", 'total_epochs=1')
-    with pytest.raises(DataError, match='no training image: 3'):
+    with pytest.raises(DataError, match='different classes: only for training none; only for testing d'):
         train(path, tmp_path / 'more', *options, f"custom_hooks={[dict(type='ValidateHook', dataset=more, initial=False)]}")
     train(path, tmp_path / 'same', *options, f"custom_hooks={[dict(type='ValidateHook', dataset=data, initial=False)]}", curves=False)
 

@@ -189,7 +189,7 @@ def test_a_run_is_not_resumed_with_other_masks(configs, tmp_path):
     plain = train(configs['MOCO'], tmp_path / 'plain', 'total_epochs=1', curves=False)
     with pytest.raises(CheckpointError, match=r'holds no masks.*load_from'):
         train(configs['MOCO'], tmp_path / 'a', f'custom_hooks={[SPARSE]}', resume_from=str(plain / 'epoch_1.pth'))
-    with pytest.raises(CheckpointError, match=r'holds no moving average.*load_from'):
+    with pytest.raises(CheckpointError, match=r'EMAHook was not set .*--allow-changed custom_hooks\.EMAHook\).*load_from'):
         train(configs['MOCO'], tmp_path / 'b', "custom_hooks=[{'type': 'EMAHook'}]", resume_from=str(plain / 'epoch_1.pth'))
     sparse = train(configs['MOCO'], tmp_path / 'sparse', f'custom_hooks={[SPARSE]}', 'total_epochs=1', curves=False)
     with pytest.raises(CheckpointError, match=r'sparsity=0.6, only=.*config says sparsity=0.5'):

@@ -228,7 +228,8 @@ def test_cls_head_starts_anew_and_weighs_images():
 def test_multi_cls_head_dimensions_and_errors():
     head = HEADS.build({'type': 'MultiClsHead', 'pool_type': 'specified', 'in_indices': (0, 1, 2, 3, 4), 'num_classes': 2})
     assert [fc.in_features for fc in head.fcs] == [9216, 9216, 8192, 9216, 8192]
-    unpooled = HEADS.build({'type': 'MultiClsHead', 'in_indices': (4,), 'with_last_layer_unpool': True, 'norm_cfg': None, 'num_classes': 2})
+    unpooled = HEADS.build({'type': 'MultiClsHead', 'in_indices': (4,), 'with_last_layer_unpool': 'replace', 'norm_cfg': None,
+                             'num_classes': 2})
     assert unpooled.fcs[0].in_features == 2048 * 49 and list(unpooled.state_dict()) == ['fcs.0.weight', 'fcs.0.bias']
     assert unpooled([torch.randn(1, 2048, 7, 7)])['head0'].shape == (1, 2)
     with pytest.raises(ShapeError, match=r'layer 4 of shape \(1, 2048, 6, 6\) gives 73728 numbers, not 100352: use images of 224'):

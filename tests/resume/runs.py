@@ -99,7 +99,7 @@ def train(config: Path | str, work_dir: Path | str, *options: str, stop_after: i
         compiled['visualizer'] = {**compiled['visualizer'], 'vis_backends': []}
     if stop_after is not None:
         compiled['custom_hooks'] = [*compiled.get('custom_hooks', []), {'type': 'StopAt', 'at': stop_after}]
-        register_stop_hook()
+    register_stop_hook()  # also where it is only in the checkpoint: what is not registered may have changed the weights
     try:
         engine.train(compiled, loaded, launcher=launcher, **start)
     except KeyboardInterrupt:
@@ -114,6 +114,7 @@ def register_stop_hook() -> None:
 
     class StopAt(Hook):
         priority = 'LOWEST'  # after the checkpoint of the iteration
+        only_watches = True  # a resumed run goes on without it
 
         def __init__(self, at: int) -> None:
             self.at = at

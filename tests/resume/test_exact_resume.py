@@ -67,6 +67,16 @@ def test_iteration_counted_runs(configs, tmp_path):
     check(configs['MOCO'], tmp_path, 8, *options, final='iter_10.pth')
 
 
+def test_a_longer_run_goes_on_in_the_epoch_in_which_the_first_ended(configs, tmp_path):
+    options = ('total_epochs=None', 'lr_config=None', 'checkpoint_config.by_epoch=True')
+    straight = train(configs['MOCO'], tmp_path / 'straight', *options, 'total_iters=16')
+    part = train(configs['MOCO'], tmp_path / 'part', *options, 'total_iters=8')
+    saved = torch.load(part / 'epoch_2.pth', weights_only=True)['meta']
+    assert (saved['epoch'], saved['iter']) == (2, 8)  # of 6 iterations each
+    train(configs['MOCO'], part, *options, 'total_iters=16', auto_resume=True)
+    assert differences(straight / 'epoch_3.pth', part / 'epoch_3.pth') == []
+
+
 def test_another_seed_gives_another_run(configs, tmp_path):
     """The comparison can fail: a different seed changes weights, optimizer state and queue."""
     one = train(configs['MOCO'], tmp_path / 'one', 'total_epochs=1', seed=0)

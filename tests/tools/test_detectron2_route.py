@@ -17,7 +17,8 @@ from torch import nn
 
 from benchmarks.detection import train_net
 from benchmarks.detection.solver import lr_factor, optimizer_class, param_groups
-from selfsup.errors import ConfigError, SelfSupError
+from selfsup.errors import ConfigError, DataError, SelfSupError
+from selfsup.evaluation.results import write_result
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'benchmarks' / 'detection'
@@ -293,6 +294,100 @@ def test_mistakes_are_found_before_processes_are_started(tmp_path, monkeypatch, 
     assert not started
 
 
-def test_results_are_flat_and_finite():
+def test_results_are_flat_and_what_is_no_number_is_null(tmp_path):
     nested = {'bbox': {'AP': 38.5, 'AP50': 59.0, 'APs': float('nan')}, 'segm': {'AP': 35.1}, 'keypoints': {'AP': 64.0}}
-    assert train_net.flat_numbers(nested) == {'AP': 38.5, 'AP50': 59.0, 'mask_AP': 35.1, 'keypoint_AP': 64.0}
+    assert train_net.flat_numbers(nested) == {'AP': 38.5, 'AP50': 59.0, 'APs': None, 'mask_AP': 35.1, 'keypoint_AP': 64.0}
+    assert train_net.flat_numbers({'first': {'bbox': {'AP': 1.}}, 'second': {'bbox': {'AP': 2.}}}) == {'first_AP': 1., 'second_AP': 2.}
+    untrained = train_net.flat_numbers({'bbox': {'AP': float('nan')}})
+    assert untrained == train_net.flat_numbers({}) == {'AP': None}
+    write_result(tmp_path / 'detection.json', protocol='detection', numbers=untrained)
+    assert json.loads((tmp_path / 'detection.json').read_text())['numbers'] == {'AP': None}
+    with pytest.raises(DataError, match="The result 'AP' is nan"):  # not by accident
+        write_result(tmp_path / 'other.json', protocol='detection', numbers={'AP': float('nan')})
+
+
+def evaluation(box, mask=None, small=1.):
+    found = {'bbox': {'AP': box, 'AP50': box + 20, 'AP75': box + 1, 'APs': small, 'APm': 2., 'APl': 3.}}
+    return found if mask is None else {**found, 'segm': {'AP': mask, 'AP50': mask + 10, 'AP75': mask + 2}}
+
+
+def test_the_record_of_a_coco_run_keeps_the_best_and_the_last():
+    first = train_net.coco_log(evaluation(30., 25.), {})
+    assert first == {'boxAP': 30., 'bAP50': 50., 'bAP75': 31., 'mskAP': 25., 'mAP50': 35., 'mAP75': 27., 'easy': 3., 'hard': 1.,
+                     'last_boxAP': 30., 'last_mskAP': 25.}
+    worse = train_net.coco_log(evaluation(29., 26.), first)
+    assert worse == {**first, 'last_boxAP': 29., 'last_mskAP': 26.}
+    nothing = train_net.coco_log(evaluation(float('nan')), worse)
+    assert nothing == {**first, 'last_boxAP': None, 'last_mskAP': None}
+    best = train_net.coco_log(evaluation(31., 20.), nothing)
+    assert (best['boxAP'], best['mskAP'], best['last_boxAP']) == (31., 20., 31.)
+    assert set(train_net.coco_log({}, {}).values()) == {None}
+
+
+@pytest.fixture
+def detectron2(monkeypatch, tmp_path):
+    """As much of detectron2 as `work` uses: a trainer that evaluates `evaluations` in turn, and what it was given."""
+    cfg = Node(OUTPUT_DIR=str(tmp_path / 'out'), DATASETS=Node(TEST=('coco_val',)), MODEL=Node(WEIGHTS=''), SEED=3)
+    given = types.SimpleNamespace(cfg=cfg, evaluations=[], kind='coco')
+
+    class DefaultTrainer:
+        def __init__(self, cfg):
+            self.cfg = cfg
+
+        def resume_or_load(self, resume):
+            pass
+
+        def train(self):
+            for _ in range(len(given.evaluations)):
+                self._last_eval_results = self.test(self.cfg, None)
+
+        @classmethod
+        def test(cls, cfg, model, evaluators=None):
+            return given.evaluations.pop(0)
+
+    catalog = types.SimpleNamespace(get=lambda name: types.SimpleNamespace(evaluator_type=given.kind))
+    modules = {'': {}, '.checkpoint': {'DetectionCheckpointer': None}, '.data': {'MetadataCatalog': catalog},
+               '.engine': {'DefaultTrainer': DefaultTrainer}, '.utils': {'comm': types.SimpleNamespace(is_main_process=lambda: True)}}
+    for name, content in modules.items():
+        module = types.ModuleType(f'detectron2{name}')
+        module.__dict__.update(content)
+        monkeypatch.setitem(sys.modules, f'detectron2{name}', module)
+    monkeypatch.setitem(sys.modules, 'benchmarks.detection.extra_norm_head', types.ModuleType('extra_norm_head'))
+    monkeypatch.setattr(train_net, 'setup', lambda args: cfg)
+    return given
+
+
+def test_a_run_writes_its_result_and_its_record(detectron2, tmp_path):
+    (tmp_path / 'c.yaml').write_text('{}')
+    out, words = tmp_path / 'out', ['--config-file', str(tmp_path / 'c.yaml')]
+    detectron2.evaluations = [evaluation(30., 25.), evaluation(20., 15.)]
+    train_net.work(train_net.parse_args(words))
+    record = json.loads((out / 'd2_coco_log.txt').read_text())
+    assert (record['boxAP'], record['last_boxAP'], record['last_mskAP']) == (30., 20., 15.)
+    assert json.loads((out / 'detection.json').read_text())['numbers']['AP'] == 20.
+    detectron2.evaluations = [evaluation(float('nan'))]
+    train_net.work(train_net.parse_args([*words, '--resume']))  # the best of the first start counts on
+    assert json.loads((out / 'd2_coco_log.txt').read_text()) == {**record, 'last_boxAP': None, 'last_mskAP': None}
+    assert json.loads((out / 'detection.json').read_text())['numbers']['AP'] is None
+    (out / 'd2_coco_log.txt').write_text('[1]')
+    with pytest.raises(DataError, match=r'd2_coco_log\.txt holds list, no record of a run'):
+        train_net.read_log(detectron2.cfg)
+    (out / 'd2_coco_log.txt').write_text('{')
+    with pytest.raises(DataError, match=r'd2_coco_log\.txt cannot be read'):
+        train_net.read_log(detectron2.cfg)
+
+
+def test_a_run_on_voc_or_without_an_evaluation_has_no_coco_record(detectron2, tmp_path):
+    (tmp_path / 'c.yaml').write_text('{}')
+    detectron2.kind, detectron2.evaluations = 'pascal_voc', [evaluation(50.)]
+    train_net.work(train_net.parse_args(['--config-file', str(tmp_path / 'c.yaml')]))
+    assert [p.name for p in (tmp_path / 'out').iterdir()] == ['detection.json']
+    (tmp_path / 'out' / 'detection.json').unlink()
+    train_net.work(train_net.parse_args(['--config-file', str(tmp_path / 'c.yaml')]))  # no evaluation took place
+    assert json.loads((tmp_path / 'out' / 'detection.json').read_text())['numbers'] == {'AP': None}
+
+
+def test_the_documented_name_of_the_converter(resnet50, tmp_path):
+    torch.save({'state_dict': resnet50}, tmp_path / 'in.pth')
+    done = run(sys.executable, FOLDER / 'convert-pretrain-to-detectron2.py', tmp_path / 'in.pth', tmp_path / 'out.pkl')
+    assert done.returncode == 0 and ': 318 tensors from' in done.stdout, done.stderr

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from selfsup.checkpoint_io import write_checkpoint_atomic
-from selfsup.config import compile_config, load
+from selfsup.config import compile_config, load, work_dir_of
 from selfsup.engine.weights import build_with_weights
+from selfsup.errors import ConfigError
 from selfsup.evaluation.results import read_result
 from tests.evaluation.linear_runs import write_config
+from tests.resume.runs import train
 
 from .test_launchers import FAKE_SRUN
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def launch(script, *args, **env):
-    return subprocess.run(['bash', str(ROOT / 'benchmarks' / script), *map(str, args)], capture_output=True, text=True, timeout=300,
+def launch(script, *args, cwd=ROOT, **env):
+    command = ['bash', str(ROOT / 'benchmarks' / script), *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd,
                           env={**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', 'GPUS': '1', **env})
 
 
@@ -41,24 +46,28 @@ def weights(config):
 
 @pytest.mark.dist
 def test_linear_with_two_processes_and_what_becomes_of_its_result(config, weights):
-    done = launch('dist_train_linear.sh', config, weights, GPUS='2')
+    start = partial(launch, 'dist_train_linear.sh', config, weights, cwd=config.parents[1])
+    done = start(GPUS='2')
     assert done.returncode == 0, done.stderr
     work_dir = config.parents[1] / 'work_dirs' / 'last' / 'w.pth'
     result = read_result(work_dir / 'linear.json')
     assert set(result['numbers']) == {f'head0_top{k}_{when}' for k in (1, 5) for when in ('last', 'best')}
+    parameters = result['settings']['parameters']
+    assert parameters['head'] == {'trained': 330, 'frozen': 0} and parameters['backbone']['trained'] == 0 < parameters['backbone']['frozen']
+    assert result['settings']['left_out'] == 0
     assert result['weights']['path'] == str(weights) and result['settings']['world_size'] == 2 and result['seconds'] > 0
     assert f"head0_top1_last: {result['numbers']['head0_top1_last']:.2f} (epoch 2)" in done.stdout
-    again = launch('dist_train_linear.sh', config, weights)
+    again = start()
     assert again.returncode == 2 and 'linear.json exists; give --start_over' in again.stderr
     assert read_result(work_dir / 'linear.json') == result
-    over = launch('dist_train_linear.sh', config, weights, '--start_over', '--cfg-options', 'total_epochs=1')
+    over = start('--start_over', '--cfg-options', 'total_epochs=1')
     assert over.returncode == 0, over.stderr
     changed = read_result(work_dir / 'linear.json')
     assert changed['settings']['epochs']['head0_top1_last'] == 1
     assert result['settings']['cfg_options'] == [] and changed['settings']['cfg_options'] == ['total_epochs=1']
     assert result['config']['sha256'] == changed['config']['sha256']
     assert result['config']['merged_sha256'] != changed['config']['merged_sha256']
-    resumed = launch('dist_train_linear.sh', config, weights, '--auto_resume', '--cfg-options', 'total_epochs=1')
+    resumed = start('--auto_resume', '--cfg-options', 'total_epochs=1')
     assert resumed.returncode == 0, resumed.stderr
     found = read_result(work_dir / 'linear.json')
     assert changed['seconds'] > 0 and found['seconds'] is None, 'the time of the whole run is not known'
@@ -71,8 +80,8 @@ def test_semi_through_srun_from_random_weights(config, tmp_path):
     fake.parent.mkdir()
     fake.write_text(FAKE_SRUN)
     fake.chmod(0o755)
-    done = launch('srun_train_semi.sh', 'part', config, 'random', '--cfg-options', 'total_epochs=1', GPUS='2',
-                  PATH=f"{fake.parent}:{os.environ['PATH']}", SRUN_RECORD=str(tmp_path / 'args'))
+    done = launch('srun_train_semi.sh', 'part', config, 'random', '--cfg-options', 'total_epochs=1', 'model.backbone.frozen_stages=-1',
+                  GPUS='2', cwd=config.parents[1], PATH=f"{fake.parent}:{os.environ['PATH']}", SRUN_RECORD=str(tmp_path / 'args'))
     assert done.returncode == 0, done.stderr
     result = read_result(config.parents[1] / 'work_dirs' / 'last' / 'random' / 'semi.json')
     assert result['weights'] is None and result['protocol'] == 'semi' and result['settings']['world_size'] == 2
@@ -93,14 +102,14 @@ def test_two_processes_share_an_extraction(config, weights, tmp_path):
 @pytest.mark.dist
 def test_weights_of_another_architecture_give_no_result(config, tmp_path):
     foreign = write_checkpoint_atomic({'state_dict': {'conv1.weight': torch.zeros(64, 3, 7, 7)}}, tmp_path / 'foreign.pth')
-    done = launch('dist_train_finetune.sh', config, foreign)
+    done = launch('dist_train_finetune.sh', config, foreign, cwd=config.parents[1])
     assert done.returncode == 1 and 'conv1.weight: (64, 3, 7, 7) in the file' in done.stderr and 'Traceback' not in done.stderr
     assert not list((config.parents[1] / 'work_dirs' / 'last' / 'foreign.pth').glob('*.json'))
 
 
 @pytest.mark.dist
 def test_a_config_that_measures_no_accuracy_is_refused_before_training(config):
-    done = launch('dist_train_finetune.sh', config, 'random', '--cfg-options', 'custom_hooks=[]')
+    done = launch('dist_train_finetune.sh', config, 'random', '--cfg-options', 'custom_hooks=[]', cwd=config.parents[1])
     assert done.returncode == 1 and 'measures no accuracy, so its run would have no result: add a ValidateHook' in done.stderr
     assert 'Traceback' not in done.stderr and not (config.parents[1] / 'work_dirs' / 'last' / 'random' / 'finetune.json').exists()
     assert 'Epoch(train)' not in done.stdout
@@ -127,13 +136,88 @@ def test_the_srun_twins_check_too(script, config):
     assert done.returncode == 2 and "the weights 'no.pth' is not a file" in done.stderr
 
 
+@pytest.fixture(scope='module')
+def tree(tmp_path_factory, config):
+    """A folder to start scripts in, with small configs in many places; the last name is that of a config with a work dir of its own."""
+    folder = tmp_path_factory.mktemp('places')
+    text = config.read_text()
+    places = ['configs/a/b.py', 'my configs/c d.py', 'old_configs/x.py', 'mine.py', 'repo/configs/configs/y.py', 'configs.d/z.py',
+              'here/configs/own.py']
+    for place in places:
+        path = folder / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text if 'own' not in place else f"{text}\nwork_dir = 'elsewhere/own'\n")
+    (folder / 'linked').symlink_to(folder / 'configs')
+    (folder / 'configs' / 'a' / 'link.py').symlink_to(folder / 'mine.py')
+    return folder
+
+
 @pytest.mark.parametrize(('path', 'weights', 'expected'), [
-    ('configs/benchmarks/linear/r50.py', 'pretrains/moco.pth', 'work_dirs/benchmarks/linear/r50/moco.pth'),
-    ('/a/configs/configs/x.py', 'random', '/a/work_dirs/work_dirs/x/random'),
+    ('configs/a/b.py', 'pretrains/moco.pth', 'work_dirs/a/b/moco.pth'),
+    ('./configs/a/b.py', 'random', 'work_dirs/a/b/random'),
+    ('{tree}/configs/a/b.py', 'w.pth', 'work_dirs/a/b/w.pth'),  # not beside the source
+    ('configs//a/../a/b.py', '/abs/w.pth', 'work_dirs/a/b/w.pth'),
+    ('configs/../mine.py', 'w.pth', 'work_dirs/mine/w.pth'),
+    ('my configs/c d.py', 'my weights.pth', 'work_dirs/c d/my weights.pth'),
+    ('old_configs/x.py', 'w.pth', 'work_dirs/x/w.pth'),
+    ('configs.d/z.py', 'w.pth', 'work_dirs/z/w.pth'),
+    ('repo/configs/configs/y.py', 'w.pth', 'work_dirs/y/w.pth'),
+    ('linked/a/b.py', 'w.pth', 'work_dirs/b/w.pth'),
+    ('configs/a/link.py', 'w.pth', 'work_dirs/a/link/w.pth'),
+    ('here/configs/own.py', 'w.pth', 'elsewhere/own/w.pth'),
+    ('mine.py', '', 'work_dirs/mine'),
 ])
-def test_work_dirs_follow_the_documented_rule(path, weights, expected):
-    command = f'source {ROOT}/benchmarks/common.sh; work_dir_of {path} {weights}'
-    assert subprocess.run(['bash', '-c', command], capture_output=True, text=True, check=True).stdout.strip() == expected
+def test_scripts_and_training_agree_on_the_work_dir(tree, path, weights, expected):
+    path = path.format(tree=tree)
+    compiled = compile_config(load(str(tree / path)))
+    assert str(Path(work_dir_of(compiled, path), Path(weights).name)) == expected
+    if path in ('my configs/c d.py', 'here/configs/own.py'):  # what the scripts call, once with blanks and once for a whole run's folder
+        command = f'source "{ROOT}/benchmarks/common.sh"; work_dir_of "$@"'
+        done = subprocess.run(['bash', '-c', command, 'bash', path, *([weights] if weights else [])], capture_output=True, text=True,
+                              check=True, cwd=tree, env={**os.environ, 'PYTHON': sys.executable})
+        assert done.stdout.strip() == expected
+
+
+def test_no_result_lies_beside_the_source_and_a_broken_config_stops_at_once(tree, weights):
+    (tree / 'old_configs' / 'broken.py').write_text('model = dict(type=\n')
+    done = launch('dist_train_linear.sh', tree / 'old_configs' / 'broken.py', weights, cwd=tree)
+    assert done.returncode == 1 and 'broken.py' in done.stderr and 'Traceback' not in done.stderr and 'torchrun' not in done.stderr
+    done = launch('dist_test_svm_epoch.sh', 'old_configs/x.py', 3, 'feat5', cwd=tree)
+    assert done.returncode == 2
+    assert 'error: there is no work_dirs/x/epoch_3.pth: this is where tools/train.py writes what it trains from' in done.stderr
+    assert sorted(p.name for p in (tree / 'old_configs').iterdir()) == ['broken.py', 'x.py']
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize(('script', 'option', 'message'), [
+    ('dist_train_linear.sh', 'model.backbone.frozen_stages=1', "The protocol 'linear' trains a head on a frozen backbone, but "),
+    ('dist_train_semi.sh', 'total_epochs=1', "The protocol 'semi' trains the backbone, but all its "),
+])
+def test_a_protocol_that_is_another_is_refused_before_training(config, tmp_path, script, option, message):
+    done = launch(script, config, 'random', '--cfg-options', option, cwd=tmp_path)
+    assert done.returncode == 1 and message in done.stderr and 'Traceback' not in done.stderr
+    assert not list(tmp_path.glob('work_dirs/**/*.pth')) and 'Epoch(train)' not in done.stdout
+
+
+def test_a_finished_run_is_not_collected_under_another_name(tmp_path, monkeypatch):
+    from benchmarks import collect_training
+    config = write_config(tmp_path)
+    work_dir = train(config, tmp_path / 'run', 'total_epochs=1')
+    arguments = ['collect_training.py', str(work_dir), '--config', str(config), '--protocol']
+    monkeypatch.setattr('sys.argv', [*arguments, 'finetune'])
+    with pytest.raises(ConfigError, match="'finetune' trains the backbone, but all its"):
+        collect_training.main()
+    assert not (work_dir / 'finetune.json').exists()
+    monkeypatch.setattr('sys.argv', [*arguments, 'linear'])
+    collect_training.main()
+    assert read_result(work_dir / 'linear.json')['settings']['parameters']['head'] == {'trained': 330, 'frozen': 0}
+    log = next(work_dir.glob('*/vis_data/2*.json'))
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    lines[-1]['left_out'] = 3
+    log.write_text(''.join(f'{json.dumps(line)}\n' for line in lines))
+    monkeypatch.setattr('sys.argv', [*arguments, 'linear', '--force'])
+    collect_training.main()
+    assert read_result(work_dir / 'linear.json')['settings']['left_out'] == 3
 
 
 def test_default_numbers_of_processes():

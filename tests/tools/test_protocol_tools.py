@@ -36,7 +36,8 @@ def test_knn_of_weights_and_of_none(tmp_path, call, config, weights):
     out = call('knn', config, '--pretrained', weights, '--k', '1,5', '--work_dir', tmp_path / 'a', '--temperature', '0.1')
     result = read_result(tmp_path / 'a' / 'knn.json')
     assert result['protocol'] == 'knn' and set(result['numbers']) == {'knn_1', 'knn_5'}
-    assert result['settings'] == {'temperature': 0.1, 'train_images': 100, 'test_images': 60, 'dataset_config': None, 'cfg_options': []}
+    assert result['settings'] == {'temperature': 0.1, 'train_images': 100, 'test_images': 60, 'left_out': {'train': 0, 'test': 0},
+                                  'dataset_config': None, 'cfg_options': []}
     assert result['weights']['path'] == str(weights) and f"knn_5: {result['numbers']['knn_5']:.2f}" in out
     call('knn', config, '--pretrained', 'random', '--k', '1,5', '--work_dir', tmp_path / 'b')
     assert read_result(tmp_path / 'b' / 'knn.json')['weights'] is None

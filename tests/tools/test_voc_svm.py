@@ -322,7 +322,6 @@ def test_from_weights_to_map(voc):
     ('dist_test_svm_pretrain.sh', ('configs/base.py', 'no.pth', 'feat5'), "error: the weights 'no.pth' is not a file"),
     ('dist_test_svm_pretrain.sh', ('configs/base.py', 'random', 'feat9'), "error: FEAT_LIST 'feat9': give layers, feat1 to feat5"),
     ('srun_test_svm_pretrain.sh', ('p', 'configs/base.py', 'random', 'feat4,feat5'), "error: FEAT_LIST 'feat4,feat5': give layers"),
-    ('dist_test_svm_pretrain.sh', ('configs/base.py', 'random', ' '), "error: FEAT_LIST ' ': give layers"),
 ])
 def test_wrong_arguments_of_the_launchers(script, args, message):
     done = bash(ROOT, f'benchmarks/{script}', *args)
@@ -333,9 +332,9 @@ def test_commands_of_the_epoch_launcher(tmp_path):
     """dist_test_svm_epoch.sh, with a stand-in for Python that writes the commands down: check, extract, judge, in the work directory."""
     for path in (tmp_path / 'configs' / 'a' / 'c.py', tmp_path / 'work_dirs' / 'a' / 'c' / 'epoch_3.pth'):
         path.parent.mkdir(parents=True)
-        path.write_text('')
+        path.write_text(CONFIG)
     python = tmp_path / 'python'
-    python.write_text('#!/bin/bash\necho "$@" >> commands\n')
+    python.write_text(f'#!/bin/bash\ncase $1 in *work_dir.py) exec {sys.executable} "$@" ;; esac\necho "$@" >> commands\n')
     python.chmod(0o755)
     done = bash(tmp_path, 'benchmarks/dist_test_svm_epoch.sh', 'configs/a/c.py', 3, 'feat4 feat5', 2, PYTHON=str(python), FORCE='1')
     assert done.returncode == 0, done.stderr
@@ -345,7 +344,22 @@ def test_commands_of_the_epoch_launcher(tmp_path):
     assert (check, check_low, full, low) == (f'{judge} --check', f'{judge} --low-shot --check', judge, f'{judge} --low-shot')
     assert '--nproc_per_node=2' in extract and extract.endswith(
         'tools/extract.py configs/a/c.py --work_dir work_dirs/a/c --checkpoint work_dirs/a/c/epoch_3.pth '
-        '--dataset-config benchmarks/extract_info/voc07.py --launcher pytorch')
+        '--dataset-config benchmarks/extract_info/voc07.py --force --launcher pytorch')
+
+
+@pytest.mark.parametrize('features', ['', ' '])
+def test_an_empty_list_of_layers_is_feat5(tmp_path, features):
+    """As in the original scripts; with a stand-in for Python that writes the commands down."""
+    (tmp_path / 'configs').mkdir()
+    (tmp_path / 'configs' / 'c.py').write_text(CONFIG)
+    python = tmp_path / 'python'
+    python.write_text(f'#!/bin/bash\ncase $1 in *work_dir.py) exec {sys.executable} "$@" ;; esac\necho "$@" >> commands\n')
+    python.chmod(0o755)
+    done = bash(tmp_path, 'benchmarks/dist_test_svm_pretrain.sh', 'configs/c.py', 'random', features, 1, PYTHON=str(python))
+    assert done.returncode == 0, done.stderr
+    commands = (tmp_path / 'commands').read_text().splitlines()
+    judged = [line for line in commands if 'svm.py' in line]
+    assert len(judged) == 4 and all('svm.py work_dirs/c/random --features feat5 --config' in line for line in judged)
 
 
 def test_no_image_stands_in_for_one_that_cannot_be_read(call, tmp_path):

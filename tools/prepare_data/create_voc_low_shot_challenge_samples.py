@@ -28,6 +28,7 @@ def main() -> None:
 
     from selfsup.datasets.voc07 import draw_samples
     from selfsup.errors import DataError
+    from selfsup.evaluation.arrays import read_array
     try:
         ks = [int(word) for word in args.k_values.split(',')]
     except ValueError:
@@ -42,7 +43,7 @@ def main() -> None:
     samples = draw_samples(labels, ks, args.num_samples, args.seed)
     for (s, k), chosen in samples.items():
         path = args.output_path / f'train_targets_sample{s}_k{k}.npy'
-        if path.exists() and not args.force and not np.array_equal(np.load(path), chosen):
+        if path.exists() and not args.force and not np.array_equal(read_array(path, 'Remove it.'), chosen):
             raise DataError(f'{path} holds another sample, of another seed or other labels; give --force to replace it.')
     try:
         args.output_path.mkdir(parents=True, exist_ok=True)

@@ -90,10 +90,12 @@ class DataSource(ABC):
     Attributes:
         labels: int64 (N,) class numbers from 0, or None.
         classes: name of each class, or None.
+        no_labels: why there are no labels where some seem meant; for messages.
     """
 
     labels: np.ndarray | None = None
     classes: list[str] | None = None
+    no_labels: str = ''
 
     def __init__(self, return_label: bool = True) -> None:
         self.return_label = return_label

@@ -12,12 +12,13 @@ from PIL import Image
 from ...errors import DataError, SelfSupWarning
 from ...registry import DATA_SOURCES
 from .base import DataSource, NameTable, load_rgb
+from .folder_tree import listed, of_the_system, suspicions
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.ppm', '.pgm')
 
 
 def find_images(folder: str, extensions: tuple[str, ...], above: tuple[str, ...] = ()) -> Iterator[str]:
-    """Paths of images below `folder`, relative to it, sorted by name level by level; hidden files are left out.
+    """Paths of images below `folder`, relative to it, sorted by name level by level; hidden files and those of the system are left out.
 
     Links to folders are followed, except back to a folder they lie in (`above`: real paths of those).
     """
@@ -27,7 +28,7 @@ def find_images(folder: str, extensions: tuple[str, ...], above: tuple[str, ...]
     with os.scandir(folder) as found:
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
-        if entry.name.startswith(('.', '__MACOSX')):
+        if of_the_system(entry.name):
             continue
         if _is_folder(entry):
             yield from (os.path.join(entry.name, name) for name in find_images(entry.path, extensions, (*above, real)))
@@ -63,7 +64,8 @@ class ImageFolder(DataSource):
     """All images below a folder, in sorted order.
 
     Where every image lies in a subfolder of `root`, the first-level subfolders are the classes, numbered in sorted order.
-    With images in `root` itself there are no labels.
+    With images in `root` itself there are no labels. What systems leave behind (`@eaDir`, `__MACOSX`, `lost+found`, ..., all of
+    `folder_tree.SYSTEM`) and hidden files are no images at any level. A tree whose classes look like something else is warned about.
 
     Args:
         root: the folder, searched recursively.
@@ -94,13 +96,29 @@ class ImageFolder(DataSource):
         folders = [name.split(os.sep, 1)[0] if os.sep in name else None for name in names]
         if None not in folders:
             self._label(folders)
+            found = suspicions(self.root, names, self.classes)
+        else:
+            found = self._unlabelled(names)
+        for text in found if return_label else ():
+            warnings.warn(f"root='{self.root}': {text}", SelfSupWarning, stacklevel=3)
+
+    def _unlabelled(self, names: list[str]) -> list[str]:
+        """Say why there are no labels, where files beside folders are the reason; warn of it where they are the minority."""
+        stray = [name for name in names if os.sep not in name]
+        if len(stray) == len(names):
+            return []
+        count = 'an image lies' if len(stray) == 1 else f'{len(stray)} images lie'
+        self.no_labels = f"{count} beside the folders of '{self.root}': {listed(stray)}. Move or remove what is of no class."
+        if 2 * len(stray) > len(names):
+            return []
+        return [f'there are no labels, as {count} beside its folders: {listed(stray)}. If the folders are classes, move or remove them.']
 
     def _label(self, folders: list[str]) -> None:
         self.classes = sorted(set(folders))
         numbers = {name: number for number, name in enumerate(self.classes)}
         self.labels = np.array([numbers[folder] for folder in folders], dtype=np.int64)
         with os.scandir(self.root) as found:
-            empty = sorted(e.name for e in found if _is_folder(e) and e.name not in numbers and not e.name.startswith(('.', '__MACOSX')))
+            empty = sorted(e.name for e in found if _is_folder(e) and e.name not in numbers and not of_the_system(e.name))
         if empty:
             warnings.warn(f"'{self.root}' has folders without images, which count as no class: {', '.join(empty[:10])}.",
                           SelfSupWarning, stacklevel=4)

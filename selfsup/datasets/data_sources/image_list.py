@@ -3,74 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import warnings
 
 import numpy as np
 from PIL import Image
 
-from ...errors import DataError
+from ...errors import DataError, SelfSupWarning
 from ...registry import DATA_SOURCES
+from ..robust import MAX_BAD_SHARE, printable
 from .base import DataSource, NameTable, load_rgb
+from .list_files import label_warnings, read_list, why_missing
 from .memcached import open_reader
 
-FILES_TRIED = 8
-
-
-def split_label(line: str) -> tuple[str, int] | None:
-    """'a b.jpg 3' -> ('a b.jpg', 3); None for a line that does not end in a whole number after a name."""
-    parts = line.rsplit(maxsplit=1)
-    if len(parts) == 2 and (parts[1].isdecimal() or (parts[1][0] in '+-' and parts[1][1:].isdecimal())):
-        return parts[0], int(parts[1])
-    return None
-
-
-def read_list(list_file: str, exists: Callable[[str], bool]) -> tuple[list[str], list[int] | None]:
-    """Parse lines `path` or `path label`, all of one kind; blank lines are ignored.
-
-    A path may hold spaces. `photo 12` can be read both ways: it is a labelled `photo` unless a file `photo 12` exists.
-    (Only the lines that need it are looked up on disk.)
-
-    Args:
-        list_file: text file, UTF-8.
-        exists: path -> True when there is such a file.
-
-    Returns:
-        Paths, and their labels or None.
-
-    Raises:
-        DataError: no such file, no lines, a negative label, or a line of another kind than the first.
-    """
-    try:
-        with open(list_file, encoding='utf-8-sig', errors='surrogateescape') as file:
-            lines = [(number, line.strip()) for number, line in enumerate(file, 1) if line.strip()]
-    except OSError as error:
-        raise DataError(f"list_file='{list_file}' cannot be read: {error.strerror}. Give a text file with one 'path' or "
-                        "'path label' per line.") from None
-    if not lines:
-        raise DataError(f"list_file='{list_file}' has no lines. Write one 'path' or 'path label' per line.")
-    pairs = [split_label(line) for _, line in lines]
-    first_number, first_line = lines[0]
-    if pairs[0] is None or exists(first_line):
-        for (number, line), pair in zip(lines, pairs, strict=True):
-            if pair is not None and not exists(line):
-                raise DataError(f"{list_file}:{number}: '{line}' ends in a label, but line {first_number} ('{first_line}') has none. "
-                                'Label all lines or none.')
-        return [line for _, line in lines], None
-    for (number, line), pair in zip(lines, pairs, strict=True):
-        if pair is None:
-            raise DataError(f"{list_file}:{number}: '{line}' has no label, but line {first_number} ('{first_line}') has one. "
-                            'Label all lines or none.')
-        if pair[1] < 0:
-            raise DataError(f"{list_file}:{number}: '{line}' has a negative label. Number the classes from 0.")
-    return [name for name, _ in pairs], [label for _, label in pairs]
+FILES_TRIED = 1000  # all of a shorter list, evenly spaced ones of a longer; 10 ms on a local disk, a second on a slow network
+ENOUGH_TO_STOP = 0.05  # share of missing files among those of a longer list: its own 1 % cannot be told from a sample
+PATHS_SHOWN = 20
 
 
 @DATA_SOURCES.register_module()
 class ImageList(DataSource):
-    """Images named by a text file, one `path` or `path label` per line.
+    """Images named by a text file, one `path` or `path label` per line, or as CSV; see `read_list` for the forms it may have.
 
-    A path may hold spaces (`a b.jpg 3` is 'a b.jpg' with label 3). All lines are labelled or none is; see `read_list` for
-    the one ambiguity.
+    A path may hold spaces (`a b.jpg 3` is 'a b.jpg' with label 3). All lines are labelled or none is. Labels that begin with 1 or leave
+    numbers out are warned about.
 
     Args:
         root: folder that the paths start from.
@@ -80,7 +35,7 @@ class ImageList(DataSource):
         return_label: hand out labels where the list has them.
 
     Raises:
-        DataError: the list cannot be used, or `root` has none of its first, last and middle files.
+        DataError: the list cannot be used, or more than 1 % of its files are missing (of a list of more than 1,000: 5 % of 1,000).
     """
 
     def __init__(self, root: str, list_file: str, memcached: bool = False, mclient_path: str | None = None,
@@ -93,13 +48,41 @@ class ImageList(DataSource):
         self.labels = None if labels is None else np.asarray(labels, dtype=np.int64)
         if self._reader is None:
             self._look_at_files(list_file)
+        for text in label_warnings(self.labels) if labels and return_label else ():
+            warnings.warn(f"list_file='{list_file}': {text}", SelfSupWarning, stacklevel=2)
 
     def _look_at_files(self, list_file: str) -> None:
-        """A wrong `root` shows now, not as thousands of unreadable files."""
-        tried = [self.describe(int(i)) for i in np.linspace(0, len(self) - 1, FILES_TRIED)]
-        if not any(os.path.exists(path) for path in tried):
-            raise DataError(f"root='{self.root}' does not hold the images of list_file='{list_file}': there is no '{tried[0]}'. "
-                            'Point root to the folder that the names in the list start from.')
+        """A wrong `root` or a list of other files shows now, not one by one in hours of training."""
+        tried = np.unique(np.linspace(0, len(self) - 1, FILES_TRIED).astype(int)).tolist()
+        missing = [index for index in tried if not os.path.isfile(self.describe(index))]
+        if not missing:
+            return
+        name, all_of_them = self._names[missing[0]], len(tried) == len(self)
+        reason = why_missing(self.root, name)
+        hint = f' {reason[0].upper()}{reason[1:]}.' if reason else ' Point root to the folder that the names in the list start from.'
+        if len(missing) == len(tried):
+            raise DataError(f"root='{self.root}' does not hold the images of list_file='{list_file}': there is no "
+                            f"'{self.describe(missing[0])}'.{hint}")
+        hint = hint if reason else ''
+        paths = ', '.join(printable(self.describe(index)) for index in missing[:PATHS_SHOWN])
+        more = f', ... ({len(missing)} in all)' if len(missing) > PATHS_SHOWN else ''
+        looked = f"list_file='{list_file}': {len(missing)} of {'its' if all_of_them else 'the'} {len(tried):,} files" + \
+            ('' if all_of_them else f' that were looked at (the list has {len(self):,})')
+        if len(missing) > (MAX_BAD_SHARE if all_of_them else ENOUGH_TO_STOP) * len(tried):
+            raise DataError(f'{looked} are missing: {paths}{more}.{hint} Fetch them, or take them out of the list.')
+        warnings.warn(f"{looked} {'is' if len(missing) == 1 else 'are'} missing and will be skipped: {paths}{more}.{hint}",
+                      SelfSupWarning, stacklevel=3)
+
+    def folders_of_labels(self) -> dict[int, str]:
+        """Label -> first folder of the paths that carry it; empty unless each label has one folder, and each folder one label."""
+        if self.labels is None:
+            return {}
+        found: dict[int, str] = {}
+        for index, label in enumerate(self.labels.tolist()):
+            folder, separator, _ = self._names[index].removeprefix('./').partition('/')
+            if not separator or found.setdefault(label, folder) != folder:
+                return {}
+        return found if len(set(found.values())) == len(found) else {}
 
     def __len__(self) -> int:
         return len(self._names)

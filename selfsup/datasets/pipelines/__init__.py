@@ -1,9 +1,10 @@
 """Image transforms by name. Importing this registers torchvision's, timm's policies and ours."""
 
 from .compose import Compose, build_pipeline, build_steps, build_view_pipeline
+from .normalization import check_statistics
 from .timm_steps import TIMMAutoAugment
 from .torchvision_steps import make_step
 from .transforms import GaussianBlur, Lighting, RandomAppliedTrans, Solarization, ToTensor, to_uint8
 
 __all__ = ['Compose', 'GaussianBlur', 'Lighting', 'RandomAppliedTrans', 'Solarization', 'TIMMAutoAugment', 'ToTensor', 'build_pipeline',
-           'build_steps', 'build_view_pipeline', 'make_step', 'to_uint8']
+           'build_steps', 'build_view_pipeline', 'check_statistics', 'make_step', 'to_uint8']

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...errors import ConfigError, DataError, SelfSupError
 from ...registry import PIPELINES
+from .normalization import check_pipeline
 
 TO_TENSOR = ('ToTensor', 'ToImage', 'PILToTensor')
 # Steps that the device takes over with prefetch, or that need what it hands out.
@@ -36,7 +37,7 @@ class Compose:
                 image = step(image)
             except SelfSupError:
                 raise
-            except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+            except (TypeError, ValueError, RuntimeError, AssertionError, AttributeError, LookupError, ArithmeticError) as error:
                 size = getattr(image, 'size', None)
                 what = f'{size[0]}x{size[1]} image' if isinstance(size, tuple) else f'{tuple(getattr(image, "shape", ()))} tensor'
                 raise DataError(f'pipeline step {type(step).__name__} failed on a {what}: {error}') from error
@@ -72,9 +73,11 @@ def build_view_pipeline(steps: Sequence[dict | Callable], name: str, prefetch: b
         prefetch: True: uint8 leaves the dataset and the loader normalises; False: the pipeline makes float tensors.
 
     Raises:
-        ConfigError: ToTensor or Normalize together with prefetch, or no step that makes tensors without it.
+        ConfigError: ToTensor or Normalize together with prefetch, no step that makes tensors without it, or a Normalize for images of
+            another range.
     """
     pipeline = build_pipeline(steps)
+    check_pipeline(steps, name)
     names = list(_names(steps))
     if prefetch:
         late = [step for step in names if step in AFTER_PREFETCH]

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from ...errors import ConfigError, did_you_mean
 from ...registry import PIPELINES
 from .torchvision_steps import interpolation_mode
+from .transforms import needs_pil
 
 _WHOLE, _NUMBER, _SHARE, _SWITCH = r'\d+', r'\d+(\.\d+)?', r'(0(\.\d+)?|1(\.0+)?)', '[01]'
 _AUTO = MappingProxyType({'mstd': _NUMBER})
@@ -71,8 +72,7 @@ class TIMMAutoAugment:
                 operation.aug_fn = _posterize
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        if not isinstance(image, Image.Image):
-            raise TypeError(f'expected a PIL image, got {type(image).__name__}: place the step before ToTensor')
+        needs_pil(image)
         return self.augment(image)
 
     def __repr__(self) -> str:

@@ -18,6 +18,7 @@ from ...registry import PIPELINES
 from .compose import build_steps
 
 OURS = ('GaussianBlur', 'ToTensor')  # transforms.py defines these names
+AREA_SHARES = (v2.RandomResizedCrop, v2.RandomErasing)  # their `scale` is in shares of the image's area
 PIL_NUMBERS = (InterpolationMode.NEAREST, InterpolationMode.LANCZOS, InterpolationMode.BILINEAR, InterpolationMode.BICUBIC,
                InterpolationMode.BOX, InterpolationMode.HAMMING)
 
@@ -59,6 +60,14 @@ def _argument(name: str, value: Any) -> Any:
     return readers[name](value) if name in readers else value
 
 
+def _check_area(step: str, scale: Any) -> None:
+    """Refuse areas that no image has: torchvision takes them and cuts one pixel, or the whole image, every time."""
+    numbers = isinstance(scale, list | tuple) and len(scale) == 2 and all(isinstance(value, int | float) for value in scale)
+    if not numbers or not 0 <= scale[0] <= scale[1] <= 1 or scale[1] == 0:
+        raise ConfigError(f'{step} scale={scale!r}: give the smallest and the largest share of the area of the image, 0 <= smallest <= '
+                          'largest <= 1 and largest > 0, for example (0.2, 1.0).')
+
+
 def make_step(kind: type[v2.Transform]) -> Callable[..., v2.Transform]:
     """A function with the signature of `kind` that reads literals and returns an instance."""
     signature = inspect.signature(kind)
@@ -67,6 +76,8 @@ def make_step(kind: type[v2.Transform]) -> Callable[..., v2.Transform]:
         bound = signature.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
             bound.arguments[name] = _argument(name, value)
+        if kind in AREA_SHARES and 'scale' in bound.arguments:
+            _check_area(kind.__name__, bound.arguments['scale'])
         return kind(*bound.args, **bound.kwargs)
 
     step.__name__ = step.__qualname__ = kind.__name__

@@ -32,11 +32,18 @@ def to_uint8(image: Image.Image) -> Tensor:
         image: of mode RGB, L, or any other with 8 bits per channel.
     """
     if not isinstance(image, Image.Image):
-        raise TypeError(f'expected a PIL image, got {type(image).__name__}')
+        raise TypeError(f'expected a PIL image, got {type(image).__name__}: for a source that gives tensors, take ToImage and ToDtype')
     pixels = torch.from_numpy(np.array(image))
     if pixels.dtype != torch.uint8:
         raise TypeError(f'expected 8 bits per channel, got an image of mode {image.mode}')
     return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1).contiguous()
+
+
+def needs_pil(image: object) -> None:
+    """Raise a TypeError for anything but a PIL image, saying what to do."""
+    if not isinstance(image, Image.Image):
+        raise TypeError(f'expected a PIL image, got {type(image).__name__}: place the step before ToTensor; for a source that gives '
+                        'tensors, take a step that works on them')
 
 
 @PIPELINES.register_module()
@@ -80,6 +87,7 @@ class GaussianBlur:
         self.sigma_max = sigma_max
 
     def __call__(self, image: Image.Image) -> Image.Image:
+        needs_pil(image)
         return image.filter(ImageFilter.GaussianBlur(radius=np.random.uniform(self.sigma_min, self.sigma_max)))
 
 
@@ -98,6 +106,7 @@ class Solarization:
         self._table = [value if value < threshold else 255 - value for value in range(256)]
 
     def __call__(self, image: Image.Image) -> Image.Image:
+        needs_pil(image)
         return image.point(self._table * len(image.getbands()))
 
 

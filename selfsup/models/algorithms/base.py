@@ -98,6 +98,21 @@ class Algorithm(nn.Module):
             progress: iteration / max_iters, in [0, 1].
         """
 
+    def check_data(self, images: int, batches: Sequence[int]) -> None:
+        """Refuse settings that do not fit the training data. Called once, by the training loop, before the first step.
+
+        Args:
+            images: N, in the training set.
+            batches: the different numbers of images that the batches of all processes together hold: a full one, the last of an epoch.
+
+        Raises:
+            ConfigError: a setting does not fit; the message names the value to use.
+        """
+
+    def trial(self, batch: dict[str, Tensor]) -> None:
+        """Run every layer that training runs, whatever state the method is in; asked before training whether a batch can be used."""
+        self(batch, mode='loss')
+
     def after_load_backbone(self) -> None:
         """Called when weights were loaded into `self.backbone`; a method with momentum copies copies them again."""
 

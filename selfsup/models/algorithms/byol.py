@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
-from ..layers.momentum import momentum_copy, momentum_update
+from ..layers.momentum import check_momentum, momentum_copy, momentum_update
 from .base import Algorithm, Step, build_part, init_neck
 
 
@@ -31,7 +31,10 @@ class BYOL(Algorithm):
         neck: config of the projection, `NonLinearNeckV2` in the paper.
         head: config of a `LatentPredictHead`, which holds the predictor.
         base_momentum: share of the OLD target weights kept at the start of training; 0.996 for 1000 epochs, 0.99 for 300.
-        end_momentum: the same at its end.
+        end_momentum: the same at its end. Both in [0, 1].
+
+    Raises:
+        ConfigError: a momentum out of range.
     """
 
     dataset = 'BYOLDataset'
@@ -40,6 +43,8 @@ class BYOL(Algorithm):
     def __init__(self, backbone: dict | nn.Module, neck: dict | nn.Module, head: dict | nn.Module, base_momentum: float = 0.996,
                  end_momentum: float = 1.0) -> None:
         super().__init__()
+        check_momentum('BYOL model.base_momentum', base_momentum)
+        check_momentum('BYOL model.end_momentum', end_momentum)
         self.backbone = build_part(BACKBONES, backbone)
         self.neck = build_part(NECKS, neck)
         init_neck(self.neck, 'kaiming')

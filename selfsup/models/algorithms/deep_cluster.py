@@ -49,6 +49,10 @@ class DeepCluster(Algorithm):
         """Feature maps of the backbone for images (B, C, H, W), or for their edges."""
         return self.backbone(self.sobel(self.single_view(img)))
 
+    def trial(self, batch: dict[str, Tensor]) -> None:
+        """As `loss`, without labels: before training there are none."""
+        self.head(self.embed(batch['img']))
+
     def embed(self, img: Tensor) -> Tensor:
         """(B, D): output of the neck for the last map, what is clustered."""
         return self.neck(self.extract(img)).flatten(1)

@@ -7,9 +7,9 @@ which predicts one patch of P = patch_size ** 2 * C numbers.
 
 Differences from the reference code: the encoder computes visible blocks only (`path='visible'`) with ordinary layers, so any
 convolutional backbone will do; weights start with standard deviation 0.02, while the released code overwrites most with 1.0
-(`init='release'`, whose loss starts at 17 instead of 1); images need not be square; with several processes the loss is the mean over
-the hidden patches of all of them. GRN takes the norms of one image, as in the paper; the release's norms over the whole batch are
-`backbone.grn_scope='batch'`.
+(`init='release'`, whose loss starts at 17 instead of 1); images need not be square and may have any number of channels; with several
+processes the loss is the mean over the hidden patches of all of them. GRN takes the norms of one image, as in the paper; the
+release's norms over the whole batch are `backbone.grn_scope='batch'`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from ...errors import ConfigError, did_you_mean
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
+from ..layers.image_channels import check_image_channels, image_channels
 from ..layers.init import init_convnext
 from ..layers.masking import BlockMasking, enlarge, mean_count
-from ..layers.probe import probe_maps
+from ..layers.probe import check_masked, probe_maps
 from ..layers.visible import encode_visible
 from .base import Algorithm, Step, build_part
 
@@ -34,7 +35,8 @@ class FCMAE(Algorithm):
     """Hidden patches are predicted from the last map of a convolutional encoder, by a decoder of one block.
 
     Args:
-        backbone: config of a convolutional backbone, `ConvNeXtV2` in the paper, or a module; its last map is used.
+        backbone: config of a convolutional backbone, `ConvNeXtV2` in the paper, or a module; its last map is used. Its
+            `in_channels` (timm's `in_chans`, or those of its first convolution) are the channels C of the images.
         decoder: config of a `ConvNeXtV2Decoder`, or a module that keeps the shape of its input and has a `width`.
         head: config of a `MaskedPixelHead` whose `patch_size` is the stride of the last map.
         mask_ratio: share of the blocks to hide, in (0, 1).
@@ -58,15 +60,17 @@ class FCMAE(Algorithm):
         self.masking, self.path, self.sync_bn = BlockMasking(mask_ratio, keep, block), path, sync_bn
         self.backbone = build_part(BACKBONES, backbone)
         self.head = build_part(HEADS, head)
-        channels, stride = probe_maps(self.backbone)[-1]
+        self.channels = image_channels(self.backbone)
+        channels, stride = probe_maps(self.backbone, self.channels)[-1]
         if block % stride or self.head.patch_size != stride:
             raise ConfigError(f'FCMAE block={block} must be a multiple of the stride of the last map, {stride}, and '
                               f'head.patch_size={self.head.patch_size} must be that stride.')
+        check_masked(self.backbone, block, path, self.channels)
         self.decoder = build_part(NECKS, decoder)
         width = self.decoder.width
         self.proj = nn.Conv2d(channels, width, 1)
         self.mask_token = nn.Parameter(torch.zeros(1, width, 1, 1))
-        self.pred = nn.Conv2d(width, stride ** 2 * 3, 1)
+        self.pred = nn.Conv2d(width, stride ** 2 * self.channels, 1)
         self._init_weights(init)
 
     def _init_weights(self, init: str) -> None:
@@ -98,6 +102,7 @@ class FCMAE(Algorithm):
         Returns:
             (B, h, w, P), and the last map (B, D, h, w), 0 where hidden.
         """
+        check_image_channels(img, self.channels, 'FCMAE')
         last = encode_visible(self.backbone, img, visible, self.path, self.sync_bn)[-1]
         x = self.proj(last).dense()
         x = torch.where(enlarge(visible, *x.shape[-2:])[:, None], x, self.mask_token.to(x.dtype))

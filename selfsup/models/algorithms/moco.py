@@ -12,16 +12,17 @@ The queue wraps around, so K need not be a multiple of the batch.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ... import distributed
-from ...errors import ShapeError
+from ...errors import SelfSupWarning, ShapeError
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize, similarity
-from ..layers.momentum import momentum_copy, momentum_update
+from ..layers.momentum import check_momentum, momentum_copy, momentum_update
 from .base import Algorithm, Step, build_part, init_neck
 
 
@@ -35,7 +36,10 @@ class MOCO(Algorithm):
         head: config of a `ContrastiveHead`; temperature 0.07 (v1), 0.2 (v2).
         queue_len: number of negatives K, at least one global batch.
         feat_dim: length D of the embeddings.
-        momentum: share of the OLD key weights kept in each update.
+        momentum: share of the OLD key weights kept in each update, in [0, 1].
+
+    Raises:
+        ConfigError: `momentum` or `queue_len` out of range.
     """
 
     dataset = 'ContrastiveDataset'
@@ -44,6 +48,7 @@ class MOCO(Algorithm):
     def __init__(self, backbone: dict | nn.Module, neck: dict | nn.Module, head: dict | nn.Module, queue_len: int = 65536,
                  feat_dim: int = 128, momentum: float = 0.999) -> None:
         super().__init__()
+        check_momentum('MOCO model.momentum', momentum)
         self.backbone = build_part(BACKBONES, backbone)
         self.neck = build_part(NECKS, neck)
         init_neck(self.neck, 'kaiming')
@@ -52,6 +57,20 @@ class MOCO(Algorithm):
         self.momentum = momentum
         self.register_buffer('queue', l2_normalize(torch.randn(queue_len, feat_dim)).T.contiguous())  # (D, K)
         self.register_buffer('queue_ptr', torch.zeros(1, dtype=torch.long))  # column that the next key goes to
+
+    def check_data(self, images: int, batches: Sequence[int]) -> None:
+        """The queue holds the keys of one global batch and not yet those of every image.
+
+        An image meets its own key of the epoch before, as a negative, with a probability of (K / N)^2 / 2 for K <= N images of shuffled
+        epochs; from K = N on one such key is there for most images, at K = 2N for all.
+        """
+        self._check_queue(max(batches))
+        length, batch = self.queue.shape[1], max(batches)
+        if length < images:
+            return
+        fitting = max(batch, images // 4 // batch * batch)
+        warnings.warn(f'model.queue_len={length} holds the keys of more than one epoch of {images} images, so images are negatives of '
+                      f'themselves: set model.queue_len={fitting}.', SelfSupWarning, stacklevel=2)
 
     def loss(self, img: Tensor) -> Step:
         """InfoNCE of queries against their keys and the queue.

@@ -11,13 +11,14 @@ in the state dict, so a resumed run goes on with it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ... import distributed
-from ...errors import ConfigError, ShapeError
+from ...errors import ConfigError, SelfSupWarning, ShapeError
 from ...registry import BACKBONES, HEADS, MEMORIES, MODELS, NECKS
 from ..layers.functional import l2_normalize, similarity
 from .base import Algorithm, Step, build_part, init_neck
@@ -50,6 +51,16 @@ class NPID(Algorithm):
             raise ConfigError(f'NPID neg_num={neg_num}, ensure_neg={ensure_neg} with a memory_bank of length={len(self.memory_bank)}: '
                               'there must be a negative to draw.')
         self.neg_num, self.ensure_neg = neg_num, ensure_neg
+
+    def check_data(self, images: int, batches: Sequence[int]) -> None:
+        """The bank has one entry per image; entries beyond that stay random and would be most of the negatives."""
+        length = len(self.memory_bank)
+        if length != images:
+            raise ConfigError(f'model.memory_bank.length={length}, but there are {images} training images: set it to {images}.')
+        if self.neg_num > length:
+            warnings.warn(f'model.neg_num={self.neg_num} negatives per image are drawn from a memory_bank of {length}, so each comes '
+                          f'{self.neg_num / length:.3g} times on average: set model.neg_num={length} or less.', SelfSupWarning,
+                          stacklevel=2)
 
     def loss(self, img: Tensor, idx: Tensor) -> Step:
         """Cross entropy of the own entry of the bank against the drawn ones.

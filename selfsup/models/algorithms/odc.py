@@ -61,6 +61,16 @@ class ODC(Algorithm):
         """Feature maps of the backbone for images (B, C, H, W), or for their edges."""
         return self.backbone(self.sobel(self.single_view(img)))
 
+    def check_data(self, images: int, batches: Sequence[int]) -> None:
+        """The memory has one entry per image."""
+        if len(self.memory_bank) != images:
+            raise ConfigError(f'model.memory_bank.length={len(self.memory_bank)}, but there are {images} training images: set it to '
+                              f'{images}.')
+
+    def trial(self, batch: dict[str, Tensor]) -> None:
+        """As `loss`, without labels: before training there are none."""
+        self.head(self.embed(batch['img']))
+
     def embed(self, img: Tensor) -> Tensor:
         """(B, D): output of the neck for the last map, what is clustered."""
         return self.neck(self.extract(img)).flatten(1)

@@ -11,10 +11,13 @@ of its own rows against all columns, instead of all rows everywhere: the mean ov
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from ... import distributed
+from ...errors import ConfigError
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize, similarity
 from .base import Algorithm, Step, build_part, init_neck
@@ -38,6 +41,15 @@ class SimCLR(Algorithm):
         self.neck = build_part(NECKS, neck)
         init_neck(self.neck, 'kaiming')
         self.head = build_part(HEADS, head)
+
+    def check_data(self, images: int, batches: Sequence[int]) -> None:
+        """The negatives of an image are the other images of the global batch: with one image the loss is 0 and the accuracy 100 %."""
+        if min(batches) > 1:
+            return
+        last = max(batches) > 1
+        remedy = 'set data.drop_last=True, or another data.imgs_per_gpu' if last else 'set data.imgs_per_gpu to 2 or more'
+        raise ConfigError(f'SimCLR contrasts each image with the others of its batch, but {"the last" if last else "a"} batch of all '
+                          f'processes together holds 1 image ({images} in all): {remedy}.')
 
     def loss(self, img: Tensor) -> Step:
         """NT-Xent over the views of all processes.

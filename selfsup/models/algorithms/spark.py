@@ -6,8 +6,8 @@ Axes: B images per process, C channels, H and W pixels, fh = H / block and fw = 
 
 Differences from the reference code: the encoder computes visible blocks only (`path='visible'`; 'masked' computes everything and
 masks after each operation, as the reference does); masks are drawn on the device of the images, from the generator that the loop
-seeds; images need not be square; with several processes the loss is the mean over the hidden patches of all of them. The neck and
-the decoder are told the channels and the stride of the backbone's maps.
+seeds; images need not be square and may have any number of channels; with several processes the loss is the mean over the hidden
+patches of all of them. The neck and the decoder are told the channels and the stride of the backbone's maps.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from ...errors import ConfigError
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
+from ..layers.image_channels import check_image_channels, image_channels
 from ..layers.masking import BlockMasking, mean_count
 from ..layers.norm import resolve_sync_bn
-from ..layers.probe import probe_maps
+from ..layers.probe import check_masked, probe_maps
 from ..layers.visible import encode_visible
 from .base import Algorithm, Step, build_part
 
@@ -32,9 +33,10 @@ class SparK(Algorithm):
     """Hidden blocks of an image are predicted from its visible ones, through a U-Net decoder.
 
     Args:
-        backbone: config of a convolutional backbone that returns one map per stage (four in the paper), or a module.
+        backbone: config of a convolutional backbone that returns one map per stage (four in the paper), or a module. Its
+            `in_channels` (timm's `in_chans`, or those of its first convolution) are the channels C of the images.
         neck: config of a `SparKNeck`, which fills the holes of the maps; its `in_channels` and `width` may be left out.
-        decoder: config of a `LightDecoder`; its `stride` may be left out.
+        decoder: config of a `LightDecoder`; its `stride` and `out_channels` may be left out.
         head: config of a `MaskedPixelHead`.
         mask_ratio: share of the blocks to hide, in (0, 1); 0.6 at 224 pixels, 0.75 at 384.
         keep: 'round' or 'floor': how the number of visible blocks becomes whole.
@@ -54,15 +56,17 @@ class SparK(Algorithm):
         super().__init__()
         self.masking, self.path = BlockMasking(mask_ratio, keep, block), path
         backbone = build_part(BACKBONES, backbone)
-        maps = probe_maps(backbone)
+        self.channels = image_channels(backbone)
+        maps = probe_maps(backbone, self.channels)
         stride = maps[-1].stride
         if isinstance(decoder, dict):
-            decoder = NECKS.build({'stride': stride, **decoder})
+            decoder = NECKS.build({'stride': stride, **({} if self.channels == 3 else {'out_channels': self.channels}), **decoder})
         if isinstance(neck, dict):
             neck = NECKS.build({'in_channels': [m.channels for m in maps], 'width': decoder.width, **neck})
         self.backbone, self.neck, self.decoder = backbone, neck, decoder
         self.head = build_part(HEADS, head)
         self._check([m.stride for m in maps])
+        check_masked(backbone, block, path, self.channels)
         self.sync_bn = sync_bn
         if sync_bn and resolve_sync_bn({'type': 'SyncBN'})['type'] == 'SyncBN':  # its maps are dense: torch's own will do
             self.decoder = nn.SyncBatchNorm.convert_sync_batchnorm(self.decoder)
@@ -75,6 +79,10 @@ class SparK(Algorithm):
         if block % strides[-1] or block % patch:
             raise ConfigError(f'SparK block={block} must be a multiple of the stride of the last map, {strides[-1]}, and of '
                               f'head.patch_size={patch}.')
+        drawn = getattr(self.decoder, 'out_channels', self.channels)
+        if drawn != self.channels:
+            raise ConfigError(f'SparK has decoder.out_channels={drawn}, but its backbone takes images of {self.channels} channels, which '
+                              f'the decoder is to draw: leave decoder.out_channels out, or set backbone.in_channels={drawn}.')
 
     def predict_patches(self, img: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """Prediction of every patch, hidden or not.
@@ -86,6 +94,7 @@ class SparK(Algorithm):
         Returns:
             (B, h, w, P), and the last map (B, D, h, w), 0 where hidden.
         """
+        check_image_channels(img, self.channels, 'SparK')
         maps = encode_visible(self.backbone, img, visible, self.path, self.sync_bn)
         decoded = self.decoder(self.neck(maps))
         return self.head.patchify(decoded), maps[-1].dense().detach()

@@ -89,6 +89,9 @@ class TIMMBackbone(nn.Module):
 
     def _as_map(self, features: Tensor, image_size: torch.Size) -> Tensor:
         """(B, C, H, W) from a map in either layout, or from tokens (B, prefix + H * W, C)."""
+        if isinstance(features, list | tuple | dict):  # several levels, say; maps of visible blocks are no tensors either
+            raise ShapeError(f'timm model {type(self.model).__name__} returns a {type(features).__name__}, neither a map nor tokens: set '
+                             'out_indices, if it has levels of features, or choose another model.')
         if features.dim() == 4:
             return features.permute(0, 3, 1, 2) if getattr(self.model, 'output_fmt', 'NCHW') == 'NHWC' else features
         if features.dim() != 3:

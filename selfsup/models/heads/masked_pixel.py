@@ -63,6 +63,9 @@ class MaskedPixelHead(nn.Module):
         """What patches (B, h, w, P) are shifted and scaled by to become targets."""
         if not self.norm_pix:
             return 0., 1.
+        if patches.shape[-1] < 2:
+            raise ShapeError(f'MaskedPixelHead patch_size={self.patch_size} with images of one channel: a patch is a single number, which '
+                             'cannot be normalised by its own standard deviation: use a larger patch_size, or norm_pix=False.')
         variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
         return mean, (variance + self.eps).sqrt()
 

@@ -29,7 +29,8 @@ class MultiClsHead(nn.Module):
     Args:
         pool_type: 'specified': the windows made for images of 224 pixels; 'adaptive': as many cells for any size.
         in_indices: layers, 0 (stem) to 4: what the backbone's `out_indices` are.
-        with_last_layer_unpool: the last layer is not pooled; its map then is 7 x 7.
+        with_last_layer_unpool: True adds one more linear layer on the last map, neither pooled (7 x 7) nor normed, as OpenSelfSup
+            does. 'replace' leaves the last layer's map unpooled instead of adding one, as True did at first: for checkpoints of that time.
         backbone: 'resnet50' (also 'resnet18', 'resnet34', 'resnet101', 'resnet152'), for the channels of its layers.
         norm_cfg: BN, SyncBN or GN with arguments, e.g. `dict(type='BN', momentum=0.1, affine=False)`; None for no norm.
         num_classes: number of classes; labels are in [0, num_classes).
@@ -38,7 +39,7 @@ class MultiClsHead(nn.Module):
         ConfigError: an unknown `pool_type` or `backbone`, or a layer out of range.
     """
 
-    def __init__(self, pool_type: str = 'adaptive', in_indices: Sequence[int] = (0,), with_last_layer_unpool: bool = False,
+    def __init__(self, pool_type: str = 'adaptive', in_indices: Sequence[int] = (0,), with_last_layer_unpool: bool | str = False,
                  backbone: str = 'resnet50', norm_cfg: dict | None = {'type': 'BN'}, num_classes: int = 1000) -> None:  # noqa: B006
         super().__init__()
         if pool_type not in ('adaptive', 'specified'):
@@ -47,12 +48,19 @@ class MultiClsHead(nn.Module):
             raise ConfigError(f'MultiClsHead backbone={backbone!r} is not known.{did_you_mean(str(backbone), CHANNELS)}')
         if not in_indices or not set(in_indices) <= set(range(len(LAYER_WINDOWS))):
             raise ConfigError(f'MultiClsHead in_indices={tuple(in_indices)!r}: give layers from 0 (stem) to 4.')
+        if with_last_layer_unpool not in (False, True, 'replace'):
+            raise ConfigError(f"MultiClsHead with_last_layer_unpool={with_last_layer_unpool!r}: use True, False or 'replace'.")
         self.adaptive, self.in_indices = pool_type == 'adaptive', tuple(in_indices)
-        self.unpooled = len(self.in_indices) - 1 if with_last_layer_unpool else None
-        channels = [CHANNELS[backbone][i] for i in self.in_indices]
-        sides = [LAYER_WINDOWS[layer][0 if i == self.unpooled else 2] for i, layer in enumerate(self.in_indices)]
+        pooled = len(self.in_indices) - (with_last_layer_unpool == 'replace')
+        # of each classifier: its layer, and whether the map is pooled
+        self.inputs = [(layer, i < pooled) for i, layer in enumerate(self.in_indices)]
+        if with_last_layer_unpool is True:
+            self.inputs.append((self.in_indices[-1], False))
+        channels = [CHANNELS[backbone][layer] for layer, _ in self.inputs]
+        sides = [LAYER_WINDOWS[layer][2 if pooled else 0] for layer, pooled in self.inputs]
         norm_cfg = None if norm_cfg is None else resolve_sync_bn(norm_cfg)
-        self.norms = nn.ModuleList(nn.Identity() if norm_cfg is None else build_norm(norm_cfg, c)[1] for c in channels)
+        self.norms = nn.ModuleList(nn.Identity() if norm_cfg is None else build_norm(norm_cfg, c)[1]
+                                   for c in channels[:len(self.in_indices)])
         self.fcs = nn.ModuleList(nn.Linear(c * side * side, num_classes) for c, side in zip(channels, sides, strict=True))
         self.init_weights()
 
@@ -61,7 +69,7 @@ class MultiClsHead(nn.Module):
         init_linear_layers(self, init_linear, std)
 
     def pool(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Pooled maps (B, C, side, side), one per layer.
+        """Maps (B, C, side, side), one per classifier: of each layer its pooled one, then perhaps the last as it is.
 
         Raises:
             ShapeError: not one map per layer.
@@ -70,11 +78,11 @@ class MultiClsHead(nn.Module):
             number = 1 if isinstance(maps, Tensor) else len(maps)
             raise ShapeError(f'MultiClsHead reads one map for each of in_indices={self.in_indices}; it got {number}: set out_indices of '
                              f'the backbone to {self.in_indices}.')
-        return [x if i == self.unpooled else pool_layer(x, layer, self.adaptive)
-                for i, (x, layer) in enumerate(zip(maps, self.in_indices, strict=True))]
+        return [pool_layer(x, layer, self.adaptive) if pooled else x
+                for x, (layer, pooled) in zip([*maps, maps[-1]], self.inputs, strict=False)]
 
     def forward(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Logits `{'head0': (B, num_classes), 'head1': ...}`, numbered by position in `in_indices`.
+        """Logits `{'head0': (B, num_classes), 'head1': ...}`, numbered by position in `in_indices`; an unpooled one comes last.
 
         Args:
             maps: (B, C, H, W) of each layer.
@@ -85,9 +93,9 @@ class MultiClsHead(nn.Module):
         """Logits of what `pool` returned."""
         logits = {}
         for i, x in enumerate(pooled):
-            values = self.norms[i](x).flatten(1)
+            values = (self.norms[i](x) if i < len(self.norms) else x).flatten(1)
             if values.shape[1] != self.fcs[i].in_features:
-                raise ShapeError(f'MultiClsHead: layer {self.in_indices[i]} of shape {tuple(x.shape)} gives {values.shape[1]} numbers, '
+                raise ShapeError(f'MultiClsHead: layer {self.inputs[i][0]} of shape {tuple(x.shape)} gives {values.shape[1]} numbers, '
                                  f"not {self.fcs[i].in_features}: use images of 224 pixels, pool_type='adaptive', or another backbone.")
             logits[f'head{i}'] = self.fcs[i](values)
         return logits

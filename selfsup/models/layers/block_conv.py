@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .blocks import Blocks, Pads, map_of, rows_of
-from .functional import in_autocast_dtype
+from .functional import in_autocast_dtype, ready_to_convolve
 from .large_kernel import large_kernel_conv2d
 from .norm_relu import Rectified
 
@@ -76,7 +76,7 @@ class _BlockConv(torch.autograd.Function):
         stride, dilation, groups = settings
         x = blocks.fetch(values, pads)
         if not unfold:
-            return functional.conv2d(x, weight, bias, stride, 0, dilation, groups)
+            return functional.conv2d(*ready_to_convolve(x, weight, groups), bias, stride, 0, dilation, groups)
         return times_matrix(_columns(x, weight, stride, dilation), _as_matrix(weight), bias).detach()  # no view: see `_block_conv`
 
     @staticmethod
@@ -89,7 +89,7 @@ class _BlockConv(torch.autograd.Function):
         needs = [bool(n) for n in ctx.needs_input_grad[:3]]
         if not ctx.unfold:
             grad_x, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
-                grad, x, weight, [len(weight)], stride, [0, 0], dilation, False, [0, 0], groups, needs)
+                grad, *ready_to_convolve(x, weight, groups), [len(weight)], stride, [0, 0], dilation, False, [0, 0], groups, needs)
         else:
             grad_x, grad_weight, grad_bias = _unfolded_backward(grad, x, weight, stride, dilation, needs)
         if grad_x is not None:
@@ -168,7 +168,7 @@ def depthwise_on_whole_map(values: Tensor, weight: Tensor, bias: Tensor | None, 
     if same and values.device.type == 'cpu' and values.dtype == torch.float32:
         # oneDNN's gradient for the weights takes longer than all the rest; 768 channels of 7x7 in all: 17 ms, so 2.4
         return blocks.gather(large_kernel_conv2d(dense, weight, bias, 'correlation'))
-    return blocks.gather(functional.conv2d(dense, weight, bias, 1, (top, left), dilation, groups))
+    return blocks.gather(functional.conv2d(*ready_to_convolve(dense, weight, groups), bias, 1, (top, left), dilation, groups))
 
 
 def prefers_whole_map(values: Tensor, weight: Tensor, groups: int, stride: Pair) -> bool:

@@ -16,9 +16,14 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError, ShapeError
 from .blocks import Blocks
+from .map_axes import as_seen, channel_sizes, dims_of
 from .norm_relu import Normed
 
-HOW_TO_ADD = "Add one with selfsup.models.layers.visible.register_rule (its docstring shows how), or use path='masked' if that has one"
+CONVOLUTIONS = 'what relates positions to positions, such as attention, has no meaning where some are hidden: masked training needs a ' \
+               'convolutional network'
+HOW_TO_ADD = 'Add one with selfsup.models.layers.visible.register_rule (its docstring shows how) if it ' \
+             'treats all positions alike; for operations over all positions, such as attention, there is none: masked training needs a ' \
+             'convolutional network'
 
 
 class Rules:
@@ -66,18 +71,18 @@ class BlockMap:
     """A feature map (B, C, H, W) of which only blocks are visible. Base of `VisibleMap` and `MaskedMap`.
 
     Args:
-        stored: what the map holds: 4 axes in the order of the map, of which the first and the spatial ones may differ in size.
+        stored: what the map holds: the axes of the map, of which N, H and W may differ in size.
         blocks: which blocks are visible.
-        axes: order of the axes, 'NCHW' or another one of the same letters that starts with N, such as 'NHWC'.
+        axes: order of the axes, such as 'NCHW' or 'NHWC'; see `map_axes`.
         margin: pixels that `F.pad` added at the top, bottom, left, right; the next convolution or pooling uses them up.
-        margin_value: what is in them.
+        margin_value: what is in them; or `F.pad`'s mode, 'reflect', say, if that has to look at the map.
     """
 
     rules = Rules()
     hidden_zero = True  # whether hidden positions, if stored, are known to be zero
 
     def __init__(self, stored: Tensor, blocks: Blocks, axes: str = 'NCHW', margin: tuple[int, int, int, int] = (0, 0, 0, 0),
-                 margin_value: float = 0.0) -> None:
+                 margin_value: float | str = 0.0) -> None:
         self.stored, self.blocks, self.axes = stored, blocks, axes
         self.margin, self.margin_value = margin, margin_value
 
@@ -106,6 +111,10 @@ class BlockMap:
         """(B, C, H, W), zeros where hidden; differentiable."""
         raise NotImplementedError
 
+    def with_whole(self, whole: Tensor, blocks: Blocks | None = None) -> BlockMap:
+        """A map like this one made of a whole tensor (B, C, H, W), whose hidden positions do not count; or one of other blocks."""
+        raise NotImplementedError
+
     def with_stored(self, stored: Tensor, axes: str | None = None, clean: bool = True) -> BlockMap:
         """A map like this one that holds `stored`. `clean`: its hidden positions, if stored, are zero where this map's are."""
         raise NotImplementedError
@@ -126,16 +135,28 @@ class BlockMap:
         """A map like this one with what batch norm made of `positions`."""
         return self.with_positions(normed.out)
 
+    def per_image(self, t: Tensor, dim: int) -> Tensor:
+        """A plain tensor with one entry per image along `dim`, as it goes with the first axis of what is stored."""
+        raise NotImplementedError
+
+    def image_total(self, t: Tensor) -> Tensor:
+        """(B, ...) sums for each image over the first axis of `t`, which is that of what is stored."""
+        raise NotImplementedError
+
+    def by_image(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, P, C) positions of each image of `t`, laid out as in `image_sum`, and (B, P) bool, which of them are visible."""
+        raise NotImplementedError
+
     def image_norm(self, t: Tensor, order: float, dtype: torch.dtype) -> Tensor:
         """(B, C) norms over the visible positions of each image, for `t` as in `image_sum`."""
         raise NotImplementedError
 
     def image_sum(self, t: Tensor) -> Tensor:
-        """(B, C) sums over the visible positions of each image of `t`, which is laid out like the NCHW form of what is stored."""
+        """(B, C) sums over the visible positions of each image of `t` (N, C, h, w), a form of what is stored (`map_axes.as_maps`)."""
         raise NotImplementedError
 
     def spread(self, plain: Tensor) -> Tensor:
-        """A plain tensor of 4 axes in the order of the map, (B or 1, C or 1, 1 or H, 1 or W), in a form that broadcasts with `stored`."""
+        """A plain tensor of the axes of what is stored, each of full size or 1, in a form that broadcasts with `stored`."""
         raise NotImplementedError
 
     def zeroed(self) -> Tensor:
@@ -158,19 +179,30 @@ class BlockMap:
 
     @property
     def shape(self) -> torch.Size:
-        """Nominal shape, in the order of `axes`."""
+        """Nominal shape, as the network sees it."""
+        sizes = self.whole_sizes()
+        if len(sizes) == 4 and 'h' not in self.axes:
+            return torch.Size(sizes)
+        return as_seen(torch.empty(sizes, device='meta'), self.axes).shape
+
+    def whole_sizes(self) -> list[int]:
+        """Size of each axis in `axes` on the whole map."""
         zh, zw = self.block_size()
-        sizes = {'N': self.blocks.batch, 'C': self.stored.shape[self.axes.index('C')],
-                 'H': zh * self.blocks.fh + self.margin[0] + self.margin[1], 'W': zw * self.blocks.fw + self.margin[2] + self.margin[3]}
-        return torch.Size(sizes[axis] for axis in self.axes)
+        known = {'N': self.blocks.batch, 'H': zh * self.blocks.fh + self.margin[0] + self.margin[1],
+                 'W': zw * self.blocks.fw + self.margin[2] + self.margin[3]}
+        return [known.get(axis, size) for axis, size in zip(self.axes.upper(), self.stored.shape, strict=True)]
+
+    def channel_sizes(self) -> list[int]:
+        """Sizes of the channel axes, in their order."""
+        return channel_sizes(self.stored, self.axes)
 
     def size(self, dim: int | None = None) -> torch.Size | int:
         """Like `Tensor.size`."""
         return self.shape if dim is None else self.shape[dim]
 
     def dim(self) -> int:
-        """4."""
-        return 4
+        """Like `Tensor.dim`: 4, but where channels were regrouped or positions flattened."""
+        return len(dims_of(self.axes))
 
     ndimension = dim
     ndim = property(dim)
@@ -193,7 +225,7 @@ class BlockMap:
         return self.stored.is_floating_point()
 
     def __len__(self) -> int:
-        return self.blocks.batch
+        return self.shape[0]
 
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(shape={tuple(self.shape)}, axes={self.axes!r}, dtype={self.dtype}, '
@@ -321,6 +353,18 @@ def check_grid(x: Tensor, visible: Tensor) -> None:
         raise ShapeError(f'visible {tuple(visible.shape)} keeps no block at all: lower the mask ratio.')
 
 
+def check_scale(blocks: Blocks, whole: Tensor) -> Tensor:
+    """`whole` (B, C, H, W) itself.
+
+    Raises:
+        ConfigError: it cannot be cut into the blocks.
+    """
+    if whole.shape[2] % blocks.fh or whole.shape[3] % blocks.fw or 0 in whole.shape[2:]:
+        raise ConfigError(f'The map became {whole.shape[2]} x {whole.shape[3]}, which does not hold {blocks.fh} x {blocks.fw} equal blocks'
+                          f'{where()}: make the block size a multiple of the stride of the network, or return fewer stages.')
+    return whole
+
+
 def operation_name(function: Callable) -> str:
     """'torch.nn.functional.fold' or 'Tensor.cumsum', for messages."""
     name = getattr(function, '__name__', str(function))
@@ -339,8 +383,10 @@ def where() -> str:
         if isinstance(owner, nn.Module) and frame.f_code.co_name != '_call_impl':
             running.append(owner)
         frame = frame.f_back
-    if not running:
-        return ''
-    names = {id(module): name for name, module in running[-1].named_modules()}
-    name = names.get(id(running[0]))
-    return f' in {name + " " if name else ""}({type(running[0]).__name__})'
+    return place(running[0], running[-1]) if running else ''
+
+
+def place(module: nn.Module, within: nn.Module) -> str:
+    """' in layer4.0.act (ReLU)'."""
+    name = next((name for name, other in within.named_modules() if other is module), '')
+    return f' in {name + " " if name else ""}({type(module).__name__})'

@@ -121,6 +121,7 @@ class Blocks:
         cells: (N,) int64, indices of the visible blocks in the flattened grid, ascending: by image, row, column.
         image, row, column: (N,) int64, where each visible block is.
         counts: (B,) int64, visible blocks of each image.
+        finer: the blocks of which these are poolings, and the (H, W) of the map that was pooled; None for the blocks of images.
         needs_grad: whether a forward pass with gradients is under way, so that weights must not be used without.
     """
 
@@ -134,11 +135,26 @@ class Blocks:
         self.row, self.column = torch.div(within, self.fw, rounding_mode='floor'), within % self.fw
         self.counts = visible.flatten(1).sum(1)
         self._tables: dict[tuple, object] = {}
+        self.finer: tuple[Blocks, tuple[int, int]] | None = None
 
     def _table(self, key: tuple, build: Callable) -> Any:
         if key not in self._tables:
             self._tables[key] = build()
         return self._tables[key]
+
+    def coarser(self, key: tuple, visible: Callable[[], Tensor], size: tuple[int, int]) -> Blocks:
+        """Blocks each of which covers several of these.
+
+        Args:
+            key: what tells these coarser blocks from others of this grid.
+            visible: makes their grid (B, h, w) bool.
+            size: of the map that they are a pooling of.
+        """
+        def build() -> Blocks:
+            blocks = Blocks(visible(), self.sync)
+            blocks.needs_grad, blocks.finer = self.needs_grad, (self, size)
+            return blocks
+        return self._table(('coarser', *key), build)
 
     def slots(self) -> Tensor:
         """(B, fh, fw) int64: number of each block among the visible ones, N where hidden."""

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from .drop_path import DropPath
 from .grn import GRN
+from .large_kernel import LargeKernelConv2d
+
+WIDE = 15  # taps from which a depthwise convolution is a large-kernel one, which trains faster and ends on every device
 
 
 class ConvNeXtBlock(nn.Module):
@@ -28,8 +31,12 @@ class ConvNeXtBlock(nn.Module):
                  kernel_size: int = 7, large_kernel: nn.Module | None = None) -> None:
         super().__init__()
         self.gamma = None if layer_scale is None else nn.Parameter(torch.full((channels,), float(layer_scale)))
-        plain = large_kernel is None
-        self.dwconv = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels) if plain else None
+        if large_kernel is not None:
+            self.dwconv = None
+        elif kernel_size < WIDE:
+            self.dwconv = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels)
+        else:
+            self.dwconv = LargeKernelConv2d(channels, kernel_size, bias=True)
         self.large_kernel = large_kernel
         self.norm = nn.LayerNorm(channels, eps=1e-6)
         self.pwconv1 = nn.Linear(channels, 4 * channels)

@@ -18,7 +18,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from ...errors import ConfigError, ShapeError, did_you_mean
 from .band_conv import band_conv
-from .functional import in_autocast_dtype
+from .functional import in_autocast_dtype, ready_to_convolve
 from .large_kernel_table import fastest_on_cpu
 
 
@@ -63,8 +63,9 @@ def large_kernel_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, i
 def choose(x: Tensor, weight: Tensor) -> str:
     """Name of the implementation that `large_kernel_conv2d` takes for these tensors.
 
-    On a CPU: what was measured to be fastest for the nearest shape (`large_kernel_table`). On a GPU: 'band' for kernels of at least 21
-    taps along one axis, a choice by reasoning that has not been measured.
+    On a CPU: what was measured to be fastest for the nearest shape (`large_kernel_table`), on channels-last maps; 'native' is taken for
+    such maps only, since it leaves the layout as it is and can take 100 times as long on a contiguous one. On a GPU: 'band' for
+    kernels of at least 21 taps along one axis, a choice by reasoning that has not been measured.
     """
     needs_grad = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
     if x.dtype == torch.float64:
@@ -72,7 +73,8 @@ def choose(x: Tensor, weight: Tensor) -> str:
     kernel = _useful(x, weight)
     if x.device.type == 'cpu':
         dtype = torch.get_autocast_dtype('cpu') if torch.is_autocast_enabled('cpu') else x.dtype
-        return fastest_on_cpu(dtype == torch.float32, needs_grad, len(x), x.shape[2:], kernel)
+        fastest = fastest_on_cpu(dtype == torch.float32, needs_grad, len(x), x.shape[2:], kernel)
+        return 'trimmed' if fastest == 'native' and not x.is_contiguous(memory_format=torch.channels_last) else fastest
     return 'band' if max(kernel) >= 21 and min(kernel) <= 7 else 'trimmed'
 
 
@@ -89,15 +91,20 @@ def _trim(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _native(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return functional.conv2d(x, weight, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2), groups=len(weight))
+    ready, weight = ready_to_convolve(x, weight, len(weight))
+    out = functional.conv2d(ready, weight, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2), groups=len(weight))
+    return out if ready is x else out.contiguous(memory_format=_layout(x))
+
+
+def _layout(x: Tensor) -> torch.memory_format:
+    return torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
 
 
 def _channels_last(convolve: Callable[[Tensor, Tensor], Tensor], x: Tensor, weight: Tensor) -> Tensor:
     """`convolve` in channels-last memory, which torch's CPU convolutions need: a contiguous map can take 16 times as long."""
     if x.device.type != 'cpu' or x.dtype == torch.float64:
         return convolve(x, weight)
-    given = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-    return convolve(x.contiguous(memory_format=torch.channels_last), weight).contiguous(memory_format=given)
+    return convolve(x.contiguous(memory_format=torch.channels_last), weight).contiguous(memory_format=_layout(x))
 
 
 def _trimmed(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -9,8 +9,10 @@ from torch.nn import functional
 from ... import distributed
 from ...errors import ConfigError, ShapeError
 from . import grn
-from .block_map import BlockMap, Rules, where
-from .map_rules import SHARED, first_channels, image_count, in_order
+from .block_map import CONVOLUTIONS, BlockMap, Rules, where
+from .map_axes import NHW, dims_of
+from .map_rules import SHARED
+from .map_statistics import image_count
 from .norm import sync_batch_norm
 from .norm_relu import batch_norm_rows
 
@@ -27,8 +29,7 @@ def batch_norm(x: BlockMap, running_mean: Tensor | None, running_var: Tensor | N
     Raises:
         ShapeError: statistics of a single position.
     """
-    if x.axes != 'NCHW':
-        raise ConfigError(f'batch_norm of a map needs the axes NCHW{where()}; got {x.axes}: permute it first.')
+    need_channels_first(x, 'batch_norm')
     positions = x.positions()
     if training and x.blocks.sync and distributed.world_size() > 1:
         return x.with_positions(sync_batch_norm(positions, running_mean, running_var, weight, bias, momentum, eps))
@@ -51,6 +52,7 @@ def layer_norm(x: BlockMap, normalized_shape: list[int], weight: Tensor | None =
 
 def _by_group(x: BlockMap, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> BlockMap:
     """Normalise each image and group of channels by mean and variance over its visible positions."""
+    need_channels_first(x, 'group_norm')
     channels = x.shape[1]
     count = image_count(x)[:, None, None] * (channels // groups)
     wide = torch.promote_types(x.dtype, torch.float32)
@@ -92,9 +94,16 @@ def global_response_norm(x: BlockMap, gamma: Tensor, beta: Tensor, scope: str, e
     return grn.formula(x, gamma, beta, scope, eps)
 
 
+def need_channels_first(x: BlockMap, name: str) -> None:
+    """Raise a ConfigError where the axes are not the usual ones."""
+    if x.axes != 'NCHW':
+        what_to_do = 'permute it first' if sorted(x.axes) == sorted('NCHW') else CONVOLUTIONS
+        raise ConfigError(f'{name} of a map needs the axes NCHW{where()}; got {x.axes}: {what_to_do}.')
+
+
 def need_channels_last(x: BlockMap, name: str) -> None:
     """Raise a ConfigError where the channels are not the last axis."""
-    if x.axes[-1] != 'C':
+    if x.axes[-1] in NHW:
         raise ConfigError(f'{name} of a map needs the channels as the last axis{where()}; got axes {x.axes}: permute it first.')
 
 
@@ -108,14 +117,14 @@ def linear(x: BlockMap, weight: Tensor, bias: Tensor | None = None) -> BlockMap:
 @NORMS.add('normalize')
 def normalize(x: BlockMap, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: None = None) -> BlockMap:
     """Unit length of each position's channels."""
-    if x.axes[dim % 4] != 'C':
-        raise ConfigError(f'normalize of a map is over the channels{where()}; got dim={dim}.')
-    return x.with_stored(functional.normalize(x.stored, p, dim, eps))
+    if dims_of(x.axes)[dim] != 'C':
+        raise ConfigError(f'normalize of a map is over the channels{where()}; got dim={dim}: {CONVOLUTIONS}.')
+    return x.with_stored(functional.normalize(x.stored, p, x.axes.index('C'), eps))
 
 
 @NORMS.add('dropout2d', 'feature_dropout')
 def dropout2d(x: BlockMap, p: float = 0.5, training: bool = True, inplace: bool = False) -> BlockMap:
     """Whole channels of an image are dropped."""
-    keep = functional.dropout2d(x.stored.new_ones(x.blocks.batch, first_channels(x, x.stored).shape[1], 1, 1), p, training)
-    keep = x.spread(in_order(x, keep))
+    need_channels_first(x, 'dropout2d')
+    keep = x.spread(functional.dropout2d(x.stored.new_ones(x.blocks.batch, x.stored.shape[1], 1, 1), p, training))
     return x.with_stored(x.stored.mul_(keep) if inplace else x.stored * keep)

@@ -12,11 +12,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...errors import ConfigError
-from .block_map import BlockMap, Rules, takes_margin, where
+from .block_map import CONVOLUTIONS, BlockMap, Rules, check_scale, takes_margin, where
 from .blocks import Blocks
 from .large_kernel import large_kernel_conv2d
+from .map_axes import as_seen, from_maps
 from .map_norms import NORMS
-from .map_rules import length
+from .map_statistics import length
+from .map_whole import PAD_MODES, keeps_blocks, pair, pooled_beyond_blocks
 
 MASKED = Rules(NORMS)
 
@@ -31,8 +33,12 @@ class MaskedMap(BlockMap):
         return cls(x, blocks).masked(x)
 
     def dense(self) -> Tensor:
-        """(B, C, H, W), zeros where hidden; differentiable."""
-        return self.zeroed()
+        """The whole map, zeros where hidden; differentiable."""
+        return as_seen(self.zeroed(), self.axes)
+
+    def with_whole(self, whole: Tensor, blocks: Blocks | None = None) -> MaskedMap:
+        blocks = self.blocks if blocks is None else blocks
+        return MaskedMap(check_scale(blocks, whole), blocks).masked(whole)
 
     def with_stored(self, stored: Tensor, axes: str | None = None, clean: bool = True) -> MaskedMap:
         out = MaskedMap(stored, self.blocks, self.axes if axes is None else axes)
@@ -49,12 +55,12 @@ class MaskedMap(BlockMap):
         return self.stored if self.hidden_zero else self.hide(self.stored)
 
     def block_size(self) -> tuple[int, int]:
-        height, width = (self.stored.shape[self.axes.index(axis)] for axis in 'HW')
+        height, width = (self.stored.shape[self.axes.upper().index(axis)] for axis in 'HW')
         return (height - sum(self.margin[:2])) // self.blocks.fh, (width - sum(self.margin[2:])) // self.blocks.fw
 
     def mask(self) -> Tensor:
         """1 where visible, 0 where hidden, of the dtype of the map; broadcasts with what is stored."""
-        return self.blocks.pixel_mask(*self.block_size(), self.stored.dtype).permute(*('NCHW'.index(axis) for axis in self.axes))
+        return from_maps(self.blocks.pixel_mask(*self.block_size(), self.stored.dtype), self.axes, [1] * (len(self.axes) - 3))
 
     def hide(self, t: Tensor) -> Tensor:
         """`t` with zeros at hidden positions."""
@@ -78,6 +84,16 @@ class MaskedMap(BlockMap):
     def image_sum(self, t: Tensor) -> Tensor:
         return t.sum((2, 3))
 
+    def per_image(self, t: Tensor, dim: int) -> Tensor:
+        return t
+
+    def image_total(self, t: Tensor) -> Tensor:
+        return t
+
+    def by_image(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        there = self.blocks.pixel_mask(*self.block_size(), torch.bool)
+        return t.flatten(2).transpose(1, 2), there.flatten(1)
+
     def image_norm(self, t: Tensor, order: float, dtype: torch.dtype) -> Tensor:
         """(B, C) norms over the visible positions of each image."""
         return length(t, order, (2, 3), dtype)
@@ -86,20 +102,12 @@ class MaskedMap(BlockMap):
         return plain
 
 
-def _check_scale(x: MaskedMap, out: Tensor) -> Tensor:
-    fh, fw = x.blocks.fh, x.blocks.fw
-    if out.shape[2] % fh or out.shape[3] % fw:
-        raise ConfigError(f'The map became {out.shape[2]} x {out.shape[3]}, which does not hold {fh} x {fw} equal blocks{where()}: '
-                          'make the block size a multiple of the stride of the network, or return fewer stages.')
-    return out
-
-
 @MASKED.add('conv2d')
 @takes_margin
 def conv2d(x: MaskedMap, weight: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int | str = 0, dilation: int = 1,
            groups: int = 1) -> MaskedMap:
     """The whole map is convolved; the result is masked in place, which costs no memory."""
-    return x.masked(_check_scale(x, functional.conv2d(x.zeroed(), weight, bias, stride, padding, dilation, groups)), in_place=True)
+    return x.masked(check_scale(x.blocks, functional.conv2d(x.zeroed(), weight, bias, stride, padding, dilation, groups)), in_place=True)
 
 
 @MASKED.add(large_kernel_conv2d)
@@ -108,22 +116,40 @@ def large_kernel(x: MaskedMap, weight: Tensor, bias: Tensor | None = None, imple
     return x.masked(large_kernel_conv2d(x.zeroed(), weight, bias, implementation), in_place=True)
 
 
-def _pool(function: object) -> object:
-    @takes_margin
-    def rule(x: MaskedMap, *args: object, **kwargs: object) -> MaskedMap:
-        return x.masked(_check_scale(x, function(x.zeroed(), *args, **kwargs)))
-    return rule
+@MASKED.add('max_pool2d')
+@takes_margin
+def max_pool2d(x: MaskedMap, kernel_size: int, stride: int | None = None, padding: int = 0, dilation: int = 1, ceil_mode: bool = False,
+               return_indices: bool = False) -> MaskedMap:
+    """Hidden neighbours take part as zeros."""
+    if return_indices:
+        raise ConfigError(f'max_pool2d of a map cannot return indices{where()}.')
+    out = functional.max_pool2d(x.zeroed(), kernel_size, stride, padding, dilation, ceil_mode)
+    return _pooled(x, out, kernel_size, stride, padding, ceil_mode)
 
 
-MASKED.add('max_pool2d')(_pool(functional.max_pool2d))
-MASKED.add('avg_pool2d')(_pool(functional.avg_pool2d))
+@MASKED.add('avg_pool2d')
+@takes_margin
+def avg_pool2d(x: MaskedMap, kernel_size: int, stride: int | None = None, padding: int = 0, ceil_mode: bool = False,
+               count_include_pad: bool = True, divisor_override: int | None = None) -> MaskedMap:
+    """Hidden neighbours take part as zeros and are counted."""
+    out = functional.avg_pool2d(x.zeroed(), kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return _pooled(x, out, kernel_size, stride, padding, ceil_mode)
+
+
+def _pooled(x: MaskedMap, out: Tensor, kernel_size: int, stride: int | None, padding: int, ceil_mode: bool) -> MaskedMap:
+    kernel, padding = pair(kernel_size), pair(padding)
+    stride = kernel if stride is None or stride == [] else pair(stride)
+    if keeps_blocks(x, tuple(out.shape[2:]), stride) or any(x.margin):
+        return x.masked(check_scale(x.blocks, out))
+    return pooled_beyond_blocks(x, out, kernel, stride, padding, ceil_mode)
 
 
 @MASKED.add('pad')
 def pad(x: MaskedMap, pad: tuple[int, ...], mode: str = 'constant', value: float | None = None) -> MaskedMap:
-    """Zeros, or another value for a pooling, around the image."""
-    if mode != 'constant' or len(pad) != 4 or x.axes != 'NCHW' or min(pad) < 0:
-        raise ConfigError(f'A map can be padded in space by a constant only{where()}; got pad={tuple(pad)}, mode={mode!r}.')
+    """Zeros, another value for a pooling, or a copy of the map's border, around the image."""
+    if mode not in PAD_MODES or len(pad) != 4 or x.axes != 'NCHW' or min(pad) < 0:
+        raise ConfigError(f'A map (axes NCHW) can be padded in space only{where()}; got axes {x.axes}, pad={tuple(pad)}, '
+                          f'mode={mode!r}: {CONVOLUTIONS}.')
     left, right, top, bottom = pad
-    padded = functional.pad(x.zeroed(), tuple(pad), value=value)
-    return MaskedMap(padded, x.blocks, margin=(top, bottom, left, right), margin_value=value or 0.0)
+    padded = functional.pad(x.zeroed(), tuple(pad), mode, value)
+    return MaskedMap(padded, x.blocks, margin=(top, bottom, left, right), margin_value=(value or 0.0) if mode == 'constant' else mode)

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ConfigError, ShapeError, did_you_mean
-from .block_map import BlockMap
+from . import map_channels, map_whole  # noqa: F401  (rules that are in the tables once these are imported)
+from .block_map import BlockMap, check_scale
 from .blocks import Blocks, map_of, rows_of
-from .map_rules import length
+from .map_axes import as_maps, as_seen, channel_sizes, from_maps
+from .map_statistics import length
 from .masked import MaskedMap
 from .norm_relu import Normed, Rectified
 from .visible_rules import VISIBLE
@@ -42,20 +44,25 @@ class VisibleMap(BlockMap):
         return self.stored
 
     def dense(self) -> Tensor:
-        """(B, C, H, W), zeros where hidden; differentiable. Channels-last in memory."""
-        first = self.stored.permute(*(self.axes.index(axis) for axis in 'NCHW'))
-        return self.blocks.scatter(first).permute(*('NCHW'.index(axis) for axis in self.axes))
+        """The whole map, zeros where hidden; differentiable. Channels-last in memory."""
+        whole = self.blocks.scatter(as_maps(self.stored, self.axes))
+        return as_seen(from_maps(whole, self.axes, self.channel_sizes()), self.axes)
+
+    def with_whole(self, whole: Tensor, blocks: Blocks | None = None) -> VisibleMap:
+        blocks = self.blocks if blocks is None else blocks
+        return VisibleMap(blocks.gather(check_scale(blocks, whole)), blocks)
 
     def with_stored(self, stored: Tensor, axes: str | None = None, clean: bool = True) -> VisibleMap:
         return VisibleMap(stored, self.blocks, self.axes if axes is None else axes)
 
-    def with_margin(self, stored: Tensor, margin: tuple[int, int, int, int] | None = None, value: float | None = None) -> VisibleMap:
+    def with_margin(self, stored: Tensor, margin: tuple[int, int, int, int] | None = None, value: float | str | None = None) -> VisibleMap:
         """A map like this one, with a margin (or its own) around it."""
         return VisibleMap(stored, self.blocks, self.axes, self.margin if margin is None else margin,
                           self.margin_value if value is None else value)
 
     def block_size(self) -> tuple[int, int]:
-        return self.stored.shape[self.axes.index('H')], self.stored.shape[self.axes.index('W')]
+        axes = self.axes.upper()
+        return self.stored.shape[axes.index('H')], self.stored.shape[axes.index('W')]
 
     def zeroed(self) -> Tensor:
         return self.stored
@@ -87,14 +94,26 @@ class VisibleMap(BlockMap):
         """(B, C) norms over the visible positions of each image: the norm of the norms of its blocks."""
         return length(self.blocks.by_image(length(t, order, (2, 3), dtype)), order, (1,), dtype)
 
+    def per_image(self, t: Tensor, dim: int) -> Tensor:
+        return t.index_select(dim, self.blocks.image)
+
+    def image_total(self, t: Tensor) -> Tensor:
+        return self.blocks.by_image(t.flatten(1)).sum(1).view(self.blocks.batch, *t.shape[1:])
+
+    def by_image(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        n, channels, zh, zw = t.shape
+        rows = self.blocks.by_image(t.permute(0, 2, 3, 1).reshape(n, zh * zw * channels))
+        there = self.blocks.by_image(t.new_ones(n, 1)) > 0
+        return rows.view(len(rows), -1, channels), there.expand(-1, -1, zh * zw).reshape(len(rows), -1)
+
     def spread(self, plain: Tensor) -> Tensor:
-        spatial = [self.axes.index(axis) for axis in 'HW']
-        if any(plain.shape[axis] != 1 for axis in spatial):
-            plain = plain.expand(*(size if axis == 'C' else whole
-                                   for axis, size, whole in zip(self.axes, plain.shape, self.shape, strict=True)))
-            first = plain.permute(*(self.axes.index(axis) for axis in 'NCHW'))
-            return self.blocks.gather(first).permute(*('NCHW'.index(axis) for axis in self.axes))
-        return plain if len(plain) == 1 else plain.index_select(0, self.blocks.image)
+        axes = self.axes.upper()
+        images = axes.index('N')
+        if any(plain.shape[axes.index(axis)] != 1 for axis in 'HW'):
+            plain = plain.expand(*(whole if axis in 'NHW' else size
+                                   for axis, size, whole in zip(axes, plain.shape, self.whole_sizes(), strict=True)))
+            return from_maps(self.blocks.gather(as_maps(plain, axes)), axes, channel_sizes(plain, axes))
+        return plain if plain.shape[images] == 1 else plain.index_select(images, self.blocks.image)
 
 
 PATHS = {'visible': VisibleMap, 'masked': MaskedMap}
@@ -121,10 +140,15 @@ def register_rule(*functions: Callable | str, path: str = 'visible') -> Callable
     Raises:
         ConfigError: unknown path or function.
     """
-    return _kind(path).rules.add(*functions)
+    return map_kind(path).rules.add(*functions)
 
 
-def _kind(path: str) -> type[BlockMap]:
+def map_kind(path: str) -> type[BlockMap]:
+    """The kind of map for one of the `PATHS`.
+
+    Raises:
+        ConfigError: there is no such path.
+    """
     if path not in PATHS:
         raise ConfigError(f'path={path!r} is no way to compute with hidden blocks.{did_you_mean(str(path), PATHS)}')
     return PATHS[path]
@@ -150,11 +174,24 @@ def encode_visible(backbone: nn.Module, img: Tensor, visible: Tensor, path: str 
         ConfigError: unknown path, an operation without a rule, a network with another stride, or one that returns no maps.
     """
     sync = sync or any(isinstance(module, nn.SyncBatchNorm) for module in backbone.modules())
-    start = _kind(path).from_dense(img, visible, sync)
+    start = map_kind(path).from_dense(img, visible, sync)
     start.blocks.needs_grad = torch.is_grad_enabled()
-    maps = backbone(start)
+    return checked_maps(backbone, backbone(start), start)
+
+
+def checked_maps(backbone: nn.Module, maps: object, start: BlockMap) -> tuple[VisibleMap | MaskedMap, ...]:
+    """What `backbone` made of `start`, as a tuple.
+
+    Raises:
+        ConfigError: not maps of the blocks of `start`.
+        ShapeError: there is none.
+    """
     maps = tuple(maps) if isinstance(maps, (tuple, list)) else (maps,)
     for m in maps:
+        if isinstance(m, BlockMap) and m.blocks is not start.blocks:
+            raise ConfigError(f'{type(backbone).__name__} returned a map of {" x ".join(map(str, m.shape[2:]))}, which does not hold '
+                              f'{start.blocks.fh} x {start.blocks.fw} equal blocks: make the block size a multiple of the stride of the '
+                              'network, or return fewer stages.')
         if not isinstance(m, BlockMap) or m.axes != 'NCHW':
             given = repr(m) if isinstance(m, BlockMap) else f'{type(m).__name__} of shape {tuple(getattr(m, "shape", ()))}'
             raise ConfigError(f'{type(backbone).__name__} returned {given}, which is no feature map (B, C, H, W): use a backbone that '

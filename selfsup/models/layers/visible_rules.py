@@ -12,19 +12,15 @@ from torch.nn import functional
 
 from ...errors import ConfigError
 from . import block_conv, block_grn, grn
-from .block_map import BlockMap, Rules, takes_margin, where
+from .block_map import CONVOLUTIONS, BlockMap, Rules, takes_margin, where
 from .functional import in_autocast_dtype
 from .large_kernel import large_kernel_conv2d
-from .map_norms import NORMS, need_channels_last
+from .map_norms import NORMS, need_channels_first, need_channels_last
 from .map_rules import mul
+from .map_whole import PAD_MODES, keeps_blocks, pair, pooled_beyond_blocks
 from .norm_relu import Normed, Rectified, relu_rows
 
 VISIBLE = Rules(NORMS)
-
-
-def _pair(value: int | tuple[int, ...] | list[int]) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    return pair * 2 if len(pair) == 1 else pair
 
 
 def _window(x: BlockMap, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[tuple[int, int], ...], dilation: tuple[int, int],
@@ -54,6 +50,23 @@ def _window(x: BlockMap, kernel: tuple[int, int], stride: tuple[int, int], paddi
     return tuple(pads), tuple(sizes)
 
 
+def _whole_with_margin(x: BlockMap) -> Tensor:
+    """The whole map, with zeros where hidden, and the margin that copies its border."""
+    top, bottom, left, right = x.margin
+    return functional.pad(x.dense(), (left, right, top, bottom), x.margin_value)
+
+
+def _pooled_size(x: BlockMap, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int],
+                 ceil_mode: bool) -> tuple[int, ...]:
+    """(H, W) that pooling the whole map gives."""
+    sizes = []
+    for size, k, step, p in zip(x.shape[2:], kernel, stride, padding, strict=True):
+        room = size + 2 * p - k
+        number = (-(-room // step) if ceil_mode else room // step) + 1
+        sizes.append(number - 1 if ceil_mode and (number - 1) * step >= size + p else number)  # torch's: no window starts beyond the image
+    return tuple(sizes)
+
+
 def _fetch(x: BlockMap, pads: tuple[int, int, int, int], outside: float = 0.0) -> Tensor:
     return x.blocks.with_halo(x.stored, pads, outside) if any(pads) else x.stored
 
@@ -66,7 +79,7 @@ def _explicit_padding(padding: int | str | tuple[int, ...], kernel: tuple[int, i
     if padding == 'same':
         spare = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         return tuple((s // 2, s - s // 2) for s in spare)
-    return tuple((p, p) for p in _pair(padding))
+    return tuple((p, p) for p in pair(padding))
 
 
 @VISIBLE.add('conv2d')
@@ -74,11 +87,13 @@ def _explicit_padding(padding: int | str | tuple[int, ...], kernel: tuple[int, i
 def conv2d(x: BlockMap, weight: Tensor, bias: Tensor | None = None, stride: int | tuple[int, ...] = 1,
            padding: int | str | tuple[int, ...] = 0, dilation: int | tuple[int, ...] = 1, groups: int = 1) -> BlockMap:
     """A convolution: as it is where no output looks beyond its block, else on blocks with a halo."""
-    _need_channels_first(x, 'conv2d')
+    need_channels_first(x, 'conv2d')
     if any(x.margin) and x.margin_value != 0:
+        if isinstance(x.margin_value, str):
+            return x.with_whole(functional.conv2d(_whole_with_margin(x), weight, bias, stride, padding, dilation, groups))
         raise ConfigError(f"conv2d of a map that was padded with {x.margin_value}{where()}: hidden neighbours are zeros, so only zeros can "
                           "be padded here. Pad with 0, or use path='masked'.")
-    kernel, stride, dilation = tuple(weight.shape[2:]), _pair(stride), _pair(dilation)
+    kernel, stride, dilation = tuple(weight.shape[2:]), pair(stride), pair(dilation)
     pads, _ = _window(x, kernel, stride, _explicit_padding(padding, kernel, dilation), dilation)
     values, weight, bias = in_autocast_dtype(x.stored, weight, bias)  # before blocks are fetched: half the traffic
     kept = x.rectified if values is x.stored and _unchanged(x, x.rectified) else None
@@ -114,7 +129,7 @@ def _unchanged(x: BlockMap, made: Normed | Rectified | None) -> bool:
 @VISIBLE.add(large_kernel_conv2d)
 def large_kernel(x: BlockMap, weight: Tensor, bias: Tensor | None = None, implementation: str | None = None) -> BlockMap:
     """On the whole map with zeros where hidden, if the kernel is larger than a block; else as any convolution."""
-    _need_channels_first(x, 'large_kernel_conv2d')
+    need_channels_first(x, 'large_kernel_conv2d')
     if not block_conv.prefers_whole_map(x.stored, weight, len(weight), (1, 1)):
         return conv2d(x, weight, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2), groups=len(weight))
     values, weight, bias = in_autocast_dtype(x.stored, weight, bias)
@@ -128,25 +143,26 @@ def linear(x: BlockMap, weight: Tensor, bias: Tensor | None = None) -> BlockMap:
     return x.with_stored(block_conv.linear(x.stored, weight, bias))
 
 
-def _need_channels_first(x: BlockMap, name: str) -> None:
-    if x.axes != 'NCHW':
-        raise ConfigError(f'{name} of a map needs the axes NCHW{where()}; got {x.axes}: permute it first.')
-
-
 @VISIBLE.add('max_pool2d')
 @takes_margin
 def max_pool2d(x: BlockMap, kernel_size: int, stride: int | None = None, padding: int = 0, dilation: int = 1,
                ceil_mode: bool = False, return_indices: bool = False) -> BlockMap:
     """Hidden neighbours take part as zeros, what lies beyond the image does not take part (as in SparK's public code)."""
-    _need_channels_first(x, 'max_pool2d')
-    kernel, dilation = _pair(kernel_size), _pair(dilation)
-    stride = kernel if stride is None or stride == [] else _pair(stride)
+    need_channels_first(x, 'max_pool2d')
+    kernel, dilation = pair(kernel_size), pair(dilation)
+    stride = kernel if stride is None or stride == [] else pair(stride)
     if return_indices:
         raise ConfigError(f'max_pool2d of a map cannot return indices{where()}.')
-    if any(x.margin) and padding not in (0, (0, 0), [0, 0]):
+    padding = pair(padding)
+    if isinstance(x.margin_value, str):
+        return x.with_whole(functional.max_pool2d(_whole_with_margin(x), kernel, stride, padding, dilation, ceil_mode))
+    if not any(x.margin) and dilation == (1, 1) and not keeps_blocks(x, _pooled_size(x, kernel, stride, padding, ceil_mode), stride):
+        return pooled_beyond_blocks(x, functional.max_pool2d(x.dense(), kernel, stride, padding, 1, ceil_mode), kernel, stride, padding,
+                                    ceil_mode)
+    if any(x.margin) and any(padding):
         raise ConfigError(f'max_pool2d of a padded map cannot pad again{where()}.')
     outside = x.margin_value if any(x.margin) else float('-inf')
-    pads, _ = _window(x, kernel, stride, tuple((p, p) for p in _pair(padding)), dilation, ceil_mode)
+    pads, _ = _window(x, kernel, stride, tuple((p, p) for p in padding), dilation, ceil_mode)
     if any(x.margin) and _overhangs(x, pads, (0, 0)):
         raise ConfigError(f'max_pool2d of a padded map cannot look beyond its padding{where()}: pad more, or leave out ceil_mode.')
     return x.with_stored(block_conv.max_pool(_fetch(x, pads, outside), kernel, stride, dilation))
@@ -157,9 +173,15 @@ def max_pool2d(x: BlockMap, kernel_size: int, stride: int | None = None, padding
 def avg_pool2d(x: BlockMap, kernel_size: int, stride: int | None = None, padding: int = 0, ceil_mode: bool = False,
                count_include_pad: bool = True, divisor_override: int | None = None) -> BlockMap:
     """Hidden neighbours take part as zeros and are counted (as in SparK's public code)."""
-    _need_channels_first(x, 'avg_pool2d')
-    kernel, padding = _pair(kernel_size), _pair(padding)
-    stride = kernel if stride is None or stride == [] else _pair(stride)
+    need_channels_first(x, 'avg_pool2d')
+    kernel, padding = pair(kernel_size), pair(padding)
+    stride = kernel if stride is None or stride == [] else pair(stride)
+    settings = kernel, stride, padding, ceil_mode
+    if isinstance(x.margin_value, str):
+        return x.with_whole(functional.avg_pool2d(_whole_with_margin(x), *settings, count_include_pad, divisor_override))
+    if not any(x.margin) and not keeps_blocks(x, _pooled_size(x, *settings), stride):
+        whole = functional.avg_pool2d(x.dense(), *settings, count_include_pad, divisor_override)
+        return pooled_beyond_blocks(x, whole, *settings)
     pads, _ = _window(x, kernel, stride, tuple((p, p) for p in padding), (1, 1), ceil_mode)
     overhangs = _overhangs(x, pads, padding)
     if any(x.margin) and x.margin_value != 0 and (any(padding) or overhangs):
@@ -182,11 +204,12 @@ def _overhangs(x: BlockMap, pads: tuple[int, int, int, int], padding: tuple[int,
 
 @VISIBLE.add('pad')
 def pad(x: BlockMap, pad: tuple[int, ...], mode: str = 'constant', value: float | None = None) -> BlockMap:
-    """Zeros, or another value for a pooling, around the image; the next operation must use them up."""
-    if mode != 'constant' or len(pad) != 4 or x.axes != 'NCHW' or min(pad) < 0:
-        raise ConfigError(f'A map can be padded in space by a constant only{where()}; got pad={tuple(pad)}, mode={mode!r}.')
+    """Zeros, another value for a pooling, or a copy of the map's border, around the image; the next operation must use them up."""
+    if mode not in PAD_MODES or len(pad) != 4 or x.axes != 'NCHW' or min(pad) < 0:
+        raise ConfigError(f'A map (axes NCHW) can be padded in space only{where()}; got axes {x.axes}, pad={tuple(pad)}, '
+                          f'mode={mode!r}: {CONVOLUTIONS}.')
     left, right, top, bottom = pad
-    return x.with_margin(x.stored, (top, bottom, left, right), value or 0.0)
+    return x.with_margin(x.stored, (top, bottom, left, right), (value or 0.0) if mode == 'constant' else mode)
 
 
 @VISIBLE.add(grn.global_response_norm)

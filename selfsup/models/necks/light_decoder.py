@@ -19,18 +19,30 @@ class UpBlock(nn.Module):
         in_channels: channels of the input.
         out_channels: channels of the output.
         norm_cfg: see `build_norm`.
+        factor: another enlargement, with a kernel of two more than that: neighbours overlap by two pixels in each case.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, norm_cfg: dict) -> None:
+    def __init__(self, in_channels: int, out_channels: int, norm_cfg: dict, factor: int = 2) -> None:
         super().__init__()
-        self.up = nn.ConvTranspose2d(in_channels, in_channels, 4, stride=2, padding=1)
+        self.up = nn.ConvTranspose2d(in_channels, in_channels, factor + 2, stride=factor, padding=1)
         self.conv = nn.Sequential(
             nn.Conv2d(in_channels, in_channels, 3, padding=1, bias=False), build_norm(norm_cfg, in_channels)[1], nn.ReLU6(inplace=True),
             nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False), build_norm(norm_cfg, out_channels)[1])
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) -> (B, out_channels, 2H, 2W)."""
+        """(B, in_channels, H, W) -> (B, out_channels, factor * H, factor * W)."""
         return self.conv(self.up(x))
+
+
+def enlargements(stride: int) -> list[int]:
+    """Factors whose product is `stride`: the twos first, which is where maps of other stages come in, then the odd primes."""
+    factors, factor = [], 2
+    while stride > 1:
+        while stride % factor == 0:
+            factors.append(factor)
+            stride //= factor
+        factor += 1
+    return factors
 
 
 @NECKS.register_module()
@@ -39,25 +51,31 @@ class LightDecoder(nn.Module):
 
     Args:
         width: channels of the smallest map; every block halves them. 768 in the paper.
-        stride: of the smallest map, a power of two: log2(stride) blocks lead to full resolution. `SparK` fills it in.
-        out_channels: channels of the images.
+        stride: of the smallest map: log2(stride) blocks lead to full resolution, or, for a stride that is no power of two (14 for a
+            ConvMixer), one block for each of its prime factors. `SparK` fills it in.
+        out_channels: channels of the images. `SparK` fills it in.
         norm_cfg: of the blocks, e.g. `dict(type='SyncBN')`.
 
     Raises:
-        ConfigError: `stride` is no power of two above 1, or `width` cannot be halved as often.
+        ConfigError: `stride` is below 2, `width` cannot be halved as often, or `out_channels` is below 1.
     """
 
     def __init__(self, width: int = 768, stride: int = 32, out_channels: int = 3, norm_cfg: dict | None = None) -> None:
         super().__init__()
-        if stride < 2 or stride & (stride - 1):
-            raise ConfigError(f'LightDecoder stride={stride}: it doubles the size in every block, so it needs a network whose last map has '
-                              'a stride of 2, 4, 8, 16, 32, ...')
-        if width % stride:
-            raise ConfigError(f'LightDecoder width={width}: it is halved log2({stride}) times; use a multiple of {stride}.')
-        self.width = width
+        if stride < 2:
+            raise ConfigError(f'LightDecoder stride={stride}: it enlarges the last map to the size of the images, so it needs a network '
+                              'whose last map is smaller, by 2, 4, 8, 16, 32, ...')
+        factors = enlargements(stride)
+        if width % 2 ** len(factors):
+            raise ConfigError(f'LightDecoder width={width}: it is halved {len(factors)} times from a stride of {stride} on; use a multiple '
+                              f'of {2 ** len(factors)}.')
+        if type(out_channels) is not int or out_channels < 1:
+            raise ConfigError(f'LightDecoder out_channels={out_channels!r}: give the channels of the images, 1 or more.')
+        self.width, self.out_channels = width, out_channels
         norm_cfg = resolve_sync_bn({'type': 'BN'} if norm_cfg is None else norm_cfg)
-        channels = [width >> i for i in range(stride.bit_length())]
-        self.blocks = nn.ModuleList(UpBlock(c_in, c_out, norm_cfg) for c_in, c_out in pairwise(channels))
+        channels = [width >> i for i in range(len(factors) + 1)]
+        self.blocks = nn.ModuleList(UpBlock(c_in, c_out, norm_cfg, factor)
+                                    for (c_in, c_out), factor in zip(pairwise(channels), factors, strict=True))
         self.proj = nn.Conv2d(channels[-1], out_channels, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -1,0 +1,1 @@
+convert_pretrain_to_detectron2.py

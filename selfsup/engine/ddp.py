@@ -1,0 +1,52 @@
+"""Parameters without a gradient under several processes, by name: torch tells their numbers, one iteration too late."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ..errors import ConfigError
+
+NAMES_SHOWN = 5
+UNFINISHED = 'Expected to have finished reduction in the prior iteration'
+
+
+def refuse_unused(model: nn.Module) -> None:
+    """Called after the first backward pass.
+
+    DDP waits for the gradient of every parameter before it averages a bucket of them, so with one parameter left out others keep the
+    gradient of their own process: silently wrong in this step, torch's error in the next.
+
+    Args:
+        model: wrapped or not; one process needs no gradient for every parameter.
+
+    Raises:
+        ConfigError: several processes, `find_unused_parameters=False`, and a trainable parameter has no gradient.
+    """
+    if isinstance(model, DistributedDataParallel) and not model.find_unused_parameters:
+        unused = [name for name, value in model.module.named_parameters() if value.requires_grad and value.grad is None]
+        if unused:
+            raise _error(unused)
+
+
+@contextlib.contextmanager
+def explain_unfinished(model: nn.Module) -> Iterator[None]:
+    """Around a forward pass: torch's error about parameters that were left out of a LATER step, with their names."""
+    try:
+        yield
+    except RuntimeError as error:
+        if UNFINISHED not in str(error):
+            raise
+        names = [name for name, value in getattr(model, 'module', model).named_parameters() if value.requires_grad]
+        found = re.search(r'did not receive grad for rank \d+: ([\d ]+)', str(error))
+        raise _error([names[int(i)] for i in found[1].split()] if found else []) from error
+
+
+def _error(unused: list[str]) -> ConfigError:
+    shown = ', '.join(unused[:NAMES_SHOWN]) + (f' and {len(unused) - NAMES_SHOWN} more' if len(unused) > NAMES_SHOWN else '')
+    return ConfigError(f'The loss does not depend on the parameters {shown or "(unnamed)"}: several processes then cannot average their '
+                       'gradients. Remove them or let the loss use them, or set find_unused_parameters=True, which is slower.')

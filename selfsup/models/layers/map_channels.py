@@ -1,0 +1,136 @@
+"""Rules of both kinds of partly visible maps for products and reorderings of channels: einsum, matmul, GLU, shuffles.
+
+A product may also sum over all positions of an image, as a pooling with learned weights does. Hidden positions contribute nothing to it.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ...errors import ConfigError
+from .block_map import CONVOLUTIONS, BlockMap, where
+from .map_axes import NHW, dims_of, renamed
+from .map_norms import NORMS, need_channels_first
+from .map_rules import SHARED, all_zero, first_map, operand
+from .map_shapes import channel_axis, reshape
+
+
+@SHARED.add('glu')
+def glu(x: BlockMap, dim: int = -1) -> BlockMap:
+    """The first half of the channels, gated by the second."""
+    return x.with_stored(functional.glu(x.stored, channel_axis(x, dim, 'glu')))
+
+
+@SHARED.add('channel_shuffle', 'native_channel_shuffle')
+def channel_shuffle(x: BlockMap, groups: int) -> BlockMap:
+    """Channels of the groups in turns."""
+    need_channels_first(x, 'channel_shuffle')
+    batch, channels, height, width = x.shape
+    if channels % groups:
+        raise ConfigError(f'channel_shuffle of {channels} channels needs groups that divide them{where()}; got {groups}.')
+    return reshape(reshape(x, batch, groups, channels // groups, height, width).transpose(1, 2), batch, channels, height, width)
+
+
+@SHARED.add('pixel_unshuffle')
+def pixel_unshuffle(x: BlockMap, downscale_factor: int) -> BlockMap:
+    """Positions become channels, within each block."""
+    need_channels_first(x, 'pixel_unshuffle')
+    if any(size % downscale_factor for size in x.block_size()):
+        raise ConfigError(f'pixel_unshuffle by {downscale_factor} does not divide blocks of {x.block_size()}{where()}: make the block size '
+                          'a multiple of the stride of the network.')
+    return x.with_stored(functional.pixel_unshuffle(x.stored, downscale_factor))
+
+
+@SHARED.add('pixel_shuffle')
+def pixel_shuffle(x: BlockMap, upscale_factor: int) -> BlockMap:
+    """Channels become positions, within each block."""
+    need_channels_first(x, 'pixel_shuffle')
+    return x.with_stored(functional.pixel_shuffle(x.stored, upscale_factor))
+
+
+@NORMS.add('local_response_norm')
+def local_response_norm(x: BlockMap, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> BlockMap:
+    """By the channels around each."""
+    need_channels_first(x, 'local_response_norm')
+    return x.with_stored(functional.local_response_norm(x.stored, size, alpha, beta, k))
+
+
+# ---- products ---------------------------------------------------------------------------------------------------------------
+
+@SHARED.add(torch.functional.einsum, torch.einsum)
+def einsum(equation: str, *operands: BlockMap | Tensor | Sequence[BlockMap | Tensor]) -> BlockMap | Tensor:
+    """Sums over channels at each position, which give a map, or also over all positions of each image, which give a plain tensor."""
+    given = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else list(operands)
+    x, terms, out = first_map(*given), *_terms(equation, len(given))
+    letters = _letters(x, terms[next(i for i, v in enumerate(given) if v is x)], equation)
+    spatial = [letter for letter, axis in letters.items() if axis != 'N']
+    image = next(letter for letter, axis in letters.items() if axis == 'N')
+    for term, value in zip(terms, given, strict=True):
+        fits = _letters(value, term, equation) == letters if isinstance(value, BlockMap) else not any(s in term for s in spatial)
+        if not fits:
+            raise ConfigError(f'einsum {equation!r} of a map{where()}: {CONVOLUTIONS}.')
+    kept = [letter in out for letter in spatial]
+    if image not in out or any(kept) != all(kept):
+        raise ConfigError(f'einsum {equation!r} of a map must keep the images and both spatial axes, or sum over both of these{where()}.')
+    stored_terms, arguments = [], []
+    for term, value in zip(terms, given, strict=True):
+        if isinstance(value, BlockMap):
+            operand(x.with_stored(x.stored, value.axes), value)  # raises where the two are not at one place
+            arguments.append(value.stored if all(kept) else value.zeroed())
+        else:
+            at = term.find(image)
+            arguments.append(value if at < 0 or value.shape[at] == 1 else x.per_image(value, at))
+        stored_terms.append(term)
+    fused = next((letter for letter, axis in letters.items() if axis == 'hw'), None)
+    if fused is not None:
+        pair = ''.join([c for c in string.ascii_letters if c not in ''.join(terms)][:2])
+        stored_terms = [term.replace(fused, pair) for term in stored_terms]
+    if not any(kept):
+        rest = out.replace(image, '')
+        total = x.image_total(torch.einsum(f"{','.join(stored_terms)}->{image}{rest}", *arguments))
+        return total.movedim(0, out.index(image))
+    stored_out = out if fused is None else out.replace(fused, pair)
+    axes = renamed([axis for letter in out for axis in (letters.get(letter, 'C') if letter in letters else ' ')])
+    return x.with_stored(torch.einsum(f"{','.join(stored_terms)}->{stored_out}", *arguments), axes, clean=all_zero(*given))
+
+
+def _terms(equation: str, number: int) -> tuple[list[str], str]:
+    """Letters of the operands and of the result."""
+    left, arrow, out = equation.replace(' ', '').partition('->')
+    terms = left.split(',')
+    if not arrow or '.' in equation or len(terms) != number:
+        raise ConfigError(f"einsum of a map needs an equation with '->' and without '...'{where()}; got {equation!r}, {number} operands.")
+    return terms, out
+
+
+def _letters(x: BlockMap, term: str, equation: str) -> dict[str, str]:
+    """Which letters of an equation are images and positions."""
+    dims = dims_of(x.axes)
+    if len(term) != len(dims):
+        raise ConfigError(f'einsum {equation!r} of a map {tuple(x.shape)}{where()}: {term!r} does not have {len(dims)} letters.')
+    return {letter: axis for letter, axis in zip(term, dims, strict=True) if axis in NHW}
+
+
+@SHARED.add('matmul', 'bmm')
+def matmul(a: BlockMap | Tensor, b: BlockMap | Tensor) -> BlockMap | Tensor:
+    """A matrix on the channels of a map, as the last axis; or the sum over all positions of the products of two maps."""
+    if isinstance(a, BlockMap) and isinstance(b, Tensor) and b.dim() == 2 and dims_of(a.axes)[-1] not in NHW:
+        return a.with_stored(a.stored @ b)
+    if isinstance(a, BlockMap) and isinstance(b, BlockMap) and a.axes.endswith('hw') and b.axes[-3:-1] == 'hw' \
+            and len(a.axes) == len(b.axes) and a.axes[0] == b.axes[0] == 'N':
+        if a.blocks is b.blocks and a.block_size() == b.block_size():
+            return a.image_total(a.zeroed().flatten(-2) @ b.zeroed().flatten(-3, -2))
+    shapes = ' and '.join(str(tuple(t.shape)) for t in (a, b))
+    raise ConfigError(f'matmul of {shapes}, of which one at least is a partly visible map{where()}: {CONVOLUTIONS}.')
+
+
+@SHARED.add('baddbmm', 'addbmm', 'addmm', 'scaled_dot_product_attention', 'multi_head_attention_forward', 'affine_grid', 'grid_sample',
+            'unfold', 'fold', torch.fft.fft2, torch.fft.rfft2, torch.fft.ifft2, torch.fft.irfft2, torch.fft.fft, torch.fft.rfft)
+def mixes_positions(*_: object, **__: object) -> None:
+    """Refused."""
+    raise ConfigError(f'An operation over all positions cannot take a partly visible map{where()}: {CONVOLUTIONS}.')

@@ -1,0 +1,316 @@
+"""Rules of both kinds of partly visible maps for sums, means, variances, extremes and norms: over channels, or over visible positions.
+
+Over channels the result is a map. Over the positions of each image it is a plain tensor, to which hidden positions contribute nothing: they
+are absent, not zeros. An image of which nothing is visible gets 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ...errors import ConfigError
+from .block_map import BlockMap, where
+from .map_axes import NHW, as_maps, as_seen, dims_of, from_maps, stored_axes
+from .map_rules import SHARED, operand
+from .map_shapes import without
+
+Dims = int | tuple[int, ...] | None
+
+
+def image_count(x: BlockMap) -> Tensor:
+    """(B,) visible positions of each image, at least 1."""
+    zh, zw = x.block_size()
+    return (x.blocks.counts * (zh * zw)).clamp(min=1)
+
+
+class Over(NamedTuple):
+    """What a statistic is taken over: axes of channels of what is stored, and whether also all positions of each image."""
+
+    channels: tuple[int, ...]
+    positions: bool
+    dims: tuple[int, ...]  # as the network sees them, from 0
+
+
+def over(x: BlockMap, dim: Dims, name: str) -> Over:
+    """What `dim` means for a map.
+
+    Raises:
+        ConfigError: it holds the images, or one of the two spatial axes alone.
+    """
+    seen = dims_of(x.axes)
+    dims = tuple(range(len(seen))) if dim is None or dim == () else (dim,) if isinstance(dim, int) else tuple(dim)
+    dims = tuple(sorted(d % len(seen) for d in dims))
+    letters = ''.join(seen[d] for d in dims)
+    spatial = sorted(axis for axis in letters.upper() if axis in 'HW')
+    if 'N' in letters or spatial not in ([], ['H', 'W']):
+        raise ConfigError(f'{name} of a map is over its two spatial axes, or over the channels{where()}; got dim={dim}.')
+    return Over(tuple(stored_axes(x.axes, d)[0] for d in dims if seen[d] not in NHW), bool(spatial), dims)
+
+
+def _as_plain(x: BlockMap, per_image: Tensor, given: Over, keepdim: bool) -> Tensor:
+    """(B, C) numbers, where C are the channels of `x` or those left of them, as the network expects a statistic."""
+    sizes = [1 if i in given.channels else size for i, size in enumerate(x.stored.shape) if x.axes[i] not in NHW]
+    out = as_seen(from_maps(per_image[:, :, None, None], x.axes, sizes), x.axes)
+    return out if keepdim else out.squeeze(given.dims)
+
+
+def _as_map(x: BlockMap, stored: Tensor, given: Over, keepdim: bool, clean: bool = True) -> BlockMap:
+    """A map of a statistic over channels, whose axes are kept in `stored`."""
+    if keepdim:
+        return x.with_stored(stored, clean=clean)
+    return x.with_stored(stored.squeeze(given.channels), without(x, *given.channels), clean)
+
+
+# ---- sums and means ---------------------------------------------------------------------------------------------------------
+
+@SHARED.add('mean')
+def mean(x: BlockMap, dim: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> BlockMap | Tensor:
+    """Mean over the visible positions of each image (a plain tensor), or over the channels (a map)."""
+    return _average(x, dim, keepdim, dtype, 'mean')
+
+
+@SHARED.add('sum')
+def total(x: BlockMap, dim: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> BlockMap | Tensor:
+    """Sum over the visible positions of each image (a plain tensor), or over the channels (a map)."""
+    return _average(x, dim, keepdim, dtype, 'sum')
+
+
+def _average(x: BlockMap, dim: Dims, keepdim: bool, dtype: torch.dtype | None, kind: str) -> BlockMap | Tensor:
+    given = over(x, dim, kind)
+    if not given.positions:
+        return _as_map(x, getattr(x.stored, kind)(given.channels, keepdim=True, dtype=dtype), given, keepdim)
+    wide = torch.promote_types(x.dtype, torch.float32)  # half precision cannot count a map
+    t = x.zeroed().to(wide)
+    t = getattr(t, kind)(given.channels, keepdim=True) if given.channels else t
+    sums = x.image_sum(as_maps(t, x.axes))
+    out = (sums / image_count(x)[:, None] if kind == 'mean' else sums).to(x.dtype if dtype is None else dtype)
+    return _as_plain(x, out, given, keepdim)
+
+
+@SHARED.add('adaptive_avg_pool2d')
+def adaptive_avg_pool2d(x: BlockMap, output_size: int | tuple[int, int]) -> Tensor:
+    """Mean over the visible positions, (B, C, 1, 1); other output sizes are refused."""
+    _one_value(output_size, 'adaptive_avg_pool2d')
+    return mean(x, (2, 3), keepdim=True)
+
+
+@SHARED.add('adaptive_max_pool2d')
+def adaptive_max_pool2d(x: BlockMap, output_size: int | tuple[int, int], return_indices: bool = False) -> Tensor:
+    """Largest of the visible positions, (B, C, 1, 1); other output sizes are refused."""
+    _one_value(output_size, 'adaptive_max_pool2d')
+    if return_indices:
+        raise ConfigError(f'adaptive_max_pool2d of a map cannot return indices{where()}.')
+    return amax(x, (2, 3), keepdim=True)
+
+
+def _one_value(output_size: object, name: str) -> None:
+    if output_size not in (1, (1, 1), [1, 1]):
+        raise ConfigError(f'{name} of a map gives one value per image and channel{where()}; got output_size={output_size}: regions '
+                          'hold hidden and visible positions alike; masked training needs a convolutional network without them.')
+
+
+# ---- variances --------------------------------------------------------------------------------------------------------------
+
+def _variance(x: BlockMap, dim: Dims, rest: tuple[bool, ...], unbiased: bool | None, correction: float | None, keepdim: bool,
+              name: str) -> tuple[BlockMap | Tensor, BlockMap | Tensor]:
+    """(variance, mean); a variance of a single number is 0."""
+    if isinstance(dim, bool) or len(rest) > 2:
+        raise ConfigError(f'{name} of a map needs dimensions{where()}; got dim={dim}.')
+    unbiased, keepdim = (*rest, *(unbiased, keepdim)[len(rest):])
+    correction = (1 if unbiased in (None, True) else 0) if correction is None else correction
+    given = over(x, dim, name)
+    if not given.positions:
+        var, average = torch.var_mean(x.stored, given.channels, correction=correction, keepdim=True)
+        return _as_map(x, var, given, keepdim), _as_map(x, average, given, keepdim)
+    average = mean(x, dim, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+    wide = x.with_stored(x.stored.to(average.dtype), clean=True)
+    centred = x.hide(wide.stored - operand(wide, average))
+    squares = x.image_sum(as_maps(centred.square().sum(given.channels, keepdim=True) if given.channels else centred.square(), x.axes))
+    number = image_count(x) * math.prod(x.stored.shape[i] for i in given.channels)
+    var = _as_plain(x, (squares / (number - correction).clamp(min=1)[:, None]).to(x.dtype), given, keepdim)
+    return var, average.to(x.dtype) if keepdim else average.to(x.dtype).squeeze(given.dims)
+
+
+@SHARED.add('var')
+def var(x: BlockMap, dim: Dims = None, *rest: bool, unbiased: bool | None = None, correction: float | None = None,
+        keepdim: bool = False) -> BlockMap | Tensor:
+    """Variance over the visible positions of each image, over the channels, or over both."""
+    return _variance(x, dim, rest, unbiased, correction, keepdim, 'var')[0]
+
+
+@SHARED.add('var_mean')
+def var_mean(x: BlockMap, dim: Dims = None, *rest: bool, unbiased: bool | None = None, correction: float | None = None,
+             keepdim: bool = False) -> tuple[BlockMap | Tensor, BlockMap | Tensor]:
+    """Variance and mean."""
+    return _variance(x, dim, rest, unbiased, correction, keepdim, 'var_mean')
+
+
+@SHARED.add('std')
+def std(x: BlockMap, dim: Dims = None, *rest: bool, unbiased: bool | None = None, correction: float | None = None,
+        keepdim: bool = False) -> BlockMap | Tensor:
+    """Standard deviation; its gradient at 0 is 0."""
+    return _root(_variance(x, dim, rest, unbiased, correction, keepdim, 'std')[0])
+
+
+@SHARED.add('std_mean')
+def std_mean(x: BlockMap, dim: Dims = None, *rest: bool, unbiased: bool | None = None, correction: float | None = None,
+             keepdim: bool = False) -> tuple[BlockMap | Tensor, BlockMap | Tensor]:
+    """Standard deviation and mean."""
+    variance, average = _variance(x, dim, rest, unbiased, correction, keepdim, 'std_mean')
+    return _root(variance), average
+
+
+def _root(t: BlockMap | Tensor) -> BlockMap | Tensor:
+    """Square root whose gradient at 0 is 0."""
+    stored = t.stored if isinstance(t, BlockMap) else t
+    zero = stored == 0
+    out = stored.masked_fill(zero, 1.0).sqrt().masked_fill(zero, 0.0)
+    return t.with_stored(out) if isinstance(t, BlockMap) else out
+
+
+# ---- extremes ---------------------------------------------------------------------------------------------------------------
+
+class Extreme(NamedTuple):
+    """What `max(dim)` returns; over positions there are no indices."""
+
+    values: BlockMap | Tensor
+    indices: BlockMap | None
+
+
+def _extreme(x: BlockMap, dim: Dims, keepdim: bool, name: str) -> BlockMap | Tensor:
+    given = over(x, dim, name)
+    t = getattr(x.stored, name)(given.channels, keepdim=True) if given.channels else x.stored
+    if not given.positions:
+        return _as_map(x, t, given, keepdim)
+    rows, there = x.by_image(as_maps(t, x.axes))
+    away = float('-inf' if name == 'amax' else 'inf')
+    out = getattr(rows.masked_fill(~there[:, :, None], away), name)(1)
+    return _as_plain(x, torch.where(there.any(1)[:, None], out, 0.0), given, keepdim)
+
+
+@SHARED.add('amax')
+def amax(x: BlockMap, dim: Dims = None, keepdim: bool = False) -> BlockMap | Tensor:
+    """Largest value; equal ones share the gradient."""
+    return _extreme(x, dim, keepdim, 'amax')
+
+
+@SHARED.add('amin')
+def amin(x: BlockMap, dim: Dims = None, keepdim: bool = False) -> BlockMap | Tensor:
+    """Smallest value; equal ones share the gradient."""
+    return _extreme(x, dim, keepdim, 'amin')
+
+
+def _with_indices(name: str) -> Callable:
+    both, alone = {'max': (torch.maximum, 'amax'), 'min': (torch.minimum, 'amin')}[name]
+
+    def rule(x: object, dim: object = None, keepdim: bool = False, *, other: object = None) -> BlockMap | Extreme:
+        second = dim if isinstance(dim, (BlockMap, Tensor)) else other
+        if second is not None:
+            return both(x, second)
+        if not isinstance(dim, int):
+            raise ConfigError(f'{name} of a map needs one dimension{where()}; got dim={dim}.')
+        given = over(x, dim, name)
+        if given.positions:
+            return Extreme(_extreme(x, dim, keepdim, alone), None)
+        values, indices = getattr(x.stored, name)(given.channels[0], True)
+        return Extreme(_as_map(x, values, given, keepdim), _as_map(x, indices, given, keepdim, clean=False))
+    return rule
+
+
+for _name in ('max', 'min'):
+    SHARED.add(_name)(_with_indices(_name))
+
+
+@SHARED.add('softmax')
+def softmax(x: BlockMap, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None) -> BlockMap:
+    """Over the channels of each position, or, where the positions are one axis, over the visible ones of each image."""
+    given = _one_axis(x, dim, 'softmax')
+    if not given.positions:
+        return x.with_stored(torch.softmax(x.stored, given.channels[0], dtype=dtype), clean=False)
+    x = x if dtype is None else x.with_stored(x.stored.to(dtype))
+    powers = x.with_stored(x.hide((x.stored - operand(x, amax(x, dim, keepdim=True).detach())).exp()))
+    sums = total(powers, dim, keepdim=True)
+    return powers.with_stored(powers.stored / operand(x, torch.where(sums == 0, 1.0, sums)))
+
+
+@SHARED.add('log_softmax')
+def log_softmax(x: BlockMap, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None) -> BlockMap:
+    """Over the channels of each position."""
+    given = _one_axis(x, dim, 'log_softmax')
+    if given.positions:
+        raise ConfigError(f'log_softmax of a map is over the channels{where()}; got dim={dim}.')
+    return x.with_stored(torch.log_softmax(x.stored, given.channels[0], dtype=dtype), clean=False)
+
+
+@SHARED.add('logsumexp')
+def logsumexp(x: BlockMap, dim: Dims, keepdim: bool = False) -> BlockMap:
+    """Over the channels of each position."""
+    given = over(x, dim, 'logsumexp')
+    if given.positions:
+        raise ConfigError(f'logsumexp of a map is over the channels{where()}; got dim={dim}.')
+    return _as_map(x, torch.logsumexp(x.stored, given.channels, True), given, keepdim, clean=False)
+
+
+def _one_axis(x: BlockMap, dim: int | None, name: str) -> Over:
+    if not isinstance(dim, int):
+        raise ConfigError(f'{name} of a map needs a dimension{where()}; got dim={dim}.')
+    return over(x, dim, name)
+
+
+# ---- norms ------------------------------------------------------------------------------------------------------------------
+
+def length(t: Tensor, order: float, dims: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """p-norm of `t` over `dims`, computed in `dtype`; its gradient at 0 is 0.
+
+    On CPU torch's norm over the positions of small blocks takes up to 100 times as long as the same sum of squares.
+    """
+    if order != 2 or t.device.type != 'cpu' or t.dtype != dtype:
+        return torch.linalg.vector_norm(t, order, dims, dtype=dtype)
+    squares = t.square().sum(dims)
+    zero = squares == 0
+    return squares.masked_fill(zero, 1.0).sqrt().masked_fill(zero, 0.0)
+
+
+def vector_norm_over(x: BlockMap, order: float, dim: Dims, keepdim: bool, dtype: torch.dtype | None) -> BlockMap | Tensor:
+    """p-norm over the visible positions of each image, or of the batch, or over the channels; see `GRN`."""
+    seen = dims_of(x.axes)
+    dims = range(len(seen)) if dim is None else (dim,) if isinstance(dim, int) else dim
+    letters = ''.join(sorted(''.join(seen[d] for d in dims).upper()))
+    wide = torch.promote_types(x.dtype, torch.float32) if dtype is None else dtype
+    if not any(axis in NHW for axis in letters):
+        given = over(x, dim, 'norm')
+        out = torch.linalg.vector_norm(x.safe(x.stored), order, given.channels, True, dtype=dtype)
+        return _as_map(x, out, given, keepdim, clean=False)
+    if not order > 0:
+        raise ConfigError(f'The norm of a map over positions needs an order above 0: hidden positions are zeros{where()}; got {order}.')
+    t = as_maps(x.zeroed(), x.axes)
+    if letters == 'HNW':
+        out = length(t, order, (0, 2, 3), wide)[None]
+    elif letters == 'HW':
+        out = x.image_norm(t, order, wide)
+    else:
+        raise ConfigError(f'The norm of a map is over its two spatial axes, these and the batch, or the channels{where()}; got dim={dim}.')
+    out = as_seen(from_maps(out.to(x.dtype if dtype is None else dtype)[:, :, None, None], x.axes, x.channel_sizes()), x.axes)
+    return out if keepdim else out.squeeze(tuple(d % len(seen) for d in dims))
+
+
+@SHARED.add(torch.linalg.vector_norm)
+def vector_norm(x: BlockMap, ord: float = 2, dim: Dims = None, keepdim: bool = False, *,
+                dtype: torch.dtype | None = None) -> BlockMap | Tensor:
+    """`torch.linalg.vector_norm`."""
+    return vector_norm_over(x, ord, dim, keepdim, dtype)
+
+
+@SHARED.add(torch.norm, Tensor.norm)
+def norm(x: BlockMap, p: float | str | None = 2, dim: Dims = None, keepdim: bool = False, out: None = None,
+         dtype: torch.dtype | None = None) -> BlockMap | Tensor:
+    """`torch.norm` with a number as p; `torch.norm` always passes `out` on."""
+    order = 2 if p in ('fro', None) else p
+    if out is not None or isinstance(order, str):
+        raise ConfigError(f'The norm of a map takes a number as p and no out{where()}; got p={p!r}, out={type(out).__name__}.')
+    return vector_norm_over(x, order, dim, keepdim, dtype)
