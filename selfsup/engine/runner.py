@@ -227,7 +227,8 @@ class Runner(MMRunner):
         for cfg in scheduler:
             if cfg['type'] == 'PolicyLR':
                 cfg = {**cfg, 'iters_per_epoch': loop.iters_per_epoch, 'max_iters': loop.max_iters,
-                       'update_interval': self.optim_wrapper.update_interval}
+                       'update_interval': self.optim_wrapper.update_interval,
+                       'base_lr': self.compiled['optim_wrapper']['optimizer'].get('base_lr')}
             elif cfg['type'] == 'CosineWeightDecay':
                 cfg = {**cfg, 'max_iters': loop.max_iters}
             elif cfg.get('convert_to_iter_based'):

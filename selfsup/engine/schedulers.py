@@ -67,10 +67,12 @@ class PolicyLR(ClosedForm):
         iters_per_epoch: micro-iterations per epoch (the runner fills it in).
         max_iters: micro-iterations of the whole run (the runner fills it in).
         update_interval: micro-iterations per optimizer step (the runner fills it in).
+        base_lr: of the optimizer, from which the rate for this batch followed (the runner fills it in); None: `lr` was given.
         policy: with its own arguments and those of the warm-up, see `optim.schedules.policy_lr`.
     """
 
-    def __init__(self, optimizer: Any, iters_per_epoch: int, max_iters: int, update_interval: int = 1, **policy: Any) -> None:
+    def __init__(self, optimizer: Any, iters_per_epoch: int, max_iters: int, update_interval: int = 1, base_lr: float | None = None,
+                 **policy: Any) -> None:
         check_policy(**policy)
         warming = policy.get('warmup_iters', 0) * (iters_per_epoch if policy.get('warmup_by_epoch') else 1)
         if warming >= max_iters:
@@ -78,10 +80,13 @@ class PolicyLR(ClosedForm):
                           'end. Lower lr_config.warmup_iters.', SelfSupWarning, stacklevel=2)
         self.policy = {**policy, 'iters_per_epoch': iters_per_epoch, 'max_iters': max_iters, 'update_interval': update_interval}
         super().__init__(optimizer, 'lr')
-        self._check_climb(policy)
+        self._check_climb(policy, base_lr)
 
-    def _check_climb(self, policy: dict[str, Any]) -> None:
-        """Refuse a smallest rate above the rate that the schedule starts from: it would climb to its end."""
+    def _check_climb(self, policy: dict[str, Any], base_lr: float | None) -> None:
+        """Refuse a smallest rate above the rate that the schedule starts from: it would climb to its end.
+
+        Where that rate follows from the batch, a small batch alone is no mistake: it is warned about.
+        """
         if (policy.get('min_lr_ratio') or 0) > 1:
             raise ConfigError(f"lr_config.min_lr_ratio={policy['min_lr_ratio']} is above 1: the learning rate would climb to its end. It "
                               'is the share of the learning rate that is left at the end, for example 0.01.')
@@ -90,7 +95,7 @@ class PolicyLR(ClosedForm):
                           SelfSupWarning, stacklevel=2)
         smallest = policy.get('min_lr') or 0.
         rates = [base / group.get('lr_scale', 1.) for base, group in zip(self.base_values, self.optimizer.param_groups, strict=True)]
-        _refuse_climb('lr_config.min_lr', smallest, max(rates))
+        _refuse_climb('lr_config.min_lr', smallest, max(*rates, base_lr or 0.))
         below = sum(rate < smallest for rate in rates)
         if below:
             warnings.warn(f'lr_config.min_lr={smallest:g} is above the learning rate of {below} of {len(rates)} parameter groups '

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -17,10 +18,11 @@ from .folder_tree import listed, of_the_system, suspicions
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.ppm', '.pgm')
 
 
-def find_images(folder: str, extensions: tuple[str, ...], above: tuple[str, ...] = ()) -> Iterator[str]:
+def find_images(folder: str, extensions: tuple[str, ...], above: tuple[str, ...] = (), others: Counter[str] | None = None) -> Iterator[str]:
     """Paths of images below `folder`, relative to it, sorted by name level by level; hidden files and those of the system are left out.
 
-    Links to folders are followed, except back to a folder they lie in (`above`: real paths of those).
+    Links to folders are followed, except back to a folder they lie in (`above`: real paths of those). `others` counts the
+    endings of files that are passed over.
     """
     real = os.path.realpath(folder)
     if real in above:
@@ -31,9 +33,20 @@ def find_images(folder: str, extensions: tuple[str, ...], above: tuple[str, ...]
         if of_the_system(entry.name):
             continue
         if _is_folder(entry):
-            yield from (os.path.join(entry.name, name) for name in find_images(entry.path, extensions, (*above, real)))
+            yield from (os.path.join(entry.name, name) for name in find_images(entry.path, extensions, (*above, real), others))
         elif entry.name.lower().endswith(extensions):
             yield entry.name
+        elif others is not None:
+            others[os.path.splitext(entry.name)[1].lower()] += 1
+
+
+def left_out(others: Counter[str]) -> str:
+    """'28 files ending in .jfif, ...': those among the files passed over that Pillow reads as images; '' for none."""
+    if not others:
+        return ''
+    Image.init()  # imports Pillow's plugins, which tell what they read
+    found = sorted((-count, ending) for ending, count in others.items() if Image.registered_extensions().get(ending) in Image.OPEN)
+    return ', '.join(f'{-count} file{"s" if count < -1 else ""} ending in {ending}' for count, ending in found)
 
 
 def image_files(paths: Iterable[str]) -> list[str]:
@@ -86,12 +99,14 @@ class ImageFolder(DataSource):
             packed = self.root.lower().endswith(('.zip', '.tar', '.gz', '.tgz', '.7z'))
             raise DataError(f"root='{self.root}' is a file. {'Unpack it and give the' if packed else 'Give a'} folder of images.")
         try:
-            names = list(find_images(self.root, extensions))
+            others: Counter[str] = Counter()
+            names = list(find_images(self.root, extensions, others=others))
         except OSError as error:
             raise DataError(f"root='{self.root}' cannot be searched: {error.filename}: {error.strerror}.") from None
+        skipped = left_out(others)
         if not names:
-            raise DataError(f"root='{self.root}' holds no images ending in {', '.join(extensions)}, in no subfolder either. "
-                            'Check the folder, or set extensions.')
+            raise DataError(f"root='{self.root}' holds no images ending in {', '.join(extensions)}, in no subfolder either"
+                            f"{f', but {skipped}' if skipped else ''}. Check the folder, or set extensions.")
         self._names = NameTable(names)
         folders = [name.split(os.sep, 1)[0] if os.sep in name else None for name in names]
         if None not in folders:
@@ -99,6 +114,9 @@ class ImageFolder(DataSource):
             found = suspicions(self.root, names, self.classes)
         else:
             found = self._unlabelled(names)
+        if skipped:
+            warnings.warn(f"root='{self.root}': {skipped} are left out, {len(names)} images are read. Name all endings in extensions=(...) "
+                          'to read them, or move them away.', SelfSupWarning, stacklevel=3)
         for text in found if return_label else ():
             warnings.warn(f"root='{self.root}': {text}", SelfSupWarning, stacklevel=3)
 

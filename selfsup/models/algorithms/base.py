@@ -8,7 +8,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ...errors import ConfigError, ShapeError, did_you_mean
@@ -64,6 +66,17 @@ class Algorithm(nn.Module):
         self._reads = tuple(p.name for p in parameters)
         self._needs = tuple(p.name for p in parameters if p.default is p.empty)
 
+    def _checked(self, step: Any) -> Step:
+        """`step`, if it is what `loss` must return; a method of a user's own may return anything."""
+        name = type(self).__name__
+        if not isinstance(step, Step) or not step.losses:
+            raise ConfigError(f'{name}.loss returned a {type(step).__name__}{" without losses" if isinstance(step, Step) else ""}; it must '
+                              "return Step({'loss': ...}), see docs/new_method.md.")
+        if torch.is_grad_enabled() and not any(value.requires_grad for value in step.losses.values()):
+            raise ConfigError(f'The losses of {name} ({", ".join(step.losses)}) depend on no parameter that is trained, so nothing can be '
+                              'learned: are they detached, or is everything frozen?')
+        return step
+
     def forward(self, batch: dict[str, Tensor], mode: str = 'loss') -> Step | dict[str, Tensor] | tuple[Tensor, ...]:
         """What DDP wraps: `loss(**batch)`, `predict(img)` or `extract(img)`.
 
@@ -79,7 +92,7 @@ class Algorithm(nn.Module):
             if not set(self._needs) <= set(batch) <= set(self._reads):
                 raise ConfigError(f"{type(self).__name__} reads {', '.join(self._reads)}; the dataset gives {', '.join(batch)}: "
                                   f'use {self.dataset}.')
-            return self.loss(**batch)
+            return self._checked(self.loss(**batch))
         if mode in ('test', 'extract'):
             if 'img' not in batch:
                 raise ConfigError(f"mode='{mode}' reads img; the dataset gives {', '.join(batch)}: use ExtractDataset.")
