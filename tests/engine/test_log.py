@@ -248,6 +248,7 @@ def test_a_signal_ends_in_the_log(name, config, tmp_path):
     child = os.fork()
     if child == 0:
         try:
+            signal.signal(number, signal.SIG_DFL)  # `nohup pytest` passes on that SIGHUP is ignored
             run(config, tmp_path / 'work', {8: lambda _: os.kill(os.getpid(), number)})
         finally:
             os._exit(7)
