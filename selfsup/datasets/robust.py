@@ -94,7 +94,7 @@ class RobustReader:
         """Mark a sample, and name it: in the log of the main process, which learns of the others' by `add`."""
         if dist.is_main():
             # one text, no template with arguments: filters of repeated warnings compare templates, and would keep the first file alone
-            text = f'skipped unreadable image {self.describe(index)} ({reason}); the next one takes its place'
+            text = f'skipped unreadable image {self.describe(index)} ({reason})'
             logging.getLogger('selfsup').warning(text)
         self._bad[index] = 1
 

@@ -41,7 +41,8 @@ class _Logged:
     def __call__(self, message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None,
                  line: str | None = None) -> None:
         if file is None:
-            logging.getLogger(NAMES[1]).warning('%s', warnings.formatwarning(message, category, filename, lineno, line))
+            # one text, no template: filters of repeated warnings compare templates, and would keep the first warning of a run alone
+            logging.getLogger(NAMES[1]).warning(warnings.formatwarning(message, category, filename, lineno, line))
             file = io.StringIO()  # it stands in the log; a recorder gets it all the same
         self.before(message, category, filename, lineno, file, line)
 

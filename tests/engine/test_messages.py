@@ -38,6 +38,17 @@ def test_warnings_are_recorded_and_logged_however_many_runs_came_before(config, 
     assert state() == before
 
 
+def test_every_warning_of_a_run_reaches_its_log(config, tmp_path):
+    """Different ones each: filters of repeated messages compare what is formatted, and all warnings could have one template."""
+    options = (IGNORED, 'total_epochs=1', 'lr_config.warmup_iters=50', 'lr_config.warmup=linear')
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter('always')
+        work_dir = train(config, tmp_path / 'work', *options, curves=False)
+    log = log_of(work_dir)
+    assert log.count(TEXT) == 1
+    assert log.count('lr_config warms up for 50 iterations') == 1
+
+
 def test_a_run_alone_logs_the_warning_once_and_prints_it_once(config, tmp_path, capfd):
     with warnings.catch_warnings():  # pytest records: this is how it is without
         warnings.simplefilter('default')
