@@ -134,6 +134,9 @@ class TrainLoop(BaseLoop):
             with explain_unfinished(model):
                 step = model(batch, mode='loss')
             loss = step.total / length
+        if not loss.requires_grad:
+            raise ConfigError(f'The losses of {type(unwrap(model)).__name__} ({", ".join(step.losses)}) depend on no parameter that is '
+                              'trained, so nothing can be learned: are they detached, or is everything frozen?')
         if not self._carries:
             # A window opens. Not right after the step: on the CPU, memory freed there goes back to the system and is
             # fetched anew, page by page, by the next forward pass (a tenth of the time of a ResNet-50 step).

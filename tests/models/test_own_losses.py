@@ -29,15 +29,7 @@ IMAGES = {'img': torch.ones(2, 3, 4, 4)}
     (lambda x: x, r'Own\.loss returned a Tensor; it must return Step'),
     (lambda x: None, r'Own\.loss returned a NoneType; it must return Step'),
     (lambda x: Step({}), r'Own\.loss returned a Step without losses'),
-    (lambda x: Step({'a': x.detach(), 'b': torch.tensor(1.)}), r'The losses of Own \(a, b\) depend on no parameter that is trained'),
 ])
 def test_what_is_no_loss(result, expected):
     with pytest.raises(ConfigError, match=expected):
         Own(result)(IMAGES)
-
-
-def test_one_loss_with_a_gradient_is_enough():
-    step = Own(lambda x: Step({'a': x, 'b': torch.tensor(1.)}))(IMAGES)
-    assert step.total.requires_grad
-    with torch.no_grad():  # an evaluation may look at the loss
-        assert not Own(lambda x: Step({'a': x}))(IMAGES).total.requires_grad

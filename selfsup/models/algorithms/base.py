@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ...errors import ConfigError, ShapeError, did_you_mean
@@ -72,9 +71,6 @@ class Algorithm(nn.Module):
         if not isinstance(step, Step) or not step.losses:
             raise ConfigError(f'{name}.loss returned a {type(step).__name__}{" without losses" if isinstance(step, Step) else ""}; it must '
                               "return Step({'loss': ...}), see docs/new_method.md.")
-        if torch.is_grad_enabled() and not any(value.requires_grad for value in step.losses.values()):
-            raise ConfigError(f'The losses of {name} ({", ".join(step.losses)}) depend on no parameter that is trained, so nothing can be '
-                              'learned: are they detached, or is everything frozen?')
         return step
 
     def forward(self, batch: dict[str, Tensor], mode: str = 'loss') -> Step | dict[str, Tensor] | tuple[Tensor, ...]:
