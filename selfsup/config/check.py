@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import did_you_mean
 from . import keys
-from .arguments import check_typed
+from .arguments import check_typed, is_literal
 from .locate import Place
 
 Path = tuple[str, ...]
@@ -89,7 +89,7 @@ def _check_literals(path: Path, value: Any, report: Report) -> None:
     elif isinstance(value, (list, tuple)):
         for i, inner in enumerate(value):
             _check_literals((*path, str(i)), inner, report)
-    elif type(value) not in (type(None), bool, int, float, str):
+    elif not is_literal(value):
         report.add(path, f'={value!r} {report.at(path)} is no literal: write numbers, strings, True, False, None, lists and dicts only '
                    '(a class by its name in quotes).')
 

@@ -34,7 +34,10 @@ def load_training_state(wrapper: Any, schedulers: list, checkpoint: dict, change
     saved = optimizer_state(checkpoint['optimizer'], optimizer, changes, path)
     check_optimizer(saved, optimizer, path)
     if schedules_follow(schedulers, changes):
-        check_schedules(checkpoint.get('param_schedulers'), schedulers, iteration, path)
+        states = checkpoint.get('param_schedulers')
+        check_schedules(states, schedulers, iteration, path)
+    else:  # closed formulas need nothing but their position
+        states = [{'last_step': iteration, '_global_step': iteration + 1}] * len(schedulers)
     wanted = [{name: value for name, value in group.items() if name != 'params'} for group in optimizer.param_groups]
     anew = any(changes.counts_anew(key) for key in _OPTIONS)
     try:
@@ -43,14 +46,11 @@ def load_training_state(wrapper: Any, schedulers: list, checkpoint: dict, change
         raise CheckpointError(f'{path}: its optimizer state does not fit the optimizer of the config ({error}). '
                               'Resume with the config of the first run, or start from its weights with load_from.') from None
     closed = [scheduler for scheduler in schedulers if isinstance(scheduler, ClosedForm)]
-    if not schedules_follow(schedulers, changes):
-        states: list | None = [{'last_step': iteration, '_global_step': iteration + 1}] * len(schedulers)
-    else:
-        states = checkpoint.get('param_schedulers')
-    _load_schedules(schedulers, states, path)
+    for scheduler, state in zip(schedulers, states, strict=True):
+        scheduler.load_state_dict(state)
     if not (anew or changes.longer_or_shorter):
         return
-    before = saved['param_groups'][0].get('lr')
+    before = checkpoint['optimizer']['param_groups'][0].get('lr')
     if anew:
         foreign = {name for s in schedulers if s not in closed for name in (s.param_name, f'initial_{s.param_name}')}
         for group, options in zip(optimizer.param_groups, wanted, strict=True):
@@ -71,14 +71,6 @@ def schedules_follow(schedulers: list, changes: Changes) -> bool:
     """False where the schedules may be others than before: those in closed form need nothing but their position."""
     anew = any(changes.counts_anew(key) for key in _OPTIONS)
     return not (anew and all(isinstance(scheduler, ClosedForm) for scheduler in schedulers))
-
-
-def _load_schedules(schedulers: list, states: list | None, path: str) -> None:
-    if states is None or len(states) != len(schedulers):
-        raise CheckpointError(f'{path} holds the state of {len(states or [])} schedules, the config has {len(schedulers)}. Resume with '
-                              'the config of the first run.')
-    for scheduler, state in zip(schedulers, states, strict=True):
-        scheduler.load_state_dict(state)
 
 
 def _regrouped(saved: dict, optimizer: Optimizer, path: str) -> dict:
