@@ -39,6 +39,7 @@ def main() -> None:
     from selfsup.evaluation.results import check_free, write_result
     from selfsup.evaluation.training_log import images_left_out, last_and_best, logged_accuracies
     from selfsup.optim.trained import check_counts
+
     path = check_free(args.work_dir / f'{args.protocol}.json', args.force)
     numbers, epochs = last_and_best(logged_accuracies(args.work_dir))
     start = max(args.work_dir.glob('*/environment.json'))
@@ -46,11 +47,25 @@ def main() -> None:
     parameters = start.with_name('parameters.json')  # runs of earlier versions have none
     counts = json.loads(parameters.read_text()) if parameters.exists() else None
     check_counts(args.protocol, counts or {})
-    write_result(path, protocol=args.protocol, numbers=numbers, config=args.config, weights=args.weights, seed=int(environment['seed']),
-                 device=environment['device'], seconds=None if compiled.get('resume_from') else args.seconds, force=args.force,
-                 merged=compiled, settings={'epochs': epochs, 'world_size': int(environment['world_size']),
-                                            'cfg_options': options_of(environment['command']), 'parameters': counts,
-                                            'left_out': images_left_out(args.work_dir)})
+    write_result(
+        path,
+        protocol=args.protocol,
+        numbers=numbers,
+        config=args.config,
+        weights=args.weights,
+        seed=int(environment['seed']),
+        device=environment['device'],
+        seconds=None if compiled.get('resume_from') else args.seconds,
+        force=args.force,
+        merged=compiled,
+        settings={
+            'epochs': epochs,
+            'world_size': int(environment['world_size']),
+            'cfg_options': options_of(environment['command']),
+            'parameters': counts,
+            'left_out': images_left_out(args.work_dir),
+        },
+    )
     for name, value in numbers.items():
         print(f'{name}: {value:.2f} (epoch {epochs[name]})')
     print(f'result: {path}')

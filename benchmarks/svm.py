@@ -24,15 +24,25 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('work_dir', type=Path, help='folder with features/')
     parser.add_argument('--features', nargs='+', default=['feat5'], help='layers, feat1 to feat5 (default: feat5)')
     parser.add_argument('--low-shot', action='store_true', help='1 to 96 positives per class instead of all')
-    parser.add_argument('--labels', type=Path, default=Path('data/VOCdevkit/VOC2007/SVMLabels'),
-                        help='default: data/VOCdevkit/VOC2007/SVMLabels')
+    parser.add_argument(
+        '--labels',
+        type=Path,
+        default=Path('data/VOCdevkit/VOC2007/SVMLabels'),
+        help='default: data/VOCdevkit/VOC2007/SVMLabels',
+    )
     parser.add_argument('--k', type=int, nargs='+', help='low-shot: positives per class (default: 1 2 4 8 16 32 64 96)')
     parser.add_argument('--samples', type=int, nargs='+', help='low-shot: draws (default: 1 2 3 4 5)')
-    parser.add_argument('--solver', choices=('batched', 'sklearn'), default='batched', help='sklearn: LinearSVC, for checking')
+    parser.add_argument(
+        '--solver', choices=('batched', 'sklearn'), default='batched', help='sklearn: LinearSVC, for checking'
+    )
     parser.add_argument('--device', help='of the batched solver (default: cuda where there is one)')
     parser.add_argument('--config', help='config of the network, recorded in result.json')
     parser.add_argument('--weights', help='weights that were judged, recorded in result.json')
-    parser.add_argument('--check', action='store_true', help='only say whether outputs are free and labels fit together; needs no features')
+    parser.add_argument(
+        '--check',
+        action='store_true',
+        help='only say whether outputs are free and labels fit together; needs no features',
+    )
     parser.add_argument('--force', action='store_true', help='replace results that exist')
     return parser.parse_args()
 
@@ -48,22 +58,42 @@ def folder_of(args: argparse.Namespace, feature: str) -> Path:
     if obstacle:
         raise DataError(f'{folder} cannot be written: {obstacle} is a file or read-only.')
     if folder.is_dir() and any(folder.iterdir()) and not args.force:
-        raise DataError(f'{folder} holds results; give --force (FORCE=1 for the scripts) to replace them, or another work directory.')
+        raise DataError(
+            f'{folder} holds results; give --force (FORCE=1 for the scripts) to replace them, or another work directory.'
+        )
     return folder
 
 
-def write(folder: Path, arrays: dict, numbers: dict, lines: list[str], args: argparse.Namespace, settings: dict, seconds: float) -> None:
+def write(
+    folder: Path,
+    arrays: dict,
+    numbers: dict,
+    lines: list[str],
+    args: argparse.Namespace,
+    settings: dict,
+    seconds: float,
+) -> None:
     """Arrays, result.json and lines of the log; arrays of an earlier run go, as it may have had other k or samples."""
     import numpy as np
 
     from selfsup.evaluation.results import write_result
+
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob('test_ap*.npy'):
         path.unlink()
     for name, values in arrays.items():
         np.save(folder / f'{name}.npy', values)
-    write_result(folder / 'result.json', protocol='voc07_lowshot' if args.low_shot else 'voc07_svm', numbers=numbers, config=args.config,
-                 weights=args.weights, device=args.device, seconds=seconds, settings=settings, force=args.force)
+    write_result(
+        folder / 'result.json',
+        protocol='voc07_lowshot' if args.low_shot else 'voc07_svm',
+        numbers=numbers,
+        config=args.config,
+        weights=args.weights,
+        device=args.device,
+        seconds=seconds,
+        settings=settings,
+        force=args.force,
+    )
     log = args.work_dir / 'logs' / 'eval_svm.log'
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, 'a') as file:
@@ -75,6 +105,7 @@ def write(folder: Path, arrays: dict, numbers: dict, lines: list[str], args: arg
 def run_full(args: argparse.Namespace, feature: str, data: dict, solver) -> tuple[dict, dict, list[str]]:
     """Arrays, numbers and lines of the full protocol."""
     from selfsup.evaluation import svm_files, voc_svm
+
     names = svm_files.read_names(args.labels / 'test_images.npy', len(data['test']))
     found = voc_svm.full_protocol(solver, **data)
     predictions = {name: [round(float(v), 6) for v in row] for name, row in zip(names, found.scores.T, strict=True)}
@@ -82,43 +113,57 @@ def run_full(args: argparse.Namespace, feature: str, data: dict, solver) -> tupl
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'json_preds.json').write_text(json.dumps(predictions))
     arrays = {name: getattr(found, name) for name in ('crossval_ap', 'chosen_cost', 'test_ap')}
-    numbers = {'mAP': 100 * found.test_ap.mean(), **{f'AP class {c}': 100 * ap for c, ap in enumerate(found.test_ap[:, 0])}}
+    numbers = {
+        'mAP': 100 * found.test_ap.mean(),
+        **{f'AP class {c}': 100 * ap for c, ap in enumerate(found.test_ap[:, 0])},
+    }
     return arrays, numbers, [f'{feature} svm: Mean AP: {found.test_ap.mean():.4f}']
 
 
 def run_low_shot(args: argparse.Namespace, feature: str, data: dict, solver) -> tuple[dict, dict, list[str]]:
     """Arrays, numbers and lines of the low-shot protocol."""
     from selfsup.evaluation import voc_svm
+
     ks, samples = sorted(args.k or voc_svm.K_VALUES), sorted(args.samples or voc_svm.SAMPLES)
     found = voc_svm.low_shot_protocol(solver, targets=low_shot_targets(args, ks, samples, data['train_labels']), **data)
-    arrays = {f'test_ap_sample{s}_k{k}': found.test_ap[i, j][None] for i, s in enumerate(samples) for j, k in enumerate(ks)}
+    arrays = {
+        f'test_ap_sample{s}_k{k}': found.test_ap[i, j][None] for i, s in enumerate(samples) for j, k in enumerate(ks)
+    }
     arrays |= {f'test_ap_{name}': getattr(found.test_ap, name)(0) for name in ('mean', 'min', 'max', 'std')}
     documented, honest = 100 * found.chosen_on_test(), 100 * found.chosen_on_held_out()
     numbers = {f'k={k}': value for k, value in zip(ks, documented, strict=True)}
     numbers |= {f'k={k}, cost by held-out images': value for k, value in zip(ks, honest, strict=True) if value == value}
-    lines = [f"{feature} low-shot svm, k: {' '.join(map(str, ks))}",
-             f"{feature} low-shot svm, mAP, cost chosen on the test set (documented): {' '.join(f'{v:.2f}' for v in documented)}",
-             f"{feature} low-shot svm, mAP, cost chosen on held-out training images: {' '.join(f'{v:.2f}' for v in honest)}"]
+    lines = [
+        f'{feature} low-shot svm, k: {" ".join(map(str, ks))}',
+        f'{feature} low-shot svm, mAP, cost chosen on the test set (documented): {" ".join(f"{v:.2f}" for v in documented)}',
+        f'{feature} low-shot svm, mAP, cost chosen on held-out training images: {" ".join(f"{v:.2f}" for v in honest)}',
+    ]
     return arrays, numbers, lines
 
 
 def low_shot_targets(args: argparse.Namespace, ks: list[int], samples: list[int], train_labels) -> dict:
     """(sample, k) -> labels."""
     from selfsup.evaluation import svm_files
+
     folder = args.labels / 'low_shot' / 'labels'
-    return {(s, k): svm_files.read_sample(folder / f'train_targets_sample{s}_k{k}.npy', train_labels) for s in samples for k in ks}
+    return {
+        (s, k): svm_files.read_sample(folder / f'train_targets_sample{s}_k{k}.npy', train_labels)
+        for s in samples
+        for k in ks
+    }
 
 
 def main() -> None:
     args = parse_args()
     folders = {feature: folder_of(args, feature) for feature in args.features}
     if len(folders) < len(args.features):
-        raise ConfigError(f"--features names a layer twice: {' '.join(args.features)}.")
+        raise ConfigError(f'--features names a layer twice: {" ".join(args.features)}.')
     import torch
 
     from selfsup.evaluation import svm_files, voc_svm
     from selfsup.evaluation.batched_svm import BatchedSolver
     from selfsup.evaluation.sklearn_svm import SklearnSolver
+
     train_labels = svm_files.read_labels(args.labels / 'train_labels.npy')
     test_labels = svm_files.read_labels(args.labels / 'test_labels.npy', classes=train_labels.shape[1])
     if args.low_shot:

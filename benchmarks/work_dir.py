@@ -18,6 +18,7 @@ def main() -> None:
     parser.add_argument('weights', nargs='?', help="file of weights, or 'random'")
     args = parser.parse_args()
     from selfsup import config
+
     work_dir = config.work_dir_of(config.compile_config(config.load(args.config)), args.config)
     print(Path(work_dir, Path(args.weights).name) if args.weights else Path(work_dir))
 

@@ -49,8 +49,10 @@ def check_sums(path: Path) -> None:
         except (zipfile.BadZipFile, NotImplementedError, ValueError, RuntimeError, struct.error, zlib.error, EOFError):
             problem = 'its table of records'  # what zipfile raises for damage
     if problem:
-        raise CheckpointError(f'{path} ({path.stat().st_size:,} bytes) is cut off, damaged or was not written by torch.save: {problem} is '
-                              f'not as it was written. {AGAIN}')
+        raise CheckpointError(
+            f'{path} ({path.stat().st_size:,} bytes) is cut off, damaged or was not written by torch.save: {problem} is '
+            f'not as it was written. {AGAIN}'
+        )
 
 
 def _first_problem(archive: zipfile.ZipFile, file: BinaryIO) -> str:
@@ -70,6 +72,7 @@ def _first_problem(archive: zipfile.ZipFile, file: BinaryIO) -> str:
         if record.compress_type != zipfile.ZIP_STORED:
             return _unpacks(archive, record)
         return record.compress_size == record.file_size and _whole(file.fileno(), start, record, summed)
+
     with ThreadPoolExecutor(_THREADS) as pool:  # a CRC is computed outside Python's lock
         for record, whole in zip(records, pool.map(good, starts, records), strict=True):
             if not whole:
@@ -109,7 +112,7 @@ def _whole(handle: int, start: int, record: zipfile.ZipInfo, summed: bool) -> bo
         return start + record.file_size <= os.fstat(handle).st_size
     crc, done, buffer = 0, 0, memoryview(bytearray(min(_BLOCK, record.file_size)))
     while done < record.file_size:
-        number = os.preadv(handle, [buffer[:record.file_size - done]], start + done)
+        number = os.preadv(handle, [buffer[: record.file_size - done]], start + done)
         if not number:
             return False
         crc, done = zlib.crc32(buffer[:number], crc), done + number
@@ -124,10 +127,11 @@ def _unpacks(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> bool:
 
 # ---- safetensors ----------------------------------------------------------------------------------------------------
 
+
 def with_digest(content: bytes) -> bytes:
     """A safetensors file (as bytes) with a digest of itself in its metadata, which `check_digest` compares."""
     size = struct.unpack_from('<Q', content)[0]
-    header, data = json.loads(content[8:8 + size]), memoryview(content)[8 + size:]
+    header, data = json.loads(content[8 : 8 + size]), memoryview(content)[8 + size :]
     digest = hashlib.sha256(_plain(header))
     digest.update(data)
     header['__metadata__'] = {**header.get('__metadata__', {}), DIGEST: digest.hexdigest()}
@@ -149,11 +153,15 @@ def check_digest(path: Path) -> None:
         wanted = about.get(DIGEST) if isinstance(about, dict) else None
         if wanted is None:
             return
-        digest = hashlib.sha256(_plain({**header, '__metadata__': {key: value for key, value in about.items() if key != DIGEST}}))
+        digest = hashlib.sha256(
+            _plain({**header, '__metadata__': {key: value for key, value in about.items() if key != DIGEST}})
+        )
         for block in iter(lambda: file.read(_BLOCK), b''):
             digest.update(block)
     if digest.hexdigest() != wanted:
-        raise CheckpointError(f'{path} ({path.stat().st_size:,} bytes) is damaged: its bytes are not those that were written. {AGAIN}')
+        raise CheckpointError(
+            f'{path} ({path.stat().st_size:,} bytes) is damaged: its bytes are not those that were written. {AGAIN}'
+        )
 
 
 def _header(file: BinaryIO) -> Any:

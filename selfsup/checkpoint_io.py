@@ -25,7 +25,10 @@ from .errors import CheckpointError
 from .files import write_atomic
 
 AVERAGE = 'ema'  # entry of a checkpoint that holds the moving average of the model: EMAHook, and SparK's fine-tuning
-OFFICIAL_AVERAGES = ('model_ema', 'state_dict_ema')  # the same in ConvNeXt, ConvNeXt V2, SLaK and torchvision, and in timm
+OFFICIAL_AVERAGES = (
+    'model_ema',
+    'state_dict_ema',
+)  # the same in ConvNeXt, ConvNeXt V2, SLaK and torchvision, and in timm
 _DEEPEST = 60  # levels of dicts and lists in a file; a run's checkpoint has five
 _REPEATED = 1 << 26  # bytes that a tensor may claim beyond the numbers it has in the file (`expand`)
 _FOREIGN_NAME = re.compile(r'GLOBAL ([\w.]+)')  # how torch's safe reader names a class or function it will not call
@@ -44,7 +47,9 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu') -> dict:
     path = Path(path)
     _check_file(path)
     try:
-        content = _read_safetensors(path, map_location) if path.suffix == '.safetensors' else _read_torch(path, map_location)
+        content = (
+            _read_safetensors(path, map_location) if path.suffix == '.safetensors' else _read_torch(path, map_location)
+        )
     except OSError as error:
         raise CheckpointError(f'{path} cannot be read: {error.strerror or error}.') from None
     if not isinstance(content, dict):
@@ -58,8 +63,13 @@ def _read_torch(path: Path, map_location: Any) -> Any:
     try:  # a Namespace is the command line in official files: attributes, no code
         with torch.serialization.safe_globals([Namespace]), warnings.catch_warnings(action='ignore'):
             return torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:  # torch raises RuntimeError, EOFError, KeyError, ... for the many ways a file can be damaged
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: a seek to where a cut file has nothing
+    except (
+        Exception
+    ) as error:  # torch raises RuntimeError, EOFError, KeyError, ... for the many ways a file can be damaged
+        if isinstance(error, OSError) and error.errno not in (
+            None,
+            errno.EINVAL,
+        ):  # EINVAL: a seek to where a cut file has nothing
             raise
         if isinstance(error, torch.OutOfMemoryError):
             raise
@@ -73,13 +83,22 @@ def _read_safetensors(path: Path, map_location: Any) -> dict:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ImportError:
-        raise CheckpointError(f"{path} needs safetensors, which is not installed: pip install 'selfsup[convert]'.") from None
+        raise CheckpointError(
+            f"{path} needs safetensors, which is not installed: pip install 'selfsup[convert]'."
+        ) from None
     check_digest(path)
     try:
         return load_file(path, device=str(map_location))
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:  # KeyError: a type of numbers that torch does not have
+    except (
+        SafetensorError,
+        KeyError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # KeyError: a type of numbers that torch does not have
         reason = ' '.join(str(error).split())
-        raise CheckpointError(f'{path} ({path.stat().st_size:,} bytes) is cut off or no safetensors file: {reason}.') from None
+        raise CheckpointError(
+            f'{path} ({path.stat().st_size:,} bytes) is cut off or no safetensors file: {reason}.'
+        ) from None
 
 
 def _check_content(content: dict, path: Path) -> None:
@@ -95,11 +114,21 @@ def _check_content(content: dict, path: Path) -> None:
             _check_tensor(value, where, path)
             continue
         if depth > _DEEPEST:
-            raise CheckpointError(f"{path} holds more than {_DEEPEST} levels of dicts and lists under '{where[:40]}': no checkpoint does.")
+            raise CheckpointError(
+                f"{path} holds more than {_DEEPEST} levels of dicts and lists under '{where[:40]}': no checkpoint does."
+            )
         for name, part in _parts(value):
-            if isinstance(part, Tensor | dict | list | tuple | set | Namespace) and (isinstance(part, Tensor) or id(part) not in seen):
-                if isinstance(name, str) and (isinstance(part, Tensor) or not where) and not (name.isprintable() and len(name) < 1000):
-                    raise CheckpointError(f'{path} holds an entry whose name cannot be printed: {name[:40]!a}. It is damaged or made up.')
+            if isinstance(part, Tensor | dict | list | tuple | set | Namespace) and (
+                isinstance(part, Tensor) or id(part) not in seen
+            ):
+                if (
+                    isinstance(name, str)
+                    and (isinstance(part, Tensor) or not where)
+                    and not (name.isprintable() and len(name) < 1000)
+                ):
+                    raise CheckpointError(
+                        f'{path} holds an entry whose name cannot be printed: {name[:40]!a}. It is damaged or made up.'
+                    )
                 seen.add(id(part))
                 waiting.append((part, f'{where}.{str(name)[:80]}' if where else str(name)[:80], depth + 1))
 
@@ -111,18 +140,35 @@ def _parts(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _check_tensor(value: Tensor, name: str, path: Path) -> None:
-    kind = ('nested' if value.is_nested else 'quantized' if value.is_quantized else '' if value.layout is torch.strided else
-            str(value.layout).removeprefix('torch.').replace('_', ' '))
+    kind = (
+        'nested'
+        if value.is_nested
+        else 'quantized'
+        if value.is_quantized
+        else ''
+        if value.layout is torch.strided
+        else str(value.layout).removeprefix('torch.').replace('_', ' ')
+    )
     if value.device.type == 'meta':
-        raise CheckpointError(f"{path}: the tensor '{name}' has a shape and no numbers (device 'meta'): it was saved before it was filled.")
+        raise CheckpointError(
+            f"{path}: the tensor '{name}' has a shape and no numbers (device 'meta'): it was saved before it was filled."
+        )
     if kind:
-        raise CheckpointError(f"{path}: the tensor '{name}' is {kind}; what can be read are plain dense tensors. Save it as one "
-                              f"({'.dequantize()' if kind == 'quantized' else '.to_dense()'}).")
+        raise CheckpointError(
+            f"{path}: the tensor '{name}' is {kind}; what can be read are plain dense tensors. Save it as one "
+            f'({".dequantize()" if kind == "quantized" else ".to_dense()"}).'
+        )
     if value.numel() * value.element_size() > 16 * value.untyped_storage().nbytes() + _REPEATED:
-        raise CheckpointError(f"{path}: the tensor '{name}' claims {value.numel():,} numbers, which the file does not have.")
+        raise CheckpointError(
+            f"{path}: the tensor '{name}' claims {value.numel():,} numbers, which the file does not have."
+        )
 
 
-_INFINITE = ('mask', 'min_val', 'max_val')  # endings of buffers that hold infinities rightly: masks of attention, observers of ranges
+_INFINITE = (
+    'mask',
+    'min_val',
+    'max_val',
+)  # endings of buffers that hold infinities rightly: masks of attention, observers of ranges
 
 
 def check_finite(weights: Mapping[str, Any], path: str | os.PathLike, what: str = 'weights') -> None:
@@ -143,12 +189,19 @@ def check_finite(weights: Mapping[str, Any], path: str | os.PathLike, what: str 
         number = _not_finite(value)
         if number:
             broken.append(f'{name} ({number:,} of {value.numel():,} numbers)')
-        elif str(name).endswith('running_var') and value.numel() and value.dtype.is_floating_point and float(value.min()) < 0:
+        elif (
+            str(name).endswith('running_var')
+            and value.numel()
+            and value.dtype.is_floating_point
+            and float(value.min()) < 0
+        ):
             broken.append(f'{name} (a negative variance)')
     if broken:
         more = f' and {len(broken) - 4} more tensors' if len(broken) > 4 else ''
-        raise CheckpointError(f'{path}: {what} are NaN or infinite: {", ".join(broken[:4])}{more}. The run has diverged, or the file was '
-                              'made from damaged numbers: use an earlier checkpoint.')
+        raise CheckpointError(
+            f'{path}: {what} are NaN or infinite: {", ".join(broken[:4])}{more}. The run has diverged, or the file was '
+            'made from damaged numbers: use an earlier checkpoint.'
+        )
 
 
 def _not_finite(value: Tensor) -> int:
@@ -177,11 +230,15 @@ def averaged(checkpoint: dict, path: str | os.PathLike) -> dict:
     if isinstance(found, dict) and any(isinstance(value, torch.Tensor) for value in found.values()):
         return {**rest, 'state_dict': found}
     if not isinstance(found, dict) or 'state_dict' not in found:
-        raise CheckpointError(f'{path} holds no moving average of the weights: its run had no EMAHook. Leave out --ema.')
+        raise CheckpointError(
+            f'{path} holds no moving average of the weights: its run had no EMAHook. Leave out --ema.'
+        )
     return {**rest, 'state_dict': found['state_dict']}
 
 
-def write_checkpoint_atomic(obj: Any, path: str | os.PathLike, save: Callable[[Any, BinaryIO], None] | None = None) -> Path:
+def write_checkpoint_atomic(
+    obj: Any, path: str | os.PathLike, save: Callable[[Any, BinaryIO], None] | None = None
+) -> Path:
     """Store `obj` under `path` so that, whatever happens, `path` holds the complete old or the complete new file.
 
     Args:
@@ -220,7 +277,9 @@ def _check_file(path: Path) -> None:
         raise CheckpointError(f'{path} cannot be read: {error.strerror}.') from None
     if status is not None and stat.S_ISDIR(status.st_mode):
         inside = sorted(p.name for p in path.glob('*.pth'))
-        raise CheckpointError(f'{path} is a folder; name one file' + (f", for example '{inside[-1]}' in it." if inside else '.'))
+        raise CheckpointError(
+            f'{path} is a folder; name one file' + (f", for example '{inside[-1]}' in it." if inside else '.')
+        )
     if status is None:
         if path.is_symlink():
             raise CheckpointError(f'{path} is a link to {os.readlink(path)}, which does not exist.')
@@ -237,6 +296,8 @@ def _damage(path: Path, error: Exception) -> str:
     """Tell a file that wants to run code from one that is merely damaged or something else."""
     foreign = _FOREIGN_NAME.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
     if foreign:
-        return (f"{path} holds more than tensors and plain values ('{foreign.group(1)}'); loading it could run code, so it is "
-                'refused. Where you trust its origin, save its state_dict alone into a new file with torch.save.')
+        return (
+            f"{path} holds more than tensors and plain values ('{foreign.group(1)}'); loading it could run code, so it is "
+            'refused. Where you trust its origin, save its state_dict alone into a new file with torch.save.'
+        )
     return f'{path} ({path.stat().st_size:,} bytes) is cut off, damaged or was not written by torch.save. {AGAIN}'

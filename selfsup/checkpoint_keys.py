@@ -11,8 +11,14 @@ from typing import Any
 
 # beginning there -> beginning here
 RENAMED = (
-    ('encoder_q.0.', 'backbone.'), ('encoder_q.1.', 'neck.'), ('encoder_k.0.', 'key_backbone.'), ('encoder_k.1.', 'key_neck.'),
-    ('online_net.0.', 'backbone.'), ('online_net.1.', 'neck.'), ('target_net.0.', 'target_backbone.'), ('target_net.1.', 'target_neck.'),
+    ('encoder_q.0.', 'backbone.'),
+    ('encoder_q.1.', 'neck.'),
+    ('encoder_k.0.', 'key_backbone.'),
+    ('encoder_k.1.', 'key_neck.'),
+    ('online_net.0.', 'backbone.'),
+    ('online_net.1.', 'neck.'),
+    ('target_net.0.', 'target_backbone.'),
+    ('target_net.1.', 'target_neck.'),
     ('head.criterion.weight', 'loss_weight'),  # of each cluster: DeepCluster and ODC
 )
 CONSTANT = ('sobel_layer.',)  # fixed filters, which are no weights here
@@ -40,5 +46,5 @@ def is_old(weights: Mapping[str, Any]) -> bool:
 def _new_name(name: str) -> str:
     for old, new in RENAMED:
         if name.startswith(old):
-            return new + name[len(old):]
+            return new + name[len(old) :]
     return name

@@ -14,8 +14,10 @@ from .errors import SelfSupError, explain_worker
 INTERRUPTED = 130  # the shell's own exit status after Ctrl-C
 BROKEN_PIPE = 141  # and after SIGPIPE
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)  # said by a file that is open, so without its name
-OUT_OF_MEMORY = ('There is not enough memory for this: lower data.imgs_per_gpu (optimizer_config.update_interval keeps the batch of a '
-                 'step), the image size or the workers.')
+OUT_OF_MEMORY = (
+    'There is not enough memory for this: lower data.imgs_per_gpu (optimizer_config.update_interval keeps the batch of a '
+    'step), the image size or the workers.'
+)
 
 
 def run(main: Callable[[], object]) -> None:
@@ -70,7 +72,7 @@ def _peer_lost(error: RuntimeError) -> bool:
 
 def _leave(message: str, status: int) -> None:
     """Print to stderr, with the rank where there are several processes, and exit."""
-    where = f"[rank {os.environ.get('RANK', '?')}] " if _several() else ''
+    where = f'[rank {os.environ.get("RANK", "?")}] ' if _several() else ''
     sys.stdout.flush()
     print(f'{where}{message}', file=sys.stderr, flush=True)
     sys.exit(status)
@@ -78,18 +80,28 @@ def _leave(message: str, status: int) -> None:
 
 def seed(text: str) -> int:
     """`type=` of a --seed: what torch and numpy both take."""
-    if not text.isdecimal() or int(text) >= 2 ** 32:
+    if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f'{text!r} is no whole number from 0 to 2**32 - 1')
     return int(text)
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     """Add `--cfg-options a.b=c ...`; `args.cfg_options` is the list of those words, for `config.load`."""
-    parser.add_argument('--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE',
-                        help='override settings of the config, for example: --cfg-options optimizer.lr=0.1 total_epochs=2')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='KEY=VALUE',
+        help='override settings of the config, for example: --cfg-options optimizer.lr=0.1 total_epochs=2',
+    )
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:
     """Add `--launcher` and `--port`, the two things `engine.launch.init_distributed` is told."""
-    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none', help='set by the dist_ and srun_ scripts')
-    parser.add_argument('--port', type=int, default=None, help='port of rank 0 under slurm (default: derived from the job)')
+    parser.add_argument(
+        '--launcher', choices=('none', 'pytorch', 'slurm'), default='none', help='set by the dist_ and srun_ scripts'
+    )
+    parser.add_argument(
+        '--port', type=int, default=None, help='port of rank 0 under slurm (default: derived from the job)'
+    )

@@ -54,7 +54,7 @@ class _Gather(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> Tensor:
         grad = grad.contiguous()
         torch_dist.all_reduce(grad)
-        return grad[rank() * ctx.rows:(rank() + 1) * ctx.rows]
+        return grad[rank() * ctx.rows : (rank() + 1) * ctx.rows]
 
 
 def gather(x: Tensor) -> Tensor:

@@ -10,10 +10,18 @@ import difflib
 from collections.abc import Iterable
 
 SHARED_MEMORY = '/dev/shm'
-SHARED_MEMORY_REMEDY = ('Give more shared memory (docker run --shm-size=8g, or --ipc=host; Kubernetes: an emptyDir of medium Memory at '
-                        '/dev/shm), or lower data.prefetch_factor, data.workers_per_gpu or data.imgs_per_gpu; data.workers_per_gpu=0 '
-                        'needs none')
-RAN_OUT = ('shared memory(shm)', 'out of shared memory', 'bus error', '</torch_', 'unable to mmap')  # torch's words for that
+SHARED_MEMORY_REMEDY = (
+    'Give more shared memory (docker run --shm-size=8g, or --ipc=host; Kubernetes: an emptyDir of medium Memory at '
+    '/dev/shm), or lower data.prefetch_factor, data.workers_per_gpu or data.imgs_per_gpu; data.workers_per_gpu=0 '
+    'needs none'
+)
+RAN_OUT = (
+    'shared memory(shm)',
+    'out of shared memory',
+    'bus error',
+    '</torch_',
+    'unable to mmap',
+)  # torch's words for that
 DESCRIPTORS = ('ancdata', 'too many open files')
 
 
@@ -66,9 +74,9 @@ def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
     known = sorted({str(k) for k in known})
     lower = {k.lower(): k for k in known}
     close = [lower[k] for k in difflib.get_close_matches(str(name).lower(), list(lower), n=limit, cutoff=0.6)]
-    question = f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ''
+    question = f' Did you mean {" or ".join(repr(c) for c in close)}?' if close else ''
     shown = known if len(known) <= 40 else [*known[:40], f'... ({len(known)} in all)']
-    return f"{question} Known: {', '.join(shown) if shown else 'nothing'}."
+    return f'{question} Known: {", ".join(shown) if shown else "nothing"}.'
 
 
 def explain_worker(message: str) -> DataError | None:
@@ -81,11 +89,17 @@ def explain_worker(message: str) -> DataError | None:
     first, last = lines[0], lines[-1]  # an error raised within a worker has its traceback between them
     text = last.lower()
     if any(word in text for word in DESCRIPTORS):
-        return DataError(f'The loader workers hold too many open files ({last}). Raise the limit (ulimit -n 65536), or lower '
-                         'data.workers_per_gpu or data.prefetch_factor.')
+        return DataError(
+            f'The loader workers hold too many open files ({last}). Raise the limit (ulimit -n 65536), or lower '
+            'data.workers_per_gpu or data.prefetch_factor.'
+        )
     if any(word in text for word in RAN_OUT):
-        return DataError(f'The loader workers ran out of shared memory, {SHARED_MEMORY} ({last}). {SHARED_MEMORY_REMEDY}.')
+        return DataError(
+            f'The loader workers ran out of shared memory, {SHARED_MEMORY} ({last}). {SHARED_MEMORY_REMEDY}.'
+        )
     if not first.startswith('DataLoader worker (pid'):
         return None
-    return DataError(f'A loader worker died ({first}). Most often memory ran out, and the system killed it: lower workers_per_gpu, or set '
-                     'it to 0 to see the cause.')
+    return DataError(
+        f'A loader worker died ({first}). Most often memory ran out, and the system killed it: lower workers_per_gpu, or set '
+        'it to 0 to see the cause.'
+    )

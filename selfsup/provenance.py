@@ -13,10 +13,14 @@ def git_commit() -> str:
     """Commit of the checkout that holds this package; 'unknown' for an installed package or without git."""
     folder = Path(__file__).resolve().parent
     try:
-        head = subprocess.run(['git', '-C', str(folder), 'rev-parse', 'HEAD'], capture_output=True, text=True, timeout=10)
+        head = subprocess.run(
+            ['git', '-C', str(folder), 'rev-parse', 'HEAD'], capture_output=True, text=True, timeout=10
+        )
         if head.returncode:
             return 'unknown'
-        changed = subprocess.run(['git', '-C', str(folder), 'status', '--porcelain', '-uno'], capture_output=True, text=True, timeout=10)
+        changed = subprocess.run(
+            ['git', '-C', str(folder), 'status', '--porcelain', '-uno'], capture_output=True, text=True, timeout=10
+        )
         return head.stdout.strip() + ('+changes' if changed.stdout.strip() else '')
     except (OSError, subprocess.TimeoutExpired):
         return 'unknown'

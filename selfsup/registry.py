@@ -43,7 +43,7 @@ def build_from_config(cfg: dict, *args: Any, registry: Registry, **defaults: Any
     except TypeError as error:
         accepted = [p for p in signature.parameters if p not in ('self', 'args', 'kwargs')]
         wrong = next((k for k in kwargs if f"'{k}'" in str(error) and k not in accepted), '')
-        hint = did_you_mean(wrong, accepted) if wrong else f" Arguments: {', '.join(accepted)}."
+        hint = did_you_mean(wrong, accepted) if wrong else f' Arguments: {", ".join(accepted)}.'
         raise ConfigError(f'{label}: {error}.{hint}') from None
     except ValueError:  # some builtins have no signature
         pass
@@ -59,7 +59,9 @@ def build_from_config(cfg: dict, *args: Any, registry: Registry, **defaults: Any
 def reason_of(error: Exception) -> str:
     """One line of why a call failed; with kind and place where the message alone tells little."""
     text = str(error).partition('\n')[0]  # torch goes on with the signatures that it has
-    if isinstance(error, TypeError | ValueError | RuntimeError) and text:  # RuntimeError: how torch refuses a negative size
+    if (
+        isinstance(error, TypeError | ValueError | RuntimeError) and text
+    ):  # RuntimeError: how torch refuses a negative size
         return text
     frames = traceback.extract_tb(error.__traceback__)
     where = f' ({Path(frames[-1].filename).name}:{frames[-1].lineno})' if frames else ''
@@ -80,10 +82,17 @@ class Registry(MMRegistry):
         build_func: how `build` builds; None takes ours.
     """
 
-    def __init__(self, name: str, parent: MMRegistry | None = None, scope: str = 'selfsup', locations: tuple = (),
-                 build_func: Any = None) -> None:
-        super().__init__(name, parent=parent, scope=scope, locations=list(locations),
-                         build_func=build_func or build_from_config)
+    def __init__(
+        self,
+        name: str,
+        parent: MMRegistry | None = None,
+        scope: str = 'selfsup',
+        locations: tuple = (),
+        build_func: Any = None,
+    ) -> None:
+        super().__init__(
+            name, parent=parent, scope=scope, locations=list(locations), build_func=build_func or build_from_config
+        )
 
     def import_from_location(self) -> None:
         if not self._imported:
@@ -137,13 +146,16 @@ MODELS = Registry('algorithm', parent=roots.MODELS, locations=('selfsup.models.a
 BACKBONES = Registry('backbone', parent=roots.MODELS, scope='selfsup_backbone', locations=('selfsup.models.backbones',))
 NECKS = Registry('neck', parent=roots.MODELS, scope='selfsup_neck', locations=('selfsup.models.necks',))
 HEADS = Registry('head', parent=roots.MODELS, scope='selfsup_head', locations=('selfsup.models.heads',))
-BATCH_AUGMENTS = Registry('batch augmentation', scope='selfsup_batch_augment', locations=('selfsup.models.layers.mixup',))
+BATCH_AUGMENTS = Registry(
+    'batch augmentation', scope='selfsup_batch_augment', locations=('selfsup.models.layers.mixup',)
+)
 MEMORIES = Registry('memory', parent=roots.MODELS, scope='selfsup_memory', locations=('selfsup.models.memories',))
 
 # Data.
 DATASETS = _root_child('dataset', roots.DATASETS, 'selfsup.datasets')
-DATA_SOURCES = Registry('data source', parent=roots.DATASETS, scope='selfsup_data_source',
-                        locations=('selfsup.datasets.data_sources',))
+DATA_SOURCES = Registry(
+    'data source', parent=roots.DATASETS, scope='selfsup_data_source', locations=('selfsup.datasets.data_sources',)
+)
 PIPELINES = _root_child('pipeline step', roots.TRANSFORMS, 'selfsup.datasets.pipelines')
 SAMPLERS = _root_child('sampler', roots.DATA_SAMPLERS, 'mmengine.dataset', 'selfsup.datasets.loaders')
 
@@ -157,8 +169,20 @@ RUNNERS = _root_child('runner', roots.RUNNERS, 'selfsup.engine')
 
 # Kinds in which mmengine looks for a 'selfsup' child and we have (almost) nothing of our own: without a child it warns.
 OTHERS = tuple(
-    _root_child(root.name, root, *locations) for root, locations in (
-        (roots.RUNNER_CONSTRUCTORS, ()), (roots.STRATEGIES, ()), (roots.MODEL_WRAPPERS, ()),
-        (roots.WEIGHT_INITIALIZERS, ()), (roots.OPTIM_WRAPPER_CONSTRUCTORS, ()), (roots.METRICS, ()),
-        (roots.EVALUATOR, ()), (roots.TASK_UTILS, ()), (roots.VISUALIZERS, ()), (roots.VISBACKENDS, ()),
-        (roots.LOG_PROCESSORS, ()), (roots.INFERENCERS, ()), (roots.FUNCTIONS, ())))
+    _root_child(root.name, root, *locations)
+    for root, locations in (
+        (roots.RUNNER_CONSTRUCTORS, ()),
+        (roots.STRATEGIES, ()),
+        (roots.MODEL_WRAPPERS, ()),
+        (roots.WEIGHT_INITIALIZERS, ()),
+        (roots.OPTIM_WRAPPER_CONSTRUCTORS, ()),
+        (roots.METRICS, ()),
+        (roots.EVALUATOR, ()),
+        (roots.TASK_UTILS, ()),
+        (roots.VISUALIZERS, ()),
+        (roots.VISBACKENDS, ()),
+        (roots.LOG_PROCESSORS, ()),
+        (roots.INFERENCERS, ()),
+        (roots.FUNCTIONS, ()),
+    )
+)

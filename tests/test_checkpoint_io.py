@@ -17,7 +17,10 @@ from selfsup.checkpoint_io import read_checkpoint, write_checkpoint_atomic
 from selfsup.errors import CheckpointError
 from selfsup.files import remove_leftovers
 
-GOOD = {'state_dict': {'w': torch.arange(20_000.).view(100, 200)}, 'meta': {'epoch': 3, 'name': 'x', 'list': [1, 2.5, None]}}
+GOOD = {
+    'state_dict': {'w': torch.arange(20_000.0).view(100, 200)},
+    'meta': {'epoch': 3, 'name': 'x', 'list': [1, 2.5, None]},
+}
 
 
 class Payload:
@@ -60,17 +63,19 @@ def test_empty(tmp_path):
 
 
 @pytest.mark.parametrize('new_format', [True, False], ids=['zip', 'legacy'])
-@pytest.mark.parametrize('share', [.00002, .0005, .01, .3, .5, .9, .9999])
+@pytest.mark.parametrize('share', [0.00002, 0.0005, 0.01, 0.3, 0.5, 0.9, 0.9999])
 def test_truncated(tmp_path, new_format, share):
     whole = tmp_path / 'whole.pth'
     torch.save(GOOD, whole, _use_new_zipfile_serialization=new_format)
     content = whole.read_bytes()
     cut = tmp_path / 'cut.pth'
-    cut.write_bytes(content[:max(1, int(len(content) * share))])
+    cut.write_bytes(content[: max(1, int(len(content) * share))])
     assert 'cut off, damaged or was not written by torch.save' in _fails(cut)
 
 
-@pytest.mark.parametrize('content', [b'hello world', b'<html>404 Not Found</html>', b'\x00' * 4096, b'PK\x03\x04' + b'x' * 100])
+@pytest.mark.parametrize(
+    'content', [b'hello world', b'<html>404 Not Found</html>', b'\x00' * 4096, b'PK\x03\x04' + b'x' * 100]
+)
 def test_not_a_checkpoint(tmp_path, content):
     (tmp_path / 'x.pth').write_bytes(content)
     assert 'was not written by torch.save' in _fails(tmp_path / 'x.pth')
@@ -81,7 +86,7 @@ def test_flipped_bytes_in_the_middle_never_crash(tmp_path):
     path = write_checkpoint_atomic({'a': torch.zeros(3), 'b': [1, 'x']}, tmp_path / 'x.pth')
     content = path.read_bytes()
     for at in range(0, len(content), 37):
-        path.write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1:])
+        path.write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])
         try:
             assert isinstance(read_checkpoint(path), dict)
         except CheckpointError as error:
@@ -91,7 +96,9 @@ def test_flipped_bytes_in_the_middle_never_crash(tmp_path):
 @pytest.mark.parametrize('new_format', [True, False], ids=['zip', 'legacy'])
 def test_code_is_refused_and_not_run(tmp_path, new_format):
     target = tmp_path / 'created_by_payload'
-    torch.save({'state_dict': {}, 'meta': Payload(target)}, tmp_path / 'evil.pth', _use_new_zipfile_serialization=new_format)
+    torch.save(
+        {'state_dict': {}, 'meta': Payload(target)}, tmp_path / 'evil.pth', _use_new_zipfile_serialization=new_format
+    )
     message = _fails(tmp_path / 'evil.pth')
     assert 'loading it could run code, so it is refused' in message and 'mkdir' in message
     assert not target.exists()
@@ -122,7 +129,7 @@ def _child(code: str, *args: object) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, '-c', code, *map(str, args)], capture_output=True, text=True, timeout=60)
 
 
-FULL_DISK = '''
+FULL_DISK = """
 import resource, sys, torch
 from selfsup.checkpoint_io import write_checkpoint_atomic
 from selfsup.errors import CheckpointError
@@ -131,7 +138,7 @@ try:
     write_checkpoint_atomic({'state_dict': {'w': torch.ones(100_000)}}, sys.argv[1])
 except CheckpointError as error:
     print(error)
-'''
+"""
 
 
 @pytest.mark.parametrize('limit', [100, 50_000, 400_500])
@@ -146,8 +153,10 @@ def test_full_disk_keeps_the_old_file(tmp_path, limit):
 
 def test_full_disk_when_flushing(tmp_path, monkeypatch):
     """Some file systems report a full disk only when asked to flush."""
+
     def full(_handle):
         raise OSError(28, 'No space left on device')
+
     path = write_checkpoint_atomic(GOOD, tmp_path / 'x.pth')
     before = path.read_bytes()
     monkeypatch.setattr(os, 'fsync', full)
@@ -168,7 +177,7 @@ def test_our_own_mistakes_keep_their_type(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-WRITER = '''
+WRITER = """
 import sys, torch
 from selfsup.checkpoint_io import write_checkpoint_atomic
 n = 0
@@ -176,7 +185,7 @@ while True:
     n += 1
     write_checkpoint_atomic({'n': n, 'w': torch.full((500_000,), float(n))}, sys.argv[1])
     print(n, flush=True)
-'''
+"""
 
 
 def test_sigkill_at_any_moment_leaves_a_complete_file(tmp_path):
@@ -186,7 +195,7 @@ def test_sigkill_at_any_moment_leaves_a_complete_file(tmp_path):
     for _ in range(10):  # reading while it writes sees whole files only
         content = read_checkpoint(path)
         assert bool((content['w'] == content['n']).all())
-        time.sleep(.007)
+        time.sleep(0.007)
     writer.send_signal(signal.SIGKILL)
     rest = writer.stdout.read().split()
     writer.wait()

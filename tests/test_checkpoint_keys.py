@@ -25,18 +25,24 @@ def build(name):
 def old_file(name, path):
     """What OpenSelfSup would have saved of a model: networks in sequences, the backbone once more."""
     model = build(name)
-    kinds = {'MOCO': ('encoder_q.', 'encoder_k.'), 'BYOL': ('online_net.', 'target_net.'), 'DeepCluster': ('head.criterion',),
-             'ODC': ('head.criterion',)}[name]
+    kinds = {
+        'MOCO': ('encoder_q.', 'encoder_k.'),
+        'BYOL': ('online_net.', 'target_net.'),
+        'DeepCluster': ('head.criterion',),
+        'ODC': ('head.criterion',),
+    }[name]
     names = {new: old for old, new in RENAMED if old.startswith(kinds)} if kinds else {}
     weights = {}
     for key, value in model.state_dict().items():
         value = value + 1 if value.is_floating_point() else value
-        old = next((old + key[len(new):] for new, old in names.items() if key.startswith(new)), key)
+        old = next((old + key[len(new) :] for new, old in names.items() if key.startswith(new)), key)
         weights[old] = value
         if key.startswith('backbone.'):
             weights[key] = value
     weights['sobel_layer.0.weight'] = torch.ones(1, 3, 1, 1)
-    torch.save({'state_dict': weights, 'meta': {'epoch': 3, 'openselfsup_version': '0.3.0'}, 'optimizer': {'state': {}}}, path)
+    torch.save(
+        {'state_dict': weights, 'meta': {'epoch': 3, 'openselfsup_version': '0.3.0'}, 'optimizer': {'state': {}}}, path
+    )
     return weights
 
 
@@ -81,20 +87,30 @@ def test_a_flat_dict_loses_its_head_and_a_whole_file_keeps_it(tmp_path):
 
 def test_the_tool(tmp_path):
     old_file('MOCO', tmp_path / 'old.pth')
-    command = [sys.executable, str(ROOT / 'tools/upgrade_models.py'), str(tmp_path / 'old.pth'), '--save-path', str(tmp_path / 'new.pth')]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={'PYTHONPATH': str(ROOT), 'PATH': '/usr/bin:/bin'})
+    command = [
+        sys.executable,
+        str(ROOT / 'tools/upgrade_models.py'),
+        str(tmp_path / 'old.pth'),
+        '--save-path',
+        str(tmp_path / 'new.pth'),
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env={'PYTHONPATH': str(ROOT), 'PATH': '/usr/bin:/bin'}
+    )
     assert done.returncode == 0, done.stderr
     load_model(build('MOCO'), str(tmp_path / 'new.pth'), strict=True)
     torch.save({'meta': {}}, tmp_path / 'empty.pth')
     command[2:] = [str(tmp_path / 'empty.pth'), '--save-path', str(tmp_path / 'x.pth')]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={'PYTHONPATH': str(ROOT), 'PATH': '/usr/bin:/bin'})
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env={'PYTHONPATH': str(ROOT), 'PATH': '/usr/bin:/bin'}
+    )
     assert done.returncode == 1 and done.stderr.endswith('holds no weights; its entries are meta.\n')
 
 
 @pytest.mark.parametrize('name', ['DeepCluster', 'ODC'])
 def test_the_weights_of_clusters_are_where_the_loss_was(name, tmp_path):
     weights = old_file(name, tmp_path / 'old.pth')
-    given = torch.arange(len(weights.pop('head.criterion.weight'))) + 1.
+    given = torch.arange(len(weights.pop('head.criterion.weight'))) + 1.0
     torch.save({'state_dict': {**weights, 'head.criterion.weight': given}}, tmp_path / 'old.pth')
     model = build(name)
     load_model(model, str(tmp_path / 'old.pth'), strict=True)

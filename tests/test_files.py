@@ -12,7 +12,7 @@ import pytest
 from selfsup.errors import DataError
 from selfsup.files import only_process, remove_leftovers, write_atomic
 
-HOLDER = '''
+HOLDER = """
 import os, sys, time
 from selfsup.errors import DataError
 from selfsup.files import only_process
@@ -22,7 +22,7 @@ with only_process(sys.argv[1], 'busy', DataError):
         os._exit(0)
     print(os.getpid(), flush=True)
     time.sleep(60)
-'''
+"""
 
 
 def test_leftovers_are_told_from_other_files(tmp_path):
@@ -38,6 +38,7 @@ def test_a_failing_writer_leaves_the_old_file(tmp_path):
     def fail(file):
         file.write(b'half')
         raise OSError(28, 'No space left on device')
+
     with pytest.raises(DataError, match=r'a\.txt could not be written: No space left on device; .* The older file'):
         write_atomic(path, fail, DataError)
     assert path.read_bytes() == b'old' and os.listdir(path.parent) == ['a.txt']
@@ -47,7 +48,10 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path):
     lock = tmp_path / '.lock'
     holder = subprocess.Popen([sys.executable, '-c', HOLDER, str(lock)], stdout=subprocess.PIPE, text=True)
     pid = holder.stdout.readline().strip()
-    with pytest.raises(DataError, match=rf'^process {pid} on \S+ is at work$'), only_process(lock, '{owner} is at work', DataError):
+    with (
+        pytest.raises(DataError, match=rf'^process {pid} on \S+ is at work$'),
+        only_process(lock, '{owner} is at work', DataError),
+    ):
         pytest.fail('two processes hold one lock')
     holder.send_signal(signal.SIGKILL)
     holder.wait()

@@ -29,6 +29,7 @@ def run(tmp_path_factory):
     from selfsup.config import compile_config, load
     from selfsup.engine import messages
     from selfsup.engine.runner import Runner
+
     folder = tmp_path_factory.mktemp('run')
     config = runs.write_config(folder)
     config.write_text(config.read_text() + "custom_hooks = [dict(type='EMAHook', momentum=0.9)]\n")
@@ -40,7 +41,9 @@ def run(tmp_path_factory):
         runner._train_loop = runner.build_train_loop(runner._train_loop)
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
         runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
-        yield SimpleNamespace(runner=runner, good=folder / 'work' / 'epoch_1.pth', config=config, model=MODELS.build(compiled['model']))
+        yield SimpleNamespace(
+            runner=runner, good=folder / 'work' / 'epoch_1.pth', config=config, model=MODELS.build(compiled['model'])
+        )
         runner.train_loop.dataloader.close()
 
 
@@ -59,8 +62,13 @@ def equal(given, wanted) -> bool:
 def resume(run, path: Path, wanted: dict, out: Path) -> bool:
     run.runner.resume(str(path))
     state = run.runner.optim_wrapper.state_dict()['state']
-    return (equal(run.runner.model.state_dict(), wanted['state_dict']) and run.runner.iter == wanted['meta']['iter'] == 6
-            and all(torch.equal(state[n][k], v) for n, values in wanted['optimizer']['state'].items() for k, v in values.items()))
+    return (
+        equal(run.runner.model.state_dict(), wanted['state_dict'])
+        and run.runner.iter == wanted['meta']['iter'] == 6
+        and all(
+            torch.equal(state[n][k], v) for n, values in wanted['optimizer']['state'].items() for k, v in values.items()
+        )
+    )
 
 
 def pretrained(run, path: Path, wanted: dict, out: Path) -> bool:
@@ -68,13 +76,15 @@ def pretrained(run, path: Path, wanted: dict, out: Path) -> bool:
     torch.manual_seed(1)
     with torch.no_grad():
         for value in run.model.backbone.parameters():
-            value.fill_(7.)
+            value.fill_(7.0)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter('always')
         load_backbone(run.model, str(path))
     own, given = run.model.backbone.state_dict(), backbone(wanted)
     missing = own.keys() - given.keys()
-    return equal({k: own[k] for k in given}, given) and bool(missing) == any('kept their initial values' in str(w.message) for w in said)
+    return equal({k: own[k] for k in given}, given) and bool(missing) == any(
+        'kept their initial values' in str(w.message) for w in said
+    )
 
 
 def extract(run, path: Path, wanted: dict, out: Path) -> bool:
@@ -86,12 +96,14 @@ def publishing(run, path: Path, wanted: dict, out: Path) -> bool:
     content = read_checkpoint(publish(path, out)[0])
     given = content['state_dict'] if isinstance(content.get('state_dict'), dict) else content
     weights = wanted['state_dict'] if isinstance(wanted.get('state_dict'), dict) else wanted
-    return equal({k: v for k, v in given.items() if isinstance(v, torch.Tensor)},
-                 {k: v for k, v in weights.items() if isinstance(v, torch.Tensor)})
+    return equal(
+        {k: v for k, v in given.items() if isinstance(v, torch.Tensor)},
+        {k: v for k, v in weights.items() if isinstance(v, torch.Tensor)},
+    )
 
 
 def backbone(content: dict) -> dict:
-    return {k[len('backbone.'):]: v for k, v in content['state_dict'].items() if k.startswith('backbone.')}
+    return {k[len('backbone.') :]: v for k, v in content['state_dict'].items() if k.startswith('backbone.')}
 
 
 WAYS = {'resume': resume, 'pretrained': pretrained, 'extract': extract, 'publish': publishing}
@@ -141,14 +153,22 @@ def test_through_the_command_line(run, tmp_path):
     """One line on stderr, status 1, and a work dir as it was."""
     content = bytearray(run.good.read_bytes())
     at = len(content) // 3
-    content[at:at + 4096] = bytes(4096)
+    content[at : at + 4096] = bytes(4096)
     work = tmp_path / 'work'
     work.mkdir()
     (work / 'epoch_1.pth').write_bytes(content)
-    for command in (['train.py', run.config, '--work_dir', work, '--resume_from', work / 'epoch_1.pth'],
-                    ['publish_model.py', work / 'epoch_1.pth']):
-        done = subprocess.run([sys.executable, ROOT / 'tools' / command[0], *map(str, command[1:])], capture_output=True, text=True,
-                              timeout=120)
+    for command in (
+        ['train.py', run.config, '--work_dir', work, '--resume_from', work / 'epoch_1.pth'],
+        ['publish_model.py', work / 'epoch_1.pth'],
+    ):
+        done = subprocess.run(
+            [sys.executable, ROOT / 'tools' / command[0], *map(str, command[1:])],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         last = done.stderr.strip().splitlines()[-1]
-        assert done.returncode == 1 and 'Traceback' not in done.stderr and last.startswith('error: ') and 'damaged' in last
+        assert (
+            done.returncode == 1 and 'Traceback' not in done.stderr and last.startswith('error: ') and 'damaged' in last
+        )
     assert {p.name for p in work.glob('*.pth')} == {'epoch_1.pth'}

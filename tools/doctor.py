@@ -22,6 +22,7 @@ def check(args: argparse.Namespace) -> None:
     from selfsup.evaluation.readable import met_broken, read_everything, unreadable
     from selfsup.evaluation.throughput import advice, loader_speed, step_speed
     from selfsup.registry import MODELS
+
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
     if args.all:
         read_everything(compiled, lambda line: print(line, flush=True))
@@ -29,16 +30,19 @@ def check(args: argparse.Namespace) -> None:
     loading = compiled['train_dataloader']
     loader = build_loader(loading, seed=0, device=device, rank=0, world_size=1)
     tried, problems = unreadable(loader.dataset)
-    pipeline, batch = loader_speed(loader, args.seconds) if not problems else (0., None)
+    pipeline, batch = loader_speed(loader, args.seconds) if not problems else (0.0, None)
     loader.close()
     problems += [name for name in met_broken(loader.dataset) if not any(name in problem for problem in problems)]
-    print(f'\ndata: {len(loader.dataset):,} samples; read {len(tried)} of them ({", ".join(map(str, tried))}) and those of the batches: '
-          + (f'{len(problems)} broken' if problems else 'all good'), '' if args.all else '(--all reads every image)')
+    print(
+        f'\ndata: {len(loader.dataset):,} samples; read {len(tried)} of them ({", ".join(map(str, tried))}) and those of the batches: '
+        + (f'{len(problems)} broken' if problems else 'all good'),
+        '' if args.all else '(--all reads every image)',
+    )
     if problems:
         raise DataError(f'{len(problems)} samples cannot be read: ' + '; '.join(problems))
     if batch is None:
         raise DataError('The loader gives no batch: there are fewer samples than one batch holds and drop_last=True.')
-    print(f"pipeline: {pipeline:,.1f} images/s with {loading['num_workers']} workers")
+    print(f'pipeline: {pipeline:,.1f} images/s with {loading["num_workers"]} workers')
 
     model = MODELS.build(compiled['model']).to(device).train()
     img = batch['img']
@@ -52,22 +56,37 @@ def check(args: argparse.Namespace) -> None:
             total = model(batch, mode='loss').total
         total.backward()
         model.zero_grad(set_to_none=True)
+
     speed = step_speed(step, len(batch['img']), args.seconds)
-    print(f"model: {speed:,.1f} images/s forward and backward, batch {len(img)} of {tuple(img[0].shape)}, {device}"
-          + (', mixed precision' if amp else ''))
-    print(advice(pipeline, speed, workers=loading['num_workers'], prefetch=bool(loading['prefetch']), amp=amp, device=device.type))
+    print(
+        f'model: {speed:,.1f} images/s forward and backward, batch {len(img)} of {tuple(img[0].shape)}, {device}'
+        + (', mixed precision' if amp else '')
+    )
+    print(
+        advice(
+            pipeline,
+            speed,
+            workers=loading['num_workers'],
+            prefetch=bool(loading['prefetch']),
+            amp=amp,
+            device=device.type,
+        )
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', nargs='?', help='config file')
-    parser.add_argument('--all', action='store_true', help='read every image that the config names, and list the broken ones')
+    parser.add_argument(
+        '--all', action='store_true', help='read every image that the config names, and list the broken ones'
+    )
     parser.add_argument('--seconds', type=float, default=5, help='length of each of the two measurements')
     cli.add_cfg_options(parser)
     args = parser.parse_args()
     if args.all and not args.config:
         parser.error('--all needs a config, which names the images')
     from selfsup.engine.environment import collect_environment
+
     for name, value in collect_environment().items():
         print(f'{name:14s} {value}')
     if args.config:

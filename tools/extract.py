@@ -23,7 +23,9 @@ def parse_args() -> argparse.Namespace:
     weights = parser.add_mutually_exclusive_group(required=True)
     weights.add_argument('--checkpoint', help='checkpoint of a run with this config')
     weights.add_argument('--pretrained', help="backbone weights, or 'random' for none")
-    parser.add_argument('--dataset-config', default='benchmarks/extract_info/voc07.py', help='images and splits (default: VOC2007)')
+    parser.add_argument(
+        '--dataset-config', default='benchmarks/extract_info/voc07.py', help='images and splits (default: VOC2007)'
+    )
     parser.add_argument('--layer-ind', default='0,1,2,3,4', help='layers, 0 = stem (default: all five)')
     parser.add_argument('--work_dir', help='default: work_dirs/ + path of the config')
     parser.add_argument('--force', action='store_true', help='replace features of other weights, layers or images')
@@ -37,15 +39,21 @@ def main() -> None:
     try:
         layers = [int(word) for word in args.layer_ind.split(',')]
     except ValueError:
-        raise ConfigError(f'--layer-ind {args.layer_ind!r}: write numbers with commas, for example 0,1,2,3,4.') from None
+        raise ConfigError(
+            f'--layer-ind {args.layer_ind!r}: write numbers with commas, for example 0,1,2,3,4.'
+        ) from None
 
     from selfsup import config
     from selfsup.evaluation import extracted
     from selfsup.evaluation.layer_features import pool_layers, read_splits, refuse_unreadable, save_splits
+
     data, names, at = read_splits(args.dataset_config)
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
     compiled['model']['backbone']['out_indices'] = layers
-    weights, folder = args.checkpoint or args.pretrained, Path(args.work_dir or config.work_dir_of(compiled, args.config)) / 'features'
+    weights, folder = (
+        args.checkpoint or args.pretrained,
+        Path(args.work_dir or config.work_dir_of(compiled, args.config)) / 'features',
+    )
     made_of = extracted.origin(compiled['model'], weights, bool(args.checkpoint), layers, data['extract'])
     extracted.check_free(folder, made_of, names, args.force)
 
@@ -54,15 +62,21 @@ def main() -> None:
     from selfsup.engine.launch import init_distributed, shut_down
     from selfsup.engine.weights import build_with_weights
     from selfsup.evaluation.features import collect, evaluating
+
     device = init_distributed(args.launcher, port=args.port)
     model = build_with_weights(compiled['model'], weights, whole=bool(args.checkpoint)).to(device)
-    loading = {'batch_size': data['imgs_per_gpu'], 'num_workers': data.get('workers_per_gpu', 2), 'dataset': data['extract'],
-               'sampler': {'type': 'EpochSampler', 'shuffle': False}}
+    loading = {
+        'batch_size': data['imgs_per_gpu'],
+        'num_workers': data.get('workers_per_gpu', 2),
+        'dataset': data['extract'],
+        'sampler': {'type': 'EpochSampler', 'shuffle': False},
+    }
     loader = build_loader(loading, seed=0, device=device, rank=dist.rank(), world_size=dist.world_size())
 
     def features_of(batch: dict) -> dict:
         refuse_unreadable(loader.dataset)
         return pool_layers(model.extract(batch['img']), layers)
+
     with evaluating(model):
         features = collect(features_of, loader)
     loader.close()

@@ -15,12 +15,19 @@ def main() -> None:
     parser.add_argument('checkpoint', help='checkpoint of a run')
     parser.add_argument('output', help='file to write (.pth)')
     parser.add_argument('--force', action='store_true', help='replace the output if it exists')
-    parser.add_argument('--naming', choices=('own', 'official', 'timm'), default='own',
-                        help="names of the weights: as in the run, a ConvNeXt's official ones, or timm's")
-    parser.add_argument('--ema', action='store_true', help="take the moving average of the weights (EMAHook, or the authors' model_ema)")
+    parser.add_argument(
+        '--naming',
+        choices=('own', 'official', 'timm'),
+        default='own',
+        help="names of the weights: as in the run, a ConvNeXt's official ones, or timm's",
+    )
+    parser.add_argument(
+        '--ema', action='store_true', help="take the moving average of the weights (EMAHook, or the authors' model_ema)"
+    )
     args = parser.parse_args()
 
     from selfsup.convert.backbone import extract_backbone
+
     path, number = extract_backbone(args.checkpoint, args.output, args.force, args.naming, args.ema)
     print(f'{path}: {number} tensors')
 

@@ -24,11 +24,15 @@ def parse_args() -> argparse.Namespace:
     weights.add_argument('--pretrained', help="backbone weights, or 'random' for none")
     parser.add_argument('--dataset-config', help='Python file with train and test')
     parser.add_argument('--k', default='10,20,200', help='numbers of neighbours (default: 10,20,200)')
-    parser.add_argument('--temperature', type=float, default=0.07, help='of the weights exp(similarity / T), T > 0 (default: 0.07)')
+    parser.add_argument(
+        '--temperature', type=float, default=0.07, help='of the weights exp(similarity / T), T > 0 (default: 0.07)'
+    )
     parser.add_argument('--batch-size', type=int, default=256, help='images per process at once')
     parser.add_argument('--workers', type=int, default=0, help='loader workers per process')
     parser.add_argument('--seed', type=cli.seed, default=0, help='of the weights of --pretrained random')
-    parser.add_argument('--work_dir', type=Path, help='where knn.json goes (default: work_dirs/ + path of config + name of weights)')
+    parser.add_argument(
+        '--work_dir', type=Path, help='where knn.json goes (default: work_dirs/ + path of config + name of weights)'
+    )
     parser.add_argument('--force', action='store_true', help='replace an existing knn.json')
     cli.add_launcher(parser)
     cli.add_cfg_options(parser)
@@ -39,7 +43,9 @@ def main() -> None:
     args = parse_args()
     words = args.k.split(',')
     if not all(word.strip().isdecimal() and int(word) for word in words) or not 0 < args.temperature < math.inf:
-        raise ConfigError(f'--k {args.k!r} --temperature {args.temperature}: write whole numbers of 1 or more with commas, and a T > 0.')
+        raise ConfigError(
+            f'--k {args.k!r} --temperature {args.temperature}: write whole numbers of 1 or more with commas, and a T > 0.'
+        )
     neighbours = [int(word) for word in words]
     start = time.perf_counter()
     from selfsup import config
@@ -50,15 +56,22 @@ def main() -> None:
     from selfsup.evaluation.knn import knn_accuracy
     from selfsup.evaluation.labelled import labelled_loaders, labelled_pair
     from selfsup.evaluation.results import check_free, write_result
+
     weights = args.checkpoint or args.pretrained
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
-    path = check_free((args.work_dir or Path(config.work_dir_of(compiled, args.config), Path(weights).name)) / 'knn.json', args.force)
+    path = check_free(
+        (args.work_dir or Path(config.work_dir_of(compiled, args.config), Path(weights).name)) / 'knn.json', args.force
+    )
     sections = labelled_pair(compiled, args.dataset_config)
     device = init_distributed(args.launcher, port=args.port)
-    loaders = labelled_loaders(sections, batch_size=args.batch_size, num_workers=args.workers, device=device, seed=args.seed)
+    loaders = labelled_loaders(
+        sections, batch_size=args.batch_size, num_workers=args.workers, device=device, seed=args.seed
+    )
     model = build_with_weights(compiled['model'], weights, whole=bool(args.checkpoint), seed=args.seed).to(device)
     if max(neighbours) > len(loaders[0].dataset):  # known before hours of extraction
-        raise ConfigError(f'--k {args.k}: there are {len(loaders[0].dataset)} training images; write numbers up to that.')
+        raise ConfigError(
+            f'--k {args.k}: there are {len(loaders[0].dataset)} training images; write numbers up to that.'
+        )
     found, missing = [], []
     for loader in loaders:
         found += extract_features(model, loader)
@@ -66,12 +79,26 @@ def main() -> None:
         loader.close()
     accuracy = knn_accuracy(*found, k=neighbours, temperature=args.temperature)
     if dist.is_main():
-        write_result(path, protocol='knn', numbers={f'knn_{k}': value for k, value in accuracy.items()}, config=args.config,
-                     weights=weights, seed=args.seed, device=device, seconds=time.perf_counter() - start, force=args.force,
-                     merged=compiled, settings={'temperature': args.temperature, 'train_images': len(found[0]),
-                                            'test_images': len(found[2]), 'left_out': dict(zip(('train', 'test'), missing, strict=True)),
-                                            'dataset_config': args.dataset_config,
-                                            'cfg_options': args.cfg_options})
+        write_result(
+            path,
+            protocol='knn',
+            numbers={f'knn_{k}': value for k, value in accuracy.items()},
+            config=args.config,
+            weights=weights,
+            seed=args.seed,
+            device=device,
+            seconds=time.perf_counter() - start,
+            force=args.force,
+            merged=compiled,
+            settings={
+                'temperature': args.temperature,
+                'train_images': len(found[0]),
+                'test_images': len(found[2]),
+                'left_out': dict(zip(('train', 'test'), missing, strict=True)),
+                'dataset_config': args.dataset_config,
+                'cfg_options': args.cfg_options,
+            },
+        )
         print(*(f'knn_{k}: {value:.2f}' for k, value in accuracy.items()), f'result: {path}', sep='\n')
     shut_down()
 

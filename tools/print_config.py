@@ -23,6 +23,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from selfsup.config import compile_config, load, to_text
+
     loaded = load(args.config, args.cfg_options)
     print(to_text(compile_config(loaded)) if args.compiled else loaded.text, end='')
 

@@ -18,10 +18,11 @@ def main() -> None:
     args = parser.parse_args()
 
     from selfsup.convert.backbone import publish
+
     path, dropped = publish(args.file, args.out_dir)
     print(path)
     if dropped:
-        print(f"left out: {', '.join(dropped)}")
+        print(f'left out: {", ".join(dropped)}')
 
 
 if __name__ == '__main__':

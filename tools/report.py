@@ -1,7 +1,7 @@
 """Write the tables and plots of docs/model_zoo.md, and the table of transfer results in README.md, from result files.
 
-    python tools/report.py                     # from benchmarks/results and benchmarks/published.json
-    python tools/report.py --results work_dirs --print    # tables of your own results, nothing is written
+python tools/report.py                     # from benchmarks/results and benchmarks/published.json
+python tools/report.py --results work_dirs --print    # tables of your own results, nothing is written
 """
 
 from __future__ import annotations
@@ -26,10 +26,13 @@ def parse_args() -> argparse.Namespace:
 def pages(results: list, tables: list) -> dict[Path, str]:
     """File -> its text with all blocks renewed."""
     from selfsup.evaluation import report
+
     zoo, readme = ROOT / 'docs/model_zoo.md', ROOT / 'README.md'
     text = report.replace_block(zoo.read_text(), 'measured', report.measured_tables(results))
-    return {zoo: report.replace_block(text, 'published', report.published_tables(tables)),
-            readme: report.replace_block(readme.read_text(), 'transfer', report.comparison(small(results)))}
+    return {
+        zoo: report.replace_block(text, 'published', report.published_tables(tables)),
+        readme: report.replace_block(readme.read_text(), 'transfer', report.comparison(small(results))),
+    }
 
 
 def small(results: list) -> list:
@@ -41,6 +44,7 @@ def main() -> None:
     args = parse_args()
     from selfsup.evaluation import report
     from selfsup.visualization.report import plot_layers, plot_pairs
+
     if args.print:
         print(report.measured_tables(report.read_results(args.results, skip_others=True)))
         return
@@ -51,9 +55,13 @@ def main() -> None:
     images = ROOT / 'docs/images'
     linear = next(table for table in tables if table['id'] == 'imagenet_linear')
     title = 'CIFAR-10 (20,000 images), ResNet-18 of 0.7 M parameters, measured'
-    bars = [(f'{p.title}\n{Path(p.config).name}, {p.name}', p.random, p.pretrained) for p in report.pairs(small(results))]
-    for path in (plot_pairs(bars, images / 'model_zoo_transfer.png', title),
-                 plot_layers(linear, images / 'model_zoo_published_linear.png', LAYERS)):
+    bars = [
+        (f'{p.title}\n{Path(p.config).name}, {p.name}', p.random, p.pretrained) for p in report.pairs(small(results))
+    ]
+    for path in (
+        plot_pairs(bars, images / 'model_zoo_transfer.png', title),
+        plot_layers(linear, images / 'model_zoo_published_linear.png', LAYERS),
+    ):
         print(path.relative_to(ROOT))
 
 

@@ -1,6 +1,6 @@
 """Effective receptive field of a config's backbone: a picture, the map as NumPy file, and the table of areas.
 
-    python tools/show_erf.py CFG [CKPT] IMAGES... [--size 1024] [--num-images 50] [--out erf.png] [--cfg-options a.b=c ...]
+python tools/show_erf.py CFG [CKPT] IMAGES... [--size 1024] [--num-images 50] [--out erf.png] [--cfg-options a.b=c ...]
 """
 
 from __future__ import annotations
@@ -16,12 +16,22 @@ WEIGHTS = ('.pth', '.pt', '.tar', '.ckpt', '.safetensors')  # endings of checkpo
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='config file; of its model the backbone is looked at')
-    parser.add_argument('inputs', nargs='+', metavar='[CKPT] IMAGES', help='a checkpoint of the run or of its backbone '
-                        f'({", ".join(WEIGHTS)}; without one: random weights), then image files and folders of images')
-    parser.add_argument('--size', type=int, default=1024, help='images are resized to this side in pixels (default: 1024)')
+    parser.add_argument(
+        'inputs',
+        nargs='+',
+        metavar='[CKPT] IMAGES',
+        help='a checkpoint of the run or of its backbone '
+        f'({", ".join(WEIGHTS)}; without one: random weights), then image files and folders of images',
+    )
+    parser.add_argument(
+        '--size', type=int, default=1024, help='images are resized to this side in pixels (default: 1024)'
+    )
     parser.add_argument('--num-images', type=int, default=50, help='use the first so many images (default: 50)')
-    parser.add_argument('--out', metavar='FILE.png', help='the picture; the map is written beside it as .npy (default: erf.png beside the '
-                        'checkpoint, or here)')
+    parser.add_argument(
+        '--out',
+        metavar='FILE.png',
+        help='the picture; the map is written beside it as .npy (default: erf.png beside the checkpoint, or here)',
+    )
     cli.add_cfg_options(parser)
     args = parser.parse_args()
     args.checkpoint = args.inputs.pop(0) if args.inputs[0].lower().endswith(WEIGHTS) else None
@@ -52,8 +62,10 @@ def main() -> None:
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
     settings = compiled['train_dataloader']
     steps = next((value for key, value in settings['dataset'].items() if key.startswith('pipeline')), [])
-    pipeline = build_pipeline([{'type': 'Resize', 'size': (args.size, args.size)}, *network_steps(steps, settings['img_norm_cfg'])])
-    files = image_files(args.inputs)[:args.num_images]
+    pipeline = build_pipeline(
+        [{'type': 'Resize', 'size': (args.size, args.size)}, *network_steps(steps, settings['img_norm_cfg'])]
+    )
+    files = image_files(args.inputs)[: args.num_images]
     model = MODELS.build(compiled['model'])
     if args.checkpoint:
         load_backbone(model, args.checkpoint)
@@ -61,11 +73,16 @@ def main() -> None:
     model.to(device).eval().requires_grad_(False)
     field = receptive_field(model.extract, (pipeline(open_image(file)).to(device) for file in files))
     table = areas(field.map)
-    out = Path(args.out or Path(args.checkpoint or Path(config.default_work_dir(args.config), 'x')).with_name('erf.png'))
+    out = Path(
+        args.out or Path(args.checkpoint or Path(config.default_work_dir(args.config), 'x')).with_name('erf.png')
+    )
     title = f'{type(model.backbone).__name__}, {Path(args.checkpoint).name if args.checkpoint else "random weights"}, {field.images} images'
     receptive_field_picture(in_logarithms(field.map), [(area.share, area.side) for area in table], out, title)
     np.save(out.with_suffix('.npy'), field.map)
-    print(f'{field.images} images' + (f'; {field.skipped} left out, as their gradients were not finite' if field.skipped else ''))
+    print(
+        f'{field.images} images'
+        + (f'; {field.skipped} left out, as their gradients were not finite' if field.skipped else '')
+    )
     print('share of contributions    side, pixels    share of area')
     for area in table:
         print(f'{area.share:21.0%}{area.side:16d}{area.ratio:17.2%}')

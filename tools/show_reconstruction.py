@@ -1,6 +1,6 @@
 """Draw what a masked autoencoder reconstructs: a grid of images, their visible blocks, and the reconstruction with these pasted in.
 
-    python tools/show_reconstruction.py CFG CKPT IMAGES... [--out grid.png] [--size 224] [--seed 0] [--cfg-options a.b=c ...]
+python tools/show_reconstruction.py CFG CKPT IMAGES... [--out grid.png] [--size 224] [--seed 0] [--cfg-options a.b=c ...]
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config of a SparK or FCMAE run')
     parser.add_argument('checkpoint', help="checkpoint of such a run, or the authors' with its decoder")
     parser.add_argument('images', nargs='+', help='image files')
-    parser.add_argument('--out', metavar='FILE.png', help='the picture (default: reconstruction.png beside the checkpoint)')
+    parser.add_argument(
+        '--out', metavar='FILE.png', help='the picture (default: reconstruction.png beside the checkpoint)'
+    )
     parser.add_argument('--size', type=int, help='side of the images in pixels (default: as in training)')
     parser.add_argument('--seed', type=int, default=0, help='of the hidden blocks (default: 0)')
     cli.add_cfg_options(parser)
@@ -46,7 +48,9 @@ def main() -> None:
     shown = evaluation_steps(steps, settings['img_norm_cfg'], args.size)
     model = MODELS.build(compiled['model'])
     if not hasattr(model, 'reconstruct'):
-        raise ConfigError(f"{args.config} trains {type(model).__name__}, which reconstructs nothing: give a config of SparK or FCMAE.")
+        raise ConfigError(
+            f'{args.config} trains {type(model).__name__}, which reconstructs nothing: give a config of SparK or FCMAE.'
+        )
     load_model(model, args.checkpoint)
     model.eval()
     pipeline = build_pipeline(shown)

@@ -1,6 +1,6 @@
 """Draw what the model sees: a grid of training images and their augmented views, as the training run will draw them.
 
-    python tools/show_views.py configs/selfsup/moco/r50_v2.py [-n 8] [--epochs 3] [--out views.png] [--cfg-options a.b=c ...]
+python tools/show_views.py configs/selfsup/moco/r50_v2.py [-n 8] [--epochs 3] [--out views.png] [--cfg-options a.b=c ...]
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('-n', type=int, default=8, help='number of images, spread over the data set (default: 8)')
     parser.add_argument('--epochs', type=int, default=3, help='draw the views of epochs 0 .. EPOCHS - 1 (default: 3)')
-    parser.add_argument('--out', metavar='FILE.png', help='the picture (default: views.png in the work dir of the config)')
+    parser.add_argument(
+        '--out', metavar='FILE.png', help='the picture (default: views.png in the work dir of the config)'
+    )
     parser.add_argument('--seed', type=int, help='run seed (default: that of the config, or 0)')
     cli.add_cfg_options(parser)
     args = parser.parse_args()
@@ -30,9 +32,9 @@ def parse_args() -> argparse.Namespace:
 def normalisation(dataset, settings: dict) -> tuple:
     """Mean and standard deviation that the views went through; of the loader with prefetch."""
     if settings.get('prefetch'):
-        return (0.,), (1.,)  # these views are uint8 still
+        return (0.0,), (1.0,)  # these views are uint8 still
     steps = [step for pipeline in dataset.pipelines.values() for step in pipeline.steps]
-    return next(((s.mean, s.std) for s in steps if type(s).__name__ == 'Normalize'), ((0.,), (1.,)))
+    return next(((s.mean, s.std) for s in steps if type(s).__name__ == 'Normalize'), ((0.0,), (1.0,)))
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ def main() -> None:
     args = parse_args()
     from selfsup import config
     from selfsup.errors import ConfigError
+
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
     if compiled['val_dataloader'] is None:
         raise ConfigError(f'{args.config} has no data.val to test on; add it, or give it with --cfg-options.')
@@ -43,23 +44,36 @@ def main() -> None:
     from selfsup.evaluation.class_names import check_checkpoint_classes
     from selfsup.evaluation.features import collect, evaluating, left_out
     from selfsup.registry import MODELS
+
     device = init_distributed(args.launcher, port=args.port)
     model = MODELS.build(compiled['model'])
     load_model(model, args.checkpoint, strict=True, average=args.ema)
     model = model.to(device)
     train = (compiled['train_dataloader'] or {}).get('dataset')
-    loader = build_loader(compiled['val_dataloader'], seed=0, device=device, rank=dist.rank(), world_size=dist.world_size())
+    loader = build_loader(
+        compiled['val_dataloader'], seed=0, device=device, rank=dist.rank(), world_size=dist.world_size()
+    )
     unknown = check_checkpoint_classes(read_checkpoint(args.checkpoint), args.checkpoint, loader.dataset, train)
     with evaluating(model):
         scores = collect(lambda batch: {k: v.float() for k, v in model.predict(batch['img']).items()}, loader)
     loader.close()
     results = {}
     for name, logits in scores.items():
-        results.update(loader.dataset.evaluate(logits, name, topk=tuple(k for k in args.topk if k <= logits.shape[1]) or tuple(args.topk)))
+        results.update(
+            loader.dataset.evaluate(
+                logits, name, topk=tuple(k for k in args.topk if k <= logits.shape[1]) or tuple(args.topk)
+            )
+        )
     missing = left_out(loader.dataset)
     if dist.is_main():
-        counted = f'{len(loader.dataset) - missing:,} images' + (f'; left out, as they cannot be read: {missing:,}' if missing else '')
-        lines = [f'{args.checkpoint} on {counted}', *(f'{k}: {v:.2f}' for k, v in results.items()), *filter(None, [unknown])]
+        counted = f'{len(loader.dataset) - missing:,} images' + (
+            f'; left out, as they cannot be read: {missing:,}' if missing else ''
+        )
+        lines = [
+            f'{args.checkpoint} on {counted}',
+            *(f'{k}: {v:.2f}' for k, v in results.items()),
+            *filter(None, [unknown]),
+        ]
         work_dir = Path(args.work_dir or Path(args.checkpoint).parent)
         work_dir.mkdir(parents=True, exist_ok=True)
         log = work_dir / f'test_{time.strftime("%Y%m%d_%H%M%S")}.log'

@@ -33,6 +33,7 @@ def handles(pid: int, number: int) -> bool:
 def pass_on_or_stop(number: int, frame: object) -> None:
     """Handler of SIGUSR1 and SIGUSR2: untreated, they would end the launcher and leave the ranks behind."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
+
     ranks = children()
     if ranks and all(handles(pid, number) for pid in ranks):
         for pid in ranks:
@@ -45,6 +46,7 @@ def main() -> None:
     from torch.distributed import DistNetworkError, run
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
     logging.getLogger('torch.distributed.elastic').setLevel(logging.CRITICAL)
     args = run.parse_args(None)
     for number in (signal.SIGUSR1, signal.SIGUSR2):
@@ -61,7 +63,9 @@ def main() -> None:
         print(f'stopped by {signal.Signals(error.sigval).name}', file=sys.stderr)
         sys.exit(128 + error.sigval)
     except DistNetworkError as error:
-        sys.exit(f'error: {args.master_addr}:{args.master_port} cannot be used ({str(error).splitlines()[0]}). Set PORT to a free port.')
+        sys.exit(
+            f'error: {args.master_addr}:{args.master_port} cannot be used ({str(error).splitlines()[0]}). Set PORT to a free port.'
+        )
 
 
 if __name__ == '__main__':

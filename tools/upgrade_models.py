@@ -15,12 +15,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoint', help='old file')
     parser.add_argument('--save-path', '--save_path', required=True, help='file to write (.pth)')
-    parser.add_argument('--drop-head', action='store_true', default=None, help='leave the head out (done for flat dicts in any case)')
+    parser.add_argument(
+        '--drop-head', action='store_true', default=None, help='leave the head out (done for flat dicts in any case)'
+    )
     parser.add_argument('--force', action='store_true', help='replace the output if it exists')
     args = parser.parse_args()
 
     from selfsup.convert.openselfsup import upgrade_file
-    path, number = upgrade_file(args.checkpoint, args.save_path, keep_head=None if args.drop_head is None else False, force=args.force)
+
+    path, number = upgrade_file(
+        args.checkpoint, args.save_path, keep_head=None if args.drop_head is None else False, force=args.force
+    )
     print(f'{path}: {number} tensors')
 
 

@@ -23,6 +23,7 @@ def main() -> None:
     from selfsup.convert.detectron2 import to_detectron2, write_detectron2
     from selfsup.convert.families import in_our_names
     from selfsup.convert.layouts import find_backbone
+
     found = find_backbone(read_checkpoint(args.input), args.input)
     converted = to_detectron2(in_our_names(found.weights))
     path = write_detectron2(args.output, converted, args.force)

@@ -23,7 +23,9 @@ SPLITS = {'train': 120, 'val': 40}
 
 def texture(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     """(height, width, 3) uint8: coarse noise of two dull colours with fine noise on it."""
-    coarse = Image.fromarray(rng.integers(0, 256, (6, 6), dtype=np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 6), dtype=np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
     share = np.asarray(coarse, dtype=np.float64)[..., None] / 255
     first, second = rng.integers(60, 190, (2, 3))
     return (share * first + (1 - share) * second + rng.normal(0, 12, (height, width, 3))).clip(0, 255).astype(np.uint8)
@@ -34,7 +36,9 @@ def outline(kind: int, box: tuple[int, int, int, int]) -> list[float]:
     x1, y1, x2, y2 = box
     if kind == 0:
         angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-        points = np.stack([(x1 + x2) / 2 + np.cos(angles) * (x2 - x1) / 2, (y1 + y2) / 2 + np.sin(angles) * (y2 - y1) / 2], axis=1)
+        points = np.stack(
+            [(x1 + x2) / 2 + np.cos(angles) * (x2 - x1) / 2, (y1 + y2) / 2 + np.sin(angles) * (y2 - y1) / 2], axis=1
+        )
         return points.round(2).ravel().tolist()
     return [float(v) for v in ((x1, y1, x2, y1, x2, y2, x1, y2) if kind == 1 else ((x1 + x2) / 2, y1, x2, y2, x1, y2))]
 
@@ -59,17 +63,25 @@ def draw(rng: np.random.Generator) -> tuple[Image.Image, list[tuple[int, tuple[i
 
 def xml(name: str, image: Image.Image, objects: list) -> str:
     """VOC's annotation of an image; pixels are counted from 1."""
-    rows = ''.join(f'<object><name>{CLASSES[kind]}</name><difficult>0</difficult><bndbox><xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin>'
-                   f'<xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>\n' for kind, (x1, y1, x2, y2), _ in objects)
-    return (f'<annotation><filename>{escape(name)}</filename><size><width>{image.width}</width><height>{image.height}</height>'
-            f'<depth>3</depth></size>\n{rows}</annotation>\n')
+    rows = ''.join(
+        f'<object><name>{CLASSES[kind]}</name><difficult>0</difficult><bndbox><xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin>'
+        f'<xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>\n'
+        for kind, (x1, y1, x2, y2), _ in objects
+    )
+    return (
+        f'<annotation><filename>{escape(name)}</filename><size><width>{image.width}</width><height>{image.height}</height>'
+        f'<depth>3</depth></size>\n{rows}</annotation>\n'
+    )
 
 
 def write_split(out: Path, split: str, number: int, seed: int) -> None:
     """Images of one split, OUT/coco/SPLIT.json, and the same in OUT/voc/VOC2007."""
     rng = np.random.default_rng([seed, *split.encode()])
     images, annotations, names = [], [], []
-    folders = [out / 'coco' / split, *(out / 'voc' / 'VOC2007' / part for part in ('JPEGImages', 'Annotations', 'ImageSets/Main'))]
+    folders = [
+        out / 'coco' / split,
+        *(out / 'voc' / 'VOC2007' / part for part in ('JPEGImages', 'Annotations', 'ImageSets/Main')),
+    ]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     for index in range(number):
@@ -81,9 +93,20 @@ def write_split(out: Path, split: str, number: int, seed: int) -> None:
         names.append(name)
         images.append({'id': index + 1, 'file_name': f'{name}.jpg', 'width': image.width, 'height': image.height})
         for kind, (x1, y1, x2, y2), polygon in objects:
-            annotations.append({'id': len(annotations) + 1, 'image_id': index + 1, 'category_id': 10 * (kind + 1), 'iscrowd': 0,
-                                'bbox': [x1, y1, x2 - x1, y2 - y1], 'area': (x2 - x1) * (y2 - y1), 'segmentation': [polygon]})
-    categories = [{'id': 10 * (number + 1), 'name': name} for number, name in enumerate(CLASSES)]  # as COCO's, not 1, 2, 3
+            annotations.append(
+                {
+                    'id': len(annotations) + 1,
+                    'image_id': index + 1,
+                    'category_id': 10 * (kind + 1),
+                    'iscrowd': 0,
+                    'bbox': [x1, y1, x2 - x1, y2 - y1],
+                    'area': (x2 - x1) * (y2 - y1),
+                    'segmentation': [polygon],
+                }
+            )
+    categories = [
+        {'id': 10 * (number + 1), 'name': name} for number, name in enumerate(CLASSES)
+    ]  # as COCO's, not 1, 2, 3
     content = {'images': images, 'annotations': annotations, 'categories': categories}
     (out / 'coco' / f'{split}.json').write_text(json.dumps(content))
     (folders[3] / f'{split}.txt').write_text(''.join(f'{name}\n' for name in names))
@@ -109,7 +132,9 @@ def write_miniature(out: Path, splits: dict[str, int], seed: int = 0) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out', type=Path, help='folder to write, such as data/shapes')
-    parser.add_argument('--images', type=int, nargs=2, default=list(SPLITS.values()), metavar=('TRAIN', 'VAL'), help='images per split')
+    parser.add_argument(
+        '--images', type=int, nargs=2, default=list(SPLITS.values()), metavar=('TRAIN', 'VAL'), help='images per split'
+    )
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
     write_miniature(args.out, dict(zip(SPLITS, args.images, strict=True)), args.seed)

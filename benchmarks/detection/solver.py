@@ -17,7 +17,13 @@ from selfsup.errors import ConfigError, did_you_mean
 OPTIMIZERS = ('sgd', 'adam', 'adamw')  # adam is AdamW, as documented
 BLOCKS_OF_RES4 = {18: 2, 34: 6, 50: 6, 101: 23}
 _BLOCK = re.compile(r'(?:^|\.)res([2-5])\.(\d+)\.')
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.modules.instancenorm._InstanceNorm, nn.LocalResponseNorm)
+_NORMS = (
+    nn.modules.batchnorm._BatchNorm,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.modules.instancenorm._InstanceNorm,
+    nn.LocalResponseNorm,
+)
 
 
 def lr_factor(name: str, decay: float, depth: int = 50) -> float:
@@ -34,10 +40,12 @@ def lr_factor(name: str, decay: float, depth: int = 50) -> float:
     if not 0 <= decay <= 1:
         raise ConfigError(f'SOLVER.LR_DECAY={decay!r} must lie in (0, 1], or be 0 for none.')
     if decay in (0, 1):
-        return 1.
+        return 1.0
     if depth not in BLOCKS_OF_RES4:
-        raise ConfigError(f'SOLVER.LR_DECAY={decay} has no layers for MODEL.RESNETS.DEPTH={depth}: use {sorted(BLOCKS_OF_RES4)}, or '
-                          'LR_DECAY 1.0.')
+        raise ConfigError(
+            f'SOLVER.LR_DECAY={decay} has no layers for MODEL.RESNETS.DEPTH={depth}: use {sorted(BLOCKS_OF_RES4)}, or '
+            'LR_DECAY 1.0.'
+        )
     last = 5 if depth <= 50 else 11
     block = _BLOCK.search(name)
     if block is None:
@@ -48,8 +56,17 @@ def lr_factor(name: str, decay: float, depth: int = 50) -> float:
     return decay ** (last + 1 - layer)
 
 
-def param_groups(model: nn.Module, *, lr: float, weight_decay: float, weight_decay_norm: float, weight_decay_bias: float | None = None,
-                 bias_lr_factor: float = 1., decay: float = 1., depth: int = 50) -> list[dict[str, Any]]:
+def param_groups(
+    model: nn.Module,
+    *,
+    lr: float,
+    weight_decay: float,
+    weight_decay_norm: float,
+    weight_decay_bias: float | None = None,
+    bias_lr_factor: float = 1.0,
+    decay: float = 1.0,
+    depth: int = 50,
+) -> list[dict[str, Any]]:
     """One group per learning rate and weight decay; every trainable parameter once.
 
     Args:
@@ -70,7 +87,7 @@ def param_groups(model: nn.Module, *, lr: float, weight_decay: float, weight_dec
                 continue
             seen.add(value)
             bias, norm = name == 'bias', isinstance(module, _NORMS)
-            rate = lr * lr_factor(f'{path}.{name}', decay, depth) * (bias_lr_factor if bias else 1.)
+            rate = lr * lr_factor(f'{path}.{name}', decay, depth) * (bias_lr_factor if bias else 1.0)
             regular = weight_decay if weight_decay_bias is None or not bias else weight_decay_bias
             key = (rate, weight_decay_norm if norm else regular)
             group = groups.setdefault(key, {'params': [], 'param_names': [], 'lr': key[0], 'weight_decay': key[1]})

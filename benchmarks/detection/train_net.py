@@ -22,11 +22,21 @@ from selfsup import cli
 from selfsup.errors import ConfigError, DataError
 from selfsup.files import write_atomic
 
-INSTALL = ("this script needs detectron2, which is not on the package index: pip install "
-           "'git+https://github.com/facebookresearch/detectron2.git'. benchmarks/dist_train_det.sh trains detectors without it.")
+INSTALL = (
+    'this script needs detectron2, which is not on the package index: pip install '
+    "'git+https://github.com/facebookresearch/detectron2.git'. benchmarks/dist_train_det.sh trains detectors without it."
+)
 LOG = 'd2_coco_log.txt'
-COCO_LOG = {'boxAP': 'AP', 'bAP50': 'AP50', 'bAP75': 'AP75', 'mskAP': 'mask_AP', 'mAP50': 'mask_AP50', 'mAP75': 'mask_AP75',
-            'easy': 'APl', 'hard': 'APs'}  # names in `LOG` -> ours
+COCO_LOG = {
+    'boxAP': 'AP',
+    'bAP50': 'AP50',
+    'bAP75': 'AP75',
+    'mskAP': 'mask_AP',
+    'mAP50': 'mask_AP50',
+    'mAP75': 'mask_AP75',
+    'easy': 'APl',
+    'hard': 'APs',
+}  # names in `LOG` -> ours
 NAMES = {'bbox': '', 'segm': 'mask_', 'keypoints': 'keypoint_'}  # of detectron2's results -> beginnings of ours
 
 
@@ -54,6 +64,7 @@ def read_config(args: argparse.Namespace) -> Any:
 
     from benchmarks.detection.solver import lr_factor, optimizer_class
     from selfsup.evaluation.results import check_free
+
     cfg = get_cfg()
     cfg.SOLVER.OPTIMIZER, cfg.SOLVER.LR_DECAY = 'sgd', 1.0
     if not os.path.isfile(args.config_file):
@@ -75,6 +86,7 @@ def read_config(args: argparse.Namespace) -> Any:
 def setup(args: argparse.Namespace) -> Any:
     """The frozen config, and detectron2's logs and seeds."""
     from detectron2.engine import default_setup
+
     cfg = read_config(args)
     cfg.freeze()
     default_setup(cfg, args)
@@ -90,8 +102,10 @@ def check_weights(path: str, args: argparse.Namespace) -> None:
     if args.resume or args.eval_only or '://' in path or not path:
         return
     if not path.endswith('.pkl'):
-        raise ConfigError(f'MODEL.WEIGHTS={path!r}: detectron2 would find no backbone in it and train from random weights. Convert it: '
-                          'python benchmarks/detection/convert_pretrain_to_detectron2.py IN.pth OUT.pkl')
+        raise ConfigError(
+            f'MODEL.WEIGHTS={path!r}: detectron2 would find no backbone in it and train from random weights. Convert it: '
+            'python benchmarks/detection/convert_pretrain_to_detectron2.py IN.pth OUT.pkl'
+        )
     if not os.path.exists(path):
         raise ConfigError(f'MODEL.WEIGHTS={path!r} does not exist.')
 
@@ -102,11 +116,19 @@ def build_optimizer(cfg: Any, model: Any) -> Any:
     from detectron2.solver.build import maybe_add_gradient_clipping
 
     from benchmarks.detection.solver import optimizer_class, param_groups
+
     solver = cfg.SOLVER
     kind = optimizer_class(solver.OPTIMIZER)
-    groups = param_groups(model, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY, weight_decay_norm=solver.WEIGHT_DECAY_NORM,
-                          weight_decay_bias=solver.WEIGHT_DECAY_BIAS, bias_lr_factor=solver.BIAS_LR_FACTOR, decay=solver.LR_DECAY,
-                          depth=cfg.MODEL.RESNETS.DEPTH)
+    groups = param_groups(
+        model,
+        lr=solver.BASE_LR,
+        weight_decay=solver.WEIGHT_DECAY,
+        weight_decay_norm=solver.WEIGHT_DECAY_NORM,
+        weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
+        bias_lr_factor=solver.BIAS_LR_FACTOR,
+        decay=solver.LR_DECAY,
+        depth=cfg.MODEL.RESNETS.DEPTH,
+    )
     momentum = {'momentum': solver.MOMENTUM, 'nesterov': solver.NESTEROV} if kind is torch.optim.SGD else {}
     return maybe_add_gradient_clipping(cfg, kind)(groups, lr=solver.BASE_LR, **momentum)
 
@@ -119,6 +141,7 @@ def build_evaluator(cfg: Any, dataset: str) -> Any:
     """
     from detectron2 import evaluation
     from detectron2.data import MetadataCatalog
+
     kind = MetadataCatalog.get(dataset).evaluator_type
     if kind == 'coco':
         return evaluation.COCOEvaluator(dataset, output_dir=os.path.join(cfg.OUTPUT_DIR, 'inference'))
@@ -150,10 +173,14 @@ def trainer_class(resume: bool = False) -> Any:
         @classmethod
         def test(cls, cfg: Any, model: Any, evaluators: Any = None) -> dict:
             results = super().test(cfg, model, evaluators)
-            one_of_coco = len(cfg.DATASETS.TEST) == 1 and MetadataCatalog.get(cfg.DATASETS.TEST[0]).evaluator_type == 'coco'
+            one_of_coco = (
+                len(cfg.DATASETS.TEST) == 1 and MetadataCatalog.get(cfg.DATASETS.TEST[0]).evaluator_type == 'coco'
+            )
             if comm.is_main_process() and one_of_coco:
                 cls.log = coco_log(results, cls.log if cls.log or not resume else read_log(cfg))
-                write_atomic(Path(cfg.OUTPUT_DIR) / LOG, lambda file: file.write(f'{json.dumps(cls.log)}\n'.encode()), DataError)
+                write_atomic(
+                    Path(cfg.OUTPUT_DIR) / LOG, lambda file: file.write(f'{json.dumps(cls.log)}\n'.encode()), DataError
+                )
             return results
 
     Trainer.log = {}  # of this run
@@ -216,6 +243,7 @@ def work(args: argparse.Namespace) -> None:
     from detectron2.utils import comm
 
     from selfsup.evaluation.results import write_result
+
     start = time.perf_counter()
     cfg = setup(args)
     kind = trainer_class(args.resume)
@@ -227,12 +255,23 @@ def work(args: argparse.Namespace) -> None:
         trainer = kind(cfg)
         trainer.resume_or_load(resume=args.resume)
         trainer.train()
-        results = getattr(trainer, '_last_eval_results', None)  # train() gives them only where the config names results that it expects
+        results = getattr(
+            trainer, '_last_eval_results', None
+        )  # train() gives them only where the config names results that it expects
     if comm.is_main_process():
         weights = cfg.MODEL.WEIGHTS if os.path.exists(cfg.MODEL.WEIGHTS) else None
-        write_result(Path(cfg.OUTPUT_DIR) / 'detection.json', protocol='detection', numbers=flat_numbers(results or {}),
-                     config=args.config_file, weights=weights, device='cuda', seed=cfg.SEED, seconds=time.perf_counter() - start,
-                     settings={'library': 'detectron2', 'opts': args.opts}, force=args.resume)
+        write_result(
+            Path(cfg.OUTPUT_DIR) / 'detection.json',
+            protocol='detection',
+            numbers=flat_numbers(results or {}),
+            config=args.config_file,
+            weights=weights,
+            device='cuda',
+            seed=cfg.SEED,
+            seconds=time.perf_counter() - start,
+            settings={'library': 'detectron2', 'opts': args.opts},
+            force=args.resume,
+        )
 
 
 def main() -> None:
@@ -241,8 +280,17 @@ def main() -> None:
         from detectron2.engine import launch
     except ImportError:
         raise ConfigError(INSTALL) from None
-    read_config(args)  # here an error is one line; in the processes that `launch` starts it would be a traceback of each
-    launch(work, args.num_gpus, num_machines=args.num_machines, machine_rank=args.machine_rank, dist_url=args.dist_url, args=(args,))
+    read_config(
+        args
+    )  # here an error is one line; in the processes that `launch` starts it would be a traceback of each
+    launch(
+        work,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args,),
+    )
 
 
 if __name__ == '__main__':

@@ -40,7 +40,7 @@ BUDGET = 600  # seconds a run may take on 2 cores
 
 def read_scalars(work_dir: Path) -> list[dict]:
     """The logged lines of the only run in `work_dir`."""
-    file, = work_dir.rglob('vis_data/20*.json')
+    (file,) = work_dir.rglob('vis_data/20*.json')
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
@@ -52,14 +52,26 @@ def measure(name: str, seed: int, work_dir: Path) -> dict:
     subprocess.run([sys.executable, *command], cwd=ROOT, check=True)
     seconds = time.perf_counter() - start
     import torch
+
     scalars = read_scalars(work_dir)
     untrained, trained = (round(line['knn_20'], 2) for line in scalars if 'knn_20' in line)
     last = scalars[-1]
     return {
-        'method': title, 'config': f'configs/{config}', 'data': 'CIFAR-10, 20,000 images to train on, 5,000 to test',
-        'measure': 'kNN-20 top-1, percent', 'untrained': untrained, 'trained': trained, 'gain': round(trained - untrained, 2),
-        'seed': seed, 'seconds': round(seconds), 'within_budget': seconds <= BUDGET, 'epochs': last['epoch'], 'steps': last['iter'],
-        'cores': os.cpu_count(), 'machine': platform.machine(), 'torch': torch.__version__,
+        'method': title,
+        'config': f'configs/{config}',
+        'data': 'CIFAR-10, 20,000 images to train on, 5,000 to test',
+        'measure': 'kNN-20 top-1, percent',
+        'untrained': untrained,
+        'trained': trained,
+        'gain': round(trained - untrained, 2),
+        'seed': seed,
+        'seconds': round(seconds),
+        'within_budget': seconds <= BUDGET,
+        'epochs': last['epoch'],
+        'steps': last['iter'],
+        'cores': os.cpu_count(),
+        'machine': platform.machine(),
+        'torch': torch.__version__,
     }
 
 

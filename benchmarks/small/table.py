@@ -1,6 +1,6 @@
 """Write the README's table of the small CIFAR-10 runs from the JSON files that benchmarks/small/run.py made.
 
-    python benchmarks/small/table.py          # rewrites the part of README.md between the two comments
+python benchmarks/small/table.py          # rewrites the part of README.md between the two comments
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ def table(results: Path = RESULTS) -> str:
     """Markdown rows of all result files, best first."""
     found = sorted((json.loads(path.read_text()) for path in results.glob('*.json')), key=lambda r: -r['trained'])
     lines = ['| method | config | untrained | trained | gain | epochs | minutes |', '|---|---|---|---|---|---|---|']
-    lines += [f"| {r['method']} | [{r['config'].removeprefix('configs/')}]({r['config']}) | {r['untrained']:.1f} | {r['trained']:.1f} "
-              f"| {r['gain']:+.1f} | {r['epochs']} | {r['seconds'] / 60:.1f} |" for r in found]
+    lines += [
+        f'| {r["method"]} | [{r["config"].removeprefix("configs/")}]({r["config"]}) | {r["untrained"]:.1f} | {r["trained"]:.1f} '
+        f'| {r["gain"]:+.1f} | {r["epochs"]} | {r["seconds"] / 60:.1f} |'
+        for r in found
+    ]
     return '\n'.join(lines)
 
 

@@ -24,6 +24,7 @@ def make_points(number: int, width: int, blobs: int):
     import torch
 
     from selfsup.evaluation.clustering import preprocess
+
     generator = torch.Generator().manual_seed(0)
     centres = torch.randn(blobs, width, generator=generator)
     which = torch.randint(blobs, (number,), generator=generator)
@@ -35,6 +36,7 @@ def measure(points, k: int, seeds: int, threads: int) -> dict:
     import faiss
 
     from selfsup.evaluation import clustering
+
     faiss.omp_set_num_threads(threads)
     sides = {'torch': clustering.kmeans, 'faiss': clustering.faiss_kmeans}
     for solve in sides.values():  # first use of the libraries
@@ -53,7 +55,8 @@ def measure(points, k: int, seeds: int, threads: int) -> dict:
         'seconds': {name: round(statistics.median(values), 4) for name, values in seconds.items()},
         'objective': {name: round(statistics.mean(values), 2) for name, values in objective.items()},
         'seconds_of_each_seed': {name: [round(v, 4) for v in values] for name, values in seconds.items()},
-        'time_ratio': round(time_ratio, 3), 'objective_ratio': round(objective_ratio, 5),
+        'time_ratio': round(time_ratio, 3),
+        'objective_ratio': round(objective_ratio, 5),
         'met': time_ratio <= TARGET_SECONDS and objective_ratio <= TARGET_OBJECTIVE,
         'faiss': faiss.__version__,
     }
@@ -73,8 +76,12 @@ def main() -> None:
 
     torch.set_num_threads(args.threads)
     found = measure(make_points(args.number, args.width, blobs=max(2, args.k // 2)), args.k, args.seeds, args.threads)
-    found = {**{name: getattr(args, name) for name in ('number', 'width', 'k', 'seeds', 'threads')}, **found,
-             'torch': torch.__version__, 'machine': platform.machine()}
+    found = {
+        **{name: getattr(args, name) for name in ('number', 'width', 'k', 'seeds', 'threads')},
+        **found,
+        'torch': torch.__version__,
+        'machine': platform.machine(),
+    }
     print(json.dumps(found, indent=1))
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)

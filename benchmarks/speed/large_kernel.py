@@ -43,7 +43,9 @@ def kernels(px: int) -> tuple[tuple[int, int], ...]:
     return (long, 5), (5, long), (5, 5)
 
 
-def step_of(way: str, mode: str, px: int, kernel: tuple[int, int], batch: int, dtype: str, device: str) -> Callable[[], None]:
+def step_of(
+    way: str, mode: str, px: int, kernel: tuple[int, int], batch: int, dtype: str, device: str
+) -> Callable[[], None]:
     """One pass of one implementation over random maps."""
     channels, generator = STAGES[px][0], torch.Generator().manual_seed(0)
     layout = torch.contiguous_format if way.endswith('contiguous') else torch.channels_last
@@ -63,6 +65,7 @@ def step_of(way: str, mode: str, px: int, kernel: tuple[int, int], batch: int, d
             out = large_kernel_conv2d(x, weight, None, way)
         if train:
             torch.autograd.grad(out, (x, weight), grad)
+
     return step
 
 
@@ -89,13 +92,28 @@ def in_turns(steps: dict[str, Callable[[], None]], device: str, rounds: int, lim
 def measure_conv(args: argparse.Namespace) -> list[dict]:
     """Every implementation for every chosen shape."""
     results = []
-    for px, batch, dtype, mode in ((p, b, d, m) for p in args.px for b in args.batch for d in args.dtype for m in args.mode):
+    for px, batch, dtype, mode in (
+        (p, b, d, m) for p in args.px for b in args.batch for d in args.dtype for m in args.mode
+    ):
         for kernel in kernels(px):
             steps = {way: step_of(way, mode, px, kernel, batch, dtype, args.device) for way in args.ways}
             times = in_turns(steps, args.device, args.rounds, args.seconds)
             milliseconds = {way: round(statistics.median(of), 3) for way, of in times.items()}
-            results.append(dict(what='conv', px=px, kernel=list(kernel), channels=STAGES[px][0], batch=batch, dtype=dtype, mode=mode,
-                                device=args.device, rounds=len(times[args.ways[0]]), ms=milliseconds, **speedup(milliseconds)))
+            results.append(
+                dict(
+                    what='conv',
+                    px=px,
+                    kernel=list(kernel),
+                    channels=STAGES[px][0],
+                    batch=batch,
+                    dtype=dtype,
+                    mode=mode,
+                    device=args.device,
+                    rounds=len(times[args.ways[0]]),
+                    ms=milliseconds,
+                    **speedup(milliseconds),
+                )
+            )
             print(json.dumps(results[-1]), flush=True)
     return results
 
@@ -137,8 +155,18 @@ def measure_memory(args: argparse.Namespace) -> list[dict]:
             for way in args.ways:
                 with ProcessPoolExecutor(1, get_context('spawn')) as pool:
                     megabytes[way] = round(pool.submit(peak, way, px, kernel, batch, dtype, args.threads).result(), 1)
-            results.append(dict(what='memory', px=px, kernel=list(kernel), batch=batch, dtype=dtype, device='cpu', mode=MODES[1],
-                                mb=megabytes))
+            results.append(
+                dict(
+                    what='memory',
+                    px=px,
+                    kernel=list(kernel),
+                    batch=batch,
+                    dtype=dtype,
+                    device='cpu',
+                    mode=MODES[1],
+                    mb=megabytes,
+                )
+            )
             print(json.dumps(results[-1]), flush=True)
     return results
 
@@ -148,11 +176,15 @@ def measure_step(args: argparse.Namespace) -> list[dict]:
     results = []
     for batch, dtype in ((b, d) for b in args.batch for d in args.dtype):
         torch.manual_seed(0)
-        model = BACKBONES.build(dict(type='SLaK', arch='tiny', width_factor=1.3, num_classes=1000)).train().to(args.device)
+        model = (
+            BACKBONES.build(dict(type='SLaK', arch='tiny', width_factor=1.3, num_classes=1000)).train().to(args.device)
+        )
         optimizer = torch.optim.AdamW(model.parameters(), 4e-3)
         img, label = torch.randn(batch, 3, 224, 224).to(args.device), torch.randint(1000, (batch,)).to(args.device)
 
-        def step(implementation: str | None, model=model, optimizer=optimizer, img=img, label=label, dtype=dtype) -> None:
+        def step(
+            implementation: str | None, model=model, optimizer=optimizer, img=img, label=label, dtype=dtype
+        ) -> None:
             for module in model.modules():
                 if isinstance(module, LargeKernelConv2d):
                     module.implementation = implementation
@@ -162,10 +194,22 @@ def measure_step(args: argparse.Namespace) -> list[dict]:
             loss.backward()
             optimizer.step()
 
-        times = in_turns({'conv2d': lambda: step('native'), 'chosen': lambda: step(None)}, args.device, args.rounds, args.seconds)
+        times = in_turns(
+            {'conv2d': lambda: step('native'), 'chosen': lambda: step(None)}, args.device, args.rounds, args.seconds
+        )
         milliseconds = {way: round(statistics.median(of), 1) for way, of in times.items()}
-        results.append(dict(what='step', batch=batch, dtype=dtype, device=args.device, mode=MODES[1], rounds=len(times['chosen']),
-                            ms=milliseconds, speedup=round(milliseconds['conv2d'] / milliseconds['chosen'], 2)))
+        results.append(
+            dict(
+                what='step',
+                batch=batch,
+                dtype=dtype,
+                device=args.device,
+                mode=MODES[1],
+                rounds=len(times['chosen']),
+                ms=milliseconds,
+                speedup=round(milliseconds['conv2d'] / milliseconds['chosen'], 2),
+            )
+        )
         print(json.dumps(results[-1]), flush=True)
     return results
 
@@ -180,9 +224,13 @@ def winner(milliseconds: dict[str, float], mode: str) -> str:
 
     'native' has to win by 10 %, for it is slow on contiguous maps. In a forward pass 'correlation' is 'trimmed'.
     """
-    own = {way: ms for way, ms in milliseconds.items() if not way.startswith('conv2d') and (mode != 'forward' or way != 'correlation')}
+    own = {
+        way: ms
+        for way, ms in milliseconds.items()
+        if not way.startswith('conv2d') and (mode != 'forward' or way != 'correlation')
+    }
     best = min(own, key=own.get)
-    return 'native' if milliseconds['conv2d channels-last'] < .9 * own[best] else best
+    return 'native' if milliseconds['conv2d channels-last'] < 0.9 * own[best] else best
 
 
 def write_table(results: list[dict]) -> None:
@@ -191,14 +239,21 @@ def write_table(results: list[dict]) -> None:
     for r in results:
         if r['what'] == 'conv' and r['device'] == 'cpu' and r['dtype'] in ('fp32', 'bf16'):
             kernel = tuple(min(k, 2 * r['px'] - 1) for k in r['kernel'])  # taps that touch the map
-            rows[(r['dtype'] == 'fp32', r['mode'] != 'forward', r['batch'], r['px'], *kernel)] = winner(r['ms'], r['mode'])
+            rows[(r['dtype'] == 'fp32', r['mode'] != 'forward', r['batch'], r['px'], *kernel)] = winner(
+                r['ms'], r['mode']
+            )
     body = ''.join(f'    {(*key, rows[key])!r},\n' for key in sorted(rows, reverse=True))
-    TABLE.write_text(re.sub(r'^ROWS = \(\n.*?^\)\n', lambda _: f'ROWS = (\n{body})\n', TABLE.read_text(), flags=re.DOTALL | re.MULTILINE))
+    TABLE.write_text(
+        re.sub(
+            r'^ROWS = \(\n.*?^\)\n', lambda _: f'ROWS = (\n{body})\n', TABLE.read_text(), flags=re.DOTALL | re.MULTILINE
+        )
+    )
 
 
 def plot(results: list[dict], path: Path) -> None:
     """Bars: how many times faster than the faster layout of `F.conv2d` each implementation is, forward + backward in fp32."""
     import matplotlib
+
     matplotlib.use('Agg')
     from matplotlib import pyplot
 
@@ -209,9 +264,13 @@ def plot(results: list[dict], path: Path) -> None:
         of = [r for r in chosen if r['batch'] == batch]
         native = [min(r['ms'][way] for way in WAYS[:2] if way in r['ms']) for r in of]
         for i, way in enumerate(WAYS[2:]):
-            axis.bar([j + .27 * (i - 1) for j in range(len(of))],
-                     [n / r['ms'][way] if way in r['ms'] else 0 for n, r in zip(native, of, strict=True)], .25, label=way)
-        axis.axhline(1, color='black', lw=.8)
+            axis.bar(
+                [j + 0.27 * (i - 1) for j in range(len(of))],
+                [n / r['ms'][way] if way in r['ms'] else 0 for n, r in zip(native, of, strict=True)],
+                0.25,
+                label=way,
+            )
+        axis.axhline(1, color='black', lw=0.8)
         axis.set_xticks(range(len(of)), [f'{r["kernel"][0]}x{r["kernel"][1]}\n{r["px"]} px' for r in of], fontsize=8)
         axis.set_ylabel('times F.conv2d')
         axis.set_title(f'batch {batch}, fp32, forward + backward', fontsize=9)
@@ -250,7 +309,9 @@ def main() -> None:
     if args.out and new:
         machine = torch.cuda.get_device_name() if args.device == 'cuda' else f'CPU, {args.threads} threads'
         lines = ',\n'.join('  ' + json.dumps(result) for result in results)
-        Path(args.out).write_text(f'{{"machine": {json.dumps(machine)}, "torch": "{torch.__version__}", "results": [\n{lines}\n]}}\n')
+        Path(args.out).write_text(
+            f'{{"machine": {json.dumps(machine)}, "torch": "{torch.__version__}", "results": [\n{lines}\n]}}\n'
+        )
     if 'table' in args.what:
         write_table(results)
     if 'plot' in args.what:

@@ -28,9 +28,11 @@ from selfsup.models.layers.visible import encode_visible
 from selfsup.registry import BACKBONES, MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
-ENCODERS = {'resnet50': dict(type='ResNet', depth=50, out_indices=(1, 2, 3, 4)),
-            'convnextv2_tiny': dict(type='ConvNeXtV2', arch='tiny', out_indices=(1, 2, 3, 4)),
-            'convnextv2_atto': dict(type='ConvNeXtV2', arch='atto', out_indices=(1, 2, 3, 4))}
+ENCODERS = {
+    'resnet50': dict(type='ResNet', depth=50, out_indices=(1, 2, 3, 4)),
+    'convnextv2_tiny': dict(type='ConvNeXtV2', arch='tiny', out_indices=(1, 2, 3, 4)),
+    'convnextv2_atto': dict(type='ConvNeXtV2', arch='atto', out_indices=(1, 2, 3, 4)),
+}
 CONFIGS = {'fcmae': ('fcmae/tiny.py',), 'spark': ('spark/r50.py',)}
 PATHS = {'encoder': ('visible', 'masked', 'dense'), 'fcmae': ('visible', 'masked'), 'spark': ('visible', 'masked')}
 
@@ -107,16 +109,29 @@ def seconds(forward: Callable[[], Tensor], model: nn.Module, device: str) -> flo
     return time.perf_counter() - start
 
 
-def convolution_backward_flop(grad_shape: tuple, x_shape: tuple, weight_shape: tuple, _bias: object, _stride: object, _padding: object,
-                              _dilation: object, transposed: bool, _output_padding: object, _groups: int, needs: tuple[bool, ...],
-                              **_: object) -> int:
+def convolution_backward_flop(
+    grad_shape: tuple,
+    x_shape: tuple,
+    weight_shape: tuple,
+    _bias: object,
+    _stride: object,
+    _padding: object,
+    _dilation: object,
+    transposed: bool,
+    _output_padding: object,
+    _groups: int,
+    needs: tuple[bool, ...],
+    **_: object,
+) -> int:
     """Each gradient costs what the forward pass costs; torch's own formula counts grouped convolutions as if they were not."""
     return (needs[0] + needs[1]) * conv_flop_count(x_shape, weight_shape, grad_shape, transposed=transposed)
 
 
 def gflop(forward: Callable[[], Tensor]) -> float:
     """Floating-point operations of one step, in billions."""
-    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: convolution_backward_flop})
+    counter = FlopCounterMode(
+        display=False, custom_mapping={torch.ops.aten.convolution_backward: convolution_backward_flop}
+    )
     with counter:
         forward().backward()
     return round(counter.get_total_flops() / 1e9, 2)
@@ -139,11 +154,25 @@ def measure(what: str, name: str, args: argparse.Namespace) -> list[dict]:
             taken = seconds(partial(forward, *way), model, args.device)
             if round_:  # the first one warms up
                 times.append(taken)
-    found = {way: dict(seconds=round(statistics.median(times), 4), times=[round(t, 4) for t in times],
-                       megabytes=round(memory(partial(forward, *way), model, args.device), 1), gflop=gflop(partial(forward, *way)))
-             for way, times in ways.items()}
-    return [dict(what=what, network=name, precision=precision, **{path: found[precision, path] for path in PATHS[what]},
-                 **ratios(found, precision, float(visible.float().mean()))) for precision in args.precision]
+    found = {
+        way: dict(
+            seconds=round(statistics.median(times), 4),
+            times=[round(t, 4) for t in times],
+            megabytes=round(memory(partial(forward, *way), model, args.device), 1),
+            gflop=gflop(partial(forward, *way)),
+        )
+        for way, times in ways.items()
+    }
+    return [
+        dict(
+            what=what,
+            network=name,
+            precision=precision,
+            **{path: found[precision, path] for path in PATHS[what]},
+            **ratios(found, precision, float(visible.float().mean())),
+        )
+        for precision in args.precision
+    ]
 
 
 def ratios(found: dict[tuple[str, str], dict], precision: str, share: float) -> dict:
@@ -157,9 +186,12 @@ def ratios(found: dict[tuple[str, str], dict], precision: str, share: float) -> 
         if of != precision:
             result[f'speedup_vs_{path}_in_{of}'] = round(faster, 3)
             continue
-        result |= {f'speedup_vs_{path}': round(faster, 3), f'share_of_limit_vs_{path}': round(faster * share, 3),
-                   f'memory_vs_{path}': round(visible['megabytes'] / other['megabytes'], 3),
-                   f'flops_vs_{path}': round(visible['gflop'] / other['gflop'], 3)}
+        result |= {
+            f'speedup_vs_{path}': round(faster, 3),
+            f'share_of_limit_vs_{path}': round(faster * share, 3),
+            f'memory_vs_{path}': round(visible['megabytes'] / other['megabytes'], 3),
+            f'flops_vs_{path}': round(visible['gflop'] / other['gflop'], 3),
+        }
     return dict(sorted(result.items()))
 
 
@@ -167,7 +199,9 @@ def main() -> None:
     """Measure, print one line per network and precision, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--what', nargs='+', default=['encoder'], choices=PATHS)
-    parser.add_argument('--networks', nargs='+', help='of the encoders, or configs below configs/selfsup; default: the usual ones')
+    parser.add_argument(
+        '--networks', nargs='+', help='of the encoders, or configs below configs/selfsup; default: the usual ones'
+    )
     parser.add_argument('--precision', nargs='+', default=['fp32'], choices=('fp32', 'bf16'))
     parser.add_argument('--device', default='cpu', choices=('cpu', 'cuda'))
     parser.add_argument('--batch', type=int, default=8)

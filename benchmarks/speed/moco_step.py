@@ -63,10 +63,18 @@ def plain_loop(config: str, steps: int) -> None:
     model = MODELS.build(compiled['model']).to(device).train()
     loader_cfg = compiled['train_dataloader']
     dataset = DATASETS.build(loader_cfg['dataset'])
-    loader = DataLoader(dataset, loader_cfg['batch_size'], shuffle=True, num_workers=loader_cfg['num_workers'], drop_last=True,
-                        pin_memory=device.type == 'cuda')
+    loader = DataLoader(
+        dataset,
+        loader_cfg['batch_size'],
+        shuffle=True,
+        num_workers=loader_cfg['num_workers'],
+        drop_last=True,
+        pin_memory=device.type == 'cuda',
+    )
     optimizer_cfg = dict(compiled['optim_wrapper']['optimizer'])
-    optimizer = getattr(torch.optim, optimizer_cfg.pop('type'))([p for p in model.parameters() if p.requires_grad], **optimizer_cfg)
+    optimizer = getattr(torch.optim, optimizer_cfg.pop('type'))(
+        [p for p in model.parameters() if p.requires_grad], **optimizer_cfg
+    )
     times = []
     batches = iter(loader)
     for _ in range(steps):
@@ -89,7 +97,9 @@ def plain_loop(config: str, steps: int) -> None:
 def measure(command: list[str], log: Path) -> float:
     """Run `command`, its output into `log`; return the peak resident memory of its largest process in MiB."""
     with log.open('w') as file:
-        child = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, 'PYTHONUNBUFFERED': '1'})
+        child = subprocess.Popen(
+            command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, 'PYTHONUNBUFFERED': '1'}
+        )
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
@@ -106,8 +116,16 @@ def run_plain(config: Path, steps: int, folder: Path) -> dict:
 
 def run_tool(config: Path, folder: Path) -> dict:
     work_dir = Path(tempfile.mkdtemp(dir=folder))
-    memory = measure([sys.executable, str(ROOT / 'tools' / 'train.py'), str(config), '--work_dir', str(work_dir)], folder / 'tool.log')
-    lines = [json.loads(x) for f in work_dir.glob('*/vis_data/*.json') if f.name != 'config.py' for x in f.read_text().splitlines()]
+    memory = measure(
+        [sys.executable, str(ROOT / 'tools' / 'train.py'), str(config), '--work_dir', str(work_dir)],
+        folder / 'tool.log',
+    )
+    lines = [
+        json.loads(x)
+        for f in work_dir.glob('*/vis_data/*.json')
+        if f.name != 'config.py'
+        for x in f.read_text().splitlines()
+    ]
     seconds = [x['time'] for x in lines if 'time' in x]
     return {'seconds_per_step': statistics.median(seconds[WARMUP:]), 'peak_mib': memory}
 
@@ -131,24 +149,38 @@ def main() -> None:
         folder = Path(name)
         write_images(folder / 'images', args.batch * 4)
         config = folder / 'moco_step.py'
-        config.write_text(CONFIG.format(base=str(ROOT / 'configs/selfsup/moco/r50_v2.py'), batch=args.batch, workers=args.workers,
-                                        images=str(folder / 'images'), steps=args.steps))
+        config.write_text(
+            CONFIG.format(
+                base=str(ROOT / 'configs/selfsup/moco/r50_v2.py'),
+                batch=args.batch,
+                workers=args.workers,
+                images=str(folder / 'images'),
+                steps=args.steps,
+            )
+        )
         for _ in range(args.repeats):
             runs['tool'].append(run_tool(config, folder))
             runs['plain'].append(run_plain(config, args.steps, folder))
             print({side: results[-1] for side, results in runs.items()}, flush=True)
     median = {side: {k: statistics.median(r[k] for r in results) for k in results[0]} for side, results in runs.items()}
     report = {
-        'what': 'MoCo v2 ResNet-50, 224 px: tools/train.py against a plain torch loop', 'batch': args.batch, 'workers': args.workers,
-        'threads': torch.get_num_threads(), 'device': torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu',
-        'torch': torch.__version__, 'runs': runs, 'median': median,
+        'what': 'MoCo v2 ResNet-50, 224 px: tools/train.py against a plain torch loop',
+        'batch': args.batch,
+        'workers': args.workers,
+        'threads': torch.get_num_threads(),
+        'device': torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu',
+        'torch': torch.__version__,
+        'runs': runs,
+        'median': median,
         'speed_ratio': median['plain']['seconds_per_step'] / median['tool']['seconds_per_step'],
         'memory_ratio': median['tool']['peak_mib'] / median['plain']['peak_mib'],
     }
     out = Path(args.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(report, indent=1) + '\n')
-    print(f"steps/s of tools/train.py relative to the plain loop: {report['speed_ratio']:.3f}; peak memory: {report['memory_ratio']:.3f}")
+    print(
+        f'steps/s of tools/train.py relative to the plain loop: {report["speed_ratio"]:.3f}; peak memory: {report["memory_ratio"]:.3f}'
+    )
 
 
 if __name__ == '__main__':

@@ -13,29 +13,56 @@ if TYPE_CHECKING:
     from .check import Report
 
 # Key -> registry of what a dict (or each dict of a list) under it builds, wherever the key stands inside a typed dict.
-SLOTS = MappingProxyType({
-    'backbone': 'BACKBONES', 'neck': 'NECKS', 'decoder': 'NECKS', 'head': 'HEADS', 'predictor': 'NECKS', 'memory_bank': 'MEMORIES',
-    'mixup': 'BATCH_AUGMENTS',
-    'data_source': 'DATA_SOURCES', 'dataset': 'DATASETS', 'datasets': 'DATASETS', 'train': 'DATASETS', 'val': 'DATASETS',
-    'test': 'DATASETS', 'sampler': 'SAMPLERS',
-    'transforms': 'PIPELINES', 'format_pipeline': 'PIPELINES', 'optimizer': 'OPTIMIZERS', 'param_scheduler': 'PARAM_SCHEDULERS',
-})
+SLOTS = MappingProxyType(
+    {
+        'backbone': 'BACKBONES',
+        'neck': 'NECKS',
+        'decoder': 'NECKS',
+        'head': 'HEADS',
+        'predictor': 'NECKS',
+        'memory_bank': 'MEMORIES',
+        'mixup': 'BATCH_AUGMENTS',
+        'data_source': 'DATA_SOURCES',
+        'dataset': 'DATASETS',
+        'datasets': 'DATASETS',
+        'train': 'DATASETS',
+        'val': 'DATASETS',
+        'test': 'DATASETS',
+        'sampler': 'SAMPLERS',
+        'transforms': 'PIPELINES',
+        'format_pipeline': 'PIPELINES',
+        'optimizer': 'OPTIMIZERS',
+        'param_scheduler': 'PARAM_SCHEDULERS',
+    }
+)
 # Dicts under these keys, inside other types, may also be plain settings without a type.
 UNTYPED = ('predictor', 'optimizer', 'param_scheduler')
 SECTIONS = (('optimizer',), ('optim_wrapper', 'optimizer'), ('param_scheduler',))
 # Arguments that the builder passes itself.
-GIVEN = MappingProxyType({'OPTIMIZERS': ('params',), 'PARAM_SCHEDULERS': ('optimizer', 'iters_per_epoch', 'max_iters', 'update_interval'),
-                          'SAMPLERS': ('dataset',)})
+GIVEN = MappingProxyType(
+    {
+        'OPTIMIZERS': ('params',),
+        'PARAM_SCHEDULERS': ('optimizer', 'iters_per_epoch', 'max_iters', 'update_interval'),
+        'SAMPLERS': ('dataset',),
+    }
+)
 # Keys that the builder takes out before it builds.
 TAKEN = MappingProxyType({'HOOKS': ('priority',), 'PARAM_SCHEDULERS': ('convert_to_iter_based',)})
 # What a config may say of types whose signature says something else.
-NAMED = MappingProxyType({'PolicyLR': keys.LR_CONFIG_KEYS, 'EpochSampler': ('shuffle', 'replace'),
-                          'RepeatAugSampler': ('num_repeats', 'shuffle')})
+NAMED = MappingProxyType(
+    {
+        'PolicyLR': keys.LR_CONFIG_KEYS,
+        'EpochSampler': ('shuffle', 'replace'),
+        'RepeatAugSampler': ('num_repeats', 'shuffle'),
+    }
+)
 # Layer types that mmcv and torch know; other names are looked up among the registered ones.
-LAYERS = MappingProxyType({
-    'norm_cfg': ('BN', 'BN1d', 'BN2d', 'BN3d', 'SyncBN', 'GN', 'LN', 'LN2d', 'IN', 'IN1d', 'IN2d', 'IN3d'),
-    'conv_cfg': ('Conv', 'Conv1d', 'Conv2d', 'Conv3d', 'ConvWS', 'ConvAWS'),
-})
+LAYERS = MappingProxyType(
+    {
+        'norm_cfg': ('BN', 'BN1d', 'BN2d', 'BN3d', 'SyncBN', 'GN', 'LN', 'LN2d', 'IN', 'IN1d', 'IN2d', 'IN3d'),
+        'conv_cfg': ('Conv', 'Conv1d', 'Conv2d', 'Conv3d', 'ConvWS', 'ConvAWS'),
+    }
+)
 
 
 def slot_registry(key: str) -> str | None:
@@ -43,8 +70,14 @@ def slot_registry(key: str) -> str | None:
     return 'PIPELINES' if key.startswith('pipeline') else SLOTS.get(key)
 
 
-def check_typed(path: tuple[str, ...], value: Any, registry: str, report: Report, extra: tuple[str, ...] = (),
-                default_type: str | None = None) -> None:
+def check_typed(
+    path: tuple[str, ...],
+    value: Any,
+    registry: str,
+    report: Report,
+    extra: tuple[str, ...] = (),
+    default_type: str | None = None,
+) -> None:
     """Check `dict(type=..., arguments)`, or a list of them, and everything inside.
 
     Args:
@@ -73,22 +106,30 @@ def check_typed(path: tuple[str, ...], value: Any, registry: str, report: Report
 
 def _registry(name: str) -> Any:
     from .. import registry
+
     return getattr(registry, name)
 
 
-def _check_type(path: tuple[str, ...], value: dict, name: Any, registry: str, report: Report, extra: tuple[str, ...]) -> None:
+def _check_type(
+    path: tuple[str, ...], value: dict, name: Any, registry: str, report: Report, extra: tuple[str, ...]
+) -> None:
     table = _registry(registry)
     if not isinstance(name, str):
         if is_literal(name):  # anything else is reported as no literal
-            report.add((*path, 'type'), f'={name!r} {report.at((*path, "type"))} must be the name of a {table.name}, in quotes.')
+            report.add(
+                (*path, 'type'),
+                f'={name!r} {report.at((*path, "type"))} must be the name of a {table.name}, in quotes.',
+            )
         return
     if registry == 'HOOKS' and 'priority' in value:
         _check_priority((*path, 'priority'), value['priority'], report)
     cls = table.find(name.removeprefix('selfsup.'))
     if cls is None:
         article = 'an' if table.name[0] in 'aeiou' else 'a'
-        report.add((*path, 'type'), f"='{name}' {report.at((*path, 'type'))} is not {article} {table.name}."
-                   f'{did_you_mean(name, table.names())}')
+        report.add(
+            (*path, 'type'),
+            f"='{name}' {report.at((*path, 'type'))} is not {article} {table.name}.{did_you_mean(name, table.names())}",
+        )
         return
     accepted, required, anything = arguments(cls)
     given = GIVEN.get(registry, ())
@@ -97,8 +138,11 @@ def _check_type(path: tuple[str, ...], value: dict, name: Any, registry: str, re
     offered = [*accepted, *(name for name in extra if name in ('base_lr', 'layer_decay'))]
     for key in value:
         if key not in allowed and not anything:
-            report.add((*path, key), f' {report.at((*path, key))} is not an argument of {name}.{did_you_mean(str(key), offered)}'
-                       f'{report.inherited(path, key)}')
+            report.add(
+                (*path, key),
+                f' {report.at((*path, key))} is not an argument of {name}.{did_you_mean(str(key), offered)}'
+                f'{report.inherited(path, key)}',
+            )
     for key in required:
         if key not in value and key not in given and not (key == 'lr' and 'base_lr' in extra and 'base_lr' in value):
             report.add(path, f" {report.at(path)} lacks '{key}', which {name} needs.")
@@ -116,6 +160,7 @@ def is_literal(value: Any) -> bool:
 def _check_priority(path: tuple[str, ...], value: Any, report: Report) -> None:
     """When a hook is called among others: one of mmengine's names, or 0 (first) to 100."""
     from mmengine.runner.priority import Priority
+
     names = list(Priority.__members__)
     number = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 100
     if not number and not (isinstance(value, str) and value.upper() in names):
@@ -130,7 +175,11 @@ def arguments(cls: Any) -> tuple[list[str], list[str], bool]:
         Names accepted, names required, and whether any other name is accepted too. `**kwargs` stand for the arguments of
         the next class that the parents define; they accept anything only when no parent names its arguments.
     """
-    inits = [c.__init__ for c in inspect.getmro(cls) if '__init__' in vars(c) and c is not object] if inspect.isclass(cls) else [cls]
+    inits = (
+        [c.__init__ for c in inspect.getmro(cls) if '__init__' in vars(c) and c is not object]
+        if inspect.isclass(cls)
+        else [cls]
+    )
     accepted: list[str] = []
     required: list[str] = []
     for depth, init in enumerate(inits):
@@ -183,4 +232,6 @@ def _check_layer(path: tuple[str, ...], value: dict, known: tuple[str, ...], rep
         report.add(path, f' {report.at(path)} lacks its type, such as {known[0]!r}.')
     elif isinstance(name, str) and name not in known and name not in _registry('MODELS'):
         kind = path[-1].removesuffix('_cfg')
-        report.add((*path, 'type'), f"='{name}' {report.at((*path, 'type'))} is not a {kind} layer.{did_you_mean(name, known)}")
+        report.add(
+            (*path, 'type'), f"='{name}' {report.at((*path, 'type'))} is not a {kind} layer.{did_you_mean(name, known)}"
+        )

@@ -17,20 +17,44 @@ from ..errors import SelfSupWarning
 
 # Variables that old files assign and sometimes do not use (in copies of a file whose other half was removed).
 HELPERS = (
-    'dataset_type', 'data_source_cfg', 'data_train_list', 'data_train_root', 'data_val_list', 'data_val_root', 'data_test_list',
-    'data_test_root', 'data_all_list', 'data_all_root', 'train_pipeline', 'train_pipeline1', 'train_pipeline2', 'test_pipeline',
-    'val_pipeline', 'extract_pipeline', 'format_pipeline', 'num_classes', 'update_interval', 'dist_sampler', 'split_name', 'split_at')
+    'dataset_type',
+    'data_source_cfg',
+    'data_train_list',
+    'data_train_root',
+    'data_val_list',
+    'data_val_root',
+    'data_test_list',
+    'data_test_root',
+    'data_all_list',
+    'data_all_root',
+    'train_pipeline',
+    'train_pipeline1',
+    'train_pipeline2',
+    'test_pipeline',
+    'val_pipeline',
+    'extract_pipeline',
+    'format_pipeline',
+    'num_classes',
+    'update_interval',
+    'dist_sampler',
+    'split_name',
+    'split_at',
+)
 
 NO_EFFECT = 'it had no effect'
 # (section, key) -> why it is dropped
-DROPPED = MappingProxyType({
-    ('dist_params', 'port'): 'the launcher chooses it (PORT or --port)',
-    ('checkpoint_config', 'create_symlink'): 'latest.pth is always a link to the newest file',
-    ('checkpoint_config', 'save_optimizer'): 'a checkpoint always holds the optimizer, to be resumed from',
-    ('checkpoint_config', 'out_dir'): 'checkpoints go to the work dir',
-    ('data', 'dist_sampler'): 'the sampler follows from the number of processes',
-})
-POLICIES = MappingProxyType({'CosineAnealing': 'CosineAnnealing', 'cosineanealing': 'CosineAnnealing'})  # an alias of mmcv
+DROPPED = MappingProxyType(
+    {
+        ('dist_params', 'port'): 'the launcher chooses it (PORT or --port)',
+        ('checkpoint_config', 'create_symlink'): 'latest.pth is always a link to the newest file',
+        ('checkpoint_config', 'save_optimizer'): 'a checkpoint always holds the optimizer, to be resumed from',
+        ('checkpoint_config', 'out_dir'): 'checkpoints go to the work dir',
+        ('data', 'dist_sampler'): 'the sampler follows from the number of processes',
+    }
+)
+POLICIES = MappingProxyType(
+    {'CosineAnealing': 'CosineAnnealing', 'cosineanealing': 'CosineAnnealing'}
+)  # an alias of mmcv
 
 
 def translate(cfg: dict[str, Any], unused: list[str]) -> dict[str, Any]:
@@ -47,7 +71,9 @@ def translate(cfg: dict[str, Any], unused: list[str]) -> dict[str, Any]:
     if unused:
         notes.append(f'{", ".join(unused)}: assigned and not used')
     if notes:
-        warnings.warn('Translated from OpenSelfSup: ' + '; '.join(dict.fromkeys(notes)) + '.', SelfSupWarning, stacklevel=3)
+        warnings.warn(
+            'Translated from OpenSelfSup: ' + '; '.join(dict.fromkeys(notes)) + '.', SelfSupWarning, stacklevel=3
+        )
     return cfg
 
 
@@ -89,8 +115,10 @@ def _optimizer(cfg: dict[str, Any], notes: list[str]) -> None:
         for key in ('norm_decay_mult', 'bias_decay_mult', 'bias_lr_mult'):
             if key in options and not isinstance(options[key], dict):
                 del options[key]
-                notes.append(f"{path}.{key}: read as the pattern of a parameter name, which none has, so {NO_EFFECT} and norms do have "
-                             "weight decay; to exclude them write {'(bn|gn)(\\d+)?.(weight|bias)': dict(weight_decay=0.)}")
+                notes.append(
+                    f'{path}.{key}: read as the pattern of a parameter name, which none has, so {NO_EFFECT} and norms do have '
+                    "weight decay; to exclude them write {'(bn|gn)(\\d+)?.(weight|bias)': dict(weight_decay=0.)}"
+                )
 
 
 def _schedule(cfg: dict[str, Any], notes: list[str]) -> None:

@@ -52,6 +52,7 @@ class Section:
     own: tuple[Key, ...] = ()
 
 
+# fmt: off
 MODEL = Section('Model', both=(
     Key('model', 'dict', REQUIRED, "dict(type='MOCO', backbone=dict(type='ResNet', depth=50), ...)",
         'The algorithm and its parts.', 'MODELS'),
@@ -317,6 +318,7 @@ RUN = Section('The run', both=(
     Key('default_scope', 'one of selfsup', "'selfsup'", "'selfsup'", 'Accepted for files in mmengine\'s form.'),
 ))
 
+# fmt: on
 SECTIONS = (MODEL, DATA, OPTIMIZER, SCHEDULE, LENGTH, HOOKS, ENVIRONMENT, RUN)
 
 # Places that take the keys of another place.

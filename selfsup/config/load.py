@@ -55,7 +55,11 @@ def load(path: str | os.PathLike, options: dict | list[str] | None = None) -> Lo
     problems += bad
     for dotted, value in pairs:
         name = dotted.split('.')[0]
-        problem = cli.apply(cfg, dotted, value) if name in known else cli.helper_problem(name, list(known), name in facts.tree)
+        problem = (
+            cli.apply(cfg, dotted, value)
+            if name in known
+            else cli.helper_problem(name, list(known), name in facts.tree)
+        )
         problems += [problem] if problem else []
         places.update({p: cli.SOURCE for p in places if p.startswith(dotted + '.')}, **{dotted: cli.SOURCE})
     problems += _import_modules(cfg, places)
@@ -71,9 +75,11 @@ def default_work_dir(path: str | os.PathLike) -> str:
 
     The last folder named `configs` counts, so the result does not depend on where the repository lies.
     """
-    parts = Path(os.path.normpath(path)).with_suffix('').parts  # `configs/../x.py` is no file in configs, and `..` would lead out
+    parts = (
+        Path(os.path.normpath(path)).with_suffix('').parts
+    )  # `configs/../x.py` is no file in configs, and `..` would lead out
     if 'configs' in parts[:-1]:
-        parts = parts[len(parts) - parts[::-1].index('configs'):]
+        parts = parts[len(parts) - parts[::-1].index('configs') :]
     else:
         parts = parts[-1:]
     return Path('work_dirs', *parts).as_posix()
@@ -92,6 +98,7 @@ def work_dir_of(compiled: dict[str, Any], path: str | os.PathLike) -> str:
 def _read(path: str | os.PathLike) -> tuple[dict[str, Any], locate.FileFacts]:
     """Run the file through mmengine and read its places."""
     from mmengine.config import Config
+
     shown = locate.display_path(path)
     if os.path.isdir(path):
         raise ConfigError(f'{shown} is a folder. Name one config file in it.')
@@ -105,7 +112,9 @@ def _read(path: str | os.PathLike) -> tuple[dict[str, Any], locate.FileFacts]:
         values = Config.fromfile(str(path), lazy_import=False, import_custom_modules=False)._cfg_dict
     except SyntaxError as error:
         text = (error.text or '').strip()
-        raise ConfigError(f'{locate.display_path(error.filename or path)}:{error.lineno or 1}: {error.msg}: {text}') from None
+        raise ConfigError(
+            f'{locate.display_path(error.filename or path)}:{error.lineno or 1}: {error.msg}: {text}'
+        ) from None
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:
@@ -124,7 +133,9 @@ def _import_modules(cfg: dict[str, Any], places: dict[str, locate.Place]) -> lis
     """Import what `custom_imports` names, so that its types are registered before names are checked."""
     asked = cfg.get('custom_imports')
     names = asked.get('imports') if isinstance(asked, dict) else None
-    names = [names] if isinstance(names, str) else names if isinstance(names, (list, tuple)) else []  # else the check says so
+    names = (
+        [names] if isinstance(names, str) else names if isinstance(names, (list, tuple)) else []
+    )  # else the check says so
     problems = []
     for name in (n for n in names if isinstance(n, str)):
         try:
@@ -151,10 +162,14 @@ def _import_failure(error: BaseException, name: str) -> str:
         return f'{error}. Is its folder in PYTHONPATH?'
     if isinstance(error, SyntaxError) and error.filename:
         return f'{locate.display_path(error.filename)}:{error.lineno or 1}: {error.msg}: {(error.text or "").strip()}'
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.name == '<module>' and 'importlib' not in f.filename]
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if f.name == '<module>' and 'importlib' not in f.filename
+    ]
     where = f'{locate.display_path(frames[-1].filename)}:{frames[-1].lineno}: ' if frames else ''
     text = ' '.join(str(error).split())
-    taken = ' Give your class a name of its own, or register it with force=True.' if 'is already registered' in text else ''
+    taken = (
+        ' Give your class a name of its own, or register it with force=True.' if 'is already registered' in text else ''
+    )
     if isinstance(error, ImportError):
         return f'{where}{text}. Is its folder in PYTHONPATH?'
     return f'{where}{type(error).__name__}: {text}.{taken}'
@@ -162,7 +177,9 @@ def _import_failure(error: BaseException, name: str) -> str:
 
 def _where(error: BaseException, path: str | os.PathLike) -> str:
     """file:line of the config statement that raised, or the file."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.name == '<module>' and f.filename.endswith('.py')]
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if f.name == '<module>' and f.filename.endswith('.py')
+    ]
     if frames:
         return f'{locate.display_path(frames[-1].filename)}:{frames[-1].lineno}'
     return locate.display_path(path)
@@ -177,7 +194,9 @@ def _plain(value: Any) -> Any:
     return tuple(_plain(v) for v in value) if isinstance(value, tuple) else value
 
 
-def _unknown_names(values: dict[str, Any], facts: locate.FileFacts, known: tuple[str, ...]) -> tuple[list[str], list[str]]:
+def _unknown_names(
+    values: dict[str, Any], facts: locate.FileFacts, known: tuple[str, ...]
+) -> tuple[list[str], list[str]]:
     """Problems with top-level names that are neither config keys nor helpers that do something; unused helpers of old files.
 
     A helper must be read by the file that assigns it, or, as `_base_.name`, by a file based on it. A child that assigns
@@ -195,8 +214,10 @@ def _unknown_names(values: dict[str, Any], facts: locate.FileFacts, known: tuple
             at = f'{name} ({locate.display_path(child.path)}:{line})'
             if name in below:
                 base = next(f.path for f in lower if name in f.assigned)
-                problems.append(f'{at} changes nothing: {locate.display_path(base)} has used its own {name} already. '
-                                'Set the keys that are made from it.')
+                problems.append(
+                    f'{at} changes nothing: {locate.display_path(base)} has used its own {name} already. '
+                    'Set the keys that are made from it.'
+                )
             elif name in compat.HELPERS:
                 unused.append(name)
             else:

@@ -95,13 +95,15 @@ def read(path: str | os.PathLike, above: tuple[str, ...] = ()) -> FileFacts:
     text = Path(path).read_text(encoding='utf-8')
     # '{{$NAME:default}}', mmengine's way to read the environment, is no Python outside quotes
     module = ast.parse(re.sub(r'\{\{\s*\$[^}]*\}\}', 'None', text), filename=path)
-    facts = FileFacts(path, base_names=set(re.findall(r'''\b_base_(?:\.|\[['"])(\w+)''', text)))
+    facts = FileFacts(path, base_names=set(re.findall(r"""\b_base_(?:\.|\[['"])(\w+)""", text)))
     base_tree: dict[str, Node] = {}
     for line, base in _base_files(module, path):
         if not os.path.isfile(base):
             raise ConfigError(f"{display_path(path)}:{line}: its _base_ '{display_path(base)}' does not exist.")
         if os.path.abspath(base) in (*above, path):
-            raise ConfigError(f"{display_path(path)}:{line}: its _base_ '{display_path(base)}' is based on it in turn. Break the circle.")
+            raise ConfigError(
+                f"{display_path(path)}:{line}: its _base_ '{display_path(base)}' is based on it in turn. Break the circle."
+            )
         facts.bases.append(read(base, (*above, path)))
         base_tree.update(facts.bases[-1].tree)
     reader = _Reader(facts, base_tree)
@@ -116,14 +118,18 @@ def read(path: str | os.PathLike, above: tuple[str, ...] = ()) -> FileFacts:
 def _base_files(module: ast.Module, path: str) -> list[tuple[int, str]]:
     """(line, path) of each base file."""
     for statement in module.body:
-        if isinstance(statement, ast.Assign) and any(isinstance(t, ast.Name) and t.id == '_base_' for t in statement.targets):
+        if isinstance(statement, ast.Assign) and any(
+            isinstance(t, ast.Name) and t.id == '_base_' for t in statement.targets
+        ):
             try:
                 named = ast.literal_eval(statement.value)
             except ValueError:
                 return []
             named = list(named) if isinstance(named, (list, tuple)) else [named]
             if not all(isinstance(n, str) for n in named):
-                raise ConfigError(f'{display_path(path)}:{statement.lineno}: _base_={named!r} must be a path or a list of paths.')
+                raise ConfigError(
+                    f'{display_path(path)}:{statement.lineno}: _base_={named!r} must be a path or a list of paths.'
+                )
             return [(statement.lineno, os.path.join(os.path.dirname(path), n)) for n in named if '::' not in n]
     return []
 
@@ -172,7 +178,11 @@ class _Reader:
             self.facts.assigned[target.id] = place[1]
         elif isinstance(target, (ast.Tuple, ast.List)):
             for i, part in enumerate(target.elts):
-                values = value.elts if isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(target.elts) else None
+                values = (
+                    value.elts
+                    if isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(target.elts)
+                    else None
+                )
                 self.assign(part, values[i] if values else value)
         elif isinstance(target, (ast.Subscript, ast.Attribute)):
             parent, key = self.follow(target.value), _key(target)

@@ -25,7 +25,7 @@ def parse(options: dict | list[str] | None) -> tuple[list[tuple[str, Any]], list
     for option in options or []:
         path, equals, text = option.partition('=')
         if not equals or not path:
-            problems.append(f"--cfg-options {option!r} is not written path=value, as in optimizer.lr=0.1.")
+            problems.append(f'--cfg-options {option!r} is not written path=value, as in optimizer.lr=0.1.')
             continue
         pairs.append((path.strip(), _literal(text)))
     return pairs, problems
@@ -69,13 +69,15 @@ def apply(cfg: dict, path: str, value: Any) -> str | None:
         if isinstance(here, (list, tuple)):
             key: Any = int(parts[0]) if parts[0].lstrip('-').isdigit() else None
             if key is None or not 0 <= key < len(here):
-                return (f"{path} (--cfg-options): {'.'.join(done)} is a list of {len(here)}; "
-                        f"write an index from 0 to {len(here) - 1}, not '{parts[0]}'.")
+                return (
+                    f'{path} (--cfg-options): {".".join(done)} is a list of {len(here)}; '
+                    f"write an index from 0 to {len(here) - 1}, not '{parts[0]}'."
+                )
         elif isinstance(here, dict):
             key = _longest_key(here, parts)
         else:
-            return f"{path} (--cfg-options): {'.'.join(done)} is {here!r} and has nothing inside."
-        parts = parts[str(key).count('.') + 1:]
+            return f'{path} (--cfg-options): {".".join(done)} is {here!r} and has nothing inside.'
+        parts = parts[str(key).count('.') + 1 :]
         done.append(str(key))
         if not parts:
             here[key] = value

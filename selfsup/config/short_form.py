@@ -64,7 +64,9 @@ def _warn_ignored(cfg: dict) -> None:
         if sampler.get('type') in ('DefaultSampler', 'InfiniteSampler'):
             ignored += [f'{loader}.sampler.{n}' for n in sampler if n not in ('type', 'shuffle', 'replace')]
     for name in ignored:
-        reason = 'the order of samples follows from the seed of the run' if '.sampler.' in name else 'it has no effect here'
+        reason = (
+            'the order of samples follows from the seed of the run' if '.sampler.' in name else 'it has no effect here'
+        )
         warnings.warn(f'{name} is ignored: {reason}.', SelfSupWarning, stacklevel=3)
 
 
@@ -77,6 +79,7 @@ def _train_cfg(cfg: dict) -> dict:
 
 
 # ---- data ----
+
 
 def _loader(settings: dict, dataset: dict, cfg: dict, sampler: dict, drop_last: bool) -> dict:
     """One loader, from settings in mmengine's spelling and the defaults of the whole config."""
@@ -115,11 +118,14 @@ def _dataloaders(cfg: dict) -> dict[str, dict | None]:
             dataset = settings.get('dataset')
             sampler = settings.get('sampler', {})
             drop_last = settings.get('drop_last', False)
-        loaders[f'{split}_dataloader'] = _loader(settings, dataset, cfg, _sampler(sampler, training), drop_last) if dataset else None
+        loaders[f'{split}_dataloader'] = (
+            _loader(settings, dataset, cfg, _sampler(sampler, training), drop_last) if dataset else None
+        )
     return loaders
 
 
 # ---- optimisation ----
+
 
 def _optim_wrapper(cfg: dict) -> dict:
     if is_absent(cfg, 'optim_wrapper'):
@@ -137,8 +143,14 @@ def _optim_wrapper(cfg: dict) -> dict:
         clip, counts = own.get('clip_grad'), own.get('accumulative_counts', 1)
     if layer_decay:
         extra['layer_decay'] = layer_decay
-    return {'type': kind, 'optimizer': optimizer, 'paramwise_options': paramwise or None, 'clip_grad': clip,
-            'accumulative_counts': counts, **extra}
+    return {
+        'type': kind,
+        'optimizer': optimizer,
+        'paramwise_options': paramwise or None,
+        'clip_grad': clip,
+        'accumulative_counts': counts,
+        **extra,
+    }
 
 
 def _param_scheduler(cfg: dict, by_epoch: bool) -> list[dict]:
@@ -149,18 +161,23 @@ def _param_scheduler(cfg: dict, by_epoch: bool) -> list[dict]:
         if lr.get('warmup') is None:  # switched off by a child: the base's settings of it mean nothing
             lr = {k: v for k, v in lr.items() if not k.startswith('warmup')}
         if 'min_lr_ratio' in keys.POLICIES[policy][1] and 'min_lr_ratio' not in lr:
-            lr.setdefault('min_lr', 0.)
+            lr.setdefault('min_lr', 0.0)
     decay = cfg.get('weight_decay_config')
     if lr or decay:
-        return ([{'type': 'PolicyLR', 'policy': policy, **lr}] if lr else []) + ([{'type': 'CosineWeightDecay', **decay}] if decay else [])
+        return ([{'type': 'PolicyLR', 'policy': policy, **lr}] if lr else []) + (
+            [{'type': 'CosineWeightDecay', **decay}] if decay else []
+        )
     own = cfg.get('param_scheduler', [])
     return [own] if isinstance(own, dict) else list(own)
 
 
 # ---- hooks and logs ----
 
+
 def _default_hooks(cfg: dict, by_epoch: bool) -> dict[str, dict | None]:
-    hooks: dict[str, dict | None] = {slot: {'type': kind} if kind else None for slot, kind in keys.DEFAULT_HOOKS.items()}
+    hooks: dict[str, dict | None] = {
+        slot: {'type': kind} if kind else None for slot, kind in keys.DEFAULT_HOOKS.items()
+    }
     hooks['logger']['interval'] = 50
     hooks['checkpoint'].update(interval=1 if by_epoch else ITERATIONS_PER_CHECKPOINT, by_epoch=by_epoch)
     hooks['checkpoint'].update(cfg.get('checkpoint_config', {}))
@@ -181,5 +198,8 @@ def _visualizer(cfg: dict) -> dict:
 
 def _env_cfg(cfg: dict) -> dict:
     own = cfg.get('env_cfg', {})
-    return {**own, 'cudnn_benchmark': own.get('cudnn_benchmark', cfg.get('cudnn_benchmark', True)),
-            'dist_cfg': {'backend': 'nccl', **cfg.get('dist_params', {}), **own.get('dist_cfg', {})}}
+    return {
+        **own,
+        'cudnn_benchmark': own.get('cudnn_benchmark', cfg.get('cudnn_benchmark', True)),
+        'dist_cfg': {'backend': 'nccl', **cfg.get('dist_params', {}), **own.get('dist_cfg', {})},
+    }

@@ -35,14 +35,30 @@ def infer(weights: Mapping[str, Tensor], source: str) -> dict[str, Any]:
         if title:
             return _convnext(weights, source)
     except KeyError as error:
-        raise CheckpointError(f'{source} lacks {error.args[0]}, without which its {title.split(",")[0]} cannot be told. If it '
-                              'is complete, give --config, a config with its network (TIMMBackbone for those of timm).') from None
-    except (IndexError, TypeError, ValueError, ZeroDivisionError, RuntimeError):  # shapes of other axes, numbers of no stage
-        raise CheckpointError(f'{source} has tensors whose shapes are those of no {title.split(",")[0]}. If it is complete, give --config, '
-                              'a config with its network.') from None
-    what = 'a vision transformer' if is_transformer(weights) else f"{len(weights)} tensors such as {', '.join(list(weights)[:3])}"
-    raise CheckpointError(f'{source} holds {what}: the network is known by its weights for ResNet, ResNeXt, ConvNeXt, ConvNeXt V2 and SLaK '
-                          'only. For another one give --config, the config of its run.')
+        raise CheckpointError(
+            f'{source} lacks {error.args[0]}, without which its {title.split(",")[0]} cannot be told. If it '
+            'is complete, give --config, a config with its network (TIMMBackbone for those of timm).'
+        ) from None
+    except (
+        IndexError,
+        TypeError,
+        ValueError,
+        ZeroDivisionError,
+        RuntimeError,
+    ):  # shapes of other axes, numbers of no stage
+        raise CheckpointError(
+            f'{source} has tensors whose shapes are those of no {title.split(",")[0]}. If it is complete, give --config, '
+            'a config with its network.'
+        ) from None
+    what = (
+        'a vision transformer'
+        if is_transformer(weights)
+        else f'{len(weights)} tensors such as {", ".join(list(weights)[:3])}'
+    )
+    raise CheckpointError(
+        f'{source} holds {what}: the network is known by its weights for ResNet, ResNeXt, ConvNeXt, ConvNeXt V2 and SLaK '
+        'only. For another one give --config, the config of its run.'
+    )
 
 
 def _resnet(weights: Mapping[str, Tensor], source: str) -> dict[str, Any]:
@@ -52,7 +68,9 @@ def _resnet(weights: Mapping[str, Tensor], source: str) -> dict[str, Any]:
     depth = next((depth for depth, sizes in depths.items() if sizes == (bottleneck, blocks)), None)
     if depth is None:
         kind = 'bottleneck' if bottleneck else 'basic'
-        raise _unpublished(source, f'{kind} blocks {blocks}', 'ResNet', [f'{depth}: {sizes}' for depth, (_, sizes) in depths.items()])
+        raise _unpublished(
+            source, f'{kind} blocks {blocks}', 'ResNet', [f'{depth}: {sizes}' for depth, (_, sizes) in depths.items()]
+        )
     stem = weights['conv1.weight']
     found = {'type': 'ResNet', 'depth': depth}
     if stem.shape[-1] == 3:
@@ -92,12 +110,22 @@ def _convnext(weights: Mapping[str, Tensor], source: str) -> dict[str, Any]:
 
 def _large_kernels(weights: Mapping[str, Tensor], stages: int) -> dict[str, Any]:
     """Kernel sizes and kind of the units of a SLaK, trained or merged."""
-    units = [{name.removeprefix(f'stages.{stage}.0.large_kernel.'): value for name, value in weights.items()
-              if name.startswith(f'stages.{stage}.0.large_kernel.')} for stage in range(stages)]
+    units = [
+        {
+            name.removeprefix(f'stages.{stage}.0.large_kernel.'): value
+            for name, value in weights.items()
+            if name.startswith(f'stages.{stage}.0.large_kernel.')
+        }
+        for stage in range(stages)
+    ]
     merged = any('_reparam' in name for name in units[0])
     decom = any(name.startswith('LoRA1') for name in units[0])
-    main = {(True, True): 'LoRA1_reparam.weight', (True, False): 'lkb_reparam.weight', (False, True): 'LoRA1.conv.weight',
-            (False, False): 'lkb_origin.conv.weight'}[merged, decom]
+    main = {
+        (True, True): 'LoRA1_reparam.weight',
+        (True, False): 'lkb_reparam.weight',
+        (False, True): 'LoRA1.conv.weight',
+        (False, False): 'lkb_origin.conv.weight',
+    }[merged, decom]
     for stage, unit in enumerate(units):
         if main not in unit:
             raise KeyError(f'stages.{stage}.0.large_kernel.{main}')
@@ -121,5 +149,7 @@ def _blocks(names: Iterable[str], pattern: str) -> tuple[int, ...]:
 
 
 def _unpublished(source: str, blocks: str, network: str, known: Iterable[str]) -> CheckpointError:
-    return CheckpointError(f'{source} holds a {network} of {blocks}; published are {", ".join(known)}. If it is a network of your own, '
-                           'give --config, the config of its run; if not, the file is not complete.')
+    return CheckpointError(
+        f'{source} holds a {network} of {blocks}; published are {", ".join(known)}. If it is a network of your own, '
+        'give --config, the config of its run; if not, the file is not complete.'
+    )

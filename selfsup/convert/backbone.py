@@ -9,7 +9,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..checkpoint_io import OFFICIAL_AVERAGES, averaged, check_apart, check_finite, read_checkpoint, write_checkpoint_atomic
+from ..checkpoint_io import (
+    OFFICIAL_AVERAGES,
+    averaged,
+    check_apart,
+    check_finite,
+    read_checkpoint,
+    write_checkpoint_atomic,
+)
 from ..errors import CheckpointError, ConfigError, SelfSupWarning
 from ..provenance import sha256
 from . import convnext
@@ -37,8 +44,11 @@ def backbone_weights(checkpoint: dict, source: str, naming: str = 'own') -> dict
     if found.untrained:
         reason = next(why for name, why in found.unused.items() if name.endswith(tuple(found.untrained)))
         first = ', '.join(list(found.untrained)[:3])
-        warnings.warn(f'{source}: {len(found.untrained)} tensors of the backbone are left out, as they are {reason}: {first}, ...',
-                      SelfSupWarning, stacklevel=2)
+        warnings.warn(
+            f'{source}: {len(found.untrained)} tensors of the backbone are left out, as they are {reason}: {first}, ...',
+            SelfSupWarning,
+            stacklevel=2,
+        )
     return renamed(found.weights, naming)
 
 
@@ -54,15 +64,20 @@ def renamed(weights: dict[str, Tensor], naming: str) -> dict[str, Tensor]:
         ConfigError: another `naming`.
     """
     if naming not in NAMINGS:
-        raise ConfigError(f"naming={naming!r}: use {', '.join(map(repr, NAMINGS))}.")
+        raise ConfigError(f'naming={naming!r}: use {", ".join(map(repr, NAMINGS))}.')
     if naming == 'own':
         return weights
     plain = in_our_names({name.removeprefix('model.'): value for name, value in weights.items()})
     return convnext.to_timm(plain) if naming == 'timm' and convnext.is_official(plain) else plain
 
 
-def extract_backbone(source: str | os.PathLike, target: str | os.PathLike, force: bool = False,
-                     naming: str = 'own', average: bool = False) -> tuple[Path, int]:
+def extract_backbone(
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    force: bool = False,
+    naming: str = 'own',
+    average: bool = False,
+) -> tuple[Path, int]:
     """Write the backbone of checkpoint `source` to `target`: `{'state_dict', 'author', 'meta'}`.
 
     Args:
@@ -114,7 +129,9 @@ def publish(source: str | os.PathLike, out_dir: str | os.PathLike | None = None)
     checkpoint = read_checkpoint(source)
     kept = _published(checkpoint, str(source))
     folder = Path(out_dir) if out_dir is not None else source.parent
-    stem = re.sub(r'-[0-9a-f]{8}$', '', public_name(source, checkpoint))  # publishing a published file does not lengthen its name
+    stem = re.sub(
+        r'-[0-9a-f]{8}$', '', public_name(source, checkpoint)
+    )  # publishing a published file does not lengthen its name
     unnamed = write_checkpoint_atomic(kept, folder / f'.{stem}.{os.getpid()}.tmp')
     target = folder / f'{stem}-{sha256(unnamed)[:8]}.pth'
     os.replace(unnamed, target)

@@ -14,10 +14,17 @@ EPS = 1e-6  # of the norm before the classifier of a ConvNeXt or SLaK, as publis
 # Where it stands in the backbone, under our names, and beside it: beginning of its norm, of what holds its linear layer and nothing
 # else, and the layer's name in there.
 _INSIDE = (('norm.', 'head.', ''), ('', 'fc.', ''))
-_BESIDE = (('head.norm.', 'head.fc_cls.', ''), ('', 'head.fc.', ''), ('', 'heads.', '0.clf.0.'), ('', 'classifier.', ''))
+_BESIDE = (
+    ('head.norm.', 'head.fc_cls.', ''),
+    ('', 'head.fc.', ''),
+    ('', 'heads.', '0.clf.0.'),
+    ('', 'classifier.', ''),
+)
 # Signs of pretraining in the names beside a backbone and before its own: a linear layer there is a projection, or a probe of the training.
-_PRETRAINING = re.compile(r'(^|\.)(neck\.|projector\.|momentum_|projection_head|prediction_head|predictor\.|prototypes|queue|encoder_k\.|'
-                          r'target_|key_)')
+_PRETRAINING = re.compile(
+    r'(^|\.)(neck\.|projector\.|momentum_|projection_head|prediction_head|predictor\.|prototypes|queue|encoder_k\.|'
+    r'target_|key_)'
+)
 _PRETRAINED = re.compile(r'(^|\.)(encoder|base_encoder|online|student|teacher)')
 
 
@@ -51,8 +58,13 @@ class Classifier:
     def config(self) -> dict:
         """Config of the head."""
         norm = {'norm_cfg': {'type': 'LN', 'eps': EPS}} if self.normed else {}
-        return {'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': self.channels,
-                'num_classes': self.classes, **norm}
+        return {
+            'type': 'ClsHead',
+            'with_avg_pool': True,
+            'in_channels': self.channels,
+            'num_classes': self.classes,
+            **norm,
+        }
 
     def build(self) -> nn.Module:
         """The head, in eval mode."""
@@ -81,24 +93,31 @@ def find_classifier(prefix: str, backbone: Mapping[str, Tensor], beside: Mapping
             if weights is beside and not norm:  # MMPretrain keeps the norm of a ConvNeXt in the backbone
                 norms = _part(backbone, 'norm.')
             if linear.keys() == {f'{layer}weight', f'{layer}bias'} and norms.keys() in ({'weight', 'bias'}, set()):
-                found = {**{f'norm.{name}': value for name, value in norms.items()},
-                         **{f'fc_cls.{name}': linear[f'{layer}{name}'] for name in ('weight', 'bias')}}
+                found = {
+                    **{f'norm.{name}': value for name, value in norms.items()},
+                    **{f'fc_cls.{name}': linear[f'{layer}{name}'] for name in ('weight', 'bias')},
+                }
                 found = {name: value.float() for name, value in found.items()}
                 inside = _places(backbone, 'norm.') if norms else []
-                return Classifier(found, frozenset(_places(weights, beginning, norm) + inside)) if _linear(found) else None
+                return (
+                    Classifier(found, frozenset(_places(weights, beginning, norm) + inside)) if _linear(found) else None
+                )
     return None
 
 
 def _linear(weights: Mapping[str, Tensor]) -> bool:
     """True for the shapes of a linear layer and, perhaps, a layer norm."""
     weight = weights['fc_cls.weight']
-    return weight.dim() == 2 and all(value.shape == weight.shape[:1] if name == 'fc_cls.bias' else value.shape == weight.shape[1:]
-                                     for name, value in weights.items() if value is not weight)
+    return weight.dim() == 2 and all(
+        value.shape == weight.shape[:1] if name == 'fc_cls.bias' else value.shape == weight.shape[1:]
+        for name, value in weights.items()
+        if value is not weight
+    )
 
 
 def _part(weights: Mapping[str, Tensor], beginning: str) -> dict[str, Tensor]:
     """What stands under `beginning`; nothing under ''."""
-    return {name[len(beginning):]: weights[name] for name in _places(weights, beginning)}
+    return {name[len(beginning) :]: weights[name] for name in _places(weights, beginning)}
 
 
 def _places(names: Collection[str], *beginnings: str) -> list[str]:

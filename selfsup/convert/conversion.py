@@ -65,9 +65,21 @@ class Conversion:
         return tuple(line.replace('{path}', str(self.path)) for line in self.target.usage)
 
 
-def convert(source: str | os.PathLike, path: str | os.PathLike, to: str, *, config: Mapping[str, Any] | None = None, check: bool = False,
-            tolerance: float = TOLERANCE, size: int | tuple[int, int] | None = None, maps: bool = False, merge: bool = False,
-            average: bool = False, classifier: bool = True, force: bool = False) -> Conversion:
+def convert(
+    source: str | os.PathLike,
+    path: str | os.PathLike,
+    to: str,
+    *,
+    config: Mapping[str, Any] | None = None,
+    check: bool = False,
+    tolerance: float = TOLERANCE,
+    size: int | tuple[int, int] | None = None,
+    maps: bool = False,
+    merge: bool = False,
+    average: bool = False,
+    classifier: bool = True,
+    force: bool = False,
+) -> Conversion:
     """Write the backbone of `source` to `path` in the form `to`.
 
     Args:
@@ -103,8 +115,10 @@ def convert(source: str | os.PathLike, path: str | os.PathLike, to: str, *, conf
         target.write(staged)
         differences = compare(network, target, staged, size) if check else ()
         if worst := [d for d in differences if not d.relative <= tolerance]:
-            raise CheckpointError(f"{path} was not written: the network in it is another than that of {source}. Largest differences: "
-                                  f"{'; '.join(map(str, worst))}; tolerance {tolerance:.1e} relative.")
+            raise CheckpointError(
+                f'{path} was not written: the network in it is another than that of {source}. Largest differences: '
+                f'{"; ".join(map(str, worst))}; tolerance {tolerance:.1e} relative.'
+            )
         os.replace(staged, path)
     finally:
         staged.unlink(missing_ok=True)
@@ -119,11 +133,13 @@ def _check_options(path: Path, to: str, size: int | tuple[int, int] | None, maps
         raise CheckpointError(f'{path} is a folder; name a file.')
     ending = _ENDINGS.get(to)
     if path.suffix != ending if ending else path.suffix in _ENDINGS.values():
-        raise CheckpointError(f"{path}: what is written for {to} must end in {ending or '.pth'}, by which it is known.")
+        raise CheckpointError(f'{path}: what is written for {to} must end in {ending or ".pth"}, by which it is known.')
     if path.exists() and not force:
         raise CheckpointError(f'{path} exists; give --force to replace it, or another name.')
     if maps and to != 'onnx':
-        raise ConfigError(f'--maps is for --to onnx, where outputs are fixed; a network of {to} gives its maps as it is.')
+        raise ConfigError(
+            f'--maps is for --to onnx, where outputs are fixed; a network of {to} gives its maps as it is.'
+        )
     if size is not None and min((size,) if isinstance(size, int) else size) < 1:
         raise ConfigError(f'--size {size}: give the side of the images in pixels, or height x width.')
 
@@ -138,7 +154,9 @@ def compare(network: Network, target: Target, path: Path, size: int | tuple[int,
     images = torch.randn(_IMAGES, network.in_channels, *_both_sides(size), generator=torch.Generator().manual_seed(0))
     expected = network.run(images)
     if not all(value.isfinite().all() for value in expected.values()):
-        raise CheckpointError('The network of the source gives numbers that are not finite, so nothing can be compared.')
+        raise CheckpointError(
+            'The network of the source gives numbers that are not finite, so nothing can be compared.'
+        )
     given = target.run(path, images)
     if 'features' not in given:
         given = {'features': given['last map'].mean((2, 3)), **given}
@@ -155,5 +173,5 @@ def _difference(output: str, expected: Tensor, given: Tensor) -> Difference:
         raise CheckpointError(f'{output} is {tuple(given.shape)} in the target, {tuple(expected.shape)} in the source.')
     largest = float((given - expected).abs().max())
     scale = float(expected.abs().max())
-    relative = largest / scale if scale else math.inf if largest else 0.
+    relative = largest / scale if scale else math.inf if largest else 0.0
     return Difference(output, largest, relative)

@@ -10,19 +10,38 @@ from torch import Tensor
 # official beginning and what timm has in its place; timm's beginning and the official one. The first that fits a name is replaced.
 _PLACES = (
     (r'^downsample_layers\.0\.', 'stem.', r'^stem\.', 'downsample_layers.0.'),
-    (r'^downsample_layers\.(\d+)\.', r'stages.\1.downsample.', r'^stages\.(\d+)\.downsample\.', r'downsample_layers.\1.'),
+    (
+        r'^downsample_layers\.(\d+)\.',
+        r'stages.\1.downsample.',
+        r'^stages\.(\d+)\.downsample\.',
+        r'downsample_layers.\1.',
+    ),
     (r'^stages\.(\d+)\.(\d+)\.', r'stages.\1.blocks.\2.', r'^stages\.(\d+)\.blocks\.(\d+)\.', r'stages.\1.\2.'),
     (r'^norm\.', 'head.norm.', r'^head\.norm\.', 'norm.'),
     (r'^head\.(weight|bias)$', r'head.fc.\1', r'^head\.fc\.', 'head.'),
 )
 # official and timm's names of the layers of a block
-_LAYERS = (('dwconv.', 'conv_dw.'), ('pwconv1.', 'mlp.fc1.'), ('pwconv2.', 'mlp.fc2.'), ('grn.gamma', 'mlp.grn.weight'),
-           ('grn.beta', 'mlp.grn.bias'))
+_LAYERS = (
+    ('dwconv.', 'conv_dw.'),
+    ('pwconv1.', 'mlp.fc1.'),
+    ('pwconv2.', 'mlp.fc2.'),
+    ('grn.gamma', 'mlp.grn.weight'),
+    ('grn.beta', 'mlp.grn.bias'),
+)
 # official and torchvision's names of the layers of a block
-_TORCHVISION_LAYERS = (('.dwconv.', '.block.0.'), ('.norm.', '.block.2.'), ('.pwconv1.', '.block.3.'), ('.pwconv2.', '.block.5.'),
-                       ('.gamma', '.layer_scale'))
+_TORCHVISION_LAYERS = (
+    ('.dwconv.', '.block.0.'),
+    ('.norm.', '.block.2.'),
+    ('.pwconv1.', '.block.3.'),
+    ('.pwconv2.', '.block.5.'),
+    ('.gamma', '.layer_scale'),
+)
 _TORCHVISION_CLASSIFIER = (('norm.', 'classifier.0.'), ('head.', 'classifier.2.'))
-_MMPRETRAIN_LAYERS = (('.dwconv.', '.depthwise_conv.'), ('.pwconv1.', '.pointwise_conv1.'), ('.pwconv2.', '.pointwise_conv2.'))
+_MMPRETRAIN_LAYERS = (
+    ('.dwconv.', '.depthwise_conv.'),
+    ('.pwconv1.', '.pointwise_conv1.'),
+    ('.pwconv2.', '.pointwise_conv2.'),
+)
 # timm's models that are narrower than this have 1x1 convolutions for linear layers
 NARROW = 96
 
@@ -44,12 +63,18 @@ def is_slak(names: Iterable[str]) -> bool:
 
 def to_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`weights` of an official ConvNeXt (not V2) under torchvision's names: stem and downsampling layers count as stages of `features`."""
-    return {_torchvision_name(name): value[:, None, None] if name.endswith('.gamma') else value for name, value in weights.items()}
+    return {
+        _torchvision_name(name): value[:, None, None] if name.endswith('.gamma') else value
+        for name, value in weights.items()
+    }
 
 
 def from_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What `to_torchvision` turned around."""
-    return {_from_torchvision_name(name): value.flatten() if name.endswith('.layer_scale') else value for name, value in weights.items()}
+    return {
+        _from_torchvision_name(name): value.flatten() if name.endswith('.layer_scale') else value
+        for name, value in weights.items()
+    }
 
 
 def _torchvision_name(name: str) -> str:
@@ -57,7 +82,7 @@ def _torchvision_name(name: str) -> str:
     if part is None:
         return _first_replaced(name, _TORCHVISION_CLASSIFIER)
     number = 2 * int(part[2]) + (part[1] == 'stages')
-    name = f'features.{number}.{name[part.end():]}'
+    name = f'features.{number}.{name[part.end() :]}'
     for official, theirs in _TORCHVISION_LAYERS if part[1] == 'stages' else ():
         name = name.replace(official, theirs)
     return name
@@ -68,7 +93,7 @@ def _from_torchvision_name(name: str) -> str:
     if part is None:
         return _first_replaced(name, [(theirs, official) for official, theirs in _TORCHVISION_CLASSIFIER])
     stage, odd = divmod(int(part[1]), 2)
-    name = f"{'stages' if odd else 'downsample_layers'}.{stage}.{name[part.end():]}"
+    name = f'{"stages" if odd else "downsample_layers"}.{stage}.{name[part.end() :]}'
     for official, theirs in _TORCHVISION_LAYERS if odd else ():
         name = name.replace(theirs, official)
     return name
@@ -76,7 +101,7 @@ def _from_torchvision_name(name: str) -> str:
 
 def _first_replaced(name: str, pairs: Iterable[tuple[str, str]]) -> str:
     """`name` with the first beginning of `pairs` (old, new) that it has replaced."""
-    return next((new + name[len(old):] for old, new in pairs if name.startswith(old)), name)
+    return next((new + name[len(old) :] for old, new in pairs if name.startswith(old)), name)
 
 
 def from_mmpretrain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

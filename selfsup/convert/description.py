@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 # entries of meta that describe the weights -> types they may have
-_KEPT = (('epoch', int), ('iter', int), ('algorithm', str), ('config', str), ('openselfsup_version', str), ('source', str))
+_KEPT = (
+    ('epoch', int),
+    ('iter', int),
+    ('algorithm', str),
+    ('config', str),
+    ('openselfsup_version', str),
+    ('source', str),
+)
 _CLASSES = ('classes', 'CLASSES', 'class_names')
 _QUOTED = re.compile(r"""(['"])(?:/|~|[A-Za-z]:[\\/])[^'"\n]*?([^'"\n/\\]*)[/\\]*\1""")  # an absolute path in a config
 _BARE = re.compile(r'(?<![\w./:~-])(?:~|/[\w.@+-]+)(?:/[\w.@+-]+)*/([\w.@+-]+)')  # the same in a comment or a command
@@ -20,8 +27,11 @@ def described(checkpoint: Mapping) -> dict[str, Any]:
     if not isinstance(meta, Mapping):
         return {}
     found = {key: meta[key] for key, kind in _KEPT if type(meta.get(key)) is kind}
-    names = {key: list(meta[key]) for key in _CLASSES
-             if isinstance(meta.get(key), list | tuple) and all(isinstance(name, str) for name in meta[key])}
+    names = {
+        key: list(meta[key])
+        for key in _CLASSES
+        if isinstance(meta.get(key), list | tuple) and all(isinstance(name, str) for name in meta[key])
+    }
     return {**found, **names}
 
 

@@ -24,7 +24,13 @@ from ..errors import CheckpointError
 AUTHOR = 'selfsup'
 NORM = ('weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked')
 # what detectron2 builds from RESNETS.DEPTH: (convolutions of a block, blocks per stage) -> depth
-DEPTHS = {(2, (2, 2, 2, 2)): 18, (2, (3, 4, 6, 3)): 34, (3, (3, 4, 6, 3)): 50, (3, (3, 4, 23, 3)): 101, (3, (3, 8, 36, 3)): 152}
+DEPTHS = {
+    (2, (2, 2, 2, 2)): 18,
+    (2, (3, 4, 6, 3)): 34,
+    (3, (3, 4, 6, 3)): 50,
+    (3, (3, 4, 23, 3)): 101,
+    (3, (3, 8, 36, 3)): 152,
+}
 _BLOCK = re.compile(r'layer([1-4])\.(\d+)\.')
 
 
@@ -50,18 +56,22 @@ def to_detectron2(state_dict: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
         expected = [name for name in expected if not name.endswith('.num_batches_tracked')]
     unknown, missing = sorted(weights.keys() - set(expected)), [name for name in expected if name not in weights]
     if unknown or missing:
-        raise CheckpointError('These are not the weights of a plain ResNet, which is what detectron2 reads.'
-                              f'{_list("Unknown", unknown)}{_list("Missing", missing)}')
+        raise CheckpointError(
+            'These are not the weights of a plain ResNet, which is what detectron2 reads.'
+            f'{_list("Unknown", unknown)}{_list("Missing", missing)}'
+        )
     if weights['conv1.weight'].shape[-2:] != (7, 7):
-        raise CheckpointError(f"The stem is a convolution {tuple(weights['conv1.weight'].shape)}; detectron2's has 7x7 kernels "
-                              "(stem='imagenet').")
+        raise CheckpointError(
+            f"The stem is a convolution {tuple(weights['conv1.weight'].shape)}; detectron2's has 7x7 kernels "
+            "(stem='imagenet')."
+        )
     return {detectron2_name(name): _array(weights[name]) for name in expected}
 
 
 def detectron2_name(name: str) -> str:
     """detectron2's name of a tensor of torchvision's ResNet: `layer1.0.bn1.bias` is `res2.0.conv1.norm.bias`."""
     block = _BLOCK.match(name)
-    name = f'res{int(block[1]) + 1}{name[len("layer1"):]}' if block else f'stem.{name}'
+    name = f'res{int(block[1]) + 1}{name[len("layer1") :]}' if block else f'stem.{name}'
     name = re.sub(r'\bbn(\d)\.', r'conv\1.norm.', name)
     return name.replace('downsample.0.', 'shortcut.').replace('downsample.1.', 'shortcut.norm.')
 
@@ -79,7 +89,9 @@ def write_detectron2(path: str | os.PathLike, weights: Mapping[str, np.ndarray],
     """
     path = Path(path)
     if path.suffix != '.pkl':
-        raise CheckpointError(f'{path} must end in .pkl: by that detectron2 knows its own format from a torch checkpoint.')
+        raise CheckpointError(
+            f'{path} must end in .pkl: by that detectron2 knows its own format from a torch checkpoint.'
+        )
     if path.exists() and not force:
         raise CheckpointError(f'{path} exists; give --force to replace it, or another name.')
     content = {'model': dict(weights), '__author__': AUTHOR, 'matching_heuristics': True}
@@ -111,9 +123,11 @@ def _names(weights: Mapping[str, Tensor]) -> list[str]:
     convs = 3 if 'layer1.0.conv3.weight' in weights else 2
     if (convs, stages) not in DEPTHS:
         known = ', '.join(f'ResNet-{depth} {blocks}' for (_, blocks), depth in DEPTHS.items())
-        raise CheckpointError(f'The {len(weights)} tensors have {stages} residual blocks in layer1 to layer4. detectron2 builds {known}. '
-                              "ResNets of other code and prefixes such as 'backbone.' must be converted first "
-                              f'(tools/extract_backbone_weights.py).{_list("The first names are", list(weights))}')
+        raise CheckpointError(
+            f'The {len(weights)} tensors have {stages} residual blocks in layer1 to layer4. detectron2 builds {known}. '
+            "ResNets of other code and prefixes such as 'backbone.' must be converted first "
+            f'(tools/extract_backbone_weights.py).{_list("The first names are", list(weights))}'
+        )
     names = _unit('conv1', 'bn1')
     for stage, blocks in enumerate(stages, 1):
         for block in range(blocks):
@@ -137,4 +151,4 @@ def _array(value: Tensor) -> np.ndarray:
 def _list(title: str, names: list[str]) -> str:
     if not names:
         return ''
-    return f" {title}: {', '.join(names[:5])}{f', ... ({len(names)} in all)' if len(names) > 5 else ''}."
+    return f' {title}: {", ".join(names[:5])}{f", ... ({len(names)} in all)" if len(names) > 5 else ""}.'

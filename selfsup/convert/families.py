@@ -81,7 +81,9 @@ def lacks_stem_relu(names: Collection[str]) -> bool:
 def _children(names: Collection[str]) -> tuple[list[str], list[str]]:
     """Numbers of the layers with weights before the first stage, and of the stages, of a ResNet that was cut into a Sequential."""
     stages = sorted({found[1] for found in map(_CHILD.match, names) if found})
-    return sorted({first for first in (name.split('.')[0] for name in names) if stages and first.isdigit() and first < stages[0]}), stages
+    return sorted(
+        {first for first in (name.split('.')[0] for name in names) if stages and first.isdigit() and first < stages[0]}
+    ), stages
 
 
 def _of_children(name: str, names: Collection[str]) -> str:
@@ -97,4 +99,4 @@ def _of_children(name: str, names: Collection[str]) -> str:
 def _lightly(name: str) -> str:
     """torchvision's name of a tensor that lightly's ResNet has under another one."""
     name = name.replace('.shortcut.', '.downsample.')
-    return f"fc.{name.removeprefix('linear.')}" if name.startswith('linear.') else name
+    return f'fc.{name.removeprefix("linear.")}' if name.startswith('linear.') else name

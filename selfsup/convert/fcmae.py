@@ -43,8 +43,10 @@ def _dense(name: str, value: Tensor) -> Tensor:
     if name.endswith('.kernel'):
         side = math.isqrt(value.shape[0]) if value.dim() in (2, 3) else 0
         if not side or side * side != value.shape[0]:
-            raise CheckpointError(f'{name} {tuple(value.shape)} is no sparse kernel (k * k, in, out) or (k * k, C), which files of '
-                                  f'{ORIGIN} have: the file is damaged or of other code.')
+            raise CheckpointError(
+                f'{name} {tuple(value.shape)} is no sparse kernel (k * k, in, out) or (k * k, C), which files of '
+                f'{ORIGIN} have: the file is damaged or of other code.'
+            )
         if value.dim() == 3:  # (k * k, in, out)
             return value.permute(2, 1, 0).unflatten(-1, (side, side)).transpose(-1, -2).contiguous()
         return value.T.unflatten(-1, (1, side, side)).transpose(-1, -2).contiguous()  # (k * k, C)

@@ -10,7 +10,16 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..registry import BACKBONES
 from . import convnext
-from .library import RESNETS, Library, check_classifier, convnext_sizes, published_arch, resnet_key, small_stem, small_stem_usage
+from .library import (
+    RESNETS,
+    Library,
+    check_classifier,
+    convnext_sizes,
+    published_arch,
+    resnet_key,
+    small_stem,
+    small_stem_usage,
+)
 from .network import Network
 
 HEAD_NORM = ('head.norm.weight', 'head.norm.bias')  # of timm's ConvNeXt, which pretraining does not train
@@ -55,9 +64,12 @@ def in_timm(network: Network) -> Library:
         return around(images)[-1]
 
     settings = ''.join(f', {key}={value!r}' for key, value in kwargs.items())
-    usage = ('import timm, torch', f"model = timm.create_model('{name}', num_classes={classes}{settings})",
-             *(small_stem_usage(network.in_channels) if small else ()),
-             f"model.load_state_dict(torch.load('{{path}}'){', strict=False)  # head.norm is not pretrained' if optional else ')'}")
+    usage = (
+        'import timm, torch',
+        f"model = timm.create_model('{name}', num_classes={classes}{settings})",
+        *(small_stem_usage(network.in_channels) if small else ()),
+        f"model.load_state_dict(torch.load('{{path}}'){', strict=False)  # head.norm is not pretrained' if optional else ')'}",
+    )
     return Library(weights, build, last_map, usage, optional)
 
 
@@ -77,13 +89,17 @@ def _convnext(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     if not timm.is_model(name):
         depths, dims = convnext_sizes(config)
         if len(depths) != 4:
-            raise ConfigError(f"timm has no {config['type']} of {len(depths)} stages, only of 4. Use --to safetensors or onnx.")
+            raise ConfigError(
+                f'timm has no {config["type"]} of {len(depths)} stages, only of 4. Use --to safetensors or onnx.'
+            )
         name, kwargs = f'{kind}_tiny', {'depths': depths, 'dims': dims, 'conv_mlp': dims[0] < convnext.NARROW}
     if config.get('kernel_size', 7) != 7:
         kwargs['kernel_sizes'] = config['kernel_size']
     scaled = config.get('layer_scale_init_value', None if second else 1e-6) is not None
     if second and scaled:
-        raise ConfigError("timm's ConvNeXt V2 has no layer scale (layer_scale_init_value). Use --to safetensors or onnx.")
+        raise ConfigError(
+            "timm's ConvNeXt V2 has no layer scale (layer_scale_init_value). Use --to safetensors or onnx."
+        )
     if not second and not scaled:
         kwargs['ls_init_value'] = None
     return name, kwargs

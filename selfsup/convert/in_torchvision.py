@@ -7,7 +7,16 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..models.backbones import resnet as resnets
 from . import convnext
-from .library import RESNETS, Library, check_classifier, convnext_sizes, published_arch, resnet_key, small_stem, small_stem_usage
+from .library import (
+    RESNETS,
+    Library,
+    check_classifier,
+    convnext_sizes,
+    published_arch,
+    resnet_key,
+    small_stem,
+    small_stem_usage,
+)
 from .network import Network
 
 IMPORTS, LOAD = 'import torch, torchvision', "model.load_state_dict(torch.load('{path}'))"
@@ -45,7 +54,11 @@ def _resnet(network: Network) -> Library:
     def last_map(model: nn.Module, images: Tensor) -> Tensor:
         return nn.Sequential(*list(model.children())[:-2])(images)  # all but the pooling and the classifier
 
-    stem = small_stem_usage(channels) if small else (f'model.conv1 = torch.nn.Conv2d({channels}, 64, 7, 2, 3, bias=False)',)
+    stem = (
+        small_stem_usage(channels)
+        if small
+        else (f'model.conv1 = torch.nn.Conv2d({channels}, 64, 7, 2, 3, bias=False)',)
+    )
     layer = f'Linear({head.channels}, {head.classes})' if head else 'Identity()'
     changes = (f'model.fc = torch.nn.{layer}', *(stem if small or channels != 3 else ()))
     usage = (IMPORTS, f'model = torchvision.models.{name}()', *changes, LOAD)
@@ -56,9 +69,15 @@ def _convnext(network: Network) -> Library:
     from torchvision import models
 
     config, head = network.config, network.classifier
-    if config.get('kernel_size', 7) != 7 or config.get('layer_scale_init_value', 1e-6) is None or network.in_channels != 3:
-        raise ConfigError(f'torchvision has no {network.title}: its ConvNeXt has 7x7 kernels, layer scale and three input channels. '
-                          'Use --to timm, safetensors or onnx.')
+    if (
+        config.get('kernel_size', 7) != 7
+        or config.get('layer_scale_init_value', 1e-6) is None
+        or network.in_channels != 3
+    ):
+        raise ConfigError(
+            f'torchvision has no {network.title}: its ConvNeXt has 7x7 kernels, layer scale and three input channels. '
+            'Use --to timm, safetensors or onnx.'
+        )
     name = f'convnext_{published_arch(config)}'
     published = name in models.list_models()
 
@@ -71,8 +90,11 @@ def _convnext(network: Network) -> Library:
             model.classifier = nn.Identity()
         return model
 
-    make = (f'model = torchvision.models.{name}(num_classes={head.classes})',) if head else \
-        (f'model = torchvision.models.{name}()', 'model.classifier = torch.nn.Identity()')
+    make = (
+        (f'model = torchvision.models.{name}(num_classes={head.classes})',)
+        if head
+        else (f'model = torchvision.models.{name}()', 'model.classifier = torch.nn.Identity()')
+    )
     usage = (IMPORTS, *make, LOAD)
     weights = convnext.to_torchvision({**network.weights(), **(head.named('norm.', 'head.') if head else {})})
     return Library(weights, build, lambda model, images: model.features(images), usage if published else ())

@@ -12,9 +12,17 @@ from torch import Tensor
 from . import convnext, fcmae, spark
 from .families import family, in_our_names
 
-CLASSIFIER = ('fc.', 'head.', 'norm.', 'classifier.', 'linear.')  # beginnings in ResNet, ConvNeXt, timm, torchvision, lightly
+CLASSIFIER = (
+    'fc.',
+    'head.',
+    'norm.',
+    'classifier.',
+    'linear.',
+)  # beginnings in ResNet, ConvNeXt, timm, torchvision, lightly
 OUTSIDE = 'no part of the backbone'
-_DENSE_NORM = re.compile(r'norm\d\.')  # of one map each, in the copies of ConvNeXt and SLaK for detection and segmentation
+_DENSE_NORM = re.compile(
+    r'norm\d\.'
+)  # of one map each, in the copies of ConvNeXt and SLaK for detection and segmentation
 
 
 @dataclass(frozen=True)
@@ -75,13 +83,21 @@ def for_model(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Incom
         own: the model's state dict.
     """
     found = translate(weights)
-    backbone = {name[len('backbone.'):]: value for name, value in found.weights.items() if name.startswith('backbone.')}
+    backbone = {
+        name[len('backbone.') :]: value for name, value in found.weights.items() if name.startswith('backbone.')
+    }
     if not backbone:
         return found
-    fitted = _fit(backbone, {name[len('backbone.'):]: value for name, value in own.items() if name.startswith('backbone.')})
+    fitted = _fit(
+        backbone, {name[len('backbone.') :]: value for name, value in own.items() if name.startswith('backbone.')}
+    )
     rest = {name: value for name, value in found.weights.items() if not name.startswith('backbone.')}
-    return Incoming({**{f'backbone.{name}': value for name, value in fitted.items()}, **rest}, found.origin, found.unused,
-                    _spare(own, 'backbone.'))
+    return Incoming(
+        {**{f'backbone.{name}': value for name, value in fitted.items()}, **rest},
+        found.origin,
+        found.unused,
+        _spare(own, 'backbone.'),
+    )
 
 
 def _spare(own: Mapping[str, Tensor], prefix: str = '') -> frozenset[str]:
@@ -103,7 +119,11 @@ def _fit(weights: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Ten
 
 def _reshaped(value: Tensor, own: Tensor | None) -> Tensor:
     """`value` in the shape of `own` where the two differ in axes of length 1 only, such as a 1x1 convolution and a linear layer."""
-    if own is None or value.shape == own.shape or [n for n in value.shape if n != 1] != [n for n in own.shape if n != 1]:
+    if (
+        own is None
+        or value.shape == own.shape
+        or [n for n in value.shape if n != 1] != [n for n in own.shape if n != 1]
+    ):
         return value
     return value.reshape(own.shape)
 

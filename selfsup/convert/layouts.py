@@ -26,20 +26,51 @@ VISSL = ('classy_state_dict', 'base_model', 'model')  # one in the other; in the
 PREFIXES = ('backbone.', 'encoder_q.0.', 'online_net.0.')
 # The same of other code, taken where a known network follows. What is longer comes first.
 OTHER_PREFIXES = (
-    ('online_backbone.', 'an online network'), ('student_backbone.', 'a student network'), ('teacher_backbone.', 'a teacher network'),
-    ('encoder_q.', "MoCo's code"), ('base_encoder.', "MoCo v3's code"), ('online_encoder.net.', 'byol-pytorch'),
-    ('encoder.', "an encoder, as in SimSiam's code"), ('model.', 'timm in a wrapper'), ('net.', 'a wrapped network'),
+    ('online_backbone.', 'an online network'),
+    ('student_backbone.', 'a student network'),
+    ('teacher_backbone.', 'a teacher network'),
+    ('encoder_q.', "MoCo's code"),
+    ('base_encoder.', "MoCo v3's code"),
+    ('online_encoder.net.', 'byol-pytorch'),
+    ('encoder.', "an encoder, as in SimSiam's code"),
+    ('model.', 'timm in a wrapper'),
+    ('net.', 'a wrapped network'),
 )
 COPY, SECOND = 'a slowly moving copy of the network', 'a second copy of the backbone'
-_COPIES = ('encoder_k.', 'key_', 'target_', 'momentum_', 'backbone_momentum.', 'projection_head_momentum.', 'teacher_', 'ema_')
+_COPIES = (
+    'encoder_k.',
+    'key_',
+    'target_',
+    'momentum_',
+    'backbone_momentum.',
+    'projection_head_momentum.',
+    'teacher_',
+    'ema_',
+)
 _COPIED = ('encoder_k', 'key', 'target', 'momentum', 'teacher', 'ema')  # parts of the names of such copies
-_BESIDE_BARE = ('projection_head.', 'prototypes.', 'projector.', 'predictor.', 'n_averaged')  # of SwAV and others, beside bare weights
+_BESIDE_BARE = (
+    'projection_head.',
+    'prototypes.',
+    'projector.',
+    'predictor.',
+    'n_averaged',
+)  # of SwAV and others, beside bare weights
 # what the rest of a file with `backbone.` says about the code that wrote it: beginning -> name
 _MARKS = (
-    ('encoder_k.module.', 'MMPretrain'), ('target_net.module.', 'MMPretrain'), ('head.fc.', 'MMPretrain'),
-    ('momentum_backbone.', 'solo-learn'), ('projector.', 'solo-learn or Barlow Twins'), ('classifier.', 'solo-learn'),
-    ('backbone_momentum.', 'lightly'), ('projection_head', 'lightly'), ('prediction_head', 'lightly'), ('head.mlp.', 'DINO'),
-    ('key_', 'selfsup'), ('target_', 'selfsup'), ('neck.', 'selfsup or OpenSelfSup'), ('head.', 'selfsup or OpenSelfSup'),
+    ('encoder_k.module.', 'MMPretrain'),
+    ('target_net.module.', 'MMPretrain'),
+    ('head.fc.', 'MMPretrain'),
+    ('momentum_backbone.', 'solo-learn'),
+    ('projector.', 'solo-learn or Barlow Twins'),
+    ('classifier.', 'solo-learn'),
+    ('backbone_momentum.', 'lightly'),
+    ('projection_head', 'lightly'),
+    ('prediction_head', 'lightly'),
+    ('head.mlp.', 'DINO'),
+    ('key_', 'selfsup'),
+    ('target_', 'selfsup'),
+    ('neck.', 'selfsup or OpenSelfSup'),
+    ('head.', 'selfsup or OpenSelfSup'),
 )
 
 
@@ -75,7 +106,7 @@ def find_backbone(checkpoint: Mapping, source: str, own: Collection[str] = ()) -
     """
     incoming = translate(flat_weights(checkpoint, source))
     prefix, layout = _place(incoming.weights, source, own)
-    inner = {name[len(prefix):]: value for name, value in incoming.weights.items() if name.startswith(prefix)}
+    inner = {name[len(prefix) :]: value for name, value in incoming.weights.items() if name.startswith(prefix)}
     beside = {name: value for name, value in incoming.weights.items() if not name.startswith(prefix)}
     if not prefix:
         beside = {name: inner.pop(name) for name in list(inner) if name.startswith(_BESIDE_BARE)}
@@ -85,12 +116,21 @@ def find_backbone(checkpoint: Mapping, source: str, own: Collection[str] = ()) -
         raise CheckpointError(f'{source} has no trained backbone: all of its {len(left)} tensors are {reason}.')
     title = incoming.origin or layout or (_writer(prefix, beside) if prefix else '')
     network = family(inner)
-    parts = (title, f"under '{prefix}'" if prefix and not incoming.origin else '', network if prefix else f"bare {network or 'weights'}")
+    parts = (
+        title,
+        f"under '{prefix}'" if prefix and not incoming.origin else '',
+        network if prefix else f'bare {network or "weights"}',
+    )
     meta = checkpoint.get('meta')
     of_training = isinstance(meta, Mapping) and meta.get('algorithm', 'Classification') != 'Classification'
     unused = {**incoming.unused, **{name: _reason(name) for name in beside}, **{prefix + name: reason for name in left}}
-    return Found(', '.join(part for part in parts if part), inner, unused,
-                 None if of_training else find_classifier(prefix, in_our_names(inner), beside), left)
+    return Found(
+        ', '.join(part for part in parts if part),
+        inner,
+        unused,
+        None if of_training else find_classifier(prefix, in_our_names(inner), beside),
+        left,
+    )
 
 
 def flat_weights(checkpoint: Mapping, source: str) -> dict[str, Tensor]:
@@ -104,20 +144,35 @@ def flat_weights(checkpoint: Mapping, source: str) -> dict[str, Tensor]:
     for key in VISSL:
         inner = inner.get(key) if isinstance(inner, Mapping) else None
     if isinstance(inner, Mapping):
-        frame = {f'{part}.{name}': value for part, weights in inner.items() if isinstance(weights, Mapping)
-                 for name, value in weights.items()}
-    weights = {name.removeprefix('module.'): value for name, value in frame.items() if isinstance(name, str) and isinstance(value, Tensor)}
+        frame = {
+            f'{part}.{name}': value
+            for part, weights in inner.items()
+            if isinstance(weights, Mapping)
+            for name, value in weights.items()
+        }
+    weights = {
+        name.removeprefix('module.'): value
+        for name, value in frame.items()
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }
     if weights and frame is not checkpoint:
         _check_names(frame, source)
     if not weights:
-        raise CheckpointError(f"{source} holds no weights, neither at the top nor under {', '.join(FRAMES)}; its entries are "
-                              f"{entries(checkpoint)}.")
-    strange = [f'{name} ({value.dtype})' for name, value in weights.items() if value.is_complex() or
-               (name.endswith('.weight') and not value.is_floating_point())]
+        raise CheckpointError(
+            f'{source} holds no weights, neither at the top nor under {", ".join(FRAMES)}; its entries are '
+            f'{entries(checkpoint)}.'
+        )
+    strange = [
+        f'{name} ({value.dtype})'
+        for name, value in weights.items()
+        if value.is_complex() or (name.endswith('.weight') and not value.is_floating_point())
+    ]
     if strange:
         more = f' and {len(strange) - 4} more' if strange[4:] else ''
-        raise CheckpointError(f"{source}: {', '.join(strange[:4])}{more} should be floats, what a network computes with. Save the weights "
-                              'before they were converted.')
+        raise CheckpointError(
+            f'{source}: {", ".join(strange[:4])}{more} should be floats, what a network computes with. Save the weights '
+            'before they were converted.'
+        )
     check_finite(weights, source)
     return weights
 
@@ -125,7 +180,11 @@ def flat_weights(checkpoint: Mapping, source: str) -> dict[str, Tensor]:
 def entries(checkpoint: Mapping) -> str:
     """The first names in a checkpoint, for messages."""
     names = [str(name)[:80] for name in checkpoint]
-    return ascii(', '.join(names[:20]))[1:-1] + (f', ... ({len(names)} in all)' if len(names) > 20 else '') if names else 'none'
+    return (
+        ascii(', '.join(names[:20]))[1:-1] + (f', ... ({len(names)} in all)' if len(names) > 20 else '')
+        if names
+        else 'none'
+    )
 
 
 def _check_names(frame: Mapping, source: str) -> None:
@@ -133,21 +192,28 @@ def _check_names(frame: Mapping, source: str) -> None:
     for name, value in frame.items():
         if not isinstance(name, str):
             raise CheckpointError(f'{source} holds a weight under {name!r:.80}, which is no name.')
-        if not isinstance(value, Tensor) and '.' in name and not name.endswith('_extra_state'):  # SparK keeps its 'config' there
-            raise CheckpointError(f"{source} holds a {type(value).__name__} under '{name[:80]!s}', where a tensor should be.")
+        if (
+            not isinstance(value, Tensor) and '.' in name and not name.endswith('_extra_state')
+        ):  # SparK keeps its 'config' there
+            raise CheckpointError(
+                f"{source} holds a {type(value).__name__} under '{name[:80]!s}', where a tensor should be."
+            )
         if name.startswith('module.') and name.removeprefix('module.') in frame:
-            raise CheckpointError(f"{source} holds '{name}' with and without 'module.': which of the two counts cannot be told.")
+            raise CheckpointError(
+                f"{source} holds '{name}' with and without 'module.': which of the two counts cannot be told."
+            )
 
 
 def _place(weights: Mapping[str, Tensor], source: str, own: Collection[str]) -> tuple[str, str]:
     """What stands before the names of the backbone, and whose layout that is, where the prefix alone tells."""
+
     def known(names: Collection[str]) -> bool:
         return bool(family(names)) or any(name in own or f'model.{name}' in own for name in names)
 
     if 2 * sum(name in own for name in weights) > len(own):
         return '', ''
     for prefix, layout in (*((prefix, '') for prefix in PREFIXES), *OTHER_PREFIXES):
-        inner = [name[len(prefix):] for name in weights if name.startswith(prefix)]
+        inner = [name[len(prefix) :] for name in weights if name.startswith(prefix)]
         if inner and (not layout or known(inner)):
             return prefix, layout
     if known(weights):
@@ -156,13 +222,19 @@ def _place(weights: Mapping[str, Tensor], source: str, own: Collection[str]) -> 
     if len(others) == 1:
         return others[0], 'VISSL' if '_feature_blocks.' in others[0] else 'other code'
     if others:
-        raise CheckpointError(f"{source} holds several networks, under {', '.join(map(repr, others))}: save the one that you mean alone.")
+        raise CheckpointError(
+            f'{source} holds several networks, under {", ".join(map(repr, others))}: save the one that you mean alone.'
+        )
     if is_transformer(weights):
-        raise CheckpointError(f'{source} holds a vision transformer without a prefix; what is known by its weights is ResNet, ConvNeXt and '
-                              'SLaK. For another network give the config of its run.')
-    raise CheckpointError(f'{source} has no backbone: its {len(weights)} tensors begin with {_beginnings(weights)}; '
-                          f"expected one of {', '.join([*PREFIXES, *(prefix for prefix, _ in OTHER_PREFIXES)])}, or the bare weights of a "
-                          'ResNet, ConvNeXt or SLaK.')
+        raise CheckpointError(
+            f'{source} holds a vision transformer without a prefix; what is known by its weights is ResNet, ConvNeXt and '
+            'SLaK. For another network give the config of its run.'
+        )
+    raise CheckpointError(
+        f'{source} has no backbone: its {len(weights)} tensors begin with {_beginnings(weights)}; '
+        f'expected one of {", ".join([*PREFIXES, *(prefix for prefix, _ in OTHER_PREFIXES)])}, or the bare weights of a '
+        'ResNet, ConvNeXt or SLaK.'
+    )
 
 
 def _writer(prefix: str, rest: Iterable[str]) -> str:
@@ -185,4 +257,8 @@ def _beginnings(names: Iterable[str]) -> str:
         first = name.split('.')[0] + ('.' if '.' in name else '')
         counts[first] = counts.get(first, 0) + 1
     ordered = sorted(counts, key=lambda first: -counts[first])
-    return ', '.join(f"'{first}'" for first in ordered[:8]) + (', ...' if len(ordered) > 8 else '') if ordered else 'nothing'
+    return (
+        ', '.join(f"'{first}'" for first in ordered[:8]) + (', ...' if len(ordered) > 8 else '')
+        if ordered
+        else 'nothing'
+    )

@@ -15,14 +15,28 @@ from ..models.backbones import resnet as resnets
 from .network import OWN, Network
 
 # (depth, groups, width per group) -> name in torchvision and timm
-RESNETS = MappingProxyType({
-    **{(depth, 1, 64): f'resnet{depth}' for depth in resnets.ARCHITECTURES},
-    (50, 32, 4): 'resnext50_32x4d', (101, 32, 4): 'resnext101_32x4d', (101, 32, 8): 'resnext101_32x8d', (101, 64, 4): 'resnext101_64x4d',
-    (50, 1, 128): 'wide_resnet50_2', (101, 1, 128): 'wide_resnet101_2',
-})
+RESNETS = MappingProxyType(
+    {
+        **{(depth, 1, 64): f'resnet{depth}' for depth in resnets.ARCHITECTURES},
+        (50, 32, 4): 'resnext50_32x4d',
+        (101, 32, 4): 'resnext101_32x4d',
+        (101, 32, 8): 'resnext101_32x8d',
+        (101, 64, 4): 'resnext101_64x4d',
+        (50, 1, 128): 'wide_resnet50_2',
+        (101, 1, 128): 'wide_resnet101_2',
+    }
+)
 # settings of our ResNets that other libraries do not have, and the value that they do have
-_OURS_ONLY = MappingProxyType({'style': 'pytorch', 'strides': (1, 2, 2, 2), 'dilations': (1, 1, 1, 1), 'num_stages': 4, 'conv_cfg': None,
-                               'base_channels': 64})
+_OURS_ONLY = MappingProxyType(
+    {
+        'style': 'pytorch',
+        'strides': (1, 2, 2, 2),
+        'dilations': (1, 1, 1, 1),
+        'num_stages': 4,
+        'conv_cfg': None,
+        'base_channels': 64,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -52,15 +66,20 @@ def resnet_key(network: Network, library: str) -> tuple[int, int, int]:
     """
     config = network.config
     if config['type'] not in ('ResNet', 'ResNeXt'):
-        others = {'TIMMBackbone': 'timm (or leave out --config: ResNets and ConvNeXts are known by their weights)', 'SLaK': 'safetensors'}
+        others = {
+            'TIMMBackbone': 'timm (or leave out --config: ResNets and ConvNeXts are known by their weights)',
+            'SLaK': 'safetensors',
+        }
         other = others.get(config['type'], 'timm' if config['type'] in OWN else 'safetensors')
         raise ConfigError(f'{library} has no {network.title}. Use --to onnx or {other}.')
-    other = [f'{key}={config[key]!r}' for key, value in _OURS_ONLY.items() if key in config and _plain(config[key]) != value]
+    other = [
+        f'{key}={config[key]!r}' for key, value in _OURS_ONLY.items() if key in config and _plain(config[key]) != value
+    ]
     norm = config.get('norm_cfg') or {}
     if norm.get('type', 'BN') not in ('BN', 'SyncBN') or norm.get('eps', 1e-5) != 1e-5:
         other.append(f'norm_cfg={norm!r}')
     if other:
-        raise ConfigError(f"{library} has no ResNet with {', '.join(other)}. Use --to safetensors or onnx.")
+        raise ConfigError(f'{library} has no ResNet with {", ".join(other)}. Use --to safetensors or onnx.')
     grouped = config['type'] == 'ResNeXt'
     width = config.get('width_per_group') or config.get('base_width') or (4 if grouped else 64)
     return config['depth'], config.get('groups', 32 if grouped else 1), width
@@ -71,7 +90,9 @@ def check_classifier(network: Network, library: str) -> None:
     kind, head = network.config['type'], network.classifier
     rest = 'Leave it out with --no-classifier, or use --to safetensors or onnx.'
     if head and kind == 'TIMMBackbone':
-        raise ConfigError(f'The classifier in this file reads averages of the last map, which those of timm need not do. {rest}')
+        raise ConfigError(
+            f'The classifier in this file reads averages of the last map, which those of timm need not do. {rest}'
+        )
     normed = {'ResNet': False, 'ResNeXt': False, 'ConvNeXt': True, 'ConvNeXtV2': True}
     if head and head.normed is not normed.get(kind, head.normed):
         given = 'a layer norm' if head.normed else 'no layer norm'
@@ -97,7 +118,10 @@ def small_stem(model: nn.Module, in_channels: int) -> nn.Module:
 
 def small_stem_usage(in_channels: int) -> tuple[str, ...]:
     """`small_stem` as lines of Python."""
-    return (f'model.conv1 = torch.nn.Conv2d({in_channels}, 64, 3, 1, 1, bias=False)', 'model.maxpool = torch.nn.Identity()')
+    return (
+        f'model.conv1 = torch.nn.Conv2d({in_channels}, 64, 3, 1, 1, bias=False)',
+        'model.maxpool = torch.nn.Identity()',
+    )
 
 
 def _plain(value: Any) -> Any:

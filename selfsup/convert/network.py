@@ -24,7 +24,16 @@ from .untrained import cut, stages_of
 
 OWN = ('ResNet', 'ResNeXt', 'ConvNeXt', 'ConvNeXtV2', 'SLaK')  # backbones that are known by their weights
 # settings of training and of what a run reads, which the weights do not depend on
-_OF_TRAINING = ('out_indices', 'frozen_stages', 'norm_eval', 'with_cp', 'zero_init_residual', 'drop_path_rate', 'pretrained', 'num_classes')
+_OF_TRAINING = (
+    'out_indices',
+    'frozen_stages',
+    'norm_eval',
+    'with_cp',
+    'zero_init_residual',
+    'drop_path_rate',
+    'pretrained',
+    'num_classes',
+)
 
 
 @dataclass(frozen=True)
@@ -52,8 +61,10 @@ class Network:
     @property
     def title(self) -> str:
         """Type and settings in one line."""
-        shown = ', '.join(f'{key}={value!r}' for key, value in self.config.items() if key not in ('type', 'out_indices'))
-        return f"{self.config['type']}({shown})"
+        shown = ', '.join(
+            f'{key}={value!r}' for key, value in self.config.items() if key not in ('type', 'out_indices')
+        )
+        return f'{self.config["type"]}({shown})'
 
     @property
     def in_channels(self) -> int:
@@ -62,7 +73,10 @@ class Network:
 
     def weights(self) -> dict[str, Tensor]:
         """State dict of the backbone under the names of its authors or of timm, without what a `TIMMBackbone` puts before them."""
-        return {name.removeprefix('model.'): value.detach().contiguous() for name, value in self.backbone.state_dict().items()}
+        return {
+            name.removeprefix('model.'): value.detach().contiguous()
+            for name, value in self.backbone.state_dict().items()
+        }
 
     @torch.no_grad()
     def run(self, images: Tensor) -> dict[str, Tensor]:
@@ -72,7 +86,11 @@ class Network:
             `map1`, `map2`, ... (B, C, h, w), of the stages; `last map`; `features` (B, D), its average; `logits` (B, K) with a classifier.
         """
         maps = self._maps(images)
-        found = {**{f'map{stage}': value for stage, value in enumerate(maps, 1)}, 'last map': maps[-1], 'features': maps[-1].mean((2, 3))}
+        found = {
+            **{f'map{stage}': value for stage, value in enumerate(maps, 1)},
+            'last map': maps[-1],
+            'features': maps[-1].mean((2, 3)),
+        }
         return {**found, 'logits': self.classifier.build()(maps)['head0']} if self.classifier else found
 
     def _maps(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -86,12 +104,20 @@ class Network:
             maps = self.given(images)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            raise ConfigError(f'{kind} cannot be run on images {tuple(images.shape)}: {reason}. Give --size, and in_channels in its config '
-                              'where it is not 3.') from None
-        if not isinstance(maps, tuple | list) or not maps or not all(isinstance(m, Tensor) and m.dim() == 4 for m in maps):
+            raise ConfigError(
+                f'{kind} cannot be run on images {tuple(images.shape)}: {reason}. Give --size, and in_channels in its config '
+                'where it is not 3.'
+            ) from None
+        if (
+            not isinstance(maps, tuple | list)
+            or not maps
+            or not all(isinstance(m, Tensor) and m.dim() == 4 for m in maps)
+        ):
             given = f'a tensor {tuple(maps.shape)}' if isinstance(maps, Tensor) else f'a {type(maps).__name__}'
-            raise ConfigError(f'{kind} gives {given}, not a tuple of maps (B, C, h, w), which is what a backbone of ours gives: change its '
-                              'forward.')
+            raise ConfigError(
+                f'{kind} gives {given}, not a tuple of maps (B, C, h, w), which is what a backbone of ours gives: change its '
+                'forward.'
+            )
         return tuple(maps)
 
 
@@ -100,8 +126,13 @@ def _width(backbone: nn.Module, head: Classifier) -> int:
     return getattr(backbone, 'out_channels', head.channels)
 
 
-def load_network(source: str | os.PathLike, config: Mapping[str, Any] | None = None, average: bool = False, merge: bool = False,
-                 classifier: bool = True) -> Network:
+def load_network(
+    source: str | os.PathLike,
+    config: Mapping[str, Any] | None = None,
+    average: bool = False,
+    merge: bool = False,
+    classifier: bool = True,
+) -> Network:
     """Read a checkpoint, find its backbone, tell which network it is, and load it completely.
 
     Args:
@@ -120,23 +151,40 @@ def load_network(source: str | os.PathLike, config: Mapping[str, Any] | None = N
     checkpoint = averaged(checkpoint, source) if average else checkpoint
     found = find_backbone(checkpoint, str(source), () if config is None else names_of(config))
     if lacks_stem_relu(found.weights):
-        raise CheckpointError(f'{source} ({found.layout}) holds a ResNet without a ReLU after its first norm, as its code cut it out of a '
-                              'network that calls it as a function. No library has such a network. --pretrained starts a training from it.')
+        raise CheckpointError(
+            f'{source} ({found.layout}) holds a ResNet without a ReLU after its first norm, as its code cut it out of a '
+            'network that calls it as a function. No library has such a network. --pretrained starts a training from it.'
+        )
     head = found.classifier
-    weights = {name: value for name, value in in_our_names(found.weights).items() if head is None or name not in head.names}
+    weights = {
+        name: value for name, value in in_our_names(found.weights).items() if head is None or name not in head.names
+    }
     told = config is None
     if config is None:
-        whole = infer({**weights, **in_our_names({**found.weights, **found.untrained})} if found.untrained else weights, str(source))
+        whole = infer(
+            {**weights, **in_our_names({**found.weights, **found.untrained})} if found.untrained else weights,
+            str(source),
+        )
         config = _cut(whole, weights, str(source)) if found.untrained else whole
     config = settled(config)
     backbone = _built(config, str(source), told)
     unused, notes = _load(backbone, weights, config, str(source))
-    unused = {**{name: reason for name, reason in found.unused.items() if head is None or name not in head.names}, **unused}
+    unused = {
+        **{name: reason for name, reason in found.unused.items() if head is None or name not in head.names},
+        **unused,
+    }
     if head and not (classifier and head.channels == _width(backbone, head)):
-        reason = f'a classifier of {head.channels} numbers, not of {_width(backbone, head)} averages' if classifier else 'the classifier'
+        reason = (
+            f'a classifier of {head.channels} numbers, not of {_width(backbone, head)} averages'
+            if classifier
+            else 'the classifier'
+        )
         unused, head = {**unused, **dict.fromkeys(sorted(head.names), reason)}, None
     if config.get('grn_scope') == 'image':
-        notes = (*notes, "GRN takes its norms over each image (grn_scope='image'), as networks are used after pretraining")
+        notes = (
+            *notes,
+            "GRN takes its norms over each image (grn_scope='image'), as networks are used after pretraining",
+        )
     given = backbone
     if found.untrained:
         notes = (*notes, f'its run trained {stages_of(weights)} stages; the others are left out')
@@ -154,8 +202,10 @@ def _cut(config: dict[str, Any], weights: Mapping[str, Tensor], source: str) -> 
     """
     stages = stages_of(weights)
     if not stages:
-        raise CheckpointError(f'{source} is of a run that trained the stem of its network only, which is no network to convert: take the '
-                              'weights out with tools/extract_backbone_weights.py.')
+        raise CheckpointError(
+            f'{source} is of a run that trained the stem of its network only, which is no network to convert: take the '
+            'weights out with tools/extract_backbone_weights.py.'
+        )
     return cut(config, stages)
 
 
@@ -167,7 +217,9 @@ def _built(config: Mapping[str, Any], source: str, told: bool) -> nn.Module:
         if not told:
             raise
         reason = ' '.join(str(error).split())[:200]
-        raise CheckpointError(f"{source} has tensors whose shapes are those of no {config['type']} ({reason}).") from None
+        raise CheckpointError(
+            f'{source} has tensors whose shapes are those of no {config["type"]} ({reason}).'
+        ) from None
 
 
 def names_of(config: Mapping[str, Any]) -> list[str]:
@@ -181,8 +233,10 @@ def names_of(config: Mapping[str, Any]) -> list[str]:
 
 def _merged(backbone: nn.Module, config: Mapping[str, Any], source: str) -> nn.Module:
     if not isinstance(backbone, SLaK):
-        raise ConfigError(f"--merge is for SLaK, whose kernels have norms and small kernels beside them; {source} holds a "
-                          f"{config['type']}.")
+        raise ConfigError(
+            f'--merge is for SLaK, whose kernels have norms and small kernels beside them; {source} holds a '
+            f'{config["type"]}.'
+        )
     return backbone if config.get('merged') else copy.deepcopy(backbone).merge()
 
 
@@ -197,8 +251,9 @@ def settled(config: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _load(backbone: nn.Module, weights: dict[str, Tensor], config: Mapping[str, Any],
-          source: str) -> tuple[dict[str, str], tuple[str, ...]]:
+def _load(
+    backbone: nn.Module, weights: dict[str, Tensor], config: Mapping[str, Any], source: str
+) -> tuple[dict[str, str], tuple[str, ...]]:
     """Load all of `backbone`; which tensors were left out and why, and notes.
 
     Raises:
@@ -210,18 +265,36 @@ def _load(backbone: nn.Module, weights: dict[str, Tensor], config: Mapping[str, 
     absent = [name for name in own if name not in given and name not in incoming.spare]
     counters = [name for name in absent if name.endswith('num_batches_tracked')]
     missing, extra = [name for name in absent if name not in counters], [name for name in given if name not in own]
-    wrong = [f'{name} {tuple(given[name].shape)} in the file, {tuple(own[name].shape)} in the network' for name in given
-             if name in own and given[name].shape != own[name].shape]
-    kinds = [f'{name} {given[name].dtype} in the file, {own[name].dtype} in the network' for name in given
-              if name in own and not convertible(given[name], own[name])]
-    faults = [f"{label} {', '.join(names[:5])}{f', ... ({len(names)} in all)' if len(names) > 5 else ''}"
-              for label, names in (('missing in the file:', missing), ('only in the file:', extra), ('another shape:', wrong),
-                                 ('another type:', kinds))
-              if names]
+    wrong = [
+        f'{name} {tuple(given[name].shape)} in the file, {tuple(own[name].shape)} in the network'
+        for name in given
+        if name in own and given[name].shape != own[name].shape
+    ]
+    kinds = [
+        f'{name} {given[name].dtype} in the file, {own[name].dtype} in the network'
+        for name in given
+        if name in own and not convertible(given[name], own[name])
+    ]
+    faults = [
+        f'{label} {", ".join(names[:5])}{f", ... ({len(names)} in all)" if len(names) > 5 else ""}'
+        for label, names in (
+            ('missing in the file:', missing),
+            ('only in the file:', extra),
+            ('another shape:', wrong),
+            ('another type:', kinds),
+        )
+        if names
+    ]
     if faults:
         settings = ', '.join(f'{key}={value!r}' for key, value in config.items() if key not in ('type', 'out_indices'))
-        raise CheckpointError(f"{source} is not a complete {config['type']}({settings}): {'; '.join(faults)}. Nothing was written. For "
-                              'another network, give --config, a config with it (TIMMBackbone for those of timm).')
+        raise CheckpointError(
+            f'{source} is not a complete {config["type"]}({settings}): {"; ".join(faults)}. Nothing was written. For '
+            'another network, give --config, a config with it (TIMMBackbone for those of timm).'
+        )
     backbone.load_state_dict(given, strict=False)
-    notes = (f'{len(counters)} counters of batch norms (num_batches_tracked) are not in the file and are 0',) if counters else ()
+    notes = (
+        (f'{len(counters)} counters of batch norms (num_batches_tracked) are not in the file and are 0',)
+        if counters
+        else ()
+    )
     return incoming.unused, notes

@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from .network import Network
 
 OPSET = 18
-_LARGEST = 2 ** 31 - 2 ** 24  # bytes of weights; one file holds 2 GiB
+_LARGEST = 2**31 - 2**24  # bytes of weights; one file holds 2 GiB
 
 
 class _Features(nn.Module):
@@ -47,9 +47,13 @@ def export(network: Network, size: tuple[int, int], maps: bool = False) -> bytes
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ConfigError(f"--to onnx needs {error.name}, which is not installed: pip install 'selfsup[convert]'.") from None
+        raise ConfigError(
+            f"--to onnx needs {error.name}, which is not installed: pip install 'selfsup[convert]'."
+        ) from None
     if sum(value.numel() * value.element_size() for value in network.backbone.state_dict().values()) > _LARGEST:
-        raise ConfigError(f'{network.title} has more than 2 GiB of weights, which one ONNX file cannot hold. Use --to safetensors.')
+        raise ConfigError(
+            f'{network.title} has more than 2 GiB of weights, which one ONNX file cannot hold. Use --to safetensors.'
+        )
     images = torch.zeros(2, network.in_channels, *size)
     head = network.classifier.build() if network.classifier else None
     stages = [name for name in network.run(images[:1]) if name.startswith('map')] if maps else []
@@ -58,8 +62,15 @@ def export(network: Network, size: tuple[int, int], maps: bool = False) -> bytes
         warnings.simplefilter('ignore')  # of torch's exporter, about its own parts
         try:
             program = torch.onnx.export(
-                _Features(network.backbone, head, maps).eval(), (images,), dynamo=True, opset_version=OPSET, verbose=False,
-                input_names=['images'], output_names=names, dynamic_shapes={'images': {0: torch.export.Dim('batch')}})
+                _Features(network.backbone, head, maps).eval(),
+                (images,),
+                dynamo=True,
+                opset_version=OPSET,
+                verbose=False,
+                input_names=['images'],
+                output_names=names,
+                dynamic_shapes={'images': {0: torch.export.Dim('batch')}},
+            )
         except torch.onnx.errors.OnnxExporterError as error:
             reason = str(error).splitlines()[0]
             raise ConfigError(f'torch {torch.__version__} cannot export {network.title} to ONNX: {reason}') from error
@@ -69,6 +80,7 @@ def export(network: Network, size: tuple[int, int], maps: bool = False) -> bytes
 def count(model: bytes) -> int:
     """Number of tensors of weights in an ONNX file."""
     import onnx
+
     return len(onnx.load_from_string(model).graph.initializer)
 
 
@@ -81,7 +93,9 @@ def run(path: Path, images: Tensor) -> dict[str, Tensor]:
     try:
         import onnxruntime
     except ImportError:
-        raise ConfigError("--check of an ONNX file needs onnxruntime, which is not installed: pip install 'selfsup[convert]'.") from None
+        raise ConfigError(
+            "--check of an ONNX file needs onnxruntime, which is not installed: pip install 'selfsup[convert]'."
+        ) from None
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
     outputs = session.run(None, {'images': images.numpy()})
     return {output.name: torch.from_numpy(value) for output, value in zip(session.get_outputs(), outputs, strict=True)}

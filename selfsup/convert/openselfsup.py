@@ -27,16 +27,25 @@ def upgrade_checkpoint(checkpoint: dict, source: str, keep_head: bool = True) ->
         CheckpointError: there are no weights.
     """
     inner = checkpoint.get('state_dict')
-    weights = {name: value for name, value in (inner if isinstance(inner, dict) else checkpoint).items() if isinstance(value, Tensor)}
-    weights = {name: value for name, value in upgrade(weights).items() if keep_head or not name.startswith(('head', 'loss_weight'))}
+    weights = {
+        name: value
+        for name, value in (inner if isinstance(inner, dict) else checkpoint).items()
+        if isinstance(value, Tensor)
+    }
+    weights = {
+        name: value
+        for name, value in upgrade(weights).items()
+        if keep_head or not name.startswith(('head', 'loss_weight'))
+    }
     if not weights:
         raise CheckpointError(f'{source} holds no weights; its entries are {entries(checkpoint)}.')
     check_finite(weights, source)
     return {'state_dict': weights, 'author': AUTHOR, 'meta': {**described(checkpoint), 'source': Path(source).name}}
 
 
-def upgrade_file(source: str | os.PathLike, target: str | os.PathLike, keep_head: bool | None = None,
-                 force: bool = False) -> tuple[Path, int]:
+def upgrade_file(
+    source: str | os.PathLike, target: str | os.PathLike, keep_head: bool | None = None, force: bool = False
+) -> tuple[Path, int]:
     """Write checkpoint `source` in our form to `target`.
 
     Args:

@@ -12,8 +12,12 @@ from torch import Tensor
 
 ORIGIN = 'official SparK, with decoder'
 _RENAMED = (
-    ('sparse_encoder.sp_cnn.', 'backbone.'), ('dense_decoder.dec.', 'decoder.blocks.'), ('dense_decoder.', 'decoder.'),
-    ('densify_norms.', 'neck.norms.'), ('densify_projs.', 'neck.projs.'), ('mask_tokens.', 'neck.mask_tokens.'),
+    ('sparse_encoder.sp_cnn.', 'backbone.'),
+    ('dense_decoder.dec.', 'decoder.blocks.'),
+    ('dense_decoder.', 'decoder.'),
+    ('densify_norms.', 'neck.norms.'),
+    ('densify_projs.', 'neck.projs.'),
+    ('mask_tokens.', 'neck.mask_tokens.'),
 )
 CONSTANTS = ('imn_m', 'imn_s', 'norm_black')  # mean, deviation and a black image, which the loss does not read
 
@@ -27,7 +31,7 @@ def our_name(name: str) -> str:
     """Our name of a tensor of the training model: `dense_decoder.dec.0.up_sample.weight` is `decoder.blocks.0.up.weight`."""
     for theirs, ours in _RENAMED:
         if name.startswith(theirs):
-            name = ours + name[len(theirs):]
+            name = ours + name[len(theirs) :]
             break
     return name.replace('.up_sample.', '.up.') if name.startswith('decoder.') else name
 

@@ -60,8 +60,10 @@ def _of_library(library: Library, classifier: bool) -> Target:
         missing, unexpected = model.load_state_dict(torch.load(path, weights_only=True), strict=False)
         left = [name for name in missing if name not in library.optional]
         if left or unexpected:
-            raise CheckpointError(f'{type(model).__name__} does not take {path.name}: it misses {left[:5]}, and does not know '
-                                  f'{unexpected[:5]}.')
+            raise CheckpointError(
+                f'{type(model).__name__} does not take {path.name}: it misses {left[:5]}, and does not know '
+                f'{unexpected[:5]}.'
+            )
         return {'last map': library.last_map(model, images), **({'logits': model(images)} if classifier else {})}
 
     return Target(len(library.weights), lambda path: write_checkpoint_atomic(library.weights, path), run, library.usage)
@@ -76,7 +78,9 @@ def detectron2(network: Network, size: tuple[int, int], maps: bool) -> Target:
     if depth < 50:
         settings['RES2_OUT_CHANNELS'] = 64
     if network.in_channels != 3:
-        raise ConfigError(f'detectron2 has no {network.title}: its ResNets take three channels. Use --to safetensors or onnx.')
+        raise ConfigError(
+            f'detectron2 has no {network.title}: its ResNets take three channels. Use --to safetensors or onnx.'
+        )
     weights = network.weights()
     converted = to_detectron2(weights)
 
@@ -87,9 +91,14 @@ def detectron2(network: Network, size: tuple[int, int], maps: bool) -> Target:
         backbone.load_state_dict({name: torch.from_numpy(content[detectron2_name(name)]) for name in weights})
         return {'last map': backbone(images)[-1]}
 
-    usage = ('MODEL:', '  WEIGHTS: {path}', f"  RESNETS: {{{', '.join(f'{key}: {value}' for key, value in settings.items())}}}",
-             '  PIXEL_MEAN: [123.675, 116.28, 103.53]  # of ImageNet, where the run had it', '  PIXEL_STD: [58.395, 57.12, 57.375]',
-             'INPUT: {FORMAT: RGB}')
+    usage = (
+        'MODEL:',
+        '  WEIGHTS: {path}',
+        f'  RESNETS: {{{", ".join(f"{key}: {value}" for key, value in settings.items())}}}',
+        '  PIXEL_MEAN: [123.675, 116.28, 103.53]  # of ImageNet, where the run had it',
+        '  PIXEL_STD: [58.395, 57.12, 57.375]',
+        'INPUT: {FORMAT: RGB}',
+    )
     return Target(len(converted), lambda path: write_detectron2(path, converted), run, usage)
 
 
@@ -99,11 +108,14 @@ def safetensors(network: Network, size: tuple[int, int], maps: bool) -> Target:
         from safetensors import safe_open
         from safetensors.torch import save
     except ImportError:
-        raise ConfigError(f"--to safetensors {NEEDS_EXTRA.format('safetensors')}.") from None
+        raise ConfigError(f'--to safetensors {NEEDS_EXTRA.format("safetensors")}.') from None
     weights = {name: value.detach().contiguous() for name, value in network.backbone.state_dict().items()}
     about, head = {'format': 'pt', 'backbone': json.dumps(network.config)}, network.classifier
     if head:
-        weights = {**{f'backbone.{name}': value for name, value in weights.items()}, **head.named('head.norm.', 'head.fc_cls.')}
+        weights = {
+            **{f'backbone.{name}': value for name, value in weights.items()},
+            **head.named('head.norm.', 'head.fc_cls.'),
+        }
         about['head'] = json.dumps(head.config())
 
     @torch.no_grad()
@@ -112,15 +124,23 @@ def safetensors(network: Network, size: tuple[int, int], maps: bool) -> Target:
             parts = nn.ModuleDict({'backbone': BACKBONES.build(json.loads(file.metadata()['backbone']))})
             if head:
                 parts['head'] = HEADS.build(json.loads(file.metadata()['head']))
-            (parts if head else parts['backbone']).load_state_dict({name: file.get_tensor(name) for name in file.keys()})
+            (parts if head else parts['backbone']).load_state_dict(
+                {name: file.get_tensor(name) for name in file.keys()}
+            )
         maps = parts.eval()['backbone'](images)
         return {'last map': maps[-1], **({'logits': parts['head'](maps)['head0']} if head else {})}
 
     def write(path: Path) -> object:
-        return write_checkpoint_atomic(weights, path, save=lambda content, file: file.write(with_digest(save(content, about))))
+        return write_checkpoint_atomic(
+            weights, path, save=lambda content, file: file.write(with_digest(save(content, about)))
+        )
 
-    usage = ('# python tools/train.py CFG --pretrained {path}', *(('# python tools/test.py CFG {path}',) if head else ()),
-             'import safetensors.torch', "weights = safetensors.torch.load_file('{path}')")
+    usage = (
+        '# python tools/train.py CFG --pretrained {path}',
+        *(('# python tools/test.py CFG {path}',) if head else ()),
+        'import safetensors.torch',
+        "weights = safetensors.torch.load_file('{path}')",
+    )
     return Target(len(weights), write, run, usage)
 
 
@@ -130,8 +150,11 @@ def onnx(network: Network, size: tuple[int, int], maps: bool) -> Target:
 
     model = export(network, size, maps)
     outputs = 'features, logits, *maps' if network.classifier else 'features, *maps'
-    usage = ('import onnxruntime', "session = onnxruntime.InferenceSession('{path}')",
-             f"{outputs} = session.run(None, {{'images': images}})  # float32, (any number, {network.in_channels}, {size[0]}, {size[1]})")
+    usage = (
+        'import onnxruntime',
+        "session = onnxruntime.InferenceSession('{path}')",
+        f"{outputs} = session.run(None, {{'images': images}})  # float32, (any number, {network.in_channels}, {size[0]}, {size[1]})",
+    )
 
     def write(path: Path) -> object:
         return write_checkpoint_atomic(model, path, save=lambda content, file: file.write(content))

@@ -14,8 +14,21 @@ from ..errors import SelfSupError
 from ..models.backbones.convnext import ARCHITECTURES
 from ..registry import BACKBONES
 
-_KNOWN = ('ResNet', 'ResNeXt', 'ConvNeXt', 'ConvNeXtV2', 'SLaK', 'TIMMBackbone')  # they freeze what no map comes of, and nothing else
-_CLASSIFIER = ('model.head.', 'model.fc.', 'head.', 'norm.', 'fc.')  # may stand in a backbone, and is dealt with elsewhere
+_KNOWN = (
+    'ResNet',
+    'ResNeXt',
+    'ConvNeXt',
+    'ConvNeXtV2',
+    'SLaK',
+    'TIMMBackbone',
+)  # they freeze what no map comes of, and nothing else
+_CLASSIFIER = (
+    'model.head.',
+    'model.fc.',
+    'head.',
+    'norm.',
+    'fc.',
+)  # may stand in a backbone, and is dealt with elsewhere
 
 
 def untrained(checkpoint: Mapping) -> tuple[tuple[str, ...], str]:
@@ -33,7 +46,9 @@ def untrained(checkpoint: Mapping) -> tuple[tuple[str, ...], str]:
             backbone = BACKBONES.build(plain)
     except (SelfSupError, ValueError, TypeError, ImportError, RuntimeError):
         return (), ''  # a setting of another version, or timm is not installed
-    return tuple(_unreached(backbone)), f'behind the last of out_indices={tuple(config["out_indices"])}, so never trained'
+    return tuple(
+        _unreached(backbone)
+    ), f'behind the last of out_indices={tuple(config["out_indices"])}, so never trained'
 
 
 def stages_of(names: Collection[str]) -> int:
@@ -46,7 +61,11 @@ def cut(config: Mapping[str, Any], stages: int) -> dict[str, Any]:
     if config['type'] in ('ResNet', 'ResNeXt'):
         return {**config, 'num_stages': stages}
     depths, dims = (config['depths'], config['dims']) if 'arch' not in config else ARCHITECTURES[config['arch']]
-    found = {**{key: value for key, value in config.items() if key != 'arch'}, 'depths': depths[:stages], 'dims': dims[:stages]}
+    found = {
+        **{key: value for key, value in config.items() if key != 'arch'},
+        'depths': depths[:stages],
+        'dims': dims[:stages],
+    }
     if config['type'] == 'SLaK':
         found['kernel_size'] = (*config['kernel_size'][:stages], config['kernel_size'][-1])
     return found
@@ -79,7 +98,9 @@ def _backbone_config(checkpoint: Mapping) -> Any:
         return None
     try:
         body = ast.parse(text).body
-        node = next(line.value for line in body if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == 'model')
+        node = next(
+            line.value for line in body if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == 'model'
+        )
         model = _literal(node)
     except (SyntaxError, ValueError, StopIteration, RecursionError, MemoryError):
         return None
@@ -95,7 +116,11 @@ def _literal(node: ast.expr) -> Any:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args:
         return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
     if isinstance(node, ast.Dict):
-        return {ast.literal_eval(key): _literal(value) for key, value in zip(node.keys, node.values, strict=True) if key is not None}
+        return {
+            ast.literal_eval(key): _literal(value)
+            for key, value in zip(node.keys, node.values, strict=True)
+            if key is not None
+        }
     if isinstance(node, ast.List | ast.Tuple):
         values = [_literal(value) for value in node.elts]
         return values if isinstance(node, ast.List) else tuple(values)

@@ -12,5 +12,17 @@ from .relative_loc import RelativeLocDataset
 from .rotation_pred import RotationPredDataset
 from .wrappers import ConcatDataset, RepeatDataset
 
-__all__ = ['BYOLDataset', 'ClassificationDataset', 'ConcatDataset', 'ContrastiveDataset', 'DeepClusterDataset', 'DetectionDataset',
-           'ExtractDataset', 'ImageDataset', 'NPIDDataset', 'RelativeLocDataset', 'RepeatDataset', 'RotationPredDataset']
+__all__ = [
+    'BYOLDataset',
+    'ClassificationDataset',
+    'ConcatDataset',
+    'ContrastiveDataset',
+    'DeepClusterDataset',
+    'DetectionDataset',
+    'ExtractDataset',
+    'ImageDataset',
+    'NPIDDataset',
+    'RelativeLocDataset',
+    'RepeatDataset',
+    'RotationPredDataset',
+]

@@ -41,9 +41,11 @@ def check_ranks_agree(dataset: Any) -> None:
         if any(value != values[0] for value in values) and not (key == 'content' and None in values):
             other = next(rank for rank, value in enumerate(values) if value != values[0])
             shown = text.format(f'{_shown(values[0])} and {_shown(values[other])}')
-            raise DataError(f'Processes 0 and {other} of {len(found)} do not see the same {type(dataset).__name__}: {shown}. Every process '
-                            'must list the same images in the same order: sort what comes from a set, a dict or a folder, and give every '
-                            'machine the same files.')
+            raise DataError(
+                f'Processes 0 and {other} of {len(found)} do not see the same {type(dataset).__name__}: {shown}. Every process '
+                'must list the same images in the same order: sort what comes from a set, a dict or a folder, and give every '
+                'machine the same files.'
+            )
 
 
 def _shown(value: Any) -> str:
@@ -58,7 +60,9 @@ def _content(dataset: Any) -> str | None:
         return None
     chosen = np.unique(np.linspace(0, len(source) - 1, SAMPLES_READ).astype(int)).tolist()
     try:
-        first, second = (hashlib.blake2b(b''.join(_bytes(source.get_sample(i)) for i in chosen)).hexdigest() for _ in range(2))
+        first, second = (
+            hashlib.blake2b(b''.join(_bytes(source.get_sample(i)) for i in chosen)).hexdigest() for _ in range(2)
+        )
     except Exception:  # whatever a source of one's own raises: reading the samples will say it better
         return None
     return first if first == second else None

@@ -85,17 +85,24 @@ class ImageDataset(Dataset):
         views = [self.view(image, taken, name) for name in pipelines]
         shapes = {tuple(v.shape) for v in views}
         if len(shapes) > 1:
-            raise DataError(f'{self.reader.describe(taken)}: its views differ in size: {", ".join(map(str, sorted(shapes)))}. '
-                            'Give the pipelines a RandomResizedCrop or CenterCrop of one size.')
+            raise DataError(
+                f'{self.reader.describe(taken)}: its views differ in size: {", ".join(map(str, sorted(shapes)))}. '
+                'Give the pipelines a RandomResizedCrop or CenterCrop of one size.'
+            )
         return torch.stack(views)
 
     def needs_labels(self) -> None:
         """Raise a ConfigError when the data source hands out no labels."""
         if self.labels is None:
             reason = getattr(self.data_source, 'no_labels', '')
-            raise ConfigError(f'{type(self).__name__} needs labels, but {type(self.data_source).__name__} has none here'
-                              + (f': {reason}' if reason else ". Use a list with 'path label' lines or a folder with one subfolder per "
-                                                              'class.'))
+            raise ConfigError(
+                f'{type(self).__name__} needs labels, but {type(self.data_source).__name__} has none here'
+                + (
+                    f': {reason}'
+                    if reason
+                    else ". Use a list with 'path label' lines or a folder with one subfolder per class."
+                )
+            )
         if not getattr(self.data_source, 'return_label', True):
             raise ConfigError(f'{type(self).__name__} needs labels: set data_source.return_label=True.')
 
@@ -103,9 +110,13 @@ class ImageDataset(Dataset):
 def as_float(view: Any) -> Tensor:
     """The view itself when it is a float tensor (C, H, W), else a DataError."""
     if not isinstance(view, Tensor):
-        raise DataError(f"the pipeline ends in {type(view).__name__}, not in a tensor. End it with dict(type='ToTensor').")
+        raise DataError(
+            f"the pipeline ends in {type(view).__name__}, not in a tensor. End it with dict(type='ToTensor')."
+        )
     if not view.is_floating_point():
-        raise DataError(f"the pipeline ends in {view.dtype}, not in floats. End it with dict(type='ToTensor'), or set prefetch=True.")
+        raise DataError(
+            f"the pipeline ends in {view.dtype}, not in floats. End it with dict(type='ToTensor'), or set prefetch=True."
+        )
     return view
 
 
@@ -115,5 +126,7 @@ def as_uint8(view: Any) -> Tensor:
         return to_uint8(view)
     if not isinstance(view, Tensor) or view.dtype != torch.uint8:
         kind = view.dtype if isinstance(view, Tensor) else type(view).__name__
-        raise DataError(f'with prefetch=True the pipeline must end in an 8-bit image, not in {kind}. Leave normalisation to the loader.')
+        raise DataError(
+            f'with prefetch=True the pipeline must end in an 8-bit image, not in {kind}. Leave normalisation to the loader.'
+        )
     return view

@@ -56,16 +56,23 @@ class ClassificationDataset(ImageDataset):
         """
         labels = torch.as_tensor(self.data_source.labels)
         if scores.ndim != 2 or len(scores) != len(labels):
-            raise ShapeError(f'evaluate needs scores (N, K) for all N = {len(labels)} samples in order; got {tuple(scores.shape)}.')
+            raise ShapeError(
+                f'evaluate needs scores (N, K) for all N = {len(labels)} samples in order; got {tuple(scores.shape)}.'
+            )
         classes = scores.shape[1]
         if int(labels.max()) >= classes:
-            raise ShapeError(f'scores for {classes} classes, but labels up to {int(labels.max())}: set num_classes of the head to '
-                             f'{int(labels.max()) + 1} or more.')
+            raise ShapeError(
+                f'scores for {classes} classes, but labels up to {int(labels.max())}: set num_classes of the head to '
+                f'{int(labels.max()) + 1} or more.'
+            )
         if min(topk) < 1:
             raise ConfigError(f'topk={tuple(topk)} must hold numbers of 1 and more.')
         if max(topk) > classes:
-            warnings.warn(f'topk={tuple(topk)} on {classes} classes: a k above {classes} is counted as {classes}.', SelfSupWarning,
-                          stacklevel=2)
+            warnings.warn(
+                f'topk={tuple(topk)} on {classes} classes: a k above {classes} is counted as {classes}.',
+                SelfSupWarning,
+                stacklevel=2,
+            )
         scores = scores.detach().cpu().float()
         readable = torch.ones(len(labels), dtype=torch.bool)
         readable[self.reader.bad_indices()] = False

@@ -45,8 +45,10 @@ class DeepClusterDataset(ImageDataset):
         """
         labels = torch.as_tensor(labels)
         if tuple(labels.shape) != (len(self),):
-            raise DataError(f'DeepClusterDataset has {len(self)} samples; assign_labels got labels of shape {tuple(labels.shape)}: the '
-                            'data set that was clustered must be the one that is trained on.')
+            raise DataError(
+                f'DeepClusterDataset has {len(self)} samples; assign_labels got labels of shape {tuple(labels.shape)}: the '
+                'data set that was clustered must be the one that is trained on.'
+            )
         self.pseudo_labels.copy_(labels)
 
     def __getitem__(self, index: int) -> dict[str, Tensor | int]:

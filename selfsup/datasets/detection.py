@@ -38,13 +38,19 @@ class DetectionDataset(ImageDataset):
     def __init__(self, data_source: dict | Any, pipeline: Steps, prefetch: bool = False, masks: bool = False) -> None:
         super().__init__(data_source, prefetch, pipeline=pipeline)
         if not hasattr(self.data_source, 'objects'):
-            raise ConfigError(f'DetectionDataset needs boxes, but {type(self.data_source).__name__} has none: use COCO or VOCDetection.')
+            raise ConfigError(
+                f'DetectionDataset needs boxes, but {type(self.data_source).__name__} has none: use COCO or VOCDetection.'
+            )
         self.masks = masks
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         image, objects, taken = self.read(index)
-        target = {'boxes': tv_tensors.BoundingBoxes(torch.from_numpy(objects.boxes), format='XYXY', canvas_size=image.size[::-1]),
-                  'labels': torch.from_numpy(objects.labels)}
+        target = {
+            'boxes': tv_tensors.BoundingBoxes(
+                torch.from_numpy(objects.boxes), format='XYXY', canvas_size=image.size[::-1]
+            ),
+            'labels': torch.from_numpy(objects.labels),
+        }
         if self.masks:
             target['masks'] = tv_tensors.Mask(torch.from_numpy(self.data_source.masks(taken, objects)))
         return self.run(self._sample, (image, target), taken)

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-SIZES_READ = 20_000  # files whose size is asked for: all of a smaller set, evenly spaced ones of a larger; 0.1 s on a local disk
+SIZES_READ = (
+    20_000  # files whose size is asked for: all of a smaller set, evenly spaced ones of a larger; 0.1 s on a local disk
+)
 
 
 def data_digest(dataset: Any, sizes: bool = True) -> dict[str, Any]:

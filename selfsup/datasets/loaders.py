@@ -27,8 +27,18 @@ from .pipelines import check_statistics
 from .samplers import Draw, EpochSampler
 from .shared_memory import check_room, tensor_bytes
 
-LOADER_KEYS = ('batch_size', 'num_workers', 'dataset', 'sampler', 'drop_last', 'prefetch', 'img_norm_cfg', 'pin_memory',
-               'persistent_workers', 'prefetch_factor')
+LOADER_KEYS = (
+    'batch_size',
+    'num_workers',
+    'dataset',
+    'sampler',
+    'drop_last',
+    'prefetch',
+    'img_norm_cfg',
+    'pin_memory',
+    'persistent_workers',
+    'prefetch_factor',
+)
 
 
 class Failure(NamedTuple):
@@ -102,11 +112,17 @@ def collate(samples: list, ragged: tuple[str, ...] = ()) -> Any:
     try:
         return default_collate(samples)
     except RuntimeError:
-        shapes = sorted({str(tuple(s['img'].shape)) for s in samples if isinstance(s, dict) and isinstance(s.get('img'), Tensor)})
+        shapes = sorted(
+            {str(tuple(s['img'].shape)) for s in samples if isinstance(s, dict) and isinstance(s.get('img'), Tensor)}
+        )
         if len(shapes) < 2:
             raise
-        return Failure(DataError(f'The images of a batch differ in size: {", ".join(shapes[:5])}. '
-                                 'End the pipeline with a RandomResizedCrop or CenterCrop, or read with batch_size=1.'))
+        return Failure(
+            DataError(
+                f'The images of a batch differ in size: {", ".join(shapes[:5])}. '
+                'End the pipeline with a RandomResizedCrop or CenterCrop, or read with batch_size=1.'
+            )
+        )
 
 
 class DeviceLoader:
@@ -121,7 +137,9 @@ class DeviceLoader:
         normalize: uint8 images on the device -> floats; None: the dataset made floats.
     """
 
-    def __init__(self, loader: DataLoader, device: torch.device, normalize: Callable[[Tensor], Tensor] | None = None) -> None:
+    def __init__(
+        self, loader: DataLoader, device: torch.device, normalize: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
         self._loader: DataLoader | None = loader
         self.device = device
         self.normalize = normalize
@@ -153,7 +171,9 @@ class DeviceLoader:
 
     def _first(self, images: int) -> dict[str, Tensor]:
         """The first samples of this rank in epoch 0 as a batch, in host memory."""
-        sampler = copy.copy(self.sampler)  # what waits for the next epoch (uniform sampling) must not take this one for it
+        sampler = copy.copy(
+            self.sampler
+        )  # what waits for the next epoch (uniform sampling) must not take this one for it
         sampler.set_position(0)
         draws = list(islice(sampler, images))
         batch = self._open_loader().collate_fn(self._open_loader().dataset.__getitems__(draws))
@@ -177,8 +197,10 @@ class DeviceLoader:
     def describe_sharing(self) -> str:
         """What `shared_memory_needed` counts, for a message."""
         loader = self._open_loader()
-        return (f'{loader.num_workers} workers (workers_per_gpu) with {loader.prefetch_factor} batches each (prefetch_factor), batches of '
-                f'{self.batch_size} (imgs_per_gpu) with {(self._sample_bytes or 0) / 2 ** 20:.2g} MB per image')
+        return (
+            f'{loader.num_workers} workers (workers_per_gpu) with {loader.prefetch_factor} batches each (prefetch_factor), batches of '
+            f'{self.batch_size} (imgs_per_gpu) with {(self._sample_bytes or 0) / 2**20:.2g} MB per image'
+        )
 
     def close(self) -> None:
         """End the loader workers. The loader cannot be iterated afterwards."""
@@ -295,19 +317,33 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
     if isinstance(dataset, dict):
         dataset = DATASETS.build({'prefetch': True, **dataset} if prefetch else dataset)
     if getattr(dataset, 'prefetch', False) != prefetch:
-        raise ConfigError(f'prefetch={prefetch} of the loader and prefetch={not prefetch} of its {type(dataset).__name__} contradict each '
-                          'other. Set one of them, at the top level of the config.')
+        raise ConfigError(
+            f'prefetch={prefetch} of the loader and prefetch={not prefetch} of its {type(dataset).__name__} contradict each '
+            'other. Set one of them, at the top level of the config.'
+        )
     if world_size == dist.world_size():
         check_ranks_agree(dataset)
-    sampler = _build_sampler({'type': 'EpochSampler', **(cfg.get('sampler') or {})}, dataset, seed=seed, rank=rank, world_size=world_size,
-                             batch_size=cfg['batch_size'], drop_last=cfg.get('drop_last', False))
+    sampler = _build_sampler(
+        {'type': 'EpochSampler', **(cfg.get('sampler') or {})},
+        dataset,
+        seed=seed,
+        rank=rank,
+        world_size=world_size,
+        batch_size=cfg['batch_size'],
+        drop_last=cfg.get('drop_last', False),
+    )
     loader = DataLoader(
-        SeededDataset(dataset, seed), batch_size=cfg['batch_size'], sampler=sampler, num_workers=workers,
+        SeededDataset(dataset, seed),
+        batch_size=cfg['batch_size'],
+        sampler=sampler,
+        num_workers=workers,
         collate_fn=partial(collate, ragged=getattr(dataset, 'ragged', ())),
         pin_memory=device.type == 'cuda' and cfg.get('pin_memory', True),
         persistent_workers=workers > 0 and cfg.get('persistent_workers', True),
         prefetch_factor=cfg.get('prefetch_factor', 2) if workers else None,
-        worker_init_fn=_one_thread, generator=torch.Generator())  # a generator of its own: iterating must not draw from torch's
+        worker_init_fn=_one_thread,
+        generator=torch.Generator(),
+    )  # a generator of its own: iterating must not draw from torch's
     return DeviceLoader(loader, device, Normalize(**cfg['img_norm_cfg'], device=device) if prefetch else None)
 
 
@@ -323,14 +359,18 @@ def _check_loader_keys(cfg: dict) -> None:
         if not isinstance(value, int) or value < least:
             raise ConfigError(f'{key}={value!r} must be a whole number of {least} or more.')
     if cfg.get('prefetch') and set(cfg.get('img_norm_cfg') or ()) != {'mean', 'std'}:
-        raise ConfigError(f"prefetch=True needs img_norm_cfg=dict(mean=[...], std=[...]); got {cfg.get('img_norm_cfg')!r}.")
+        raise ConfigError(
+            f'prefetch=True needs img_norm_cfg=dict(mean=[...], std=[...]); got {cfg.get("img_norm_cfg")!r}.'
+        )
 
 
 def _build_sampler(cfg: dict, dataset: Dataset, **settings: Any) -> EpochSampler:
     kind = SAMPLERS.get(cfg['type'])
     if not hasattr(kind, 'set_position'):
-        raise ConfigError(f"sampler type='{cfg['type']}' cannot continue in the middle of an epoch. Use type='EpochSampler', with "
-                          'shuffle and replace.')
+        raise ConfigError(
+            f"sampler type='{cfg['type']}' cannot continue in the middle of an epoch. Use type='EpochSampler', with "
+            'shuffle and replace.'
+        )
     return SAMPLERS.build(cfg, dataset, **settings)
 
 

@@ -38,8 +38,14 @@ class RelativeLocDataset(ImageDataset):
         ConfigError: `patch_jitter` < 0.
     """
 
-    def __init__(self, data_source: dict | Any, pipeline: Steps, format_pipeline: Steps = (), prefetch: bool = False,
-                 patch_jitter: int = 21) -> None:
+    def __init__(
+        self,
+        data_source: dict | Any,
+        pipeline: Steps,
+        format_pipeline: Steps = (),
+        prefetch: bool = False,
+        patch_jitter: int = 21,
+    ) -> None:
         super().__init__(data_source, prefetch, format_pipeline=format_pipeline)
         if patch_jitter < 0:
             raise ConfigError(f'RelativeLocDataset patch_jitter={patch_jitter}: use 0 or more pixels.')
@@ -57,13 +63,20 @@ class RelativeLocDataset(ImageDataset):
     def _patches(self, image: Any) -> list[Image.Image]:
         """Nine crops of one size, in reading order."""
         if not isinstance(image, Image.Image):
-            raise DataError(f'the pipeline of RelativeLocDataset ends in {type(image).__name__}, not in an image: move ToTensor and '
-                            'Normalize to format_pipeline.')
+            raise DataError(
+                f'the pipeline of RelativeLocDataset ends in {type(image).__name__}, not in an image: move ToTensor and '
+                'Normalize to format_pipeline.'
+            )
         cell_w, cell_h = image.width // SIDE, image.height // SIDE
         width, height = cell_w - self.patch_jitter, cell_h - self.patch_jitter
         if min(width, height) < 1:
-            raise DataError(f'cells of {cell_h} x {cell_w} pixels (a third of {image.height} x {image.width}) leave nothing with '
-                            f'patch_jitter={self.patch_jitter}: enlarge the image in the pipeline, or lower patch_jitter.')
+            raise DataError(
+                f'cells of {cell_h} x {cell_w} pixels (a third of {image.height} x {image.width}) leave nothing with '
+                f'patch_jitter={self.patch_jitter}: enlarge the image in the pipeline, or lower patch_jitter.'
+            )
         shifts = torch.randint(self.patch_jitter + 1, (SIDE * SIDE, 2)).tolist()
-        corners = [((place // SIDE) * cell_h + down, (place % SIDE) * cell_w + right) for place, (down, right) in enumerate(shifts)]
+        corners = [
+            ((place // SIDE) * cell_h + down, (place % SIDE) * cell_w + right)
+            for place, (down, right) in enumerate(shifts)
+        ]
         return [image.crop((left, top, left + width, top + height)) for top, left in corners]

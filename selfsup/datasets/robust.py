@@ -25,7 +25,9 @@ UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.err
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 MAX_BAD_SHARE = 0.01
 PATHS_SHOWN = 100  # in the error; where 1 % is less than one image, that is all of them
-LOOKED_THROUGH = 1000  # of a source of up to so many samples, all are tried before a run stops: one list, not one file per start
+LOOKED_THROUGH = (
+    1000  # of a source of up to so many samples, all are tried before a run stops: one list, not one file per start
+)
 
 
 def printable(text: str) -> str:
@@ -116,8 +118,10 @@ class RobustReader:
         bad, total = self.bad_indices(), len(self._bad)
         paths = ', '.join(self.describe(int(i)) for i in bad[:PATHS_SHOWN])
         more = f', ... ({len(bad) - PATHS_SHOWN} more)' if len(bad) > PATHS_SHOWN else ''
-        return DataError(f'{len(bad)} of {total} images cannot be read, more than {MAX_BAD_SHARE:.0%}{cause}. '
-                         f'Repair, fetch again or take out of the list: {paths}{more}')
+        return DataError(
+            f'{len(bad)} of {total} images cannot be read, more than {MAX_BAD_SHARE:.0%}{cause}. '
+            f'Repair, fetch again or take out of the list: {paths}{more}'
+        )
 
 
 def readers(dataset: Any) -> list[tuple[RobustReader, int]]:
@@ -163,7 +167,9 @@ def share_unreadable(dataset: Any) -> np.ndarray:
     Raises:
         DataError: together they found more than 1 % of a source to be unreadable; on every rank.
     """
-    found = list({id(reader): reader for reader, _ in readers(dataset)}.values())  # each once, however often its samples come
+    found = list(
+        {id(reader): reader for reader, _ in readers(dataset)}.values()
+    )  # each once, however often its samples come
     if dist.world_size() > 1:
         for others in dist.gather_objects([reader.bad_indices().tolist() for reader in found]):
             for reader, indices in zip(found, others, strict=True):

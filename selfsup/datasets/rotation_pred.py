@@ -31,7 +31,9 @@ class RotationPredDataset(ImageDataset):
         image, _, taken = self.read(index)
         view = self.view(image, taken)
         if view.shape[1] != view.shape[2]:
-            raise DataError(f'{self.reader.describe(taken)}: a view of {view.shape[1]} x {view.shape[2]} cannot be turned by 90 degrees: '
-                            'give the pipeline a RandomResizedCrop or CenterCrop.')
+            raise DataError(
+                f'{self.reader.describe(taken)}: a view of {view.shape[1]} x {view.shape[2]} cannot be turned by 90 degrees: '
+                'give the pipeline a RandomResizedCrop or CenterCrop.'
+            )
         turns = torch.arange(4)
         return {'img': torch.stack([torch.rot90(view, k, dims=(1, 2)) for k in turns.tolist()]), 'rot_label': turns}

@@ -47,8 +47,18 @@ class EpochSampler:
         DataError: `drop_last` leaves no batch.
     """
 
-    def __init__(self, dataset: Sized | int, shuffle: bool = True, replace: bool = False, *, seed: int = 0, rank: int = 0,
-                 world_size: int = 1, batch_size: int = 1, drop_last: bool = False) -> None:
+    def __init__(
+        self,
+        dataset: Sized | int,
+        shuffle: bool = True,
+        replace: bool = False,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        batch_size: int = 1,
+        drop_last: bool = False,
+    ) -> None:
         if replace and not shuffle:
             raise ConfigError('sampling with replacement (replace=True) is random: it needs shuffle=True.')
         self.size = dataset if isinstance(dataset, int) else len(dataset)
@@ -64,9 +74,11 @@ class EpochSampler:
         """Samples of an epoch over all ranks."""
         global_batch = self.batch_size * self.world_size
         if self.drop_last and self.size < global_batch:
-            raise DataError(f'{self.size} samples give no batch of {global_batch} ({self.batch_size} on each of {self.world_size} '
-                            'processes), and drop_last=True leaves out smaller ones: nothing would be read. Lower imgs_per_gpu or set '
-                            'drop_last=False.')
+            raise DataError(
+                f'{self.size} samples give no batch of {global_batch} ({self.batch_size} on each of {self.world_size} '
+                'processes), and drop_last=True leaves out smaller ones: nothing would be read. Lower imgs_per_gpu or set '
+                'drop_last=False.'
+            )
         per_rank = self.size // global_batch * self.batch_size if self.drop_last else -(-self.size // self.world_size)
         return per_rank * self.world_size
 
@@ -82,8 +94,10 @@ class EpochSampler:
     def set_position(self, epoch: int, skip_batches: int = 0) -> None:
         """The next iteration runs through `epoch` from batch `skip_batches` on."""
         if not 0 <= skip_batches <= self.num_batches:
-            raise DataError(f'An epoch has {self.num_batches} batches, so it cannot start at batch {skip_batches}: '
-                            'the dataset or the batch size is not that of the run to be resumed.')
+            raise DataError(
+                f'An epoch has {self.num_batches} batches, so it cannot start at batch {skip_batches}: '
+                'the dataset or the batch size is not that of the run to be resumed.'
+            )
         self.epoch, self.skip_batches = epoch, skip_batches
         self._bind()
 
@@ -136,7 +150,7 @@ class EpochSampler:
 
     def __iter__(self) -> Iterator[Draw]:
         self._bind()
-        epoch, mine = self.epoch, self.positions()[self.skip_batches * self.batch_size:]
+        epoch, mine = self.epoch, self.positions()[self.skip_batches * self.batch_size :]
         order, repeats = self.order(epoch)
         for index, repeat in zip(order[mine].tolist(), repeats[mine].tolist(), strict=True):
             yield Draw(epoch, index, repeat)
@@ -165,13 +179,25 @@ class UniformSampler(EpochSampler):
         ConfigError: the dataset has no labels.
     """
 
-    def __init__(self, dataset: Sized, *, seed: int = 0, rank: int = 0, world_size: int = 1, batch_size: int = 1,
-                 drop_last: bool = False) -> None:
-        super().__init__(dataset, seed=seed, rank=rank, world_size=world_size, batch_size=batch_size, drop_last=drop_last)
+    def __init__(
+        self,
+        dataset: Sized,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        batch_size: int = 1,
+        drop_last: bool = False,
+    ) -> None:
+        super().__init__(
+            dataset, seed=seed, rank=rank, world_size=world_size, batch_size=batch_size, drop_last=drop_last
+        )
         labels = getattr(dataset, 'labels', None)
         if labels is None:
-            raise ConfigError(f'UniformSampler needs the classes of the samples, but {type(dataset).__name__} has none here. Use a list '
-                              "with 'path label' lines or a folder with one subfolder per class.")
+            raise ConfigError(
+                f'UniformSampler needs the classes of the samples, but {type(dataset).__name__} has none here. Use a list '
+                "with 'path label' lines or a folder with one subfolder per class."
+            )
         self.num_classes = int(np.max(labels)) + 1
         self.labels = check_labels(labels, self.num_classes, self.size)
 
@@ -198,12 +224,24 @@ class RepeatAugSampler(EpochSampler):
         ConfigError: `num_repeats` is no whole number of 1 or more.
     """
 
-    def __init__(self, dataset: Sized | int, num_repeats: int = 3, shuffle: bool = True, *, seed: int = 0, rank: int = 0,
-                 world_size: int = 1, batch_size: int = 1, drop_last: bool = False) -> None:
+    def __init__(
+        self,
+        dataset: Sized | int,
+        num_repeats: int = 3,
+        shuffle: bool = True,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        batch_size: int = 1,
+        drop_last: bool = False,
+    ) -> None:
         if isinstance(num_repeats, bool) or not isinstance(num_repeats, int) or num_repeats < 1:
             raise ConfigError(f'RepeatAugSampler num_repeats={num_repeats!r}: use a whole number of 1 or more.')
         self.num_repeats = num_repeats
-        super().__init__(dataset, shuffle, seed=seed, rank=rank, world_size=world_size, batch_size=batch_size, drop_last=drop_last)
+        super().__init__(
+            dataset, shuffle, seed=seed, rank=rank, world_size=world_size, batch_size=batch_size, drop_last=drop_last
+        )
 
     def _draw(self, rng: np.random.Generator, epoch: int) -> np.ndarray:
         return np.repeat(super()._draw(rng, epoch), self.num_repeats)
@@ -227,8 +265,17 @@ class GivenIterationSampler(EpochSampler):
         ConfigError: `total_iter` < 1.
     """
 
-    def __init__(self, dataset: Sized | int, total_iter: int, *, seed: int = 0, rank: int = 0, world_size: int = 1, batch_size: int = 1,
-                 drop_last: bool = False) -> None:
+    def __init__(
+        self,
+        dataset: Sized | int,
+        total_iter: int,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        batch_size: int = 1,
+        drop_last: bool = False,
+    ) -> None:
         if not isinstance(total_iter, int) or total_iter < 1:
             raise ConfigError(f'GivenIterationSampler total_iter={total_iter!r}: use a whole number of 1 or more.')
         self.total_iter = total_iter
@@ -238,7 +285,9 @@ class GivenIterationSampler(EpochSampler):
         return self.total_iter * self.batch_size * self.world_size
 
     def _draw(self, rng: np.random.Generator, epoch: int) -> np.ndarray:
-        return rng.permutation(np.resize(rng.permutation(self.size), self.total))  # those that get one turn more are drawn too
+        return rng.permutation(
+            np.resize(rng.permutation(self.size), self.total)
+        )  # those that get one turn more are drawn too
 
 
 def check_labels(labels: np.ndarray | Tensor | Sequence[int], num_classes: int, size: int) -> np.ndarray:
@@ -247,7 +296,9 @@ def check_labels(labels: np.ndarray | Tensor | Sequence[int], num_classes: int, 
     if found.shape != (size,):
         raise DataError(f'Uniform sampling needs one label for each of the {size} samples; got {found.shape}.')
     if found.min() < 0 or found.max() >= num_classes:
-        raise DataError(f'Uniform sampling by num_classes={num_classes}: the labels go from {found.min()} to {found.max()}.')
+        raise DataError(
+            f'Uniform sampling by num_classes={num_classes}: the labels go from {found.min()} to {found.max()}.'
+        )
     return found.astype(np.int64)
 
 
@@ -270,4 +321,4 @@ def uniform_order(labels: np.ndarray, num_classes: int, rng: np.random.Generator
     ends = np.cumsum(np.bincount(labels, minlength=num_classes))
     members = [part for part in np.split(by_class, ends[:-1]) if len(part)]
     drawn = [rng.choice(part, share, replace=len(part) <= share) for part in members]
-    return rng.permutation(np.concatenate(drawn))[:len(labels)]
+    return rng.permutation(np.concatenate(drawn))[: len(labels)]

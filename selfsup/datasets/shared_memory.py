@@ -43,9 +43,11 @@ def check_room(needed: int, loader: Any, processes: int = 1, free: int | None = 
     free = free_bytes() if free is None else free
     if free is None or needed <= free:
         return
-    raise DataError(f'{SHARED_MEMORY} has {_mb(free)} free, but the loader workers need up to {_mb(needed)}: {loader.describe_sharing()}'
-                    f'{f", in {processes} processes" if processes > 1 else ""}. {SHARED_MEMORY_REMEDY}.')
+    raise DataError(
+        f'{SHARED_MEMORY} has {_mb(free)} free, but the loader workers need up to {_mb(needed)}: {loader.describe_sharing()}'
+        f'{f", in {processes} processes" if processes > 1 else ""}. {SHARED_MEMORY_REMEDY}.'
+    )
 
 
 def _mb(count: float) -> str:
-    return f'{count / 2 ** 20:,.1f} MB' if count < 100 * 2 ** 20 else f'{count / 2 ** 20:,.0f} MB'
+    return f'{count / 2**20:,.1f} MB' if count < 100 * 2**20 else f'{count / 2**20:,.0f} MB'

@@ -28,13 +28,15 @@ def choose_per_class(labels: np.ndarray, share: float, seed: int = 0) -> np.ndar
     counts = np.bincount(labels)
     empty = np.flatnonzero(counts == 0).tolist()
     if empty or not len(counts):
-        raise DataError(f'No sample has the class {", ".join(map(str, empty[:10])) or 0}: classes are numbered from 0 without gaps, and a '
-                        'split without one of them cannot be evaluated.')
+        raise DataError(
+            f'No sample has the class {", ".join(map(str, empty[:10])) or 0}: classes are numbered from 0 without gaps, and a '
+            'split without one of them cannot be evaluated.'
+        )
     chosen = []
     for label, count in enumerate(counts):
         members = np.flatnonzero(labels == label)
         order = np.random.default_rng([seed, label]).permutation(members)
-        chosen.append(order[:max(1, round(share * int(count)))])
+        chosen.append(order[: max(1, round(share * int(count)))])
     return np.sort(np.concatenate(chosen))
 
 

@@ -26,7 +26,9 @@ def class_names(folder: Path, partition: str) -> list[str]:
     """
     names = sorted(path.stem.rpartition('_')[0] for path in (folder / 'ImageSets' / 'Main').glob(f'*_{partition}.txt'))
     if not names:
-        raise DataError(f'{folder}/ImageSets/Main has no file CLASS_{partition}.txt. Give the folder VOC2007 of an unpacked VOCdevkit.')
+        raise DataError(
+            f'{folder}/ImageSets/Main has no file CLASS_{partition}.txt. Give the folder VOC2007 of an unpacked VOCdevkit.'
+        )
     return names
 
 
@@ -51,7 +53,9 @@ def read_partition(folder: Path, partition: str) -> tuple[list[str], list[str], 
         path = main / f'{name}_{partition}.txt'
         lines = _lines(path, 2)
         if {image for image, _ in lines} != row.keys() or len(lines) != len(images):
-            raise DataError(f'{path} lists {len(lines)} images, {partition}.txt {len(images)}, and they must be the same ones.')
+            raise DataError(
+                f'{path} lists {len(lines)} images, {partition}.txt {len(images)}, and they must be the same ones.'
+            )
         for number, (image, value) in enumerate(lines, 1):
             if value not in MEANING:
                 raise DataError(f"{path}:{number}: '{image} {value}': the label must be 1, -1 or 0.")
@@ -89,17 +93,27 @@ def low_shot_labels(labels: np.ndarray, k: int, generator: np.random.Generator) 
         for value, number in ((POSITIVE, k), (NEGATIVE, NEGATIVES_PER_POSITIVE * k)):
             rows = np.flatnonzero(labels[:, column] == value)
             if len(rows) < number:
-                raise DataError(f'k={k} needs {number} images with label {value} of class {column} (from 0); there are {len(rows)}.')
+                raise DataError(
+                    f'k={k} needs {number} images with label {value} of class {column} (from 0); there are {len(rows)}.'
+                )
             chosen[generator.choice(rows, number, replace=False), column] = value
     return chosen
 
 
-def draw_samples(labels: np.ndarray, k_values: Sequence[int], samples: int, seed: int) -> dict[tuple[int, int], np.ndarray]:
+def draw_samples(
+    labels: np.ndarray, k_values: Sequence[int], samples: int, seed: int
+) -> dict[tuple[int, int], np.ndarray]:
     """(sample from 1 on, k) -> labels of that sample. Each is a function of (seed, sample, k) alone.
 
     Raises:
         DataError: see `low_shot_labels`; k or the number of samples is below 1, or the seed below 0.
     """
     if samples < 1 or not k_values or min(k_values) < 1 or seed < 0:
-        raise DataError(f'num_samples={samples}, k_values={list(k_values)}, seed={seed}: numbers must be at least 1, the seed 0.')
-    return {(s, k): low_shot_labels(labels, k, np.random.default_rng([seed, s, k])) for s in range(1, samples + 1) for k in k_values}
+        raise DataError(
+            f'num_samples={samples}, k_values={list(k_values)}, seed={seed}: numbers must be at least 1, the seed 0.'
+        )
+    return {
+        (s, k): low_shot_labels(labels, k, np.random.default_rng([seed, s, k]))
+        for s in range(1, samples + 1)
+        for k in k_values
+    }

@@ -41,8 +41,10 @@ class ConcatDataset(Dataset):
         self.datasets = [_build(dataset, prefetch) for dataset in datasets]
         kinds = sorted({type(dataset).__name__ for dataset in self.datasets})
         if len(kinds) > 1 or len({bool(dataset.prefetch) for dataset in self.datasets}) > 1:
-            raise ConfigError(f'ConcatDataset holds {" and ".join(kinds)}, with prefetch={[d.prefetch for d in self.datasets]}: '
-                              'one type and one prefetch are needed.')
+            raise ConfigError(
+                f'ConcatDataset holds {" and ".join(kinds)}, with prefetch={[d.prefetch for d in self.datasets]}: '
+                'one type and one prefetch are needed.'
+            )
         self.prefetch = bool(self.datasets[0].prefetch)
         self.ragged = getattr(self.datasets[0], 'ragged', ())
         self.starts = np.cumsum([0, *(len(dataset) for dataset in self.datasets)])
@@ -67,18 +69,20 @@ class ConcatDataset(Dataset):
         """Pseudo labels (N,) for all samples, in their order; see `DeepClusterDataset`."""
         labels = torch.as_tensor(labels)
         if tuple(labels.shape) != (len(self),):
-            raise DataError(f'ConcatDataset has {len(self)} samples; assign_labels got labels of shape {tuple(labels.shape)}: the data '
-                            'set that was clustered must be the one that is trained on.')
+            raise DataError(
+                f'ConcatDataset has {len(self)} samples; assign_labels got labels of shape {tuple(labels.shape)}: the data '
+                'set that was clustered must be the one that is trained on.'
+            )
         for dataset, start in zip(self.datasets, self.starts[:-1].tolist(), strict=True):
-            dataset.assign_labels(labels[start:start + len(dataset)])
+            dataset.assign_labels(labels[start : start + len(dataset)])
 
     def evaluate(self, scores: Tensor, keyword: str, **kwargs: Any) -> dict[str, float]:
         """Means of what the datasets give for their rows of `scores` (N, K), weighted by the images that each can read."""
         totals: dict[str, float] = {}
         readable = [len(dataset) - len(unreadable(dataset)) for dataset in self.datasets]
         for dataset, start, count in zip(self.datasets, self.starts[:-1].tolist(), readable, strict=True):
-            for key, value in dataset.evaluate(scores[start:start + len(dataset)], keyword, **kwargs).items():
-                totals[key] = totals.get(key, 0.) + value * count / sum(readable)
+            for key, value in dataset.evaluate(scores[start : start + len(dataset)], keyword, **kwargs).items():
+                totals[key] = totals.get(key, 0.0) + value * count / sum(readable)
         return totals
 
 

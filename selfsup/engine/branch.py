@@ -90,7 +90,11 @@ def peek(path: str | os.PathLike) -> tuple[Saved | None, dict]:
     except Exception:  # the many ways a file can be damaged; also a form that cannot be mapped
         content = read_checkpoint(path)  # says what is wrong
     meta = content.get('meta') if isinstance(content, dict) else None
-    if not isinstance(meta, dict) or not isinstance(meta.get('iter'), int) or not {'state_dict', 'optimizer'} <= set(content):
+    if (
+        not isinstance(meta, dict)
+        or not isinstance(meta.get('iter'), int)
+        or not {'state_dict', 'optimizer'} <= set(content)
+    ):
         return None, meta if isinstance(meta, dict) else {}
     return Saved(Path(path), _line_of(meta.get('branch')) or (('', meta['iter']),), meta['iter']), meta
 
@@ -153,7 +157,9 @@ def read_record(work_dir: str | os.PathLike) -> Record | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        logger.warning(f'{path} cannot be read or was changed by hand: the checkpoints themselves say which one is the newest.')
+        logger.warning(
+            f'{path} cannot be read or was changed by hand: the checkpoints themselves say which one is the newest.'
+        )
         return None
 
 
@@ -170,8 +176,10 @@ def set_aside(paths: Iterable[Path], label: str = 'aside') -> Path | None:
                 target = _new_folder(path.parent, time.strftime(f'{label}_%Y%m%d_%H%M%S'))
             path.rename(target / path.name)
     except OSError as error:
-        raise CheckpointError(f'{path} is in the way and could not be moved to a subfolder: {error.strerror}. Free some space, or choose '
-                              'another --work_dir.') from None
+        raise CheckpointError(
+            f'{path} is in the way and could not be moved to a subfolder: {error.strerror}. Free some space, or choose '
+            'another --work_dir.'
+        ) from None
     return target
 
 
@@ -219,12 +227,17 @@ class Branch:
             before = [file for file in found.runs if file.is_before(start.line)]
             self._files = before if any(_same(file.path, start.path) for file in before) else in_order([*before, start])
             damaged = {file.path for file in recorded if not file.is_before(start.line)} & set(found.broken)
-            others = [path for path in sorted({file.path for file in found.runs if file not in before} | damaged)
-                      if path.parent == self.work_dir and not _same(path, start.path)]
+            others = [
+                path
+                for path in sorted({file.path for file in found.runs if file not in before} | damaged)
+                if path.parent == self.work_dir and not _same(path, start.path)
+            ]
         self._write_record(must=bool(others) or (record is not None and not self._continues(record)))
         folder = set_aside(others)
         if folder:
-            logger.warning(f'Set aside in {folder}, as {resumed} was not trained on from them: {", ".join(p.name for p in others)}.')
+            logger.warning(
+                f'Set aside in {folder}, as {resumed} was not trained on from them: {", ".join(p.name for p in others)}.'
+            )
         if resumed is not None:
             self._link()
 
@@ -254,7 +267,9 @@ class Branch:
                 self._store(checkpoint, path)
             except CheckpointError as second:
                 raise CheckpointError(f'{problem} Nor in the emergency folder: {second}') from None
-            logger.warning(f'{problem} Saved in {path} instead; the run goes on. --auto_resume with the same --emergency_dir finds it.')
+            logger.warning(
+                f'{problem} Saved in {path} instead; the run goes on. --auto_resume with the same --emergency_dir finds it.'
+            )
         if verify:
             read_checkpoint(path)  # a hook may have added something that could not be read back
         self._number += 1
@@ -278,13 +293,22 @@ class Branch:
 
     def _continues(self, record: Record) -> bool:
         """True where files alone would lead from the recorded line to what this run is about to write."""
-        return bool(record.line) and any(name == record.line[-1][0] and last >= record.line[-1][1] for name, last in self._base)
+        return bool(record.line) and any(
+            name == record.line[-1][0] and last >= record.line[-1][1] for name, last in self._base
+        )
 
     def _write_record(self, must: bool = False) -> None:
         """Renew `checkpoints.json`. The checkpoints can be found without it, so that a failure is said once; `must`: raised."""
         line = (*self._base, (self._session, self._number))
-        files = [{'file': _name_in(file.path, self.work_dir), 'session': file.line[-1][0], 'save': file.line[-1][1], 'iter': file.iteration}
-                 for file in self._files]
+        files = [
+            {
+                'file': _name_in(file.path, self.work_dir),
+                'session': file.line[-1][0],
+                'save': file.line[-1][1],
+                'iter': file.iteration,
+            }
+            for file in self._files
+        ]
         content: dict[str, Any] = {'branch': line, 'files': files}
         content = json.loads(json.dumps(content))
         text = json.dumps({**content, 'sha256': _digest(content)}, indent=1) + '\n'
@@ -293,7 +317,9 @@ class Branch:
         except CheckpointError as error:
             if must:
                 raise
-            self._tell(f'{error} The run goes on: --auto_resume finds the newest checkpoint without this list.', 'record')
+            self._tell(
+                f'{error} The run goes on: --auto_resume finds the newest checkpoint without this list.', 'record'
+            )
 
     def _link(self) -> None:
         """Let `latest.pth` point at the newest file in the work dir; where that fails it is removed, said once, rather than wrong."""
@@ -308,8 +334,11 @@ class Branch:
             with contextlib.suppress(OSError):
                 if link.is_symlink():
                     link.unlink()
-            self._tell(f'{link} could not be made a link to {here[-1].name if here else "nothing"}: {error.strerror}. Checkpoints are '
-                       'saved all the same, and --auto_resume does not need it.', 'link')
+            self._tell(
+                f'{link} could not be made a link to {here[-1].name if here else "nothing"}: {error.strerror}. Checkpoints are '
+                'saved all the same, and --auto_resume does not need it.',
+                'link',
+            )
 
     def _tell(self, message: str, what: str) -> None:
         if what not in self._told:
@@ -352,7 +381,10 @@ def _line_of(value: Any) -> Line | None:
     """A line of descent from a checkpoint or a record; None where there is none."""
     if not isinstance(value, list) or not value:
         return None
-    good = all(isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], int) for pair in value)
+    good = all(
+        isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], int)
+        for pair in value
+    )
     return tuple((session, save) for session, save in value) if good else None
 
 

@@ -39,8 +39,10 @@ def newest_loadable(work_dir: str | Path, emergency_dir: str | Path | None = Non
             problems.append(str(error))
             logger.warning(f'Passed over: {problems[-1]}')
     if problems:
-        raise CheckpointError(f'None of the {len(problems)} checkpoints in {work_dir} can be read: {problems[0]} '
-                              'Move them away to start over.')
+        raise CheckpointError(
+            f'None of the {len(problems)} checkpoints in {work_dir} can be read: {problems[0]} '
+            'Move them away to start over.'
+        )
     return None
 
 
@@ -51,7 +53,9 @@ def _followed(record: Record | None, found: Survey, work_dir: Path) -> list[Save
         return runs
     mine = [file for file in runs if file.is_before(record.line) or file.is_after(record.line)]
     if not mine and not {file.path for file in record.files} & set(found.broken):
-        logger.warning(f'{work_dir / RECORD} speaks of other checkpoints than those in {work_dir}: the newest of these counts.')
+        logger.warning(
+            f'{work_dir / RECORD} speaks of other checkpoints than those in {work_dir}: the newest of these counts.'
+        )
         return runs
     others = [file.path.name for file in runs if file not in mine]
     if others:
@@ -61,8 +65,10 @@ def _followed(record: Record | None, found: Survey, work_dir: Path) -> list[Save
 
 def _say_bare(paths: list[Path]) -> None:
     for path in paths:
-        logger.warning(f'Passed over: {path} holds weights but no training state (optimizer, iteration): no checkpoint of a run, '
-                       'whatever its name. It stays where it is.')
+        logger.warning(
+            f'Passed over: {path} holds weights but no training state (optimizer, iteration): no checkpoint of a run, '
+            'whatever its name. It stays where it is.'
+        )
 
 
 def hold_work_dir(work_dir: str | Path) -> AbstractContextManager[None]:
@@ -73,8 +79,11 @@ def hold_work_dir(work_dir: str | Path) -> AbstractContextManager[None]:
     """
     with contextlib.suppress(OSError):  # prepare_work_dir says what is wrong
         Path(work_dir).mkdir(parents=True, exist_ok=True)
-    return only_process(Path(work_dir) / '.running', f'{work_dir} is in use: {{owner}} trains there. Wait for it or end it, or choose '
-                        'another --work_dir.', CheckpointError)
+    return only_process(
+        Path(work_dir) / '.running',
+        f'{work_dir} is in use: {{owner}} trains there. Wait for it or end it, or choose another --work_dir.',
+        CheckpointError,
+    )
 
 
 def check_writable(folder: Path) -> None:
@@ -100,7 +109,9 @@ def prepare_work_dir(work_dir: str | Path, *, resuming: bool, start_over: bool) 
         check_writable(folder)
         remove_leftovers(folder)
     except OSError as error:
-        raise CheckpointError(f'{folder} cannot be used as work dir: {error.strerror}. Choose another --work_dir.') from None
+        raise CheckpointError(
+            f'{folder} cannot be used as work dir: {error.strerror}. Choose another --work_dir.'
+        ) from None
     if resuming:
         return
     found = survey((folder,), None)
@@ -109,7 +120,9 @@ def prepare_work_dir(work_dir: str | Path, *, resuming: bool, start_over: bool) 
     if not old:
         return
     if not start_over:
-        raise CheckpointError(f'{folder} holds checkpoints of an earlier run (newest: {old[-1].name}). Continue it with --auto_resume, '
-                              'choose another --work_dir, or begin anew with --start_over (which keeps the old files in a subfolder).')
+        raise CheckpointError(
+            f'{folder} holds checkpoints of an earlier run (newest: {old[-1].name}). Continue it with --auto_resume, '
+            'choose another --work_dir, or begin anew with --start_over (which keeps the old files in a subfolder).'
+        )
     beside = [path for path in (folder / 'latest.pth', folder / RECORD) if path.is_file() or path.is_symlink()]
     set_aside([*old, *beside], 'previous')

@@ -47,6 +47,10 @@ def explain_unfinished(model: nn.Module) -> Iterator[None]:
 
 
 def _error(unused: list[str]) -> ConfigError:
-    shown = ', '.join(unused[:NAMES_SHOWN]) + (f' and {len(unused) - NAMES_SHOWN} more' if len(unused) > NAMES_SHOWN else '')
-    return ConfigError(f'The loss does not depend on the parameters {shown or "(unnamed)"}: several processes then cannot average their '
-                       'gradients. Remove them or let the loss use them, or set find_unused_parameters=True, which is slower.')
+    shown = ', '.join(unused[:NAMES_SHOWN]) + (
+        f' and {len(unused) - NAMES_SHOWN} more' if len(unused) > NAMES_SHOWN else ''
+    )
+    return ConfigError(
+        f'The loss does not depend on the parameters {shown or "(unnamed)"}: several processes then cannot average their '
+        'gradients. Remove them or let the loss use them, or set find_unused_parameters=True, which is slower.'
+    )

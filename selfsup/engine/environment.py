@@ -17,9 +17,15 @@ PACKAGES = ('torchvision', 'mmengine', 'mmcv-lite', 'timm', 'numpy', 'pillow', '
 
 def collect_environment() -> dict[str, str]:
     """Versions, machine, git commit (with a '+changes' mark) and command line, as printable strings."""
-    env = {'selfsup': version_of('selfsup'), 'python': platform.python_version(), 'platform': platform.platform(),
-           'host': socket.gethostname(), 'cpus': str(os.cpu_count()), 'git_commit': git_commit(),
-           'command': shlex.join([sys.executable, *sys.argv])}
+    env = {
+        'selfsup': version_of('selfsup'),
+        'python': platform.python_version(),
+        'platform': platform.platform(),
+        'host': socket.gethostname(),
+        'cpus': str(os.cpu_count()),
+        'git_commit': git_commit(),
+        'command': shlex.join([sys.executable, *sys.argv]),
+    }
     env['torch'] = str(torch.__version__)  # unlike the metadata it names the CUDA build
     env.update({name: version for name in PACKAGES if (version := version_of(name))})
     if torch.cuda.is_available():

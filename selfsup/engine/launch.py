@@ -18,12 +18,13 @@ import torch.distributed as torch_dist
 from ..errors import ConfigError, did_you_mean
 
 LAUNCHERS = ('none', 'pytorch', 'slurm')
-GRACE_S = 30.  # from SIGTERM to SIGKILL, for a process whose launcher is gone
+GRACE_S = 30.0  # from SIGTERM to SIGKILL, for a process whose launcher is gone
 BACKENDS = ('nccl', 'gloo', 'mpi', 'ucc')
 
 
-def init_distributed(launcher: str = 'none', *, backend: str | None = None, port: int | None = None,
-                     timeout_s: float = 1800) -> torch.device:
+def init_distributed(
+    launcher: str = 'none', *, backend: str | None = None, port: int | None = None, timeout_s: float = 1800
+) -> torch.device:
     """Join the process group that `launcher` announces in the environment and pick this process's device.
 
     Args:
@@ -48,9 +49,11 @@ def init_distributed(launcher: str = 'none', *, backend: str | None = None, port
         os.environ.update(slurm_environment(dict(os.environ), port))
     missing = [k for k in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT') if k not in os.environ]
     if missing:
-        raise ConfigError(f"--launcher {launcher} needs {', '.join(missing)} in the environment. "
-                          f'Start through tools/dist_train.sh (torchrun) or tools/srun_train.sh (Slurm).')
-    processes = _whole('WORLD_SIZE', os.environ['WORLD_SIZE'], 1, 10 ** 6)
+        raise ConfigError(
+            f'--launcher {launcher} needs {", ".join(missing)} in the environment. '
+            f'Start through tools/dist_train.sh (torchrun) or tools/srun_train.sh (Slurm).'
+        )
+    processes = _whole('WORLD_SIZE', os.environ['WORLD_SIZE'], 1, 10**6)
     _whole('RANK', os.environ['RANK'], 0, processes - 1)
     _whole('LOCAL_RANK', os.environ['LOCAL_RANK'], 0, processes - 1)
     _whole('MASTER_PORT', os.environ['MASTER_PORT'], 1, 65535)
@@ -69,9 +72,11 @@ def init_distributed(launcher: str = 'none', *, backend: str | None = None, port
         try:
             torch_dist.init_process_group(backend, timeout=datetime.timedelta(seconds=timeout_s))
         except (torch_dist.DistNetworkError, torch_dist.DistStoreError) as error:
-            address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-            raise ConfigError(f'Rank {os.environ["RANK"]} could not join the group at {address} ({str(error).splitlines()[0]}). '
-                              'Set PORT to a free port, and MASTER_ADDR where the first node is not reachable by its name.') from None
+            address = f'{os.environ["MASTER_ADDR"]}:{os.environ["MASTER_PORT"]}'
+            raise ConfigError(
+                f'Rank {os.environ["RANK"]} could not join the group at {address} ({str(error).splitlines()[0]}). '
+                'Set PORT to a free port, and MASTER_ADDR where the first node is not reachable by its name.'
+            ) from None
     return device
 
 
@@ -82,7 +87,7 @@ def _whole(name: str, value: str | int, lowest: int, highest: int) -> int:
     return int(value)
 
 
-def leave_with_launcher(every_s: float = 1.) -> None:
+def leave_with_launcher(every_s: float = 1.0) -> None:
     """End this process soon after its launcher: SIGTERM, and SIGKILL where it still runs after `GRACE_S` seconds.
 
     torchrun puts its processes into sessions of their own, so nothing else ends them when it is killed (SIGKILL, out of memory):
@@ -94,13 +99,19 @@ def leave_with_launcher(every_s: float = 1.) -> None:
     name = 'watch the launcher'
     if any(thread.name == name for thread in threading.enumerate()):
         return
-    launcher = int(os.environ.get('SELFSUP_LAUNCHER') or os.getppid())  # set by tools/torchrun.py, which may be gone by now
+    launcher = int(
+        os.environ.get('SELFSUP_LAUNCHER') or os.getppid()
+    )  # set by tools/torchrun.py, which may be gone by now
     direct = os.getppid() == launcher  # else a wrapper script stands between, or the launcher is gone
 
     def watch() -> None:
         while os.getppid() == launcher if direct else _is_running(launcher):
             time.sleep(every_s)
-        print(f"[rank {os.environ.get('RANK', '?')}] the launcher is gone, so this process ends", file=sys.stderr, flush=True)
+        print(
+            f'[rank {os.environ.get("RANK", "?")}] the launcher is gone, so this process ends',
+            file=sys.stderr,
+            flush=True,
+        )
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(GRACE_S)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -142,14 +153,19 @@ def slurm_environment(env: dict[str, str], port: int | None = None) -> dict[str,
     """
     missing = [k for k in ('SLURM_PROCID', 'SLURM_NTASKS') if k not in env]
     if missing:
-        raise ConfigError(f"--launcher slurm, but {', '.join(missing)} is not set: start through tools/srun_train.sh or srun.")
+        raise ConfigError(
+            f'--launcher slurm, but {", ".join(missing)} is not set: start through tools/srun_train.sh or srun.'
+        )
     if port is None:
         # two steps of one job may run side by side, hence the step id
         number = int(env.get('SLURM_JOB_ID', 0)) * 7 + int(env.get('SLURM_STEP_ID', 0) or 0)
         port = _whole('MASTER_PORT', env.get('MASTER_PORT') or 20000 + number % 20000, 1, 65535)
     return {
-        'RANK': env['SLURM_PROCID'], 'WORLD_SIZE': env['SLURM_NTASKS'], 'LOCAL_RANK': env.get('SLURM_LOCALID', '0'),
-        'MASTER_ADDR': env.get('MASTER_ADDR') or _slurm_address(env), 'MASTER_PORT': str(port),
+        'RANK': env['SLURM_PROCID'],
+        'WORLD_SIZE': env['SLURM_NTASKS'],
+        'LOCAL_RANK': env.get('SLURM_LOCALID', '0'),
+        'MASTER_ADDR': env.get('MASTER_ADDR') or _slurm_address(env),
+        'MASTER_PORT': str(port),
     }
 
 
@@ -165,7 +181,9 @@ def _slurm_address(env: dict[str, str]) -> str:
     """Where rank 0 listens: the first node, by name where the name resolves."""
     if env.get('SLURM_NNODES', env.get('SLURM_JOB_NUM_NODES', '1')) == '1':
         return '127.0.0.1'
-    host = first_host(env.get('SLURM_STEP_NODELIST') or env.get('SLURM_JOB_NODELIST') or env.get('SLURM_NODELIST') or '')
+    host = first_host(
+        env.get('SLURM_STEP_NODELIST') or env.get('SLURM_JOB_NODELIST') or env.get('SLURM_NODELIST') or ''
+    )
     try:
         socket.getaddrinfo(host, None)
     except OSError:

@@ -31,7 +31,9 @@ class LogTrouble:
         first = not self._failing
         self._failing.add(str(path))
         if first:
-            logger.warning(f'{path} cannot be written: {reason}. Training goes on, and so do the logs when they can be written again.')
+            logger.warning(
+                f'{path} cannot be written: {reason}. Training goes on, and so do the logs when they can be written again.'
+            )
 
     def written(self, path: str | os.PathLike) -> None:
         if str(path) in self._failing:
@@ -90,7 +92,7 @@ class LastingFile:
         data = data if size else self._header + data
         try:
             while data:
-                data = data[os.write(file, data):]
+                data = data[os.write(file, data) :]
         except OSError:
             os.ftruncate(file, size)  # a part of a line or an event would spoil what follows it
             raise
@@ -145,7 +147,7 @@ class ConsoleHandler(logging.StreamHandler):
 
 def lasting(log: MMLogger, path: Path, trouble: LogTrouble) -> MMLogger:
     """Give `log`, which writes to the console, its file; only rank 0 has one, as with mmengine's own."""
-    given, = log.handlers
+    (given,) = log.handlers
     console = ConsoleHandler(given.stream)
     console.setFormatter(given.formatter)
     console.setLevel(given.level)
@@ -155,7 +157,9 @@ def lasting(log: MMLogger, path: Path, trouble: LogTrouble) -> MMLogger:
     if dist.is_main():
         handler = LogHandler(path, trouble)
         formatter = MMFormatter(color=False, datefmt='%Y/%m/%d %H:%M:%S')
-        formatter.err_format = formatter.warn_format.replace('WARNING', 'ERROR')  # where in the code: the traceback says it
+        formatter.err_format = formatter.warn_format.replace(
+            'WARNING', 'ERROR'
+        )  # where in the code: the traceback says it
         handler.setFormatter(formatter)
         handler.setLevel(console.level)
         for known in console.filters:

@@ -32,12 +32,16 @@ class TrainLoop(BaseLoop):
         max_iters: in iterations.
     """
 
-    def __init__(self, runner: Any, dataloader: Any, max_epochs: int | None = None, max_iters: int | None = None) -> None:
+    def __init__(
+        self, runner: Any, dataloader: Any, max_epochs: int | None = None, max_iters: int | None = None
+    ) -> None:
         super().__init__(runner, dataloader)
         self.iters_per_epoch = len(dataloader)
         if self.iters_per_epoch == 0:
-            raise DataError(f'The training data give no batch: {len(dataloader.dataset)} images, batches of '
-                            f'{dataloader.batch_size} per process. Lower data.imgs_per_gpu or set data.drop_last=False.')
+            raise DataError(
+                f'The training data give no batch: {len(dataloader.dataset)} images, batches of '
+                f'{dataloader.batch_size} per process. Lower data.imgs_per_gpu or set data.drop_last=False.'
+            )
         _check_labels(unwrap(runner.model), dataloader.dataset)
         _check_pairs(unwrap(runner.model), dataloader)
         if (max_epochs is None) == (max_iters is None):
@@ -48,7 +52,9 @@ class TrainLoop(BaseLoop):
         self._epoch = 0
         self._iter = 0
         self.window_closed = True  # no gradient is pending; the checkpoint hook waits for it
-        self.stepped = False  # the latest iteration moved the weights: it closed a window, and fp16 did not skip the step
+        self.stepped = (
+            False  # the latest iteration moved the weights: it closed a window, and fp16 did not skip the step
+        )
         self.stop_training = False  # hooks (early stopping) may set it
         self._carries: list[dict] = []
         self._gradients_seen = False
@@ -90,7 +96,9 @@ class TrainLoop(BaseLoop):
             self._run_iter(index, batch)
             if self._iter >= self._max_iters or self.stop_training:
                 break
-        share_unreadable(self.dataloader.dataset)  # before the hooks: none of them is to wait for a rank that stops here
+        share_unreadable(
+            self.dataloader.dataset
+        )  # before the hooks: none of them is to wait for a rank that stops here
         runner.call_hook('after_train_epoch')
         self._epoch += 1
 
@@ -135,8 +143,10 @@ class TrainLoop(BaseLoop):
                 step = model(batch, mode='loss')
             loss = step.total / length
         if not loss.requires_grad:
-            raise ConfigError(f'The losses of {type(unwrap(model)).__name__} ({", ".join(step.losses)}) depend on no parameter that is '
-                              'trained, so nothing can be learned: are they detached, or is everything frozen?')
+            raise ConfigError(
+                f'The losses of {type(unwrap(model)).__name__} ({", ".join(step.losses)}) depend on no parameter that is '
+                'trained, so nothing can be learned: are they detached, or is everything frozen?'
+            )
         if not self._carries:
             # A window opens. Not right after the step: on the CPU, memory freed there goes back to the system and is
             # fetched anew, page by page, by the next forward pass (a tenth of the time of a ResNet-50 step).
@@ -179,5 +189,7 @@ def _check_pairs(model: nn.Module, dataloader: Any) -> None:
     if full % 2 and len(dataloader.sampler) >= full:
         raise ConfigError(f'model.mixup pairs the images of a batch: data.imgs_per_gpu={full} must be even.')
     if last % 2:
-        raise ConfigError(f'model.mixup pairs the images of a batch, but the last batch of an epoch has {last} per process: set '
-                          'data.drop_last=True.')
+        raise ConfigError(
+            f'model.mixup pairs the images of a batch, but the last batch of an epoch has {last} per process: set '
+            'data.drop_last=True.'
+        )

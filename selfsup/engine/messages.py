@@ -38,8 +38,15 @@ class _Logged:
     def __init__(self, before: Any) -> None:
         self.before = before
 
-    def __call__(self, message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None,
-                 line: str | None = None) -> None:
+    def __call__(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: Any = None,
+        line: str | None = None,
+    ) -> None:
         if file is None:
             # one text, no template: filters of repeated warnings compare templates, and would keep the first warning of a run alone
             logging.getLogger(NAMES[1]).warning(warnings.formatwarning(message, category, filename, lineno, line))

@@ -29,8 +29,13 @@ class OptimWrapper(MMOptimWrapper):
         device_type: 'cpu' or 'cuda'.
     """
 
-    def __init__(self, optimizer: Optimizer, accumulative_counts: int = 1, clip_grad: dict | None = None,
-                 device_type: str = 'cpu') -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        accumulative_counts: int = 1,
+        clip_grad: dict | None = None,
+        device_type: str = 'cpu',
+    ) -> None:
         super().__init__(optimizer, accumulative_counts, dict(clip_grad) if clip_grad else None)
         self.device_type = device_type
         self.grad_norm: Tensor | None = None  # of the last step, before clipping; None where nothing needs it
@@ -92,7 +97,9 @@ class AmpOptimWrapper(OptimWrapper):
         elif isinstance(loss_scale, (int, float)):
             scaling = {'init_scale': float(loss_scale)}
         else:
-            raise ConfigError(f"optim_wrapper.loss_scale={loss_scale!r}: use 'dynamic', a number or dict(init_scale=...).")
+            raise ConfigError(
+                f"optim_wrapper.loss_scale={loss_scale!r}: use 'dynamic', a number or dict(init_scale=...)."
+            )
         scaling.setdefault('enabled', self.dtype is torch.float16)
         self.loss_scaler = torch.amp.GradScaler(self.device_type, **scaling)
 

@@ -62,7 +62,11 @@ def trains_on_one(model: nn.Module, loader: Any) -> bool:
     training, devices = model.training, [loader.device] if loader.device.type == 'cuda' else []
     model.train()
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices), contextlib.suppress(Exception):  # others come at the first step, as ever
+        with (
+            torch.no_grad(),
+            torch.random.fork_rng(devices),
+            contextlib.suppress(Exception),
+        ):  # others come at the first step, as ever
             try:
                 model.trial(batch)
             except ValueError as error:
@@ -79,11 +83,17 @@ def _lonely_message(method: str, loader: Any, sizes: list[int]) -> str:
     images = f'{len(loader.dataset)} images' + (f' on {world_size()} processes' if world_size() > 1 else '')
     reason = f'{method} cannot train on that: a batch norm would see one value per channel'
     if full == 1 or samples == 1:
-        what, remedy = ('data.imgs_per_gpu=1', 'Set data.imgs_per_gpu to 2 or more') if full == 1 else (images, 'Give more images')
+        what, remedy = (
+            ('data.imgs_per_gpu=1', 'Set data.imgs_per_gpu to 2 or more') if full == 1 else (images, 'Give more images')
+        )
         return f'The batches hold one image per process ({what}), and {reason}. {remedy}.'
-    near = [size for step in range(1, samples) for size in (full - step, full + step) if size > 1 and samples % size != 1]
-    return (f'The last of the {len(loader)} batches of an epoch would hold one image per process ({images}, data.imgs_per_gpu={full}), '
-            f'and {reason}. Set data.drop_last=True' + (f', or data.imgs_per_gpu={near[0]}.' if near else '.'))
+    near = [
+        size for step in range(1, samples) for size in (full - step, full + step) if size > 1 and samples % size != 1
+    ]
+    return (
+        f'The last of the {len(loader)} batches of an epoch would hold one image per process ({images}, data.imgs_per_gpu={full}), '
+        f'and {reason}. Set data.drop_last=True' + (f', or data.imgs_per_gpu={near[0]}.' if near else '.')
+    )
 
 
 def check_shared_memory(loader: Any) -> None:

@@ -49,7 +49,15 @@ from .weights import load_backbone, load_matching, load_model, state_dict_of
 HISTORY = 10_000  # values kept per logged scalar; mmengine keeps a million and copies them at every update
 
 # set by the command line or by our own steps, not arguments of mmengine's Runner
-_OWN_KEYS = ('pretrained', 'seed', 'resume_from', 'find_unused_parameters', 'channels_last', 'deterministic', 'allow_changed')
+_OWN_KEYS = (
+    'pretrained',
+    'seed',
+    'resume_from',
+    'find_unused_parameters',
+    'channels_last',
+    'deterministic',
+    'allow_changed',
+)
 
 
 class _CompiledConfig(Config):
@@ -57,7 +65,7 @@ class _CompiledConfig(Config):
 
     @property
     def pretty_text(self) -> str:
-        return f"compiled = {pprint.pformat(self.to_dict()['compiled'], width=140, sort_dicts=False)}\n"
+        return f'compiled = {pprint.pformat(self.to_dict()["compiled"], width=140, sort_dicts=False)}\n'
 
 
 @RUNNERS.register_module()
@@ -71,8 +79,13 @@ class Runner(MMRunner):
         emergency_dir: where checkpoints go that cannot be written into the work dir.
     """
 
-    def __init__(self, compiled: dict, loaded: LoadedConfig | None = None, launcher: str = 'none',
-                 emergency_dir: str | None = None) -> None:
+    def __init__(
+        self,
+        compiled: dict,
+        loaded: LoadedConfig | None = None,
+        launcher: str = 'none',
+        emergency_dir: str | None = None,
+    ) -> None:
         self._cap_history()
         self.loaded = loaded
         self.pretrained = compiled.get('pretrained')
@@ -85,12 +98,19 @@ class Runner(MMRunner):
         self.branch = Branch(compiled['work_dir'], emergency_dir)
         seed = compiled.get('seed')
         kwargs = {k: v for k, v in compiled.items() if k not in _OWN_KEYS}
-        kwargs.update(val_dataloader=None, test_dataloader=None,
-                      randomness={'seed': 0 if seed is None else seed, 'deterministic': bool(compiled.get('deterministic'))})
+        kwargs.update(
+            val_dataloader=None,
+            test_dataloader=None,
+            randomness={'seed': 0 if seed is None else seed, 'deterministic': bool(compiled.get('deterministic'))},
+        )
         self.compiled = compiled
         with ending_logged(self):
-            super().__init__(**kwargs, launcher=launcher, cfg=_CompiledConfig({'compiled': compiled}),
-                             experiment_name=Path(compiled['work_dir']).name)
+            super().__init__(
+                **kwargs,
+                launcher=launcher,
+                cfg=_CompiledConfig({'compiled': compiled}),
+                experiment_name=Path(compiled['work_dir']).name,
+            )
 
     @staticmethod
     def _cap_history() -> None:
@@ -108,16 +128,23 @@ class Runner(MMRunner):
         # microseconds and process id: two runs started in the same second keep their logs apart, in one process too,
         # where mmengine would give the second run the visualizer of the first
         now = time.time_ns()
-        stamp = f"{time.strftime('%Y%m%d_%H%M%S', time.localtime(now // 10**9))}_{now // 1000 % 10**6:06d}_{os.getpid()}"
+        stamp = (
+            f'{time.strftime("%Y%m%d_%H%M%S", time.localtime(now // 10**9))}_{now // 1000 % 10**6:06d}_{os.getpid()}'
+        )
         self._timestamp = dist.broadcast_object(stamp)
 
     def build_logger(self, log_level: int | str = 'INFO', **kwargs: Any) -> MMLogger:
         self.log_trouble = LogTrouble()
-        return lasting(MMLogger.get_instance(self._experiment_name, logger_name='selfsup', log_level=log_level),
-                       Path(self._log_dir) / f'{self.timestamp}.log', self.log_trouble)
+        return lasting(
+            MMLogger.get_instance(self._experiment_name, logger_name='selfsup', log_level=log_level),
+            Path(self._log_dir) / f'{self.timestamp}.log',
+            self.log_trouble,
+        )
 
     def build_visualizer(self, visualizer: dict | None = None) -> Any:
-        return build_visualizer({'name': self._experiment_name, 'save_dir': self._log_dir, **(visualizer or {})}, self.log_trouble)
+        return build_visualizer(
+            {'name': self._experiment_name, 'save_dir': self._log_dir, **(visualizer or {})}, self.log_trouble
+        )
 
     def set_randomness(self, seed: int, diff_rank_seed: bool = False, deterministic: bool = False) -> None:
         if deterministic:
@@ -126,8 +153,14 @@ class Runner(MMRunner):
 
     def _log_env(self, env_cfg: dict) -> None:
         messages.send_to(self.logger.handlers)  # our warnings too; each is shown once
-        env = {**collect_environment(), 'seed': str(self.seed), 'deterministic': str(self.deterministic),
-               'launcher': self._launcher, 'world_size': str(self.world_size), 'device': str(self.device)}
+        env = {
+            **collect_environment(),
+            'seed': str(self.seed),
+            'deterministic': str(self.deterministic),
+            'launcher': self._launcher,
+            'world_size': str(self.world_size),
+            'device': str(self.device),
+        }
         self.environment = env
         self.logger.info('Environment: ' + ', '.join(f'{k} {v}' for k, v in env.items()))
         if dist.is_main():
@@ -139,7 +172,11 @@ class Runner(MMRunner):
             return
         if self.loaded is not None:  # the copy in the work dir itself waits until the run may start
             write_beside(Path(self._log_dir) / Path(self.loaded.path).name, self.loaded.text, self.log_trouble)
-        write_beside(Path(self._log_dir) / 'compiled.json', json.dumps(self.compiled, indent=1, default=str) + '\n', self.log_trouble)
+        write_beside(
+            Path(self._log_dir) / 'compiled.json',
+            json.dumps(self.compiled, indent=1, default=str) + '\n',
+            self.log_trouble,
+        )
 
     def register_hook(self, hook: Any, priority: str | int | None = None) -> None:
         if isinstance(hook, dict):  # here, not by mmengine: its errors name an object, ours the setting
@@ -147,16 +184,22 @@ class Runner(MMRunner):
             given = hook.pop('priority', None)
             hook, priority = build_from_config(hook, registry=HOOKS), given if priority is None else priority
         if not isinstance(hook, Hook):
-            raise ConfigError(f'{type(hook).__name__} is registered as a hook, but is none: derive it from mmengine.hooks.Hook.')
+            raise ConfigError(
+                f'{type(hook).__name__} is registered as a hook, but is none: derive it from mmengine.hooks.Hook.'
+            )
         try:
             super().register_hook(hook, priority)
         except (KeyError, TypeError, ValueError):
-            raise ConfigError(f'{type(hook).__name__} has priority={getattr(hook, "priority", priority)!r}: use a name such as NORMAL, '
-                              'or a number from 0 (first) to 100.') from None
+            raise ConfigError(
+                f'{type(hook).__name__} has priority={getattr(hook, "priority", priority)!r}: use a name such as NORMAL, '
+                'or a number from 0 (first) to 100.'
+            ) from None
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
         """An empty slot (None) of mmengine's own drops that hook; one of ours, which mmengine does not know, is left out."""
-        super().register_default_hooks({slot: hook for slot, hook in (hooks or {}).items() if hook is not None or slot != 'collapse'})
+        super().register_default_hooks(
+            {slot: hook for slot, hook in (hooks or {}).items() if hook is not None or slot != 'collapse'}
+        )
 
     def get_hooks_info(self) -> str:
         return ', '.join(f'{type(h).__name__}' for h in self._hooks)
@@ -174,7 +217,7 @@ class Runner(MMRunner):
         if protocol:
             check_protocol(protocol, model)
         counts = parameters_by_part(model)
-        shown = '; '.join(f"{name} {n['trained']:,} trained, {n['frozen']:,} frozen" for name, n in counts.items())
+        shown = '; '.join(f'{name} {n["trained"]:,} trained, {n["frozen"]:,} frozen' for name, n in counts.items())
         self.logger.info(f'Parameters: {shown}')
         if dist.is_main():
             write_beside(Path(self._log_dir) / 'parameters.json', json.dumps(counts, indent=1) + '\n', self.log_trouble)
@@ -191,13 +234,19 @@ class Runner(MMRunner):
             return model
         ids = [self.device.index] if self.device.type == 'cuda' else None
         known = inspect.signature(DistributedDataParallel.__init__).parameters
-        buffers = 'forward_sync_buffers' if 'forward_sync_buffers' in known else 'broadcast_buffers'  # newer torch warns of the old name
-        return DistributedDataParallel(model, device_ids=ids, find_unused_parameters=self._find_unused, **{buffers: False})
+        buffers = (
+            'forward_sync_buffers' if 'forward_sync_buffers' in known else 'broadcast_buffers'
+        )  # newer torch warns of the old name
+        return DistributedDataParallel(
+            model, device_ids=ids, find_unused_parameters=self._find_unused, **{buffers: False}
+        )
 
     # ---- training ---------------------------------------------------------------------------------------------------
 
     def build_train_loop(self, loop: dict) -> Any:
-        loader = build_loader(dict(self._train_dataloader), seed=self.seed, device=self.device, rank=self.rank, world_size=self.world_size)
+        loader = build_loader(
+            dict(self._train_dataloader), seed=self.seed, device=self.device, rank=self.rank, world_size=self.world_size
+        )
         arguments = {k: loop[k] for k in ('max_epochs', 'max_iters') if loop.get(k) is not None}
         return LOOPS.build({'type': 'TrainLoop', **arguments}, runner=self, dataloader=loader)
 
@@ -215,7 +264,9 @@ class Runner(MMRunner):
         scaled = scaled_lr(optimizer_cfg, images)
         if 'base_lr' in optimizer_cfg:
             base = optimizer_cfg['base_lr']
-            self.logger.info(f"Learning rate {scaled['lr']:.6g}: base_lr {base:g} * {images} images per step / {IMAGES}")
+            self.logger.info(
+                f'Learning rate {scaled["lr"]:.6g}: base_lr {base:g} * {images} images per step / {IMAGES}'
+            )
         return scaled
 
     def _images_per_step(self, update_interval: int) -> int:
@@ -226,9 +277,13 @@ class Runner(MMRunner):
         built = []
         for cfg in scheduler:
             if cfg['type'] == 'PolicyLR':
-                cfg = {**cfg, 'iters_per_epoch': loop.iters_per_epoch, 'max_iters': loop.max_iters,
-                       'update_interval': self.optim_wrapper.update_interval,
-                       'base_lr': self.compiled['optim_wrapper']['optimizer'].get('base_lr')}
+                cfg = {
+                    **cfg,
+                    'iters_per_epoch': loop.iters_per_epoch,
+                    'max_iters': loop.max_iters,
+                    'update_interval': self.optim_wrapper.update_interval,
+                    'base_lr': self.compiled['optim_wrapper']['optimizer'].get('base_lr'),
+                }
             elif cfg['type'] == 'CosineWeightDecay':
                 cfg = {**cfg, 'max_iters': loop.max_iters}
             elif cfg.get('convert_to_iter_based'):
@@ -262,7 +317,9 @@ class Runner(MMRunner):
         on_main(lambda: self.branch.begin(self.resume_from, self.iter))
         try:
             model = self._train_loop.run()
-        except RuntimeError as error:  # torch's signal handler raises it wherever this process is when a loader worker dies
+        except (
+            RuntimeError
+        ) as error:  # torch's signal handler raises it wherever this process is when a loader worker dies
             explained = explain_worker(str(error))
             if explained is None:
                 raise
@@ -277,10 +334,17 @@ class Runner(MMRunner):
     def fingerprint(self) -> dict:
         """What must be the same for a resumed run to equal a straight one."""
         loader = self.train_loop.dataloader
-        return {'seed': self.seed, 'world_size': self.world_size, 'batch_size': loader.batch_size,
-                'iters_per_epoch': self.train_loop.iters_per_epoch, 'dataset_length': len(loader.dataset),
-                'sampler': dict(self._train_dataloader['sampler']), 'update_interval': self.optim_wrapper.update_interval,
-                'optimizer': type(self.optim_wrapper.optimizer).__name__, 'pretrained': self._pretrained_sha256}
+        return {
+            'seed': self.seed,
+            'world_size': self.world_size,
+            'batch_size': loader.batch_size,
+            'iters_per_epoch': self.train_loop.iters_per_epoch,
+            'dataset_length': len(loader.dataset),
+            'sampler': dict(self._train_dataloader['sampler']),
+            'update_interval': self.optim_wrapper.update_interval,
+            'optimizer': type(self.optim_wrapper.optimizer).__name__,
+            'pretrained': self._pretrained_sha256,
+        }
 
     def save_checkpoint(self, name: str, *, epoch: int, iteration: int, keep: int = -1) -> Path:
         """Write `work_dir/name` on rank 0 (atomically), record it and point `latest.pth` at it.
@@ -300,9 +364,17 @@ class Runner(MMRunner):
         """
         on_cpu = (lambda v: v.detach().cpu()) if dist.is_main() else (lambda v: v)  # only the rank that writes copies
         checkpoint = {
-            'meta': {'epoch': epoch, 'iter': iteration, 'time': time.strftime('%Y-%m-%d %H:%M:%S'),
-                     'branch': self.branch.line, 'fingerprint': self.fingerprint(), 'config': self.loaded.text if self.loaded else '',
-                     'algorithm': type(unwrap(self.model)).__name__, 'environment': self.environment, **self.run_meta},
+            'meta': {
+                'epoch': epoch,
+                'iter': iteration,
+                'time': time.strftime('%Y-%m-%d %H:%M:%S'),
+                'branch': self.branch.line,
+                'fingerprint': self.fingerprint(),
+                'config': self.loaded.text if self.loaded else '',
+                'algorithm': type(unwrap(self.model)).__name__,
+                'environment': self.environment,
+                **self.run_meta,
+            },
             'state_dict': {k: on_cpu(v) for k, v in unwrap(self.model).state_dict().items()},
             'optimizer': self.optim_wrapper.state_dict(),
             'param_schedulers': [s.state_dict() for s in self.param_schedulers],
@@ -310,7 +382,9 @@ class Runner(MMRunner):
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)  # looks at the losses first
         self._check_finite(iteration)
         try:
-            self.last_checkpoint = on_main(lambda: self.branch.write(checkpoint, name, keep=keep, verify=self.last_checkpoint is None))
+            self.last_checkpoint = on_main(
+                lambda: self.branch.write(checkpoint, name, keep=keep, verify=self.last_checkpoint is None)
+            )
         except CheckpointError as problem:
             kept = f' The last good checkpoint is {self.last_checkpoint}.' if self.last_checkpoint else ''
             raise CheckpointError(f'{problem}{kept}') from None
@@ -319,14 +393,23 @@ class Runner(MMRunner):
     def _check_finite(self, iteration: int) -> None:
         """A loss may stay finite when weights are not any more, behind a ReLU say: they must not take the place of good ones."""
         model = unwrap(self.model)
-        named = [*model.named_parameters(), *((n, b) for n, b in model.named_buffers() if n.endswith(('running_mean', 'running_var')))]
+        named = [
+            *model.named_parameters(),
+            *((n, b) for n, b in model.named_buffers() if n.endswith(('running_mean', 'running_var'))),
+        ]
         finite = torch.stack([value.detach().isfinite().all() for _, value in named]).tolist()
         broken = [name for (name, _), good in zip(named, finite, strict=True) if not good]
         if broken:
-            kept = f'the last good checkpoint is {self.last_checkpoint}' if self.last_checkpoint else 'no checkpoint was saved yet'
-            raise TrainingError(f'Weights are not finite after iteration {iteration}: {", ".join(broken[:3])}'
-                                f'{f" and {len(broken) - 3} more" if len(broken) > 3 else ""}; {kept}. Lower the learning rate, clip '
-                                'gradients (optimizer_config.grad_clip) or train without use_fp16.')
+            kept = (
+                f'the last good checkpoint is {self.last_checkpoint}'
+                if self.last_checkpoint
+                else 'no checkpoint was saved yet'
+            )
+            raise TrainingError(
+                f'Weights are not finite after iteration {iteration}: {", ".join(broken[:3])}'
+                f'{f" and {len(broken) - 3} more" if len(broken) > 3 else ""}; {kept}. Lower the learning rate, clip '
+                'gradients (optimizer_config.grad_clip) or train without use_fp16.'
+            )
 
     def resume(self, filename: str, **_: Any) -> None:
         """Continue the run that wrote `filename`, exactly.
@@ -337,16 +420,27 @@ class Runner(MMRunner):
         checkpoint = read_checkpoint(filename)
         meta = check_training_state(checkpoint, filename)
         self.run_meta = self.run_meta or describe_run(self.compiled, self.train_loop.dataloader.dataset)
-        self.changes = on_main(lambda: compare_and_log(
-            self.logger, meta, self.compiled, self.run_meta.get('data', {}), path=filename,
-            images=self._images_per_step(self.optim_wrapper.update_interval), allowed=self.compiled.get('allow_changed') or ()))
+        self.changes = on_main(
+            lambda: compare_and_log(
+                self.logger,
+                meta,
+                self.compiled,
+                self.run_meta.get('data', {}),
+                path=filename,
+                images=self._images_per_step(self.optim_wrapper.update_interval),
+                allowed=self.compiled.get('allow_changed') or (),
+            )
+        )
         if 'fingerprint' in meta:
             if not self.pretrained:  # they need not be named again
                 self._pretrained_sha256 = meta['fingerprint'].get('pretrained')
             check_fingerprint(meta['fingerprint'], self.fingerprint(), filename, self.changes.problems())
         else:
-            warnings.warn(f'{filename} does not say how its run was started: its data order cannot be checked.', SelfSupWarning,
-                          stacklevel=2)
+            warnings.warn(
+                f'{filename} does not say how its run was started: its data order cannot be checked.',
+                SelfSupWarning,
+                stacklevel=2,
+            )
         weights, model = state_dict_of(checkpoint, filename), unwrap(self.model)
         check_model_state(weights, filename)
         check_average(checkpoint, model.state_dict(), filename)
@@ -358,13 +452,25 @@ class Runner(MMRunner):
         self.train_loop.start_at(meta['epoch'], meta['iter'])
         self.last_checkpoint = Path(filename)
         left = self.train_loop.max_iters - meta['iter']
-        rest = f'{left} iterations are left' if left > 0 else 'nothing is left to do; raise total_epochs or total_iters to train longer'
-        self.logger.info(f"Resumed {filename}: epoch {meta['epoch']}, iteration {meta['iter']}; {rest}.")
+        rest = (
+            f'{left} iterations are left'
+            if left > 0
+            else 'nothing is left to do; raise total_epochs or total_iters to train longer'
+        )
+        self.logger.info(f'Resumed {filename}: epoch {meta["epoch"]}, iteration {meta["iter"]}; {rest}.')
 
 
-def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_resume: bool = False,
-          start_over: bool = False, allow_changed: Sequence[str] = (), emergency_dir: str | None = None,
-          protocol: str | None = None) -> Runner:
+def train(
+    compiled: dict,
+    loaded: LoadedConfig,
+    *,
+    launcher: str = 'none',
+    auto_resume: bool = False,
+    start_over: bool = False,
+    allow_changed: Sequence[str] = (),
+    emergency_dir: str | None = None,
+    protocol: str | None = None,
+) -> Runner:
     """Everything tools/train.py does after reading its arguments.
 
     Args:
@@ -387,8 +493,11 @@ def train(compiled: dict, loaded: LoadedConfig, *, launcher: str = 'none', auto_
         held.enter_context(messages.restored())
         if not given:
             held.callback(shut_down)
-        compiled['resume_from'], compiled['seed'] = on_main(lambda: decide_start(
-            compiled, auto_resume=auto_resume, start_over=start_over, emergency_dir=emergency_dir, held=held))
+        compiled['resume_from'], compiled['seed'] = on_main(
+            lambda: decide_start(
+                compiled, auto_resume=auto_resume, start_over=start_over, emergency_dir=emergency_dir, held=held
+            )
+        )
         runner = Runner(compiled, loaded, launcher, emergency_dir)
         runner.say_what_is_trained(protocol)
         runner.train()

@@ -71,14 +71,30 @@ class PolicyLR(ClosedForm):
         policy: with its own arguments and those of the warm-up, see `optim.schedules.policy_lr`.
     """
 
-    def __init__(self, optimizer: Any, iters_per_epoch: int, max_iters: int, update_interval: int = 1, base_lr: float | None = None,
-                 **policy: Any) -> None:
+    def __init__(
+        self,
+        optimizer: Any,
+        iters_per_epoch: int,
+        max_iters: int,
+        update_interval: int = 1,
+        base_lr: float | None = None,
+        **policy: Any,
+    ) -> None:
         check_policy(**policy)
         warming = policy.get('warmup_iters', 0) * (iters_per_epoch if policy.get('warmup_by_epoch') else 1)
         if warming >= max_iters:
-            warnings.warn(f'lr_config warms up for {warming:g} iterations, but the run has {max_iters}: the learning rate climbs to its '
-                          'end. Lower lr_config.warmup_iters.', SelfSupWarning, stacklevel=2)
-        self.policy = {**policy, 'iters_per_epoch': iters_per_epoch, 'max_iters': max_iters, 'update_interval': update_interval}
+            warnings.warn(
+                f'lr_config warms up for {warming:g} iterations, but the run has {max_iters}: the learning rate climbs to its '
+                'end. Lower lr_config.warmup_iters.',
+                SelfSupWarning,
+                stacklevel=2,
+            )
+        self.policy = {
+            **policy,
+            'iters_per_epoch': iters_per_epoch,
+            'max_iters': max_iters,
+            'update_interval': update_interval,
+        }
         super().__init__(optimizer, 'lr')
         self._check_climb(policy, base_lr)
 
@@ -88,30 +104,45 @@ class PolicyLR(ClosedForm):
         Where that rate follows from the batch, a small batch alone is no mistake: it is warned about.
         """
         if (policy.get('min_lr_ratio') or 0) > 1:
-            raise ConfigError(f"lr_config.min_lr_ratio={policy['min_lr_ratio']} is above 1: the learning rate would climb to its end. It "
-                              'is the share of the learning rate that is left at the end, for example 0.01.')
+            raise ConfigError(
+                f'lr_config.min_lr_ratio={policy["min_lr_ratio"]} is above 1: the learning rate would climb to its end. It '
+                'is the share of the learning rate that is left at the end, for example 0.01.'
+            )
         if policy['policy'] == 'step' and policy.get('gamma', 0) > 1:
-            warnings.warn(f"lr_config.gamma={policy['gamma']}: the learning rate climbs at each step; 0.1 would make it a tenth.",
-                          SelfSupWarning, stacklevel=2)
-        smallest = policy.get('min_lr') or 0.
-        rates = [base / group.get('lr_scale', 1.) for base, group in zip(self.base_values, self.optimizer.param_groups, strict=True)]
-        _refuse_climb('lr_config.min_lr', smallest, max(*rates, base_lr or 0.))
+            warnings.warn(
+                f'lr_config.gamma={policy["gamma"]}: the learning rate climbs at each step; 0.1 would make it a tenth.',
+                SelfSupWarning,
+                stacklevel=2,
+            )
+        smallest = policy.get('min_lr') or 0.0
+        rates = [
+            base / group.get('lr_scale', 1.0)
+            for base, group in zip(self.base_values, self.optimizer.param_groups, strict=True)
+        ]
+        _refuse_climb('lr_config.min_lr', smallest, max(*rates, base_lr or 0.0))
         below = sum(rate < smallest for rate in rates)
         if below:
-            warnings.warn(f'lr_config.min_lr={smallest:g} is above the learning rate of {below} of {len(rates)} parameter groups '
-                          f'({min(rates):g} for the lowest): theirs climbs to its end. Use lr_config.min_lr_ratio, a share of each.',
-                          SelfSupWarning, stacklevel=2)
+            warnings.warn(
+                f'lr_config.min_lr={smallest:g} is above the learning rate of {below} of {len(rates)} parameter groups '
+                f'({min(rates):g} for the lowest): theirs climbs to its end. Use lr_config.min_lr_ratio, a share of each.',
+                SelfSupWarning,
+                stacklevel=2,
+            )
 
     def _get_value(self) -> list[float]:
-        scales = [group.get('lr_scale', 1.) for group in self.optimizer.param_groups]
-        return [scale * policy_lr(self.last_step, base / scale, **self.policy)
-                for base, scale in zip(self.base_values, scales, strict=True)]
+        scales = [group.get('lr_scale', 1.0) for group in self.optimizer.param_groups]
+        return [
+            scale * policy_lr(self.last_step, base / scale, **self.policy)
+            for base, scale in zip(self.base_values, scales, strict=True)
+        ]
 
 
 def _refuse_climb(key: str, smallest: float, largest: float) -> None:
     if smallest > largest:
-        raise ConfigError(f'{key}={smallest:g} is above the learning rate, {largest:g} (optimizer.lr, or what base_lr gives for this batch '
-                          'size): it would climb to its end. Lower it.')
+        raise ConfigError(
+            f'{key}={smallest:g} is above the learning rate, {largest:g} (optimizer.lr, or what base_lr gives for this batch '
+            'size): it would climb to its end. Lower it.'
+        )
 
 
 def check_smallest(scheduler: Any) -> None:
@@ -124,8 +155,10 @@ def check_smallest(scheduler: Any) -> None:
         return
     name = f'param_scheduler {type(scheduler).__name__}'
     if (getattr(scheduler, 'eta_min_ratio', None) or 0) > 1:
-        raise ConfigError(f'{name}: eta_min_ratio={scheduler.eta_min_ratio} is above 1: the rate would climb to its end. Lower it.')
-    _refuse_climb(f'{name}: eta_min', getattr(scheduler, 'eta_min', None) or 0., max(scheduler.base_values))
+        raise ConfigError(
+            f'{name}: eta_min_ratio={scheduler.eta_min_ratio} is above 1: the rate would climb to its end. Lower it.'
+        )
+    _refuse_climb(f'{name}: eta_min', getattr(scheduler, 'eta_min', None) or 0.0, max(scheduler.base_values))
 
 
 def check_optimizer(cfg: dict) -> None:
@@ -139,8 +172,10 @@ def check_optimizer(cfg: dict) -> None:
     """
     value = cfg.get('momentum')
     if isinstance(value, int | float) and not 0 <= value < 1:
-        raise ConfigError(f'optimizer.momentum={value} must lie in [0, 1): it is the share of the older gradients that is kept, for '
-                          'example 0.9.')
+        raise ConfigError(
+            f'optimizer.momentum={value} must lie in [0, 1): it is the share of the older gradients that is kept, for '
+            'example 0.9.'
+        )
 
 
 @PARAM_SCHEDULERS.register_module()
@@ -162,8 +197,10 @@ class CosineWeightDecay(ClosedForm):
         inner = getattr(optimizer, 'optimizer', optimizer)
         self.start, self.end_value, self.max_iters = inner.defaults.get('weight_decay'), end, max_iters
         if not self.start:
-            raise ConfigError(f'weight_decay_config: {type(inner).__name__} has weight_decay={self.start!r}, from which no schedule can '
-                              'start; give optimizer.weight_decay > 0.')
+            raise ConfigError(
+                f'weight_decay_config: {type(inner).__name__} has weight_decay={self.start!r}, from which no schedule can '
+                'start; give optimizer.weight_decay > 0.'
+            )
         if isinstance(end, bool) or not isinstance(end, int | float) or not end >= 0:
             raise ConfigError(f'weight_decay_config: end={end!r}; it must be a number of at least 0.')
         super().__init__(optimizer, 'weight_decay')

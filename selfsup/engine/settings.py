@@ -20,15 +20,29 @@ _PLAIN = (type(None), bool, int, float, str)
 FLAGS = ('use_fp16', 'channels_last', 'deterministic', 'prefetch', 'find_unused_parameters')
 _TOP = MappingProxyType({'model': 'MODELS', 'custom_hooks': 'HOOKS'})
 # mmengine's name of a section -> the documented short one; the longer name first
-SPELLINGS = MappingProxyType({
-    'optim_wrapper.optimizer': 'optimizer', 'optim_wrapper.paramwise_options': 'optimizer.paramwise_options',
-    'optim_wrapper.paramwise_cfg.paramwise_options': 'optimizer.paramwise_options', 'optim_wrapper.layer_decay': 'optimizer.layer_decay',
-    'optim_wrapper.clip_grad': 'optimizer_config.grad_clip', 'optim_wrapper.accumulative_counts': 'optimizer_config.update_interval',
-    'optim_wrapper.type': 'use_fp16', 'optimizer_config.use_fp16': 'use_fp16', 'optimizer.base_lr': 'optimizer.lr',
-    'train_dataloader.dataset': 'data.train', 'train_dataloader.batch_size': 'data.imgs_per_gpu',
-    'train_dataloader.num_workers': 'data.workers_per_gpu', 'train_dataloader': 'data', 'data.img_norm_cfg': 'img_norm_cfg',
-    'data.prefetch': 'prefetch', 'train_cfg.max_epochs': 'total_epochs', 'train_cfg.max_iters': 'total_iters',
-    'default_hooks.checkpoint': 'checkpoint_config', 'default_hooks.logger': 'log_config'})
+SPELLINGS = MappingProxyType(
+    {
+        'optim_wrapper.optimizer': 'optimizer',
+        'optim_wrapper.paramwise_options': 'optimizer.paramwise_options',
+        'optim_wrapper.paramwise_cfg.paramwise_options': 'optimizer.paramwise_options',
+        'optim_wrapper.layer_decay': 'optimizer.layer_decay',
+        'optim_wrapper.clip_grad': 'optimizer_config.grad_clip',
+        'optim_wrapper.accumulative_counts': 'optimizer_config.update_interval',
+        'optim_wrapper.type': 'use_fp16',
+        'optimizer_config.use_fp16': 'use_fp16',
+        'optimizer.base_lr': 'optimizer.lr',
+        'train_dataloader.dataset': 'data.train',
+        'train_dataloader.batch_size': 'data.imgs_per_gpu',
+        'train_dataloader.num_workers': 'data.workers_per_gpu',
+        'train_dataloader': 'data',
+        'data.img_norm_cfg': 'img_norm_cfg',
+        'data.prefetch': 'prefetch',
+        'train_cfg.max_epochs': 'total_epochs',
+        'train_cfg.max_iters': 'total_iters',
+        'default_hooks.checkpoint': 'checkpoint_config',
+        'default_hooks.logger': 'log_config',
+    }
+)
 
 
 def with_defaults(compiled: dict) -> dict[str, Any]:
@@ -36,7 +50,11 @@ def with_defaults(compiled: dict) -> dict[str, Any]:
 
     Lists take the place of tuples, so that the result may be stored anywhere.
     """
-    found = {name: _fill(value, _TOP.get(name) or slot_registry(name)) for name, value in compiled.items() if name != 'default_hooks'}
+    found = {
+        name: _fill(value, _TOP.get(name) or slot_registry(name))
+        for name, value in compiled.items()
+        if name != 'default_hooks'
+    }
     slots = compiled.get('default_hooks') or {}
     return {**found, 'default_hooks': {slot: _fill(hook, 'HOOKS') for slot, hook in slots.items()}}
 
@@ -51,15 +69,21 @@ def settings_of(compiled: dict, images: int) -> dict[str, Any]:
         compiled: result of `with_defaults`.
         images: per optimizer step, to which `base_lr` refers.
     """
-    found = {name: value for name, value in compiled.items() if name not in (
-        'optim_wrapper', 'train_dataloader', 'param_scheduler', 'train_cfg', 'default_hooks', 'custom_hooks')}
+    found = {
+        name: value
+        for name, value in compiled.items()
+        if name
+        not in ('optim_wrapper', 'train_dataloader', 'param_scheduler', 'train_cfg', 'default_hooks', 'custom_hooks')
+    }
     found.update(_optimizer(dict(compiled.get('optim_wrapper') or {}), images))
     found.update(_data(dict(compiled.get('train_dataloader') or {})))
     found.update(_schedules(compiled.get('param_scheduler') or []))
     length = compiled.get('train_cfg') or {}
     found.update({f'total_{unit}': length[f'max_{unit}'] for unit in ('epochs', 'iters') if length.get(f'max_{unit}')})
     slots = dict(compiled.get('default_hooks') or {})
-    found.update(checkpoint_config=slots.pop('checkpoint', None), log_config=slots.pop('logger', None), default_hooks=slots)
+    found.update(
+        checkpoint_config=slots.pop('checkpoint', None), log_config=slots.pop('logger', None), default_hooks=slots
+    )
     found['custom_hooks'] = _by_type(compiled.get('custom_hooks') or [])
     return {**dict.fromkeys(FLAGS, False), **{name: value for name, value in found.items() if value is not None}}
 
@@ -73,15 +97,16 @@ def short_name(key: str, hooks: list[dict]) -> str:
     """
     for own, short in SPELLINGS.items():
         if key == own or key.startswith(f'{own}.'):
-            return short_name(short + key[len(own):], hooks)
+            return short_name(short + key[len(own) :], hooks)
     number = re.match(r'custom_hooks\.(\d+)', key)
     if number and int(number[1]) < len(hooks):
-        names = list(_by_type(hooks[:int(number[1]) + 1]))
-        return f'custom_hooks.{names[-1]}{key[number.end():]}'
+        names = list(_by_type(hooks[: int(number[1]) + 1]))
+        return f'custom_hooks.{names[-1]}{key[number.end() :]}'
     return key
 
 
 # ---- defaults ----
+
 
 def _fill(value: Any, registry: str | None) -> Any:
     if isinstance(value, list | tuple):
@@ -101,12 +126,20 @@ def _fill(value: Any, registry: str | None) -> Any:
 def _class_of(value: dict, registry: str | None) -> Any:
     """The registered class or function that a dict with a `type` builds; None where it builds nothing that is known."""
     name = value.get('type')
-    return getattr(registries, registry).find(name.removeprefix('selfsup.')) if registry and isinstance(name, str) else None
+    return (
+        getattr(registries, registry).find(name.removeprefix('selfsup.'))
+        if registry and isinstance(name, str)
+        else None
+    )
 
 
 def _defaults(cls: Any, value: dict) -> dict[str, Any]:
     """Defaults of a class's arguments; `**kwargs` stand for those of the next class that the parents define."""
-    inits = [c.__init__ for c in inspect.getmro(cls) if '__init__' in vars(c) and c is not object] if inspect.isclass(cls) else [cls]
+    inits = (
+        [c.__init__ for c in inspect.getmro(cls) if '__init__' in vars(c) and c is not object]
+        if inspect.isclass(cls)
+        else [cls]
+    )
     found: dict[str, Any] = {}
     seen: set[str] = set()
     for init in inits:
@@ -122,13 +155,16 @@ def _defaults(cls: Any, value: dict) -> dict[str, Any]:
     if value.get('type') == 'PolicyLR':
         common = {'by_epoch': True, 'warmup': None, 'warmup_iters': 0, 'warmup_ratio': 0.1, 'warmup_by_epoch': False}
         own = POLICY_ARGS.get(value.get('policy'), {})
-        found.update({**{k: v for k, v in common.items() if k in COMMON_ARGS}, **{k: v for k, v in own.items() if v is not ...}})
+        found.update(
+            {**{k: v for k, v in common.items() if k in COMMON_ARGS}, **{k: v for k, v in own.items() if v is not ...}}
+        )
     if inspect.isclass(cls) and issubclass(cls, Hook):
         found['priority'] = cls.priority
     return found
 
 
 # ---- one name for each setting ----
+
 
 def _optimizer(wrapper: dict, images: int) -> dict[str, Any]:
     optimizer = dict(wrapper.pop('optimizer', None) or {})
@@ -137,9 +173,12 @@ def _optimizer(wrapper: dict, images: int) -> dict[str, Any]:
             optimizer[name] = wrapper[name]
         wrapper.pop(name, None)
     clip, counts = wrapper.pop('clip_grad', None), wrapper.pop('accumulative_counts', 1)
-    return {'use_fp16': wrapper.pop('type', None) == 'AmpOptimWrapper', 'optimizer': scaled_lr(optimizer, images),
-            'optimizer_config': {'update_interval': counts, **({'grad_clip': {'norm_type': 2, **clip}} if clip else {})},
-            'optim_wrapper': {'dtype': wrapper.get('dtype'), 'loss_scale': wrapper.get('loss_scale', 'dynamic')}}
+    return {
+        'use_fp16': wrapper.pop('type', None) == 'AmpOptimWrapper',
+        'optimizer': scaled_lr(optimizer, images),
+        'optimizer_config': {'update_interval': counts, **({'grad_clip': {'norm_type': 2, **clip}} if clip else {})},
+        'optim_wrapper': {'dtype': wrapper.get('dtype'), 'loss_scale': wrapper.get('loss_scale', 'dynamic')},
+    }
 
 
 def _data(loader: dict) -> dict[str, Any]:
@@ -148,8 +187,11 @@ def _data(loader: dict) -> dict[str, Any]:
     renamed = {'batch_size': 'imgs_per_gpu', 'num_workers': 'workers_per_gpu'}
     if isinstance(dataset, dict):
         dataset = {key: value for key, value in dataset.items() if key != 'prefetch'}  # it is the loader's
-    return {'data': {**{renamed.get(key, key): value for key, value in loader.items()}, 'train': dataset},
-            'prefetch': prefetch, 'img_norm_cfg': norm if prefetch else None}  # without prefetch the pipelines hold what counts
+    return {
+        'data': {**{renamed.get(key, key): value for key, value in loader.items()}, 'train': dataset},
+        'prefetch': prefetch,
+        'img_norm_cfg': norm if prefetch else None,
+    }  # without prefetch the pipelines hold what counts
 
 
 def _schedules(schedulers: list | dict) -> dict[str, Any]:

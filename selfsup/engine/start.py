@@ -33,8 +33,9 @@ def on_main(act: Callable[[], Any]) -> Any:
     return result
 
 
-def decide_start(compiled: dict, *, auto_resume: bool, start_over: bool, emergency_dir: str | None,
-                 held: contextlib.ExitStack) -> tuple[str | None, int]:
+def decide_start(
+    compiled: dict, *, auto_resume: bool, start_over: bool, emergency_dir: str | None, held: contextlib.ExitStack
+) -> tuple[str | None, int]:
     """Look at the work dir; called on rank 0.
 
     Args:
@@ -63,7 +64,7 @@ def decide_start(compiled: dict, *, auto_resume: bool, start_over: bool, emergen
     if resume_from and seed is None:
         seed = read_meta({'meta': peek(resume_from)[1]}, resume_from).get('fingerprint', {}).get('seed')
     seed = 0 if seed is None else seed
-    if not 0 <= seed < 2 ** 32:
+    if not 0 <= seed < 2**32:
         raise ConfigError(f'seed={seed} must lie between 0 and 2**32 - 1, which is what numpy takes.')
     return resume_from, seed
 
@@ -74,4 +75,6 @@ def _prepare_emergency(work_dir: str, emergency_dir: str) -> None:
         check_writable(folder)
         remove_leftovers(folder)
     except OSError as error:
-        raise CheckpointError(f'--emergency_dir {emergency_dir} cannot be used: {error.strerror}. Choose another folder.') from None
+        raise CheckpointError(
+            f'--emergency_dir {emergency_dir} cannot be used: {error.strerror}. Choose another folder.'
+        ) from None

@@ -22,7 +22,10 @@ _FINGERPRINT = {
     'sampler': ('sampler', 'set data.sampler={old}'),
     'update_interval': ('update_interval', 'set optimizer_config.update_interval={old}'),
     'optimizer': ('optimizer', "set optimizer.type='{old}'"),
-    'pretrained': ('SHA-256 of the pretrained weights', 'give --pretrained the file of the first start, or leave it out'),
+    'pretrained': (
+        'SHA-256 of the pretrained weights',
+        'give --pretrained the file of the first start, or leave it out',
+    ),
 }
 
 

@@ -18,8 +18,23 @@ from ..convert.incoming import convertible
 from ..errors import CheckpointError
 
 # entries of the fingerprint -> their type and smallest value; others are compared as they are
-_NUMBERS = {'seed': 0, 'world_size': 1, 'batch_size': 1, 'iters_per_epoch': 1, 'dataset_length': 1, 'update_interval': 1}
-_SETTINGS = ('lr', 'initial_lr', 'weight_decay', 'momentum', 'dampening', 'betas', 'eps')  # of a group: numbers that a step reads
+_NUMBERS = {
+    'seed': 0,
+    'world_size': 1,
+    'batch_size': 1,
+    'iters_per_epoch': 1,
+    'dataset_length': 1,
+    'update_interval': 1,
+}
+_SETTINGS = (
+    'lr',
+    'initial_lr',
+    'weight_decay',
+    'momentum',
+    'dampening',
+    'betas',
+    'eps',
+)  # of a group: numbers that a step reads
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -38,7 +53,9 @@ def read_meta(checkpoint: Mapping, path: str) -> dict[str, Any]:
     _check_plain(meta, 'meta', path)
     for name, least in _NUMBERS.items():
         if name in fingerprint and not _whole_number(fingerprint[name], least):
-            raise _broken(path, f'{name} in its fingerprint is {fingerprint[name]!r:.80}, not a whole number of at least {least}')
+            raise _broken(
+                path, f'{name} in its fingerprint is {fingerprint[name]!r:.80}, not a whole number of at least {least}'
+            )
     return meta
 
 
@@ -50,8 +67,10 @@ def check_training_state(checkpoint: Mapping, path: str) -> dict[str, Any]:
     """
     meta = read_meta(checkpoint, path)
     if 'iter' not in meta or 'optimizer' not in checkpoint:
-        raise CheckpointError(f'{path} holds weights but no training state (optimizer, iteration): it cannot be resumed. '
-                              'Use it with --pretrained (backbone weights) or load_from (whole model).')
+        raise CheckpointError(
+            f'{path} holds weights but no training state (optimizer, iteration): it cannot be resumed. '
+            'Use it with --pretrained (backbone weights) or load_from (whole model).'
+        )
     for name in ('epoch', 'iter'):
         if not _whole_number(meta.get(name), 0):
             raise _broken(path, f'{name} in its meta is {meta.get(name)!r:.80}, not a whole number of at least 0')
@@ -60,8 +79,11 @@ def check_training_state(checkpoint: Mapping, path: str) -> dict[str, Any]:
         raise _broken(path, f'it says epoch {epoch} and iteration {iteration}, with {length} iterations per epoch')
     optimizer = checkpoint['optimizer']
     groups = optimizer.get('param_groups') if isinstance(optimizer, dict) else None
-    if not isinstance(groups, list) or not all(isinstance(group, dict) and isinstance(group.get('params'), list) for group in groups) \
-            or not isinstance(optimizer.get('state'), dict):
+    if (
+        not isinstance(groups, list)
+        or not all(isinstance(group, dict) and isinstance(group.get('params'), list) for group in groups)
+        or not isinstance(optimizer.get('state'), dict)
+    ):
         raise _broken(path, 'its optimizer state has no groups of parameters')
     return meta
 
@@ -110,11 +132,19 @@ def check_same(weights: Mapping[str, Any], own: Mapping[str, Tensor], what: str,
     Raises:
         CheckpointError: it is not so.
     """
-    wrong = [name for name in own if not isinstance(weights.get(name), Tensor) or weights[name].shape != own[name].shape
-             or not convertible(weights[name], own[name])]
+    wrong = [
+        name
+        for name in own
+        if not isinstance(weights.get(name), Tensor)
+        or weights[name].shape != own[name].shape
+        or not convertible(weights[name], own[name])
+    ]
     wrong += [str(name) for name in weights if name not in own]
     if wrong:
-        raise _broken(path, f'{what} does not fit the model in {", ".join(wrong[:4])}{f" and {len(wrong) - 4} more" if wrong[4:] else ""}')
+        raise _broken(
+            path,
+            f'{what} does not fit the model in {", ".join(wrong[:4])}{f" and {len(wrong) - 4} more" if wrong[4:] else ""}',
+        )
 
 
 def check_optimizer(saved: Mapping, optimizer: torch.optim.Optimizer, path: str) -> None:
@@ -133,9 +163,11 @@ def check_optimizer(saved: Mapping, optimizer: torch.optim.Optimizer, path: str)
     groups, given = optimizer.param_groups, saved['param_groups']
     sizes, found = [len(group['params']) for group in groups], [len(group['params']) for group in given]
     if sizes != found:
-        raise CheckpointError(f'{path}: its optimizer state does not fit the optimizer of the config (groups of {found[:8]} parameters, '
-                              f'the config has {sizes[:8]}). Resume with the config of the first run, or start from its weights with '
-                              'load_from.')
+        raise CheckpointError(
+            f'{path}: its optimizer state does not fit the optimizer of the config (groups of {found[:8]} parameters, '
+            f'the config has {sizes[:8]}). Resume with the config of the first run, or start from its weights with '
+            'load_from.'
+        )
     owners: dict[Any, tuple[nn.Parameter, dict[str, Any]]] = {}
     for group, old in zip(groups, given, strict=True):
         _check_group(group, old, path)
@@ -152,13 +184,18 @@ def check_optimizer(saved: Mapping, optimizer: torch.optim.Optimizer, path: str)
 
 def _check_group(group: Mapping, old: Mapping, path: str) -> None:
     for name in _SETTINGS:
-        if name not in group or (name == 'initial_lr' and name not in old):  # a run without schedules has none; they bring their own
+        if name not in group or (
+            name == 'initial_lr' and name not in old
+        ):  # a run without schedules has none; they bring their own
             continue
         value = old.get(name)
         numbers = value if isinstance(value, list | tuple) else [value]
         pair = isinstance(group[name], tuple)
-        if pair is not isinstance(value, list | tuple) or (pair and len(value) != len(group[name])) \
-                or not all(map(_finite_number, numbers)):
+        if (
+            pair is not isinstance(value, list | tuple)
+            or (pair and len(value) != len(group[name]))
+            or not all(map(_finite_number, numbers))
+        ):
             raise _broken(path, f'{name} in its optimizer state is {value!r:.80}')
 
 
@@ -169,24 +206,33 @@ def _state_of_a_step(optimizer: torch.optim.Optimizer, group: Mapping) -> dict[s
     rest = {name: value for name, value in group.items() if name not in ('params', 'param_names')}
     known = inspect.signature(type(optimizer).__init__).parameters
     try:
-        probe = type(optimizer)([{**rest, 'params': [parameter]}], **{k: v for k, v in optimizer.defaults.items() if k in known})
+        probe = type(optimizer)(
+            [{**rest, 'params': [parameter]}], **{k: v for k, v in optimizer.defaults.items() if k in known}
+        )
         probe.step()
     except Exception:  # an optimizer of the user's own may ask for anything
         return {}
     return probe.state[parameter]
 
 
-def _check_values(values: Mapping[str, Any], parameter: nn.Parameter, wanted: Mapping[str, Any], number: int, path: str) -> None:
+def _check_values(
+    values: Mapping[str, Any], parameter: nn.Parameter, wanted: Mapping[str, Any], number: int, path: str
+) -> None:
     for name, pattern in wanted.items():
         value, where = values.get(name), f"'{name}' of parameter {number} in its optimizer state"
         whole = isinstance(pattern, Tensor) and pattern.dim() > 0
-        if whole and not (isinstance(value, Tensor) and value.is_floating_point() and
-                          (pattern.shape != (2, 3) or value.shape == parameter.shape)):
+        if whole and not (
+            isinstance(value, Tensor)
+            and value.is_floating_point()
+            and (pattern.shape != (2, 3) or value.shape == parameter.shape)
+        ):
             shape = f'of shape {tuple(value.shape)}' if isinstance(value, Tensor) else f'a {type(value).__name__}'
             raise _broken(path, f'{where} is {shape}, the parameter of {tuple(parameter.shape)}')
         if not whole and isinstance(pattern, Tensor | int | float) and not (_finite_number(value) and value >= 0):
             raise _broken(path, f'{where} is {value!r:.60}, not a number of at least 0')
-    check_finite({f'{name} of parameter {number}': value for name, value in values.items()}, path, 'the numbers of its optimizer')
+    check_finite(
+        {f'{name} of parameter {number}': value for name, value in values.items()}, path, 'the numbers of its optimizer'
+    )
 
 
 def check_schedules(states: Any, schedulers: list, iteration: int, path: str) -> None:
@@ -197,8 +243,10 @@ def check_schedules(states: Any, schedulers: list, iteration: int, path: str) ->
     """
     if not isinstance(states, list) or len(states) != len(schedulers):
         number = len(states) if isinstance(states, list) else 0
-        raise CheckpointError(f'{path} holds the state of {number} schedules, the config has {len(schedulers)}. Resume with the config of '
-                              'the first run.')
+        raise CheckpointError(
+            f'{path} holds the state of {number} schedules, the config has {len(schedulers)}. Resume with the config of '
+            'the first run.'
+        )
     for state, scheduler in zip(states, schedulers, strict=True):
         title, own = type(scheduler).__name__, scheduler.state_dict()
         if not isinstance(state, dict) or state.keys() != own.keys():
@@ -228,17 +276,19 @@ def _check_plain(value: Any, where: str, path: str, depth: int = 0) -> None:
 
 def _check_range(value: Tensor, low: int, end: int, name: str, path: str) -> None:
     if value.numel() and (value.is_complex() or int(value.min()) < low or int(value.max()) >= end):
-        raise _broken(path, f'{name} goes from {value.min().item()} to {value.max().item()}, and must lie in [{low}, {end - 1}]')
+        raise _broken(
+            path, f'{name} goes from {value.min().item()} to {value.max().item()}, and must lie in [{low}, {end - 1}]'
+        )
 
 
 def _whole_number(value: Any, least: int) -> bool:
-    return type(value) is int and least <= value < 2 ** 63
+    return type(value) is int and least <= value < 2**63
 
 
 def _finite_number(value: Any) -> bool:
     if isinstance(value, Tensor):
         return value.numel() == 1 and not value.is_complex() and math.isfinite(value.item())
-    return isinstance(value, int | float) and abs(value) < 2 ** 63 and math.isfinite(value)
+    return isinstance(value, int | float) and abs(value) < 2**63 and math.isfinite(value)
 
 
 def check_mask_state(state: Any, weights: Mapping[str, Tensor], path: str = 'The checkpoint') -> None:
@@ -248,11 +298,18 @@ def check_mask_state(state: Any, weights: Mapping[str, Tensor], path: str = 'The
         CheckpointError: it is something else.
     """
     masks = state.get('masks') if isinstance(state, dict) else None
-    if not isinstance(masks, dict) or not {'sparsity', 'only', 'steps'} <= state.keys() or not _whole_number(state['steps'], 0):
+    if (
+        not isinstance(masks, dict)
+        or not {'sparsity', 'only', 'steps'} <= state.keys()
+        or not _whole_number(state['steps'], 0)
+    ):
         raise _broken(path, 'its masks of sparse training lack an entry')
     for name, bits in masks.items():
-        if not isinstance(bits, Tensor) or bits.dtype is not torch.uint8 or (
-                name in weights and bits.shape != (-(-weights[name].numel() // 8),)):
+        if (
+            not isinstance(bits, Tensor)
+            or bits.dtype is not torch.uint8
+            or (name in weights and bits.shape != (-(-weights[name].numel() // 8),))
+        ):
             raise _broken(path, f'the mask of {name} has not the size of its weight')
 
 
@@ -264,10 +321,14 @@ def check_labels(labels: Any, number: int, clusters: int, path: str = 'The check
     """
     if not isinstance(labels, Tensor) or labels.dtype is not torch.int64 or labels.shape != (number,):
         given = f'{labels.dtype} {tuple(labels.shape)}' if isinstance(labels, Tensor) else type(labels).__name__
-        raise _broken(path, f'its labels of clusters are {given}, and should be one whole number for each of {number} images')
+        raise _broken(
+            path, f'its labels of clusters are {given}, and should be one whole number for each of {number} images'
+        )
     _check_range(labels, 0, clusters, 'its label of a cluster', path)
 
 
 def _broken(path: str, what: str) -> CheckpointError:
-    return CheckpointError(f'{path} cannot be resumed: {what}. It is not as a run wrote it: use an earlier checkpoint, or start a new run '
-                           'from its weights with load_from.')
+    return CheckpointError(
+        f'{path} cannot be resumed: {what}. It is not as a run wrote it: use an earlier checkpoint, or start a new run '
+        'from its weights with load_from.'
+    )

@@ -15,7 +15,9 @@ from .state_checks import check_optimizer, check_schedules
 _OPTIONS = ('optimizer', 'lr_config', 'weight_decay_config')
 
 
-def load_training_state(wrapper: Any, schedulers: list, checkpoint: dict, changes: Changes, path: str, logger: logging.Logger) -> None:
+def load_training_state(
+    wrapper: Any, schedulers: list, checkpoint: dict, changes: Changes, path: str, logger: logging.Logger
+) -> None:
     """Load the state of optimizer and schedules. torch takes the options of the groups (weight decay, momentum, ...) from it as well:
     where `changes` let those of the config count, they are put back.
 
@@ -43,8 +45,10 @@ def load_training_state(wrapper: Any, schedulers: list, checkpoint: dict, change
     try:
         wrapper.load_state_dict(saved)
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise CheckpointError(f'{path}: its optimizer state does not fit the optimizer of the config ({error}). '
-                              'Resume with the config of the first run, or start from its weights with load_from.') from None
+        raise CheckpointError(
+            f'{path}: its optimizer state does not fit the optimizer of the config ({error}). '
+            'Resume with the config of the first run, or start from its weights with load_from.'
+        ) from None
     closed = [scheduler for scheduler in schedulers if isinstance(scheduler, ClosedForm)]
     for scheduler, state in zip(schedulers, states, strict=True):
         scheduler.load_state_dict(state)
@@ -58,8 +62,14 @@ def load_training_state(wrapper: Any, schedulers: list, checkpoint: dict, change
     for scheduler in closed:
         scheduler.set_now()
     now = optimizer.param_groups[0].get('lr')
-    logger.info(f'Learning rate at iteration {iteration}: ' + (f'{before:.6g} in the checkpoint, {now:.6g} from here on.' if now != before
-                                                               else f'{now:.6g}, as in the checkpoint.'))
+    logger.info(
+        f'Learning rate at iteration {iteration}: '
+        + (
+            f'{before:.6g} in the checkpoint, {now:.6g} from here on.'
+            if now != before
+            else f'{now:.6g}, as in the checkpoint.'
+        )
+    )
 
 
 def optimizer_state(saved: dict, optimizer: Optimizer, changes: Changes, path: str) -> dict:
@@ -82,17 +92,28 @@ def _regrouped(saved: dict, optimizer: Optimizer, path: str) -> dict:
         return saved
     if any(len(group['param_names']) != len(group['params']) for group in groups):
         raise CheckpointError(f'{path}: its optimizer state has not one name for each parameter: the file is damaged.')
-    where = {name: (number, group) for group in groups for name, number in zip(group['param_names'], group['params'], strict=True)}
+    where = {
+        name: (number, group)
+        for group in groups
+        for name, number in zip(group['param_names'], group['params'], strict=True)
+    }
     missing = sorted({name for group in names for name in group} ^ set(where))
     if missing:
-        raise CheckpointError(f'{path}: {missing[0]} is trained in only one of the two runs, so the state of the optimizer does not fit. '
-                              'Start from its weights with load_from.')
+        raise CheckpointError(
+            f'{path}: {missing[0]} is trained in only one of the two runs, so the state of the optimizer does not fit. '
+            'Start from its weights with load_from.'
+        )
     state, new_groups, number = {}, [], 0
     for own, group in zip(names, optimizer.param_groups, strict=True):
         numbers = list(range(number, number + len(own)))
         number += len(own)
-        state.update({new: saved['state'][where[name][0]] for new, name in zip(numbers, own, strict=True)
-                      if where[name][0] in saved['state']})
+        state.update(
+            {
+                new: saved['state'][where[name][0]]
+                for new, name in zip(numbers, own, strict=True)
+                if where[name][0] in saved['state']
+            }
+        )
         options = {name: value for name, value in group.items() if name != 'params'}
         new_groups.append({**where[own[0]][1], **options, 'params': numbers})
     return {**saved, 'state': state, 'param_groups': new_groups}

@@ -38,8 +38,12 @@ def state_dict_of(checkpoint: dict, path: str) -> dict[str, Tensor]:
 
 def _mention_average(checkpoint: dict, path: str) -> None:
     if any(isinstance(checkpoint.get(key), dict) for key in OFFICIAL_AVERAGES):
-        logger.info('%s holds averaged weights too, which are not used; to use them: python tools/extract_backbone_weights.py %s OUT.pth '
-                    '--ema', path, path)
+        logger.info(
+            '%s holds averaged weights too, which are not used; to use them: python tools/extract_backbone_weights.py %s OUT.pth '
+            '--ema',
+            path,
+            path,
+        )
 
 
 HEAD = 'head.fc_cls.weight'  # of a `Classification`
@@ -87,15 +91,20 @@ class LoadReport:
 
     def lines(self) -> list[str]:
         """One line for every name on either side."""
-        return [*(f'loaded   {name}' for name in self.loaded), *(f'missing  {name}' for name in self.missing),
-                *(f'unused   {name}: {reason}' for name, reason in self.unused.items())]
+        return [
+            *(f'loaded   {name}' for name in self.loaded),
+            *(f'missing  {name}' for name in self.missing),
+            *(f'unused   {name}: {reason}' for name, reason in self.unused.items()),
+        ]
 
 
 def _shown(names: list[str]) -> str:
     return ', '.join(names[:5]) + (f', ... ({len(names)} in all)' if len(names) > 5 else '')
 
 
-def load_matching(module: nn.Module, weights: Mapping[str, Tensor] | Incoming, path: str, what: str, *, strict: bool = False) -> LoadReport:
+def load_matching(
+    module: nn.Module, weights: Mapping[str, Tensor] | Incoming, path: str, what: str, *, strict: bool = False
+) -> LoadReport:
     """Copy `weights` into `module`; log every name, and warn where a part was left over on either side.
 
     Args:
@@ -109,22 +118,44 @@ def load_matching(module: nn.Module, weights: Mapping[str, Tensor] | Incoming, p
     incoming = weights if isinstance(weights, Incoming) else Incoming(dict(weights))
     weights, own = incoming.weights, module.state_dict()
     shared = [k for k in weights if k in own]
-    wrong = [f'{k}: {tuple(weights[k].shape)} in the file, {tuple(own[k].shape)} in the model'
-             for k in shared if weights[k].shape != own[k].shape]
+    wrong = [
+        f'{k}: {tuple(weights[k].shape)} in the file, {tuple(own[k].shape)} in the model'
+        for k in shared
+        if weights[k].shape != own[k].shape
+    ]
     another = 'shape' if wrong else 'type'
-    wrong += [f'{k}: {weights[k].dtype} in the file, {own[k].dtype} in the model' for k in shared if not convertible(weights[k], own[k])]
+    wrong += [
+        f'{k}: {weights[k].dtype} in the file, {own[k].dtype} in the model'
+        for k in shared
+        if not convertible(weights[k], own[k])
+    ]
     missing, extra = [k for k in own if k not in weights], [k for k in weights if k not in own]
     if not shared or wrong or (strict and (missing or extra)):
-        found = (f'{len(wrong)} tensors have another {another} ({_shown(wrong)})' if wrong else
-                 f'{len(shared)} of its {len(weights)} tensors match the {len(own)} of {what}')
-        rest = ''.join(f'; {label}: {_shown(names)}' for label, names in
-                       (('missing in the file', missing), ('only in the file', extra)) if names)
+        found = (
+            f'{len(wrong)} tensors have another {another} ({_shown(wrong)})'
+            if wrong
+            else f'{len(shared)} of its {len(weights)} tensors match the {len(own)} of {what}'
+        )
+        rest = ''.join(
+            f'; {label}: {_shown(names)}'
+            for label, names in (('missing in the file', missing), ('only in the file', extra))
+            if names
+        )
         known = f' ({incoming.origin})' if incoming.origin else ''
-        raise CheckpointError(f'{path}{known} is not a checkpoint of {what} as configured: {found}{rest}. '
-                              'Use the config it was trained with, or extract its backbone with tools/extract_backbone_weights.py.')
+        raise CheckpointError(
+            f'{path}{known} is not a checkpoint of {what} as configured: {found}{rest}. '
+            'Use the config it was trained with, or extract its backbone with tools/extract_backbone_weights.py.'
+        )
     module.load_state_dict(weights, strict=False)
-    report = LoadReport(path, what, incoming.origin, tuple(shared), tuple(missing),
-                        {**incoming.unused, **dict.fromkeys(extra, NO_SUCH)}, incoming.spare)
+    report = LoadReport(
+        path,
+        what,
+        incoming.origin,
+        tuple(shared),
+        tuple(missing),
+        {**incoming.unused, **dict.fromkeys(extra, NO_SUCH)},
+        incoming.spare,
+    )
     if report.partial:
         warnings.warn(f'{report.summary()}.', SelfSupWarning, stacklevel=3)
     else:
@@ -155,9 +186,12 @@ def _backbone_of(checkpoint: dict, path: str, own: dict[str, Tensor]) -> tuple[I
     """The backbone in a checkpoint, under the names in `own`, the state dict of the one that is to take it; and its classifier."""
     found = find_backbone(checkpoint, path, own)
     if lacks_stem_relu(found.weights):
-        warnings.warn(f'The ResNet in {path} ({found.layout}) was trained without the ReLU after its first norm, which the backbone has: '
-                      'fit to start a training from, but features of the untouched weights are other than in its own code.',
-                      SelfSupWarning, stacklevel=3)
+        warnings.warn(
+            f'The ResNet in {path} ({found.layout}) was trained without the ReLU after its first norm, which the backbone has: '
+            'fit to start a training from, but features of the untouched weights are other than in its own code.',
+            SelfSupWarning,
+            stacklevel=3,
+        )
     taken = for_backbone(found.weights, own)
     return Incoming(taken.weights, found.layout, {**found.unused, **taken.unused}, taken.spare), found.classifier
 
@@ -200,9 +234,13 @@ def _of_other_code(checkpoint: dict, path: str, algorithm: nn.Module) -> Incomin
         unused = {name: reason for name, reason in body.unused.items() if name not in classifier.names}
         spare = frozenset(f'backbone.{name}' for name in body.spare)
         return Incoming({**whole, **classifier.named('head.norm.', 'head.fc_cls.')}, body.origin, unused, spare)
-    if any(name in own for name in whole) and not any(name.removeprefix('module.') in own for name in flat_weights(checkpoint, path)):
-        raise CheckpointError(f'{path} ({body.origin}) holds a backbone alone, not a {type(algorithm).__name__}: load it with --pretrained '
-                              '(or `pretrained` in the config) instead of load_from.')
+    if any(name in own for name in whole) and not any(
+        name.removeprefix('module.') in own for name in flat_weights(checkpoint, path)
+    ):
+        raise CheckpointError(
+            f'{path} ({body.origin}) holds a backbone alone, not a {type(algorithm).__name__}: load it with --pretrained '
+            '(or `pretrained` in the config) instead of load_from.'
+        )
     return None
 
 

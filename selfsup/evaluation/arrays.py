@@ -27,7 +27,9 @@ def read_array(path: Path, advice: str, mmap_mode: Literal['r'] | None = None) -
         found = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
     except Exception as error:  # the header is a Python literal: numpy raises SyntaxError, TypeError, KeyError, MemoryError, ... for damage
         reason = ' '.join(str(error).split())[:200]
-        raise DataError(f'{path} ({path.stat().st_size:,} bytes) is no NumPy array file, or damaged: {reason}. {advice}'.rstrip()) from None
+        raise DataError(
+            f'{path} ({path.stat().st_size:,} bytes) is no NumPy array file, or damaged: {reason}. {advice}'.rstrip()
+        ) from None
     if not isinstance(found, np.ndarray):
         raise DataError(f'{path} is an archive of several arrays (.npz); expected one array.')
     if found.dtype.kind == 'f' and found.dtype.itemsize > 8:  # more than torch has

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..datasets.voc07 import DIFFICULT, NEGATIVE, POSITIVE
 from ..errors import DataError, ShapeError
 
-SCORES_AT_ONCE = 2 ** 23  # 32 MiB of float32
+SCORES_AT_ONCE = 2**23  # 32 MiB of float32
 
 
 @torch.no_grad()
@@ -39,7 +39,9 @@ def average_precision(scores: Tensor, labels: Tensor, envelope: bool = True) -> 
         DataError: another label, no positive sample, or a score that is not finite.
     """
     if scores.ndim != 2 or labels.shape != scores.shape[1:]:
-        raise ShapeError(f'Scores of shape {tuple(scores.shape)} with labels of shape {tuple(labels.shape)}; expected (P, M) and (M,).')
+        raise ShapeError(
+            f'Scores of shape {tuple(scores.shape)} with labels of shape {tuple(labels.shape)}; expected (P, M) and (M,).'
+        )
     check_labels(labels)
     if not bool((labels == POSITIVE).any()):
         raise DataError('There is no positive sample, so average precision is not defined.')

@@ -16,7 +16,7 @@ from .svm import Basis, eigenbasis, own_bases, solve, solve_path
 from .voc_svm import FOLDS, POSITIVE_WEIGHT, FullScores
 
 OWN_BASIS_SAMPLES = 160  # sets up to this size get an eigenbasis of their own: it costs less than it saves
-NUMBERS_AT_ONCE = 2 ** 26  # float32 in the samples of the sets that are solved together: 256 MiB
+NUMBERS_AT_ONCE = 2**26  # float32 in the samples of the sets that are solved together: 256 MiB
 
 
 class BatchedSolver:
@@ -33,7 +33,9 @@ class BatchedSolver:
             raise ConfigError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from None
         self.tolerance = tolerance
 
-    def fit_full(self, train: Tensor, positive: Tensor, folds: Tensor, test: Tensor, costs: Sequence[float]) -> FullScores:
+    def fit_full(
+        self, train: Tensor, positive: Tensor, folds: Tensor, test: Tensor, costs: Sequence[float]
+    ) -> FullScores:
         """All classes and folds at once, one cost after the other."""
         basis = eigenbasis(train.to(self.device))
         other = basis.coordinates(test.to(self.device))
@@ -51,8 +53,9 @@ class BatchedSolver:
             judged[at] = solution.weights[0, :classes] @ other.T
         return FullScores(held_out, judged)
 
-    def fit_low_shot(self, train: Tensor, labels: Sequence[Tensor], others: Sequence[Tensor],
-                     costs: Sequence[float]) -> Iterator[list[Tensor]]:
+    def fit_low_shot(
+        self, train: Tensor, labels: Sequence[Tensor], others: Sequence[Tensor], costs: Sequence[float]
+    ) -> Iterator[list[Tensor]]:
         """One class after the other; small samples in batches, large ones by their inner products."""
         basis = eigenbasis(train.to(self.device))
         others = [basis.coordinates(x.to(self.device)) for x in others]
@@ -80,7 +83,9 @@ class BatchedSolver:
             samples, (signs, class_weights) = basis.samples[of_set], _targets(columns[chosen, of_set])
             if len(of_set) > width:
                 loss_weights = class_weights * signs.new_tensor(costs)[:, None]
-                weights[chosen] = solve(samples[None], signs[None, None], loss_weights[None], tolerance=self.tolerance).weights[0]
+                weights[chosen] = solve(
+                    samples[None], signs[None, None], loss_weights[None], tolerance=self.tolerance
+                ).weights[0]
             else:
                 coefficients = solve_costs(products.of(of_set), signs, class_weights, costs, self.tolerance)
                 weights[chosen] = coefficients.float() @ samples
@@ -94,7 +99,7 @@ class BatchedSolver:
                 continue
             at_once = max(1, NUMBERS_AT_ONCE // (size * width))
             for begin in range(0, len(alike), at_once):
-                fit_small(alike[begin:begin + at_once])
+                fit_small(alike[begin : begin + at_once])
         with _one_core_each(self.device) as pool:  # single large sets are too small to keep several cores busy
             for done in [pool.submit(fit_large, chosen) for chosen in large]:
                 done.result()

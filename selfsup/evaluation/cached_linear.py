@@ -42,7 +42,9 @@ def parse_rates(text: str | None, compiled: dict[str, Any]) -> list[float]:
         raise ConfigError(f'--lrs {text!r}: write numbers with commas, for example 0.1,1,10.') from None
 
 
-def check_run(compiled: dict[str, Any], rates: Sequence[float], epochs: int | None = None, batch_size: int | None = None) -> None:
+def check_run(
+    compiled: dict[str, Any], rates: Sequence[float], epochs: int | None = None, batch_size: int | None = None
+) -> None:
     """Refuse what training on cached features could not follow, before features are extracted.
 
     Raises:
@@ -69,7 +71,9 @@ def check_run(compiled: dict[str, Any], rates: Sequence[float], epochs: int | No
     if epochs is None and not compiled['train_cfg'].get('max_epochs'):
         problems.append('total_iters (give --epochs)')
     if problems:
-        raise ConfigError(f"Training on cached features knows no {', no '.join(problems)}. Remove them from the config.")
+        raise ConfigError(
+            f'Training on cached features knows no {", no ".join(problems)}. Remove them from the config.'
+        )
 
 
 class CachedHeads:
@@ -89,14 +93,26 @@ class CachedHeads:
         ConfigError: a batch would hold one image, and the head has a batch norm over images.
     """
 
-    def __init__(self, head: nn.Module, rates: Sequence[float], compiled: dict[str, Any], cache: FeatureCache, *, batch_size: int,
-                 epochs: int, seed: int = 0, drop_last: bool = False) -> None:
+    def __init__(
+        self,
+        head: nn.Module,
+        rates: Sequence[float],
+        compiled: dict[str, Any],
+        cache: FeatureCache,
+        *,
+        batch_size: int,
+        epochs: int,
+        seed: int = 0,
+        drop_last: bool = False,
+    ) -> None:
         self.rates, self.cache, self.epochs, self.batch_size = list(rates), cache, epochs, batch_size
         self.device = next(head.parameters()).device
         lonely = batch_size == 1 or (len(cache) % batch_size == 1 and not drop_last)
         if lonely and any(isinstance(module, nn.BatchNorm1d) for module in head.modules()):
-            raise ConfigError(f'A batch would hold one image ({len(cache)} in batches of {batch_size}), of which the batch norm of the '
-                              'head has one value per channel: choose another --batch-size, or set data.drop_last=True.')
+            raise ConfigError(
+                f'A batch would hold one image ({len(cache)} in batches of {batch_size}), of which the batch norm of the '
+                'head has one value per channel: choose another --batch-size, or set data.drop_last=True.'
+            )
         self.heads = nn.ModuleList(copy.deepcopy(head) for _ in rates)
         self.sampler = EpochSampler(len(cache), shuffle=True, seed=seed, batch_size=batch_size, drop_last=drop_last)
         self._build_optimizer(compiled)
@@ -111,7 +127,9 @@ class CachedHeads:
             groups += [{'lr': rate, **group} for group in own]
         self.optimizer = build_from_config({**cfg, 'lr': self.rates[0]}, groups, registry=OPTIMIZERS)
         self.base = [group['lr'] for group in self.optimizer.param_groups]
-        self.policy = next(({k: v for k, v in cfg.items() if k != 'type'} for cfg in compiled['param_scheduler']), {'policy': 'fixed'})
+        self.policy = next(
+            ({k: v for k, v in cfg.items() if k != 'type'} for cfg in compiled['param_scheduler']), {'policy': 'fixed'}
+        )
 
     def train_epoch(self, epoch: int) -> list[float]:
         """One pass over the training features, epoch `epoch` from 0 on; the last loss of each rate (NaN where it diverged)."""
@@ -120,17 +138,28 @@ class CachedHeads:
         order = torch.tensor([draw.index for draw in self.sampler])
         for index in order.split(self.batch_size):
             for group, base in zip(self.optimizer.param_groups, self.base, strict=True):
-                group['lr'] = policy_lr(self.iteration, base, iters_per_epoch=self.sampler.num_batches,
-                                        max_iters=self.sampler.num_batches * self.epochs, **self.policy)
-            losses = self._step(self.cache.rows(epoch % self.cache.views, index.numpy(), self.device),
-                                self.cache.labels[index].to(self.device))
+                group['lr'] = policy_lr(
+                    self.iteration,
+                    base,
+                    iters_per_epoch=self.sampler.num_batches,
+                    max_iters=self.sampler.num_batches * self.epochs,
+                    **self.policy,
+                )
+            losses = self._step(
+                self.cache.rows(epoch % self.cache.views, index.numpy(), self.device),
+                self.cache.labels[index].to(self.device),
+            )
             self.iteration += 1
         return losses.tolist()
 
     def _step(self, pooled: list[Tensor], labels: Tensor) -> Tensor:
         """One optimizer step; the loss of each rate (their gradients do not meet)."""
-        losses = torch.stack([sum(value for key, value in head.loss(head.classify(pooled), labels).items() if key.startswith('loss'))
-                              for head in self.heads])
+        losses = torch.stack(
+            [
+                sum(value for key, value in head.loss(head.classify(pooled), labels).items() if key.startswith('loss'))
+                for head in self.heads
+            ]
+        )
         self.optimizer.zero_grad(set_to_none=True)
         losses.sum().backward()
         self.optimizer.step()
@@ -142,7 +171,9 @@ class CachedHeads:
         return {'backbone': {'trained': 0, 'frozen': sum(trained_and_frozen(model.backbone))}, 'head': head}
 
     @torch.no_grad()
-    def evaluate(self, cache: FeatureCache, accuracy: Callable[[Tensor, str], dict[str, float]]) -> list[dict[str, float]]:
+    def evaluate(
+        self, cache: FeatureCache, accuracy: Callable[[Tensor, str], dict[str, float]]
+    ) -> list[dict[str, float]]:
         """Accuracies of each rate on the first draw of `cache`; `accuracy(scores, name)` is the data set's `evaluate`."""
         self.heads.eval()
         scores: list[dict[str, list[Tensor]]] = [{} for _ in self.heads]
@@ -159,7 +190,9 @@ class CachedHeads:
         return results
 
 
-def best_rates(results: Sequence[dict[str, float]], rates: Sequence[float]) -> tuple[dict[str, float], dict[str, float]]:
+def best_rates(
+    results: Sequence[dict[str, float]], rates: Sequence[float]
+) -> tuple[dict[str, float], dict[str, float]]:
     """Numbers of a result: accuracies at every rate, `head0_top1_lr0.1`, and those at the rate of the largest top-1, `head0_top1`.
 
     The rate is chosen on the test set, as the published settings are.
@@ -172,5 +205,7 @@ def best_rates(results: Sequence[dict[str, float]], rates: Sequence[float]) -> t
         head = name.split('_')[0]
         best = max(range(len(rates)), key=lambda i: results[i].get(f'{head}_top1', results[i][name]))
         numbers[name], chosen[head] = round(results[best][name], 4), rates[best]
-        numbers.update({f'{name}_lr{rate:g}': round(found[name], 4) for rate, found in zip(rates, results, strict=True)})
+        numbers.update(
+            {f'{name}_lr{rate:g}': round(found[name], 4) for rate, found in zip(rates, results, strict=True)}
+        )
     return numbers, chosen

@@ -52,7 +52,9 @@ def naming_of_checkpoint(checkpoint: Mapping[str, Any], path: str) -> Naming:
     return Naming(what, reason=f'{what} keeps no names')
 
 
-def check_checkpoint_classes(checkpoint: Mapping[str, Any], path: str, dataset: Any, train: Mapping[str, Any] | None) -> str | None:
+def check_checkpoint_classes(
+    checkpoint: Mapping[str, Any], path: str, dataset: Any, train: Mapping[str, Any] | None
+) -> str | None:
     """Refuse to measure a classifier on data whose class numbers mean something else than those it was trained with.
 
     Args:
@@ -82,7 +84,9 @@ def _of_training_data(train: Mapping[str, Any] | None, unknown: Naming) -> Namin
     try:
         found = naming_of(DATA_SOURCES.build(dict(source)), 'the images of data.train of the config')
     except SelfSupError:
-        return Naming(unknown.what, reason=f'{unknown.reason}, and the images of data.train, which would tell, are not here')
+        return Naming(
+            unknown.what, reason=f'{unknown.reason}, and the images of data.train, which would tell, are not here'
+        )
     return found if found.names else Naming(unknown.what, reason=f'{unknown.reason}, and {found.reason}')
 
 
@@ -102,8 +106,10 @@ def compare(trained: Naming, tested: Naming) -> str | None:
     known = {name: number for number, name in trained.names.items()}
     common = [name for name in tested.names.values() if name in known]
     if not common and not complete:
-        return (f'Class names cannot be compared: no folder name of {tested.what} is one of {trained.what}. The numbers must mean the same '
-                'on both sides.')
+        return (
+            f'Class names cannot be compared: no folder name of {tested.what} is one of {trained.what}. The numbers must mean the same '
+            'on both sides.'
+        )
     moved = {name: (known[name], number) for number, name in tested.names.items() if known.get(name, number) != number}
     only = [sorted(set(a.names.values()) - set(b.names.values())) for a, b in ((trained, tested), (tested, trained))]
     renamed = [name for number, name in tested.names.items() if name in only[1] and number in trained.names]
@@ -114,7 +120,9 @@ def compare(trained: Naming, tested: Naming) -> str | None:
 
 def _unpadded(naming: Naming) -> Naming:
     """Names that are numbers without leading zeros: a list may say 2 where the folder is 02."""
-    return replace(naming, names={number: str(int(name)) if name.isdecimal() else name for number, name in naming.names.items()})
+    return replace(
+        naming, names={number: str(int(name)) if name.isdecimal() else name for number, name in naming.names.items()}
+    )
 
 
 def _difference(trained: Naming, tested: Naming, only: list[list[str]], moved: Mapping[str, tuple[int, int]]) -> str:
@@ -124,12 +132,16 @@ def _difference(trained: Naming, tested: Naming, only: list[list[str]], moved: M
         text = f'{begin}only for training {shown(only[0])}; only for testing {shown(only[1])}. '
     else:
         text = f'{begin}the same ones, numbered otherwise. '
-    examples = ', '.join(f"'{name}' is {a} for training and {b} for testing" for name, (a, b) in list(moved.items())[:3])
+    examples = ', '.join(
+        f"'{name}' is {a} for training and {b} for testing" for name, (a, b) in list(moved.items())[:3]
+    )
     text += f'{examples}. ' if examples else ''
     if any(name.isdecimal() for name in moved):
         text += 'Folder names that are numbers are sorted as text: 0, 1, 10, 2; write 00, 01, 02, 10. '
-    return (f'{text}(Compared: {trained.what} with {tested.what}.) Their numbers would not mean the same: give every split the same '
-            "class folders, each with an image, or a list of 'path label' lines with the numbers of training.")
+    return (
+        f'{text}(Compared: {trained.what} with {tested.what}.) Their numbers would not mean the same: give every split the same '
+        "class folders, each with an image, or a list of 'path label' lines with the numbers of training."
+    )
 
 
 def _check_numeric(trained: Naming, tested: Naming) -> None:
@@ -141,9 +153,11 @@ def _check_numeric(trained: Naming, tested: Naming) -> None:
     numbers = [int(name) for name in names]
     if numbers != sorted(numbers):
         wrong = next(i for i, number in enumerate(numbers) if number != i)
-        raise DataError(f"Folders named by numbers are sorted as text: for {named.what}, the folder '{names[wrong]}' is class {wrong}. "
-                        f'{_capital(other.reason)}, so classes would be exchanged. Rename the folders so that they sort as numbers (00, '
-                        '01, 02, 10), or use lists on both sides.')
+        raise DataError(
+            f"Folders named by numbers are sorted as text: for {named.what}, the folder '{names[wrong]}' is class {wrong}. "
+            f'{_capital(other.reason)}, so classes would be exchanged. Rename the folders so that they sort as numbers (00, '
+            '01, 02, 10), or use lists on both sides.'
+        )
 
 
 def shown(values: Sequence) -> str:

@@ -25,9 +25,13 @@ logger = logging.getLogger('selfsup')
 
 ITERATIONS = 20
 TOLERATED = 1e-3  # share of numbers that may be NaN or infinite; they become 0
-SPLIT = 1 / 1024  # an empty cluster and the one it is split from lie this much (relative) beside the old centroid, as in faiss
+SPLIT = (
+    1 / 1024
+)  # an empty cluster and the one it is split from lie this much (relative) beside the old centroid, as in faiss
 BACKENDS = ('auto', 'faiss', 'torch')
-CELLS = MappingProxyType({'cpu': 1 << 17, 'cuda': 1 << 27})  # distances held at a time: half a MiB stays in the cache of a CPU core
+CELLS = MappingProxyType(
+    {'cpu': 1 << 17, 'cuda': 1 << 27}
+)  # distances held at a time: half a MiB stays in the cache of a CPU core
 
 
 class Clusters(NamedTuple):
@@ -42,8 +46,14 @@ class Clusters(NamedTuple):
     objective: float
 
 
-def cluster(features: Tensor, k: int, pca_dim: int = -1, seed: int = 0, backend: str = 'auto',
-            device: torch.device | str | None = None) -> Clusters:
+def cluster(
+    features: Tensor,
+    k: int,
+    pca_dim: int = -1,
+    seed: int = 0,
+    backend: str = 'auto',
+    device: torch.device | str | None = None,
+) -> Clusters:
     """Sort images into `k` clusters, none of them empty.
 
     Args:
@@ -63,8 +73,10 @@ def cluster(features: Tensor, k: int, pca_dim: int = -1, seed: int = 0, backend:
     if not isinstance(k, int) or k < 1:
         raise ConfigError(f'clustering needs k of 1 or more clusters; got k={k!r}.')
     if len(features) < k:
-        raise DataError(f'{len(features)} images cannot fill k={k} clusters: lower k (custom_hooks.clustering.k and the num_classes '
-                        'of the head) or use more images.')
+        raise DataError(
+            f'{len(features)} images cannot fill k={k} clusters: lower k (custom_hooks.clustering.k and the num_classes '
+            'of the head) or use more images.'
+        )
     device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     points = preprocess(features, pca_dim, device)
     run = faiss_kmeans if backend == 'faiss' or (backend == 'auto' and find_spec('faiss')) else kmeans
@@ -73,6 +85,7 @@ def cluster(features: Tensor, k: int, pca_dim: int = -1, seed: int = 0, backend:
 
 
 # ---- features ----
+
 
 def preprocess(features: Tensor, pca_dim: int = -1, device: torch.device | str = 'cpu') -> Tensor:
     """PCA with whitening to `pca_dim` numbers (-1: none), then unit length.
@@ -96,8 +109,10 @@ def preprocess(features: Tensor, pca_dim: int = -1, device: torch.device | str =
         points = features.to(device, torch.float32, copy=True)
     else:
         if not 1 <= pca_dim <= features.shape[1]:
-            raise ConfigError(f'pca_dim={pca_dim}, but the features have {features.shape[1]} numbers: use 1 to {features.shape[1]}, or -1 '
-                              'for no PCA.')
+            raise ConfigError(
+                f'pca_dim={pca_dim}, but the features have {features.shape[1]} numbers: use 1 to {features.shape[1]}, or -1 '
+                'for no PCA.'
+            )
         points = _whiten(features, pca_dim, torch.device(device))
     return points.div_(points.norm(dim=1, keepdim=True) + 1e-10)
 
@@ -111,11 +126,16 @@ def _finite(features: Tensor) -> Tensor:
         return features
     share = wrong / features.numel()
     if share > TOLERATED:
-        raise DataError(f'{share:.1%} of the features are NaN or infinite, so they cannot be clustered: the network has diverged. '
-                        'Lower the learning rate and go on from an earlier checkpoint.')
-    warnings.warn(f'{wrong} of {features.numel()} numbers of the features are NaN or infinite; they count as 0.', SelfSupWarning,
-                  stacklevel=4)
-    return torch.nan_to_num(features, nan=0., posinf=0., neginf=0.)
+        raise DataError(
+            f'{share:.1%} of the features are NaN or infinite, so they cannot be clustered: the network has diverged. '
+            'Lower the learning rate and go on from an earlier checkpoint.'
+        )
+    warnings.warn(
+        f'{wrong} of {features.numel()} numbers of the features are NaN or infinite; they count as 0.',
+        SelfSupWarning,
+        stacklevel=4,
+    )
+    return torch.nan_to_num(features, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _blocks(features: Tensor, device: torch.device, rows: int = 65536) -> Iterator[Tensor]:
@@ -140,6 +160,7 @@ def _whiten(features: Tensor, dims: int, device: torch.device) -> Tensor:
 
 
 # ---- Lloyd's algorithm ----
+
 
 def kmeans(points: Tensor, k: int, seed: int = 0, iterations: int = ITERATIONS) -> Tensor:
     """Centroids after `iterations` rounds from `k` random points.
@@ -193,10 +214,12 @@ def assign(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
     best = torch.empty(len(points), device=points.device)
     products = torch.empty(len(centroids) * min(rows, len(points)), device=points.device)
     for start in range(0, len(points), rows):
-        block = points[start:start + rows]
+        block = points[start : start + rows]
         # |x - c|^2 / 2 = |x|^2 / 2 - (x.c - |c|^2 / 2). One row per centroid: on a CPU a maximum over the first axis is vectorised
-        near = torch.mm(centroids, block.T, out=products[:len(centroids) * len(block)].view(len(centroids), len(block))).sub_(half)
-        torch.max(near, dim=0, out=(best[start:start + rows], labels[start:start + rows]))
+        near = torch.mm(
+            centroids, block.T, out=products[: len(centroids) * len(block)].view(len(centroids), len(block))
+        ).sub_(half)
+        torch.max(near, dim=0, out=(best[start : start + rows], labels[start : start + rows]))
     return labels, best.mul_(-2).add_(points.square().sum(dim=1)).clamp_min_(0)
 
 
@@ -217,7 +240,9 @@ def fill_empty(points: Tensor, labels: Tensor, k: int) -> Tensor:
         members = torch.nonzero(labels == largest).flatten()
         offsets = points[members] - points[members].mean(dim=0)
         farthest = offsets[offsets.square().sum(dim=1).argmax()]
-        moved = members[(offsets @ farthest).argsort(stable=True)[len(members) // 2:]]  # also divides points that are all equal
+        moved = members[
+            (offsets @ farthest).argsort(stable=True)[len(members) // 2 :]
+        ]  # also divides points that are all equal
         labels[moved] = number
         counts[number], counts[largest] = len(moved), len(members) - len(moved)
     return labels
@@ -228,9 +253,18 @@ def faiss_kmeans(points: Tensor, k: int, seed: int) -> Tensor:
     try:
         import faiss
     except ImportError:
-        raise ConfigError("clustering backend='faiss': faiss is not installed. pip install faiss-cpu, or use backend='torch'.") from None
+        raise ConfigError(
+            "clustering backend='faiss': faiss is not installed. pip install faiss-cpu, or use backend='torch'."
+        ) from None
     gpu = points.device.type == 'cuda' and hasattr(faiss, 'StandardGpuResources')
-    solver = faiss.Kmeans(points.shape[1], k, niter=ITERATIONS, seed=seed % (1 << 31), max_points_per_centroid=10 ** 7,
-                          min_points_per_centroid=1, gpu=gpu)
+    solver = faiss.Kmeans(
+        points.shape[1],
+        k,
+        niter=ITERATIONS,
+        seed=seed % (1 << 31),
+        max_points_per_centroid=10**7,
+        min_points_per_centroid=1,
+        gpu=gpu,
+    )
     solver.train(points.cpu().numpy())
     return torch.from_numpy(solver.centroids).to(points.device)

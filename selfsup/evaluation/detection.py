@@ -77,7 +77,9 @@ def detect_and_evaluate(model: nn.Module, loader: Any) -> tuple[dict[str, float]
     kept = np.setdiff1d(np.arange(len(source)), unreadable(loader.dataset)).tolist()
     numbers: dict[str, float] = {}
     if dist.is_main():
-        numbers = coco_ap(source, found, model.masks, kept) if isinstance(source, COCO) else voc_numbers(source, found, kept)
+        numbers = (
+            coco_ap(source, found, model.masks, kept) if isinstance(source, COCO) else voc_numbers(source, found, kept)
+        )
     numbers = dist.broadcast_object(numbers)
     if not math.isfinite(numbers.get('AP', math.nan)):
         raise DataError('There is no object in the data to evaluate on, so no average precision.')
@@ -88,21 +90,31 @@ def _checked_source(model: nn.Module, dataset: Any) -> COCO | VOCDetection:
     """The data source, if an average precision of this model on it says what it seems to say."""
     source = getattr(dataset, 'data_source', None)
     if not isinstance(source, COCO | VOCDetection):
-        raise ConfigError('Detection is evaluated on a DetectionDataset with COCO or VOCDetection; this is '
-                          f'{type(dataset).__name__} with {type(source).__name__}.')
+        raise ConfigError(
+            'Detection is evaluated on a DetectionDataset with COCO or VOCDetection; this is '
+            f'{type(dataset).__name__} with {type(source).__name__}.'
+        )
     if source.num_classes != model.num_classes:
-        raise ConfigError(f'The data to evaluate on have {source.num_classes} classes, but model.num_classes={model.num_classes}.')
+        raise ConfigError(
+            f'The data to evaluate on have {source.num_classes} classes, but model.num_classes={model.num_classes}.'
+        )
     if source.left_out:
-        raise ConfigError(f'{source.left_out} images without objects are left out of the data to evaluate on, and with them whatever is '
-                          'found there by mistake: set keep_empty=True.')
+        raise ConfigError(
+            f'{source.left_out} images without objects are left out of the data to evaluate on, and with them whatever is '
+            'found there by mistake: set keep_empty=True.'
+        )
     if isinstance(source, COCO):  # what would stop the evaluation must not do so after all images were seen
         mask_coder()
         if model.masks and dist.is_main():
             _truth(source, masks=True)
-    broken = [name for name, value in model.state_dict().items() if value.is_floating_point() and not value.isfinite().all()]
+    broken = [
+        name for name, value in model.state_dict().items() if value.is_floating_point() and not value.isfinite().all()
+    ]
     if broken:
-        raise CheckpointError(f'{len(broken)} tensors of the model hold NaN or infinity, such as {broken[0]}: its training diverged. Use '
-                              'an earlier checkpoint.')
+        raise CheckpointError(
+            f'{len(broken)} tensors of the model hold NaN or infinity, such as {broken[0]}: its training diverged. Use '
+            'an earlier checkpoint.'
+        )
     return source
 
 
@@ -125,19 +137,25 @@ def detect(model: nn.Module, loader: Any) -> list[Detections]:
                 if index < 0:
                     continue
                 original = tuple(source.sizes[index].tolist())
-                if _moved(boxes * _to_original(image.shape[-2:], original).to(boxes), source.objects(index).boxes) and \
-                        index not in reader.bad_indices():  # a neighbour stands in for an image that cannot be read
-                    raise ConfigError(f'The pipeline of the data to evaluate on moves the objects of {source.describe(index)}: it may '
-                                      'change the size of an image, but neither crop nor flip it. That of the training data does not fit '
-                                      'here.')
+                if (
+                    _moved(boxes * _to_original(image.shape[-2:], original).to(boxes), source.objects(index).boxes)
+                    and index not in reader.bad_indices()
+                ):  # a neighbour stands in for an image that cannot be read
+                    raise ConfigError(
+                        f'The pipeline of the data to evaluate on moves the objects of {source.describe(index)}: it may '
+                        'change the size of an image, but neither crop nor flip it. That of the training data does not fit '
+                        'here.'
+                    )
                 found[index] = _in_original(result, image.shape[-2:], original)
     share_unreadable(loader.dataset)
     together: dict[int, Detections] = {}
     for part in dist.gather_objects(found):
         together.update(part)
     if len(together) < len(loader.dataset):
-        raise DataError(f'The loader gave {len(together)} of {len(loader.dataset)} images; evaluation needs all of them: build it with '
-                        'shuffle=False and drop_last=False.')
+        raise DataError(
+            f'The loader gave {len(together)} of {len(loader.dataset)} images; evaluation needs all of them: build it with '
+            'shuffle=False and drop_last=False.'
+        )
     return [together[index] for index in range(len(loader.dataset))] if dist.is_main() else []
 
 
@@ -160,13 +178,17 @@ def _in_original(result: dict[str, Tensor], size: tuple[int, int], original: tup
         from torchvision.models.detection.roi_heads import paste_masks_in_image
 
         coder, masks = mask_coder(), []
-        for mask, box in zip(result['masks'].cpu().float(), boxes, strict=True):  # one by one: pasted, each is as large as the image
+        for mask, box in zip(
+            result['masks'].cpu().float(), boxes, strict=True
+        ):  # one by one: pasted, each is as large as the image
             pasted = paste_masks_in_image(mask[None], box[None], original)[0, 0] > 0.5
             masks.append(coder.encode(np.asfortranarray(pasted.numpy().astype(np.uint8))))
     return Detections(boxes.numpy(), result['labels'].cpu().numpy(), result['scores'].cpu().float().numpy(), masks)
 
 
-def coco_ap(source: COCO, detections: list[Detections], masks: bool = False, kept: Sequence[int] | None = None) -> dict[str, float]:
+def coco_ap(
+    source: COCO, detections: list[Detections], masks: bool = False, kept: Sequence[int] | None = None
+) -> dict[str, float]:
     """COCO's average precisions in percent, by pycocotools; see `evaluate_detector`. {} without objects.
 
     Args:
@@ -181,27 +203,41 @@ def coco_ap(source: COCO, detections: list[Detections], masks: bool = False, kep
     from pycocotools.coco import COCO as Annotations
     from pycocotools.cocoeval import COCOeval
 
-    rows = [row for number, index in zip(image_ids, kept, strict=True) for row in _coco_rows(source, number, detections[index])]
+    rows = [
+        row
+        for number, index in zip(image_ids, kept, strict=True)
+        for row in _coco_rows(source, number, detections[index])
+    ]
     numbers: dict[str, float] = {}
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         truth = Annotations()
         truth.dataset = _truth(source, masks)
         truth.createIndex()
         counted = set(image_ids)
-        if all(annotation['iscrowd'] for annotation in truth.dataset['annotations'] if annotation['image_id'] in counted):
+        if all(
+            annotation['iscrowd'] for annotation in truth.dataset['annotations'] if annotation['image_id'] in counted
+        ):
             return {}
-        for kind, prefix in (('bbox', ''), ('segm', 'mask_'))[:2 if masks else 1]:
-            shown = [{key: value for key, value in row.items() if key != ('segmentation' if kind == 'bbox' else 'bbox')} for row in rows]
+        for kind, prefix in (('bbox', ''), ('segm', 'mask_'))[: 2 if masks else 1]:
+            shown = [
+                {key: value for key, value in row.items() if key != ('segmentation' if kind == 'bbox' else 'bbox')}
+                for row in rows
+            ]
             if not shown:
-                numbers.update({f'{prefix}{name}': 0. for name in COCO_STATS[:3]})
+                numbers.update({f'{prefix}{name}': 0.0 for name in COCO_STATS[:3]})
                 continue
             evaluation = COCOeval(truth, truth.loadRes(shown), kind)
             evaluation.params.imgIds = image_ids
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
-            numbers.update({f'{prefix}{name}': 100 * float(value) for name, value in zip(COCO_STATS, evaluation.stats, strict=False)
-                            if value >= 0})  # -1: no object of that size
+            numbers.update(
+                {
+                    f'{prefix}{name}': 100 * float(value)
+                    for name, value in zip(COCO_STATS, evaluation.stats, strict=False)
+                    if value >= 0
+                }
+            )  # -1: no object of that size
     return numbers
 
 
@@ -211,8 +247,10 @@ def _truth(source: COCO, masks: bool) -> dict:
     annotations = []
     for number, given in enumerate(content['annotations'], 1):
         if masks and not given.get('segmentation'):
-            raise DataError(f"ann_file='{source.ann_file}': annotation {given.get('id', number)} has no segmentation to evaluate masks on; "
-                            'set model.masks=False.')
+            raise DataError(
+                f"ann_file='{source.ann_file}': annotation {given.get('id', number)} has no segmentation to evaluate masks on; "
+                'set model.masks=False.'
+            )
         area = given.get('area', given['bbox'][2] * given['bbox'][3])
         annotations.append({**given, 'id': number, 'area': area, 'iscrowd': int(given.get('iscrowd', 0))})
     return {**content, 'annotations': annotations}
@@ -223,16 +261,28 @@ def _coco_rows(source: COCO, number: int, found: Detections) -> list[dict]:
     corners = found.boxes
     boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1).tolist()
     masks = found.masks or [None] * len(boxes)
-    return [{'image_id': number, 'category_id': source.category_ids[label], 'bbox': box, 'score': score, 'segmentation': mask}
-            for box, label, score, mask in zip(boxes, found.labels.tolist(), found.scores.tolist(), masks, strict=True)]
+    return [
+        {
+            'image_id': number,
+            'category_id': source.category_ids[label],
+            'bbox': box,
+            'score': score,
+            'segmentation': mask,
+        }
+        for box, label, score, mask in zip(boxes, found.labels.tolist(), found.scores.tolist(), masks, strict=True)
+    ]
 
 
-def voc_numbers(source: VOCDetection, detections: list[Detections], kept: Sequence[int] | None = None) -> dict[str, float]:
+def voc_numbers(
+    source: VOCDetection, detections: list[Detections], kept: Sequence[int] | None = None
+) -> dict[str, float]:
     """`AP`, `AP50`, `AP75` of VOC2007's 11-point measure in percent, over the images `kept`; see `voc_ap`. {} without objects."""
     kept = range(len(source)) if kept is None else kept
     truth, detections = [source.objects(index) for index in kept], [detections[index] for index in kept]
     if not any((~one.difficult).any() for one in truth):
         return {}
     percents = range(50, 100, 5)
-    means = np.nanmean(voc_ap(truth, detections, source.num_classes, [percent / 100 for percent in percents]), axis=1).tolist()
+    means = np.nanmean(
+        voc_ap(truth, detections, source.num_classes, [percent / 100 for percent in percents]), axis=1
+    ).tolist()
     return {'AP': float(np.mean(means)), 'AP50': means[percents.index(50)], 'AP75': means[percents.index(75)]}

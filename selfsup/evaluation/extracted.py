@@ -19,7 +19,9 @@ from ..provenance import sha256
 NOTE = 'extracted.json'
 
 
-def origin(model: Mapping[str, Any], weights: str, whole: bool, layers: Sequence[int], data: Any) -> dict[str, dict[str, Any]]:
+def origin(
+    model: Mapping[str, Any], weights: str, whole: bool, layers: Sequence[int], data: Any
+) -> dict[str, dict[str, Any]]:
     """What the features of every layer are made of: `feat1`, `feat2`, ... -> JSON values.
 
     Args:
@@ -37,8 +39,14 @@ def origin(model: Mapping[str, Any], weights: str, whole: bool, layers: Sequence
     except OSError as error:
         raise CheckpointError(f'{weights} cannot be read: {error.strerror}.') from None
     network = {key: value for key, value in model['backbone'].items() if key != 'out_indices'}
-    shared = {'weights': Path(weights).name, 'sha256': digest, 'whole_model': whole, 'algorithm': model['type'], 'backbone': network,
-              'images': data}
+    shared = {
+        'weights': Path(weights).name,
+        'sha256': digest,
+        'whole_model': whole,
+        'algorithm': model['type'],
+        'backbone': network,
+        'images': data,
+    }
     made = {f'feat{position}': {**shared, 'layer': layer} for position, layer in enumerate(layers, 1)}
     return json.loads(json.dumps(made, default=str))
 
@@ -57,22 +65,30 @@ def check_free(folder: Path, origins: Mapping[str, Mapping], splits: Sequence[st
                 continue
             old = known.get(path.name)
             if not isinstance(old, dict):
-                raise DataError(f'{path} exists, and {NOTE} does not say of which weights it is; give --force to replace it, or another '
-                                '--work_dir.')
+                raise DataError(
+                    f'{path} exists, and {NOTE} does not say of which weights it is; give --force to replace it, or another '
+                    '--work_dir.'
+                )
             other = [key for key in made if key != 'weights' and old.get(key) != made[key]]
             if other:
-                names = f"of {old.get('weights')}, now {made['weights']}" if 'sha256' in other else 'of the same weights'
-                raise DataError(f"{path} holds other features ({names}; other {', '.join(other)}); give --force to replace it, or another "
-                                '--work_dir.')
+                names = (
+                    f'of {old.get("weights")}, now {made["weights"]}' if 'sha256' in other else 'of the same weights'
+                )
+                raise DataError(
+                    f'{path} holds other features ({names}; other {", ".join(other)}); give --force to replace it, or another '
+                    '--work_dir.'
+                )
 
 
-def note(folder: Path, origins: Mapping[str, Mapping], splits: Sequence[str], at: Sequence[int], dataset: ImageDataset) -> None:
+def note(
+    folder: Path, origins: Mapping[str, Mapping], splits: Sequence[str], at: Sequence[int], dataset: ImageDataset
+) -> None:
     """Write `extracted.json`, which keeps what it says of other files, and the names of the images."""
     made = {f'{split}_{layer}.npy': dict(value) for layer, value in origins.items() for split in splits}
     _write(folder / NOTE, {**_read(folder / NOTE), **made})
     source, rows = dataset.data_source, len(dataset)
     describe = getattr(source, 'describe', None)
-    root = f"{str(getattr(source, 'root', '') or '').rstrip('/')}/"
+    root = f'{str(getattr(source, "root", "") or "").rstrip("/")}/'
     names = [str(describe(row)).removeprefix(root) if describe else f'sample {row}' for row in range(rows)]
     for split, begin, end in zip(splits, [0, *at], [*at, rows], strict=True):
         _write(folder / f'{split}_names.json', names[begin:end])

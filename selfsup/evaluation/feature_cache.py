@@ -26,7 +26,9 @@ from .features import collect, left_out
 DTYPES = {'float16': torch.float16, 'float32': torch.float32}
 KEY = 'cache.json'  # written last: a folder without it is incomplete
 LEFT_OUT = 'unreadable.npy'
-_OWN = re.compile(r'cache\.json|labels\.npy|unreadable\.npy|layer\d+\.npy')  # files of a cache: no others are ever removed
+_OWN = re.compile(
+    r'cache\.json|labels\.npy|unreadable\.npy|layer\d+\.npy'
+)  # files of a cache: no others are ever removed
 
 
 class FeatureCache:
@@ -47,8 +49,12 @@ class FeatureCache:
         self.layers = [read_array(name, again, 'r') for name in names]
         labels = read_array(folder / 'labels.npy', again)
         bad = read_array(folder / LEFT_OUT, again) if (folder / LEFT_OUT).exists() else np.zeros(0, dtype=np.int64)
-        if labels.dtype != np.int64 or labels.ndim != 1 or not names or any(layer.ndim < 2 or layer.shape[1] != len(labels)
-                                                                           for layer in self.layers):
+        if (
+            labels.dtype != np.int64
+            or labels.ndim != 1
+            or not names
+            or any(layer.ndim < 2 or layer.shape[1] != len(labels) for layer in self.layers)
+        ):
             raise DataError(f'{folder} is damaged: its arrays do not belong together. {again}')
         self.readable = np.setdiff1d(np.arange(len(labels)), bad)
         self.labels = torch.from_numpy(labels[self.readable] if len(bad) else labels)
@@ -84,8 +90,9 @@ class Draw(NamedTuple):
     forward: Callable[[Tensor], list[Tensor]]
 
 
-def cached(folder: str | os.PathLike, key: dict, draws: Sequence[Draw], dtype: str = 'float16',
-           force: bool = False) -> FeatureCache | None:
+def cached(
+    folder: str | os.PathLike, key: dict, draws: Sequence[Draw], dtype: str = 'float16', force: bool = False
+) -> FeatureCache | None:
     """The cache in `folder`, extracted where it is not there yet.
 
     Args:
@@ -104,7 +111,7 @@ def cached(folder: str | os.PathLike, key: dict, draws: Sequence[Draw], dtype: s
         ConfigError: an unknown `dtype`.
     """
     if dtype not in DTYPES:
-        raise ConfigError(f"dtype={dtype!r}: use {' or '.join(map(repr, DTYPES))}.")
+        raise ConfigError(f'dtype={dtype!r}: use {" or ".join(map(repr, DTYPES))}.')
     folder, key = Path(folder), json.loads(json.dumps({**key, 'dtype': dtype}, default=str))
     with _alone(folder) if dist.is_main() else contextlib.nullcontext():
         if not dist.broadcast_object(dist.is_main() and _usable(folder, key, force)):
@@ -118,8 +125,12 @@ def _alone(folder: Path) -> contextlib.AbstractContextManager[None]:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f'{folder.parent} cannot hold a cache: {error.strerror}. Choose another --cache.') from None
-    return only_process(folder.with_name(f'.{folder.name}.lock'), f'{folder} is being filled by {{owner}}. Start again when it is done: '
-                        'the cache is then used; or choose another --cache.', DataError)
+    return only_process(
+        folder.with_name(f'.{folder.name}.lock'),
+        f'{folder} is being filled by {{owner}}. Start again when it is done: '
+        'the cache is then used; or choose another --cache.',
+        DataError,
+    )
 
 
 def _usable(folder: Path, key: dict, force: bool) -> bool:
@@ -132,13 +143,21 @@ def _usable(folder: Path, key: dict, force: bool) -> bool:
         found = None
     if found == key:
         return True
-    strange = [path.name for path in folder.iterdir() if not _OWN.fullmatch(path.name)] if folder.is_dir() else [folder.name]
+    strange = (
+        [path.name for path in folder.iterdir() if not _OWN.fullmatch(path.name)] if folder.is_dir() else [folder.name]
+    )
     if strange:
-        raise DataError(f'{folder} holds files that are none of a cache ({strange[0]!r}), so --force does not replace it; choose another '
-                        '--cache.')
+        raise DataError(
+            f'{folder} holds files that are none of a cache ({strange[0]!r}), so --force does not replace it; choose another '
+            '--cache.'
+        )
     if not force:
         found = found if isinstance(found, dict) else None
-        differing = 'no complete cache' if found is None else f"other {', '.join(k for k in key if found.get(k) != key[k]) or 'settings'}"
+        differing = (
+            'no complete cache'
+            if found is None
+            else f'other {", ".join(k for k in key if found.get(k) != key[k]) or "settings"}'
+        )
         raise DataError(f'{folder} exists and holds {differing}; give --force to replace it, or another --cache.')
     return False
 
@@ -152,6 +171,7 @@ def _extract(folder: Path, key: dict, draws: Sequence[Draw], dtype: torch.dtype)
     arrays: dict[str, np.memmap] = {}
     labels, bad = None, np.zeros(0, dtype=np.int64)
     for view, draw in enumerate(draws):
+
         def allocate(name: str, shape: tuple, kind: torch.dtype, view: int = view) -> Tensor:
             if name == 'labels':
                 return torch.empty(shape, dtype=kind)
@@ -162,6 +182,7 @@ def _extract(folder: Path, key: dict, draws: Sequence[Draw], dtype: torch.dtype)
         def layers(batch: dict[str, Tensor], draw: Draw = draw) -> dict[str, Tensor]:
             found = {f'layer{i}': _convert(x, dtype) for i, x in enumerate(draw.forward(batch['img']))}
             return {**found, 'labels': batch['gt_label'].long()}
+
         loader = draw.open_loader()
         labels = collect(layers, loader, main_only=True, allocate=allocate).get('labels')
         left_out(loader.dataset)
@@ -181,13 +202,17 @@ def _extract(folder: Path, key: dict, draws: Sequence[Draw], dtype: torch.dtype)
 def _create(path: Path, shape: tuple, dtype: torch.dtype) -> np.memmap:
     needed, free = int(np.prod(shape)) * dtype.itemsize, shutil.disk_usage(path.parent).free
     if needed > free:
-        raise DataError(f'{path.parent}: {needed:,} bytes are needed for {path.name} alone, {free:,} are free. Choose another --cache, '
-                        'fewer views or float16.')
+        raise DataError(
+            f'{path.parent}: {needed:,} bytes are needed for {path.name} alone, {free:,} are free. Choose another --cache, '
+            'fewer views or float16.'
+        )
     return open_memmap(path, 'w+', dtype=np.dtype(str(dtype).removeprefix('torch.')), shape=shape)
 
 
 def _convert(x: Tensor, dtype: torch.dtype) -> Tensor:
     x = x.detach().to(dtype)
     if not bool(x.isfinite().all()):
-        raise DataError(f'Some features are not finite as {dtype}: use --dtype float32; if it persists, the network has diverged.')
+        raise DataError(
+            f'Some features are not finite as {dtype}: use --dtype float32; if it persists, the network has diverged.'
+        )
     return x

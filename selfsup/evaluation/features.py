@@ -33,7 +33,9 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
             module.training = mode
 
 
-def evaluation_loader(cfg: dict, *, batch_size: int, num_workers: int, device: torch.device, seed: int = 0) -> DeviceLoader:
+def evaluation_loader(
+    cfg: dict, *, batch_size: int, num_workers: int, device: torch.device, seed: int = 0
+) -> DeviceLoader:
     """Loader that gives every sample once and in order, shared between the ranks; to be closed after use.
 
     Args:
@@ -46,8 +48,13 @@ def evaluation_loader(cfg: dict, *, batch_size: int, num_workers: int, device: t
     kept = {key: cfg[key] for key in ('dataset', 'prefetch', 'img_norm_cfg') if key in cfg}
     if kept.get('prefetch') and isinstance(kept['dataset'], dict):
         kept['dataset'] = {**kept['dataset'], 'prefetch': True}
-    section = {**kept, 'batch_size': batch_size, 'num_workers': num_workers, 'sampler': {'type': 'EpochSampler', 'shuffle': False},
-               'persistent_workers': False}
+    section = {
+        **kept,
+        'batch_size': batch_size,
+        'num_workers': num_workers,
+        'sampler': {'type': 'EpochSampler', 'shuffle': False},
+        'persistent_workers': False,
+    }
     return build_loader(section, seed=seed, device=device, rank=dist.rank(), world_size=dist.world_size())
 
 
@@ -75,6 +82,7 @@ def extract_features(model: nn.Module, loader: Any, *, distributed: bool = True)
         if 'gt_label' in batch:
             found['labels'] = batch['gt_label'].long()
         return found
+
     with evaluating(algorithm):
         found = collect(forward, loader, distributed=distributed)
     rows = readable_rows(loader.dataset)
@@ -88,8 +96,10 @@ def left_out(dataset: Any) -> int:
     """
     count = len(unreadable(dataset))
     if count and dist.is_main():
-        logging.getLogger('selfsup').warning(f'{count:,} of {len(dataset):,} images cannot be read: the evaluation leaves them out and '
-                                             f'counts the other {len(dataset) - count:,}.')
+        logging.getLogger('selfsup').warning(
+            f'{count:,} of {len(dataset):,} images cannot be read: the evaluation leaves them out and '
+            f'counts the other {len(dataset) - count:,}.'
+        )
     return count
 
 
@@ -100,8 +110,14 @@ def readable_rows(dataset: Any) -> Tensor | slice:
     return torch.from_numpy(np.setdiff1d(np.arange(len(dataset)), unreadable(dataset)))
 
 
-def collect(forward: Callable[[dict], dict[str, Tensor]], loader: Any, *, distributed: bool = True,
-            main_only: bool = False, allocate: Callable[[str, tuple, torch.dtype], Tensor] | None = None) -> dict[str, Tensor]:
+def collect(
+    forward: Callable[[dict], dict[str, Tensor]],
+    loader: Any,
+    *,
+    distributed: bool = True,
+    main_only: bool = False,
+    allocate: Callable[[str, tuple, torch.dtype], Tensor] | None = None,
+) -> dict[str, Tensor]:
     """Run `forward` over a loader and put its rows into the order of the data set.
 
     The ranks' rows are gathered batch by batch, so that the device never holds more than one joined batch. Samples that
@@ -132,7 +148,7 @@ def collect(forward: Callable[[dict], dict[str, Tensor]], loader: Any, *, distri
     for batch in loader:
         rows = forward(batch)
         first = next(iter(rows.values()))
-        index = torch.tensor(order[done:done + len(first)], dtype=torch.int64, device=first.device)
+        index = torch.tensor(order[done : done + len(first)], dtype=torch.int64, device=first.device)
         done += len(first)
         if several:
             index = dist.gather_no_grad(index)
@@ -147,8 +163,10 @@ def collect(forward: Callable[[dict], dict[str, Tensor]], loader: Any, *, distri
                 stored[key] = allocate(key, shape, value.dtype) if allocate else torch.empty(shape, dtype=value.dtype)
             stored[key][index] = value.cpu()[first_draw]
     if not bool(seen.all()):
-        raise DataError(f'The loader gave {int(seen.sum())} of {total} samples; evaluation needs all of them: '
-                        'build it with shuffle=False and drop_last=False.')
+        raise DataError(
+            f'The loader gave {int(seen.sum())} of {total} samples; evaluation needs all of them: '
+            'build it with shuffle=False and drop_last=False.'
+        )
     if several:
         share_unreadable(loader.dataset)
     return stored
@@ -156,4 +174,7 @@ def collect(forward: Callable[[dict], dict[str, Tensor]], loader: Any, *, distri
 
 def sample_numbers(loader: Any) -> list[int]:
     """Sample of each row that this rank's loader gives, in order; -1 for one that the sampler repeats to fill up the ranks."""
-    return [(sample[1] if sample[2] == 0 else -1) if isinstance(sample, tuple | list) else int(sample) for sample in loader.sampler]
+    return [
+        (sample[1] if sample[2] == 0 else -1) if isinstance(sample, tuple | list) else int(sample)
+        for sample in loader.sampler
+    ]

@@ -11,8 +11,15 @@ from .knn import check_features
 
 
 @torch.no_grad()
-def nearest_mean_accuracy(train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor,
-                          shots: int = 1, draws: int = 20, seed: int = 0) -> tuple[float, float]:
+def nearest_mean_accuracy(
+    train_features: Tensor,
+    train_labels: Tensor,
+    test_features: Tensor,
+    test_labels: Tensor,
+    shots: int = 1,
+    draws: int = 20,
+    seed: int = 0,
+) -> tuple[float, float]:
     """Accuracy with `shots` labelled images per class, averaged over random choices of them.
 
     Features are L2-normalised; a class is the mean of its shots; the test image takes the class whose mean has the highest
@@ -55,7 +62,9 @@ def nearest_mean_accuracy(train_features: Tensor, train_labels: Tensor, test_fea
         test = F.normalize(test_features.to(device).float(), dim=1)
         results = []
         for _ in range(draws):
-            chosen = torch.stack([m[torch.randperm(len(m), generator=generator)[:shots]] for m in members])  # (C, shots)
+            chosen = torch.stack(
+                [m[torch.randperm(len(m), generator=generator)[:shots]] for m in members]
+            )  # (C, shots)
             means = F.normalize(train[chosen.to(device)].mean(1), dim=1)
             predicted = classes[(test @ means.T).argmax(1)]
             results.append((predicted == target).double().mean())

@@ -20,8 +20,17 @@ from .features import evaluating, evaluation_loader
 from .labelled import deterministic, labelled_loaders
 
 
-def draws_of(model: nn.Module, section: dict, *, views: int = 0, flip: bool = False, batch_size: int, num_workers: int,
-             device: torch.device, seed: int = 0) -> list[Draw]:
+def draws_of(
+    model: nn.Module,
+    section: dict,
+    *,
+    views: int = 0,
+    flip: bool = False,
+    batch_size: int,
+    num_workers: int,
+    device: torch.device,
+    seed: int = 0,
+) -> list[Draw]:
     """Draws of images for `cached`.
 
     Args:
@@ -32,6 +41,7 @@ def draws_of(model: nn.Module, section: dict, *, views: int = 0, flip: bool = Fa
         flip: each draw mirrored too.
         batch_size, num_workers, device, seed: see `evaluation_loader`.
     """
+
     def open_loader(view: int) -> Any:
         loader = evaluation_loader(section, batch_size=batch_size, num_workers=num_workers, device=device, seed=seed)
         loader.set_position(view)
@@ -41,13 +51,27 @@ def draws_of(model: nn.Module, section: dict, *, views: int = 0, flip: bool = Fa
         with evaluating(model):
             maps = model.extract(img.flip(-1) if mirrored else img)
             return model.head.pool(model.neck(maps))
-    return [Draw(partial(open_loader, view), partial(forward, mirrored))
-            for view in range(max(1, views)) for mirrored in ((False, True) if flip else (False,))]
+
+    return [
+        Draw(partial(open_loader, view), partial(forward, mirrored))
+        for view in range(max(1, views))
+        for mirrored in ((False, True) if flip else (False,))
+    ]
 
 
-def both_caches(model: nn.Module, compiled: dict[str, Any], folder: Path, *, weights: str, views: int = 0, flip: bool = False,
-                dtype: str = 'float16', seed: int = 0, device: torch.device,
-                force: bool = False) -> tuple[FeatureCache | None, FeatureCache | None, Callable]:
+def both_caches(
+    model: nn.Module,
+    compiled: dict[str, Any],
+    folder: Path,
+    *,
+    weights: str,
+    views: int = 0,
+    flip: bool = False,
+    dtype: str = 'float16',
+    seed: int = 0,
+    device: torch.device,
+    force: bool = False,
+) -> tuple[FeatureCache | None, FeatureCache | None, Callable]:
     """Training and test features of a config of linear classification, in `folder`/train and `folder`/test.
 
     Args:
@@ -71,9 +95,16 @@ def both_caches(model: nn.Module, compiled: dict[str, Any], folder: Path, *, wei
     if not val:
         raise ConfigError('The config has no data.val to test on; add it, or give it with --cfg-options.')
     if views < 0 or not hasattr(getattr(model, 'head', None), 'classify'):
-        raise ConfigError(f'views={views}, head {type(getattr(model, "head", None)).__name__}: training on cached features needs 0 or more '
-                          'views, and ClsHead or MultiClsHead.')
-    loading = {'batch_size': val['batch_size'], 'num_workers': val.get('num_workers', 0), 'device': device, 'seed': seed}
+        raise ConfigError(
+            f'views={views}, head {type(getattr(model, "head", None)).__name__}: training on cached features needs 0 or more '
+            'views, and ClsHead or MultiClsHead.'
+        )
+    loading = {
+        'batch_size': val['batch_size'],
+        'num_workers': val.get('num_workers', 0),
+        'device': device,
+        'seed': seed,
+    }
     sections = {'train': (train if views else deterministic(train, val), views, flip), 'test': (val, 0, False)}
     loaders = labelled_loaders([section for section, *_ in sections.values()], **loading)
     images = {name: loader.dataset for name, loader in zip(sections, loaders, strict=True)}
@@ -82,9 +113,17 @@ def both_caches(model: nn.Module, compiled: dict[str, Any], folder: Path, *, wei
     key = {'weights': digest, 'model': body, 'head': _pooling(compiled['model']['head'])}
     found = {}
     for name, (section, draws, mirrored) in sections.items():
-        own = {**key, 'data': section['dataset'], 'images': _digest(images[name]), 'views': draws, 'flip': mirrored,
-               'seed': seed if draws else None}
-        found[name] = cached(folder / name, own, draws_of(model, section, views=draws, flip=mirrored, **loading), dtype, force)
+        own = {
+            **key,
+            'data': section['dataset'],
+            'images': _digest(images[name]),
+            'views': draws,
+            'flip': mirrored,
+            'seed': seed if draws else None,
+        }
+        found[name] = cached(
+            folder / name, own, draws_of(model, section, views=draws, flip=mirrored, **loading), dtype, force
+        )
     return found['train'], found['test'], partial(_accuracy, images['test'], found['test'])
 
 
@@ -99,7 +138,9 @@ def _accuracy(dataset: Any, cache: FeatureCache, scores: Tensor, name: str) -> d
 
 def _pooling(head: dict[str, Any]) -> dict[str, Any]:
     """What in a head's config decides about its pooling."""
-    found = {k: head[k] for k in ('type', 'with_avg_pool', 'pool_type', 'in_indices', 'with_last_layer_unpool') if k in head}
+    found = {
+        k: head[k] for k in ('type', 'with_avg_pool', 'pool_type', 'in_indices', 'with_last_layer_unpool') if k in head
+    }
     if found.get('with_last_layer_unpool') is True:
         found['with_last_layer_unpool'] = 'added'  # caches that say True were written when it replaced the last input
     return found

@@ -42,7 +42,9 @@ def as_labels(given: Any, what: str) -> Tensor:
     """
     found = _as_tensor(given, f'{what} labels')
     if found.is_complex() or (found.is_floating_point() and not bool((found == found.round()).all())):
-        raise DataError(f'The {what} labels are no whole numbers ({found.dtype}); give the number of the class of each image.')
+        raise DataError(
+            f'The {what} labels are no whole numbers ({found.dtype}); give the number of the class of each image.'
+        )
     return found.long()
 
 
@@ -54,8 +56,12 @@ def _as_tensor(given: Any, what: str) -> Tensor:
     except ValueError:  # lists of several lengths
         array = np.empty(0, dtype=object)
     if array.dtype.kind not in 'biufc':
-        raise DataError(f'The {what} hold {array.dtype}, given as {type(given).__name__}; expected a tensor or array of numbers.')
+        raise DataError(
+            f'The {what} hold {array.dtype}, given as {type(given).__name__}; expected a tensor or array of numbers.'
+        )
     if array.dtype.kind == 'u' and array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise DataError(f'The {what} hold {int(array.max())}, which is no number of a class or a feature.')
-    native = array.astype(np.int64 if array.dtype.kind == 'u' else array.dtype.newbyteorder('='))  # a copy: never read-only
+    native = array.astype(
+        np.int64 if array.dtype.kind == 'u' else array.dtype.newbyteorder('=')
+    )  # a copy: never read-only
     return torch.from_numpy(np.ascontiguousarray(native))

@@ -76,14 +76,18 @@ def inner_products(samples: Tensor, cost: float) -> tuple[InnerProducts, Tensor]
     head, rest = samples[:, order[:HEAD]].double(), samples[:, order[HEAD:]]
     largest = float(energies[HEAD]) if len(energies) > HEAD else 0.0
     if not cost * float(energies.sum()) <= DOUBLE_CONDITION:  # NaN is no answer either
-        raise DataError(f'{len(samples)} samples with a sum of squares of {float(energies.sum()):.3g} are too long for an SVM with 2 C = '
-                        f'{cost:g}, or not finite. Normalise the features.')
+        raise DataError(
+            f'{len(samples)} samples with a sum of squares of {float(energies.sum()):.3g} are too long for an SVM with 2 C = '
+            f'{cost:g}, or not finite. Normalise the features.'
+        )
     rest = rest.float() if cost * largest <= SINGLE_CONDITION else rest.double()
     return InnerProducts(head, rest @ rest.T, largest), order[:HEAD]
 
 
 @torch.no_grad()
-def solve_costs(products: InnerProducts, signs: Tensor, class_weights: Tensor, costs: Sequence[float], tolerance: float = 1e-4) -> Tensor:
+def solve_costs(
+    products: InnerProducts, signs: Tensor, class_weights: Tensor, costs: Sequence[float], tolerance: float = 1e-4
+) -> Tensor:
     """Solve one SVM for every cost.
 
     Args:
@@ -99,8 +103,10 @@ def solve_costs(products: InnerProducts, signs: Tensor, class_weights: Tensor, c
         ShapeError: sizes do not fit.
     """
     if not signs.shape == class_weights.shape == products.rest.shape[:1] == products.head.shape[:1]:
-        raise ShapeError(f'{len(products.head)} samples, signs {tuple(signs.shape)}, class weights {tuple(class_weights.shape)}; expected '
-                         'one of each per sample.')
+        raise ShapeError(
+            f'{len(products.head)} samples, signs {tuple(signs.shape)}, class weights {tuple(class_weights.shape)}; expected '
+            'one of each per sample.'
+        )
     signs, class_weights = signs.double(), class_weights.double()
     order = sorted(range(len(costs)), key=lambda i: costs[i])
     found = signs.new_empty(len(costs), len(signs))
@@ -108,13 +114,20 @@ def solve_costs(products: InnerProducts, signs: Tensor, class_weights: Tensor, c
     start = None
     for i, done in zip(order, solved, strict=True):
         if not done:
-            found[i] = _newton(products, signs, 2 * costs[i] * class_weights, [a for a in (found[i], start) if a is not None], tolerance)
+            found[i] = _newton(
+                products,
+                signs,
+                2 * costs[i] * class_weights,
+                [a for a in (found[i], start) if a is not None],
+                tolerance,
+            )
         start = found[i]
     return found
 
 
-def _ridge(products: InnerProducts, signs: Tensor, class_weights: Tensor, costs: list[float],
-           tolerance: float) -> tuple[Tensor, list[bool]]:
+def _ridge(
+    products: InnerProducts, signs: Tensor, class_weights: Tensor, costs: list[float], tolerance: float
+) -> tuple[Tensor, list[bool]]:
     """Ridge regressions of ascending cost by Lanczos' method, with vectors that are kept orthogonal.
 
     It ends when those solutions that have all samples inside the margin are as exact as the tolerance asks.
@@ -140,7 +153,7 @@ def _ridge(products: InnerProducts, signs: Tensor, class_weights: Tensor, costs:
             values, vectors = torch.linalg.eigh(projected[:k, :k])
             in_space = size * (vectors / (values + shifts[:, None])[:, None]) @ vectors[0]  # (costs, k)
             squares = (in_space * (in_space @ projected[:k, :k])).sum(1)  # ||w||^2
-            allowed = tolerance ** 2 * shifts * squares
+            allowed = tolerance**2 * shifts * squares
             exact = (beyond * in_space[:, -1]).square() <= allowed
             a = root * (in_space @ space[:k])
             inside = (a * signs > 0).all(1)
@@ -153,6 +166,7 @@ def _ridge(products: InnerProducts, signs: Tensor, class_weights: Tensor, costs:
 
 def _newton(products: InnerProducts, signs: Tensor, d: Tensor, starts: list[Tensor], tolerance: float) -> Tensor:
     """Args: d: 2 C c_i, (n,). starts: first guesses of a; the best is taken."""
+
     def slack_of(f: Tensor) -> Tensor:
         return (1 - signs * f).clamp_min(0)
 
@@ -164,17 +178,19 @@ def _newton(products: InnerProducts, signs: Tensor, d: Tensor, starts: list[Tens
         rows = inside.nonzero().flatten()
         found = None
         if len(rows) > EXACT_SAMPLES:
-            found = _conjugate_gradients(products, rows, a - d * signs * slack, d, tolerance ** 2 * float(a @ f))
+            found = _conjugate_gradients(products, rows, a - d * signs * slack, d, tolerance**2 * float(a @ f))
         if found is None:
             solution = _solution(products, rows, signs[rows], 1 / d[rows])
             found = (-a).index_add(0, rows, solution), products.times(solution, rows, products.rest[rows]) - f, 0.0
         step, change, error = found
         across = a @ change
         length = line_search(across, step @ change, f, change, signs, d)
-        slope = float(across - (d * signs * slack) @ change)  # error - slope bounds the squared error of w before the step
+        slope = float(
+            across - (d * signs * slack) @ change
+        )  # error - slope bounds the squared error of w before the step
         a, f = a + length * step, f + length * change
         slack = slack_of(f)
-        bound = tolerance ** 2 * float(a @ f)
+        bound = tolerance**2 * float(a @ f)
         if error - slope <= bound or (error <= bound and float(length) == 1 and bool(((slack > 0) == inside).all())):
             return a
     warnings.warn(f'An SVM did not reach the tolerance {tolerance} in {MAX_NEWTON_STEPS} Newton steps.', SelfSupWarning)
@@ -196,8 +212,9 @@ def _solution(products: InnerProducts, rows: Tensor, right: Tensor, diagonal: Te
     return x
 
 
-def _conjugate_gradients(products: InnerProducts, rows: Tensor, gradient: Tensor, d: Tensor,
-                         bound: float) -> tuple[Tensor, Tensor, float] | None:
+def _conjugate_gradients(
+    products: InnerProducts, rows: Tensor, gradient: Tensor, d: Tensor, bound: float
+) -> tuple[Tensor, Tensor, float] | None:
     """Newton step X^T s of (I + X^T D X) X^T s = -X^T gradient, D = d on `rows`, 0 elsewhere.
 
     Returns:
@@ -211,7 +228,7 @@ def _conjugate_gradients(products: InnerProducts, rows: Tensor, gradient: Tensor
     direction, along = residual, effect
     step, change = torch.zeros_like(residual), torch.zeros_like(residual)
     error = float(residual @ effect)
-    goal = max(FORCING ** 2 * error, 0.1 * bound)
+    goal = max(FORCING**2 * error, 0.1 * bound)
     for _ in range(MAX_CG_STEPS):
         if abs(error) <= goal:
             return step, change, abs(error)

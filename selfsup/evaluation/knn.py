@@ -17,12 +17,19 @@ from torch import Tensor
 from ..errors import ConfigError, DataError, ShapeError
 from .inputs import as_features, as_labels
 
-SIMILARITIES_AT_ONCE = 2 ** 26  # float32 numbers in one block of the similarity matrix: 256 MiB
+SIMILARITIES_AT_ONCE = 2**26  # float32 numbers in one block of the similarity matrix: 256 MiB
 
 
 @torch.no_grad()
-def knn_predict(train_features: Tensor, train_labels: Tensor, test_features: Tensor, k: Sequence[int] = (20,),
-                temperature: float = 0.07, weighted: bool = True, chunk: int | None = None) -> dict[int, Tensor]:
+def knn_predict(
+    train_features: Tensor,
+    train_labels: Tensor,
+    test_features: Tensor,
+    k: Sequence[int] = (20,),
+    temperature: float = 0.07,
+    weighted: bool = True,
+    chunk: int | None = None,
+) -> dict[int, Tensor]:
     """Predicted classes for several k at once.
 
     Args:
@@ -46,10 +53,14 @@ def knn_predict(train_features: Tensor, train_labels: Tensor, test_features: Ten
     train_features, train_labels = check_features(train_features, train_labels, 'training')
     test_features, _ = check_features(test_features, None, 'test')
     if train_features.shape[1] != test_features.shape[1]:
-        raise ShapeError(f'Training features have {train_features.shape[1]} dimensions, test features {test_features.shape[1]}.')
+        raise ShapeError(
+            f'Training features have {train_features.shape[1]} dimensions, test features {test_features.shape[1]}.'
+        )
     k = sorted({int(n) for n in k})
     if not k or k[0] < 1 or k[-1] > len(train_features):
-        raise ShapeError(f'k={k} with {len(train_features)} training samples: every k must be in [1, {len(train_features)}].')
+        raise ShapeError(
+            f'k={k} with {len(train_features)} training samples: every k must be in [1, {len(train_features)}].'
+        )
     device = train_features.device
     labels = train_labels.to(device)
     chunk = chunk or max(1, SIMILARITIES_AT_ONCE // len(train_features))
@@ -58,7 +69,9 @@ def knn_predict(train_features: Tensor, train_labels: Tensor, test_features: Ten
         train = F.normalize(train_features.float(), dim=1)
         for rows in test_features.split(chunk):
             similarity, nearest = (F.normalize(rows.to(device).float(), dim=1) @ train.T).topk(k[-1], dim=1)
-            weights = ((similarity - similarity[:, :1]) / temperature).exp() if weighted else 1 + similarity * (1e-3 / k[-1])
+            weights = (
+                ((similarity - similarity[:, :1]) / temperature).exp() if weighted else 1 + similarity * (1e-3 / k[-1])
+            )
             for n, predicted in _vote(labels[nearest], weights, k, int(labels.max()) + 1).items():
                 found[n].append(predicted)
     return {n: torch.cat(parts) for n, parts in found.items()}
@@ -86,9 +99,16 @@ def _vote(classes: Tensor, weights: Tensor, k: list[int], num_classes: int) -> d
     return winners
 
 
-def knn_accuracy(train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor,
-                 k: Sequence[int] = (20,), temperature: float = 0.07, weighted: bool = True,
-                 chunk: int | None = None) -> dict[int, float]:
+def knn_accuracy(
+    train_features: Tensor,
+    train_labels: Tensor,
+    test_features: Tensor,
+    test_labels: Tensor,
+    k: Sequence[int] = (20,),
+    temperature: float = 0.07,
+    weighted: bool = True,
+    chunk: int | None = None,
+) -> dict[int, float]:
     """Top-1 accuracy of `knn_predict` in percent, for each k.
 
     Args:
@@ -111,7 +131,9 @@ def check_features(features: Tensor, labels: Tensor | None, what: str) -> tuple[
     features = as_features(features, what)
     labels = None if labels is None else as_labels(labels, what)
     if features.ndim != 2 or not len(features):
-        raise ShapeError(f'The {what} features have shape {tuple(features.shape)}; expected (N, D) with at least one row.')
+        raise ShapeError(
+            f'The {what} features have shape {tuple(features.shape)}; expected (N, D) with at least one row.'
+        )
     if not bool(torch.isfinite(features).all()):
         raise DataError(f'Some {what} features are NaN or infinite: the network has diverged.')
     if labels is None:

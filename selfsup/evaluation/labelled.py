@@ -32,15 +32,19 @@ def labelled_pair(compiled: dict[str, Any], path: str | None = None) -> tuple[di
         found = read_data_file(path)
         missing = [name for name in ('train', 'test') if not isinstance(found.get(name), dict)]
         if missing:
-            raise ConfigError(f"{path} lacks {' and '.join(missing)}: write {missing[0]} = dict(type='ClassificationDataset', ...).")
+            raise ConfigError(
+                f"{path} lacks {' and '.join(missing)}: write {missing[0]} = dict(type='ClassificationDataset', ...)."
+            )
         return {'dataset': found['train']}, {'dataset': found['test']}
     for hook in compiled['custom_hooks']:
         if hook.get('type') == 'KNNHook':
             return {'dataset': hook['train']}, {'dataset': hook['test']}
     train, test = compiled['train_dataloader'], compiled['val_dataloader']
     if not train or not test or train['dataset']['type'] != test['dataset']['type']:
-        raise ConfigError('The config names no labelled images: give it a KNNHook, or data.train and data.val of one type, or pass '
-                          '--dataset-config.')
+        raise ConfigError(
+            'The config names no labelled images: give it a KNNHook, or data.train and data.val of one type, or pass '
+            '--dataset-config.'
+        )
     return deterministic(train, test), test
 
 
@@ -49,16 +53,19 @@ def deterministic(train: dict, val: dict) -> dict:
     return {**val, 'dataset': {**val['dataset'], 'data_source': train['dataset']['data_source']}}
 
 
-def labelled_loaders(sections: Sequence[dict], *, batch_size: int, num_workers: int, device: torch.device,
-                     seed: int = 0) -> tuple[DeviceLoader, DeviceLoader]:
+def labelled_loaders(
+    sections: Sequence[dict], *, batch_size: int, num_workers: int, device: torch.device, seed: int = 0
+) -> tuple[DeviceLoader, DeviceLoader]:
     """Loaders of the training and the test images, which must have the same classes; see `evaluation_loader` for the arguments.
 
     Raises:
         ConfigError: a data set gives no labels.
         DataError: see `check_classes`.
     """
-    train, test = (evaluation_loader(section, batch_size=batch_size, num_workers=num_workers, device=device, seed=seed)
-                   for section in sections)
+    train, test = (
+        evaluation_loader(section, batch_size=batch_size, num_workers=num_workers, device=device, seed=seed)
+        for section in sections
+    )
     for dataset in (train.dataset, test.dataset):
         if not hasattr(dataset, 'evaluate') or dataset.labels is None:
             raise ConfigError(f"{type(dataset).__name__} gives no labels: use type='ClassificationDataset'.")
@@ -83,6 +90,8 @@ def check_classes(train: Any, test: Any) -> str | None:
     line = compare(naming_of(train, 'the training images'), naming_of(test, 'the test images'))
     missing = sorted(set(np.unique(test.labels).tolist()) - set(np.unique(train.labels).tolist()))
     if missing:
-        raise DataError(f'The test images have classes of which there is no training image: {shown(missing)}. Use lists or folders with '
-                        'the same classes.')
+        raise DataError(
+            f'The test images have classes of which there is no training image: {shown(missing)}. Use lists or folders with '
+            'the same classes.'
+        )
     return line

@@ -44,7 +44,9 @@ def pool_layers(maps: Sequence[Tensor], indices: Sequence[int]) -> dict[str, Ten
     features = {}
     for position, (x, index) in enumerate(zip(maps, indices, strict=True), 1):
         if x.ndim != 4 or not 0 <= index < len(WINDOWS):
-            raise ShapeError(f'Layer {index} gave shape {tuple(x.shape)}; expected a map (B, C, H, W) of a layer from 0 to 4.')
+            raise ShapeError(
+                f'Layer {index} gave shape {tuple(x.shape)}; expected a map (B, C, H, W) of a layer from 0 to 4.'
+            )
         made_for, (kernel, stride, padding), side = WINDOWS[index]
         if x.shape[2] == x.shape[3] == made_for:
             pooled = F.avg_pool2d(x, kernel, stride, padding)
@@ -83,9 +85,13 @@ def read_splits(path: str) -> tuple[dict, list[str], list[int]]:
     data, names, at = found.get('data'), list(found.get('split_name', ['all'])), list(found.get('split_at', []))
     missing = [key for key in ('extract', 'imgs_per_gpu') if not isinstance(data, dict) or key not in data]
     if missing:
-        raise ConfigError(f"{path}: `data` lacks {' and '.join(missing)}; write data = dict(imgs_per_gpu=32, extract=dict(...)).")
+        raise ConfigError(
+            f'{path}: `data` lacks {" and ".join(missing)}; write data = dict(imgs_per_gpu=32, extract=dict(...)).'
+        )
     if len(names) != len(at) + 1 or at != sorted(set(at)) or (at and at[0] < 1):
-        raise ConfigError(f'{path}: split_name has {len(names)} names, so split_at needs {len(names) - 1} increasing rows; got {at}.')
+        raise ConfigError(
+            f'{path}: split_name has {len(names)} names, so split_at needs {len(names) - 1} increasing rows; got {at}.'
+        )
     return data, names, at
 
 
@@ -98,11 +104,15 @@ def refuse_unreadable(dataset: ImageDataset) -> None:
     for reader, _ in readers(dataset):
         bad = reader.bad_indices()
         if len(bad):
-            raise DataError(f'{reader.describe(int(bad[0]))} cannot be read, and its row cannot hold the features of another image. Repair '
-                            'it, or take it out of list and labels.')
+            raise DataError(
+                f'{reader.describe(int(bad[0]))} cannot be read, and its row cannot hold the features of another image. Repair '
+                'it, or take it out of list and labels.'
+            )
 
 
-def save_splits(features: Mapping[str, Tensor], folder: Path, names: Sequence[str], at: Sequence[int]) -> list[tuple[Path, tuple]]:
+def save_splits(
+    features: Mapping[str, Tensor], folder: Path, names: Sequence[str], at: Sequence[int]
+) -> list[tuple[Path, tuple]]:
     """Write `{split}_{layer}.npy` for every split and layer.
 
     Args:

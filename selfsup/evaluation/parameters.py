@@ -14,7 +14,9 @@ from .features import evaluating
 
 def size_and_nonzero(module: nn.Module) -> tuple[int, int]:
     """Number of parameters, and of those that are not exactly zero."""
-    return sum(p.numel() for p in module.parameters()), sum(int(p.detach().count_nonzero()) for p in module.parameters())
+    return sum(p.numel() for p in module.parameters()), sum(
+        int(p.detach().count_nonzero()) for p in module.parameters()
+    )
 
 
 def _image(model: nn.Module, size: int) -> Tensor:
@@ -32,8 +34,11 @@ def flops(model: nn.Module, size: int) -> dict[str, int]:
     with counter, torch.no_grad():
         model.extract(_image(model, size))
     root = type(model.backbone).__name__
-    counts = {name.replace(root, 'backbone', 1): sum(ops.values()) for name, ops in counter.get_flop_counts().items()
-              if name == root or name.startswith(root + '.')}
+    counts = {
+        name.replace(root, 'backbone', 1): sum(ops.values())
+        for name, ops in counter.get_flop_counts().items()
+        if name == root or name.startswith(root + '.')
+    }
     return {'backbone': counter.get_total_flops(), **counts}
 
 
@@ -44,14 +49,18 @@ def nonzero_flops(model: nn.Module, size: int) -> tuple[int, int]:
     its maps. Positions at the border count in full, although their kernels see padding, as is usual. As with `flops`, the weights of the
     model are lost.
     """
-    layers = {m: (m.weight.numel(), int(m.weight.detach().count_nonzero()))
-              for m in model.backbone.modules() if isinstance(m, nn.Linear | _ConvNd)}
+    layers = {
+        m: (m.weight.numel(), int(m.weight.detach().count_nonzero()))
+        for m in model.backbone.modules()
+        if isinstance(m, nn.Linear | _ConvNd)
+    }
     totals = [0, 0]
 
     def count(layer: nn.Module, inputs: Any, output: Tensor) -> None:
         positions = output.numel() // (layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels)
         for i, weights in enumerate(layers[layer]):
             totals[i] += 2 * positions * weights
+
     handles = [layer.register_forward_hook(count) for layer in layers]
     with evaluating(model.to('meta')):
         model.extract(_image(model, size))

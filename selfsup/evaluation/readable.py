@@ -14,7 +14,7 @@ from ..errors import DataError
 from ..registry import DATA_SOURCES, DATASETS
 
 CHUNK = 64  # files that a thread reads before it reports
-SAY_EVERY = 5.  # seconds between two lines of progress
+SAY_EVERY = 5.0  # seconds between two lines of progress
 
 
 def sections(compiled: dict[str, Any]) -> dict[str, dict]:
@@ -62,17 +62,21 @@ def read_everything(compiled: dict[str, Any], say: Callable[[str], Any]) -> None
     broken = total = 0
     for where, config in sections(compiled).items():
         source = (DATA_SOURCES if config['type'] in DATA_SOURCES else DATASETS).build(config)
-        say(f"{where}: {config['type']}, {len(source):,} images")
+        say(f'{where}: {config["type"]}, {len(source):,} images')
         found = read_all(source, lambda done, of, bad: say(f'  read {done:,} of {of:,}, {bad:,} broken'))
         for index, reason in found:
             say(f'  broken: {name_of(source, index)}: {reason}')
         broken, total = broken + len(found), total + len(source)
     if broken:
-        raise DataError(f'{broken:,} of {total:,} images cannot be read; they are listed above. Repair, fetch again or remove them.')
+        raise DataError(
+            f'{broken:,} of {total:,} images cannot be read; they are listed above. Repair, fetch again or remove them.'
+        )
     say(f'all {total:,} images can be read')
 
 
-def read_all(source: Any, progress: Callable[[int, int, int], Any], threads: int | None = None) -> list[tuple[int, str]]:
+def read_all(
+    source: Any, progress: Callable[[int, int, int], Any], threads: int | None = None
+) -> list[tuple[int, str]]:
     """Numbers of the samples that cannot be read, ascending, each with the reason.
 
     Args:

@@ -67,13 +67,19 @@ def contribution(extract: Callable[[Tensor], Sequence[Tensor]], image: Tensor) -
         maps = extract(pixels)
         last = maps if isinstance(maps, Tensor) else maps[-1]
         if last.dim() != 4:
-            raise ShapeError(f'The network gives {tuple(last.shape)} for images {tuple(pixels.shape)}; a receptive field needs its map '
-                             '(B, C, H, W) before pooling.')
+            raise ShapeError(
+                f'The network gives {tuple(last.shape)} for images {tuple(pixels.shape)}; a receptive field needs its map '
+                '(B, C, H, W) before pooling.'
+            )
         centre = last[:, :, last.shape[2] // 2, last.shape[3] // 2].relu().sum()
         if not centre.requires_grad:
-            raise ConfigError('The last map does not depend on the image by operations that have a gradient: no receptive field.')
-        gradient, = torch.autograd.grad(centre, pixels)
-    return gradient.relu().sum((0, 1)) + 0 * centre.detach()  # the ReLU has gradient 0 where its input is NaN: let that be seen
+            raise ConfigError(
+                'The last map does not depend on the image by operations that have a gradient: no receptive field.'
+            )
+        (gradient,) = torch.autograd.grad(centre, pixels)
+    return (
+        gradient.relu().sum((0, 1)) + 0 * centre.detach()
+    )  # the ReLU has gradient 0 where its input is NaN: let that be seen
 
 
 def receptive_field(extract: Callable[[Tensor], Sequence[Tensor]], images: Iterable[Tensor]) -> ReceptiveField:
@@ -92,13 +98,18 @@ def receptive_field(extract: Callable[[Tensor], Sequence[Tensor]], images: Itera
         if not np.isfinite(found).all():
             skipped += 1
         elif total is not None and total.shape != found.shape:
-            raise DataError(f'Image {used + skipped + 1} has {found.shape[0]} x {found.shape[1]} pixels, those before it '
-                            f'{total.shape[0]} x {total.shape[1]}: resize all to one size.')
+            raise DataError(
+                f'Image {used + skipped + 1} has {found.shape[0]} x {found.shape[1]} pixels, those before it '
+                f'{total.shape[0]} x {total.shape[1]}: resize all to one size.'
+            )
         else:
             total, used = found if total is None else total + found, used + 1
     if total is None:
-        raise DataError(f'None of {skipped} images gave finite gradients: the weights or the images are not finite.' if skipped else
-                        'There are no images.')
+        raise DataError(
+            f'None of {skipped} images gave finite gradients: the weights or the images are not finite.'
+            if skipped
+            else 'There are no images.'
+        )
     return ReceptiveField(total / used, used, skipped)
 
 
@@ -135,7 +146,7 @@ def areas(field: np.ndarray, shares: Sequence[float] = THRESHOLDS) -> list[Area]
     rows, columns = (abs(np.arange(size) - size // 2) for size in (height, width))
     distance = np.maximum(rows[:, None], columns)  # of a pixel: half the side of the square that just holds it
     held = np.cumsum(np.bincount(distance.ravel(), weights=values.ravel())) / values.sum()
-    held[-1] = 1.  # whatever the sum was rounded to
+    held[-1] = 1.0  # whatever the sum was rounded to
     found = []
     for share in shares:
         half = int(np.argmax(held > share))

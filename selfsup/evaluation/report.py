@@ -52,8 +52,13 @@ class Measured(NamedTuple):
     def setting(self) -> str:
         """The config without `configs/` and `.py`, with what the command line changed."""
         settings = self.result['settings']
-        return ' '.join([self.config.removeprefix('configs/').removesuffix('.py'), *settings.get('cfg_options', []),
-                         *filter(None, [settings.get('dataset_config')])])
+        return ' '.join(
+            [
+                self.config.removeprefix('configs/').removesuffix('.py'),
+                *settings.get('cfg_options', []),
+                *filter(None, [settings.get('dataset_config')]),
+            ]
+        )
 
 
 def read_results(folder: str | os.PathLike, skip_others: bool = False) -> list[Measured]:
@@ -92,8 +97,11 @@ def read_published(path: str | os.PathLike) -> list[dict[str, Any]]:
         missing = [key for key in ('id', 'title', 'source', 'columns', 'rows') if not table.get(key)]
         wrong = [row for row in table.get('rows', []) if len(row) != len(table.get('columns', []))]
         if missing or wrong:
-            raise DataError(f"{path}: table {table.get('id')!r} lacks {missing}" if missing else
-                            f"{path}: table {table['id']!r} has {len(table['columns'])} columns, but a row {wrong[0]}.")
+            raise DataError(
+                f'{path}: table {table.get("id")!r} lacks {missing}'
+                if missing
+                else f'{path}: table {table["id"]!r} has {len(table["columns"])} columns, but a row {wrong[0]}.'
+            )
     return tables
 
 
@@ -101,13 +109,26 @@ def measured_tables(results: Sequence[Measured]) -> str:
     """A table for each protocol, a row for each result."""
     known = {name: (title, pattern) for name, title, pattern in PROTOCOLS}
     parts = []
-    for name in sorted({m.result['protocol'] for m in results}, key=lambda n: (list(known).index(n) if n in known else len(known), n)):
+    for name in sorted(
+        {m.result['protocol'] for m in results}, key=lambda n: (list(known).index(n) if n in known else len(known), n)
+    ):
         title, pattern = known.get(name, (name, r'.*'))
         mine = [m for m in results if m.result['protocol'] == name]
-        shown = [n for n in dict.fromkeys(n for m in mine for n in m.result['numbers']) if re.fullmatch(pattern, n)][:NUMBERS_SHOWN]
+        shown = [n for n in dict.fromkeys(n for m in mine for n in m.result['numbers']) if re.fullmatch(pattern, n)][
+            :NUMBERS_SHOWN
+        ]
         header = ['config', 'weights', *shown, 'seed', 'seconds', 'file']
-        rows = [[m.setting, m.weights, *(_number(m.result['numbers'].get(n)) for n in shown), str(m.result['seed']),
-                 _number(m.result['seconds'], 0), m.path.as_posix()] for m in mine]
+        rows = [
+            [
+                m.setting,
+                m.weights,
+                *(_number(m.result['numbers'].get(n)) for n in shown),
+                str(m.result['seed']),
+                _number(m.result['seconds'], 0),
+                m.path.as_posix(),
+            ]
+            for m in mine
+        ]
         parts.append(f'### {title[0].upper()}{title[1:]}\n\n{markdown(header, rows)}')
     return '\n\n'.join(parts)
 
@@ -138,8 +159,18 @@ def comparison(results: Sequence[Measured]) -> str:
     Raises:
         DataError: there are none.
     """
-    rows = [[p.title, p.config, p.weights, p.name, f'{p.random:.1f}', f'{p.pretrained:.1f}', f'{p.pretrained - p.random:+.1f}']
-            for p in pairs(results)]
+    rows = [
+        [
+            p.title,
+            p.config,
+            p.weights,
+            p.name,
+            f'{p.random:.1f}',
+            f'{p.pretrained:.1f}',
+            f'{p.pretrained - p.random:+.1f}',
+        ]
+        for p in pairs(results)
+    ]
     if not rows:
         raise DataError('No protocol has a result from random and one from other weights.')
     return markdown(['protocol', 'config', 'weights', 'number', 'random weights', 'pretrained', 'gain'], rows)
@@ -158,7 +189,9 @@ def pairs(results: Sequence[Measured]) -> list[Pair]:
             random = next((m for m in same if m.weights == RANDOM), None)
             for other in (m for m in same if m.weights != RANDOM and random):
                 values, base = other.result['numbers'], random.result['numbers']
-                name = next((n for n in values if n in base and re.fullmatch(pattern, n) and not n.endswith('_best')), None)
+                name = next(
+                    (n for n in values if n in base and re.fullmatch(pattern, n) and not n.endswith('_best')), None
+                )
                 if name and values[name] is not None and base[name] is not None:
                     found.append(Pair(title, setting, other.weights, name, base[name], values[name]))
     return found
@@ -169,8 +202,10 @@ def published_tables(tables: Sequence[dict[str, Any]]) -> str:
     parts = []
     for table in tables:
         rows = [[cell if isinstance(cell, str) else _plain(cell) for cell in row] for row in table['rows']]
-        parts.append(f"### Published: {table['title']}\n\nSource: {table['source']}. Not measured with this code.\n\n"
-                     f"{markdown(table['columns'], rows)}")
+        parts.append(
+            f'### Published: {table["title"]}\n\nSource: {table["source"]}. Not measured with this code.\n\n'
+            f'{markdown(table["columns"], rows)}'
+        )
     return '\n\n'.join(parts)
 
 
@@ -184,7 +219,9 @@ def replace_block(text: str, name: str, content: str) -> str:
     before, found, rest = text.partition(start)
     _, closed, after = rest.partition(end)
     if not found or not closed:
-        raise DataError(f"The page has no '{start}' ... '{end}'.{did_you_mean(name, re.findall(r'<!-- report: (.+?) -->', text))}")
+        raise DataError(
+            f"The page has no '{start}' ... '{end}'.{did_you_mean(name, re.findall(r'<!-- report: (.+?) -->', text))}"
+        )
     return f'{before}{start}\n{content}\n{end}{after}'
 
 

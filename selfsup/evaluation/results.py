@@ -23,7 +23,19 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ('torch', 'torchvision', 'numpy', 'timm')
 # keys of a runner config in which two equal runs of it may differ
 OF_THE_RUN = ('work_dir', 'resume_from', 'pretrained', 'seed', 'deterministic', 'env_cfg', 'visualizer')
-FIELDS = ('protocol', 'numbers', 'config', 'weights', 'seed', 'device', 'seconds', 'settings', 'git', 'versions', 'date')
+FIELDS = (
+    'protocol',
+    'numbers',
+    'config',
+    'weights',
+    'seed',
+    'device',
+    'seconds',
+    'settings',
+    'git',
+    'versions',
+    'date',
+)
 
 
 def check_free(path: str | os.PathLike, force: bool = False) -> Path:
@@ -41,9 +53,20 @@ def check_free(path: str | os.PathLike, force: bool = False) -> Path:
     return path
 
 
-def write_result(path: str | os.PathLike, *, protocol: str, numbers: Mapping[str, float | None], config: str | os.PathLike | None = None,
-                 weights: str | os.PathLike | None = None, seed: int = 0, device: Any = 'cpu', seconds: float | None = None,
-                 settings: Mapping[str, Any] | None = None, merged: Mapping[str, Any] | None = None, force: bool = False) -> dict:
+def write_result(
+    path: str | os.PathLike,
+    *,
+    protocol: str,
+    numbers: Mapping[str, float | None],
+    config: str | os.PathLike | None = None,
+    weights: str | os.PathLike | None = None,
+    seed: int = 0,
+    device: Any = 'cpu',
+    seconds: float | None = None,
+    settings: Mapping[str, Any] | None = None,
+    merged: Mapping[str, Any] | None = None,
+    force: bool = False,
+) -> dict:
     """Write one result; only rank 0 calls.
 
     Args:
@@ -70,14 +93,22 @@ def write_result(path: str | os.PathLike, *, protocol: str, numbers: Mapping[str
     path = check_free(path, force)
     numbers = {str(name): _finite(name, value) for name, value in numbers.items()}
     if not protocol or not numbers:
-        raise DataError(f'{path}: a result needs a protocol and at least one number; got protocol={protocol!r}, numbers={numbers}.')
+        raise DataError(
+            f'{path}: a result needs a protocol and at least one number; got protocol={protocol!r}, numbers={numbers}.'
+        )
     judged = _file(config)
     if judged and merged:
         judged['merged_sha256'] = _digest(merged)
     result = {
-        'protocol': protocol, 'numbers': numbers, 'config': judged, 'weights': None if weights == 'random' else _file(weights),
-        'seed': seed, 'device': str(device), 'seconds': None if seconds is None else round(float(seconds), 2),
-        'settings': dict(settings or {}), 'git': git_commit(),
+        'protocol': protocol,
+        'numbers': numbers,
+        'config': judged,
+        'weights': None if weights == 'random' else _file(weights),
+        'seed': seed,
+        'device': str(device),
+        'seconds': None if seconds is None else round(float(seconds), 2),
+        'settings': dict(settings or {}),
+        'git': git_commit(),
         'versions': {name: version for name in PACKAGES if (version := version_of(name))},
         'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
     }
@@ -101,7 +132,7 @@ def read_result(path: str | os.PathLike) -> dict:
         raise DataError(f'{path} cannot be read as a result: {error}.') from None
     missing = [name for name in FIELDS if name not in found] if isinstance(found, dict) else list(FIELDS)
     if missing:
-        raise DataError(f"{path} is no result of this project: it lacks {', '.join(missing)}.")
+        raise DataError(f'{path} is no result of this project: it lacks {", ".join(missing)}.')
     return found
 
 

@@ -87,7 +87,9 @@ def _with_ones(features: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def solve(samples: Tensor, signs: Tensor, loss_weights: Tensor, start: Tensor | None = None, tolerance: float = 1e-4) -> SvmSolution:
+def solve(
+    samples: Tensor, signs: Tensor, loss_weights: Tensor, start: Tensor | None = None, tolerance: float = 1e-4
+) -> SvmSolution:
     """Solve B x Q problems.
 
     Args:
@@ -103,7 +105,9 @@ def solve(samples: Tensor, signs: Tensor, loss_weights: Tensor, start: Tensor | 
     """
     problems = torch.broadcast_shapes(signs.shape, loss_weights.shape)
     if samples.ndim != 3 or len(problems) != 3 or problems[::2] != samples.shape[:2]:
-        raise ShapeError(f'{tuple(samples.shape)} samples with {tuple(problems)} signs and weights; expected (B, n, r) and (B, Q, n).')
+        raise ShapeError(
+            f'{tuple(samples.shape)} samples with {tuple(problems)} signs and weights; expected (B, n, r) and (B, Q, n).'
+        )
     signs, curvature = signs.expand(problems), 2 * loss_weights.expand(problems)
     weights = samples.new_zeros(*problems[:2], samples.shape[2]) if start is None else start.clone()
     scores = weights @ samples.mT
@@ -117,25 +121,31 @@ def solve(samples: Tensor, signs: Tensor, loss_weights: Tensor, start: Tensor | 
         active = d * (slack > 0)
         diagonal = 1 + active @ x2
         size, error = w.square().sum(-1), (gradient.square() / diagonal).sum(-1)
-        kept = (error > tolerance ** 2 * size).any(1 - dim).nonzero().flatten()
+        kept = (error > tolerance**2 * size).any(1 - dim).nonzero().flatten()
         if not len(kept):
             return SvmSolution(weights, scores)
         live = live[kept]
         w, f, y, d, gradient, active, diagonal, size, error = (
-            t.index_select(dim, kept) for t in (w, f, y, d, gradient, active, diagonal, size, error))
+            t.index_select(dim, kept) for t in (w, f, y, d, gradient, active, diagonal, size, error)
+        )
         if dim == 0:
             x, x2 = x[kept], x2[kept]
-        goal = torch.maximum(FORCING ** 2 * error, (0.3 * tolerance) ** 2 * size)
+        goal = torch.maximum(FORCING**2 * error, (0.3 * tolerance) ** 2 * size)
         step, change = _conjugate_gradients(x, active, gradient, diagonal, goal)
         length = line_search(_dot(w, step), _dot(step, step), f, change, y, d)
         weights.index_copy_(dim, live, w + length * step)
         scores.index_copy_(dim, live, f + length * change)
-    warnings.warn(f'{len(live)} batches of SVMs did not reach the tolerance {tolerance} in {MAX_NEWTON_STEPS} Newton steps; largest '
-                  f'error left: {float((error / size).max().sqrt()):.2g}.', SelfSupWarning)
+    warnings.warn(
+        f'{len(live)} batches of SVMs did not reach the tolerance {tolerance} in {MAX_NEWTON_STEPS} Newton steps; largest '
+        f'error left: {float((error / size).max().sqrt()):.2g}.',
+        SelfSupWarning,
+    )
     return SvmSolution(weights, scores)
 
 
-def _conjugate_gradients(x: Tensor, active: Tensor, gradient: Tensor, diagonal: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
+def _conjugate_gradients(
+    x: Tensor, active: Tensor, gradient: Tensor, diagonal: Tensor, goal: Tensor
+) -> tuple[Tensor, Tensor]:
     """Newton step s of (I + X^T active X) s = -gradient, up to a squared residual of `goal`, and its effect X s on the scores.
 
     Args:
@@ -157,7 +167,9 @@ def _conjugate_gradients(x: Tensor, active: Tensor, gradient: Tensor, diagonal: 
     for iteration in range(MAX_CG_STEPS):
         product = direction + (active * (direction @ x.mT)) @ x
         length = norm / (direction * product).sum(-1, keepdim=True).clamp_min_(1e-30)
-        length = torch.where(norm > goal[..., None], length, 0)  # a finished problem of an unfinished set stays where it is
+        length = torch.where(
+            norm > goal[..., None], length, 0
+        )  # a finished problem of an unfinished set stays where it is
         step.addcmul_(length, direction)
         residual.addcmul_(length, product, value=-1)
         scaled = residual / diagonal
@@ -172,7 +184,8 @@ def _conjugate_gradients(x: Tensor, active: Tensor, gradient: Tensor, diagonal: 
             steps.index_copy_(dim, live[done], step.index_select(dim, done))
             live = live[kept]
             step, residual, direction, norm, goal, active, diagonal = (
-                t.index_select(dim, kept) for t in (step, residual, direction, norm, goal, active, diagonal))
+                t.index_select(dim, kept) for t in (step, residual, direction, norm, goal, active, diagonal)
+            )
             x = x[kept] if dim == 0 else x
     steps.index_copy_(dim, live, step)
     return steps, steps @ everything.mT
@@ -206,8 +219,9 @@ def line_search(across: Tensor, along: Tensor, f: Tensor, change: Tensor, y: Ten
 
 
 @torch.no_grad()
-def solve_path(samples: Tensor, signs: Tensor, class_weights: Tensor, costs: Sequence[float],
-               tolerance: float = 1e-4) -> Iterator[tuple[float, SvmSolution]]:
+def solve_path(
+    samples: Tensor, signs: Tensor, class_weights: Tensor, costs: Sequence[float], tolerance: float = 1e-4
+) -> Iterator[tuple[float, SvmSolution]]:
     """Solve for one cost after the other, in ascending order; each solution is the first guess of the next.
 
     Args:
@@ -220,10 +234,14 @@ def solve_path(samples: Tensor, signs: Tensor, class_weights: Tensor, costs: Seq
     """
     start, solution, before = None, None, None
     for cost in sorted(costs):
-        if solution is not None:  # for small C the solution is proportional to C, for large C it moves little: search between
+        if (
+            solution is not None
+        ):  # for small C the solution is proportional to C, for large C it moves little: search between
             w, f, more = solution.weights, solution.scores, cost / before - 1
             size = _dot(w, w)
-            start = w + more * w * line_search(more * size, more ** 2 * size, f, more * f, signs, 2 * cost * class_weights)
+            start = w + more * w * line_search(
+                more * size, more**2 * size, f, more * f, signs, 2 * cost * class_weights
+            )
         solution, before = solve(samples, signs, cost * class_weights, start, tolerance), cost
         yield cost, solution
 

@@ -37,7 +37,9 @@ def read_features(work_dir: Path, split: str, feature: str) -> Tensor:
     features = torch.from_numpy(found).double()
     if not bool(torch.isfinite(features).all()):
         bad = int((~torch.isfinite(features)).any(1).nonzero()[0])
-        raise DataError(f'{path}: row {bad} is NaN or infinite: the network has diverged, or the extraction was cut short.')
+        raise DataError(
+            f'{path}: row {bad} is NaN or infinite: the network has diverged, or the extraction was cut short.'
+        )
     return features / (features.norm(dim=1, keepdim=True) + EPSILON)
 
 
@@ -55,7 +57,9 @@ def read_labels(path: Path, rows: int | None = None, classes: int | None = None,
     if found.ndim != 2 or not len(found) or found.dtype.kind not in 'iuf':
         raise DataError(f'{path} holds {found.dtype} of shape {found.shape}; expected labels (images, classes).')
     if rows not in (None, len(found)):
-        raise DataError(f'{path} labels {len(found)} images, but there are {rows} {of}. Both must come from the same list of images.')
+        raise DataError(
+            f'{path} labels {len(found)} images, but there are {rows} {of}. Both must come from the same list of images.'
+        )
     if classes not in (None, found.shape[1]):
         raise DataError(f'{path} has {found.shape[1]} classes, the training labels have {classes}.')
     labels = torch.from_numpy(found)
@@ -65,7 +69,9 @@ def read_labels(path: Path, rows: int | None = None, classes: int | None = None,
         raise DataError(f'{path}: {error}') from None
     missing = (~(labels == POSITIVE).any(0)).nonzero().flatten().tolist()
     if missing:
-        raise DataError(f'{path}: no image shows class {", ".join(map(str, missing))} (columns, from 0), so it has no average precision.')
+        raise DataError(
+            f'{path}: no image shows class {", ".join(map(str, missing))} (columns, from 0), so it has no average precision.'
+        )
     return labels.long()
 
 
@@ -84,8 +90,10 @@ def read_sample(path: Path, train_labels: Tensor) -> Tensor:
         raise DataError(f'{path}: class {", ".join(map(str, only))} (columns, from 0) has no negative image.')
     other = int(((sample != DIFFICULT) & (sample != train_labels)).sum())
     if other:
-        raise DataError(f'{path}: {other} labels differ from those of train_labels.npy. The sample belongs to another list of images; '
-                        'draw it again with tools/prepare_data/create_voc_low_shot_challenge_samples.py.')
+        raise DataError(
+            f'{path}: {other} labels differ from those of train_labels.npy. The sample belongs to another list of images; '
+            'draw it again with tools/prepare_data/create_voc_low_shot_challenge_samples.py.'
+        )
     return sample
 
 
@@ -111,8 +119,12 @@ def check_fit(train: Tensor, test: Tensor, train_labels: Tensor, test_labels: Te
     """
     for split, features, labels in (('train', train, train_labels), ('test', test, test_labels)):
         if len(features) != len(labels):
-            raise DataError(f'voc07_{SPLITS[split]}_{feature}.npy has {len(features)} rows, {split}_labels.npy has {len(labels)}. '
-                            'Both must come from the same list of images.')
+            raise DataError(
+                f'voc07_{SPLITS[split]}_{feature}.npy has {len(features)} rows, {split}_labels.npy has {len(labels)}. '
+                'Both must come from the same list of images.'
+            )
     if train.shape[1] != test.shape[1]:
-        raise DataError(f'{feature}: {train.shape[1]} numbers per training image, {test.shape[1]} per test image. '
-                        'The files come from different layers or networks; extract both again.')
+        raise DataError(
+            f'{feature}: {train.shape[1]} numbers per training image, {test.shape[1]} per test image. '
+            'The files come from different layers or networks; extract both again.'
+        )

@@ -30,12 +30,14 @@ def step_speed(step: Callable[[], Any], images: int, seconds: float) -> float:
         images: per call.
         seconds: how long to measure; at least two calls are made.
     """
+
     def steps():
         while True:
             step()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()  # else only the launching of kernels is timed
             yield {}
+
     return _rate(steps(), lambda _: images, seconds)[0]
 
 
@@ -72,12 +74,20 @@ def advice(pipeline: float, model: float, *, workers: int, prefetch: bool, amp: 
     """
     if pipeline < model:
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-        hints = [f'more workers (now {workers}, this machine has {cpus} CPUs)'] if workers < cpus else ['a machine with more CPUs']
+        hints = (
+            [f'more workers (now {workers}, this machine has {cpus} CPUs)']
+            if workers < cpus
+            else ['a machine with more CPUs']
+        )
         hints += [] if prefetch else ['prefetch=True']
         hints += ['pillow-simd instead of pillow', 'images stored at about the size that is used']
-        return (f'The pipeline is the bottleneck: the model would wait {100 * (1 - pipeline / model):.0f} % of the time. '
-                f"Try {', '.join(hints)}.")
+        return (
+            f'The pipeline is the bottleneck: the model would wait {100 * (1 - pipeline / model):.0f} % of the time. '
+            f'Try {", ".join(hints)}.'
+        )
     hints = ['use_fp16=True'] if device == 'cuda' and not amp else []
     hints += ['more GPUs' if device == 'cuda' else 'a GPU', 'a smaller backbone or image']
-    return (f'The model is the bottleneck: the pipeline makes {pipeline / model:.1f} times as many images. '
-            f"Try {', '.join(hints)}.")
+    return (
+        f'The model is the bottleneck: the pipeline makes {pipeline / model:.1f} times as many images. '
+        f'Try {", ".join(hints)}.'
+    )

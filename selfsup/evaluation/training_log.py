@@ -29,7 +29,11 @@ def logged_accuracies(work_dir: str | os.PathLike) -> dict[str, dict[int, float]
             lines = _measured(folder)
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise DataError(f'The log in {folder} cannot be read: {error}.') from None
-        measured = [(line['epoch'], {k: v for k, v in line.items() if ACCURACY.fullmatch(k)}) for line in lines if 'epoch' in line]
+        measured = [
+            (line['epoch'], {k: v for k, v in line.items() if ACCURACY.fullmatch(k)})
+            for line in lines
+            if 'epoch' in line
+        ]
         measured = [(epoch, values) for epoch, values in measured if values]
         first = min((epoch for epoch, _ in measured), default=None)
         for name, values in found.items() if first is not None else ():
@@ -44,7 +48,11 @@ def logged_accuracies(work_dir: str | os.PathLike) -> dict[str, dict[int, float]
 
 def images_left_out(work_dir: str | os.PathLike) -> int:
     """How many images the last evaluation of a run could not read and left out; after `logged_accuracies`, which checks the logs."""
-    lines = [line for folder in sorted(p.parent for p in Path(work_dir).glob('*/compiled.json')) for line in _measured(folder)]
+    lines = [
+        line
+        for folder in sorted(p.parent for p in Path(work_dir).glob('*/compiled.json'))
+        for line in _measured(folder)
+    ]
     accuracies = [line for line in lines if any(map(ACCURACY.fullmatch, line))]
     return int(accuracies[-1].get('left_out', 0)) if accuracies else 0
 

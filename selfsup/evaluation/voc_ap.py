@@ -29,7 +29,9 @@ def voc_ap(truth: Sequence[Any], detections: Sequence[Any], num_classes: int, io
     Returns:
         (T, K) in percent; NaN for a class without objects.
     """
-    return np.array([_class_ap(truth, detections, label, ious) for label in range(num_classes)]).reshape(num_classes, -1).T
+    return (
+        np.array([_class_ap(truth, detections, label, ious) for label in range(num_classes)]).reshape(num_classes, -1).T
+    )
 
 
 def _class_ap(truth: Sequence[Any], detections: Sequence[Any], label: int, ious: Sequence[float]) -> list[float]:
@@ -51,7 +53,7 @@ def _most_overlapped(boxes: np.ndarray, objects: np.ndarray) -> tuple[list[int],
     from torchvision.ops import box_iou
 
     if not len(objects):
-        return [-1] * len(boxes), [0.] * len(boxes)
+        return [-1] * len(boxes), [0.0] * len(boxes)
     overlap, best = box_iou(torch.from_numpy(boxes), torch.from_numpy(objects)).max(dim=1)
     return best.tolist(), overlap.tolist()
 
@@ -68,4 +70,4 @@ def _eleven_points(rows: Sequence[tuple], difficult: Sequence[np.ndarray], posit
             taken.add((image, best))
     hits = np.cumsum(right)
     recall, precision = hits / positives, hits / np.arange(1, len(hits) + 1)
-    return 100 * float(np.mean([precision[recall >= level - 1e-9].max(initial=0.) for level in RECALLS]))
+    return 100 * float(np.mean([precision[recall >= level - 1e-9].max(initial=0.0) for level in RECALLS]))

@@ -21,7 +21,7 @@ from ..errors import DataError, ShapeError
 from .average_precision import average_precision, check_labels
 from .inputs import as_features, as_labels
 
-COSTS = (1.0, 10.0, 100.0, *(0.5 ** power for power in range(4, 20)))
+COSTS = (1.0, 10.0, 100.0, *(0.5**power for power in range(4, 20)))
 K_VALUES = (1, 2, 4, 8, 16, 32, 64, 96)
 SAMPLES = (1, 2, 3, 4, 5)
 FOLDS = 3
@@ -39,7 +39,9 @@ class FullScores(NamedTuple):
 class Solver(Protocol):
     """What both solvers can do."""
 
-    def fit_full(self, train: Tensor, positive: Tensor, folds: Tensor, test: Tensor, costs: Sequence[float]) -> FullScores:
+    def fit_full(
+        self, train: Tensor, positive: Tensor, folds: Tensor, test: Tensor, costs: Sequence[float]
+    ) -> FullScores:
         """All SVMs of the full protocol. Args: train (N, D), positive (N, classes) bool, folds (N, classes) int64, test (M, D)."""
 
     def fit_low_shot(self, train: Tensor, labels: Sequence[Tensor], others: Sequence[Tensor], costs: Sequence[float]):
@@ -86,10 +88,13 @@ def stratified_folds(positive: Tensor, folds: int = FOLDS) -> Tensor:
         DataError: a class with fewer than `folds` positives or negatives.
     """
     from sklearn.model_selection import StratifiedKFold
+
     few = [f'{c} ({n})' for c, n in enumerate(torch.minimum(positive.sum(0), (~positive).sum(0)).tolist()) if n < folds]
     if few:
-        raise DataError(f'{folds} folds need {folds} positive and {folds} negative training images per class; these columns have fewer: '
-                        f'{", ".join(few)}.')
+        raise DataError(
+            f'{folds} folds need {folds} positive and {folds} negative training images per class; these columns have fewer: '
+            f'{", ".join(few)}.'
+        )
     found = torch.empty(positive.shape, dtype=torch.int64)
     rows = np.zeros(len(positive))
     for column in range(positive.shape[1]):
@@ -99,25 +104,37 @@ def stratified_folds(positive: Tensor, folds: int = FOLDS) -> Tensor:
     return found
 
 
-def _as_tensors(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _as_tensors(
+    train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Tensors of what was given, see `inputs`, that belong together: features (N, D), (M, D), labels (N, classes), (M, classes)."""
     train, test = as_features(train, 'training'), as_features(test, 'test')
     train_labels, test_labels = as_labels(train_labels, 'training'), as_labels(test_labels, 'test')
     for features, labels, what in ((train, train_labels, 'training'), (test, test_labels, 'test')):
         if features.ndim != 2 or labels.ndim != 2 or len(features) != len(labels) or not len(features):
-            raise ShapeError(f'The {what} features have shape {tuple(features.shape)}, their labels {tuple(labels.shape)}; expected '
-                             '(N, D) and (N, classes).')
+            raise ShapeError(
+                f'The {what} features have shape {tuple(features.shape)}, their labels {tuple(labels.shape)}; expected '
+                '(N, D) and (N, classes).'
+            )
         if not bool(features.isfinite().all()):
             raise DataError(f'Some {what} features are NaN or infinite: the network has diverged.')
         check_labels(labels)
     if train.shape[1] != test.shape[1] or train_labels.shape[1] != test_labels.shape[1]:
-        raise ShapeError(f'Training images have {train.shape[1]} features and {train_labels.shape[1]} classes, test images '
-                         f'{test.shape[1]} and {test_labels.shape[1]}.')
+        raise ShapeError(
+            f'Training images have {train.shape[1]} features and {train_labels.shape[1]} classes, test images '
+            f'{test.shape[1]} and {test_labels.shape[1]}.'
+        )
     return train, train_labels, test, test_labels
 
 
-def full_protocol(solver: Solver, train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor,
-                  costs: Sequence[float] = COSTS) -> FullResult:
+def full_protocol(
+    solver: Solver,
+    train: Tensor,
+    train_labels: Tensor,
+    test: Tensor,
+    test_labels: Tensor,
+    costs: Sequence[float] = COSTS,
+) -> FullResult:
     """Choose each class's cost by 3-fold AP on the training set, judge on the test set.
 
     In training a difficult image (-1) is a negative, as in the original; in the test it is left out.
@@ -142,12 +159,20 @@ def full_protocol(solver: Solver, train: Tensor, train_labels: Tensor, test: Ten
             crossval[c] += average_precision(held_out, positive[rows, c].long(), envelope=False).cpu().numpy() / FOLDS
     best = crossval.argmax(1)
     chosen = torch.stack([scores.test[cost, c] for c, cost in enumerate(best.tolist())])
-    ap = [average_precision(chosen[c:c + 1], test_labels[:, c]).cpu().numpy() for c in range(len(best))]
+    ap = [average_precision(chosen[c : c + 1], test_labels[:, c]).cpu().numpy() for c in range(len(best))]
     return FullResult(crossval, np.asarray(costs)[best], np.stack(ap), chosen.cpu().numpy())
 
 
-def low_shot_protocol(solver: Solver, train: Tensor, train_labels: Tensor, targets: Mapping[tuple[int, int], Tensor], test: Tensor,
-                      test_labels: Tensor, costs: Sequence[float] = COSTS, held_out: bool = True) -> LowShotResult:
+def low_shot_protocol(
+    solver: Solver,
+    train: Tensor,
+    train_labels: Tensor,
+    targets: Mapping[tuple[int, int], Tensor],
+    test: Tensor,
+    test_labels: Tensor,
+    costs: Sequence[float] = COSTS,
+    held_out: bool = True,
+) -> LowShotResult:
     """SVMs on k positives and 19 k negatives per class.
 
     Args:
@@ -160,13 +185,17 @@ def low_shot_protocol(solver: Solver, train: Tensor, train_labels: Tensor, targe
     targets = {key: as_labels(target, 'low-shot') for key, target in targets.items()}
     other = [tuple(target.shape) for target in targets.values() if target.shape != train_labels.shape]
     if other:
-        raise ShapeError(f'A low-shot sample labels {other[0]} images and classes; there are {tuple(train_labels.shape)} training labels.')
+        raise ShapeError(
+            f'A low-shot sample labels {other[0]} images and classes; there are {tuple(train_labels.shape)} training labels.'
+        )
     samples, ks = sorted({s for s, _ in targets}), sorted({k for _, k in targets})
     labels = [targets[s, k] for s in samples for k in ks]
     test_ap, held_out_ap = np.zeros((len(labels), len(costs))), np.zeros((len(labels), len(costs)))
     classes, judged = train_labels.shape[1], np.zeros((len(labels), 1))
     for c, scores in enumerate(solver.fit_low_shot(train, labels, [test, train] if held_out else [test], costs)):
-        test_ap += average_precision(scores[0].flatten(0, 1), test_labels[:, c]).view(test_ap.shape).cpu().numpy() / classes
+        test_ap += (
+            average_precision(scores[0].flatten(0, 1), test_labels[:, c]).view(test_ap.shape).cpu().numpy() / classes
+        )
         for i, target in enumerate(labels if held_out else ()):
             outside = torch.where(target[:, c] == DIFFICULT, train_labels[:, c], DIFFICULT)
             if bool((outside == POSITIVE).any()):  # VOC2007 has 96 sheep: with k = 96 none is left out

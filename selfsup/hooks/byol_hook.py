@@ -30,9 +30,15 @@ class BYOLHook(Hook):
     def before_run(self, runner: Any) -> None:
         model = unwrap(runner.model)
         if not hasattr(model, 'end_momentum'):
-            raise ConfigError(f'BYOLHook needs a model with a target network (BYOL); this is {type(model).__name__}. Remove the hook.')
+            raise ConfigError(
+                f'BYOLHook needs a model with a target network (BYOL); this is {type(model).__name__}. Remove the hook.'
+            )
         model.end_momentum = self.end_momentum
         actual = runner.optim_wrapper.update_interval
         if self.update_interval not in (1, actual):  # 1 is the default: nothing was asked for
-            warnings.warn(f'BYOLHook.update_interval={self.update_interval} is ignored: the target moves once per optimizer step, '
-                          f'every {actual} iterations (optimizer_config.update_interval).', SelfSupWarning, stacklevel=2)
+            warnings.warn(
+                f'BYOLHook.update_interval={self.update_interval} is ignored: the target moves once per optimizer step, '
+                f'every {actual} iterations (optimizer_config.update_interval).',
+                SelfSupWarning,
+                stacklevel=2,
+            )

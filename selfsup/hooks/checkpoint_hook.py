@@ -28,7 +28,9 @@ class CheckpointHook(Hook):
     only_watches = True  # a resume with other arguments, or without it, ends in the same weights
     priority = 'VERY_LOW'  # after every hook that changes what is saved
 
-    def __init__(self, interval: int = 1, by_epoch: bool = True, max_keep_ckpts: int = -1, save_last: bool = True) -> None:
+    def __init__(
+        self, interval: int = 1, by_epoch: bool = True, max_keep_ckpts: int = -1, save_last: bool = True
+    ) -> None:
         if interval < 1:
             raise ConfigError(f'checkpoint interval={interval}: use 1 or more.')
         if max_keep_ckpts != -1 and max_keep_ckpts < 1:

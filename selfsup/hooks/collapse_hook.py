@@ -44,6 +44,10 @@ class CollapseHook(Hook):
         runner.message_hub.update_scalar('train/embedding_rank', rank)
         if not self._warned and (std < self.min_std or rank < self.min_rank):
             self._warned = True
-            warnings.warn(f'The embeddings collapse: at iteration {runner.iter + 1} their std is {std:.3f} (1 = spread out, 0 = all equal) '
-                          f'and their effective rank {rank:.1f}. Check the learning rate, the temperature and the views '
-                          '(tools/show_views.py).', SelfSupWarning, stacklevel=2)
+            warnings.warn(
+                f'The embeddings collapse: at iteration {runner.iter + 1} their std is {std:.3f} (1 = spread out, 0 = all equal) '
+                f'and their effective rank {rank:.1f}. Check the learning rate, the temperature and the views '
+                '(tools/show_views.py).',
+                SelfSupWarning,
+                stacklevel=2,
+            )

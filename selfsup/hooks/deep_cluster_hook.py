@@ -50,9 +50,19 @@ class DeepClusterHook(Hook):
 
     priority = 'LOW'  # after optimizer and schedules, before the checkpoint that holds the labels
 
-    def __init__(self, extractor: dict, clustering: dict, unif_sampling: bool, reweight: bool, reweight_pow: float = 0.5,
-                 init_memory: bool = False, initial: bool = True, interval: int = 1, dist_mode: bool = True,
-                 data_loaders: list | None = None) -> None:
+    def __init__(
+        self,
+        extractor: dict,
+        clustering: dict,
+        unif_sampling: bool,
+        reweight: bool,
+        reweight_pow: float = 0.5,
+        init_memory: bool = False,
+        initial: bool = True,
+        interval: int = 1,
+        dist_mode: bool = True,
+        data_loaders: list | None = None,
+    ) -> None:
         _check_dict('extractor', extractor, EXTRACTOR, ('dataset', 'imgs_per_gpu'))
         _check_dict('clustering', clustering, CLUSTERING, ('k',))
         if clustering.get('type', 'Kmeans') != 'Kmeans':
@@ -63,8 +73,10 @@ class DeepClusterHook(Hook):
         _check_whole('clustering.k', clustering['k'], 2)
         _check_whole('clustering.pca_dim', clustering.get('pca_dim', -1), -1)
         if not isinstance(extractor['dataset'], dict) or 'type' not in extractor['dataset']:
-            raise ConfigError("DeepClusterHook extractor.dataset is written dict(type='ExtractDataset', ...); "
-                              f"got {extractor['dataset']!r}.")
+            raise ConfigError(
+                "DeepClusterHook extractor.dataset is written dict(type='ExtractDataset', ...); "
+                f'got {extractor["dataset"]!r}.'
+            )
         DATASETS.get(extractor['dataset']['type'])  # a misspelt name must not wait for the first clustering
         self.extractor = extractor
         self.clustering = {key: value for key, value in clustering.items() if key != 'type'}
@@ -78,8 +90,10 @@ class DeepClusterHook(Hook):
         if self.initial and runner.iter == 0:
             self._cluster(runner, 0)
         if self.labels is None:
-            raise ConfigError('DeepClusterHook has no labels to begin with: set initial=True' + (
-                '.' if runner.iter == 0 else ', or resume from a checkpoint of a run that had this hook.'))
+            raise ConfigError(
+                'DeepClusterHook has no labels to begin with: set initial=True'
+                + ('.' if runner.iter == 0 else ', or resume from a checkpoint of a run that had this hook.')
+            )
 
     def before_train_epoch(self, runner: Any) -> None:
         """What an epoch reads follows from the labels alone, so that an epoch begun anew in its middle is the same."""
@@ -105,17 +119,27 @@ class DeepClusterHook(Hook):
     def _check(self, runner: Any) -> None:
         model, loader = unwrap(runner.model), runner.train_loop.dataloader
         if not hasattr(model, 'embed') or not hasattr(model, 'set_reweight'):
-            raise ConfigError(f'DeepClusterHook needs a model with pseudo labels (DeepCluster, ODC); this is {type(model).__name__}.')
+            raise ConfigError(
+                f'DeepClusterHook needs a model with pseudo labels (DeepCluster, ODC); this is {type(model).__name__}.'
+            )
         if not hasattr(loader.dataset, 'assign_labels'):
-            raise ConfigError(f'DeepClusterHook needs a data set that takes labels; data.train is a {type(loader.dataset).__name__}: use '
-                              'DeepClusterDataset.')
+            raise ConfigError(
+                f'DeepClusterHook needs a data set that takes labels; data.train is a {type(loader.dataset).__name__}: use '
+                'DeepClusterDataset.'
+            )
         if self.unif_sampling and not hasattr(loader.sampler, 'set_uniform_indices'):
-            raise ConfigError(f'DeepClusterHook unif_sampling=True: a {type(loader.sampler).__name__} cannot do it. Use EpochSampler.')
+            raise ConfigError(
+                f'DeepClusterHook unif_sampling=True: a {type(loader.sampler).__name__} cannot do it. Use EpochSampler.'
+            )
         if model.head.num_classes < self.clustering['k']:
-            raise ConfigError(f"DeepClusterHook makes k={self.clustering['k']} clusters, but the head has num_classes="
-                              f'{model.head.num_classes}: make them equal.')
+            raise ConfigError(
+                f'DeepClusterHook makes k={self.clustering["k"]} clusters, but the head has num_classes='
+                f'{model.head.num_classes}: make them equal.'
+            )
         if self.init_memory and not hasattr(model, 'memory_bank'):
-            raise ConfigError(f'DeepClusterHook init_memory=True, but {type(model).__name__} has no memory_bank: remove it.')
+            raise ConfigError(
+                f'DeepClusterHook init_memory=True, but {type(model).__name__} has no memory_bank: remove it.'
+            )
 
     def _cluster(self, runner: Any, epoch: int) -> None:
         """Labels for `epoch` (from 0), and everything that follows from them. Every rank calls."""
@@ -142,8 +166,14 @@ class DeepClusterHook(Hook):
     def _features(self, runner: Any, model: Any) -> Tensor | None:
         """(N, D) on rank 0, None elsewhere."""
         cfg = self.extractor
-        loader = ordered_loader(runner, cfg['dataset'], cfg['imgs_per_gpu'], cfg.get('workers_per_gpu', 0), cfg.get('prefetch', False),
-                                cfg.get('img_norm_cfg'))
+        loader = ordered_loader(
+            runner,
+            cfg['dataset'],
+            cfg['imgs_per_gpu'],
+            cfg.get('workers_per_gpu', 0),
+            cfg.get('prefetch', False),
+            cfg.get('img_norm_cfg'),
+        )
         with evaluating(model):
             found = collect(lambda batch: {'z': model.embed(batch['img']).float()}, loader, main_only=True)
         loader.close()
@@ -151,7 +181,7 @@ class DeepClusterHook(Hook):
 
     def _solve(self, runner: Any, features: Tensor | None, seed: int) -> tuple[Tensor, float]:
         """Rank 0 clusters; its labels, or its error, on all ranks."""
-        error, labels, objective = None, None, 0.
+        error, labels, objective = None, None, 0.0
         if dist.is_main():
             try:
                 labels, objective = cluster(features, seed=seed, device=runner.device, **self.clustering)
@@ -166,7 +196,9 @@ class DeepClusterHook(Hook):
 
 def _check_dict(name: str, given: dict, known: tuple[str, ...], needed: tuple[str, ...]) -> None:
     if not isinstance(given, dict):
-        raise ConfigError(f'DeepClusterHook {name} is written dict({", ".join(f"{key}=..." for key in needed)}); got {given!r}.')
+        raise ConfigError(
+            f'DeepClusterHook {name} is written dict({", ".join(f"{key}=..." for key in needed)}); got {given!r}.'
+        )
     for key in given:
         if key not in known:
             raise ConfigError(f"DeepClusterHook {name} has no key '{key}'.{did_you_mean(key, known)}")

@@ -30,17 +30,28 @@ class DetectionHook(EvaluationHook):
         DataError: before training, where its classes are other ones, or numbered otherwise, than those of the training images.
     """
 
-    def __init__(self, dataset: dict, interval: int = 1, initial: bool = False, imgs_per_gpu: int = 1, workers_per_gpu: int = 0,
-                 prefetch: bool = False, img_norm_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        dataset: dict,
+        interval: int = 1,
+        initial: bool = False,
+        imgs_per_gpu: int = 1,
+        workers_per_gpu: int = 0,
+        prefetch: bool = False,
+        img_norm_cfg: dict | None = None,
+    ) -> None:
         super().__init__(interval, initial)
         self.dataset = dataset
         self.loading = (imgs_per_gpu, workers_per_gpu, prefetch, img_norm_cfg)
         if 'gt_boxes' not in getattr(DATASETS.get(dataset['type']), 'ragged', ()):
-            raise ConfigError(f"DetectionHook dataset.type={dataset['type']!r} has no boxes: use DetectionDataset.")
+            raise ConfigError(f'DetectionHook dataset.type={dataset["type"]!r} has no boxes: use DetectionDataset.')
 
     def before_train(self, runner: Any) -> None:
         train = runner.train_loop.dataloader.dataset
-        compare(naming_of(train, 'the training images'), naming_of(build_dataset(self.dataset, self.loading[2]), 'the test images'))
+        compare(
+            naming_of(train, 'the training images'),
+            naming_of(build_dataset(self.dataset, self.loading[2]), 'the test images'),
+        )
         super().before_train(runner)
 
     def evaluate(self, runner: Any) -> dict[str, float]:

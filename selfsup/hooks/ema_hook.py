@@ -43,7 +43,9 @@ class EMAHook(Hook):
 
     def __init__(self, momentum: float = 0.9999, evaluate: bool = True, warmup: bool = False) -> None:
         if isinstance(momentum, bool) or not isinstance(momentum, int | float) or not 0 <= momentum < 1:
-            raise ConfigError(f'EMAHook momentum={momentum!r}: use a number in [0, 1), the share of the old average kept; 0.9999 is usual.')
+            raise ConfigError(
+                f'EMAHook momentum={momentum!r}: use a number in [0, 1), the share of the old average kept; 0.9999 is usual.'
+            )
         self.momentum, self.evaluate, self.warmup = momentum, evaluate, warmup
         self.average: AveragedModel | None = None
         self._saved: dict | None = None  # from the checkpoint, until the model is ready
@@ -57,14 +59,18 @@ class EMAHook(Hook):
         if AVERAGE not in checkpoint:
             if runner.changes.mentions('custom_hooks.EMAHook'):
                 return  # refused by the runner, or allowed: the average begins with the first step from here on
-            raise CheckpointError('The checkpoint holds no moving average: its run had no EMAHook. Remove the hook, begin an average here '
-                                  'with --allow-changed custom_hooks.EMAHook, or start a new run from its weights with load_from.')
+            raise CheckpointError(
+                'The checkpoint holds no moving average: its run had no EMAHook. Remove the hook, begin an average here '
+                'with --allow-changed custom_hooks.EMAHook, or start a new run from its weights with load_from.'
+            )
         self._saved = checkpoint[AVERAGE]
 
     def before_train(self, runner: Any) -> None:
         if any(isinstance(hook, EMAHook) and hook is not self for hook in runner.hooks):
             raise ConfigError('custom_hooks holds two EMAHooks: a checkpoint keeps one average. Remove one of them.')
-        self.average = AveragedModel(unwrap(runner.model), multi_avg_fn=self._move, use_buffers=True).requires_grad_(False)
+        self.average = AveragedModel(unwrap(runner.model), multi_avg_fn=self._move, use_buffers=True).requires_grad_(
+            False
+        )
         if self._saved is not None:
             self.average.module.load_state_dict(self._saved['state_dict'])
             self.average.n_averaged.fill_(self._saved['steps'])
@@ -83,8 +89,10 @@ class EMAHook(Hook):
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         weights = self.average.module.state_dict()
-        checkpoint[AVERAGE] = {'steps': self.steps,
-                               'state_dict': {k: v.detach().cpu() for k, v in weights.items()} if dist.is_main() else {}}
+        checkpoint[AVERAGE] = {
+            'steps': self.steps,
+            'state_dict': {k: v.detach().cpu() for k, v in weights.items()} if dist.is_main() else {},
+        }
 
     @contextmanager
     def in_place_of_the_model(self, runner: Any) -> Iterator[None]:
@@ -98,8 +106,12 @@ class EMAHook(Hook):
     def _masked(self, runner: Any) -> list[tuple[Tensor, Tensor, Tensor]]:
         """(average, weight, mask) of every masked weight."""
         own = dict(self.average.module.named_parameters())
-        return [(own[name], hook.weights[name], mask) for hook in runner.hooks if isinstance(hook, SparseTrainingHook)
-                for name, mask in hook.masks.items()]
+        return [
+            (own[name], hook.weights[name], mask)
+            for hook in runner.hooks
+            if isinstance(hook, SparseTrainingHook)
+            for name, mask in hook.masks.items()
+        ]
 
     def _move(self, averages: list[Tensor], values: list[Tensor], n_averaged: Tensor) -> None:
         """One group of tensors of a dtype, as AveragedModel hands them out."""

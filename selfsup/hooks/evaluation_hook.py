@@ -17,11 +17,19 @@ from .ema_hook import EMAHook
 LEFT_OUT = 'left_out'  # of the numbers of an evaluation: images, not percent
 
 
-def ordered_loader(runner: Any, dataset: dict, batch_size: int, num_workers: int, prefetch: bool = False,
-                   img_norm_cfg: dict | None = None) -> Any:
+def ordered_loader(
+    runner: Any,
+    dataset: dict,
+    batch_size: int,
+    num_workers: int,
+    prefetch: bool = False,
+    img_norm_cfg: dict | None = None,
+) -> Any:
     """Loader of a dataset config that gives every sample once and in order, shared between the ranks; to be closed after use."""
     section = {'dataset': dataset, 'prefetch': prefetch, 'img_norm_cfg': img_norm_cfg}
-    return evaluation_loader(section, batch_size=batch_size, num_workers=num_workers, device=runner.device, seed=runner.seed)
+    return evaluation_loader(
+        section, batch_size=batch_size, num_workers=num_workers, device=runner.device, seed=runner.seed
+    )
 
 
 def build_dataset(dataset: dict, prefetch: bool) -> Any:
@@ -80,8 +88,11 @@ class EvaluationHook(Hook):
             if isinstance(hook, EMAHook) and hook.evaluate and hook.steps:
                 with hook.in_place_of_the_model(runner):
                     share_statistics(runner)
-                    metrics.update({f'ema_{key}': value for key, value in self.evaluate(runner).items() if key != LEFT_OUT})
+                    metrics.update(
+                        {f'ema_{key}': value for key, value in self.evaluate(runner).items() if key != LEFT_OUT}
+                    )
         shown = '  '.join(f'{k}: {v}' if k == LEFT_OUT else f'{k}: {v:.2f}' for k, v in metrics.items())
         runner.logger.info(f'{type(self).__name__} after epoch {epoch}: {shown}  ({time.perf_counter() - start:.1f} s)')
-        runner.visualizer.add_scalars({**metrics, 'epoch': epoch, 'iter': runner.iter}, step=runner.iter,
-                                      file_path=f'{runner.timestamp}.json')
+        runner.visualizer.add_scalars(
+            {**metrics, 'epoch': epoch, 'iter': runner.iter}, step=runner.iter, file_path=f'{runner.timestamp}.json'
+        )

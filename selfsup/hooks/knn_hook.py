@@ -31,8 +31,17 @@ class KNNHook(EvaluationHook):
         DataError: before training, where the two have different classes.
     """
 
-    def __init__(self, train: dict, test: dict, k: int | list[int] = 20, temperature: float = 0.07, imgs_per_gpu: int = 256,
-                 workers_per_gpu: int = 0, interval: int = 1, initial: bool = True) -> None:
+    def __init__(
+        self,
+        train: dict,
+        test: dict,
+        k: int | list[int] = 20,
+        temperature: float = 0.07,
+        imgs_per_gpu: int = 256,
+        workers_per_gpu: int = 0,
+        interval: int = 1,
+        initial: bool = True,
+    ) -> None:
         super().__init__(interval, initial)
         check_temperature(temperature, 'KNNHook temperature')
         self.datasets, self.temperature = (train, test), temperature

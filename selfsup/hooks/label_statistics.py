@@ -20,7 +20,9 @@ def checked_power(hook: str, power: float) -> float:
         ConfigError: it is no number in [0, 1].
     """
     if isinstance(power, bool) or not isinstance(power, int | float) or not 0 <= power <= 1:
-        raise ConfigError(f'{hook} reweight_pow={power!r}: give a number in [0, 1]; 0 is no weighting, the paper uses 0.5.')
+        raise ConfigError(
+            f'{hook} reweight_pow={power!r}: give a number in [0, 1]; 0 is no weighting, the paper uses 0.5.'
+        )
     return power
 
 
@@ -41,7 +43,12 @@ def label_change(old: Tensor, new: Tensor) -> float:
 def report(runner: Any, labels: Tensor, k: int, others: dict[str, float]) -> dict[str, float]:
     """Log number of empty clusters, smallest and largest size, and `others`; returns them all."""
     sizes = torch.bincount(labels.cpu(), minlength=k)
-    found = {'cluster_empty': int((sizes == 0).sum()), 'cluster_min': int(sizes.min()), 'cluster_max': int(sizes.max()), **others}
+    found = {
+        'cluster_empty': int((sizes == 0).sum()),
+        'cluster_min': int(sizes.min()),
+        'cluster_max': int(sizes.max()),
+        **others,
+    }
     for key, value in found.items():
         runner.message_hub.update_scalar(f'train/{key}', value)
     runner.logger.info('Clusters: ' + '  '.join(f'{key} {value:.4g}' for key, value in found.items()))

@@ -43,10 +43,16 @@ class LoggerHook(MMLoggerHook):
 
     def after_train_epoch(self, runner: Any, metrics: Any = None) -> None:
         (start, first), done = self._start, runner.epoch + 1
-        count = runner.iter - max(first, runner.epoch * runner.train_loop.iters_per_epoch)  # of this epoch, since the start
+        count = runner.iter - max(
+            first, runner.epoch * runner.train_loop.iters_per_epoch
+        )  # of this epoch, since the start
         if count < 1:  # resumed at the very end of the epoch
             return
-        left = timedelta(seconds=round((time.monotonic() - start) / (runner.iter - first) * (runner.max_iters - runner.iter)))
+        left = timedelta(
+            seconds=round((time.monotonic() - start) / (runner.iter - first) * (runner.max_iters - runner.iter))
+        )
         losses = runner.message_hub.get_scalar('train/loss')
-        runner.logger.info(f'Epoch {done} of {runner.max_epochs} is done: mean loss {losses.mean(count):.4f}, '
-                           f'{left} left, ends {datetime.now() + left:%Y-%m-%d %H:%M}')
+        runner.logger.info(
+            f'Epoch {done} of {runner.max_epochs} is done: mean loss {losses.mean(count):.4f}, '
+            f'{left} left, ends {datetime.now() + left:%Y-%m-%d %H:%M}'
+        )

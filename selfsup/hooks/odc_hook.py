@@ -35,9 +35,20 @@ class ODCHook(Hook):
 
     priority = 'HIGH'  # before the log is written and before the checkpoint
 
-    def __init__(self, centroids_update_interval: int, deal_with_small_clusters_interval: int, evaluate_interval: int, reweight: bool,
-                 reweight_pow: float, dist_mode: bool = True) -> None:
-        self.intervals = {'centroids': centroids_update_interval, 'small': deal_with_small_clusters_interval, 'report': evaluate_interval}
+    def __init__(
+        self,
+        centroids_update_interval: int,
+        deal_with_small_clusters_interval: int,
+        evaluate_interval: int,
+        reweight: bool,
+        reweight_pow: float,
+        dist_mode: bool = True,
+    ) -> None:
+        self.intervals = {
+            'centroids': centroids_update_interval,
+            'small': deal_with_small_clusters_interval,
+            'report': evaluate_interval,
+        }
         if min(self.intervals.values()) < 1:
             raise ConfigError(f'ODCHook: intervals are 1 or more iterations; got {tuple(self.intervals.values())}.')
         self.reweight, self.reweight_pow = reweight, checked_power('ODCHook', reweight_pow)
@@ -46,7 +57,9 @@ class ODCHook(Hook):
     def before_train(self, runner: Any) -> None:
         model = unwrap(runner.model)
         if not hasattr(getattr(model, 'memory_bank', None), 'deal_with_small_clusters'):
-            raise ConfigError(f'ODCHook needs a model with an ODCMemory (ODC); this is {type(model).__name__}. Remove the hook.')
+            raise ConfigError(
+                f'ODCHook needs a model with an ODCMemory (ODC); this is {type(model).__name__}. Remove the hook.'
+            )
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         self._due |= {name for name, interval in self.intervals.items() if (runner.iter + 1) % interval == 0}
@@ -61,7 +74,12 @@ class ODCHook(Hook):
         if self.reweight:
             model.set_reweight(reweight_pow=self.reweight_pow)
         if 'report' in due:
-            report(runner, model.memory_bank.label_bank, model.memory_bank.num_classes, {'change_ratio': float(model.change_ratio)})
+            report(
+                runner,
+                model.memory_bank.label_bank,
+                model.memory_bank.num_classes,
+                {'change_ratio': float(model.change_ratio)},
+            )
 
     def after_train_epoch(self, runner: Any) -> None:
         if (runner.epoch + 1) % EPOCHS_PER_FILE == 0:

@@ -35,7 +35,9 @@ class ReconstructionHook(EvaluationHook):
 
     on_average = False  # its pictures are of the trained weights
 
-    def __init__(self, dataset: dict | None = None, num_images: int = 8, interval: int = 50, initial: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self, dataset: dict | None = None, num_images: int = 8, interval: int = 50, initial: bool = False, seed: int = 0
+    ) -> None:
         super().__init__(interval, initial)
         if num_images < 1:
             raise ConfigError(f'ReconstructionHook num_images={num_images}: use 1 or more.')
@@ -44,8 +46,10 @@ class ReconstructionHook(EvaluationHook):
     def before_train(self, runner: Any) -> None:
         algorithm = unwrap(runner.model)
         if not hasattr(algorithm, 'reconstruct'):
-            raise ConfigError(f'ReconstructionHook draws masked autoencoders (SparK, FCMAE); {type(algorithm).__name__} reconstructs '
-                              'nothing: remove the hook.')
+            raise ConfigError(
+                f'ReconstructionHook draws masked autoencoders (SparK, FCMAE); {type(algorithm).__name__} reconstructs '
+                'nothing: remove the hook.'
+            )
         # on all ranks, and before training: what cannot be read or cut into blocks must not end a run after its first hours
         self._prepare(runner, algorithm)
         super().before_train(runner)
@@ -57,9 +61,11 @@ class ReconstructionHook(EvaluationHook):
         self._images = torch.stack([dataset[i]['img'] for i in chosen])
         channels = getattr(algorithm, 'channels', self._images.shape[1])
         if (given := self._images.shape[1]) != channels:
-            raise ConfigError(f'ReconstructionHook has images of {given} channels, but the network takes {channels}: where those of the '
-                              f"training have {given} too, set model.backbone.in_channels={given}; else give the hook dataset=dict("
-                              "type='ExtractDataset', data_source=..., pipeline=...) whose steps make such images.")
+            raise ConfigError(
+                f'ReconstructionHook has images of {given} channels, but the network takes {channels}: where those of the '
+                f'training have {given} too, set model.backbone.in_channels={given}; else give the hook dataset=dict('
+                "type='ExtractDataset', data_source=..., pipeline=...) whose steps make such images."
+            )
         self._visible = algorithm.masking.draw(self._images, torch.Generator().manual_seed(self.seed))
         self._scale = normalisation(cfg.get('pipeline', ()))
 
@@ -67,8 +73,10 @@ class ReconstructionHook(EvaluationHook):
     def _training_images(loader: dict) -> dict:
         dataset = loader['dataset']
         if 'data_source' not in dataset or 'pipeline' not in dataset:
-            raise ConfigError(f"ReconstructionHook cannot take its images from a {dataset.get('type')}: give it dataset=dict(type="
-                              "'ExtractDataset', data_source=..., pipeline=...).")
+            raise ConfigError(
+                f'ReconstructionHook cannot take its images from a {dataset.get("type")}: give it dataset=dict(type='
+                "'ExtractDataset', data_source=..., pipeline=...)."
+            )
         steps = evaluation_steps(dataset['pipeline'], loader.get('img_norm_cfg'))
         return {'type': 'ExtractDataset', 'data_source': dataset['data_source'], 'pipeline': steps}
 
@@ -88,7 +96,9 @@ class ReconstructionHook(EvaluationHook):
         epoch = runner.epoch + (runner.iter > 0)
         path = Path(runner.work_dir) / 'reconstruction' / f'epoch_{epoch}.png'
         with runner.log_trouble.guarding(path):
-            reconstruction_grid(self._images, self._visible, pictures.cpu(), path, *self._scale, title=f'after epoch {epoch}')
+            reconstruction_grid(
+                self._images, self._visible, pictures.cpu(), path, *self._scale, title=f'after epoch {epoch}'
+            )
             board = runner.visualizer.get_backend('TensorboardVisBackend')
             if board is not None:
                 board.add_image('reconstruction', np.asarray(Image.open(path)), step=runner.iter)

@@ -75,7 +75,7 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
         means = dist.mean(torch.stack([v for _, _, values in pending for v in values.values()])).tolist()
         position = 0
         for iteration, lr, values in pending:
-            row = dict(zip(values, means[position:position + len(values)], strict=True))
+            row = dict(zip(values, means[position : position + len(values)], strict=True))
             position += len(values)
             for key, value in row.items():
                 runner.message_hub.update_scalar(f'train/{key}', value)
@@ -85,7 +85,13 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
     @staticmethod
     def _stop(runner: Any, iteration: int, lr: float, row: dict[str, float]) -> None:
         parts = ', '.join(f'{k} {v:.4g}' for k, v in row.items())
-        kept = f'the last good checkpoint is {runner.last_checkpoint}' if runner.last_checkpoint else 'no checkpoint was saved yet'
-        raise TrainingError(f'The loss is not finite at iteration {iteration + 1} (epoch {runner.epoch + 1}, learning rate {lr:.4g}): '
-                            f'{parts}; {kept}. Lower the learning rate, lengthen the warm-up or clip gradients '
-                            '(optimizer_config.grad_clip).')
+        kept = (
+            f'the last good checkpoint is {runner.last_checkpoint}'
+            if runner.last_checkpoint
+            else 'no checkpoint was saved yet'
+        )
+        raise TrainingError(
+            f'The loss is not finite at iteration {iteration + 1} (epoch {runner.epoch + 1}, learning rate {lr:.4g}): '
+            f'{parts}; {kept}. Lower the learning rate, lengthen the warm-up or clip gradients '
+            '(optimizer_config.grad_clip).'
+        )

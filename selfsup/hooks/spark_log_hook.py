@@ -53,7 +53,7 @@ class SparKLogHook(Hook):
         self._start, self._first = time.monotonic(), runner.iter
         self._saved = runner.last_checkpoint
         if is_main():
-            self._epochs = _read(Path(runner.work_dir) / LOG)[:runner.epoch] if runner.iter else []
+            self._epochs = _read(Path(runner.work_dir) / LOG)[: runner.epoch] if runner.iter else []
             self._write(runner)
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
@@ -65,10 +65,20 @@ class SparKLogHook(Hook):
         count = runner.iter - max(self._first, runner.epoch * iters)
         if not is_main() or count < 1:
             return
-        left = timedelta(seconds=round((time.monotonic() - self._start) / (runner.iter - self._first) * (runner.max_iters - runner.iter)))
+        left = timedelta(
+            seconds=round(
+                (time.monotonic() - self._start) / (runner.iter - self._first) * (runner.max_iters - runner.iter)
+            )
+        )
         loss = float(runner.message_hub.get_scalar('train/loss').mean(count))
-        self._epochs.append({'cur_ep': f'{done}/{runner.max_epochs}', 'last_L': loss, 'rema': str(left),
-                             'fini': f'{datetime.now() + left:%m-%d %H:%M}'})
+        self._epochs.append(
+            {
+                'cur_ep': f'{done}/{runner.max_epochs}',
+                'last_L': loss,
+                'rema': str(left),
+                'fini': f'{datetime.now() + left:%m-%d %H:%M}',
+            }
+        )
         self._write(runner)
 
     def _export(self, runner: Any) -> None:
@@ -81,10 +91,18 @@ class SparKLogHook(Hook):
             _try(runner, lambda: export_backbone(unwrap(runner.model), path, 'timm'))
 
     def _write(self, runner: Any) -> None:
-        head = {'name': Path(runner.work_dir).name, 'cmd': shlex.join([sys.executable, *sys.argv]), 'git_commit_id': git_commit(),
-                'git_commit_msg': git_message(), 'model': type(unwrap(runner.model).backbone).__name__}
+        head = {
+            'name': Path(runner.work_dir).name,
+            'cmd': shlex.join([sys.executable, *sys.argv]),
+            'git_commit_id': git_commit(),
+            'git_commit_msg': git_message(),
+            'model': type(unwrap(runner.model).backbone).__name__,
+        }
         text = '\n'.join([json.dumps(head), '', *map(json.dumps, self._epochs)])
-        _try(runner, lambda: write_atomic(Path(runner.work_dir) / LOG, lambda file: file.write(f'{text}\n'.encode()), DataError))
+        _try(
+            runner,
+            lambda: write_atomic(Path(runner.work_dir) / LOG, lambda file: file.write(f'{text}\n'.encode()), DataError),
+        )
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -48,8 +48,10 @@ def maskable(model: nn.Module, only: str = '') -> dict[str, nn.Parameter]:
     chosen = {name: p for name, p in found.items() if pattern.search(name)}
     if not chosen:
         shown = ', '.join(list(found)[:5]) + (', ...' if len(found) > 5 else '')
-        raise ConfigError(f'SparseTrainingHook only={only!r} is found in none of the {len(found)} weights of convolutions and linear '
-                          f'layers that are trained: {shown or "there are none"}.')
+        raise ConfigError(
+            f'SparseTrainingHook only={only!r} is found in none of the {len(found)} weights of convolutions and linear '
+            f'layers that are trained: {shown or "there are none"}.'
+        )
     return chosen
 
 
@@ -72,8 +74,10 @@ def snip_scores(model: nn.Module, batch: dict[str, Tensor], names: Iterable[str]
         grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
         scores[name] = (weight.detach() * dist.mean(grad)).abs()
         if not bool(scores[name].isfinite().all()):
-            raise TrainingError(f"SparseTrainingHook init='snip': the gradient of {name} on the first batch is not finite. Look at the "
-                                "loss with init='erk'.")
+            raise TrainingError(
+                f"SparseTrainingHook init='snip': the gradient of {name} on the first batch is not finite. Look at the "
+                "loss with init='erk'."
+            )
     return scores
 
 
@@ -113,25 +117,42 @@ class SparseTrainingHook(Hook):
 
     priority = 'HIGH'  # before EMAHook, which follows the masked weights, and before all that evaluates or saves
 
-    def __init__(self, sparsity: float | None = None, init: str = 'snip', update_interval: int | None = 100, prune_rate: float = 0.3,
-                 final_prune_rate: float = 0.005, growth: str = 'random', prune: str = 'magnitude', only: str = '',
-                 mask_moments: bool = False) -> None:
+    def __init__(
+        self,
+        sparsity: float | None = None,
+        init: str = 'snip',
+        update_interval: int | None = 100,
+        prune_rate: float = 0.3,
+        final_prune_rate: float = 0.005,
+        growth: str = 'random',
+        prune: str = 'magnitude',
+        only: str = '',
+        mask_moments: bool = False,
+    ) -> None:
         for key, value, known in (('init', init, INITS), ('growth', growth, GROWTHS), ('prune', prune, PRUNES)):
             if value not in known:
-                raise ConfigError(f"SparseTrainingHook has no {key}={value!r}.{did_you_mean(str(value), known)}")
+                raise ConfigError(f'SparseTrainingHook has no {key}={value!r}.{did_you_mean(str(value), known)}')
         if sparsity is None and init != 'resume':
             raise ConfigError('SparseTrainingHook needs sparsity, the share of weights at zero, in [0, 1).')
         if sparsity is not None and not (_is_number(sparsity) and 0 <= sparsity < 1):
-            raise ConfigError(f'SparseTrainingHook sparsity={sparsity!r}: use a number in [0, 1), the share of weights at zero.')
+            raise ConfigError(
+                f'SparseTrainingHook sparsity={sparsity!r}: use a number in [0, 1), the share of weights at zero.'
+            )
         if update_interval is not None and (type(update_interval) is not int or update_interval < 1):
-            raise ConfigError(f'SparseTrainingHook update_interval={update_interval!r}: use 1 or more optimizer steps, or None for fixed '
-                              'masks.')
+            raise ConfigError(
+                f'SparseTrainingHook update_interval={update_interval!r}: use 1 or more optimizer steps, or None for fixed '
+                'masks.'
+            )
         if not (_is_number(prune_rate) and 0 < prune_rate <= 1):
             raise ConfigError(f'SparseTrainingHook prune_rate={prune_rate!r}: use a number in (0, 1].')
         if not (_is_number(final_prune_rate) and 0 <= final_prune_rate <= prune_rate):
-            raise ConfigError(f'SparseTrainingHook final_prune_rate={final_prune_rate!r}: use a number in [0, prune_rate={prune_rate}].')
+            raise ConfigError(
+                f'SparseTrainingHook final_prune_rate={final_prune_rate!r}: use a number in [0, prune_rate={prune_rate}].'
+            )
         if mask_moments and growth == 'momentum':
-            raise ConfigError("SparseTrainingHook growth='momentum' reads the moments of masked weights: it needs mask_moments=False.")
+            raise ConfigError(
+                "SparseTrainingHook growth='momentum' reads the moments of masked weights: it needs mask_moments=False."
+            )
         self.sparsity, self.init, self.update_interval = sparsity, init, update_interval
         self.prune_rates = prune_rate, final_prune_rate
         self.growth, self.only = growth, only
@@ -150,30 +171,48 @@ class SparseTrainingHook(Hook):
 
     def before_run(self, runner: Any) -> None:
         if sum(isinstance(hook, SparseTrainingHook) for hook in runner.hooks) > 1:
-            raise ConfigError('There are several SparseTrainingHooks, and a model has one set of masks: keep one; `only` is a regex, so '
-                              "'this|that' chooses several parts.")
+            raise ConfigError(
+                'There are several SparseTrainingHooks, and a model has one set of masks: keep one; `only` is a regex, so '
+                "'this|that' chooses several parts."
+            )
         self.weights = maskable(unwrap(runner.model), self.only)
         groups = runner.optim_wrapper.param_groups
         if self.growth == 'momentum' and not any('betas' in group or group.get('momentum') for group in groups):
-            raise ConfigError(f"SparseTrainingHook growth='momentum': {type(runner.optim_wrapper.optimizer).__name__} keeps none; use an "
-                              "optimizer of the Adam family or momentum > 0, or growth='gradient'.")
+            raise ConfigError(
+                f"SparseTrainingHook growth='momentum': {type(runner.optim_wrapper.optimizer).__name__} keeps none; use an "
+                "optimizer of the Adam family or momentum > 0, or growth='gradient'."
+            )
         steps = runner.train_loop.max_steps
         if self.update_interval is not None and self.update_interval >= steps:
-            warnings.warn(f'SparseTrainingHook update_interval={self.update_interval}: the run has {steps} optimizer steps, so the masks '
-                          'will never change.', SelfSupWarning, stacklevel=2)
+            warnings.warn(
+                f'SparseTrainingHook update_interval={self.update_interval}: the run has {steps} optimizer steps, so the masks '
+                'will never change.',
+                SelfSupWarning,
+                stacklevel=2,
+            )
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         state = checkpoint.get(STATE)
         if state is None:
-            raise CheckpointError('The checkpoint holds no masks: its run had no SparseTrainingHook. Start a new run from its weights with '
-                                  'load_from.')
+            raise CheckpointError(
+                'The checkpoint holds no masks: its run had no SparseTrainingHook. Start a new run from its weights with '
+                'load_from.'
+            )
         check_mask_state(state, self.weights)
-        if state['sparsity'] != self.sparsity or state['only'] != self.only or not set(state['masks']) <= set(self.weights):
-            raise CheckpointError(f"The checkpoint is of a sparse run with sparsity={state['sparsity']}, only={state['only']!r}; the "
-                                  f'config says sparsity={self.sparsity}, only={self.only!r}. Resume with the config of the first run, or '
-                                  'start a new one from its weights with load_from.')
-        self.masks = {name: sparse.unpack_mask(bits, self.weights[name].shape).to(self.weights[name].device)
-                      for name, bits in state['masks'].items()}
+        if (
+            state['sparsity'] != self.sparsity
+            or state['only'] != self.only
+            or not set(state['masks']) <= set(self.weights)
+        ):
+            raise CheckpointError(
+                f'The checkpoint is of a sparse run with sparsity={state["sparsity"]}, only={state["only"]!r}; the '
+                f'config says sparsity={self.sparsity}, only={self.only!r}. Resume with the config of the first run, or '
+                'start a new one from its weights with load_from.'
+            )
+        self.masks = {
+            name: sparse.unpack_mask(bits, self.weights[name].shape).to(self.weights[name].device)
+            for name, bits in state['masks'].items()
+        }
         self.steps = state['steps']
 
     def before_train(self, runner: Any) -> None:
@@ -182,15 +221,24 @@ class SparseTrainingHook(Hook):
             self._mask_momentum_copies(unwrap(runner.model))
         self._count()
         self._apply()
-        runner.logger.info(summary(f'Sparse training, step {self.steps}: sparsity {self.current_sparsity:.4f}', self.weights, self.masks))
+        runner.logger.info(
+            summary(
+                f'Sparse training, step {self.steps}: sparsity {self.current_sparsity:.4f}', self.weights, self.masks
+            )
+        )
 
     def before_train_epoch(self, runner: Any) -> None:
         self._apply()  # a hook may have renewed a layer (DeepClusterHook: the head)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         masks = {name: sparse.pack_mask(mask) for name, mask in self.masks.items()} if dist.is_main() else {}
-        checkpoint[STATE] = {'masks': masks, 'steps': self.steps, 'prune_rate': self._prune_rate(runner), 'sparsity': self.sparsity,
-                             'only': self.only}
+        checkpoint[STATE] = {
+            'masks': masks,
+            'steps': self.steps,
+            'prune_rate': self._prune_rate(runner),
+            'sparsity': self.sparsity,
+            'only': self.only,
+        }
 
     # ---- every step -------------------------------------------------------------------------------------------------
 
@@ -262,33 +310,51 @@ class SparseTrainingHook(Hook):
         if self.init == 'snip':
             scores = self._snip_scores(runner)
             # rank 0's for all: sums over ranks may differ in the last bit
-            densities = dist.broadcast_object(sparse.snip_densities(scores, 1 - self.sparsity) if dist.is_main() else None)
+            densities = dist.broadcast_object(
+                sparse.snip_densities(scores, 1 - self.sparsity) if dist.is_main() else None
+            )
         else:
-            densities = {'erk': sparse.erk_densities, 'uniform': sparse.uniform_densities}[self.init](shapes, 1 - self.sparsity)
+            densities = {'erk': sparse.erk_densities, 'uniform': sparse.uniform_densities}[self.init](
+                shapes, 1 - self.sparsity
+            )
         counts = sparse.kept_counts(sizes, densities, 1 - self.sparsity)
         if empty := [name for name, count in counts.items() if count == 0]:
-            warnings.warn(f"SparseTrainingHook init='{self.init}' leaves nothing of {len(empty)} layers ({', '.join(empty[:3])}): use "
-                          "a lower sparsity, or init='erk'.", SelfSupWarning, stacklevel=2)
-        return {name: sparse.sample_mask(shapes[name], count, self._generator(runner, layer)).to(self.weights[name].device)
-                for layer, (name, count) in enumerate(counts.items())}
+            warnings.warn(
+                f"SparseTrainingHook init='{self.init}' leaves nothing of {len(empty)} layers ({', '.join(empty[:3])}): use "
+                "a lower sparsity, or init='erk'.",
+                SelfSupWarning,
+                stacklevel=2,
+            )
+        return {
+            name: sparse.sample_mask(shapes[name], count, self._generator(runner, layer)).to(self.weights[name].device)
+            for layer, (name, count) in enumerate(counts.items())
+        }
 
     def _masks_of_zeros(self, sizes: dict[str, int]) -> dict[str, Tensor]:
         found = {name: p.detach().ne(0).contiguous() for name, p in self.weights.items()}
         active = {name: int(mask.sum()) for name, mask in found.items()}
         share = 1 - sum(active.values()) / sum(sizes.values())
         if share == 0:
-            raise ConfigError("SparseTrainingHook init='resume' takes its masks from the zeros of the weights, and none is zero: load a "
-                              "sparse model with load_from or pretrained, or choose init='snip', 'erk' or 'uniform'.")
+            raise ConfigError(
+                "SparseTrainingHook init='resume' takes its masks from the zeros of the weights, and none is zero: load a "
+                "sparse model with load_from or pretrained, or choose init='snip', 'erk' or 'uniform'."
+            )
         if self.sparsity is not None and abs(share - self.sparsity) > 1e-3:
-            warnings.warn(f"SparseTrainingHook init='resume' found sparsity {share:.4f} in the weights; sparsity={self.sparsity} is not "
-                          'used.', SelfSupWarning, stacklevel=2)
+            warnings.warn(
+                f"SparseTrainingHook init='resume' found sparsity {share:.4f} in the weights; sparsity={self.sparsity} is not "
+                'used.',
+                SelfSupWarning,
+                stacklevel=2,
+            )
         return {name: mask for name, mask in found.items() if active[name] < sparse.DENSE * sizes[name]}
 
     def _snip_scores(self, runner: Any) -> dict[str, Tensor]:
         loader = runner.train_loop.dataloader
         if hasattr(loader.dataset, 'assign_labels'):
-            raise ConfigError(f"SparseTrainingHook init='snip' looks at the loss of the first batch, and a {type(loader.dataset).__name__} "
-                              "gets its labels later, from clustering: use init='erk' or 'uniform'.")
+            raise ConfigError(
+                f"SparseTrainingHook init='snip' looks at the loss of the first batch, and a {type(loader.dataset).__name__} "
+                "gets its labels later, from clustering: use init='erk' or 'uniform'."
+            )
         seed_iteration(runner.seed, dist.rank(), 0)
         return snip_scores(unwrap(runner.model), loader.peek(), self.weights)
 

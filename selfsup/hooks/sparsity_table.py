@@ -20,10 +20,12 @@ def part_of(name: str) -> str:
     """Name of a weight up to its first number: 'backbone.stages.2', 'backbone.layer1.0'; without one, its first two words."""
     words = name.split('.')[:-1]
     number = next((i for i, word in enumerate(words) if re.fullmatch(r'\d+', word)), 1)
-    return '.'.join(words[:number + 1])
+    return '.'.join(words[: number + 1])
 
 
-def summary(title: str, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], changes: Mapping[str, Change] | None = None) -> str:
+def summary(
+    title: str, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], changes: Mapping[str, Change] | None = None
+) -> str:
     """Weights, active weights and density of every part and of all.
 
     Args:
@@ -42,8 +44,10 @@ def summary(title: str, weights: Mapping[str, Tensor], masks: Mapping[str, Tenso
                 row[i] += value
     rows['all'] = rows.pop('all')  # last
     width = max(map(len, rows)) + 2
-    columns = ['weights', 'active', 'pruned', 'grown'][:4 if changes else 2]
-    lines = [title, f"{'':{width}s}" + ''.join(f'{c:>13s}' for c in columns) + f"{'density':>10s}"]
+    columns = ['weights', 'active', 'pruned', 'grown'][: 4 if changes else 2]
+    lines = [title, f'{"":{width}s}' + ''.join(f'{c:>13s}' for c in columns) + f'{"density":>10s}']
     for part, row in rows.items():
-        lines.append(f'{part:{width}s}' + ''.join(f'{value:13,d}' for value in row[:len(columns)]) + f'{row[1] / row[0]:10.4f}')
+        lines.append(
+            f'{part:{width}s}' + ''.join(f'{value:13,d}' for value in row[: len(columns)]) + f'{row[1] / row[0]:10.4f}'
+        )
     return '\n'.join(lines)

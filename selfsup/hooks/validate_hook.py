@@ -33,9 +33,18 @@ class ValidateHook(EvaluationHook):
         DataError: before training, where `dataset` has other classes than the training images.
     """
 
-    def __init__(self, dataset: dict, dist_mode: bool = True, initial: bool = True, interval: int = 1, imgs_per_gpu: int = 32,
-                 workers_per_gpu: int = 0, prefetch: bool = False, img_norm_cfg: dict | None = None,
-                 eval_param: dict | None = None) -> None:
+    def __init__(
+        self,
+        dataset: dict,
+        dist_mode: bool = True,
+        initial: bool = True,
+        interval: int = 1,
+        imgs_per_gpu: int = 32,
+        workers_per_gpu: int = 0,
+        prefetch: bool = False,
+        img_norm_cfg: dict | None = None,
+        eval_param: dict | None = None,
+    ) -> None:
         super().__init__(interval, initial)
         self.dataset, self.eval_param = dataset, dict(eval_param or {})
         self.loading = (imgs_per_gpu, workers_per_gpu, prefetch, img_norm_cfg)
@@ -47,15 +56,22 @@ class ValidateHook(EvaluationHook):
         evaluate = getattr(DATASETS.get(name), 'evaluate', None)
         if evaluate is None:
             raise ConfigError(f'ValidateHook dataset.type={name!r} has no evaluate(): use ClassificationDataset.')
-        parameters = list(inspect.signature(evaluate).parameters.values())[3:]  # after self, scores and the name of the head
+        parameters = list(inspect.signature(evaluate).parameters.values())[
+            3:
+        ]  # after self, scores and the name of the head
         known = [p.name for p in parameters]
         for key in () if any(p.kind is p.VAR_KEYWORD for p in parameters) else self.eval_param:
             if key not in known:
-                raise ConfigError(f'ValidateHook eval_param={self.eval_param}: {name}.evaluate takes no {key!r}.{did_you_mean(key, known)}')
+                raise ConfigError(
+                    f'ValidateHook eval_param={self.eval_param}: {name}.evaluate takes no {key!r}.{did_you_mean(key, known)}'
+                )
 
     def before_train(self, runner: Any) -> None:
         train = runner.train_loop.dataloader.dataset
-        if 'gt_label' in inspect.signature(unwrap(runner.model).loss).parameters and getattr(train, 'labels', None) is not None:
+        if (
+            'gt_label' in inspect.signature(unwrap(runner.model).loss).parameters
+            and getattr(train, 'labels', None) is not None
+        ):
             line = check_classes(train, build_dataset(self.dataset, self.loading[2]))
             if line is not None:
                 runner.logger.info(line)

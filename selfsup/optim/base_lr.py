@@ -22,7 +22,7 @@ def scaled_lr(optimizer_cfg: dict, images_per_step: int) -> dict:
     rest = {name: value for name, value in optimizer_cfg.items() if name != 'base_lr'}
     base = optimizer_cfg['base_lr']
     if 'lr' in rest:
-        raise ConfigError(f"optimizer: lr={rest['lr']!r} and base_lr={base!r} are both given; keep one.")
+        raise ConfigError(f'optimizer: lr={rest["lr"]!r} and base_lr={base!r} are both given; keep one.')
     if isinstance(base, bool) or not isinstance(base, int | float) or not base >= 0:
         raise ConfigError(f'optimizer: base_lr={base!r}; it must be a number of at least 0.')
     return {**rest, 'lr': base * images_per_step / IMAGES}

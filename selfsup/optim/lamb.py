@@ -42,19 +42,44 @@ class LAMB(Optimizer):
         ConfigError: a number is out of its range.
     """
 
-    def __init__(self, params: Iterable, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-6,
-                 weight_decay: float = 0.01, bias_correction: bool = True, grad_averaging: bool = True,
-                 max_grad_norm: float | None = 1.0, trust_clip: bool = False, always_adapt: bool = False) -> None:
-        for name, value in (('lr', lr), ('eps', eps), ('weight_decay', weight_decay), ('max_grad_norm', max_grad_norm or 0)):
+    def __init__(
+        self,
+        params: Iterable,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.01,
+        bias_correction: bool = True,
+        grad_averaging: bool = True,
+        max_grad_norm: float | None = 1.0,
+        trust_clip: bool = False,
+        always_adapt: bool = False,
+    ) -> None:
+        for name, value in (
+            ('lr', lr),
+            ('eps', eps),
+            ('weight_decay', weight_decay),
+            ('max_grad_norm', max_grad_norm or 0),
+        ):
             if not value >= 0:
                 raise ConfigError(f'LAMB: {name}={value!r}; it must be at least 0.')
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
             raise ConfigError(f'LAMB: betas={betas!r}; it must be two numbers in [0, 1).')
         self.max_grad_norm = max_grad_norm
         self.global_grad_norm: Tensor | None = None
-        super().__init__(params, {'lr': lr, 'betas': tuple(betas), 'eps': eps, 'weight_decay': weight_decay,
-                                  'bias_correction': bias_correction, 'grad_averaging': grad_averaging,
-                                  'trust_clip': trust_clip, 'always_adapt': always_adapt})
+        super().__init__(
+            params,
+            {
+                'lr': lr,
+                'betas': tuple(betas),
+                'eps': eps,
+                'weight_decay': weight_decay,
+                'bias_correction': bias_correction,
+                'grad_averaging': grad_averaging,
+                'trust_clip': trust_clip,
+                'always_adapt': always_adapt,
+            },
+        )
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
@@ -94,7 +119,7 @@ class LAMB(Optimizer):
         if group['bias_correction']:
             correction1, correction2 = 1 - beta1 ** group['step'], 1 - beta2 ** group['step']
         below = torch._foreach_sqrt(second)
-        torch._foreach_div_(below, correction2 ** 0.5)
+        torch._foreach_div_(below, correction2**0.5)
         torch._foreach_add_(below, group['eps'])
         updates = list(torch._foreach_div(first, correction1))
         torch._foreach_div_(updates, below)

@@ -38,15 +38,36 @@ class LARS(Optimizer):
         ConfigError: a number is out of its range.
     """
 
-    def __init__(self, params: Iterable, lr: float, momentum: float = 0, dampening: float = 0, weight_decay: float = 0,
-                 eta: float = 0.001, nesterov: bool = False, lars_exclude: bool = False) -> None:
+    def __init__(
+        self,
+        params: Iterable,
+        lr: float,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        eta: float = 0.001,
+        nesterov: bool = False,
+        lars_exclude: bool = False,
+    ) -> None:
         for name, value in (('lr', lr), ('momentum', momentum), ('weight_decay', weight_decay), ('eta', eta)):
             if not value >= 0:
                 raise ConfigError(f'LARS: {name}={value!r}; it must be at least 0.')
         if nesterov and (momentum <= 0 or dampening != 0):
-            raise ConfigError(f'LARS: nesterov=True wants momentum > 0 and dampening=0; got {momentum} and {dampening}.')
-        super().__init__(params, {'lr': lr, 'momentum': momentum, 'dampening': dampening, 'weight_decay': weight_decay, 'eta': eta,
-                                  'nesterov': nesterov, 'lars_exclude': lars_exclude})
+            raise ConfigError(
+                f'LARS: nesterov=True wants momentum > 0 and dampening=0; got {momentum} and {dampening}.'
+            )
+        super().__init__(
+            params,
+            {
+                'lr': lr,
+                'momentum': momentum,
+                'dampening': dampening,
+                'weight_decay': weight_decay,
+                'eta': eta,
+                'nesterov': nesterov,
+                'lars_exclude': lars_exclude,
+            },
+        )
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:

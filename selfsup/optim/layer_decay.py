@@ -17,14 +17,22 @@ from ..errors import ConfigError, did_you_mean
 GROUPS = ('single', 'group', 'spark')
 AFTER = -1  # stage of what comes after the last block
 # Blocks per layer in the second and third stage of SparK's ResNets, by the depths of all stages.
-SPARK_RESNETS = MappingProxyType({(3, 4, 6, 3): (2, 3), (3, 4, 23, 3): (2, 3), (3, 8, 36, 3): (4, 4), (3, 24, 36, 3): (4, 4),
-                                  (3, 30, 48, 8): (5, 6)})
+SPARK_RESNETS = MappingProxyType(
+    {(3, 4, 6, 3): (2, 3), (3, 4, 23, 3): (2, 3), (3, 8, 36, 3): (4, 4), (3, 24, 36, 3): (4, 4), (3, 30, 48, 8): (5, 6)}
+)
 # What the names of a backbone say: stage (counted from `first`) and block; without a block, what comes before the stage.
-PATTERNS = MappingProxyType({
-    'resnet': (r'(?P<stem>conv1|(bn|gn|ln|in)1)\.', r'layer(?P<stage>\d+)\.(?P<block>\d+)\.', r'(?P<after>fc)\.'),
-    'convnext': (r'(?P<stem>stem)\.', r'downsample_layers\.(?P<stage>\d+)\.', r'stages\.(?P<stage>\d+)\.downsample\.',
-                 r'stages\.(?P<stage>\d+)\.(blocks\.)?(?P<block>\d+)\.', r'(?P<after>norm\d?|head|norm_pre)\.'),
-})
+PATTERNS = MappingProxyType(
+    {
+        'resnet': (r'(?P<stem>conv1|(bn|gn|ln|in)1)\.', r'layer(?P<stage>\d+)\.(?P<block>\d+)\.', r'(?P<after>fc)\.'),
+        'convnext': (
+            r'(?P<stem>stem)\.',
+            r'downsample_layers\.(?P<stage>\d+)\.',
+            r'stages\.(?P<stage>\d+)\.downsample\.',
+            r'stages\.(?P<stage>\d+)\.(blocks\.)?(?P<block>\d+)\.',
+            r'(?P<after>norm\d?|head|norm_pre)\.',
+        ),
+    }
+)
 
 
 class Place(NamedTuple):
@@ -60,10 +68,12 @@ def lr_scales(model: nn.Module, rate: float, groups: str = 'single') -> dict[str
         raise ConfigError(f'layer_decay: {type(model).__name__} has no backbone with parameters.')
     layers, head = _layers(backbone, names, groups)
     if rate ** (head - min(layers)) == 0:
-        raise ConfigError(f'layer_decay: rate={rate!r} leaves nothing of the learning rate of the first of {head - 1} layers; '
-                          'use a larger one.')
+        raise ConfigError(
+            f'layer_decay: rate={rate!r} leaves nothing of the learning rate of the first of {head - 1} layers; '
+            'use a larger one.'
+        )
     found = {f'backbone.{name}': rate ** (head - layer) for name, layer in zip(names, layers, strict=True)}
-    return {name: found.get(name, 1.) for name in (n.removeprefix('module.') for n, _ in model.named_parameters())}
+    return {name: found.get(name, 1.0) for name in (n.removeprefix('module.') for n, _ in model.named_parameters())}
 
 
 def _layers(backbone: nn.Module, names: dict[str, int], groups: str) -> tuple[list[int], int]:
@@ -75,21 +85,26 @@ def _layers(backbone: nn.Module, names: dict[str, int], groups: str) -> tuple[li
         return _timm_layers(timm_model, bare)
     if None in places:
         unknown = [name for name, place in zip(names, places, strict=True) if place is None]
-        raise ConfigError(f'layer_decay: no layer is known for {len(unknown)} of {len(names)} parameters of {type(backbone).__name__}, '
-                          f"such as 'backbone.{unknown[0]}'. It works for ResNet, ConvNeXt, ConvNeXtV2, SLaK and, with "
-                          "groups='single', for models of timm that group their layers.")
+        raise ConfigError(
+            f'layer_decay: no layer is known for {len(unknown)} of {len(names)} parameters of {type(backbone).__name__}, '
+            f"such as 'backbone.{unknown[0]}'. It works for ResNet, ConvNeXt, ConvNeXtV2, SLaK and, with "
+            "groups='single', for models of timm that group their layers."
+        )
     places = _by_block(places, bare, list(names.values()))
     depths = _depths(places)
     if groups == 'single':
         head = sum(depths) + 1
-        return [head if p.stage == AFTER else sum(depths[:p.stage]) + (p.block or 0) + 1 for p in places], head
+        return [head if p.stage == AFTER else sum(depths[: p.stage]) + (p.block or 0) + 1 for p in places], head
     layer, head = _resnet_layer(depths, groups) if family == 'resnet' else _convnext_layer(depths, groups)
     return [head if p.stage == AFTER else layer(p) for p in places], head
 
 
 def _family(names: list[str]) -> tuple[str, list[Place | None]]:
     """The family whose patterns know the most names, and a place for each name, None for an unknown one."""
-    found = {family: [_place(name, patterns, 1 if family == 'resnet' else 0) for name in names] for family, patterns in PATTERNS.items()}
+    found = {
+        family: [_place(name, patterns, 1 if family == 'resnet' else 0) for name in names]
+        for family, patterns in PATTERNS.items()
+    }
     return min(found.items(), key=lambda item: item[1].count(None))
 
 
@@ -139,8 +154,10 @@ def _depths(places: list[Place]) -> tuple[int, ...]:
 def _convnext_layer(depths: tuple[int, ...], groups: str) -> tuple[Any, int]:
     """Layer of a place in a ConvNeXt with 12 layers ('spark': or 6), and that of the head."""
     if len(depths) != 4 or depths[2] > 27:
-        raise ConfigError(f"layer_decay: groups='{groups}' is made for four stages with at most 27 blocks in the third; this backbone has "
-                          f"{depths}: use groups='single'.")
+        raise ConfigError(
+            f"layer_decay: groups='{groups}' is made for four stages with at most 27 blocks in the third; this backbone has "
+            f"{depths}: use groups='single'."
+        )
     number = 12 if groups == 'group' or depths[2] > 9 else 6
 
     def layer(place: Place) -> int:
@@ -156,14 +173,18 @@ def _resnet_layer(depths: tuple[int, ...], groups: str) -> tuple[Any, int]:
     if groups == 'group':
         raise ConfigError("layer_decay: groups='group' is made for ConvNeXts; for a ResNet use 'spark' or 'single'.")
     if depths not in SPARK_RESNETS:
-        raise ConfigError(f"layer_decay: groups='spark' has no table for a ResNet of {depths} blocks: use groups='single'.")
+        raise ConfigError(
+            f"layer_decay: groups='spark' has no table for a ResNet of {depths} blocks: use groups='single'."
+        )
     (second, third), last = SPARK_RESNETS[depths], len(depths) - 1
     third_starts = 2 + -(-depths[1] // second)
     number = third_starts + -(-depths[2] // third)
 
     def layer(place: Place) -> int:
         block = place.block or 0
-        return (1 if place.block is not None else 0, 2 + block // second, third_starts + block // third, number)[min(place.stage, last)]
+        return (1 if place.block is not None else 0, 2 + block // second, third_starts + block // third, number)[
+            min(place.stage, last)
+        ]
 
     return layer, number + 1
 

@@ -18,8 +18,9 @@ SETTINGS = ('lr', 'momentum', 'weight_decay')
 OPTIONS = (*SETTINGS, *(f'{name}_mult' for name in SETTINGS), 'lars_exclude', 'max_ndim')
 
 
-def param_groups(model: nn.Module, optimizer_cfg: dict, paramwise_options: dict | None = None,
-                 layer_decay: dict | None = None) -> list[dict]:
+def param_groups(
+    model: nn.Module, optimizer_cfg: dict, paramwise_options: dict | None = None, layer_decay: dict | None = None
+) -> list[dict]:
     """Parameter groups for a torch optimizer.
 
     Each pattern is searched (`re.search`) in the parameter's name, without DDP's `module.`. Patterns act in the order of
@@ -43,11 +44,18 @@ def param_groups(model: nn.Module, optimizer_cfg: dict, paramwise_options: dict 
             or multiplies a value that `optimizer_cfg` does not give; or nothing is left to train; or what `lr_scales` refuses.
     """
     scales = _scales(model, optimizer_cfg, layer_decay)
-    rules = [(pattern, _compile(pattern), _resolve(pattern, options, optimizer_cfg))
-             for pattern, options in _items(paramwise_options)]
-    if not _accepts(optimizer_cfg, 'lars_exclude') and any('lars_exclude' in options for _, options in _items(paramwise_options)):
-        warnings.warn(f"paramwise_options: lars_exclude belongs to LARS; type='{optimizer_cfg['type']}' ignores it.",
-                      SelfSupWarning, stacklevel=2)
+    rules = [
+        (pattern, _compile(pattern), _resolve(pattern, options, optimizer_cfg))
+        for pattern, options in _items(paramwise_options)
+    ]
+    if not _accepts(optimizer_cfg, 'lars_exclude') and any(
+        'lars_exclude' in options for _, options in _items(paramwise_options)
+    ):
+        warnings.warn(
+            f"paramwise_options: lars_exclude belongs to LARS; type='{optimizer_cfg['type']}' ignores it.",
+            SelfSupWarning,
+            stacklevel=2,
+        )
     groups: dict[tuple, dict] = {}
     unmatched = {pattern for pattern, _, _ in rules}
     names = []
@@ -60,14 +68,17 @@ def param_groups(model: nn.Module, optimizer_cfg: dict, paramwise_options: dict 
                 unmatched.discard(pattern)
                 chosen.update((option, value) for option, value in options.items() if option != 'max_ndim')
         if param.requires_grad:
-            if scales.get(name, 1.) != 1:
+            if scales.get(name, 1.0) != 1:
                 chosen.update(lr=chosen.get('lr', optimizer_cfg.get('lr')) * scales[name], lr_scale=scales[name])
             group = groups.setdefault(tuple(sorted(chosen.items())), {'params': [], 'param_names': [], **chosen})
             group['params'].append(param)
             group['param_names'].append(name)
     for pattern in (p for p, _, _ in rules if p in unmatched):
-        warnings.warn(f'paramwise_options: {pattern!r} matches no parameter and has no effect.{_nearest(pattern, names)}',
-                      SelfSupWarning, stacklevel=2)
+        warnings.warn(
+            f'paramwise_options: {pattern!r} matches no parameter and has no effect.{_nearest(pattern, names)}',
+            SelfSupWarning,
+            stacklevel=2,
+        )
     if not groups:
         raise ConfigError(f'{type(model).__name__} has no parameter that can be trained: all {len(names)} are frozen.')
     return list(groups.values())
@@ -111,12 +122,16 @@ def _resolve(pattern: str, options: dict, optimizer_cfg: dict) -> dict:
         _check_value(where, option, value)
         if setting != 'max_ndim' and not _accepts(optimizer_cfg, setting):
             if setting != 'lars_exclude':
-                raise ConfigError(f"{where}: optimizer type='{optimizer_cfg['type']}' has no {setting}. Remove the option.")
+                raise ConfigError(
+                    f"{where}: optimizer type='{optimizer_cfg['type']}' has no {setting}. Remove the option."
+                )
             continue
         if option != setting:
             if setting not in optimizer_cfg:
-                raise ConfigError(f'{where}: {option} multiplies the {setting} of the optimizer, which is not given; '
-                                  f'write {setting} into `optimizer`.')
+                raise ConfigError(
+                    f'{where}: {option} multiplies the {setting} of the optimizer, which is not given; '
+                    f'write {setting} into `optimizer`.'
+                )
             value = optimizer_cfg[setting] * value
         resolved[setting] = value
     return resolved
@@ -151,4 +166,4 @@ def _nearest(pattern: str, names: list[str]) -> str:
             pieces.setdefault(piece, name)
     found = list(dict.fromkeys(pieces[p] for p in difflib.get_close_matches(words, list(pieces), n=6, cutoff=0.5)))[:3]
     found = found or names[:3]
-    return f" Nearest parameter names: {', '.join(repr(n) for n in found)}." if found else ''
+    return f' Nearest parameter names: {", ".join(repr(n) for n in found)}.' if found else ''

@@ -27,9 +27,21 @@ COMMON_ARGS = ('policy', 'by_epoch', 'warmup', 'warmup_iters', 'warmup_ratio', '
 WARMUPS = (None, 'constant', 'linear', 'exp')
 
 
-def policy_lr(iteration: int, base_lr: float, *, iters_per_epoch: int, max_iters: int, policy: str, by_epoch: bool = True,
-              warmup: str | None = None, warmup_iters: int = 0, warmup_ratio: float = 0.1, warmup_by_epoch: bool = False,
-              update_interval: int = 1, **args) -> float:
+def policy_lr(
+    iteration: int,
+    base_lr: float,
+    *,
+    iters_per_epoch: int,
+    max_iters: int,
+    policy: str,
+    by_epoch: bool = True,
+    warmup: str | None = None,
+    warmup_iters: int = 0,
+    warmup_ratio: float = 0.1,
+    warmup_by_epoch: bool = False,
+    update_interval: int = 1,
+    **args,
+) -> float:
     """Learning rate in force at an iteration.
 
     Args:
@@ -51,17 +63,30 @@ def policy_lr(iteration: int, base_lr: float, *, iters_per_epoch: int, max_iters
     Raises:
         ConfigError: see `check_policy`.
     """
-    own = _check(policy, by_epoch=by_epoch, warmup=warmup, warmup_iters=warmup_iters, warmup_ratio=warmup_ratio,
-                 warmup_by_epoch=warmup_by_epoch, **args)
+    own = _check(
+        policy,
+        by_epoch=by_epoch,
+        warmup=warmup,
+        warmup_iters=warmup_iters,
+        warmup_ratio=warmup_ratio,
+        warmup_by_epoch=warmup_by_epoch,
+        **args,
+    )
     if iters_per_epoch < 1 or max_iters < 1:
-        raise ConfigError(f'lr_config: the run has no iterations (iters_per_epoch={iters_per_epoch}, max_iters={max_iters}).')
+        raise ConfigError(
+            f'lr_config: the run has no iterations (iters_per_epoch={iters_per_epoch}, max_iters={max_iters}).'
+        )
     length = warmup_iters * iters_per_epoch if warmup_by_epoch else warmup_iters
     if policy == 'WarmupCosine':
-        first, last = (i - i % iters_per_epoch % update_interval for i in (iteration, max_iters - 1))  # of their accumulation windows
+        first, last = (
+            i - i % iters_per_epoch % update_interval for i in (iteration, max_iters - 1)
+        )  # of their accumulation windows
         end = last if own['reach_end'] else max_iters
         return _warmup_cosine(first, base_lr, length if warmup else 0, warmup_ratio, end, update_interval, own)
     # An iteration-based run may end within an epoch, which then counts as one.
-    done, total = (iteration // iters_per_epoch, math.ceil(max_iters / iters_per_epoch)) if by_epoch else (iteration, max_iters)
+    done, total = (
+        (iteration // iters_per_epoch, math.ceil(max_iters / iters_per_epoch)) if by_epoch else (iteration, max_iters)
+    )
     regular = _regular(policy, own, base_lr, done, total)
     if warmup is None or iteration >= length:
         return regular
@@ -92,7 +117,9 @@ def _end(own: dict, base_lr: float) -> float:
     return base_lr * own['min_lr_ratio'] if own['min_lr_ratio'] is not None else own['min_lr']
 
 
-def _warmup_cosine(iteration: int, base_lr: float, length: float, ratio: float, end: int, interval: int, own: dict) -> float:
+def _warmup_cosine(
+    iteration: int, base_lr: float, length: float, ratio: float, end: int, interval: int, own: dict
+) -> float:
     """A line from `ratio * base_lr` to `base_lr` over `length` iterations, then half a cosine to the smallest rate at iteration `end`.
 
     With `reach_end` that is the last step (SparK's code); without, the one after it would have that rate (ConvNeXt V2's, MAE's).
@@ -101,9 +128,9 @@ def _warmup_cosine(iteration: int, base_lr: float, length: float, ratio: float, 
     """
     if iteration < length:
         rise = length - interval if own['reach_peak'] else length
-        return base_lr * (ratio + (1 - ratio) * (min(iteration / rise, 1.) if rise > 0 else 0.))
+        return base_lr * (ratio + (1 - ratio) * (min(iteration / rise, 1.0) if rise > 0 else 0.0))
     smallest, steps = _end(own, base_lr), end - length
-    return smallest + (base_lr - smallest) * _half_cosine(min((iteration - length) / steps, 1.) if steps > 0 else 1.)
+    return smallest + (base_lr - smallest) * _half_cosine(min((iteration - length) / steps, 1.0) if steps > 0 else 1.0)
 
 
 def _half_cosine(done: float) -> float:
@@ -120,7 +147,7 @@ def cosine_weight_decay(iteration: int, max_iters: int, start: float, end: float
         start: value at the first iteration (SparK: 0.04).
         end: value at the last one (SparK: 0.2).
     """
-    return end + (start - end) * _half_cosine(iteration / (max_iters - 1) if max_iters > 1 else 0.)
+    return end + (start - end) * _half_cosine(iteration / (max_iters - 1) if max_iters > 1 else 0.0)
 
 
 def _warmup_factor(warmup: str, done: float, ratio: float) -> float:
@@ -144,13 +171,17 @@ def check_policy(policy: str | None = None, **cfg) -> None:
 def _check(policy: str | None, **cfg) -> dict:
     """The policy's own arguments, complete."""
     if policy not in POLICY_ARGS:
-        raise ConfigError(f'lr_config: policy={policy!r} is not a learning rate policy.{did_you_mean(str(policy), POLICY_ARGS)}')
+        raise ConfigError(
+            f'lr_config: policy={policy!r} is not a learning rate policy.{did_you_mean(str(policy), POLICY_ARGS)}'
+        )
     own = dict(POLICY_ARGS[policy])
     for name, value in cfg.items():
         if name in own:
             own[name] = value
         elif name not in COMMON_ARGS:
-            raise ConfigError(f"lr_config: policy '{policy}' has no argument {name!r}.{did_you_mean(name, (*COMMON_ARGS, *own))}")
+            raise ConfigError(
+                f"lr_config: policy '{policy}' has no argument {name!r}.{did_you_mean(name, (*COMMON_ARGS, *own))}"
+            )
     missing = [name for name, value in own.items() if value is ...]
     if missing:
         raise ConfigError(f"lr_config: policy '{policy}' needs {', '.join(missing)}.")
@@ -169,7 +200,9 @@ def _check_own(policy: str, own: dict) -> None:
         if not step or not whole or any(b <= a for a, b in pairwise(step)):
             raise ConfigError(f'lr_config: step={step!r}; it must be increasing whole numbers, for example [120, 160].')
     elif type(step) is not int or step < 1:
-        raise ConfigError(f'lr_config: step={step!r}; it must be a whole number of at least 1 or an increasing list of them.')
+        raise ConfigError(
+            f'lr_config: step={step!r}; it must be a whole number of at least 1 or an increasing list of them.'
+        )
     for name in ('gamma', 'power', 'min_lr', 'min_lr_ratio'):
         value = own.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
@@ -182,13 +215,22 @@ def _check_own(policy: str, own: dict) -> None:
         raise ConfigError(f'lr_config: {policy} takes either min_lr or min_lr_ratio; {both} given.')
 
 
-def _check_warmup(policy: str, warmup: str | None = None, warmup_iters: int = 0, warmup_ratio: float = 0.1,
-                  warmup_by_epoch: bool = False) -> None:
+def _check_warmup(
+    policy: str,
+    warmup: str | None = None,
+    warmup_iters: int = 0,
+    warmup_ratio: float = 0.1,
+    warmup_by_epoch: bool = False,
+) -> None:
     if warmup not in WARMUPS:
-        raise ConfigError(f'lr_config: warmup={warmup!r} is unknown.{did_you_mean(str(warmup), [str(w) for w in WARMUPS])}')
+        raise ConfigError(
+            f'lr_config: warmup={warmup!r} is unknown.{did_you_mean(str(warmup), [str(w) for w in WARMUPS])}'
+        )
     if warmup is None:
         if warmup_iters:
-            raise ConfigError(f"lr_config: warmup_iters={warmup_iters!r} does nothing without warmup; add warmup='linear'.")
+            raise ConfigError(
+                f"lr_config: warmup_iters={warmup_iters!r} does nothing without warmup; add warmup='linear'."
+            )
         return
     if isinstance(warmup_iters, bool) or not isinstance(warmup_iters, int | float) or not warmup_iters > 0:
         unit = 'epochs' if warmup_by_epoch else 'iterations'
@@ -196,9 +238,13 @@ def _check_warmup(policy: str, warmup: str | None = None, warmup_iters: int = 0,
     from_zero = policy == 'WarmupCosine'
     if from_zero and warmup != 'linear':
         raise ConfigError(f"lr_config: WarmupCosine warms up linearly; warmup={warmup!r} must be 'linear' or None.")
-    if (isinstance(warmup_ratio, bool) or not isinstance(warmup_ratio, int | float) or not 0 <= warmup_ratio <= 1
-            or (warmup_ratio == 0 and not from_zero)):
-        raise ConfigError(f"lr_config: warmup_ratio={warmup_ratio!r}; it must be in {'[' if from_zero else '('}0, 1].")
+    if (
+        isinstance(warmup_ratio, bool)
+        or not isinstance(warmup_ratio, int | float)
+        or not 0 <= warmup_ratio <= 1
+        or (warmup_ratio == 0 and not from_zero)
+    ):
+        raise ConfigError(f'lr_config: warmup_ratio={warmup_ratio!r}; it must be in {"[" if from_zero else "("}0, 1].')
 
 
 def byol_momentum(iteration: int, max_iters: int, base: float, end: float = 1.0) -> float:

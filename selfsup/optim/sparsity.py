@@ -46,10 +46,10 @@ def erk_densities(shapes: Mapping[str, tuple[int, ...]], density: float) -> dict
     while True:
         rest = [name for name in shapes if name not in dense]
         budget = total - sum(sizes[name] for name in dense)
-        factor = budget / sum(raw[name] * sizes[name] for name in rest) if rest else 0.
-        largest = max((raw[name] for name in rest), default=0.)
+        factor = budget / sum(raw[name] * sizes[name] for name in rest) if rest else 0.0
+        largest = max((raw[name] for name in rest), default=0.0)
         if largest * factor <= 1:
-            return {name: 1. if name in dense else raw[name] * factor for name in shapes}
+            return {name: 1.0 if name in dense else raw[name] * factor for name in shapes}
         dense |= {name for name in rest if raw[name] == largest}
 
 
@@ -69,7 +69,7 @@ def snip_densities(scores: Mapping[str, Tensor], density: float, share_ties: boo
     joined = torch.cat([score.flatten() for score in scores.values()])
     kept = int(joined.numel() * density)
     if kept == 0:
-        return dict.fromkeys(scores, 0.)
+        return dict.fromkeys(scores, 0.0)
     threshold = joined.kthvalue(joined.numel() - kept + 1).values
     above = {name: int((score > threshold).sum()) for name, score in scores.items()}
     if not share_ties:
@@ -93,12 +93,16 @@ def kept_counts(sizes: Mapping[str, int], densities: Mapping[str, float], densit
         Layer -> number of active weights, without the dense layers.
     """
     sparse = [name for name in sizes if densities[name] < DENSE]
-    budget = round(density * sum(sizes.values())) - sum(size for name, size in sizes.items() if densities[name] >= DENSE)
+    budget = round(density * sum(sizes.values())) - sum(
+        size for name, size in sizes.items() if densities[name] >= DENSE
+    )
     wanted = {name: densities[name] * sizes[name] for name in sparse}
     scale = max(budget, 0) / (sum(wanted.values()) or 1)
     counts = {name: min(int(wanted[name] * scale), sizes[name]) for name in sparse}
-    rounding = sorted(sparse, key=lambda name: counts[name] - wanted[name] * scale)  # the largest part cut off comes first
-    for name in rounding[:max(0, budget - sum(counts.values()))]:
+    rounding = sorted(
+        sparse, key=lambda name: counts[name] - wanted[name] * scale
+    )  # the largest part cut off comes first
+    for name in rounding[: max(0, budget - sum(counts.values()))]:
         counts[name] = min(counts[name] + 1, sizes[name])
     return counts
 
@@ -143,7 +147,7 @@ def grow_largest_(mask: Tensor, number: int, score: Tensor) -> None:
 
 def prune_rate_at(step: int, max_steps: int, start: float, end: float = 0.005) -> float:
     """Share of the active weights that is exchanged: half a cosine from `start` at step 0 to `end` at step `max_steps`."""
-    return end + (start - end) * (1 + math.cos(math.pi * min(step / max_steps, 1.))) / 2
+    return end + (start - end) * (1 + math.cos(math.pi * min(step / max_steps, 1.0))) / 2
 
 
 def pack_mask(mask: Tensor) -> Tensor:
@@ -156,4 +160,4 @@ def pack_mask(mask: Tensor) -> Tensor:
 def unpack_mask(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The inverse of `pack_mask`: bool of `shape`, on the CPU."""
     bits = packed.cpu()[:, None] >> torch.arange(8, dtype=torch.uint8) & 1
-    return bits.flatten()[:math.prod(shape)].bool().view(shape)
+    return bits.flatten()[: math.prod(shape)].bool().view(shape)

@@ -23,7 +23,10 @@ def trained_and_frozen(module: nn.Module) -> tuple[int, int]:
 
 def parameters_by_part(model: nn.Module) -> dict[str, dict[str, int]]:
     """Part of the model ('backbone', 'head', ...) -> how many of its parameters are `trained` and `frozen`; parts without any left out."""
-    parts = {name: dict(zip(('trained', 'frozen'), trained_and_frozen(part), strict=True)) for name, part in model.named_children()}
+    parts = {
+        name: dict(zip(('trained', 'frozen'), trained_and_frozen(part), strict=True))
+        for name, part in model.named_children()
+    }
     return {name: counts for name, counts in parts.items() if any(counts.values())}
 
 
@@ -40,12 +43,16 @@ def check_counts(protocol: str, counts: Mapping[str, Mapping[str, int]]) -> None
     backbone = counts.get('backbone', {'trained': 0, 'frozen': 0})
     every = sum(backbone.values())
     if protocol in ON_FROZEN and backbone['trained']:
-        raise ConfigError(f"The protocol '{protocol}' trains a head on a frozen backbone, but {backbone['trained']:,} of the {every:,} "
-                          'parameters of the backbone are trained. Set model.backbone.frozen_stages to its last stage (4 for a ResNet), or '
-                          'take benchmarks/dist_train_finetune.sh.')
+        raise ConfigError(
+            f"The protocol '{protocol}' trains a head on a frozen backbone, but {backbone['trained']:,} of the {every:,} "
+            'parameters of the backbone are trained. Set model.backbone.frozen_stages to its last stage (4 for a ResNet), or '
+            'take benchmarks/dist_train_finetune.sh.'
+        )
     if protocol in OF_ALL and every and not backbone['trained']:
-        raise ConfigError(f"The protocol '{protocol}' trains the backbone, but all its {every:,} parameters are frozen. Remove "
-                          'model.backbone.frozen_stages, or take benchmarks/dist_train_linear.sh.')
+        raise ConfigError(
+            f"The protocol '{protocol}' trains the backbone, but all its {every:,} parameters are frozen. Remove "
+            'model.backbone.frozen_stages, or take benchmarks/dist_train_linear.sh.'
+        )
 
 
 def check_protocol(protocol: str, model: nn.Module) -> None:
@@ -58,8 +65,13 @@ def check_protocol(protocol: str, model: nn.Module) -> None:
     if protocol not in ON_FROZEN:
         return
     model.train()
-    moving = [name for name, module in model.backbone.named_modules()
-              if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training and module.track_running_stats]
+    moving = [
+        name
+        for name, module in model.backbone.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training and module.track_running_stats
+    ]
     if moving:
-        raise ConfigError(f"The protocol '{protocol}' trains a head on a frozen backbone, but {len(moving)} batch norms of the backbone, "
-                          f"such as {moving[0]}, take the statistics of each batch. Set model.backbone.frozen_stages or norm_eval=True.")
+        raise ConfigError(
+            f"The protocol '{protocol}' trains a head on a frozen backbone, but {len(moving)} batch norms of the backbone, "
+            f'such as {moving[0]}, take the statistics of each batch. Set model.backbone.frozen_stages or norm_eval=True.'
+        )

@@ -15,8 +15,13 @@ from .drawing import INK, save_figure
 ACCENT, PALE = '#1f5fa8', '#a9c6e8'
 
 
-def plot_curves(source: str | os.PathLike | Mapping[str, Any], out_png: str | os.PathLike, keys: Sequence[str] = ('loss',),
-                title: str = '', x_label: str = 'iteration') -> Path:
+def plot_curves(
+    source: str | os.PathLike | Mapping[str, Any],
+    out_png: str | os.PathLike,
+    keys: Sequence[str] = ('loss',),
+    title: str = '',
+    x_label: str = 'iteration',
+) -> Path:
     """One panel per scalar, over a common axis; a noisy curve is drawn pale with its running mean on top.
 
     Args:
@@ -41,6 +46,7 @@ def plot_curves(source: str | os.PathLike | Mapping[str, Any], out_png: str | os
 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 1.0 + 2.8 * len(keys)), dpi=120, layout='constrained')
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(keys), 1, sharex=True, squeeze=False)[:, 0]
@@ -55,7 +61,9 @@ def plot_curves(source: str | os.PathLike | Mapping[str, Any], out_png: str | os
 def _draw(panel: Any, key: str, steps: Sequence[float], values: Sequence[float]) -> None:
     noisy = len(values) >= 50
     mark = 'o' if len(values) <= 40 else None
-    panel.plot(steps, values, color=PALE if noisy else ACCENT, linewidth=1.0 if noisy else 1.8, marker=mark, markersize=3.5)
+    panel.plot(
+        steps, values, color=PALE if noisy else ACCENT, linewidth=1.0 if noisy else 1.8, marker=mark, markersize=3.5
+    )
     if noisy:
         panel.plot(steps, _running_mean(values, max(2, len(values) // 40)), color=ACCENT, linewidth=1.8)
     panel.set_ylabel(key.replace('_', ' '), color=INK)
@@ -76,7 +84,7 @@ def _running_mean(values: Sequence[float], reach: int) -> list[float]:
     means = []
     for place in range(len(values)):
         side = min(reach, place, len(values) - 1 - place)
-        window = [v for v in values[place - side:place + side + 1] if math.isfinite(v)] if side >= reach // 2 else []
+        window = [v for v in values[place - side : place + side + 1] if math.isfinite(v)] if side >= reach // 2 else []
         means.append(sum(window) / len(window) if window else math.nan)
     return means
 

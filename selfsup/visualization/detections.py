@@ -14,14 +14,30 @@ from PIL import Image, ImageDraw
 from .drawing import INK, PAPER, font
 from .views import view_grid
 
-COLOURS = ('#e69f00', '#56b4e9', '#009e73', '#f0e442', '#0072b2', '#d55e00', '#cc79a7')  # of the classes in turn (Okabe and Ito 2008)
+COLOURS = (
+    '#e69f00',
+    '#56b4e9',
+    '#009e73',
+    '#f0e442',
+    '#0072b2',
+    '#d55e00',
+    '#cc79a7',
+)  # of the classes in turn (Okabe and Ito 2008)
 OPACITY = 0.45  # of masks
 LINE, TEXT = 2, 12  # pixels
 PAIRS = 3  # images in a row
 
 
-def detection_grid(source: Any, detections: Sequence[Any], number: int, out_png: str | os.PathLike, title: str = '',
-                   min_score: float = 0.5, cell: int = 256, kept: Sequence[int] | None = None) -> Path:
+def detection_grid(
+    source: Any,
+    detections: Sequence[Any],
+    number: int,
+    out_png: str | os.PathLike,
+    title: str = '',
+    min_score: float = 0.5,
+    cell: int = 256,
+    kept: Sequence[int] | None = None,
+) -> Path:
     """Images with their annotated objects, each beside a copy with what was detected there. One colour per class.
 
     Args:
@@ -43,21 +59,33 @@ def detection_grid(source: Any, detections: Sequence[Any], number: int, out_png:
         image, truth, found = source.read_image(index), source.objects(index), detections[index]
         masks = None if truth.segments is None else source.masks(index, truth)
         marks = [' (difficult)' if difficult else '' for difficult in truth.difficult]
-        annotated = draw_objects(image, truth.boxes, truth.labels, _names(source.classes, truth.labels, marks), masks, cell)
+        annotated = draw_objects(
+            image, truth.boxes, truth.labels, _names(source.classes, truth.labels, marks), masks, cell
+        )
         shown = found.scores >= min_score
         scores = [f' {score:.2f}' for score in found.scores[shown]]
-        detected = draw_objects(image, found.boxes[shown], found.labels[shown], _names(source.classes, found.labels[shown], scores),
-                                found.mask_pixels(shown), cell)
+        detected = draw_objects(
+            image,
+            found.boxes[shown],
+            found.labels[shown],
+            _names(source.classes, found.labels[shown], scores),
+            found.mask_pixels(shown),
+            cell,
+        )
         pictures += [annotated, detected]
     columns = min(len(pictures), 2 * PAIRS)
     pictures += [Image.new('RGB', (cell, cell), PAPER)] * (-len(pictures) % columns)
-    rows = [pictures[start:start + columns] for start in range(0, len(pictures), columns)]
-    heads = [(f'detections with a score of {min_score:g} or more', name) for name in ('annotated', 'detected') * (columns // 2)]
+    rows = [pictures[start : start + columns] for start in range(0, len(pictures), columns)]
+    heads = [
+        (f'detections with a score of {min_score:g} or more', name)
+        for name in ('annotated', 'detected') * (columns // 2)
+    ]
     return view_grid(rows, heads, out_png, title, cell)
 
 
-def draw_objects(image: Image.Image, boxes: np.ndarray, labels: np.ndarray, names: Sequence[str], masks: np.ndarray | None,
-                 side: int) -> Image.Image:
+def draw_objects(
+    image: Image.Image, boxes: np.ndarray, labels: np.ndarray, names: Sequence[str], masks: np.ndarray | None, side: int
+) -> Image.Image:
     """A copy of an image whose longer side is `side` pixels, with objects drawn in, the first on top.
 
     Args:
@@ -75,13 +103,18 @@ def draw_objects(image: Image.Image, boxes: np.ndarray, labels: np.ndarray, name
     last_first = range(len(colours) - 1, -1, -1)
     scale = side / max(image.size)
     size = [max(1, round(length * scale)) for length in image.size]
-    for number in last_first if masks is not None else ():  # one by one: torchvision blackens where masks of one call overlap
-        image = to_pil_image(draw_segmentation_masks(pil_to_tensor(image), torch.from_numpy(masks[number]).bool(), OPACITY,
-                                                     colours[number]))
+    for number in (
+        last_first if masks is not None else ()
+    ):  # one by one: torchvision blackens where masks of one call overlap
+        image = to_pil_image(
+            draw_segmentation_masks(
+                pil_to_tensor(image), torch.from_numpy(masks[number]).bool(), OPACITY, colours[number]
+            )
+        )
     image = image.resize(size, Image.Resampling.BICUBIC)
     if not len(boxes):
         return image
-    inside = torch.from_numpy(boxes * scale).clamp(min=0).minimum(torch.tensor(size * 2) - 1.)
+    inside = torch.from_numpy(boxes * scale).clamp(min=0).minimum(torch.tensor(size * 2) - 1.0)
     image = to_pil_image(draw_bounding_boxes(pil_to_tensor(image), inside.flip(0), colors=colours[::-1], width=LINE))
     canvas = ImageDraw.Draw(image)
     for number in last_first:

@@ -17,9 +17,16 @@ RIGHT, WRONG = '#1a8f3c', '#d03027'
 FRAME, GAP, TEXT = 4, 8, 18  # pixels
 
 
-def neighbour_grid(query_images: Sequence[Any], neighbour_images: Sequence[Sequence[Any]], out_png: str | os.PathLike,
-                   query_labels: Sequence[int] | None = None, neighbour_labels: Sequence[Sequence[int]] | None = None,
-                   class_names: Sequence[str] | None = None, title: str = '', cell: int = 96) -> Path:
+def neighbour_grid(
+    query_images: Sequence[Any],
+    neighbour_images: Sequence[Sequence[Any]],
+    out_png: str | os.PathLike,
+    query_labels: Sequence[int] | None = None,
+    neighbour_labels: Sequence[Sequence[int]] | None = None,
+    class_names: Sequence[str] | None = None,
+    title: str = '',
+    cell: int = 96,
+) -> Path:
     """One row per query: the query, a gap, its neighbours from the nearest on.
 
     With labels, a neighbour's frame is green where its class is the query's and red where not, and each picture carries
@@ -74,9 +81,17 @@ def neighbour_grid(query_images: Sequence[Any], neighbour_images: Sequence[Seque
     return out_png
 
 
-def neighbours_of(features: np.ndarray, images: Callable[[int], Any] | Any, out_png: str | os.PathLike, labels: Sequence[int] | None = None,
-                  queries: int = 10, k: int = 8, class_names: Sequence[str] | None = None,
-                  title: str = 'Nearest neighbours by cosine similarity', cell: int = 72) -> Path:
+def neighbours_of(
+    features: np.ndarray,
+    images: Callable[[int], Any] | Any,
+    out_png: str | os.PathLike,
+    labels: Sequence[int] | None = None,
+    queries: int = 10,
+    k: int = 8,
+    class_names: Sequence[str] | None = None,
+    title: str = 'Nearest neighbours by cosine similarity',
+    cell: int = 72,
+) -> Path:
     """`neighbour_grid` of the nearest images within one set, a query itself left out.
 
     Args:
@@ -105,9 +120,16 @@ def neighbours_of(features: np.ndarray, images: Callable[[int], Any] | Any, out_
     similarity = points[chosen] @ points.T
     similarity[np.arange(len(chosen)), chosen] = -np.inf
     nearest = np.argsort(-similarity, axis=1, kind='stable')[:, :k].tolist()
-    return neighbour_grid([images(i) for i in chosen], [[images(i) for i in row] for row in nearest], out_png,
-                          None if labels is None else [labels[i] for i in chosen],
-                          None if labels is None else [[labels[i] for i in row] for row in nearest], class_names, title, cell)
+    return neighbour_grid(
+        [images(i) for i in chosen],
+        [[images(i) for i in row] for row in nearest],
+        out_png,
+        None if labels is None else [labels[i] for i in chosen],
+        None if labels is None else [[labels[i] for i in row] for row in nearest],
+        class_names,
+        title,
+        cell,
+    )
 
 
 def _in_turn(labels: list[int], number: int) -> list[int]:
@@ -120,12 +142,18 @@ def _in_turn(labels: list[int], number: int) -> list[int]:
     return [index for _, _, index in sorted(ranked)[:number]]
 
 
-def _check(queries: Sequence, neighbours: Sequence[Sequence], query_labels: Sequence | None,
-           neighbour_labels: Sequence[Sequence] | None) -> None:
+def _check(
+    queries: Sequence,
+    neighbours: Sequence[Sequence],
+    query_labels: Sequence | None,
+    neighbour_labels: Sequence[Sequence] | None,
+) -> None:
     if not len(queries) or not len(neighbours) or not len(neighbours[0]):
         raise DataError('neighbour_grid: there is no picture to draw.')
     if len(queries) != len(neighbours) or len({len(n) for n in neighbours}) != 1:
-        raise DataError(f'neighbour_grid: {len(queries)} queries, but lists of {[len(n) for n in neighbours]} neighbours.')
+        raise DataError(
+            f'neighbour_grid: {len(queries)} queries, but lists of {[len(n) for n in neighbours]} neighbours.'
+        )
     if (query_labels is None) != (neighbour_labels is None):
         raise DataError('neighbour_grid: give the labels of the queries and of the neighbours, or neither.')
     if query_labels is not None and [len(n) for n in neighbour_labels] != [len(n) for n in neighbours]:

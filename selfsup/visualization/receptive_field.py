@@ -14,7 +14,9 @@ FRAME = '#c2410c'
 STYLES = ('-', '--', '-.', ':')
 
 
-def receptive_field_picture(field: np.ndarray, squares: Sequence[tuple[float, int]], out_png: str | os.PathLike, title: str = '') -> Path:
+def receptive_field_picture(
+    field: np.ndarray, squares: Sequence[tuple[float, int]], out_png: str | os.PathLike, title: str = ''
+) -> Path:
     """The field in shades, dark where pixels contribute most, with squares around its centre and a scale.
 
     Args:
@@ -30,25 +32,43 @@ def receptive_field_picture(field: np.ndarray, squares: Sequence[tuple[float, in
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
     from matplotlib.patheffects import withStroke
+
     height, width = field.shape
     figure = Figure(figsize=(6.4, 5.6), dpi=120, layout='constrained')
     FigureCanvasAgg(figure)
     panel = figure.subplots()
     shades = panel.imshow(field, cmap='Blues', vmin=0, vmax=1, interpolation='antialiased')
     for number, (share, side) in enumerate(squares):
-        left, top = width // 2 - side // 2 - .5, height // 2 - side // 2 - .5
+        left, top = width // 2 - side // 2 - 0.5, height // 2 - side // 2 - 0.5
         # named in the legend: beside nested squares of nearly one size their names would lie on each other
-        panel.add_patch(Rectangle((left, top), side, side, fill=False, color=FRAME, linewidth=.8 + .3 * number,
-                                  linestyle=STYLES[number % len(STYLES)], label=f'{share:.0%}: {side} x {side}',
-                                  path_effects=[withStroke(linewidth=2 + .3 * number, foreground=PAPER)]))
+        panel.add_patch(
+            Rectangle(
+                (left, top),
+                side,
+                side,
+                fill=False,
+                color=FRAME,
+                linewidth=0.8 + 0.3 * number,
+                linestyle=STYLES[number % len(STYLES)],
+                label=f'{share:.0%}: {side} x {side}',
+                path_effects=[withStroke(linewidth=2 + 0.3 * number, foreground=PAPER)],
+            )
+        )
     if squares:
-        figure.legend(loc='outside lower center', ncols=min(4, len(squares)), frameon=False, fontsize=8, labelcolor=INK,
-                      title='share of the contributions: square in pixels', title_fontsize=8)
-    panel.set_xlim(-.5, width - .5)
-    panel.set_ylim(height - .5, -.5)
+        figure.legend(
+            loc='outside lower center',
+            ncols=min(4, len(squares)),
+            frameon=False,
+            fontsize=8,
+            labelcolor=INK,
+            title='share of the contributions: square in pixels',
+            title_fontsize=8,
+        )
+    panel.set_xlim(-0.5, width - 0.5)
+    panel.set_ylim(height - 0.5, -0.5)
     panel.tick_params(colors=INK, labelsize=8)
     panel.set_xlabel('pixels', color=INK, fontsize=9)
-    bar = figure.colorbar(shades, ax=panel, shrink=.9)
+    bar = figure.colorbar(shades, ax=panel, shrink=0.9)
     bar.ax.tick_params(colors=INK, labelsize=8)
     bar.set_label('contribution, log10(1 + x) / largest', color=INK, fontsize=9)
     if title:

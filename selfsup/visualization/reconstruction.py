@@ -16,7 +16,9 @@ HIDDEN = 154  # grey of hidden blocks, of 255
 HEADS = (('image', ''), ('visible to the encoder', ''), ('reconstruction', ''))
 
 
-def normalisation(pipeline: Sequence[dict], img_norm_cfg: dict | None = None) -> tuple[Sequence[float], Sequence[float]]:
+def normalisation(
+    pipeline: Sequence[dict], img_norm_cfg: dict | None = None
+) -> tuple[Sequence[float], Sequence[float]]:
     """Mean and standard deviation that images went through.
 
     Args:
@@ -24,7 +26,7 @@ def normalisation(pipeline: Sequence[dict], img_norm_cfg: dict | None = None) ->
         img_norm_cfg: that of a loader with prefetch, used where the pipeline has none.
     """
     found = next((step for step in pipeline if step['type'] == 'Normalize'), img_norm_cfg or {})
-    return found.get('mean', (0.,)), found.get('std', (1.,))
+    return found.get('mean', (0.0,)), found.get('std', (1.0,))
 
 
 def evaluation_steps(pipeline: Sequence[dict], img_norm_cfg: dict | None = None, size: int | None = None) -> list[dict]:
@@ -38,8 +40,11 @@ def evaluation_steps(pipeline: Sequence[dict], img_norm_cfg: dict | None = None,
     crop = next((step for step in pipeline if step['type'] == 'RandomResizedCrop'), {})
     size = crop.get('size', 224) if size is None else size
     short = size if isinstance(size, int) else tuple(size)
-    return [{'type': 'Resize', 'size': short, 'interpolation': crop.get('interpolation', 2)}, {'type': 'CenterCrop', 'size': short},
-            *network_steps(pipeline, img_norm_cfg)]
+    return [
+        {'type': 'Resize', 'size': short, 'interpolation': crop.get('interpolation', 2)},
+        {'type': 'CenterCrop', 'size': short},
+        *network_steps(pipeline, img_norm_cfg),
+    ]
 
 
 def network_steps(pipeline: Sequence[dict], img_norm_cfg: dict | None = None) -> list[dict]:
@@ -64,8 +69,16 @@ def _is_own(step: str) -> bool:
     return not PIPELINES.get(step).__module__.startswith(('selfsup.', 'torchvision.'))
 
 
-def reconstruction_grid(images: Sequence[Any], visible: Any, reconstructions: Sequence[Any], out_png: str | os.PathLike,
-                        mean: Sequence[float] = (0.,), std: Sequence[float] = (1.,), title: str = '', cell: int = 160) -> Path:
+def reconstruction_grid(
+    images: Sequence[Any],
+    visible: Any,
+    reconstructions: Sequence[Any],
+    out_png: str | os.PathLike,
+    mean: Sequence[float] = (0.0,),
+    std: Sequence[float] = (1.0,),
+    title: str = '',
+    cell: int = 160,
+) -> Path:
     """One row per image: the image, its visible blocks on grey, its reconstruction; see `to_picture` for what is not RGB.
 
     Args:

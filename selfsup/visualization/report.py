@@ -18,6 +18,7 @@ MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '<', '>', 'p', 'h', '*', 'd')
 def _figure(width: float, height: float) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), dpi=120, layout='constrained')
     FigureCanvasAgg(figure)
     return figure
@@ -43,7 +44,10 @@ def plot_pairs(pairs: Sequence[tuple[str, float, float]], out_png: str | os.Path
     figure = _figure(8, 1.2 + 0.55 * len(pairs))
     axes = figure.subplots()
     for row, (_, random, pretrained) in enumerate(pairs):
-        for value, offset, colour, label in ((random, 0.19, PALE, 'random weights'), (pretrained, -0.19, ACCENT, 'pretrained')):
+        for value, offset, colour, label in (
+            (random, 0.19, PALE, 'random weights'),
+            (pretrained, -0.19, ACCENT, 'pretrained'),
+        ):
             axes.barh(-row + offset, value, 0.36, color=colour, label=label if row == 0 else None)
             axes.text(value + 0.5, -row + offset, f'{value:.1f}', va='center', fontsize=8, color=INK)
     axes.set_yticks([-row for row in range(len(pairs))], [label for label, _, _ in pairs])
@@ -71,7 +75,7 @@ def _lowest(group: list[float], gap: float) -> float:
 
 def _span(rows: Sequence[Sequence], places: Sequence[int]) -> float:
     values = [row[i] for row in rows for i in places]
-    return max(values) - min(values) if values else 1.
+    return max(values) - min(values) if values else 1.0
 
 
 def plot_layers(table: dict[str, Any], out_png: str | os.PathLike, layers: Sequence[str]) -> Path:
@@ -93,17 +97,33 @@ def plot_layers(table: dict[str, Any], out_png: str | os.PathLike, layers: Seque
     ends = apart([row[places[-1]] for row in rows], 0.045 * _span(rows, places))
     for number, (row, end) in enumerate(zip(rows, ends, strict=True)):
         colour = LINES[number % len(LINES)]
-        axes.plot(range(len(places)), [row[i] for i in places], marker=MARKERS[number % len(MARKERS)], markersize=5, linewidth=1.4,
-                  color=colour, linestyle='-' if number // len(LINES) % 2 == 0 else '--')
+        axes.plot(
+            range(len(places)),
+            [row[i] for i in places],
+            marker=MARKERS[number % len(MARKERS)],
+            markersize=5,
+            linewidth=1.4,
+            color=colour,
+            linestyle='-' if number // len(LINES) % 2 == 0 else '--',
+        )
         # each name at the end of its line: nobody can match the colours of many lines with a legend
-        axes.annotate(f'{row[0]}  {row[places[-1]]:g}', (len(places) - 1, row[places[-1]]), xytext=(len(places) - 0.8, end), va='center',
-                      fontsize=8, color=colour, annotation_clip=False,
-                      arrowprops=dict(arrowstyle='-', color=colour, linewidth=.5, shrinkA=0, shrinkB=4))
+        axes.annotate(
+            f'{row[0]}  {row[places[-1]]:g}',
+            (len(places) - 1, row[places[-1]]),
+            xytext=(len(places) - 0.8, end),
+            va='center',
+            fontsize=8,
+            color=colour,
+            annotation_clip=False,
+            arrowprops=dict(arrowstyle='-', color=colour, linewidth=0.5, shrinkA=0, shrinkB=4),
+        )
     axes.set_xlim(-0.15, len(places) + 0.9)
     axes.set_xticks(range(len(places)), layers)
     axes.spines['bottom'].set_bounds(-0.15, len(places) - 0.85)
     axes.set_ylabel('top-1, percent', color=INK, fontsize=8)
     source = table['source'].split(',')[0]
-    axes.set_title(f'Published, not measured here: ImageNet top-1 by layer ({source})', color=INK, fontsize=10, loc='left')
+    axes.set_title(
+        f'Published, not measured here: ImageNet top-1 by layer ({source})', color=INK, fontsize=10, loc='left'
+    )
     _plain(axes)
     return save_figure(figure, out_png)

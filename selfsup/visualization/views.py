@@ -17,7 +17,7 @@ from .drawing import INK, NEUTRAL, PAPER, centred, font, square
 GAP, GROUP_GAP, TEXT, MARGIN = 4, 16, 18, 16  # pixels
 
 
-def to_picture(view: Any, mean: Sequence[float] = (0.,), std: Sequence[float] = (1.,)) -> np.ndarray:
+def to_picture(view: Any, mean: Sequence[float] = (0.0,), std: Sequence[float] = (1.0,)) -> np.ndarray:
     """Undo the normalisation of a view, and show it in colours.
 
     One channel is grey, three are red, green and blue. Of more the first three are shown; two are shown as their mean.
@@ -43,8 +43,13 @@ def to_picture(view: Any, mean: Sequence[float] = (0.,), std: Sequence[float] = 
     return np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0).copy()
 
 
-def view_grid(rows: Sequence[Sequence[Any]], heads: Sequence[tuple[str, str]], out_png: str | os.PathLike, title: str = '',
-              cell: int = 112) -> Path:
+def view_grid(
+    rows: Sequence[Sequence[Any]],
+    heads: Sequence[tuple[str, str]],
+    out_png: str | os.PathLike,
+    title: str = '',
+    cell: int = 112,
+) -> Path:
     """One row per image; columns that belong together stand closer.
 
     Args:

@@ -8,13 +8,30 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / 'selfsup'
-LEAVES = {'errors', 'registry', 'distributed', 'checkpoint_bytes', 'checkpoint_io', 'checkpoint_keys', 'cli', 'files', 'provenance'}
+LEAVES = {
+    'errors',
+    'registry',
+    'distributed',
+    'checkpoint_bytes',
+    'checkpoint_io',
+    'checkpoint_keys',
+    'cli',
+    'files',
+    'provenance',
+}
 # room -> rooms it may import besides itself and the leaves
 ALLOWED = {
     'models/layers': set(),
-    'models/backbones': {'models/layers'}, 'models/necks': {'models/layers'}, 'models/heads': {'models/layers'},
-    'models/memories': {'models/layers'}, 'models/algorithms': {'models/layers'}, 'models': {'models/algorithms'},
-    'datasets': set(), 'optim': set(), 'visualization': set(), 'config': set(),
+    'models/backbones': {'models/layers'},
+    'models/necks': {'models/layers'},
+    'models/heads': {'models/layers'},
+    'models/memories': {'models/layers'},
+    'models/algorithms': {'models/layers'},
+    'models': {'models/algorithms'},
+    'datasets': set(),
+    'optim': set(),
+    'visualization': set(),
+    'config': set(),
     'evaluation': {'datasets', 'optim'},
     'engine': {'config', 'convert', 'datasets', 'optim'},
     'hooks': {'evaluation', 'engine', 'datasets', 'optim', 'visualization'},
@@ -43,7 +60,7 @@ def imports_of(path: Path) -> list[tuple[str, ...]]:
         if isinstance(node, ast.Import):
             found += [tuple(a.name.split('.')) for a in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = package[:len(package) - node.level + 1] if node.level else ()
+            base = package[: len(package) - node.level + 1] if node.level else ()
             module = base + tuple((node.module or '').split('.') if node.module else ())
             found += [(*module, a.name) for a in node.names]
     return found
@@ -102,7 +119,9 @@ def test_no_mutable_state_at_module_level():
     """Registries and loggers apart, a module holds constants only."""
     for path in FILES:
         for node in ast.parse(path.read_text()).body:
-            if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, (ast.List, ast.ListComp, ast.Set)):
+            if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(
+                node.value, (ast.List, ast.ListComp, ast.Set)
+            ):
                 target = node.targets[0] if isinstance(node, ast.Assign) else node.target
                 assert getattr(target, 'id', '') == '__all__', f'{path}:{node.lineno} keeps a mutable list or set'
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)):

@@ -122,18 +122,21 @@ KINDS = {
     'DATA_SOURCES': ('data source', [ImageNet]),
     'PIPELINES': ('pipeline step', [ToTensor, Resize, RandomAppliedTrans]),
     'OPTIMIZERS': ('optimizer', [torch.optim.SGD, torch.optim.AdamW]),
-    'HOOKS': ('hook', [CheckpointHook, LoggerHook, ValidateHook, CollapseHook, RuntimeInfoHook, IterTimerHook, ParamSchedulerHook]),
+    'HOOKS': (
+        'hook',
+        [CheckpointHook, LoggerHook, ValidateHook, CollapseHook, RuntimeInfoHook, IterTimerHook, ParamSchedulerHook],
+    ),
     'PARAM_SCHEDULERS': ('parameter scheduler', [PolicyLR, CosineWeightDecay]),
     'SAMPLERS': ('sampler', [EpochSampler, DefaultSampler]),
 }
-SMALL = '''
+SMALL = """
 model = dict(type='MOCO', backbone=dict(type='ResNet', depth=50), neck=dict(type='LinearNeck', in_channels=8, out_channels=4))
 data = dict(imgs_per_gpu=32, workers_per_gpu=4, train=dict(
     type='Dataset', data_source=dict(type='ImageNet', root='r', list_file='l'), pipeline=STEPS))
 optimizer = dict(type='SGD', lr=0.03, momentum=0.9)
 lr_config = dict(policy='CosineAnnealing', min_lr=0.)
 total_epochs = 200
-'''.lstrip().replace('STEPS', "[dict(type='Resize', size=8), dict(type='ToTensor')]")  # lines 1 to 6
+""".lstrip().replace('STEPS', "[dict(type='Resize', size=8), dict(type='ToTensor')]")  # lines 1 to 6
 
 
 @pytest.fixture
@@ -152,5 +155,6 @@ def small(monkeypatch, tmp_path):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(textwrap.dedent(text))
         return name
+
     write.text = SMALL
     return write

@@ -7,7 +7,7 @@ import pytest
 from selfsup.config import compat, compile_config, load
 from selfsup.errors import ConfigError, SelfSupWarning
 
-OLD = '''
+OLD = """
 dataset_type = 'ContrastiveDataset'
 data_test_list = 'data/imagenet/meta/val.txt'
 train_cfg = {}
@@ -30,7 +30,7 @@ dist_params = dict(backend='nccl', port=29500)
 use_fp16 = True
 optimizer_config = dict(update_interval=1, use_fp16=True)
 total_epochs = 200
-'''
+"""
 
 
 def write(tmp_path, text=OLD):
@@ -45,8 +45,17 @@ def test_one_summary_says_everything(tmp_path):
         loaded = load(write(tmp_path))
     found = [str(w.message) for w in caught if issubclass(w.category, SelfSupWarning)]
     assert len(found) == 1 and found[0].startswith('Translated from OpenSelfSup: ')
-    for word in ('model.pre_conv', 'norm_decay_mult', 'memcached=True', 'kernel_size', "'CosineAnnealing'", 'create_symlink', 'port',
-                 'use_fp16', 'dataset_type, data_test_list: assigned and not used'):
+    for word in (
+        'model.pre_conv',
+        'norm_decay_mult',
+        'memcached=True',
+        'kernel_size',
+        "'CosineAnnealing'",
+        'create_symlink',
+        'port',
+        'use_fp16',
+        'dataset_type, data_test_list: assigned and not used',
+    ):
         assert word in found[0], word
     assert found[0].count('memcached') == 1
     compiled = compile_config(loaded)
@@ -62,13 +71,16 @@ def test_our_own_files_need_no_summary(recwarn):
     assert not [w for w in recwarn if 'Translated' in str(w.message)]
 
 
-@pytest.mark.parametrize(('old', 'new', 'message'), [
-    ("dataset_type = 'C", "datset_type = 'C", 'datset_type .* is not a config key'),
-    ('pre_conv=True', 'pre_con=True', 'model.pre_con .* is not an argument of BYOL'),
-    ('norm_decay_mult=0.', 'norm_decay_mul=0.', 'norm_decay_mul'),
-    ('create_symlink=True', 'create_symlnk=True', 'create_symlnk'),
-    ('kernel_size=23', 'kernel_siz=23', 'kernel_siz'),
-])
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        ("dataset_type = 'C", "datset_type = 'C", 'datset_type .* is not a config key'),
+        ('pre_conv=True', 'pre_con=True', 'model.pre_con .* is not an argument of BYOL'),
+        ('norm_decay_mult=0.', 'norm_decay_mul=0.', 'norm_decay_mul'),
+        ('create_symlink=True', 'create_symlnk=True', 'create_symlnk'),
+        ('kernel_size=23', 'kernel_siz=23', 'kernel_siz'),
+    ],
+)
 def test_a_misspelt_key_stays_an_error(tmp_path, old, new, message):
     assert old in OLD
     with pytest.raises(ConfigError, match=message):
@@ -79,4 +91,7 @@ def test_what_is_given_is_left_as_it_is():
     given = {'model': {'type': 'BYOL', 'pre_conv': True}, 'data': {'train': [{'memcached': True, 'mclient_path': 'x'}]}}
     with pytest.warns(SelfSupWarning):
         compat.translate(given, [])
-    assert given == {'model': {'type': 'BYOL', 'pre_conv': True}, 'data': {'train': [{'memcached': True, 'mclient_path': 'x'}]}}
+    assert given == {
+        'model': {'type': 'BYOL', 'pre_conv': True},
+        'data': {'train': [{'memcached': True, 'mclient_path': 'x'}]},
+    }

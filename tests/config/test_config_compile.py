@@ -9,9 +9,16 @@ import pytest
 from selfsup.config import compile_config, keys, load, to_text
 from selfsup.errors import ConfigError, SelfSupWarning
 
-DATASET = {'type': 'Dataset', 'data_source': {'type': 'ImageNet', 'root': 'r', 'list_file': 'l'},
-           'pipeline': [{'type': 'Resize', 'size': 8}, {'type': 'ToTensor'}]}
-MODEL = {'type': 'MOCO', 'backbone': {'type': 'ResNet', 'depth': 50}, 'neck': {'type': 'LinearNeck', 'in_channels': 8, 'out_channels': 4}}
+DATASET = {
+    'type': 'Dataset',
+    'data_source': {'type': 'ImageNet', 'root': 'r', 'list_file': 'l'},
+    'pipeline': [{'type': 'Resize', 'size': 8}, {'type': 'ToTensor'}],
+}
+MODEL = {
+    'type': 'MOCO',
+    'backbone': {'type': 'ResNet', 'depth': 50},
+    'neck': {'type': 'LinearNeck', 'in_channels': 8, 'out_channels': 4},
+}
 
 
 def compiled(path, options=None) -> dict:
@@ -22,33 +29,54 @@ def test_a_short_config_without_base_is_complete(small):
     assert compiled(small(small.text)) == {
         'model': MODEL,
         'pretrained': None,
-        'train_dataloader': {'batch_size': 32, 'num_workers': 4, 'dataset': DATASET,
-                             'sampler': {'type': 'EpochSampler', 'shuffle': True, 'replace': False},
-                             'drop_last': False, 'prefetch': False, 'img_norm_cfg': None},
+        'train_dataloader': {
+            'batch_size': 32,
+            'num_workers': 4,
+            'dataset': DATASET,
+            'sampler': {'type': 'EpochSampler', 'shuffle': True, 'replace': False},
+            'drop_last': False,
+            'prefetch': False,
+            'img_norm_cfg': None,
+        },
         'val_dataloader': None,
         'test_dataloader': None,
-        'optim_wrapper': {'type': 'OptimWrapper', 'optimizer': {'type': 'SGD', 'lr': 0.03, 'momentum': 0.9}, 'paramwise_options': None,
-                          'clip_grad': None, 'accumulative_counts': 1},
+        'optim_wrapper': {
+            'type': 'OptimWrapper',
+            'optimizer': {'type': 'SGD', 'lr': 0.03, 'momentum': 0.9},
+            'paramwise_options': None,
+            'clip_grad': None,
+            'accumulative_counts': 1,
+        },
         'param_scheduler': [{'type': 'PolicyLR', 'policy': 'CosineAnnealing', 'min_lr': 0.0, 'by_epoch': True}],
         'train_cfg': {'by_epoch': True, 'max_epochs': 200},
         'default_hooks': {
-            'runtime_info': {'type': 'RuntimeInfoHook'}, 'timer': {'type': 'IterTimerHook'},
-            'param_scheduler': {'type': 'ParamSchedulerHook'}, 'logger': {'type': 'LoggerHook', 'interval': 50},
+            'runtime_info': {'type': 'RuntimeInfoHook'},
+            'timer': {'type': 'IterTimerHook'},
+            'param_scheduler': {'type': 'ParamSchedulerHook'},
+            'logger': {'type': 'LoggerHook', 'interval': 50},
             'checkpoint': {'type': 'CheckpointHook', 'interval': 1, 'by_epoch': True},
-            'collapse': {'type': 'CollapseHook'}, 'sampler_seed': None},
+            'collapse': {'type': 'CollapseHook'},
+            'sampler_seed': None,
+        },
         'custom_hooks': [],
         'env_cfg': {'cudnn_benchmark': True, 'dist_cfg': {'backend': 'nccl'}},
-        'visualizer': {'type': 'Visualizer', 'vis_backends': [{'type': 'LocalVisBackend'}, {'type': 'TensorboardVisBackend'}]},
+        'visualizer': {
+            'type': 'Visualizer',
+            'vis_backends': [{'type': 'LocalVisBackend'}, {'type': 'TensorboardVisBackend'}],
+        },
         'log_processor': {'by_epoch': True, 'mean_pattern': keys.MEAN_PATTERN},
         'log_level': 'INFO',
-        'load_from': None, 'resume_from': None, 'work_dir': None, 'seed': None,
+        'load_from': None,
+        'resume_from': None,
+        'work_dir': None,
+        'seed': None,
         'default_scope': 'selfsup',
         'find_unused_parameters': False,
         'channels_last': False,
     }
 
 
-SHORT = '''
+SHORT = """
     model = dict(type='MOCO', pretrained='a.pth', backbone=dict(type='ResNet', depth=50),
                  neck=dict(type='LinearNeck', in_channels=8, out_channels=4))
     img_norm_cfg = dict(mean=[0., 0., 0.], std=[1., 1., 1.])
@@ -68,8 +96,8 @@ SHORT = '''
     test_cfg = {}
     workflow = [('train', 1)]
     log_level = 'WARNING'
-'''
-OWN = '''
+"""
+OWN = """
     model = dict(type='MOCO', backbone=dict(type='ResNet', depth=50), neck=dict(type='LinearNeck', in_channels=8, out_channels=4))
     pretrained = 'a.pth'
     img_norm_cfg = dict(mean=[0., 0., 0.], std=[1., 1., 1.])
@@ -87,7 +115,7 @@ OWN = '''
     train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=5)
     env_cfg = dict(dist_cfg=dict(backend='gloo'), cudnn_benchmark=False)
     log_level = 'WARNING'
-'''
+"""
 
 
 def test_both_spellings_say_the_same(small):
@@ -96,10 +124,19 @@ def test_both_spellings_say_the_same(small):
     assert short['train_dataloader']['dataset']['prefetch'] is True
     assert short['train_dataloader']['sampler']['replace'] and not short['val_dataloader']['sampler']['shuffle']
     assert short['optim_wrapper'] == {
-        'type': 'AmpOptimWrapper', 'optimizer': {'type': 'SGD', 'lr': 0.1}, 'accumulative_counts': 2, 'clip_grad': {'max_norm': 10},
-        'paramwise_options': {'\\Ahead.': {'lr_mult': 10}, 'bias': {'weight_decay': 0.0}}}
+        'type': 'AmpOptimWrapper',
+        'optimizer': {'type': 'SGD', 'lr': 0.1},
+        'accumulative_counts': 2,
+        'clip_grad': {'max_norm': 10},
+        'paramwise_options': {'\\Ahead.': {'lr_mult': 10}, 'bias': {'weight_decay': 0.0}},
+    }
     assert list(short['optim_wrapper']['paramwise_options']) == ['\\Ahead.', 'bias']  # the order is the meaning
-    assert short['default_hooks']['checkpoint'] == {'type': 'CheckpointHook', 'interval': 10, 'by_epoch': True, 'max_keep_ckpts': 3}
+    assert short['default_hooks']['checkpoint'] == {
+        'type': 'CheckpointHook',
+        'interval': 10,
+        'by_epoch': True,
+        'max_keep_ckpts': 3,
+    }
 
 
 def test_merged_and_compiled_texts_are_configs_that_compile_to_the_same(small):
@@ -121,10 +158,18 @@ def test_runs_counted_in_iterations(small):
     assert got['default_hooks']['checkpoint'] == {'type': 'CheckpointHook', 'interval': 1000, 'by_epoch': False}
 
 
-@pytest.mark.parametrize(('written', 'compiled_name'), [
-    ("policy='cosine'", 'CosineAnnealing'), ("policy='cosineannealing'", 'CosineAnnealing'), ("policy='Step', step=3", 'step'),
-    ("policy='fixed'", 'fixed'), ("policy='exp', gamma=0.5", 'exp'), ("policy='Poly', power=2", 'poly'), ("policy='inv', gamma=1", 'inv'),
-])
+@pytest.mark.parametrize(
+    ('written', 'compiled_name'),
+    [
+        ("policy='cosine'", 'CosineAnnealing'),
+        ("policy='cosineannealing'", 'CosineAnnealing'),
+        ("policy='Step', step=3", 'step'),
+        ("policy='fixed'", 'fixed'),
+        ("policy='exp', gamma=0.5", 'exp'),
+        ("policy='Poly', power=2", 'poly'),
+        ("policy='inv', gamma=1", 'inv'),
+    ],
+)
 def test_policies_by_any_spelling(written, compiled_name, small):
     text = small.text.replace("policy='CosineAnnealing', min_lr=0.", written)
     assert compiled(small(text))['param_scheduler'][0]['policy'] == compiled_name
@@ -147,7 +192,9 @@ def test_paramwise_keys_are_those_of_the_optimizer_code():
 def test_a_warm_up_that_a_child_switches_off_leaves_nothing_behind(small):
     small(small.text.replace('min_lr=0.', "warmup='linear', warmup_iters=3"), 'base.py')
     got = compiled(small("_base_ = './base.py'\nlr_config = dict(warmup=None)\n"))
-    assert got['param_scheduler'] == [{'type': 'PolicyLR', 'policy': 'CosineAnnealing', 'min_lr': 0.0, 'by_epoch': True}]
+    assert got['param_scheduler'] == [
+        {'type': 'PolicyLR', 'policy': 'CosineAnnealing', 'min_lr': 0.0, 'by_epoch': True}
+    ]
 
 
 def test_mixed_precision_from_either_place(small):
@@ -157,8 +204,12 @@ def test_mixed_precision_from_either_place(small):
 
 
 def test_slots_of_default_hooks(small):
-    got = compiled(small(small.text + "default_hooks = dict(collapse=None, sampler_seed=dict(type='LoggerHook'), "
-                                      "checkpoint=dict(type='LoggerHook'))\n"))['default_hooks']
+    got = compiled(
+        small(
+            small.text + "default_hooks = dict(collapse=None, sampler_seed=dict(type='LoggerHook'), "
+            "checkpoint=dict(type='LoggerHook'))\n"
+        )
+    )['default_hooks']
     assert got['collapse'] is None and got['sampler_seed'] == {'type': 'LoggerHook'}
     assert got['checkpoint'] == {'type': 'LoggerHook'}  # another type takes none of the defaults
 
@@ -168,7 +219,10 @@ def test_settings_without_effect_warn_by_name(small):
     with pytest.warns(SelfSupWarning) as caught:
         compile_config(load(path))
     assert sorted(str(w.message).split(' is')[0] for w in caught) == [
-        'gpus', 'optimizer_config.bucket_size_mb', 'optimizer_config.coalesce']
+        'gpus',
+        'optimizer_config.bucket_size_mb',
+        'optimizer_config.coalesce',
+    ]
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         compiled(small(small.text))
@@ -183,13 +237,23 @@ def test_compiling_changes_nothing_in_what_was_loaded(small):
 
 def test_options_change_values_of_any_kind(small):
     path = small(SHORT)
-    options = ['optimizer.lr=1e-2', 'data.train.pipeline.0.size=96', 'optimizer.paramwise_options.\\Ahead..lr_mult=2', 'seed=3',
-               'work_dir=out/a b', "lr_config={'policy': 'fixed'}", 'checkpoint_config=None', 'optimizer.nesterov=True']
+    options = [
+        'optimizer.lr=1e-2',
+        'data.train.pipeline.0.size=96',
+        'optimizer.paramwise_options.\\Ahead..lr_mult=2',
+        'seed=3',
+        'work_dir=out/a b',
+        "lr_config={'policy': 'fixed'}",
+        'checkpoint_config=None',
+        'optimizer.nesterov=True',
+    ]
     got = compiled(path, options)
     assert got['optim_wrapper']['optimizer'] == {'type': 'SGD', 'lr': 0.01, 'nesterov': True}
     assert got['optim_wrapper']['paramwise_options']['\\Ahead.'] == {'lr_mult': 2}
     assert got['train_dataloader']['dataset']['pipeline'] == [{'type': 'Resize', 'size': 96}]
-    assert got['val_dataloader']['dataset']['pipeline'] == [{'type': 'Resize', 'size': 8}]  # written as one helper, no longer one
+    assert got['val_dataloader']['dataset']['pipeline'] == [
+        {'type': 'Resize', 'size': 8}
+    ]  # written as one helper, no longer one
     assert (got['seed'], got['work_dir']) == (3, 'out/a b')
     assert got['param_scheduler'] == [{'type': 'PolicyLR', 'policy': 'fixed', 'by_epoch': True}]
     assert got['default_hooks']['checkpoint']['interval'] == 1
@@ -210,10 +274,16 @@ def test_samplers_of_mmengine_lose_their_seed_with_a_warning(small):
 
 def test_a_sampler_in_the_short_form(small):
     given = small.text.replace('imgs_per_gpu=32,', "imgs_per_gpu=32, sampler=dict(type='EpochSampler', replace=True),")
-    assert compiled(small(given))['train_dataloader']['sampler'] == {'type': 'EpochSampler', 'shuffle': True, 'replace': True}
+    assert compiled(small(given))['train_dataloader']['sampler'] == {
+        'type': 'EpochSampler',
+        'shuffle': True,
+        'replace': True,
+    }
     for switched_off in ('data.sampler=None', "data.sampler={'type': 'EpochSampler'}"):
         assert compiled(small(given), [switched_off])['train_dataloader']['sampler']['replace'] is False
-    with pytest.raises(ConfigError, match=r'^data.sampler \(x.py:2\) and data.sampling_replace \(.*\) both say how samples are drawn'):
+    with pytest.raises(
+        ConfigError, match=r'^data.sampler \(x.py:2\) and data.sampling_replace \(.*\) both say how samples are drawn'
+    ):
         load(small(given), ['data.sampling_replace=True'])
     with pytest.raises(ConfigError, match=r"replce .* is not an argument of EpochSampler. Did you mean 'replace'"):
         load(small(given), ['data.sampler.replce=True'])

@@ -14,12 +14,16 @@ from selfsup.config import compile_config, load, reference, to_text
 from selfsup.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = sorted(p.relative_to(ROOT) for p in (ROOT / 'configs').rglob('*.py') if '_base_' not in p.parts and p.name != 'base.py')
+FILES = sorted(
+    p.relative_to(ROOT) for p in (ROOT / 'configs').rglob('*.py') if '_base_' not in p.parts and p.name != 'base.py'
+)
 CONTRACT = ('Reproduces', 'Command', 'Hardware and time', 'Expected')
 # lr, weight decay, epochs, images per GPU, update interval of the documented recipes
 RECIPES = {
-    'selfsup/moco/r50_v1.py': (0.03, 1e-4, 200, 32, 1), 'selfsup/moco/r50_v1_fp16.py': (0.03, 1e-4, 200, 32, 1),
-    'selfsup/moco/r50_v2.py': (0.03, 1e-4, 200, 32, 1), 'selfsup/moco/r50_v2_simclr_neck.py': (0.03, 1e-4, 200, 32, 1),
+    'selfsup/moco/r50_v1.py': (0.03, 1e-4, 200, 32, 1),
+    'selfsup/moco/r50_v1_fp16.py': (0.03, 1e-4, 200, 32, 1),
+    'selfsup/moco/r50_v2.py': (0.03, 1e-4, 200, 32, 1),
+    'selfsup/moco/r50_v2_simclr_neck.py': (0.03, 1e-4, 200, 32, 1),
     'selfsup/simclr/r50_bs256_ep200.py': (0.3, 1e-6, 200, 32, 1),
     'selfsup/simclr/r50_bs256_ep200_mocov2_neck.py': (0.3, 1e-6, 200, 32, 1),
     'selfsup/simclr/r50_bs512_ep200.py': (0.6, 1e-6, 200, 64, 1),
@@ -27,16 +31,28 @@ RECIPES = {
     'selfsup/byol/r50_bs256_accumulate16_ep300.py': (4.8, 1e-6, 300, 32, 16),
     'selfsup/byol/r50_bs2048_accumulate2_ep200_fp16.py': (4.8, 1e-6, 200, 256, 2),
     'selfsup/relative_loc/r50.py': (0.2, 1e-4, 70, 64, 1),
-    'selfsup/rotation_pred/r50.py': (0.2, 1e-4, 70, 16, 1), 'selfsup/rotation_pred/r50_fp16.py': (0.2, 1e-4, 70, 16, 1),
-    'selfsup/npid/r50.py': (0.03, 1e-4, 200, 32, 1), 'selfsup/npid/r50_ensure_neg.py': (0.03, 1e-4, 200, 32, 1),
-    'selfsup/deepcluster/r50.py': (0.1, 1e-5, 200, 64, 1), 'selfsup/deepcluster/r50_withoutsobel.py': (0.3, 1e-5, 200, 64, 1),
+    'selfsup/rotation_pred/r50.py': (0.2, 1e-4, 70, 16, 1),
+    'selfsup/rotation_pred/r50_fp16.py': (0.2, 1e-4, 70, 16, 1),
+    'selfsup/npid/r50.py': (0.03, 1e-4, 200, 32, 1),
+    'selfsup/npid/r50_ensure_neg.py': (0.03, 1e-4, 200, 32, 1),
+    'selfsup/deepcluster/r50.py': (0.1, 1e-5, 200, 64, 1),
+    'selfsup/deepcluster/r50_withoutsobel.py': (0.3, 1e-5, 200, 64, 1),
     'selfsup/odc/r50_v1.py': (0.06, 1e-5, 440, 64, 1),
-    **{f'benchmarks/linear_classification/{name}.py': (lr, wd, epochs, 32, 1) for sobel in ('', '_sobel') for name, lr, wd, epochs in (
-        (f'imagenet/r50_last{sobel}', 30, 0, 100), (f'imagenet/r50_multihead{sobel}', 0.01, 1e-4, 90),
-        (f'places205/r50_multihead{sobel}', 0.01, 1e-4, 28))},
-    **{f'benchmarks/semi_classification/imagenet_{percent}percent/r50_lr{name}_head{head}.py': (lr, wd, 20, 64, 1)
-       for percent, wd in ((1, 5e-4), (10, 1e-4)) for name, lr in (('0_001', 0.001), ('0_01', 0.01), ('0_1', 0.1))
-       for head in ('1', '10', '100', *(['1_sobel'] if name == '0_01' else []))},
+    **{
+        f'benchmarks/linear_classification/{name}.py': (lr, wd, epochs, 32, 1)
+        for sobel in ('', '_sobel')
+        for name, lr, wd, epochs in (
+            (f'imagenet/r50_last{sobel}', 30, 0, 100),
+            (f'imagenet/r50_multihead{sobel}', 0.01, 1e-4, 90),
+            (f'places205/r50_multihead{sobel}', 0.01, 1e-4, 28),
+        )
+    },
+    **{
+        f'benchmarks/semi_classification/imagenet_{percent}percent/r50_lr{name}_head{head}.py': (lr, wd, 20, 64, 1)
+        for percent, wd in ((1, 5e-4), (10, 1e-4))
+        for name, lr in (('0_001', 0.001), ('0_01', 0.01), ('0_1', 0.1))
+        for head in ('1', '10', '100', *(['1_sobel'] if name == '0_01' else []))
+    },
     'classification/imagenet/r50.py': (0.1, 1e-4, 90, 32, 1),
     'classification/cifar10/r50.py': (0.1, 5e-4, 350, 128, 1),
 }
@@ -78,17 +94,18 @@ def test_every_docstring_is_a_contract(path):
         assert (ROOT / script).is_file(), script
     if path.parts[1] in ('selfsup', 'classification'):
         assert re.search(r'arXiv:\d{4}\.\d{5}', doc)
-    code = path.read_text().splitlines()[module.body[0].end_lineno:]
+    code = path.read_text().splitlines()[module.body[0].end_lineno :]
     assert len([line for line in code if line.strip()]) <= 60
 
 
 @pytest.mark.parametrize('path', FILES, ids=str)
 def test_at_most_two_levels_of_base_files(path):
     def depth(file: Path) -> int:
-        found = re.search(r"^_base_ = (.+)$", file.read_text(), flags=re.M)
+        found = re.search(r'^_base_ = (.+)$', file.read_text(), flags=re.M)
         bases = ast.literal_eval(found.group(1)) if found else []
         bases = [bases] if isinstance(bases, str) else bases
         return max((1 + depth(file.parent / b) for b in bases), default=0)
+
     assert depth(path) <= 2
 
 
@@ -96,8 +113,13 @@ def test_at_most_two_levels_of_base_files(path):
 def test_hyper_parameters_of_the_recipes(name):
     compiled = compile_config(load(f'configs/{name}'))
     wrapper = compiled['optim_wrapper']
-    got = (wrapper['optimizer']['lr'], wrapper['optimizer']['weight_decay'], compiled['train_cfg']['max_epochs'],
-           compiled['train_dataloader']['batch_size'], wrapper['accumulative_counts'])
+    got = (
+        wrapper['optimizer']['lr'],
+        wrapper['optimizer']['weight_decay'],
+        compiled['train_cfg']['max_epochs'],
+        compiled['train_dataloader']['batch_size'],
+        wrapper['accumulative_counts'],
+    )
     assert got == RECIPES[name]
     assert wrapper['type'] == ('AmpOptimWrapper' if 'fp16' in name else 'OptimWrapper')
     assert wrapper['optimizer']['type'] == ('LARS' if 'simclr/' in name or 'byol' in name else 'SGD')
@@ -114,7 +136,9 @@ def test_the_settings_of_each_head_and_each_backbone():
         factor = re.search(r'_head(\d+)', name)
         if factor:
             assert options.get(r'\Ahead.', {'lr_mult': 1}) == {'lr_mult': int(factor[1])}
-            assert compiled['train_dataloader']['dataset']['data_source']['list_file'].endswith(f"{name.split('_')[2].split('/')[0]}.txt")
+            assert compiled['train_dataloader']['dataset']['data_source']['list_file'].endswith(
+                f'{name.split("_")[2].split("/")[0]}.txt'
+            )
         sobel = name.endswith('_sobel.py') or name == 'selfsup/deepcluster/r50.py'
         assert compiled['model'].get('with_sobel', False) is sobel
         assert compiled['model']['backbone'].get('in_channels', 3) == (2 if sobel else 3)
@@ -129,7 +153,9 @@ def test_the_recipes_are_all_there_and_short():
     while files:  # the recipes and what they inherit from
         used |= files
         inherits = {f: ' '.join(re.findall(r'^_base_ = (.*)', f.read_text(), re.MULTILINE)) for f in files}
-        files = {(f.parent / base).resolve() for f, text in inherits.items() for base in re.findall(r"'([^']+)'", text)} - used
+        files = {
+            (f.parent / base).resolve() for f, text in inherits.items() for base in re.findall(r"'([^']+)'", text)
+        } - used
     assert len(used) > len(RECIPES) + 5
     assert sum(len(path.read_text().splitlines()) for path in used) < 900
 
@@ -137,13 +163,17 @@ def test_the_recipes_are_all_there_and_short():
 def test_details_that_differ_within_a_method():
     def compiled(name):
         return compile_config(load(f'configs/selfsup/{name}.py'))
+
     v1, v2 = compiled('moco/r50_v1'), compiled('moco/r50_v2')
     assert v1['param_scheduler'] == [{'type': 'PolicyLR', 'policy': 'step', 'step': [120, 160], 'by_epoch': True}]
     assert v2['param_scheduler'] == [{'type': 'PolicyLR', 'policy': 'CosineAnnealing', 'min_lr': 0.0, 'by_epoch': True}]
     assert (v1['model']['head']['temperature'], v2['model']['head']['temperature']) == (0.07, 0.2)
     warm = {'warmup': 'linear', 'warmup_ratio': 1e-4, 'warmup_by_epoch': True}
-    for name, epochs, momentum in (('simclr/r50_bs256_ep200', 10, None), ('byol/r50_bs256_ep200', 2, 0.996),
-                                   ('byol/r50_bs256_accumulate16_ep300', 10, 0.99)):
+    for name, epochs, momentum in (
+        ('simclr/r50_bs256_ep200', 10, None),
+        ('byol/r50_bs256_ep200', 2, 0.996),
+        ('byol/r50_bs256_accumulate16_ep300', 10, 0.99),
+    ):
         found = compiled(name)
         schedule = found['param_scheduler'][0]
         assert {k: schedule[k] for k in warm} == warm and schedule['warmup_iters'] == epochs
@@ -155,12 +185,14 @@ def test_the_old_name_of_the_base_file_says_the_same(tmp_path):
     text = Path('configs/selfsup/moco/r50_v1.py').read_text()
     folder = ROOT / 'configs'
     for base, name in (('_base_/default_runtime.py', 'new.py'), ('base.py', 'old.py')):
-        changed = text.replace('../../_base_/default_runtime.py', f'{folder}/{base}').replace("'../../_base_", f"'{folder}/_base_")
+        changed = text.replace('../../_base_/default_runtime.py', f'{folder}/{base}').replace(
+            "'../../_base_", f"'{folder}/_base_"
+        )
         (tmp_path / name).write_text(changed)
     assert load(tmp_path / 'old.py').cfg == load(tmp_path / 'new.py').cfg
 
 
-OLD_STYLE = '''
+OLD_STYLE = """
 import copy
 _base_ = 'BASE'
 model = dict(
@@ -191,7 +223,7 @@ use_fp16 = True
 lr_config = dict(policy='step', step=[120, 160])
 checkpoint_config = dict(interval=10)
 total_epochs = 200
-'''
+"""
 
 
 @pytest.mark.parametrize('prefetch', [True, False])
@@ -203,26 +235,36 @@ def test_a_file_in_the_style_of_the_documented_guide(prefetch, tmp_path):
     assert compiled['train_dataloader']['prefetch'] is prefetch
     steps = [s['type'] for s in compiled['train_dataloader']['dataset']['pipeline']]
     assert steps[2:] == ([] if prefetch else ['ToTensor', 'Normalize'])
-    assert loaded.locations['data.train.pipeline.3.type'][1] == 17 and loaded.locations['data.train.data_source.memcached'][1] == 9
+    assert (
+        loaded.locations['data.train.pipeline.3.type'][1] == 17
+        and loaded.locations['data.train.data_source.memcached'][1] == 9
+    )
     if not prefetch:
         path.write_text(path.read_text().replace("type='Normalize'", "type='Normalise'"))
-        with pytest.raises(ConfigError, match=r"^data.train.pipeline.3.type='Normalise' \(.*old.py:17\) .* Did you mean 'Normalize'"):
+        with pytest.raises(
+            ConfigError, match=r"^data.train.pipeline.3.type='Normalise' \(.*old.py:17\) .* Did you mean 'Normalize'"
+        ):
             load(path)
 
 
 def test_hooks_with_data_sets_of_their_own_are_checked_inside():
-    knn = ("custom_hooks=[{'type': 'KNNHook', 'train': {'type': 'ClassificationDatase'}, 'test': {'type': 'ClassificationDataset', "
-           "'data_source': {'type': 'Digits', 'split': 'test', 'sise': 8}, 'pipeline': []}}]")
+    knn = (
+        "custom_hooks=[{'type': 'KNNHook', 'train': {'type': 'ClassificationDatase'}, 'test': {'type': 'ClassificationDataset', "
+        "'data_source': {'type': 'Digits', 'split': 'test', 'sise': 8}, 'pipeline': []}}]"
+    )
     with pytest.raises(ConfigError) as caught:
         load('configs/selfsup/moco/r50_v2.py', [knn])
     second, first = str(caught.value).split('\n')
-    assert first.startswith("custom_hooks.0.test.data_source.sise (--cfg-options) is not an argument of Digits. Did you mean 'size'")
+    assert first.startswith(
+        "custom_hooks.0.test.data_source.sise (--cfg-options) is not an argument of Digits. Did you mean 'size'"
+    )
     assert second.startswith("custom_hooks.0.train.type='ClassificationDatase' (--cfg-options) is not a dataset.")
 
 
 def test_the_page_of_keys_is_the_table():
     assert Path('docs/configs.md').read_text() == reference.markdown(), (
-        'docs/configs.md is out of date: python -m selfsup.config.reference > docs/configs.md')
+        'docs/configs.md is out of date: python -m selfsup.config.reference > docs/configs.md'
+    )
 
 
 def print_config(*args):

@@ -25,32 +25,62 @@ SEMI_FULL = SEMI.format(1, '0_01', 1)
 def _semi(percent: int, lr: str, head: str) -> tuple[Change, ...]:
     factor, _, sobel = head.partition('_')
     return (
-        *([('_1percent.txt', '_10percent.txt'), ('weight_decay=0.0005', 'weight_decay=0.0001')] if percent == 10 else []),
-        *([('lr=0.01', f"lr={lr.replace('_', '.')}")] if lr != '0_01' else []),
+        *(
+            [('_1percent.txt', '_10percent.txt'), ('weight_decay=0.0005', 'weight_decay=0.0001')]
+            if percent == 10
+            else []
+        ),
+        *([('lr=0.01', f'lr={lr.replace("_", ".")}')] if lr != '0_01' else []),
         *([('lr_mult=1)', f'lr_mult={factor})')] if factor != '1' else []),
-        *(SOBEL if sobel else ()))
+        *(SOBEL if sobel else ()),
+    )
 
 
 VARIANTS: dict[str, tuple[str, tuple[Change, ...]]] = {
     'selfsup/rotation_pred/r50_fp16': ('selfsup/rotation_pred/r50', (FP16,)),
     'selfsup/npid/r50_ensure_neg': ('selfsup/npid/r50', (('neg_num=65536', 'neg_num=65536, ensure_neg=True'),)),
-    'selfsup/deepcluster/r50_withoutsobel': ('selfsup/deepcluster/r50', (
-        ('with_sobel=True', 'with_sobel=False'), ('in_channels=2,', 'in_channels=3,'), ('lr=0.1,', 'lr=0.3,'),
-        ("'data/imagenet/train'", "'data/imagenet/jpeg/train'"))),
+    'selfsup/deepcluster/r50_withoutsobel': (
+        'selfsup/deepcluster/r50',
+        (
+            ('with_sobel=True', 'with_sobel=False'),
+            ('in_channels=2,', 'in_channels=3,'),
+            ('lr=0.1,', 'lr=0.3,'),
+            ("'data/imagenet/train'", "'data/imagenet/jpeg/train'"),
+        ),
+    ),
     'selfsup/moco/r50_v1_fp16': ('selfsup/moco/r50_v1', (FP16,)),
-    'selfsup/moco/r50_v2_simclr_neck': ('selfsup/moco/r50_v2', (
-        ("'NonLinearNeckV1'", "'NonLinearNeckSimCLR', num_layers=2, sync_bn=True"),)),
-    'selfsup/simclr/r50_bs256_ep200_mocov2_neck': ('selfsup/simclr/r50_bs256_ep200', (
-        ("'NonLinearNeckSimCLR'", "'NonLinearNeckV1'"), (' num_layers=2,', ''))),
-    'selfsup/simclr/r50_bs512_ep200': ('selfsup/simclr/r50_bs256_ep200', (('imgs_per_gpu=32', 'imgs_per_gpu=64'), ('lr=0.3', 'lr=0.6'))),
-    'selfsup/byol/r50_bs2048_accumulate2_ep200_fp16': ('selfsup/byol/r50_bs256_accumulate16_ep300', (
-        ('imgs_per_gpu=32', 'imgs_per_gpu=256'), ('update_interval = 16', 'update_interval = 2'), ('use_fp16 = False', 'use_fp16 = True'),
-        ('total_epochs = 300', 'total_epochs = 200'))),
-    **{f'{LINEAR}/{name}_sobel': (f'{LINEAR}/{name}', SOBEL) for name in ('imagenet/r50_last', 'imagenet/r50_multihead',
-                                                                         'places205/r50_multihead')},
-    **{name: (SEMI_FULL, _semi(percent, lr, head)) for percent in (1, 10) for lr in ('0_001', '0_01', '0_1')
-       for head in ('1', '10', '100', *(['1_sobel'] if lr == '0_01' else []))
-       if (name := SEMI.format(percent, lr, head)) != SEMI_FULL},
+    'selfsup/moco/r50_v2_simclr_neck': (
+        'selfsup/moco/r50_v2',
+        (("'NonLinearNeckV1'", "'NonLinearNeckSimCLR', num_layers=2, sync_bn=True"),),
+    ),
+    'selfsup/simclr/r50_bs256_ep200_mocov2_neck': (
+        'selfsup/simclr/r50_bs256_ep200',
+        (("'NonLinearNeckSimCLR'", "'NonLinearNeckV1'"), (' num_layers=2,', '')),
+    ),
+    'selfsup/simclr/r50_bs512_ep200': (
+        'selfsup/simclr/r50_bs256_ep200',
+        (('imgs_per_gpu=32', 'imgs_per_gpu=64'), ('lr=0.3', 'lr=0.6')),
+    ),
+    'selfsup/byol/r50_bs2048_accumulate2_ep200_fp16': (
+        'selfsup/byol/r50_bs256_accumulate16_ep300',
+        (
+            ('imgs_per_gpu=32', 'imgs_per_gpu=256'),
+            ('update_interval = 16', 'update_interval = 2'),
+            ('use_fp16 = False', 'use_fp16 = True'),
+            ('total_epochs = 300', 'total_epochs = 200'),
+        ),
+    ),
+    **{
+        f'{LINEAR}/{name}_sobel': (f'{LINEAR}/{name}', SOBEL)
+        for name in ('imagenet/r50_last', 'imagenet/r50_multihead', 'places205/r50_multihead')
+    },
+    **{
+        name: (SEMI_FULL, _semi(percent, lr, head))
+        for percent in (1, 10)
+        for lr in ('0_001', '0_01', '0_1')
+        for head in ('1', '10', '100', *(['1_sobel'] if lr == '0_01' else []))
+        if (name := SEMI.format(percent, lr, head)) != SEMI_FULL
+    },
 }
 NAMES = tuple(sorted((*FULL, *VARIANTS)))
 

@@ -55,8 +55,14 @@ def options(path: Path, images: Path) -> list[str]:
     if cfg['model']['type'] == 'Detection':
         return _detection(cfg, _shapes(images))
     model, interval = cfg['model'], min(2, (cfg.get('optimizer_config') or {}).get('update_interval', 1))
-    found = [*_source(cfg['data']['train'], 'data.train', images), 'data.imgs_per_gpu=2', 'data.workers_per_gpu=0', 'total_epochs=None',
-             f'total_iters={STEPS * interval}', 'log_config.interval=1']
+    found = [
+        *_source(cfg['data']['train'], 'data.train', images),
+        'data.imgs_per_gpu=2',
+        'data.workers_per_gpu=0',
+        'total_epochs=None',
+        f'total_iters={STEPS * interval}',
+        'log_config.interval=1',
+    ]
     if interval > 1:
         found.append(f'optimizer_config.update_interval={interval}')
     for key, value in (('queue_len', 8), ('neg_num', 16)):
@@ -68,14 +74,16 @@ def options(path: Path, images: Path) -> list[str]:
     if model['backbone']['type'] in ('ConvNeXt', 'ConvNeXtV2', 'SLaK') and model['type'] == 'Classification':
         last = int(32 * model['backbone'].get('width_factor', 1))
         found += [*_shallow(model['backbone']), f'model.head.in_channels={last}']
-    if model['backbone'].get('model_name', '').startswith('resnet') and model['type'] == 'Classification':  # as deep, for its layer decay
+    if (
+        model['backbone'].get('model_name', '').startswith('resnet') and model['type'] == 'Classification'
+    ):  # as deep, for its layer decay
         found += ['model.backbone.channels=[8, 16, 24, 32]', 'model.head.in_channels=128']
     if model['type'] in ('DeepCluster', 'ODC'):
         found.append(f'model.head.num_classes={CLUSTERS}')
     if model['head']['type'] != 'MultiClsHead':  # its windows are made for 224 pixels
         found += _smaller(cfg['data']['train'], 'data.train')
     if any(hook['type'] == 'KNNHook' for hook in cfg.get('custom_hooks', [])):
-        found.append(f"custom_hooks={[hook for hook in cfg['custom_hooks'] if hook['type'] != 'KNNHook']}")
+        found.append(f'custom_hooks={[hook for hook in cfg["custom_hooks"] if hook["type"] != "KNNHook"]}')
     for i, hook in enumerate(hook for hook in cfg.get('custom_hooks', []) if hook['type'] != 'KNNHook'):
         found += _hook(hook, f'custom_hooks.{i}', images, interval)
         if hook['type'] == 'ValidateHook' and model['head']['type'] != 'MultiClsHead':
@@ -85,17 +93,39 @@ def options(path: Path, images: Path) -> list[str]:
 
 def _detection(cfg: dict, shapes: Path) -> list[str]:
     """Images of 64 pixels with three classes of objects, few proposals, in either format."""
-    found = ['data.imgs_per_gpu=2', 'data.workers_per_gpu=0', 'total_epochs=None', f'total_iters={STEPS}', 'log_config.interval=1',
-             'model.num_classes=3', 'model.box_channels=32', 'model.neck.out_channels=32',
-             'model.rcnn=dict(rpn_post_nms_top_n_train=50, rpn_post_nms_top_n_test=20)', 'custom_hooks.0.workers_per_gpu=0']
-    for path, dataset in (('data.train', cfg['data']['train']), ('data.val', cfg['data']['val']),
-                          ('custom_hooks.0.dataset', cfg['custom_hooks'][0]['dataset'])):
-        found += [f'{path}.pipeline.{i}.min_size=64' for i, step in enumerate(dataset['pipeline']) if step['type'] == 'RandomShortestSize']
+    found = [
+        'data.imgs_per_gpu=2',
+        'data.workers_per_gpu=0',
+        'total_epochs=None',
+        f'total_iters={STEPS}',
+        'log_config.interval=1',
+        'model.num_classes=3',
+        'model.box_channels=32',
+        'model.neck.out_channels=32',
+        'model.rcnn=dict(rpn_post_nms_top_n_train=50, rpn_post_nms_top_n_test=20)',
+        'custom_hooks.0.workers_per_gpu=0',
+    ]
+    for path, dataset in (
+        ('data.train', cfg['data']['train']),
+        ('data.val', cfg['data']['val']),
+        ('custom_hooks.0.dataset', cfg['custom_hooks'][0]['dataset']),
+    ):
+        found += [
+            f'{path}.pipeline.{i}.min_size=64'
+            for i, step in enumerate(dataset['pipeline'])
+            if step['type'] == 'RandomShortestSize'
+        ]
         if dataset['data_source']['type'] == 'COCO':
-            found += [f'{path}.data_source.root={shapes}/coco/train', f'{path}.data_source.ann_file={shapes}/coco/train.json']
+            found += [
+                f'{path}.data_source.root={shapes}/coco/train',
+                f'{path}.data_source.ann_file={shapes}/coco/train.json',
+            ]
         else:
-            found += [f'{path}.data_source.root={shapes}/voc', f"{path}.data_source.splits=['VOC2007/train']",
-                      f'{path}.data_source.classes={list(CLASSES)}']
+            found += [
+                f'{path}.data_source.root={shapes}/voc',
+                f"{path}.data_source.splits=['VOC2007/train']",
+                f'{path}.data_source.classes={list(CLASSES)}',
+            ]
     backbone = cfg['model']['backbone']
     if backbone['type'] != 'ConvNeXt':
         return found
@@ -106,19 +136,34 @@ def _hook(hook: dict[str, Any], path: str, images: Path, interval: int) -> list[
     if hook['type'] == 'BYOLHook':
         return [f'{path}.update_interval={interval}']
     if hook['type'] == 'ValidateHook':
-        return [*_source(hook['dataset'], f'{path}.dataset', images, VALIDATION), f'{path}.imgs_per_gpu=2', f'{path}.workers_per_gpu=0']
+        return [
+            *_source(hook['dataset'], f'{path}.dataset', images, VALIDATION),
+            f'{path}.imgs_per_gpu=2',
+            f'{path}.workers_per_gpu=0',
+        ]
     if hook['type'] == 'DeepClusterHook':
         extractor, pca_dim = hook['extractor'], min(8, hook['clustering']['pca_dim'])
-        pipeline = [{'type': 'Resize', 'size': (64, 64)}, *(s for s in extractor['dataset']['pipeline'] if s['type'] not in (
-            'Resize', 'CenterCrop'))]
-        return [*_source(extractor['dataset'], f'{path}.extractor.dataset', images), f'{path}.extractor.dataset.pipeline={pipeline}',
-                f'{path}.extractor.imgs_per_gpu=10', f'{path}.extractor.workers_per_gpu=0', f'{path}.clustering.k={CLUSTERS}',
-                f'{path}.clustering.pca_dim={pca_dim}']
+        pipeline = [
+            {'type': 'Resize', 'size': (64, 64)},
+            *(s for s in extractor['dataset']['pipeline'] if s['type'] not in ('Resize', 'CenterCrop')),
+        ]
+        return [
+            *_source(extractor['dataset'], f'{path}.extractor.dataset', images),
+            f'{path}.extractor.dataset.pipeline={pipeline}',
+            f'{path}.extractor.imgs_per_gpu=10',
+            f'{path}.extractor.workers_per_gpu=0',
+            f'{path}.clustering.k={CLUSTERS}',
+            f'{path}.clustering.pca_dim={pca_dim}',
+        ]
     if hook['type'] == 'ReconstructionHook':
         if 'dataset' not in hook:  # those of training
             return [f'{path}.num_images=2']
         pipeline = [{'type': 'Resize', 'size': (64, 64)}, *hook['dataset']['pipeline'][-2:]]
-        return [*_source(hook['dataset'], f'{path}.dataset', images), f'{path}.dataset.pipeline={pipeline}', f'{path}.num_images=2']
+        return [
+            *_source(hook['dataset'], f'{path}.dataset', images),
+            f'{path}.dataset.pipeline={pipeline}',
+            f'{path}.num_images=2',
+        ]
     return []
 
 
@@ -132,8 +177,17 @@ def _shallow(backbone: dict) -> list[str]:
 
 def _smaller(dataset: dict, path: str) -> list[str]:
     names = [name for name in dataset if name.startswith('pipeline')]
-    resized = ('RandomResizedCrop', 'Resize', 'CenterCrop') if dataset['type'] == 'ClassificationDataset' else ('RandomResizedCrop',)
-    return [f'{path}.{name}.{i}.size=64' for name in names for i, step in enumerate(dataset[name]) if step['type'] in resized]
+    resized = (
+        ('RandomResizedCrop', 'Resize', 'CenterCrop')
+        if dataset['type'] == 'ClassificationDataset'
+        else ('RandomResizedCrop',)
+    )
+    return [
+        f'{path}.{name}.{i}.size=64'
+        for name in names
+        for i, step in enumerate(dataset[name])
+        if step['type'] in resized
+    ]
 
 
 def check(path: Path, images: Path, work_dir: Path, *more: str, launcher: str = 'none') -> engine.Runner:
@@ -145,10 +199,14 @@ def check(path: Path, images: Path, work_dir: Path, *more: str, launcher: str = 
     runner = engine.train(compiled, loaded, launcher=launcher)
     interval = runner.optim_wrapper.update_interval
     assert runner.iter == STEPS * interval
-    assert all(torch.isfinite(v).all() for v in (*runner.model.parameters(), *runner.model.buffers()) if v.is_floating_point())
+    assert all(
+        torch.isfinite(v).all() for v in (*runner.model.parameters(), *runner.model.buffers()) if v.is_floating_point()
+    )
     # SGD keeps its momentum per parameter: a step was taken for every trainable one
     optimizer = runner.optim_wrapper.optimizer
-    stepped = [p for group in optimizer.param_groups if group.get('momentum', 1) for p in group['params'] if p.requires_grad]
+    stepped = [
+        p for group in optimizer.param_groups if group.get('momentum', 1) for p in group['params'] if p.requires_grad
+    ]
     assert stepped and all(p in optimizer.state for p in stepped)
     # a cosine over two iterations has ended at 0
     assert all(math.isfinite(g['lr']) and g['lr'] >= 0 for g in optimizer.param_groups)

@@ -10,11 +10,32 @@ from tests.distributed.helpers import run_ranks
 from .small import check, image_folder
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = sorted(p for folder in ('selfsup', 'classification', 'quickstart', 'benchmarks') for p in (ROOT / 'configs' / folder).rglob('*.py'))
+FILES = sorted(
+    p
+    for folder in ('selfsup', 'classification', 'quickstart', 'benchmarks')
+    for p in (ROOT / 'configs' / folder).rglob('*.py')
+)
 # the same code as another file, with other numbers
-TWINS = ('bs512', 'bs2048', 'lr0_', 'places205', 'withoutsobel', 'ensure_neg', 'slak_small', 'slak_base', '_120e', 'spark_r1', 'spark_r200',
-         'convnextv2_femto', 'convnextv2_pico', 'convnextv2_large', 'convnextv2_huge', '_after22k',
-         'finetuning/imagenet/spark_convnext_l.py', 'finetuning/imagenet/spark_convnext_b')
+TWINS = (
+    'bs512',
+    'bs2048',
+    'lr0_',
+    'places205',
+    'withoutsobel',
+    'ensure_neg',
+    'slak_small',
+    'slak_base',
+    '_120e',
+    'spark_r1',
+    'spark_r200',
+    'convnextv2_femto',
+    'convnextv2_pico',
+    'convnextv2_large',
+    'convnextv2_huge',
+    '_after22k',
+    'finetuning/imagenet/spark_convnext_l.py',
+    'finetuning/imagenet/spark_convnext_b',
+)
 
 
 @pytest.fixture(scope='module')
@@ -39,4 +60,4 @@ def _all_in_one_group(files, images, folder):
 def test_two_processes(images, tmp_path):
     files = [p for p in FILES if not any(twin in str(p) for twin in TWINS) or p.stem == 'r50_lr0_01_head1']
     for start in range(0, len(files), 6):
-        run_ranks(_all_in_one_group, 2, files[start:start + 6], images, tmp_path / str(start), timeout=400)
+        run_ranks(_all_in_one_group, 2, files[start : start + 6], images, tmp_path / str(start), timeout=400)

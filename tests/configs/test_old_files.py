@@ -26,14 +26,24 @@ from .small import LABELLED, UNLABELLED, VALIDATION, check, image_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 # what needs several ranks to be what it is: batch norms over all of them, or gathered keys and features; one of each kind
-SEVERAL_RANKS = [name for name in NAMES if re.search(r'(moco|simclr|byol|npid|odc|deepcluster|rotation_pred)/', name)
-                 and not re.search('withoutsobel|bs512|ensure_neg', name)] + [
-    'classification/imagenet/r50', 'benchmarks/linear_classification/imagenet/r50_multihead_sobel',
-    'benchmarks/semi_classification/imagenet_10percent/r50_lr0_1_head10']
+SEVERAL_RANKS = [
+    name
+    for name in NAMES
+    if re.search(r'(moco|simclr|byol|npid|odc|deepcluster|rotation_pred)/', name)
+    and not re.search('withoutsobel|bs512|ensure_neg', name)
+] + [
+    'classification/imagenet/r50',
+    'benchmarks/linear_classification/imagenet/r50_multihead_sobel',
+    'benchmarks/semi_classification/imagenet_10percent/r50_lr0_1_head10',
+]
 # what a file says -> what the summary calls it
 TRANSLATED = {
-    'memcached=True': 'memcached=True', 'pre_conv': 'model.pre_conv', 'use_fp16 = True': 'use_fp16',
-    'norm_decay_mult': 'optimizer.paramwise_options.norm_decay_mult', 'kernel_size': 'GaussianBlur.kernel_size'}
+    'memcached=True': 'memcached=True',
+    'pre_conv': 'model.pre_conv',
+    'use_fp16 = True': 'use_fp16',
+    'norm_decay_mult': 'optimizer.paramwise_options.norm_decay_mult',
+    'kernel_size': 'GaussianBlur.kernel_size',
+}
 
 
 @pytest.fixture(scope='module')
@@ -52,6 +62,7 @@ def summaries(caught) -> list[str]:
 
 # ---- what a file means ----
 
+
 def test_every_documented_file_is_there(tree):
     assert sorted(f'{name}.py' for name in NAMES) == sorted(RECIPES)
     assert len(NAMES) == 46
@@ -67,8 +78,13 @@ def test_it_means_what_ours_of_the_same_name_means(name, tree):
         old = compile_config(load(tree / f'{name}.py'))
     ours = compile_config(load(ROOT / 'configs' / f'{name}.py'))
     wrapper, loader = old['optim_wrapper'], old['train_dataloader']
-    assert (wrapper['optimizer']['lr'], wrapper['optimizer']['weight_decay'], old['train_cfg']['max_epochs'], loader['batch_size'],
-            wrapper['accumulative_counts']) == RECIPES[f'{name}.py']
+    assert (
+        wrapper['optimizer']['lr'],
+        wrapper['optimizer']['weight_decay'],
+        old['train_cfg']['max_epochs'],
+        loader['batch_size'],
+        wrapper['accumulative_counts'],
+    ) == RECIPES[f'{name}.py']
     assert meaning(old) == meaning(ours)
 
 
@@ -121,8 +137,11 @@ def _filled(value: Any, kind: str | None) -> Any:
     found = getattr(registry, kind).find(value['type']) if kind and 'type' in value else None
     parameters = inspect.signature(found).parameters.values() if found else ()
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-    return {k: _filled(v, slot_registry(k)) for k, v in {**defaults, **value}.items()
-            if k not in ('prefetch', 'workers_per_gpu')}
+    return {
+        k: _filled(v, slot_registry(k))
+        for k, v in {**defaults, **value}.items()
+        if k not in ('prefetch', 'workers_per_gpu')
+    }
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -140,7 +159,9 @@ def test_one_summary_names_what_was_translated(name, tree):
         unexpected = [part for part in parts if not part.startswith(tuple(named)) and 'to exclude them' not in part]
         assert unexpected == []
     others = [str(w.message) for w in caught if issubclass(w.category, SelfSupWarning) and str(w.message) not in found]
-    assert len(others) == sum(f'{key}=' in text for key in ('coalesce', 'bucket_size_mb'))  # accepted, said to do nothing
+    assert len(others) == sum(
+        f'{key}=' in text for key in ('coalesce', 'bucket_size_mb')
+    )  # accepted, said to do nothing
 
 
 # ---- training ----
@@ -151,8 +172,11 @@ EXPECTED = ('Translated from OpenSelfSup', 'SyncBN', 'is ignored', 'collapse', '
 @pytest.mark.parametrize('name', NAMES)
 def test_two_steps(name, tree, images, tmp_path, recwarn):
     check(tree / f'{name}.py', images, tmp_path, 'checkpoint_config.save_last=False')
-    unexpected = [str(w.message) for w in recwarn if issubclass(w.category, SelfSupWarning)
-                  and not any(word in str(w.message) for word in EXPECTED)]
+    unexpected = [
+        str(w.message)
+        for w in recwarn
+        if issubclass(w.category, SelfSupWarning) and not any(word in str(w.message) for word in EXPECTED)
+    ]
     assert unexpected == []
 
 
@@ -170,25 +194,47 @@ def test_two_steps_on_two_processes(tree, images, tmp_path):
 # As a person types them, with the lists and folders of the file replaced by others.
 COMMANDS = {
     'selfsup/moco/r50_v2': 'data.train.data_source.root={images} data.train.data_source.list_file={images}/{unlabelled} model.queue_len=8 '
-                           'data.train.pipeline.0.size=64',
+    'data.train.pipeline.0.size=64',
     'selfsup/byol/r50_bs2048_accumulate2_ep200_fp16': 'data.train.data_source.root={images} data.train.pipeline1.0.size=64 '
-        'data.train.data_source.list_file={images}/{unlabelled} data.train.pipeline2.0.size=64',
-    'benchmarks/semi_classification/imagenet_1percent/r50_lr0_01_head1_sobel':
-        'data.train.data_source.root={images} data.train.data_source.list_file={images}/{labelled} data.train.pipeline.0.size=64 '
-        'custom_hooks.0.dataset.data_source.root={images} custom_hooks.0.dataset.data_source.list_file={images}/{validation} '
-        'custom_hooks.0.workers_per_gpu=0',
+    'data.train.data_source.list_file={images}/{unlabelled} data.train.pipeline2.0.size=64',
+    'benchmarks/semi_classification/imagenet_1percent/r50_lr0_01_head1_sobel': 'data.train.data_source.root={images} '
+    'data.train.data_source.list_file={images}/{labelled} data.train.pipeline.0.size=64 '
+    'custom_hooks.0.dataset.data_source.root={images} custom_hooks.0.dataset.data_source.list_file={images}/{validation} '
+    'custom_hooks.0.workers_per_gpu=0',
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', COMMANDS)
 def test_the_training_tool_takes_them(name, tree, images, tmp_path):
-    options = COMMANDS[name].format(images=images, unlabelled=UNLABELLED, labelled=LABELLED, validation=VALIDATION).split()
+    options = (
+        COMMANDS[name].format(images=images, unlabelled=UNLABELLED, labelled=LABELLED, validation=VALIDATION).split()
+    )
     done = subprocess.run(
-        [sys.executable, 'tools/train.py', str(tree / f'{name}.py'), '--work_dir', str(tmp_path), '--gpus', '1', '--seed', '0',
-         '--cfg-options', *options, 'data.imgs_per_gpu=2', 'data.workers_per_gpu=0', 'total_epochs=None', 'total_iters=4',
-         'log_config.interval=1'],
-        capture_output=True, text=True, cwd=ROOT, timeout=300, env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'default'})
+        [
+            sys.executable,
+            'tools/train.py',
+            str(tree / f'{name}.py'),
+            '--work_dir',
+            str(tmp_path),
+            '--gpus',
+            '1',
+            '--seed',
+            '0',
+            '--cfg-options',
+            *options,
+            'data.imgs_per_gpu=2',
+            'data.workers_per_gpu=0',
+            'total_epochs=None',
+            'total_iters=4',
+            'log_config.interval=1',
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=300,
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'default'},
+    )
     assert done.returncode == 0, done.stderr
     assert (done.stdout + done.stderr).count('Translated from OpenSelfSup') == 1
     assert (tmp_path / 'iter_4.pth').is_file()

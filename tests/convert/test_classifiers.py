@@ -24,7 +24,12 @@ D, K = 32, 3  # of PLAIN
 FC = {'weight': torch.randn(K, D), 'bias': torch.randn(K)}
 NORM = {'weight': torch.rand(D), 'bias': torch.randn(D)}
 MLP = under(**{'0__': FC, '2__': FC})
-BATCH_NORM = {**NORM, 'running_mean': torch.zeros(D), 'running_var': torch.ones(D), 'num_batches_tracked': torch.tensor(3)}
+BATCH_NORM = {
+    **NORM,
+    'running_mean': torch.zeros(D),
+    'running_var': torch.ones(D),
+    'num_batches_tracked': torch.tensor(3),
+}
 
 
 VISSL_HEAD = under(**{'0__clf__0__': FC})
@@ -34,36 +39,70 @@ def vissl(heads):
     return {'classy_state_dict': {'base_model': {'model': {'trunk': under(_feature_blocks__=PLAIN), 'heads': heads}}}}
 
 
-@pytest.mark.parametrize(('weights', 'normed'), [
-    (PLAIN | under(fc__=FC), False), (under(module__=PLAIN, module__fc__=FC), False), (as_lightly(PLAIN | under(fc__=FC)), False),
-    (under(model__=PLAIN, model__fc__=FC), False), (under(backbone__=PLAIN, head__fc_cls__=FC), False),
-    (under(backbone__=PLAIN, head__norm__=NORM, head__fc_cls__=FC), True), (under(backbone__=PLAIN, head__fc__=FC), False),
-    (under(backbone__=PLAIN, classifier__=FC), False), (vissl(VISSL_HEAD), False),
-])
+@pytest.mark.parametrize(
+    ('weights', 'normed'),
+    [
+        (PLAIN | under(fc__=FC), False),
+        (under(module__=PLAIN, module__fc__=FC), False),
+        (as_lightly(PLAIN | under(fc__=FC)), False),
+        (under(model__=PLAIN, model__fc__=FC), False),
+        (under(backbone__=PLAIN, head__fc_cls__=FC), False),
+        (under(backbone__=PLAIN, head__norm__=NORM, head__fc_cls__=FC), True),
+        (under(backbone__=PLAIN, head__fc__=FC), False),
+        (under(backbone__=PLAIN, classifier__=FC), False),
+        (vissl(VISSL_HEAD), False),
+    ],
+)
 def test_where_it_is(weights, normed):
     found = find_backbone(weights, 'x.pth').classifier
-    assert torch.equal(found.weights['fc_cls.weight'], FC['weight']) and torch.equal(found.weights['fc_cls.bias'], FC['bias'])
+    assert torch.equal(found.weights['fc_cls.weight'], FC['weight']) and torch.equal(
+        found.weights['fc_cls.bias'], FC['bias']
+    )
     assert found.normed == normed and found.classes == K and found.channels == D
     if normed:
         assert torch.equal(found.weights['norm.weight'], NORM['weight'])
 
 
-@pytest.mark.parametrize('weights', [
-    under(encoder_q__=PLAIN, encoder_q__fc__=FC, encoder_k__=PLAIN), under(encoder__=PLAIN, encoder__fc__=FC),  # projections
-    under(backbone__=PLAIN, backbone__fc__=MLP), under(backbone__=PLAIN, head__=MLP), under(backbone__=PLAIN, head__fcs__0__=FC),
-    under(backbone__=PLAIN, classifier__=FC, projector__0__=FC), under(backbone__=PLAIN, classifier__=FC, momentum_backbone__=PLAIN),
-    under(model__backbone__=PLAIN, model__backbone__fc__=FC, model__projector__=FC),
-    under(backbone__=PLAIN, neck__fc0__=FC, head__fc_cls__=FC), under(backbone__=PLAIN, head__norm__=BATCH_NORM, head__fc_cls__=FC),
-    under(backbone__=PLAIN, head__fc_cls__={'weight': FC['weight']}), under(backbone__=PLAIN, head__fc_cls__={**FC, 'bias': torch.ones(5)}),
-    vissl(VISSL_HEAD | under(**{'1__clf__0__': FC})),
-    {'meta': {'algorithm': 'RotationPred'}, 'state_dict': under(backbone__=PLAIN, head__fc_cls__=FC)},
-])
+@pytest.mark.parametrize(
+    'weights',
+    [
+        under(encoder_q__=PLAIN, encoder_q__fc__=FC, encoder_k__=PLAIN),
+        under(encoder__=PLAIN, encoder__fc__=FC),  # projections
+        under(backbone__=PLAIN, backbone__fc__=MLP),
+        under(backbone__=PLAIN, head__=MLP),
+        under(backbone__=PLAIN, head__fcs__0__=FC),
+        under(backbone__=PLAIN, classifier__=FC, projector__0__=FC),
+        under(backbone__=PLAIN, classifier__=FC, momentum_backbone__=PLAIN),
+        under(model__backbone__=PLAIN, model__backbone__fc__=FC, model__projector__=FC),
+        under(backbone__=PLAIN, neck__fc0__=FC, head__fc_cls__=FC),
+        under(backbone__=PLAIN, head__norm__=BATCH_NORM, head__fc_cls__=FC),
+        under(backbone__=PLAIN, head__fc_cls__={'weight': FC['weight']}),
+        under(backbone__=PLAIN, head__fc_cls__={**FC, 'bias': torch.ones(5)}),
+        vissl(VISSL_HEAD | under(**{'1__clf__0__': FC})),
+        {'meta': {'algorithm': 'RotationPred'}, 'state_dict': under(backbone__=PLAIN, head__fc_cls__=FC)},
+    ],
+)
 def test_what_is_none(weights):
     assert find_backbone(weights, 'x.pth').classifier is None
 
 
-@pytest.mark.parametrize('sign', ['neck__', 'projector__', 'momentum_backbone__', 'projection_head__', 'prediction_head__', 'predictor__',
-                                  'prototypes__', 'queue', 'encoder_k__', 'target_backbone__', 'key_backbone__', 'model__projector__'])
+@pytest.mark.parametrize(
+    'sign',
+    [
+        'neck__',
+        'projector__',
+        'momentum_backbone__',
+        'projection_head__',
+        'prediction_head__',
+        'predictor__',
+        'prototypes__',
+        'queue',
+        'encoder_k__',
+        'target_backbone__',
+        'key_backbone__',
+        'model__projector__',
+    ],
+)
 def test_signs_of_pretraining(sign):
     weights = under(backbone__=PLAIN, backbone__fc__=FC)
     assert find_backbone(weights, 'x.pth').classifier is not None
@@ -87,7 +126,13 @@ FAMILIES = {
     'slak': ({'type': 'SLaK', **SMALL, 'kernel_size': (9, 9, 7, 7, 3)}, True),
     'timm': ({'type': 'TIMMBackbone', 'model_name': 'convnext_atto', **SMALL}, True),
 }
-LACKS = {('convnextv2', 'torchvision'), ('slak', 'timm'), ('slak', 'torchvision'), ('timm', 'timm'), ('timm', 'torchvision')}
+LACKS = {
+    ('convnextv2', 'torchvision'),
+    ('slak', 'timm'),
+    ('slak', 'torchvision'),
+    ('timm', 'timm'),
+    ('timm', 'torchvision'),
+}
 
 
 def trained(family):
@@ -95,8 +140,15 @@ def trained(family):
     backbone, normed = FAMILIES[family]
     channels = BACKBONES.build(dict(backbone)).out_channels
     norm = {'norm_cfg': {'type': 'LN', 'eps': 1e-6}} if normed else {}
-    return randomised(MODELS.build({'type': 'Classification', 'backbone': dict(backbone),
-                                    'head': {'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': channels, 'num_classes': K, **norm}}))
+    return randomised(
+        MODELS.build(
+            {
+                'type': 'Classification',
+                'backbone': dict(backbone),
+                'head': {'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': channels, 'num_classes': K, **norm},
+            }
+        )
+    )
 
 
 @pytest.mark.parametrize('to', ['timm', 'torchvision', 'safetensors', 'onnx'])
@@ -113,7 +165,9 @@ def test_the_logits_are_those_of_the_run(family, to, tmp_path):
     assert done.differences[-1].output == 'logits' and done.network.unused == {}
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        torch.testing.assert_close(done.target.run(done.path, images)['logits'], model.predict(images)['head0'], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            done.target.run(done.path, images)['logits'], model.predict(images)['head0'], rtol=1e-4, atol=1e-4
+        )
     if to == 'safetensors':
         again, before = trained(family), model.head.fc_cls.weight.clone()
         nn.init.zeros_(again.head.fc_cls.weight)
@@ -128,9 +182,16 @@ def test_the_check_compares_logits(tmp_path):
     done = convert(source, tmp_path / 'out.safetensors', 'safetensors', config=config, check=True, size=32)
     weights = load_file(done.path)
     weights['head.fc_cls.bias'] += 1
-    save_file(weights, done.path, {'backbone': json.dumps(done.network.config), 'head': json.dumps(done.network.classifier.config())})
+    save_file(
+        weights,
+        done.path,
+        {'backbone': json.dumps(done.network.config), 'head': json.dumps(done.network.classifier.config())},
+    )
     assert {d.output: d.relative > 1e-4 for d in compare(done.network, done.target, done.path, 32)} == {
-        'features': False, 'last map': False, 'logits': True}
+        'features': False,
+        'last map': False,
+        'logits': True,
+    }
 
 
 @pytest.mark.parametrize(('family', 'norm'), [('basic', {'type': 'LN'}), ('convnext', None)])
@@ -141,20 +202,32 @@ def test_a_classifier_that_the_library_does_not_have(family, norm, tmp_path):
     extra = {} if norm is None else {'head.norm.weight': torch.ones(channels), 'head.norm.bias': torch.ones(channels)}
     source = save({**weights, **extra}, tmp_path / 'in.pth')
     for to in ('timm', 'torchvision'):
-        with pytest.raises(ConfigError, match=rf'{to} has no {FAMILIES[family][0]["type"]} with .* before its classifier.*--no-classifier'):
+        with pytest.raises(
+            ConfigError,
+            match=rf'{to} has no {FAMILIES[family][0]["type"]} with .* before its classifier.*--no-classifier',
+        ):
             convert(source, tmp_path / 'out.pth', to, config=FAMILIES[family][0])
-        done = convert(source, tmp_path / f'{to}.pth', to, config=FAMILIES[family][0], classifier=False, check=True, size=32)
+        done = convert(
+            source, tmp_path / f'{to}.pth', to, config=FAMILIES[family][0], classifier=False, check=True, size=32
+        )
         assert set(done.network.unused.values()) == {'the classifier'}
 
 
 def test_a_classifier_of_other_numbers_is_left_out(tmp_path):
-    source = save(under(backbone__=PLAIN, head__fc_cls__={'weight': torch.ones(K, 4 * D), 'bias': torch.ones(K)}), tmp_path / 'in.pth')
+    source = save(
+        under(backbone__=PLAIN, head__fc_cls__={'weight': torch.ones(K, 4 * D), 'bias': torch.ones(K)}),
+        tmp_path / 'in.pth',
+    )
     config = {'type': 'ResNet', 'depth': 18, 'stage_blocks': (1, 1, 1, 1), 'base_channels': 4}
     done = convert(source, tmp_path / 'out.safetensors', 'safetensors', config=config)
-    assert set(done.network.unused.values()) == {'a classifier of 128 numbers, not of 32 averages'} and done.network.classifier is None
+    assert (
+        set(done.network.unused.values()) == {'a classifier of 128 numbers, not of 32 averages'}
+        and done.network.classifier is None
+    )
 
 
 # ---- of other code, into our models ----
+
 
 def test_mmpretrain_to_timm(tmp_path):
     config = {'type': 'ConvNeXtV2', **SMALL, 'num_classes': K}
@@ -163,7 +236,9 @@ def test_mmpretrain_to_timm(tmp_path):
     done = convert(source, tmp_path / 'out.pth', 'timm', config=config, check=True, size=32)
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        torch.testing.assert_close(done.target.run(done.path, images)['logits'], ours.classify(images), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            done.target.run(done.path, images)['logits'], ours.classify(images), rtol=1e-4, atol=1e-4
+        )
 
 
 @pytest.mark.parametrize('name', ['basic', 'convnext'])
@@ -172,8 +247,11 @@ def test_a_trained_network_of_torchvision_is_a_classification(name, tmp_path):
     blocks = [torchvision.models.convnext.CNBlockConfig(8, 16 if last else 8, 1) for last in (0, 0, 1)]
     blocks.append(torchvision.models.convnext.CNBlockConfig(16, None, 1))
     resnet = torchvision.models.resnet
-    theirs = randomised(resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1], num_classes=K) if name == 'basic'
-                        else torchvision.models.ConvNeXt(blocks, num_classes=K))
+    theirs = randomised(
+        resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1], num_classes=K)
+        if name == 'basic'
+        else torchvision.models.ConvNeXt(blocks, num_classes=K)
+    )
     model, path = trained(name), save(theirs.state_dict(), tmp_path / 'theirs.pth')
     report = load_model(model, str(path), strict=True)
     assert not report.missing and not report.unused and 'torchvision' in report.origin
@@ -187,7 +265,9 @@ class Holder(nn.Module):
 
     def __init__(self, **backbone):
         super().__init__()
-        self.backbone = BACKBONES.build({'type': 'ResNet', 'depth': 18, 'stage_blocks': (1, 1, 1, 1), 'base_channels': 4, **backbone})
+        self.backbone = BACKBONES.build(
+            {'type': 'ResNet', 'depth': 18, 'stage_blocks': (1, 1, 1, 1), 'base_channels': 4, **backbone}
+        )
 
     def after_load_backbone(self):
         pass
@@ -206,8 +286,11 @@ def test_every_layout_is_taken_by_pretrained(name, tmp_path, recwarn, caplog):
 
 
 def test_a_stem_without_relu(tmp_path):
-    cut = {f"{'0 1 2 3 4 5'.split()[('conv1', 'bn1', 'layer1', 'layer2', 'layer3', 'layer4').index(name.split('.')[0])]}."
-           f"{name.partition('.')[2]}": value for name, value in as_lightly(PLAIN).items()}
+    cut = {
+        f'{"0 1 2 3 4 5".split()[("conv1", "bn1", "layer1", "layer2", "layer3", "layer4").index(name.split(".")[0])]}.'
+        f'{name.partition(".")[2]}': value
+        for name, value in as_lightly(PLAIN).items()
+    }
     source, holder = save(under(backbone__=cut), tmp_path / 'in.pth'), Holder()
     with pytest.warns(SelfSupWarning, match='trained without the ReLU after its first norm'):
         assert not load_backbone(holder, str(source)).missing

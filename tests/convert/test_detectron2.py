@@ -34,9 +34,14 @@ def test_names_and_shapes_are_those_that_detectron2_builds(resnet50):
 
 def test_values_are_unchanged(resnet50):
     converted = to_detectron2(resnet50)
-    places = {'conv1.weight': 'stem.conv1.weight', 'bn1.running_var': 'stem.conv1.norm.running_var',
-              'layer1.0.downsample.0.weight': 'res2.0.shortcut.weight', 'layer4.0.downsample.1.bias': 'res5.0.shortcut.norm.bias',
-              'layer3.5.conv2.weight': 'res4.5.conv2.weight', 'layer2.3.bn3.weight': 'res3.3.conv3.norm.weight'}
+    places = {
+        'conv1.weight': 'stem.conv1.weight',
+        'bn1.running_var': 'stem.conv1.norm.running_var',
+        'layer1.0.downsample.0.weight': 'res2.0.shortcut.weight',
+        'layer4.0.downsample.1.bias': 'res5.0.shortcut.norm.bias',
+        'layer3.5.conv2.weight': 'res4.5.conv2.weight',
+        'layer2.3.bn3.weight': 'res3.3.conv3.norm.weight',
+    }
     for name, target in places.items():
         np.testing.assert_array_equal(converted[target], resnet50[name].numpy())
 
@@ -77,14 +82,23 @@ def _without(weights, name):
     return {key: value for key, value in weights.items() if key != name}
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    (lambda w: _without(w, 'layer2.1.bn2.bias'), 'Missing: layer2.1.bn2.bias'),
-    (lambda w: _without(w, 'bn1.num_batches_tracked'), 'Missing: bn1.num_batches_tracked'),
-    (lambda w: {**w, 'layer1.0.se.fc.weight': w['conv1.weight']}, 'Unknown: layer1.0.se.fc.weight'),
-    (lambda w: {k: v for k, v in w.items() if not k.startswith('layer4.2.')}, r'\(3, 4, 6, 2\) residual blocks.*ResNet-50 \(3, 4, 6, 3\)'),
-    (lambda w: {f'backbone.{k}': v for k, v in w.items()}, r'\(0, 0, 0, 0\) residual blocks.*first names are: backbone.conv1.weight'),
-    (lambda w: {**w, 'conv1.weight': torch.zeros(64, 3, 3, 3)}, '7x7'),
-])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda w: _without(w, 'layer2.1.bn2.bias'), 'Missing: layer2.1.bn2.bias'),
+        (lambda w: _without(w, 'bn1.num_batches_tracked'), 'Missing: bn1.num_batches_tracked'),
+        (lambda w: {**w, 'layer1.0.se.fc.weight': w['conv1.weight']}, 'Unknown: layer1.0.se.fc.weight'),
+        (
+            lambda w: {k: v for k, v in w.items() if not k.startswith('layer4.2.')},
+            r'\(3, 4, 6, 2\) residual blocks.*ResNet-50 \(3, 4, 6, 3\)',
+        ),
+        (
+            lambda w: {f'backbone.{k}': v for k, v in w.items()},
+            r'\(0, 0, 0, 0\) residual blocks.*first names are: backbone.conv1.weight',
+        ),
+        (lambda w: {**w, 'conv1.weight': torch.zeros(64, 3, 3, 3)}, '7x7'),
+    ],
+)
 def test_other_networks_are_refused(resnet50, change, message):
     with pytest.raises(CheckpointError, match=message):
         to_detectron2(change(resnet50))

@@ -18,9 +18,13 @@ NETWORKS = {
     'ResNeXt': {'depth': 50, 'groups': 4, 'width_per_group': 2, 'base_channels': 8},
     'SLaK': {'depths': (3, 3, 9, 3), 'dims': (8, 8, 8, 8), 'kernel_size': (13, 11, 9, 7, 5)},
 }
-SHAPES = {'a scalar': torch.Tensor.sum, 'empty': lambda v: v[:0], 'flat': torch.Tensor.flatten,
-          'five axes': lambda v: torch.zeros(1, 1, 1, 1, 1),
-          'no columns': lambda v: torch.zeros(3, 0)}
+SHAPES = {
+    'a scalar': torch.Tensor.sum,
+    'empty': lambda v: v[:0],
+    'flat': torch.Tensor.flatten,
+    'five axes': lambda v: torch.zeros(1, 1, 1, 1, 1),
+    'no columns': lambda v: torch.zeros(3, 0),
+}
 
 
 @pytest.mark.filterwarnings('ignore:Initializing zero-element')
@@ -33,8 +37,9 @@ def test_one_tensor_of_another_shape(tmp_path, kind):
             changed = change(whole[name])
             if changed.shape == whole[name].shape:
                 continue
-            official = {f'encoder.{key}.dwconv.kernel' if key == name else key: value for key, value in whole.items()} | {
-                f'encoder.{name}.dwconv.kernel': changed}
+            official = {
+                f'encoder.{key}.dwconv.kernel' if key == name else key: value for key, value in whole.items()
+            } | {f'encoder.{name}.dwconv.kernel': changed}
             path = write_checkpoint_atomic({'state_dict': {**whole, name: changed}}, tmp_path / 'a.pth')
             with pytest.raises(SelfSupError) as error:
                 load_network(path)

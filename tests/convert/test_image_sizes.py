@@ -26,7 +26,9 @@ def file_of(folder, config):
 def test_an_onnx_graph_of_images_that_are_not_square(tmp_path, config, size):
     onnx = pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')
-    done = convert(file_of(tmp_path, config), tmp_path / 'out.onnx', 'onnx', config=config, check=True, size=size, maps=True)
+    done = convert(
+        file_of(tmp_path, config), tmp_path / 'out.onnx', 'onnx', config=config, check=True, size=size, maps=True
+    )
     assert done.size == size and all(d.relative < 1e-4 for d in done.differences)
     shape = onnx.load(done.path).graph.input[0].type.tensor_type.shape.dim
     assert [d.dim_value for d in shape][1:] == [config.get('in_channels', 3), *size]
@@ -38,7 +40,9 @@ def test_an_onnx_graph_of_images_that_are_not_square(tmp_path, config, size):
 
 
 def test_checks_run_on_images_that_are_not_square(tmp_path):
-    done = convert(file_of(tmp_path, RESNET), tmp_path / 'out.safetensors', 'safetensors', config=RESNET, check=True, size=(32, 96))
+    done = convert(
+        file_of(tmp_path, RESNET), tmp_path / 'out.safetensors', 'safetensors', config=RESNET, check=True, size=(32, 96)
+    )
     assert done.size == (32, 96) and done.differences
     for size in ((0, 32), (32, -1), 0):
         with pytest.raises(ConfigError, match='give the side of the images in pixels, or height x width'):

@@ -56,18 +56,24 @@ def assert_equal(module, expected):
 
 # ---- FCMAE ----
 
+
 def test_fcmae_training_file_gives_the_official_dense_weights():
     backbone = ConvNeXtV2(**SIZE)
     report = loaded(backbone, GOLDEN / 'fcmae_model.pt')
     assert_equal(backbone, golden('fcmae_dense')['model'])
     assert len(report.loaded) == 66 and not report.missing and not report.partial and 'FCMAE' in report.origin
-    assert len(report.unused) == 15 and {'mask_token', 'proj.weight', 'decoder.0.grn.gamma', 'pred.bias'} <= set(report.unused)
+    assert len(report.unused) == 15 and {'mask_token', 'proj.weight', 'decoder.0.grn.gamma', 'pred.bias'} <= set(
+        report.unused
+    )
 
 
 def test_fcmae_encoder_alone_and_with_the_command_line(tmp_path):
     """A file as the official code writes it, its arguments included, and one without the prefix."""
     weights = golden('fcmae_model')['model']
-    torch.save({'model': weights, 'epoch': 5, 'args': Namespace(blr=1.5e-4, model='convnextv2_atto')}, tmp_path / 'checkpoint-5.pth')
+    torch.save(
+        {'model': weights, 'epoch': 5, 'args': Namespace(blr=1.5e-4, model='convnextv2_atto')},
+        tmp_path / 'checkpoint-5.pth',
+    )
     bare = {name.removeprefix('encoder.'): value for name, value in weights.items() if name.startswith('encoder.')}
     torch.save(bare, tmp_path / 'bare.pth')
     for name in ('checkpoint-5', 'bare'):
@@ -96,6 +102,7 @@ def test_fine_tuned_file_with_and_without_its_classifier():
 
 # ---- SparK ----
 
+
 @pytest.mark.parametrize('frame', ['with decoder', 'bare', 'wrapped', 'distributed'])
 def test_spark_convnext_files(frame, tmp_path):
     bare = golden('spark_convnext_timm_style')
@@ -103,8 +110,14 @@ def test_spark_convnext_files(frame, tmp_path):
         path = GOLDEN / 'spark_convnext_model.pt'
     else:
         path = tmp_path / 'x.pth'
-        torch.save({'bare': bare, 'wrapped': {'arch': 'convnext_small', 'module': bare, 'is_pretrain': True},
-                    'distributed': {f'module.{name}': value for name, value in bare.items()}}[frame], path)
+        torch.save(
+            {
+                'bare': bare,
+                'wrapped': {'arch': 'convnext_small', 'module': bare, 'is_pretrain': True},
+                'distributed': {f'module.{name}': value for name, value in bare.items()},
+            }[frame],
+            path,
+        )
     backbone = ConvNeXt(**SIZE)
     report = loaded(backbone, path)
     assert_equal(backbone, bare)
@@ -125,23 +138,33 @@ def test_spark_convnext_into_timm():
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(('name', 'model', 'layers', 'channels'), [
-    ('basic', 'resnet18', (1, 1, 1, 1), (8, 16, 32, 64)), ('bottleneck', 'resnet50', (1, 2, 1, 1), (4, 8, 8, 16))])
+@pytest.mark.parametrize(
+    ('name', 'model', 'layers', 'channels'),
+    [('basic', 'resnet18', (1, 1, 1, 1), (8, 16, 32, 64)), ('bottleneck', 'resnet50', (1, 2, 1, 1), (4, 8, 8, 16))],
+)
 def test_spark_resnets_into_timm(name, model, layers, channels):
     backbone = TIMMBackbone(model, layers=layers, channels=channels, out_indices=ALL_STAGES)
     report = loaded(backbone, GOLDEN / f'spark_{name}_model.pt')
     assert not report.missing
     official = golden(f'spark_{name}_model')['module']
     encoder = 'sparse_encoder.sp_cnn.'
-    assert_equal(backbone.model, {name[len(encoder):]: value for name, value in official.items() if name.startswith(encoder)})
+    assert_equal(
+        backbone.model, {name[len(encoder) :]: value for name, value in official.items() if name.startswith(encoder)}
+    )
 
 
 # ---- SLaK ----
 
+
 def slak(name='decom', **kwargs):
     """The network of a golden file, untrained, without a classifier, and the file's weights."""
     c = golden(f'slak_{name}_golden')['config']
-    sizes = {'depths': c['depths'], 'dims': c['dims'], 'width_factor': c['width_factor'], 'kernel_size': c['kernel_size']}
+    sizes = {
+        'depths': c['depths'],
+        'dims': c['dims'],
+        'width_factor': c['width_factor'],
+        'kernel_size': c['kernel_size'],
+    }
     return SLaK(**{**sizes, 'decom': c['Decom'], **kwargs}), golden(f'slak_{name}_model')['model']
 
 
@@ -149,9 +172,14 @@ def slak(name='decom', **kwargs):
 def slak_checkpoint(tmp_path):
     """A file as the official training code writes it, with averaged weights that are twice as large."""
     weights = slak()[1]
-    content = {'model': weights, 'optimizer': {'state': {}, 'param_groups': []}, 'epoch': 'best-ema', 'scaler': {'scale': 65536.},
-               'args': Namespace(model='SLaK_tiny', kernel_size=[51, 49, 47, 13, 5], Decom=True),
-               'model_ema': {name: value * 2 for name, value in weights.items()}}
+    content = {
+        'model': weights,
+        'optimizer': {'state': {}, 'param_groups': []},
+        'epoch': 'best-ema',
+        'scaler': {'scale': 65536.0},
+        'args': Namespace(model='SLaK_tiny', kernel_size=[51, 49, 47, 13, 5], Decom=True),
+        'model_ema': {name: value * 2 for name, value in weights.items()},
+    }
     torch.save(content, tmp_path / 'checkpoint-best-ema.pth')
     return tmp_path / 'checkpoint-best-ema.pth'
 
@@ -183,7 +211,13 @@ def test_slak_averaged_weights(slak_checkpoint, tmp_path):
 
 
 def classification(backbone, channels):
-    head = {'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': channels, 'num_classes': 10, 'norm_cfg': {'type': 'LN', 'eps': 1e-6}}
+    head = {
+        'type': 'ClsHead',
+        'with_avg_pool': True,
+        'in_channels': channels,
+        'num_classes': 10,
+        'norm_cfg': {'type': 'LN', 'eps': 1e-6},
+    }
     return MODELS.build({'type': 'Classification', 'backbone': backbone, 'head': head}).eval()
 
 
@@ -211,11 +245,20 @@ def test_convnext_with_its_classifier(tmp_path):
 def test_slak_in_other_frames(frame, tmp_path):
     backbone, weights = slak()
     body = {name: value for name, value in weights.items() if not name.startswith(('norm.', 'head.'))}
-    norms = {f'norm{i}.{end}': torch.ones(channels) for i, channels in enumerate((10, 20, 31, 41)) for end in ('weight', 'bias')}
-    segmenter = {**{f'backbone.{name}': value for name, value in {**body, **norms}.items()}, 'decode_head.conv_seg.bias': torch.ones(3)}
-    content = {'distributed': {'model': {f'module.{name}': value for name, value in weights.items()}},
-               'dense task': {'meta': {'epoch': 1}, 'state_dict': segmenter},
-               'bare': {**body, **norms}}[frame]
+    norms = {
+        f'norm{i}.{end}': torch.ones(channels)
+        for i, channels in enumerate((10, 20, 31, 41))
+        for end in ('weight', 'bias')
+    }
+    segmenter = {
+        **{f'backbone.{name}': value for name, value in {**body, **norms}.items()},
+        'decode_head.conv_seg.bias': torch.ones(3),
+    }
+    content = {
+        'distributed': {'model': {f'module.{name}': value for name, value in weights.items()}},
+        'dense task': {'meta': {'epoch': 1}, 'state_dict': segmenter},
+        'bare': {**body, **norms},
+    }[frame]
     torch.save(content, tmp_path / 'x.pth')
     report = loaded(backbone, tmp_path / 'x.pth')
     assert_equal(backbone, body)
@@ -229,7 +272,10 @@ def test_slak_out_and_in_again(tmp_path):
     """Our checkpoints have the official names, merged ones too."""
     backbone, _ = slak('nodecom', num_classes=10)
     for expected in (list(golden('slak_nodecom_model')['model']), golden('slak_nodecom_golden')['merged_names']):
-        torch.save({'state_dict': {f'backbone.{name}': value for name, value in backbone.state_dict().items()}}, tmp_path / 'epoch_1.pth')
+        torch.save(
+            {'state_dict': {f'backbone.{name}': value for name, value in backbone.state_dict().items()}},
+            tmp_path / 'epoch_1.pth',
+        )
         extract_backbone(tmp_path / 'epoch_1.pth', tmp_path / 'out.pth', force=True, naming='official')
         assert list(torch.load(tmp_path / 'out.pth', weights_only=True)['state_dict']) == expected
         backbone.eval().merge()
@@ -239,17 +285,30 @@ def test_slak_out_and_in_again(tmp_path):
 
 
 def test_slak_of_other_kernels_says_so(slak_checkpoint):
-    with pytest.raises(CheckpointError, match=r'another shape \(stages.0.0.large_kernel.LoRA1.conv.weight: \(10, 1, 51, 5\) in the file'):
+    with pytest.raises(
+        CheckpointError,
+        match=r'another shape \(stages.0.0.large_kernel.LoRA1.conv.weight: \(10, 1, 51, 5\) in the file',
+    ):
         load_backbone(Holder(slak(kernel_size=(31, 29, 27, 13, 5))[0]), str(slak_checkpoint))
-    with pytest.warns(SelfSupWarning, match='kept their initial values: stages.0.0.large_kernel.lkb_origin.conv.weight'):
+    with pytest.warns(
+        SelfSupWarning, match='kept their initial values: stages.0.0.large_kernel.lkb_origin.conv.weight'
+    ):
         load_backbone(Holder(slak(decom=False)[0]), str(slak_checkpoint))
 
 
 # ---- whole models ----
 
+
 def spark(**backbone):
-    return MODELS.build({'type': 'SparK', 'backbone': backbone, 'neck': {'type': 'SparKNeck', 'norm': 'ln'},
-                         'decoder': {'type': 'LightDecoder', 'width': 64}, 'head': {'type': 'MaskedPixelHead', 'patch_size': 32}})
+    return MODELS.build(
+        {
+            'type': 'SparK',
+            'backbone': backbone,
+            'neck': {'type': 'SparKNeck', 'norm': 'ln'},
+            'decoder': {'type': 'LightDecoder', 'width': 64},
+            'head': {'type': 'MaskedPixelHead', 'patch_size': 32},
+        }
+    )
 
 
 def test_whole_spark_model():
@@ -258,15 +317,23 @@ def test_whole_spark_model():
         warnings.simplefilter('error')
         report = load_model(model, str(GOLDEN / 'spark_convnext_model.pt'), strict=True)
     official = golden('spark_convnext_model')['module']
-    assert set(report.unused) == {'imn_m', 'imn_s', 'norm_black'} and len(report.loaded) == len(official) - 4  # and the settings
+    assert (
+        set(report.unused) == {'imn_m', 'imn_s', 'norm_black'} and len(report.loaded) == len(official) - 4
+    )  # and the settings
     assert torch.equal(model.decoder.blocks[4].conv[3].weight, official['dense_decoder.dec.4.conv.3.weight'])
     assert torch.equal(model.neck.mask_tokens[2], official['mask_tokens.2'])
     assert torch.equal(model.backbone.stages[2][1].gamma, official['sparse_encoder.sp_cnn.stages.2.1.gamma'])
 
 
 def test_whole_fcmae_model():
-    model = MODELS.build({'type': 'FCMAE', 'backbone': {'type': 'ConvNeXtV2', **SIZE},
-                          'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 16}, 'head': {'type': 'MaskedPixelHead', 'patch_size': 32}})
+    model = MODELS.build(
+        {
+            'type': 'FCMAE',
+            'backbone': {'type': 'ConvNeXtV2', **SIZE},
+            'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 16},
+            'head': {'type': 'MaskedPixelHead', 'patch_size': 32},
+        }
+    )
     report = load_model(model, str(GOLDEN / 'fcmae_model.pt'), strict=True)
     assert len(report.loaded) == 81 and not report.unused and not report.missing
     assert torch.equal(model.pred.weight, golden('fcmae_model')['model']['pred.weight'])
@@ -279,10 +346,13 @@ def test_a_backbone_alone_is_no_whole_model():
 
 # ---- reports ----
 
+
 def test_every_key_is_reported(caplog):
     with caplog.at_level(logging.DEBUG, 'selfsup'):
         report = loaded(ConvNeXt(**SIZE), GOLDEN / 'spark_convnext_model.pt')
-    official = [name for name, value in golden('spark_convnext_model')['module'].items() if isinstance(value, torch.Tensor)]
+    official = [
+        name for name, value in golden('spark_convnext_model')['module'].items() if isinstance(value, torch.Tensor)
+    ]
     lines = report.lines()
     assert len(lines) == len(official) and sum(line.startswith('loaded') for line in lines) == len(report.loaded)
     assert all(any(line in record.getMessage() for record in caplog.records) for line in lines)
@@ -308,26 +378,36 @@ def test_nothing_in_common_is_an_error():
     with pytest.raises(CheckpointError, match=r'0 of its .* tensors match the .* of the backbone'):
         load_backbone(model, str(GOLDEN / 'spark_convnext_timm_style.pt'))
     with pytest.raises(CheckpointError, match='another shape'):
-        load_backbone(Holder(ConvNeXt(depths=(1, 1, 2, 1), dims=(8, 16, 32, 48))), str(GOLDEN / 'spark_convnext_timm_style.pt'))
+        load_backbone(
+            Holder(ConvNeXt(depths=(1, 1, 2, 1), dims=(8, 16, 32, 48))), str(GOLDEN / 'spark_convnext_timm_style.pt')
+        )
     assert model.followed == 0
 
 
 # ---- timm and official names ----
+
 
 def randomised(model):
     """GRN starts as the identity: give every parameter a value that shows."""
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * .1)
+            parameter.add_(torch.randn_like(parameter) * 0.1)
     return model.eval()
 
 
-@pytest.mark.parametrize(('kind', 'name', 'dims'), [
-    (ConvNeXtV2, 'convnextv2_atto', (40, 80, 160, 320)), (ConvNeXt, 'convnext_atto', (40, 80, 160, 320)),
-    (ConvNeXtV2, 'convnextv2_tiny', (96, 192, 384, 768)), (ConvNeXt, 'convnext_tiny', (96, 192, 384, 768))])
+@pytest.mark.parametrize(
+    ('kind', 'name', 'dims'),
+    [
+        (ConvNeXtV2, 'convnextv2_atto', (40, 80, 160, 320)),
+        (ConvNeXt, 'convnext_atto', (40, 80, 160, 320)),
+        (ConvNeXtV2, 'convnextv2_tiny', (96, 192, 384, 768)),
+        (ConvNeXt, 'convnext_tiny', (96, 192, 384, 768)),
+    ],
+)
 def test_timm_and_back(kind, name, dims, tmp_path):
     import timm
+
     sizes = {'depths': (1, 1, 2, 1), 'dims': dims}
     theirs = randomised(timm.create_model(name, **sizes, num_classes=3))
     torch.save(theirs.state_dict(), tmp_path / 'timm.pth')
@@ -341,21 +421,33 @@ def test_timm_and_back(kind, name, dims, tmp_path):
     assert again.keys() == theirs.state_dict().keys()
     assert all(torch.equal(value, theirs.state_dict()[key]) for key, value in again.items())
     assert_equal(ours, convnext.to_official(again))
-    assert convnext.to_timm(again).keys() == again.keys() and convnext.to_official(ours.state_dict()).keys() == ours.state_dict().keys()
+    assert (
+        convnext.to_timm(again).keys() == again.keys()
+        and convnext.to_official(ours.state_dict()).keys() == ours.state_dict().keys()
+    )
 
 
 def test_the_tool(tmp_path):
-    tool, source, target = Path(__file__).parents[2] / 'tools/extract_backbone_weights.py', GOLDEN / 'fcmae_model.pt', tmp_path / 'out.pth'
-    done = subprocess.run([sys.executable, tool, source, target, '--naming', 'timm'], capture_output=True, text=True, check=True)
+    tool, source, target = (
+        Path(__file__).parents[2] / 'tools/extract_backbone_weights.py',
+        GOLDEN / 'fcmae_model.pt',
+        tmp_path / 'out.pth',
+    )
+    done = subprocess.run(
+        [sys.executable, tool, source, target, '--naming', 'timm'], capture_output=True, text=True, check=True
+    )
     assert done.stdout == f'{target}: 66 tensors\n'
     expected = convnext.to_timm(golden('fcmae_dense')['model'])
     weights = torch.load(target, weights_only=True)['state_dict']
-    assert weights.keys() == expected.keys() and all(torch.equal(value, expected[name]) for name, value in weights.items())
+    assert weights.keys() == expected.keys() and all(
+        torch.equal(value, expected[name]) for name, value in weights.items()
+    )
 
 
 @pytest.mark.parametrize('naming', ['own', 'official', 'timm'])
 def test_extraction_in_other_names(naming, tmp_path):
     import timm
+
     path, number = extract_backbone(GOLDEN / 'spark_convnext_model.pt', tmp_path / 'out.pth', naming=naming)
     weights = torch.load(path, weights_only=True)['state_dict']
     assert number == 61
@@ -371,7 +463,9 @@ def test_extraction_from_a_run_with_a_timm_backbone():
     model = Holder(TIMMBackbone('convnext_atto', depths=(1, 1, 1, 1)))
     weights = backbone_weights({'state_dict': model.state_dict()}, 'x.pth', 'official')
     assert convnext.is_official(weights) and weights['stages.0.0.pwconv1.weight'].dim() == 2
-    assert set(backbone_weights({'state_dict': model.state_dict()}, 'x.pth', 'timm')) == set(model.backbone.model.state_dict())
+    assert set(backbone_weights({'state_dict': model.state_dict()}, 'x.pth', 'timm')) == set(
+        model.backbone.model.state_dict()
+    )
     bare = backbone_weights(golden('spark_convnext_timm_style'), 'x.pth', 'timm')
     assert convnext.is_timm(bare)
     with pytest.raises(ConfigError, match="use 'own', 'official', 'timm'"):

@@ -17,7 +17,7 @@ class OwnNet(nn.Module):
 
     def __init__(self, channels: int = 3, single: bool = False) -> None:
         super().__init__()
-        self.rate, self.single = torch.linspace(0, .5, 3)[1].item(), single
+        self.rate, self.single = torch.linspace(0, 0.5, 3)[1].item(), single
         self.conv, self.bn = nn.Conv2d(channels, 8, 3, 2, 1), nn.BatchNorm2d(8)
 
     def forward(self, x):
@@ -52,9 +52,13 @@ def test_a_network_of_ones_own_with_its_classifier(tmp_path):
         convert(source, tmp_path / 'p.safetensors', 'safetensors', size=32)
 
 
-@pytest.mark.parametrize('settings, message', [
-    ({'single': True}, r'gives a tensor \(1, 8, 16, 16\), not a tuple of maps'), ({'channels': 1}, 'cannot be run on images'),
-])
+@pytest.mark.parametrize(
+    'settings, message',
+    [
+        ({'single': True}, r'gives a tensor \(1, 8, 16, 16\), not a tuple of maps'),
+        ({'channels': 1}, 'cannot be run on images'),
+    ],
+)
 def test_a_network_that_is_no_backbone_of_ours(tmp_path, settings, message):
     source, config = checkpoint(tmp_path, **settings)
     with pytest.raises(ConfigError, match=message) as error:

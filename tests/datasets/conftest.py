@@ -1,6 +1,5 @@
 """Small real files to read."""
 
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,7 +15,7 @@ def save_image(path, seed=0, size=(20, 16), mode='RGB'):
 
 def truncate(path):
     content = path.read_bytes()
-    path.write_bytes(content[:len(content) // 2])
+    path.write_bytes(content[: len(content) // 2])
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Data sources: what they find, what they refuse and in which words."""
 
-
 import hashlib
 import io
 import pickle
@@ -58,14 +57,20 @@ def test_a_file_named_like_a_labelled_line_is_a_file(tmp_path):
         ImageList(**args)
 
 
-@pytest.mark.parametrize(('text', 'message'), [
-    ('a.jpg 1\nb.jpg\n', r"list.txt:2: 'b.jpg' has no label, but line 1 \('a.jpg 1'\) has one. Label all lines or none."),
-    ('a.jpg\n\nb.jpg 2\n', r"list.txt:3: 'b.jpg 2' ends in a label, but line 1"),
-    ('a.jpg 0\nb.jpg -1\n', r"list.txt:2: 'b.jpg -1' has a negative label. Number the classes from 0."),
-    ('', r"list.txt' has no lines"),
-    ('\n  \n', r"list.txt' has no lines"),
-    ('x.jpg 0\ny.jpg 1\n', r"does not hold the images .* there is no '.*root/x.jpg'"),
-])
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        (
+            'a.jpg 1\nb.jpg\n',
+            r"list.txt:2: 'b.jpg' has no label, but line 1 \('a.jpg 1'\) has one. Label all lines or none.",
+        ),
+        ('a.jpg\n\nb.jpg 2\n', r"list.txt:3: 'b.jpg 2' ends in a label, but line 1"),
+        ('a.jpg 0\nb.jpg -1\n', r"list.txt:2: 'b.jpg -1' has a negative label. Number the classes from 0."),
+        ('', r"list.txt' has no lines"),
+        ('\n  \n', r"list.txt' has no lines"),
+        ('x.jpg 0\ny.jpg 1\n', r"does not hold the images .* there is no '.*root/x.jpg'"),
+    ],
+)
 def test_list_errors(tmp_path, text, message):
     with pytest.raises(DataError, match=message):
         ImageList(**make_list(tmp_path, text, ['a.jpg', 'b.jpg']))
@@ -97,7 +102,9 @@ def test_memcached_reads_through_the_module(tmp_path, monkeypatch):
 
     mc = types.ModuleType('mc')
     mc.__spec__ = types.SimpleNamespace(name='mc')
-    mc.MemcachedClient = types.SimpleNamespace(GetInstance=lambda servers, client: asked.append((servers, client)) or Client())
+    mc.MemcachedClient = types.SimpleNamespace(
+        GetInstance=lambda servers, client: asked.append((servers, client)) or Client()
+    )
     mc.pyvector, mc.ConvertBuffer = list, lambda value: value[0]
     monkeypatch.setitem(sys.modules, 'mc', mc)
     with pytest.raises(ConfigError, match='needs mclient_path'):
@@ -112,7 +119,9 @@ def test_name_table_is_compact_and_keeps_odd_names():
     names = ['a', '', 'x/ü b.jpg', 'bad\udcff.jpg'] * 50
     table = NameTable(names)
     assert [table[i] for i in range(len(table))] == names
-    assert len(pickle.dumps(table)) < sum(len(n.encode('utf-8', 'surrogateescape')) for n in names) + 8 * len(names) + 500
+    assert (
+        len(pickle.dumps(table)) < sum(len(n.encode('utf-8', 'surrogateescape')) for n in names) + 8 * len(names) + 500
+    )
     with pytest.raises(IndexError):
         table[200]
 
@@ -187,8 +196,9 @@ def test_links_in_a_folder(tmp_path):
 def test_a_folder_that_cannot_be_searched(tmp_path, monkeypatch):
     def refuse(*args):
         raise PermissionError(13, 'Permission denied', str(tmp_path / 'secret'))
+
     monkeypatch.setattr('os.scandir', refuse)
-    with pytest.raises(DataError, match=r"cannot be searched: .*secret: Permission denied\."):
+    with pytest.raises(DataError, match=r'cannot be searched: .*secret: Permission denied\.'):
         ImageFolder(str(tmp_path))
 
 
@@ -218,7 +228,9 @@ def write_cifar(root, kind):
     files = {'Cifar10': [*(f'data_batch_{i}' for i in range(1, 6)), 'test_batch'], 'Cifar100': ['train', 'test']}[kind]
     base = root / {'Cifar10': 'cifar-10-batches-py', 'Cifar100': 'cifar-100-python'}[kind]
     base.mkdir(parents=True)
-    key, names, meta = ('labels', 'label_names', 'batches.meta') if kind == 'Cifar10' else ('fine_labels', 'fine_label_names', 'meta')
+    key, names, meta = (
+        ('labels', 'label_names', 'batches.meta') if kind == 'Cifar10' else ('fine_labels', 'fine_label_names', 'meta')
+    )
     for number, name in enumerate(files):
         data = np.full((4, 3072), number, dtype=np.uint8)
         data[:, :1024] = 200  # the first third is the red plane
@@ -228,7 +240,10 @@ def write_cifar(root, kind):
 
 @pytest.mark.parametrize('cls', [Cifar10, Cifar100])
 def test_cifar(tmp_path, monkeypatch, cls):
-    with pytest.raises(DataError, match=r'does not hold CIFAR10*, or a damaged copy. Unpack https://.*tar.gz there.*or set download=True'):
+    with pytest.raises(
+        DataError,
+        match=r'does not hold CIFAR10*, or a damaged copy. Unpack https://.*tar.gz there.*or set download=True',
+    ):
         cls(str(tmp_path), 'train')
     write_cifar(tmp_path, cls.__name__)
     with pytest.raises(DataError, match='damaged copy'):  # the checksums are not those of the archive
@@ -254,6 +269,8 @@ def test_sources_are_found_by_name_and_warn_about_nothing(folder):
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         assert len(DATA_SOURCES.build(dict(type='ImageFolder', root=str(folder)))) == 100
-    assert {'ImageList', 'ImageNet', 'Places205', 'Cifar10', 'Cifar100', 'ImageFolder', 'Digits'} <= set(DATA_SOURCES.names())
+    assert {'ImageList', 'ImageNet', 'Places205', 'Cifar10', 'Cifar100', 'ImageFolder', 'Digits'} <= set(
+        DATA_SOURCES.names()
+    )
     with pytest.raises(ConfigError, match="Did you mean 'ImageFolder'"):
         DATA_SOURCES.build(dict(type='ImageFolders', root='x'))

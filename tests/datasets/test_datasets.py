@@ -1,6 +1,5 @@
 """Task datasets: what a sample holds, evaluation, errors."""
 
-
 import numpy as np
 import pytest
 import torch
@@ -32,7 +31,9 @@ def test_byol_uses_a_pipeline_per_view():
 def test_classification_and_extract():
     classified, extracted = ClassificationDataset(DIGITS, TENSOR), ExtractDataset(DIGITS, TENSOR)
     assert set(classified[5]) == {'img', 'gt_label'} and set(extracted[5]) == {'img'}
-    assert classified[5]['gt_label'] == classified.data_source.labels[5] and len(classified) == len(classified.data_source)
+    assert classified[5]['gt_label'] == classified.data_source.labels[5] and len(classified) == len(
+        classified.data_source
+    )
     assert torch.equal(classified[5]['img'], extracted[5]['img']) and extracted[5]['img'].shape == (3, 16, 16)
 
 
@@ -77,7 +78,9 @@ def test_errors():
         ExtractDataset(DIGITS, [lambda image: image])[4]
     with pytest.raises(DataError, match=r'digits train image 4: pipeline step RandomCrop failed on a 16x16 image'):
         ExtractDataset(DIGITS, [dict(type='RandomCrop', size=99), *TENSOR])[4]
-    with pytest.raises(DataError, match=r'with prefetch=True the pipeline must end in an 8-bit image, not in torch.float32'):
+    with pytest.raises(
+        DataError, match=r'with prefetch=True the pipeline must end in an 8-bit image, not in torch.float32'
+    ):
         ExtractDataset(DIGITS, [lambda image: torch.rand(3, 4, 4)], prefetch=True)[4]
     with pytest.raises(DataError, match=r'its views differ in size: \(3, 12, 12\), \(3, 16, 16\)'):
         BYOLDataset(DIGITS, [CROP, *TENSOR], TENSOR)[4]
@@ -91,9 +94,13 @@ def classes(tmp_path, labels):
 
 def test_evaluate(tmp_path):
     dataset = classes(tmp_path, [0, 0, 1, 2])
-    scores = torch.tensor([[3., 2., 1.], [1., 2., 3.], [2., 1., 3.], [0., 0., 9.]])
+    scores = torch.tensor([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0], [2.0, 1.0, 3.0], [0.0, 0.0, 9.0]])
     # ranks of the true class: 1, 3, 3, 1
-    assert dataset.evaluate(scores, 'head1', topk=(1, 2, 3)) == {'head1_top1': 50.0, 'head1_top2': 50.0, 'head1_top3': 100.0}
+    assert dataset.evaluate(scores, 'head1', topk=(1, 2, 3)) == {
+        'head1_top1': 50.0,
+        'head1_top2': 50.0,
+        'head1_top3': 100.0,
+    }
     scores[0] = float('nan')
     assert dataset.evaluate(scores, 'x', topk=(1, 3)) == {'x_top1': 25.0, 'x_top3': 75.0}
 
@@ -101,7 +108,7 @@ def test_evaluate(tmp_path):
 def test_evaluate_with_a_k_above_the_classes(tmp_path):
     dataset = classes(tmp_path, [0, 1])
     with pytest.warns(SelfSupWarning, match=r'topk=\(1, 5\) on 2 classes: a k above 2 is counted as 2'):
-        assert dataset.evaluate(torch.tensor([[1., 0.], [1., 0.]]), 'h') == {'h_top1': 50.0, 'h_top5': 100.0}
+        assert dataset.evaluate(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), 'h') == {'h_top1': 50.0, 'h_top5': 100.0}
 
 
 def test_evaluate_errors(tmp_path):

@@ -59,7 +59,10 @@ def test_both_formats_hold_the_same_objects(shapes):
 
 def test_a_dataset_moves_boxes_and_masks_with_the_image(shapes):
     torch.manual_seed(0)
-    steps = [{'type': 'RandomShortestSize', 'min_size': (120,), 'max_size': 400}, {'type': 'RandomHorizontalFlip', 'p': 1.0}]
+    steps = [
+        {'type': 'RandomShortestSize', 'min_size': (120,), 'max_size': 400},
+        {'type': 'RandomHorizontalFlip', 'p': 1.0},
+    ]
     plain = DetectionDataset(coco(shapes, masks=True), [], prefetch=True, masks=True)[0]
     moved = DetectionDataset(coco(shapes, masks=True), steps, prefetch=True, masks=True)[0]
     assert plain['img'].dtype == torch.uint8 and min(moved['img'].shape[1:]) == 120
@@ -74,7 +77,11 @@ def test_a_dataset_moves_boxes_and_masks_with_the_image(shapes):
 
 
 def test_float_pipelines_and_objects_that_a_crop_removes(shapes):
-    ending = [{'type': 'ToImage'}, {'type': 'ToDtype', 'dtype': 'float32', 'scale': True}, {'type': 'Normalize', **NORM}]
+    ending = [
+        {'type': 'ToImage'},
+        {'type': 'ToDtype', 'dtype': 'float32', 'scale': True},
+        {'type': 'Normalize', **NORM},
+    ]
     sample = DetectionDataset(coco(shapes), ending)[0]
     bytes_ = DetectionDataset(coco(shapes), [], prefetch=True)[0]['img']
     torch.testing.assert_close(sample['img'], (bytes_ / 255 - 0.5) / 0.25)
@@ -89,11 +96,24 @@ def test_float_pipelines_and_objects_that_a_crop_removes(shapes):
 def test_batches_are_lists_and_wrappers_keep_them_so(shapes, workers):
     whole = DetectionDataset(coco(shapes, masks=True), [], prefetch=True, masks=True)
     for dataset in (whole, RepeatDataset(whole, 2), ConcatDataset([whole, whole])):
-        loader = build_loader({'batch_size': 3, 'dataset': dataset, 'num_workers': workers, 'prefetch': True, 'img_norm_cfg': NORM,
-                               'sampler': {'type': 'EpochSampler', 'shuffle': False}}, seed=0, device=torch.device('cpu'))
+        loader = build_loader(
+            {
+                'batch_size': 3,
+                'dataset': dataset,
+                'num_workers': workers,
+                'prefetch': True,
+                'img_norm_cfg': NORM,
+                'sampler': {'type': 'EpochSampler', 'shuffle': False},
+            },
+            seed=0,
+            device=torch.device('cpu'),
+        )
         batch = next(iter(loader))
         loader.close()
-        assert all(isinstance(batch[key], list) and len(batch[key]) == 3 for key in ('img', 'gt_boxes', 'gt_labels', 'gt_masks'))
+        assert all(
+            isinstance(batch[key], list) and len(batch[key]) == 3
+            for key in ('img', 'gt_boxes', 'gt_labels', 'gt_masks')
+        )
         for index in range(3):
             torch.testing.assert_close(batch['img'][index], (whole[index]['img'] / 255 - 0.5) / 0.25)
             torch.testing.assert_close(batch['gt_boxes'][index], whole[index]['gt_boxes'])
@@ -105,6 +125,7 @@ def test_images_without_objects_and_crowds(shapes, tmp_path):
             annotation['iscrowd'] = int(annotation['image_id'] == 1)
             if annotation['image_id'] == 2:
                 annotation['image_id'] = 3
+
     folder = changed(shapes, tmp_path, change)
     assert len(coco(folder)) == 6 and len(coco(folder).objects(0)) == len(coco(folder).objects(1)) == 0
     kept = coco(folder, keep_empty=False)
@@ -117,34 +138,55 @@ def _set(section, index, **values):
     return lambda content: content[section][index].update(values)
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    (lambda c: c.update(images=[]), "has no images: its list 'images' is empty"),
-    (lambda c: c.pop('images'), "lacks the list 'images'"),
-    (lambda c: c.update(categories=[]), 'has no categories'),
-    (_set('annotations', 0, category_id=7), r'annotation 1 has category_id=7, which is none of its categories: 10, 20, 30'),
-    (lambda c: c['annotations'][0].pop('category_id'), 'annotation 1 has category_id=None'),
-    (_set('annotations', 1, image_id=99), 'annotation 2 has image_id=99, which is none of its 6 images'),
-    (_set('annotations', 0, bbox=[1, 2, 3]), r'annotation 1 has bbox=\[1, 2, 3\]; it must be \[x, y, width, height\]'),
-    (_set('annotations', 0, bbox=[1, 2, float('nan'), 3]), 'annotation 1 has bbox='),
-    (_set('annotations', 0, bbox=[5, 5, 0, 9]), r"annotation 1: box \(5, 5, 5, 14\) has no area.*bad_boxes='clip'"),
-    (_set('annotations', 0, bbox=[500, 5, 10, 9]), r'annotation 1: box \(500, 5, 510, 14\) in an image of \d+ x \d+'),
-    (_set('annotations', 0, segmentation=[]), 'annotation 1 has no segmentation; set masks=False'),
-    (_set('images', 0, width=None), 'image 1 has no height and width'),
-    (lambda c: c['images'][0].pop('file_name'), "entry 0 of 'images' has no 'file_name'"),
-    (_set('images', 1, id=1), 'two images have the id 1'),
-    (_set('images', 1, id='a'), "entry 1 of 'images' has id='a'; ids are whole numbers"),
-    (_set('categories', 0, id=None), "entry 0 of 'categories' has id=None"),
-    (_set('images', 0, file_name=None), 'image 1 has file_name=None, which is no path'),
-    (_set('images', 0, height=10 ** 30), 'image 1 has no height and width'),
-    (lambda c: c['annotations'].__setitem__(1, None), "entry 1 of 'annotations' is None, not an annotation"),
-    (_set('annotations', 0, image_id=[1]), r'annotation 1 has image_id=\[1\]'),
-    (_set('annotations', 0, iscrowd='0'), "annotation 1 has iscrowd='0'; it must be 0 or 1"),
-    (_set('annotations', 0, bbox=[5, 5, 10 ** 400, 9]), 'annotation 1 has bbox='),
-    (_set('annotations', 0, bbox=[30, 5, 1e-9, 9]), 'annotation 1: box .*without area|without area: annotation 1: box'),
-    (_set('annotations', 0, segmentation=[1, 2, 30, 2, 30, 30]), r'annotation 1 has segmentation=.*must be a list of polygons'),
-    (_set('annotations', 0, segmentation=[[1, 2, 3, 4]]), 'annotation 1: its segmentation has no area'),
-    (_set('annotations', 0, segmentation={'size': [5, 5], 'counts': [25]}), r'annotation 1 has run lengths .* of another image.*\[5, 5\]'),
-])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda c: c.update(images=[]), "has no images: its list 'images' is empty"),
+        (lambda c: c.pop('images'), "lacks the list 'images'"),
+        (lambda c: c.update(categories=[]), 'has no categories'),
+        (
+            _set('annotations', 0, category_id=7),
+            r'annotation 1 has category_id=7, which is none of its categories: 10, 20, 30',
+        ),
+        (lambda c: c['annotations'][0].pop('category_id'), 'annotation 1 has category_id=None'),
+        (_set('annotations', 1, image_id=99), 'annotation 2 has image_id=99, which is none of its 6 images'),
+        (
+            _set('annotations', 0, bbox=[1, 2, 3]),
+            r'annotation 1 has bbox=\[1, 2, 3\]; it must be \[x, y, width, height\]',
+        ),
+        (_set('annotations', 0, bbox=[1, 2, float('nan'), 3]), 'annotation 1 has bbox='),
+        (_set('annotations', 0, bbox=[5, 5, 0, 9]), r"annotation 1: box \(5, 5, 5, 14\) has no area.*bad_boxes='clip'"),
+        (
+            _set('annotations', 0, bbox=[500, 5, 10, 9]),
+            r'annotation 1: box \(500, 5, 510, 14\) in an image of \d+ x \d+',
+        ),
+        (_set('annotations', 0, segmentation=[]), 'annotation 1 has no segmentation; set masks=False'),
+        (_set('images', 0, width=None), 'image 1 has no height and width'),
+        (lambda c: c['images'][0].pop('file_name'), "entry 0 of 'images' has no 'file_name'"),
+        (_set('images', 1, id=1), 'two images have the id 1'),
+        (_set('images', 1, id='a'), "entry 1 of 'images' has id='a'; ids are whole numbers"),
+        (_set('categories', 0, id=None), "entry 0 of 'categories' has id=None"),
+        (_set('images', 0, file_name=None), 'image 1 has file_name=None, which is no path'),
+        (_set('images', 0, height=10**30), 'image 1 has no height and width'),
+        (lambda c: c['annotations'].__setitem__(1, None), "entry 1 of 'annotations' is None, not an annotation"),
+        (_set('annotations', 0, image_id=[1]), r'annotation 1 has image_id=\[1\]'),
+        (_set('annotations', 0, iscrowd='0'), "annotation 1 has iscrowd='0'; it must be 0 or 1"),
+        (_set('annotations', 0, bbox=[5, 5, 10**400, 9]), 'annotation 1 has bbox='),
+        (
+            _set('annotations', 0, bbox=[30, 5, 1e-9, 9]),
+            'annotation 1: box .*without area|without area: annotation 1: box',
+        ),
+        (
+            _set('annotations', 0, segmentation=[1, 2, 30, 2, 30, 30]),
+            r'annotation 1 has segmentation=.*must be a list of polygons',
+        ),
+        (_set('annotations', 0, segmentation=[[1, 2, 3, 4]]), 'annotation 1: its segmentation has no area'),
+        (
+            _set('annotations', 0, segmentation={'size': [5, 5], 'counts': [25]}),
+            r'annotation 1 has run lengths .* of another image.*\[5, 5\]',
+        ),
+    ],
+)
 def test_annotations_that_cannot_be(shapes, tmp_path, change, message):
     folder = changed(shapes, tmp_path, change)
     with pytest.raises(DataError, match=message):
@@ -155,6 +197,7 @@ def test_clipping_keeps_what_is_left_of_a_box(shapes, tmp_path):
     def change(content):
         content['annotations'][0]['bbox'] = [-10, 5, 20, 9]
         content['annotations'][1]['bbox'] = [5, 5, 0, 9]
+
     before = sum(len(coco(shapes).objects(i)) for i in range(6))
     with pytest.warns(SelfSupWarning, match='cut off at the edges'):
         source = coco(changed(shapes, tmp_path, change), bad_boxes='clip')
@@ -195,13 +238,16 @@ def test_a_segmentation_of_another_kind(shapes, tmp_path):
         dataset[0]
 
 
-@pytest.mark.parametrize(('old', 'new', 'message'), [
-    ('<name>', '<name>big ', r"object 1 is a 'big \w+', which is none of the classes.*Did you mean"),
-    ('<xmin>', '<xmin>x', 'bndbox/xmin is'),
-    ('</xmin>', '</xmin><!--', 'no XML'),
-    ('<width>', '<breadth>', 'no XML'),
-    ('<xmin>', '<xmin>9', 'boxes outside of their image or without area: train_0000.xml object 1'),
-])
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        ('<name>', '<name>big ', r"object 1 is a 'big \w+', which is none of the classes.*Did you mean"),
+        ('<xmin>', '<xmin>x', 'bndbox/xmin is'),
+        ('</xmin>', '</xmin><!--', 'no XML'),
+        ('<width>', '<breadth>', 'no XML'),
+        ('<xmin>', '<xmin>9', 'boxes outside of their image or without area: train_0000.xml object 1'),
+    ],
+)
 def test_voc_annotations_that_cannot_be(shapes, tmp_path, old, new, message):
     shutil.copytree(shapes / 'voc', tmp_path / 'voc')
     path = tmp_path / 'voc' / 'VOC2007' / 'Annotations' / 'train_0000.xml'

@@ -25,13 +25,34 @@ def silently(root, **kwargs):
         return ImageFolder(root, **kwargs)
 
 
-SYSTEM = ('@eaDir', '__MACOSX', '.ipynb_checkpoints', 'lost+found', '$RECYCLE.BIN', 'System Volume Information', '.Trash-1000', '#recycle',
-          '.snapshot', '@Recycle', '#snapshot', '.git', '__pycache__')
+SYSTEM = (
+    '@eaDir',
+    '__MACOSX',
+    '.ipynb_checkpoints',
+    'lost+found',
+    '$RECYCLE.BIN',
+    'System Volume Information',
+    '.Trash-1000',
+    '#recycle',
+    '.snapshot',
+    '@Recycle',
+    '#snapshot',
+    '.git',
+    '__pycache__',
+)
 
 
 @pytest.mark.parametrize('name', SYSTEM)
 def test_folders_of_the_system_are_no_classes_at_any_level(name, tmp_path):
-    root = tree(tmp_path, 'cat/1.png', 'dog/1.png', f'{name}/1.png', f'{name}/cat/1.png', f'dog/{name}/2.png', f'cat/deep/{name}/3.png')
+    root = tree(
+        tmp_path,
+        'cat/1.png',
+        'dog/1.png',
+        f'{name}/1.png',
+        f'{name}/cat/1.png',
+        f'dog/{name}/2.png',
+        f'cat/deep/{name}/3.png',
+    )
     source = silently(root)
     assert source.classes == ['cat', 'dog'] and source.labels.tolist() == [0, 1] and len(source) == 2
 
@@ -45,7 +66,9 @@ def test_folders_of_the_system_do_not_count_as_empty_classes(tmp_path):
 
 def test_a_root_one_level_too_high(tmp_path):
     root = tree(tmp_path, 'train/cat/1.png', 'train/dog/1.png', 'Val/cat/1.png')
-    with pytest.warns(SelfSupWarning, match=r"class folders are Val, train, which look like splits.* give root='.*/Val'"):
+    with pytest.warns(
+        SelfSupWarning, match=r"class folders are Val, train, which look like splits.* give root='.*/Val'"
+    ):
         assert ImageFolder(root).classes == ['Val', 'train']
     assert silently(f'{root}/train').classes == ['cat', 'dog']
     silently(root, return_label=False)  # nobody reads the labels
@@ -57,7 +80,9 @@ def test_classes_that_are_called_like_a_split_among_others(tmp_path):
 
 def test_one_folder_around_all_classes(tmp_path):
     root = tree(tmp_path, 'images/cat/1.png', 'images/dog/1.png')
-    with pytest.warns(SelfSupWarning, match=r"all images lie in 'images', so there is one class, .*cat, dog\..*/images'"):
+    with pytest.warns(
+        SelfSupWarning, match=r"all images lie in 'images', so there is one class, .*cat, dog\..*/images'"
+    ):
         assert ImageFolder(root).classes == ['images']
     assert silently(tree(tmp_path / 'other', 'images/1.png', 'images/2.png')).classes == ['images']
 

@@ -20,7 +20,9 @@ def test_left_out_images_are_counted_by_ending(tmp_path):
     root = folder(tmp_path, [*(f'a/{i}.jfif' for i in range(3)), 'a/x.png', 'b/y.PNG', 'b/z.pbm', 'b/w.JFIF'])
     (root / 'a' / 'list.txt').write_text('x')
     (root / 'b' / 'labels.json').write_text('{}')
-    with pytest.warns(SelfSupWarning, match=r'4 files ending in \.jfif, 1 file ending in \.pbm are left out, 2 images are read') as said:
+    with pytest.warns(
+        SelfSupWarning, match=r'4 files ending in \.jfif, 1 file ending in \.pbm are left out, 2 images are read'
+    ) as said:
         source = ImageFolder(root)
     assert len(source) == 2 and len(said) == 1
     with warnings.catch_warnings():
@@ -38,5 +40,7 @@ def test_other_files_are_no_images(tmp_path):
 
 
 def test_a_folder_of_left_out_images_alone(tmp_path):
-    with pytest.raises(DataError, match=r'holds no images .*, but 2 files ending in \.jfif\. Check the folder, or set extensions'):
+    with pytest.raises(
+        DataError, match=r'holds no images .*, but 2 files ending in \.jfif\. Check the folder, or set extensions'
+    ):
         ImageFolder(folder(tmp_path, ['a/x.jfif', 'a/y.jfif']))

@@ -66,10 +66,14 @@ def test_forms_that_are_read(form, root, tmp_path):
     assert source.labels.tolist() == list(LABELS)
 
 
-@pytest.mark.parametrize('content', ['file\n' + '\n'.join(FILES), '"' + '"\n"'.join(FILES) + '"', '# all\n' + '\n'.join(FILES)])
+@pytest.mark.parametrize(
+    'content', ['file\n' + '\n'.join(FILES), '"' + '"\n"'.join(FILES) + '"', '# all\n' + '\n'.join(FILES)]
+)
 def test_forms_without_labels(content, root, tmp_path):
     source = read(root, tmp_path, content)
-    assert source.labels is None and [source.describe(i) for i in range(len(source))] == [str(root / name) for name in FILES]
+    assert source.labels is None and [source.describe(i) for i in range(len(source))] == [
+        str(root / name) for name in FILES
+    ]
 
 
 def test_names_that_look_like_forms_are_names(tmp_path):
@@ -86,30 +90,51 @@ def test_names_that_look_like_forms_are_names(tmp_path):
     assert quoted.labels.tolist() == [0, 1, 2, 3] and quoted.describe(1).endswith('/x,3.png')
 
 
-@pytest.mark.parametrize(('content', 'message'), [
-    (lines('{file} 99999999999999999999\n'), r"list.txt:1: 'a/1.png 9+' has the label 9+, which is too large for a class number"),
-    (lines('{file},9223372036854775808\n'), r'list.txt:1: .* too large for a class number'),
-    (lines('{file} {label}.5\n'), r"There is 'a/1.png', but '0.5' is no class number"),
-    (lines('{file},cat\n'), r"list.txt:1: 'a/1.png,cat' has the label 'cat', which is no whole number. Number the classes from 0."),
-    (lines('{file},{label},x\n'), r"list.txt:1: 'a/1.png,0,x' has 3 columns, separated by ','"),
-    (lines('{file},{label}\n') + 'b/1.png\n', r"list.txt:5: 'b/1.png' has 1 columns, but line 1 has 2. Label all lines or none."),
-    (lines('{file} -1\n'), r'negative label. .*Where -1 stands for no label'),
-    (lines('{label} {file}\n'), r"There is 'a/1.png', but the label stands first"),
-    (lines('{file} {label} 7\n'), r"There is 'a/1.png', but there is more than one number"),
-    (lines('{file} cat\n'), r"There is 'a/1.png', but 'cat' is no class number"),
-    (lines('/{file} {label}\n'), r"'/a/1.png' begins with a slash"),
-    (lines('{file} {label}\n', [name.replace('/', '\\') for name in FILES]), r"backslashes: write 'a/1.png'"),
-    (lines('{file} {label}\n', [name.upper() for name in FILES]), r"There is 'a/1.png': the names differ in upper and lower case"),
-    (lines('{file} {label}\n', [name[:-4] for name in FILES]), r"There is 'a/1.png': the names lack their ending"),
-    (lines('{file} {label}\n', [name[:-3] + 'jpg' for name in FILES]), r"There is 'a/1.png': the names have another ending"),
-    ('a 0\nb 1\n', r"/a' is a folder: name images, or use ImageFolder"),
-    (lines('other/{file},{label}\n'), r"there is no '.*/images/other/a/1.png'. Point root to the folder"),
-    (lines('{file} {label}\n').encode('utf-16-le').decode('latin-1'), r'no text in UTF-8: .* UTF-16 without a byte order mark'),
-    ('# nothing\n', 'has no lines'),
-    (lines('{file},{label}\n') + 'x' * 200_000 + ',1\n', r'1 columns, but line 1 has 2'),
-    ('"' + lines('{file},{label}\n'), r"list.txt:2: 'a/2.png,0' has 2 columns, but line 1 has 1"),
-    ('y' * 200_000, 'does not hold the images'),
-])
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (
+            lines('{file} 99999999999999999999\n'),
+            r"list.txt:1: 'a/1.png 9+' has the label 9+, which is too large for a class number",
+        ),
+        (lines('{file},9223372036854775808\n'), r'list.txt:1: .* too large for a class number'),
+        (lines('{file} {label}.5\n'), r"There is 'a/1.png', but '0.5' is no class number"),
+        (
+            lines('{file},cat\n'),
+            r"list.txt:1: 'a/1.png,cat' has the label 'cat', which is no whole number. Number the classes from 0.",
+        ),
+        (lines('{file},{label},x\n'), r"list.txt:1: 'a/1.png,0,x' has 3 columns, separated by ','"),
+        (
+            lines('{file},{label}\n') + 'b/1.png\n',
+            r"list.txt:5: 'b/1.png' has 1 columns, but line 1 has 2. Label all lines or none.",
+        ),
+        (lines('{file} -1\n'), r'negative label. .*Where -1 stands for no label'),
+        (lines('{label} {file}\n'), r"There is 'a/1.png', but the label stands first"),
+        (lines('{file} {label} 7\n'), r"There is 'a/1.png', but there is more than one number"),
+        (lines('{file} cat\n'), r"There is 'a/1.png', but 'cat' is no class number"),
+        (lines('/{file} {label}\n'), r"'/a/1.png' begins with a slash"),
+        (lines('{file} {label}\n', [name.replace('/', '\\') for name in FILES]), r"backslashes: write 'a/1.png'"),
+        (
+            lines('{file} {label}\n', [name.upper() for name in FILES]),
+            r"There is 'a/1.png': the names differ in upper and lower case",
+        ),
+        (lines('{file} {label}\n', [name[:-4] for name in FILES]), r"There is 'a/1.png': the names lack their ending"),
+        (
+            lines('{file} {label}\n', [name[:-3] + 'jpg' for name in FILES]),
+            r"There is 'a/1.png': the names have another ending",
+        ),
+        ('a 0\nb 1\n', r"/a' is a folder: name images, or use ImageFolder"),
+        (lines('other/{file},{label}\n'), r"there is no '.*/images/other/a/1.png'. Point root to the folder"),
+        (
+            lines('{file} {label}\n').encode('utf-16-le').decode('latin-1'),
+            r'no text in UTF-8: .* UTF-16 without a byte order mark',
+        ),
+        ('# nothing\n', 'has no lines'),
+        (lines('{file},{label}\n') + 'x' * 200_000 + ',1\n', r'1 columns, but line 1 has 2'),
+        ('"' + lines('{file},{label}\n'), r"list.txt:2: 'a/2.png,0' has 2 columns, but line 1 has 1"),
+        ('y' * 200_000, 'does not hold the images'),
+    ],
+)
 def test_what_is_refused_is_named(content, message, root, tmp_path):
     with pytest.raises(DataError, match=message) as found:
         read(root, tmp_path, content)
@@ -123,7 +148,9 @@ def test_names_that_start_from_the_working_folder(root, tmp_path, monkeypatch):
 
 
 def test_missing_files_are_counted_at_the_start(root, tmp_path):
-    with pytest.raises(DataError, match=r"4 of its 8 files are missing: .*gone/0.png, .*gone/3.png. Fetch them") as found:
+    with pytest.raises(
+        DataError, match=r'4 of its 8 files are missing: .*gone/0.png, .*gone/3.png. Fetch them'
+    ) as found:
         read(root, tmp_path, '\n'.join([*FILES, *(f'gone/{i}.png' for i in range(4))]))
     assert str(found.value).count('gone/') == 4
     some = [FILES[i % 4] for i in range(199)]
@@ -137,16 +164,24 @@ def test_of_a_long_list_a_thousand_files_are_looked_at(root, tmp_path):
     good = [FILES[0]] * 9000
     with pytest.raises(DataError, match=r'the 1,000 files that were looked at \(the list has 10,000\) are missing'):
         read(root, tmp_path, '\n'.join([*good, *['gone.png'] * 1000]))
-    with pytest.warns(SelfSupWarning, match='will be skipped'):  # 3 % of those looked at: which is 1 % of all cannot be told
+    with pytest.warns(
+        SelfSupWarning, match='will be skipped'
+    ):  # 3 % of those looked at: which is 1 % of all cannot be told
         read(root, tmp_path, '\n'.join([*good, *good[:700], *['gone.png'] * 300]))
 
 
-@pytest.mark.parametrize(('labels', 'said'), [
-    ([1, 2, 3], 'labels go from 1 to 3 and none is 0, as if classes were counted from 1. .*so there are 4 classes'),
-    ([0, 100, 200], 'labels go up to 200, but only 3 of the 201 class numbers from 0 have an image; there is none of class 1, 2, '),
-    ([0, 2, 3], 'only 3 of the 4 .* none of class 1. Number'),
-    ([5], 'only 1 of the 6'),
-])
+@pytest.mark.parametrize(
+    ('labels', 'said'),
+    [
+        ([1, 2, 3], 'labels go from 1 to 3 and none is 0, as if classes were counted from 1. .*so there are 4 classes'),
+        (
+            [0, 100, 200],
+            'labels go up to 200, but only 3 of the 201 class numbers from 0 have an image; there is none of class 1, 2, ',
+        ),
+        ([0, 2, 3], 'only 3 of the 4 .* none of class 1. Number'),
+        ([5], 'only 1 of the 6'),
+    ],
+)
 def test_labels_that_were_hardly_meant(labels, said, root, tmp_path):
     with pytest.warns(SelfSupWarning, match=said):
         read(root, tmp_path, ''.join(f'a/1.png {label}\n' for label in labels))

@@ -1,6 +1,5 @@
 """Order, seeds and transfer of samples: nothing but (seed, epoch, sample) may change what is seen."""
 
-
 import os
 import pickle
 import random
@@ -20,8 +19,17 @@ from .conftest import TENSOR, save_image
 CPU = torch.device('cpu')
 NORM = dict(mean=[0.4, 0.5, 0.6], std=[0.2, 0.3, 0.4])
 # torch's, numpy's and python's generators all take part
-VIEWS = [dict(type='RandomResizedCrop', size=10), dict(type='RandomAppliedTrans', p=0.5, transforms=[
-    dict(type='ColorJitter', brightness=0.4, hue=0.1), dict(type='GaussianBlur', sigma_min=0.1, sigma_max=2.0)])]
+VIEWS = [
+    dict(type='RandomResizedCrop', size=10),
+    dict(
+        type='RandomAppliedTrans',
+        p=0.5,
+        transforms=[
+            dict(type='ColorJitter', brightness=0.4, hue=0.1),
+            dict(type='GaussianBlur', sigma_min=0.1, sigma_max=2.0),
+        ],
+    ),
+]
 
 
 def shift(image):
@@ -29,9 +37,18 @@ def shift(image):
 
 
 def make(batch_size=16, workers=0, seed=1, rank=0, world_size=1, steps=VIEWS, size=100, **cfg):
-    dataset = dict(type='ContrastiveDataset', data_source=FirstDigits(size), pipeline=[*steps, *([] if cfg.get('prefetch') else TENSOR)])
-    return build_loader(dict(batch_size=batch_size, num_workers=workers, dataset=dataset, **cfg), seed=seed, device=CPU, rank=rank,
-                        world_size=world_size)
+    dataset = dict(
+        type='ContrastiveDataset',
+        data_source=FirstDigits(size),
+        pipeline=[*steps, *([] if cfg.get('prefetch') else TENSOR)],
+    )
+    return build_loader(
+        dict(batch_size=batch_size, num_workers=workers, dataset=dataset, **cfg),
+        seed=seed,
+        device=CPU,
+        rank=rank,
+        world_size=world_size,
+    )
 
 
 class FirstDigits:
@@ -41,6 +58,7 @@ class FirstDigits:
 
     def __init__(self, size):
         from selfsup.datasets.data_sources import Digits
+
         self.digits, self.size = Digits(size=12, return_label=False), size
 
     def __len__(self):
@@ -60,6 +78,7 @@ def images(loader, *epochs):
 
 # ---- sampler ----
 
+
 def test_an_epoch_covers_everything_once():
     sampler = EpochSampler(10, seed=3)
     first = list(sampler)
@@ -71,14 +90,27 @@ def test_an_epoch_covers_everything_once():
     assert [d.index for d in EpochSampler(range(4), shuffle=False)] == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize(('size', 'world', 'batch', 'drop_last', 'per_rank', 'batches'), [
-    (10, 2, 2, False, 5, 3), (10, 2, 2, True, 4, 2), (11, 2, 3, False, 6, 2), (3, 4, 2, False, 1, 1), (1, 8, 4, False, 1, 1),
-    (12, 3, 4, True, 4, 1), (100, 1, 7, False, 100, 15),
-])
+@pytest.mark.parametrize(
+    ('size', 'world', 'batch', 'drop_last', 'per_rank', 'batches'),
+    [
+        (10, 2, 2, False, 5, 3),
+        (10, 2, 2, True, 4, 2),
+        (11, 2, 3, False, 6, 2),
+        (3, 4, 2, False, 1, 1),
+        (1, 8, 4, False, 1, 1),
+        (12, 3, 4, True, 4, 1),
+        (100, 1, 7, False, 100, 15),
+    ],
+)
 def test_ranks_get_equally_many_padded_from_the_front(size, world, batch, drop_last, per_rank, batches):
-    samplers = [EpochSampler(size, rank=r, world_size=world, batch_size=batch, drop_last=drop_last, seed=5) for r in range(world)]
+    samplers = [
+        EpochSampler(size, rank=r, world_size=world, batch_size=batch, drop_last=drop_last, seed=5)
+        for r in range(world)
+    ]
     draws = [list(s) for s in samplers]
-    assert {len(d) for d in draws} == {per_rank} == {len(s) for s in samplers} and {s.num_batches for s in samplers} == {batches}
+    assert {len(d) for d in draws} == {per_rank} == {len(s) for s in samplers} and {
+        s.num_batches for s in samplers
+    } == {batches}
     everything = [d for ranks in draws for d in ranks]
     assert len(set(everything)) == len(everything)  # a sample used twice has another repeat, so another view
     if not drop_last:
@@ -92,11 +124,13 @@ def test_global_batches_do_not_depend_on_the_number_of_ranks():
         samplers = [EpochSampler(50, rank=r, world_size=world, batch_size=12 // world, seed=7) for r in range(world)]
         draws = [list(s) for s in samplers]
         step = 12 // world
-        return [{d for rank in draws for d in rank[i * step:(i + 1) * step]} for i in range(samplers[0].num_batches)]
+        return [{d for rank in draws for d in rank[i * step : (i + 1) * step]} for i in range(samplers[0].num_batches)]
 
     one = batches(1)
     assert len(one) == 5 and batches(2) == one
-    assert batches(3)[:4] == one[:4] and batches(4)[:4] == one[:4]  # the last batch is padded: 50 is no multiple of 3 or 4
+    assert (
+        batches(3)[:4] == one[:4] and batches(4)[:4] == one[:4]
+    )  # the last batch is padded: 50 is no multiple of 3 or 4
 
 
 def test_unshuffled_ranks_can_be_put_in_order():
@@ -138,7 +172,9 @@ def test_positions_within_the_epoch():
 
 
 def test_no_batch_is_an_error_with_both_numbers():
-    with pytest.raises(DataError, match=r'^7 samples give no batch of 8 \(4 on each of 2 processes\), and drop_last=True'):
+    with pytest.raises(
+        DataError, match=r'^7 samples give no batch of 8 \(4 on each of 2 processes\), and drop_last=True'
+    ):
         EpochSampler(7, batch_size=4, world_size=2, drop_last=True)
     with pytest.raises(DataError, match='100 samples give no batch of 128'):
         make(batch_size=128, drop_last=True)
@@ -146,6 +182,7 @@ def test_no_batch_is_an_error_with_both_numbers():
 
 
 # ---- seeds ----
+
 
 def test_views_follow_from_seed_epoch_and_sample_alone():
     reference = images(make(), 0, 1)
@@ -249,7 +286,9 @@ def test_repeats_of_a_sample_get_other_numbers():
     draws = [(0, 5, 0), (0, 5, 1), (1, 5, 0), (0, 6, 0)]
     values = [tuple(seeded[d]['numbers'].tolist()) + tuple(seeded[d]['img'].flatten().tolist()) for d in draws]
     assert len(set(values)) == 4
-    assert values[0] == tuple(seeded[(0, 5, 0)]['numbers'].tolist()) + tuple(seeded[(0, 5, 0)]['img'].flatten().tolist())
+    assert values[0] == tuple(seeded[(0, 5, 0)]['numbers'].tolist()) + tuple(
+        seeded[(0, 5, 0)]['img'].flatten().tolist()
+    )
 
 
 def test_datasets_travel_to_workers_that_are_started_afresh():
@@ -259,6 +298,7 @@ def test_datasets_travel_to_workers_that_are_started_afresh():
 
 
 # ---- device loader ----
+
 
 @pytest.mark.parametrize('workers', [0, 1])
 def test_prefetch_gives_the_same_numbers(workers):
@@ -274,8 +314,13 @@ def test_prefetch_gives_the_same_numbers(workers):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 def test_prefetch_on_its_own_stream_gives_the_same_numbers():
     reference = images(make())
-    cfg = dict(batch_size=16, num_workers=2, prefetch=True, img_norm_cfg=NORM,
-               dataset=dict(type='ContrastiveDataset', data_source=FirstDigits(100), pipeline=VIEWS))
+    cfg = dict(
+        batch_size=16,
+        num_workers=2,
+        prefetch=True,
+        img_norm_cfg=NORM,
+        dataset=dict(type='ContrastiveDataset', data_source=FirstDigits(100), pipeline=VIEWS),
+    )
     loader = build_loader(cfg, seed=1, device=torch.device('cuda'))
     assert isinstance(loader, DeviceLoader)
     for a, b in zip(images(loader), reference, strict=True):
@@ -284,10 +329,15 @@ def test_prefetch_on_its_own_stream_gives_the_same_numbers():
 
 
 def test_labels_become_a_tensor():
-    cfg = dict(batch_size=8, dataset=dict(type='ClassificationDataset', data_source=dict(type='Digits'), pipeline=TENSOR))
+    cfg = dict(
+        batch_size=8, dataset=dict(type='ClassificationDataset', data_source=dict(type='Digits'), pipeline=TENSOR)
+    )
     loader = build_loader({**cfg, 'sampler': dict(type='EpochSampler', shuffle=False)}, seed=0, device=CPU)
     batch = next(iter(loader))
-    assert batch['gt_label'].dtype == torch.int64 and batch['gt_label'].tolist() == loader.dataset.data_source.labels[:8].tolist()
+    assert (
+        batch['gt_label'].dtype == torch.int64
+        and batch['gt_label'].tolist() == loader.dataset.data_source.labels[:8].tolist()
+    )
     assert loader.batch_size == 8 and loader.sampler.shuffle is False
 
 
@@ -335,15 +385,21 @@ def test_images_of_different_sizes(tmp_path, workers):
     loader.close()
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    (dict(num_worker=2), "'num_worker' is not a setting of a loader. Did you mean 'num_workers'"),
-    (dict(batch_size=0), 'batch_size=0 must be a whole number of 1 or more'),
-    (dict(num_workers=-1), 'num_workers=-1 must be'),
-    (dict(prefetch=True), r'prefetch=True needs img_norm_cfg=dict\(mean=\[...\], std=\[...\]\); got None'),
-    (dict(sampler=dict(type='EpochSample')), "Did you mean 'EpochSampler'"),
-    (dict(sampler=dict(shufle=True)), "Did you mean 'shuffle'"),
-    (dict(dataset=dict(type='ExtractDataset', data_source=dict(type='Digits'), pipeline=[], prefetch=True)), 'contradict each other'),
-])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(num_worker=2), "'num_worker' is not a setting of a loader. Did you mean 'num_workers'"),
+        (dict(batch_size=0), 'batch_size=0 must be a whole number of 1 or more'),
+        (dict(num_workers=-1), 'num_workers=-1 must be'),
+        (dict(prefetch=True), r'prefetch=True needs img_norm_cfg=dict\(mean=\[...\], std=\[...\]\); got None'),
+        (dict(sampler=dict(type='EpochSample')), "Did you mean 'EpochSampler'"),
+        (dict(sampler=dict(shufle=True)), "Did you mean 'shuffle'"),
+        (
+            dict(dataset=dict(type='ExtractDataset', data_source=dict(type='Digits'), pipeline=[], prefetch=True)),
+            'contradict each other',
+        ),
+    ],
+)
 def test_settings_that_cannot_be(change, message):
     cfg = dict(batch_size=4, dataset=dict(type='ExtractDataset', data_source=dict(type='Digits'), pipeline=TENSOR))
     with pytest.raises(ConfigError, match=message):
@@ -354,7 +410,9 @@ def test_samplers_that_cannot_resume_are_refused():
     import mmengine.dataset  # noqa: F401 - registers its samplers
 
     cfg = dict(batch_size=4, dataset=Counting(), sampler=dict(type='DefaultSampler', shuffle=True))
-    with pytest.raises(ConfigError, match=r"type='DefaultSampler' cannot continue in the middle of an epoch. Use type='EpochSampler'"):
+    with pytest.raises(
+        ConfigError, match=r"type='DefaultSampler' cannot continue in the middle of an epoch. Use type='EpochSampler'"
+    ):
         build_loader(cfg, seed=0, device=CPU)
 
 

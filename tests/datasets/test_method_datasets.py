@@ -39,7 +39,7 @@ class Pictures:
         return 10
 
     def read_image(self, index):
-        y, x = np.mgrid[:self.height, :self.width]
+        y, x = np.mgrid[: self.height, : self.width]
         return Image.fromarray(np.stack([y, x, np.full_like(x, index)], axis=2).astype(np.uint8))
 
     def get_sample(self, index):
@@ -53,6 +53,7 @@ def pixels(view):
 
 # ---- NPID, DeepCluster ----
 
+
 def test_samples_with_their_numbers():
     sample = NPIDDataset(Pictures(), PLAIN)[7]
     assert set(sample) == {'img', 'idx'} and sample['idx'] == 7 and int(pixels(sample['img'])[2, 0, 0]) == 7
@@ -62,7 +63,9 @@ def test_samples_with_their_numbers():
     dataset.assign_labels(np.arange(len(dataset)) % 5)
     assert [dataset[i]['pseudo_label'] for i in (3, 9)] == [3, 4]
     for wrong in ([0, 1], np.zeros((len(dataset), 1))):
-        with pytest.raises(DataError, match=rf'DeepClusterDataset has {len(dataset)} samples; assign_labels got labels of shape'):
+        with pytest.raises(
+            DataError, match=rf'DeepClusterDataset has {len(dataset)} samples; assign_labels got labels of shape'
+        ):
             dataset.assign_labels(wrong)
 
 
@@ -79,13 +82,17 @@ def test_a_substitute_comes_with_its_own_number_and_label(folder):
 
 @pytest.mark.parametrize('workers', [0, 2])
 def test_new_labels_reach_living_workers(workers):
-    loader = build_loader(dict(batch_size=4, num_workers=workers, dataset=DeepClusterDataset(Pictures(), PLAIN)), seed=0, device=CPU)
+    loader = build_loader(
+        dict(batch_size=4, num_workers=workers, dataset=DeepClusterDataset(Pictures(), PLAIN)), seed=0, device=CPU
+    )
     for epoch, labels in enumerate([torch.arange(10) + 5, 20 - torch.arange(10)]):
         loader.dataset.assign_labels(labels)
         loader.set_position(epoch)
         batches = list(loader)
         idx, found = (torch.cat([b[key] for b in batches]) for key in ('idx', 'pseudo_label'))
-        assert sorted(idx.tolist()) == list(range(10)) and torch.equal(found, labels[idx]) and found.dtype == torch.int64
+        assert (
+            sorted(idx.tolist()) == list(range(10)) and torch.equal(found, labels[idx]) and found.dtype == torch.int64
+        )
         assert torch.equal(torch.cat([pixels(b['img'])[:, 2, 0, 0] for b in batches]).long(), idx)
     loader.close()
 
@@ -97,13 +104,20 @@ def test_only_labels_need_memory_in_every_worker():
 
 # ---- rotation ----
 
+
 def test_rotations_are_counter_clockwise_in_the_order_of_their_labels():
     dataset = RotationPredDataset(Pictures(), PLAIN)
     sample, image = dataset[4], Pictures().read_image(4)
-    assert set(sample) == {'img', 'rot_label'} and sample['img'].shape == (4, 3, 12, 12) and sample['rot_label'].tolist() == [0, 1, 2, 3]
+    assert (
+        set(sample) == {'img', 'rot_label'}
+        and sample['img'].shape == (4, 3, 12, 12)
+        and sample['rot_label'].tolist() == [0, 1, 2, 3]
+    )
     for turned, label in zip(sample['img'], sample['rot_label'].tolist(), strict=True):
         assert torch.equal(turned, TF.to_tensor(image.rotate(90 * label)))  # PIL turns counter-clockwise
-    corner = pixels(sample['img'])[1, :, 11, 0]  # what was top left is bottom left after a quarter turn counter-clockwise
+    corner = pixels(sample['img'])[
+        1, :, 11, 0
+    ]  # what was top left is bottom left after a quarter turn counter-clockwise
     assert corner.tolist() == [0, 0, 4]
 
 
@@ -111,24 +125,33 @@ def test_rotation_of_uint8_views_and_of_views_that_are_not_square():
     prefetched = RotationPredDataset(Pictures(), [], prefetch=True)[4]['img']
     assert prefetched.dtype == torch.uint8
     assert torch.equal(prefetched.int(), pixels(RotationPredDataset(Pictures(), PLAIN)[4]['img']))
-    with pytest.raises(DataError, match=r'^sample 4: a view of 10 x 12 cannot be turned by 90 degrees: give the pipeline a'):
+    with pytest.raises(
+        DataError, match=r'^sample 4: a view of 10 x 12 cannot be turned by 90 degrees: give the pipeline a'
+    ):
         RotationPredDataset(Pictures((12, 10)), PLAIN)[4]
 
 
 # ---- relative patches ----
+
 
 def test_pairs_of_patches():
     dataset = RelativeLocDataset(Pictures((30, 36)), [], PLAIN, patch_jitter=4)
     torch.manual_seed(0)
     sample = dataset[5]
     img = pixels(sample['img'])  # cells of 12 x 10 pixels, patches of 8 x 6
-    assert set(sample) == {'img', 'patch_label'} and img.shape == (8, 6, 8, 6) and sample['patch_label'].tolist() == list(range(8))
+    assert (
+        set(sample) == {'img', 'patch_label'}
+        and img.shape == (8, 6, 8, 6)
+        and sample['patch_label'].tolist() == list(range(8))
+    )
     outer, centre = img[:, :3], img[:, 3:]
     assert (centre == centre[0]).all() and (img[:, [2, 5]] == 5).all()
     places = [place for place in range(9) if place != 4]
     for patch, place in [*zip(outer, places, strict=True), (centre[0], 4)]:
         top, left = patch[0, 0, 0].item(), patch[1, 0, 0].item()
-        assert (patch[0] - top).tolist() == [[i] * 6 for i in range(8)] and (patch[1] - left).T.tolist() == [[i] * 8 for i in range(6)]
+        assert (patch[0] - top).tolist() == [[i] * 6 for i in range(8)] and (patch[1] - left).T.tolist() == [
+            [i] * 8 for i in range(6)
+        ]
         assert 0 <= top - place // 3 * 12 <= 4 and 0 <= left - place % 3 * 10 <= 4
 
 
@@ -144,11 +167,18 @@ def test_patches_move_within_their_cells():
 
 
 def test_relative_pipelines():
-    uint8 = RelativeLocDataset(Pictures((30, 30)), [dict(type='RandomGrayscale', p=1.)], prefetch=True, patch_jitter=2)[1]['img']
+    uint8 = RelativeLocDataset(
+        Pictures((30, 30)), [dict(type='RandomGrayscale', p=1.0)], prefetch=True, patch_jitter=2
+    )[1]['img']
     assert uint8.dtype == torch.uint8 and uint8.shape == (8, 6, 8, 8) and torch.equal(uint8[:, 0], uint8[:, 2])
-    with pytest.raises(DataError, match=r'^sample 1: cells of 10 x 10 pixels \(a third of 30 x 30\) leave nothing with patch_jitter=21: '):
+    with pytest.raises(
+        DataError,
+        match=r'^sample 1: cells of 10 x 10 pixels \(a third of 30 x 30\) leave nothing with patch_jitter=21: ',
+    ):
         RelativeLocDataset(Pictures((30, 30)), [], PLAIN)[1]
-    with pytest.raises(DataError, match=r'sample 1: the pipeline of RelativeLocDataset ends in Tensor, not in an image: move ToTensor'):
+    with pytest.raises(
+        DataError, match=r'sample 1: the pipeline of RelativeLocDataset ends in Tensor, not in an image: move ToTensor'
+    ):
         RelativeLocDataset(Pictures((30, 30)), PLAIN, PLAIN, patch_jitter=2)[1]
     with pytest.raises(ConfigError, match='format_pipeline makes no tensor'):
         RelativeLocDataset(Pictures(), [], [])
@@ -157,6 +187,7 @@ def test_relative_pipelines():
 
 
 # ---- datasets of datasets ----
+
 
 def test_concatenated_datasets():
     one, two = NPIDDataset(Pictures(), PLAIN), NPIDDataset(Pictures((8, 12)), PLAIN)

@@ -1,6 +1,5 @@
 """Pipeline steps: reference numbers, torchvision's names, errors."""
 
-
 import inspect
 import random
 import warnings
@@ -13,7 +12,14 @@ import torchvision.transforms as first_transforms
 from PIL import Image
 from torchvision.transforms import InterpolationMode, v2
 
-from selfsup.datasets.pipelines import Compose, GaussianBlur, Lighting, Solarization, build_pipeline, build_view_pipeline
+from selfsup.datasets.pipelines import (
+    Compose,
+    GaussianBlur,
+    Lighting,
+    Solarization,
+    build_pipeline,
+    build_view_pipeline,
+)
 from selfsup.errors import ConfigError, DataError, UnknownNameError
 from selfsup.registry import PIPELINES
 
@@ -56,11 +62,17 @@ def test_blur_draws_its_radius_uniformly():
     np.random.seed(0)
     expected = np.random.uniform(0.1, 2.0)
     np.random.seed(0)
-    assert np.array_equal(np.asarray(GaussianBlur(0.1, 2.0)(IMAGE)), np.asarray(GaussianBlur(expected, expected)(IMAGE)))
+    assert np.array_equal(
+        np.asarray(GaussianBlur(0.1, 2.0)(IMAGE)), np.asarray(GaussianBlur(expected, expected)(IMAGE))
+    )
 
 
 def test_random_applied_throws_one_coin():
-    applied = step('RandomAppliedTrans', transforms=[dict(type='Solarization'), dict(type='GaussianBlur', sigma_min=1, sigma_max=1)], p=0.3)
+    applied = step(
+        'RandomAppliedTrans',
+        transforms=[dict(type='Solarization'), dict(type='GaussianBlur', sigma_min=1, sigma_max=1)],
+        p=0.3,
+    )
     both = np.asarray(GaussianBlur(1, 1)(Solarization()(IMAGE)))
     torch.manual_seed(0)
     outcomes = [np.asarray(applied(IMAGE)) for _ in range(400)]
@@ -71,7 +83,9 @@ def test_random_applied_throws_one_coin():
 
 def test_to_tensor_and_normalize_give_torchvisions_numbers():
     mine = build_pipeline([dict(type='ToTensor'), dict(type='Normalize', mean=[0.4, 0.5, 0.6], std=[0.2, 0.3, 0.4])])
-    reference = first_transforms.Compose([first_transforms.ToTensor(), first_transforms.Normalize([0.4, 0.5, 0.6], [0.2, 0.3, 0.4])])
+    reference = first_transforms.Compose(
+        [first_transforms.ToTensor(), first_transforms.Normalize([0.4, 0.5, 0.6], [0.2, 0.3, 0.4])]
+    )
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         result = mine(IMAGE)
@@ -80,12 +94,20 @@ def test_to_tensor_and_normalize_give_torchvisions_numbers():
     assert torch.equal(step('ToTensor')(grey), first_transforms.ToTensor()(grey))
 
 
-@pytest.mark.parametrize(('kind', 'arguments'), [
-    ('RandomResizedCrop', dict(size=12, scale=(0.2, 1.0))), ('Resize', dict(size=(11, 13))), ('CenterCrop', dict(size=10)),
-    ('RandomCrop', dict(size=16, padding=4)), ('RandomHorizontalFlip', {}),
-    ('ColorJitter', dict(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)),
-    ('RandomGrayscale', dict(p=0.5)), ('RandomRotation', dict(degrees=10)), ('RandomAffine', dict(degrees=10, translate=(0.1, 0.1))),
-])
+@pytest.mark.parametrize(
+    ('kind', 'arguments'),
+    [
+        ('RandomResizedCrop', dict(size=12, scale=(0.2, 1.0))),
+        ('Resize', dict(size=(11, 13))),
+        ('CenterCrop', dict(size=10)),
+        ('RandomCrop', dict(size=16, padding=4)),
+        ('RandomHorizontalFlip', {}),
+        ('ColorJitter', dict(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)),
+        ('RandomGrayscale', dict(p=0.5)),
+        ('RandomRotation', dict(degrees=10)),
+        ('RandomAffine', dict(degrees=10, translate=(0.1, 0.1))),
+    ],
+)
 def test_pil_steps_equal_torchvisions_first_transforms(kind, arguments):
     mine, reference = step(kind, **arguments), getattr(first_transforms, kind)(**arguments)
     for seed in range(3):
@@ -108,7 +130,9 @@ def test_interpolation_by_number_and_name():
         step('Resize', size=3, interpolation=9)
 
 
-TORCHVISION = {n: c for n, c in vars(v2).items() if inspect.isclass(c) and issubclass(c, v2.Transform) and c is not v2.Transform}
+TORCHVISION = {
+    n: c for n, c in vars(v2).items() if inspect.isclass(c) and issubclass(c, v2.Transform) and c is not v2.Transform
+}
 
 
 @pytest.mark.parametrize('kind', sorted(TORCHVISION))
@@ -119,7 +143,9 @@ def test_every_torchvision_name_is_known_and_builds_without_arguments_where_it_c
         return
     signature = inspect.signature(PIPELINES.get(kind))
     assert signature == inspect.signature(TORCHVISION[kind])
-    if all(p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in signature.parameters.values()):
+    if all(
+        p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in signature.parameters.values()
+    ):
         assert isinstance(step(kind), TORCHVISION[kind])
 
 
@@ -140,18 +166,27 @@ def test_errors_name_what_to_do():
         build_pipeline([dict(type='Solarization', treshold=100)])
     with pytest.raises(ConfigError, match='A pipeline is a list'):
         build_pipeline(dict(type='ToTensor'))
-    for kind, wrong in (('GaussianBlur', dict(sigma_min=2, sigma_max=1)), ('Solarization', dict(threshold=300)),
-                        ('RandomAppliedTrans', dict(transforms=[], p=2))):
+    for kind, wrong in (
+        ('GaussianBlur', dict(sigma_min=2, sigma_max=1)),
+        ('Solarization', dict(threshold=300)),
+        ('RandomAppliedTrans', dict(transforms=[], p=2)),
+    ):
         with pytest.raises(ConfigError):
             step(kind, **wrong)
     with pytest.raises(DataError, match=r'pipeline step RandomCrop failed on a 32x24 image: Required crop size'):
         build_pipeline([dict(type='RandomCrop', size=64)])(IMAGE)
-    with pytest.raises(DataError, match=r'pipeline step ToTensor failed on a .* tensor: expected a PIL image, got Tensor'):
+    with pytest.raises(
+        DataError, match=r'pipeline step ToTensor failed on a .* tensor: expected a PIL image, got Tensor'
+    ):
         build_pipeline([dict(type='ToTensor'), dict(type='ToTensor')])(IMAGE)
 
 
 def test_pipelines_must_end_where_the_dataset_needs_it():
-    crop, to_tensor, normalize = dict(type='CenterCrop', size=8), dict(type='ToTensor'), dict(type='Normalize', mean=[0.5], std=[0.5])
+    crop, to_tensor, normalize = (
+        dict(type='CenterCrop', size=8),
+        dict(type='ToTensor'),
+        dict(type='Normalize', mean=[0.5], std=[0.5]),
+    )
     assert isinstance(build_view_pipeline([crop, to_tensor, normalize], 'pipeline', prefetch=False), Compose)
     with pytest.raises(ConfigError, match=r'pipeline1 makes no tensor: it holds CenterCrop. End it with'):
         build_view_pipeline([crop], 'pipeline1', prefetch=False)

@@ -1,6 +1,5 @@
 """Broken files: skipped, named, counted; too many stop."""
 
-
 import errno
 import logging
 
@@ -20,7 +19,9 @@ CPU = torch.device('cpu')
 
 def loader_of(root, workers):
     dataset = dict(type='ClassificationDataset', data_source=dict(type='ImageFolder', root=str(root)), pipeline=TENSOR)
-    return build_loader(dict(batch_size=10, num_workers=workers, dataset=dataset, sampler=dict(shuffle=False)), seed=0, device=CPU)
+    return build_loader(
+        dict(batch_size=10, num_workers=workers, dataset=dataset, sampler=dict(shuffle=False)), seed=0, device=CPU
+    )
 
 
 @pytest.mark.parametrize('workers', [0, 2])
@@ -57,7 +58,9 @@ def test_more_than_one_percent_stops_with_the_list(folder):
     loader = loader_of(folder, 0)
     truncate(folder / 'cat' / '003.jpg')
     (folder / 'dog' / '091.jpg').unlink()
-    with pytest.raises(DataError, match=r'^2 of 100 images cannot be read, more than 1%.*: .*cat/003.jpg, .*dog/091.jpg$'):
+    with pytest.raises(
+        DataError, match=r'^2 of 100 images cannot be read, more than 1%.*: .*cat/003.jpg, .*dog/091.jpg$'
+    ):
         list(loader)
 
 
@@ -66,8 +69,11 @@ def test_workers_count_together_and_raise_one_clean_error(folder):
     loader = loader_of(folder, 2)
     for path in (folder / 'cat' / '005.jpg', folder / 'cat' / '015.jpg'):  # batches 0 and 1: one per worker
         path.unlink()
-    with pytest.raises(DataError, match=r'^2 of 100 images cannot be read, more than 1%; the last failed with FileNotFoundError.*'
-                       r'Repair, fetch again or take out of the list: .*005.jpg, .*015.jpg$'):
+    with pytest.raises(
+        DataError,
+        match=r'^2 of 100 images cannot be read, more than 1%; the last failed with FileNotFoundError.*'
+        r'Repair, fetch again or take out of the list: .*005.jpg, .*015.jpg$',
+    ):
         list(loader)
     loader.close()
 
@@ -97,7 +103,10 @@ def test_neighbours_wrap_around():
 
 def test_the_message_names_at_most_a_hundred_files(caplog):
     reader = RobustReader(Source(range(120), ValueError('bad'), length=120))
-    with caplog.at_level(logging.WARNING, 'selfsup'), pytest.raises(DataError, match=r'^120 of 120.*sample 99, \.\.\. \(20 more\)$'):
+    with (
+        caplog.at_level(logging.WARNING, 'selfsup'),
+        pytest.raises(DataError, match=r'^120 of 120.*sample 99, \.\.\. \(20 more\)$'),
+    ):
         for index in range(120):
             reader.read(index)
     assert len(caplog.messages) <= 2  # a source that is broken as a whole does not fill the log
@@ -136,7 +145,11 @@ def test_every_broken_file_is_named_once_behind_a_filter_of_repeated_messages(tm
 
 def test_readers_of_data_sets_made_of_others(folder):
     truncate(folder / 'cat' / '020.jpg')
-    part = {'type': 'ClassificationDataset', 'data_source': {'type': 'ImageFolder', 'root': str(folder)}, 'pipeline': TENSOR}
+    part = {
+        'type': 'ClassificationDataset',
+        'data_source': {'type': 'ImageFolder', 'root': str(folder)},
+        'pipeline': TENSOR,
+    }
     joined = ConcatDataset([part, part])
     twice = RepeatDataset(part, times=2)
     for dataset in (joined, twice):
@@ -152,7 +165,11 @@ def test_readers_of_data_sets_made_of_others(folder):
 
 def test_a_joined_set_weights_its_parts_by_what_can_be_read(folder):
     truncate(folder / 'cat' / '020.jpg')
-    part = {'type': 'ClassificationDataset', 'data_source': {'type': 'ImageFolder', 'root': str(folder)}, 'pipeline': TENSOR}
+    part = {
+        'type': 'ClassificationDataset',
+        'data_source': {'type': 'ImageFolder', 'root': str(folder)},
+        'pipeline': TENSOR,
+    }
     dataset = ConcatDataset([part, part])
     dataset[20]
     right = torch.nn.functional.one_hot(torch.as_tensor(dataset.labels), 2).float()
@@ -180,6 +197,7 @@ def test_odd_file_names_make_one_line_of_valid_text(tmp_path, caplog):
     class Odd(Source):
         def describe(self, index):
             return 'a\n\udcff.jpg'
+
     reader = RobustReader(Odd(set(range(100)), ValueError('x')))
     with caplog.at_level(logging.WARNING, 'selfsup'), pytest.raises(DataError, match=r'a\\n\\udcff\.jpg'):
         reader.read(1)

@@ -7,7 +7,13 @@ from timm.data.distributed_sampler import RepeatAugSampler as TimmSampler
 
 from selfsup.datasets import ClassificationDataset, ConcatDataset, ContrastiveDataset
 from selfsup.datasets.loaders import build_loader
-from selfsup.datasets.samplers import EpochSampler, GivenIterationSampler, RepeatAugSampler, UniformSampler, uniform_order
+from selfsup.datasets.samplers import (
+    EpochSampler,
+    GivenIterationSampler,
+    RepeatAugSampler,
+    UniformSampler,
+    uniform_order,
+)
 from selfsup.errors import ConfigError, DataError
 from selfsup.registry import SAMPLERS
 
@@ -69,7 +75,7 @@ def test_uniform_ranks_share_one_order():
     single = EpochSampler(100, seed=4, batch_size=10)
     for sampler in (*samplers, single):
         sampler.set_uniform_indices(LABELS, 3)
-    joined = [i for start in range(0, 50, 5) for s in samplers for i in indices(s)[start:start + 5]]
+    joined = [i for start in range(0, 50, 5) for s in samplers for i in indices(s)[start : start + 5]]
     assert joined == indices(single)
     draws = list(single)
     assert len(set(draws)) == len(draws) and max(d.repeat for d in draws) > 0  # drawn again, seen anew
@@ -95,13 +101,16 @@ class Skewed:
 
     def get_sample(self, index):
         from PIL import Image
+
         return Image.new('RGB', (4, 4)), int(LABELS[index])
 
 
 def test_uniform_sampler_from_a_config():
     source, cpu = Skewed(), torch.device('cpu')
     for dataset in (ClassificationDataset(source, TENSOR), ConcatDataset([ClassificationDataset(source, TENSOR)])):
-        loader = build_loader(dict(batch_size=10, dataset=dataset, sampler=dict(type='UniformSampler')), seed=0, device=cpu)
+        loader = build_loader(
+            dict(batch_size=10, dataset=dataset, sampler=dict(type='UniformSampler')), seed=0, device=cpu
+        )
         orders = []
         for epoch in range(2):
             loader.set_position(epoch)
@@ -111,7 +120,9 @@ def test_uniform_sampler_from_a_config():
         assert orders[0] != orders[1]
     unlabelled = ContrastiveDataset(source, TENSOR)
     unlabelled.data_source = type('Unlabelled', (), {'__len__': lambda self: 100})()
-    with pytest.raises(ConfigError, match='UniformSampler needs the classes of the samples, but ContrastiveDataset has none'):
+    with pytest.raises(
+        ConfigError, match='UniformSampler needs the classes of the samples, but ContrastiveDataset has none'
+    ):
         UniformSampler(unlabelled)
     with pytest.raises(ConfigError, match="unexpected keyword argument 'shuffle'"):
         SAMPLERS.build(dict(type='UniformSampler', shuffle=False), ClassificationDataset(source, TENSOR))
@@ -119,7 +130,9 @@ def test_uniform_sampler_from_a_config():
 
 @pytest.mark.parametrize('name', ['GivenIterationSampler', 'DistributedGivenIterationSampler'])
 def test_a_given_number_of_iterations(name):
-    samplers = [SAMPLERS.build(dict(type=name, total_iter=7), 10, seed=2, rank=r, world_size=2, batch_size=3) for r in range(2)]
+    samplers = [
+        SAMPLERS.build(dict(type=name, total_iter=7), 10, seed=2, rank=r, world_size=2, batch_size=3) for r in range(2)
+    ]
     assert [s.num_batches for s in samplers] == [7, 7] and [len(s) for s in samplers] == [21, 21]
     everything = [d for s in samplers for d in s]
     counts = np.bincount([d.index for d in everything])
@@ -146,18 +159,21 @@ def test_repeated_augmentation_is_timms(size, world_size, num_repeats):
         timms = TimmSampler(range(size), world_size, rank, shuffle=False, num_repeats=num_repeats)
         ours = RepeatAugSampler(size, num_repeats, shuffle=False, rank=rank, world_size=world_size, batch_size=4)
         expected = list(timms)
-        assert len(expected) == size // 256 * 256 // world_size and indices(ours)[:len(expected)] == expected
+        assert len(expected) == size // 256 * 256 // world_size and indices(ours)[: len(expected)] == expected
 
 
 def test_repeated_augmentation_by_rank_and_epoch():
     """Iterations hold the same views of the same images for any number of ranks; an epoch holds a third of the images."""
+
     def iterations(world_size, batch_size, epoch=2, skip=0):
         found = []
         for rank in range(world_size):
-            sampler = RepeatAugSampler(100, 3, seed=4, rank=rank, world_size=world_size, batch_size=batch_size, drop_last=True)
+            sampler = RepeatAugSampler(
+                100, 3, seed=4, rank=rank, world_size=world_size, batch_size=batch_size, drop_last=True
+            )
             sampler.set_position(epoch, skip)
             draws = list(sampler)
-            found.append([draws[i:i + batch_size] for i in range(0, len(draws), batch_size)])
+            found.append([draws[i : i + batch_size] for i in range(0, len(draws), batch_size)])
         return [sorted(draw for rank in batch for draw in rank) for batch in zip(*found, strict=True)]
 
     one = iterations(1, 12)
@@ -165,13 +181,17 @@ def test_repeated_augmentation_by_rank_and_epoch():
     assert len(one) == 8 and iterations(2, 6, skip=5) == one[5:] and iterations(1, 12, epoch=3) != one
     views = [draw for batch in one for draw in batch]
     assert len(set(views)) == len(views) == 96 and len({draw.index for draw in views}) == 32
-    assert all(sorted(d.repeat for d in batch) == sorted([0, 1, 2] * 4) for batch in one)  # all views of an image in one iteration
+    assert all(
+        sorted(d.repeat for d in batch) == sorted([0, 1, 2] * 4) for batch in one
+    )  # all views of an image in one iteration
 
 
 def test_views_of_repeated_augmentation_differ(folder):
     steps = [dict(type='RandomResizedCrop', size=8, scale=(0.1, 1.0)), *TENSOR]
     dataset = dict(type='ClassificationDataset', data_source=dict(type='ImageFolder', root=str(folder)), pipeline=steps)
-    loader = build_loader(dict(batch_size=6, dataset=dataset, sampler=dict(type='RepeatAugSampler')), seed=0, device=torch.device('cpu'))
+    loader = build_loader(
+        dict(batch_size=6, dataset=dataset, sampler=dict(type='RepeatAugSampler')), seed=0, device=torch.device('cpu')
+    )
     batch = next(iter(loader))
     assert len(set(indices(loader.sampler)[:6])) == 2 and len({view.numpy().tobytes() for view in batch['img']}) == 6
 

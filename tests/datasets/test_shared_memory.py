@@ -54,15 +54,22 @@ def loader_of(dataset, workers=1, batch=8, **cfg):
 
 
 def test_bytes_of_nested_tensors():
-    nested = {'a': [torch.zeros(3), torch.zeros(2, 2, dtype=torch.uint8)], 'b': (torch.zeros(1, dtype=torch.int64), 5, 'text')}
+    nested = {
+        'a': [torch.zeros(3), torch.zeros(2, 2, dtype=torch.uint8)],
+        'b': (torch.zeros(1, dtype=torch.int64), 5, 'text'),
+    }
     assert tensor_bytes(nested) == 12 + 4 + 8
 
 
-@pytest.mark.parametrize(('workers', 'batch', 'ahead', 'batches', 'images'), [
-    (2, 8, 2, 5, 8),  # four read ahead and one in use
-    (1, 8, 3, 4, 8), (2, 8, 9, 5, 8),  # an epoch has no more than five
-    (1, 64, 2, 1, 40),  # one batch of all images
-])
+@pytest.mark.parametrize(
+    ('workers', 'batch', 'ahead', 'batches', 'images'),
+    [
+        (2, 8, 2, 5, 8),  # four read ahead and one in use
+        (1, 8, 3, 4, 8),
+        (2, 8, 9, 5, 8),  # an epoch has no more than five
+        (1, 64, 2, 1, 40),  # one batch of all images
+    ],
+)
 def test_need_is_what_the_workers_read_ahead(workers, batch, ahead, batches, images):
     loader = loader_of(Views(), workers, batch, prefetch_factor=ahead)
     assert loader.shared_memory_needed() == 392 * images * batches
@@ -76,9 +83,12 @@ def test_too_little_is_one_line_with_the_size(monkeypatch):
     loader = loader_of(Views(), workers=2)
     needed = loader.shared_memory_needed()
     check_room(needed, loader, free=needed)
-    with pytest.raises(DataError, match=r'^/dev/shm has 0\.0 MB free, but the loader workers need up to 0\.0 MB: 2 workers '
-                                        r'\(workers_per_gpu\) with 2 batches each \(prefetch_factor\), batches of 8 \(imgs_per_gpu\).*'
-                                        r'in 4 processes\. Give more shared memory \(docker run --shm-size=8g[^\n]*$'):
+    with pytest.raises(
+        DataError,
+        match=r'^/dev/shm has 0\.0 MB free, but the loader workers need up to 0\.0 MB: 2 workers '
+        r'\(workers_per_gpu\) with 2 batches each \(prefetch_factor\), batches of 8 \(imgs_per_gpu\).*'
+        r'in 4 processes\. Give more shared memory \(docker run --shm-size=8g[^\n]*$',
+    ):
         check_room(needed, loader, processes=4, free=needed - 1)
     monkeypatch.setattr(shared_memory, 'free_bytes', lambda: 10)
     with pytest.raises(DataError, match=r'^/dev/shm has 0\.0 MB free'):
@@ -94,8 +104,10 @@ def test_dockers_64_mb_are_too_little_for_256_images_of_two_views():
     loader.sampler.total = 10_000
     needed = loader.shared_memory_needed()
     assert needed == 9 * 256 * 1_204_224
-    with pytest.raises(DataError, match=r'has 64\.0 MB free, but the loader workers need up to 2,646 MB: .* 1\.1 MB per image'):
-        check_room(needed, loader, free=64 * 2 ** 20)
+    with pytest.raises(
+        DataError, match=r'has 64\.0 MB free, but the loader workers need up to 2,646 MB: .* 1\.1 MB per image'
+    ):
+        check_room(needed, loader, free=64 * 2**20)
 
 
 def test_free_bytes_are_those_of_the_system():
@@ -103,8 +115,13 @@ def test_free_bytes_are_those_of_the_system():
     assert free_bytes() == pytest.approx(found.f_bavail * found.f_frsize, rel=0.2)
 
 
-@pytest.mark.parametrize(('kind', 'message'), [(Full, r'^The loader workers ran out of shared memory, /dev/shm \(.*torch_17_3_0[^\n]*$'),
-                                               (Descriptors, r'^The loader workers hold too many open files .*ulimit -n[^\n]*$')])
+@pytest.mark.parametrize(
+    ('kind', 'message'),
+    [
+        (Full, r'^The loader workers ran out of shared memory, /dev/shm \(.*torch_17_3_0[^\n]*$'),
+        (Descriptors, r'^The loader workers hold too many open files .*ulimit -n[^\n]*$'),
+    ],
+)
 def test_what_a_worker_runs_out_of_is_one_line(kind, message):
     loader = loader_of(kind())
     with pytest.raises(DataError, match=message):
@@ -119,7 +136,10 @@ def test_no_room_for_the_queues_to_the_workers():
 
     loader = loader_of(Views())
     loader._started, loader._loader = True, NoRoom()
-    with pytest.raises(DataError, match=r'^The loader workers ran out of shared memory, /dev/shm \(no queue [^\n]*No space left on device'):
+    with pytest.raises(
+        DataError,
+        match=r'^The loader workers ran out of shared memory, /dev/shm \(no queue [^\n]*No space left on device',
+    ):
         next(iter(loader))
 
 
@@ -130,27 +150,43 @@ def test_a_fault_of_the_data_set_keeps_its_traceback():
     loader.close()
 
 
-@pytest.mark.parametrize(('text', 'expected'), [
-    ('DataLoader worker (pid 12) is killed by signal: Killed. ', 'A loader worker died (DataLoader worker (pid 12) is killed by signal: '),
-    ('DataLoader worker (pid(s) 1, 2) exited unexpectedly', 'A loader worker died (DataLoader worker (pid(s) 1, 2) exited'),
-    ("DataLoader worker (pid 12) is killed by signal: Bus error. It is possible that dataloader's workers are out of shared memory. "
-     'Please try to raise your shared memory limit.', 'The loader workers ran out of shared memory, /dev/shm (DataLoader worker (pid 12)'),
-    ('[Errno 24] Too many open files', 'The loader workers hold too many open files ([Errno 24]'),
-])
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        (
+            'DataLoader worker (pid 12) is killed by signal: Killed. ',
+            'A loader worker died (DataLoader worker (pid 12) is killed by signal: ',
+        ),
+        (
+            'DataLoader worker (pid(s) 1, 2) exited unexpectedly',
+            'A loader worker died (DataLoader worker (pid(s) 1, 2) exited',
+        ),
+        (
+            "DataLoader worker (pid 12) is killed by signal: Bus error. It is possible that dataloader's workers are out of shared memory. "
+            'Please try to raise your shared memory limit.',
+            'The loader workers ran out of shared memory, /dev/shm (DataLoader worker (pid 12)',
+        ),
+        ('[Errno 24] Too many open files', 'The loader workers hold too many open files ([Errno 24]'),
+    ],
+)
 def test_messages_of_torch_in_one_line(text, expected):
     found = str(explain_worker(text))
     assert found.startswith(expected) and '\n' not in found
 
 
-@pytest.mark.parametrize('text', ['', 'size mismatch', '\n', 'Caught ValueError in DataLoader worker process 0.\nTraceback\nValueError: x'])
+@pytest.mark.parametrize(
+    'text', ['', 'size mismatch', '\n', 'Caught ValueError in DataLoader worker process 0.\nTraceback\nValueError: x']
+)
 def test_other_messages_are_left_alone(text):
     assert explain_worker(text) is None
 
 
 def test_a_worker_killed_while_a_tool_does_something_else(capsys):
     """torch's signal handler raises wherever the process is, so not in the loader alone."""
+
     def main():
         raise RuntimeError('DataLoader worker (pid 12) is killed by signal: Killed. ')
+
     with pytest.raises(SystemExit) as ended:
         cli.run(main)
     assert ended.value.code == 1
@@ -159,8 +195,9 @@ def test_a_worker_killed_while_a_tool_does_something_else(capsys):
 
 def test_a_killed_worker_ends_training_with_one_line(tmp_path):
     from tests.resume.runs import write_config
+
     config = write_config(tmp_path)
-    hook = textwrap.dedent('''
+    hook = textwrap.dedent("""
         import os, signal, time, torch
         from mmengine.hooks import Hook
         from selfsup.registry import HOOKS
@@ -175,13 +212,29 @@ def test_a_killed_worker_ends_training_with_one_line(tmp_path):
                     os.kill(self.loader._iterator._workers[0].pid, signal.SIGKILL)
                     for _ in range(200):
                         time.sleep(0.05)
-    ''')
+    """)
     (tmp_path / 'kill_a_worker.py').write_text(hook)
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    done = subprocess.run([sys.executable, f'{root}/tools/train.py', str(config), '--work_dir', str(tmp_path / 'work'), '--cfg-options',
-                           "custom_imports.imports=['kill_a_worker']", "custom_hooks=[{'type': 'KillAWorker'}]", 'data.workers_per_gpu=2'],
-                          capture_output=True, text=True, timeout=200,
-                          env={**os.environ, 'PYTHONPATH': f'{root}:{tmp_path}', 'OMP_NUM_THREADS': '1'})
+    done = subprocess.run(
+        [
+            sys.executable,
+            f'{root}/tools/train.py',
+            str(config),
+            '--work_dir',
+            str(tmp_path / 'work'),
+            '--cfg-options',
+            "custom_imports.imports=['kill_a_worker']",
+            "custom_hooks=[{'type': 'KillAWorker'}]",
+            'data.workers_per_gpu=2',
+        ],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env={**os.environ, 'PYTHONPATH': f'{root}:{tmp_path}', 'OMP_NUM_THREADS': '1'},
+    )
     assert done.returncode == 1 and 'Traceback' not in done.stdout + done.stderr
     last = done.stderr.splitlines()[-1]
-    assert last.startswith('error: A loader worker died (DataLoader worker (pid ') and 'is killed by signal: Killed' in last
+    assert (
+        last.startswith('error: A loader worker died (DataLoader worker (pid ')
+        and 'is killed by signal: Killed' in last
+    )

@@ -24,15 +24,18 @@ def test_the_seed_decides():
 
 def test_a_smaller_share_is_part_of_a_larger_one():
     assert set(choose_per_class(LABELS, 0.1)) < set(choose_per_class(LABELS, 0.5))
-    assert (choose_per_class(LABELS, 1.) == np.arange(len(LABELS))).all()
+    assert (choose_per_class(LABELS, 1.0) == np.arange(len(LABELS))).all()
 
 
-@pytest.mark.parametrize(('labels', 'share', 'error', 'message'), [
-    ([0, 2, 2], 0.5, DataError, 'No sample has the class 1'),
-    ([], 0.5, DataError, 'No sample has the class 0'),
-    ([0, 1], 0., ConfigError, r'share must lie in \(0, 1\]'),
-    ([0, 1], 1.5, ConfigError, r'share must lie in \(0, 1\]'),
-])
+@pytest.mark.parametrize(
+    ('labels', 'share', 'error', 'message'),
+    [
+        ([0, 2, 2], 0.5, DataError, 'No sample has the class 1'),
+        ([], 0.5, DataError, 'No sample has the class 0'),
+        ([0, 1], 0.0, ConfigError, r'share must lie in \(0, 1\]'),
+        ([0, 1], 1.5, ConfigError, r'share must lie in \(0, 1\]'),
+    ],
+)
 def test_what_cannot_be_split_is_refused(labels, share, error, message):
     with pytest.raises(error, match=message):
         choose_per_class(np.array(labels, dtype=np.int64), share)

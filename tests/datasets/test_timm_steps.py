@@ -31,7 +31,9 @@ def seeded(function, seed):
     return np.asarray(function(IMAGE))
 
 
-@pytest.mark.parametrize('policy', [RECIPE, 'rand-m7-n3-p1-mmax12-t3a', 'original', 'v0r-mstd0.5', '3a', 'augmix-m5-w2-d2-b1'])
+@pytest.mark.parametrize(
+    'policy', [RECIPE, 'rand-m7-n3-p1-mmax12-t3a', 'original', 'v0r-mstd0.5', '3a', 'augmix-m5-w2-d2-b1']
+)
 @pytest.mark.parametrize(('interpolation', 'name'), [(3, 'bicubic'), ('random', 'random')])
 def test_policies_are_those_of_timms_create_transform(policy, interpolation, name):
     recipe = timm.data.create_transform(32, is_training=True, auto_augment=policy, interpolation=name, separate=True)
@@ -42,17 +44,20 @@ def test_policies_are_those_of_timms_create_transform(policy, interpolation, nam
     assert sum(not np.array_equal(result, IMAGE) for result in results) >= 6
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    ({'policy': 'rnd-m9'}, "policy='rnd-m9' is unknown. Did you mean 'rand'"),
-    ({'policy': 'rand-m9-mstd'}, "'mstd' is no section of 'rand'. Known: m, n, p, mstd, mmax, inc, t"),
-    ({'policy': 'rand-p1.5'}, "'p1.5' is no section"),
-    ({'policy': 'rand-tall'}, "'tall' is no section"),
-    ({'policy': 'v0-m9'}, "'m9' is no section of 'v0'"),
-    ({'policy': 9}, 'policy=9 is unknown'),
-    ({'policy': RECIPE, 'size': 0}, 'size=0'),
-    ({'policy': RECIPE, 'mean': [124, 116, 104]}, r'three numbers in \[0, 1\]'),
-    ({'policy': RECIPE, 'interpolation': 'cubic'}, 'is no interpolation'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'policy': 'rnd-m9'}, "policy='rnd-m9' is unknown. Did you mean 'rand'"),
+        ({'policy': 'rand-m9-mstd'}, "'mstd' is no section of 'rand'. Known: m, n, p, mstd, mmax, inc, t"),
+        ({'policy': 'rand-p1.5'}, "'p1.5' is no section"),
+        ({'policy': 'rand-tall'}, "'tall' is no section"),
+        ({'policy': 'v0-m9'}, "'m9' is no section of 'v0'"),
+        ({'policy': 9}, 'policy=9 is unknown'),
+        ({'policy': RECIPE, 'size': 0}, 'size=0'),
+        ({'policy': RECIPE, 'mean': [124, 116, 104]}, r'three numbers in \[0, 1\]'),
+        ({'policy': RECIPE, 'interpolation': 'cubic'}, 'is no interpolation'),
+    ],
+)
 def test_what_timm_would_pass_over_or_stop_at(arguments, message):
     with pytest.raises(ConfigError) as error:
         step(**arguments)
@@ -77,7 +82,7 @@ def test_random_erasing_of_torchvision_draws_as_timms():
     """The same distribution of areas and sides, standard normal pixels; the recipes are timm's."""
     torch.manual_seed(0)
     random.seed(0)
-    image = torch.full((3, 32, 32), 9.)
+    image = torch.full((3, 32, 32), 9.0)
     mine = PIPELINES.build({**ERASING, 'p': 0.25})
     reference = TimmErasing(0.25, mode='pixel', device='cpu')
     counts = []
@@ -89,19 +94,28 @@ def test_random_erasing_of_torchvision_draws_as_timms():
         counts.append((hit.float().mean(), area.mean(), area.std(), height.mean(), height.std()))
     for own, other in zip(*counts, strict=True):
         assert abs(own - other) < 0.05 * (0.5 + other)
-    pixels = torch.cat([x[x != 9.] for x in (PIPELINES.build({**ERASING, 'p': 1.})(image) for _ in range(200))])
+    pixels = torch.cat([x[x != 9.0] for x in (PIPELINES.build({**ERASING, 'p': 1.0})(image) for _ in range(200))])
     assert abs(pixels.mean()) < 0.02 and abs(pixels.std() - 1) < 0.02
-    assert torch.equal(image, torch.full((3, 32, 32), 9.))
+    assert torch.equal(image, torch.full((3, 32, 32), 9.0))
 
 
 class Views(torch.utils.data.Dataset):
     """The training pipeline of the ConvNeXt recipes, on one image."""
 
     def __init__(self):
-        self.pipeline = build_view_pipeline([
-            dict(type='RandomResizedCrop', size=32, interpolation=3), dict(type='RandomHorizontalFlip'),
-            dict(type='TIMMAutoAugment', policy=RECIPE, size=32), dict(type='ColorJitter', brightness=0.4), dict(type='ToTensor'),
-            dict(type='Normalize', mean=[0.5] * 3, std=[0.3] * 3), {**ERASING, 'p': 0.5}], 'pipeline', prefetch=False)
+        self.pipeline = build_view_pipeline(
+            [
+                dict(type='RandomResizedCrop', size=32, interpolation=3),
+                dict(type='RandomHorizontalFlip'),
+                dict(type='TIMMAutoAugment', policy=RECIPE, size=32),
+                dict(type='ColorJitter', brightness=0.4),
+                dict(type='ToTensor'),
+                dict(type='Normalize', mean=[0.5] * 3, std=[0.3] * 3),
+                {**ERASING, 'p': 0.5},
+            ],
+            'pipeline',
+            prefetch=False,
+        )
 
     def __len__(self):
         return 6
@@ -126,4 +140,7 @@ def test_views_follow_from_the_seed_alone():
 def test_erasing_does_not_go_with_prefetch():
     with pytest.raises(ConfigError, match='holds RandomErasing, but with prefetch=True'):
         build_view_pipeline([dict(type='TIMMAutoAugment', policy=RECIPE), ERASING], 'pipeline', prefetch=True)
-    assert build_view_pipeline([dict(type='TIMMAutoAugment', policy=RECIPE)], 'pipeline', prefetch=True)(IMAGE).size == IMAGE.size
+    assert (
+        build_view_pipeline([dict(type='TIMMAutoAugment', policy=RECIPE)], 'pipeline', prefetch=True)(IMAGE).size
+        == IMAGE.size
+    )

@@ -22,7 +22,7 @@ def test_to_picture_undoes_the_normalisation():
     view = (pixels / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
     assert np.array_equal(to_picture(view, mean, std), pixels.permute(1, 2, 0).numpy())
     assert np.array_equal(to_picture(pixels), pixels.permute(1, 2, 0).numpy())
-    assert to_picture(torch.full((1, 2, 2), 9.)).tolist() == [[[255] * 3] * 2] * 2
+    assert to_picture(torch.full((1, 2, 2), 9.0)).tolist() == [[[255] * 3] * 2] * 2
     for shape in ((4, 4), (0, 4, 4), (1, 3, 4, 4)):
         with pytest.raises(DataError, match=rf'got \({", ".join(map(str, shape))}\)'):
             to_picture(torch.zeros(shape))
@@ -42,7 +42,13 @@ def test_to_picture_shows_the_mean_of_two_channels_and_the_first_three_of_more()
 def test_grid_places_every_picture(tmp_path):
     colours = [[(200, 0, 0), (0, 200, 0), (0, 0, 200)], [(90, 0, 0), (0, 90, 0), (0, 0, 90)]]
     rows = [[Image.new('RGB', (8, 8), c) for c in row] for row in colours]
-    out = view_grid(rows, [('image', ''), ('epoch 0', 'view 1'), ('epoch 0', 'view 2')], tmp_path / 'new' / 'v.png', title='t', cell=32)
+    out = view_grid(
+        rows,
+        [('image', ''), ('epoch 0', 'view 1'), ('epoch 0', 'view 2')],
+        tmp_path / 'new' / 'v.png',
+        title='t',
+        cell=32,
+    )
     picture = np.asarray(Image.open(out))
     for row in colours:
         for colour in row:
@@ -56,7 +62,9 @@ def test_grid_places_every_picture(tmp_path):
 def test_tool_draws_a_config(tmp_path):
     out = tmp_path / 'views.png'
     options = ['-n', '3', '--epochs', '2', '--out', str(out), '--cfg-options', 'seed=4']
-    run = subprocess.run([sys.executable, TOOL, 'configs/quickstart/moco_digits.py', *options], capture_output=True, text=True, cwd=ROOT)
+    run = subprocess.run(
+        [sys.executable, TOOL, 'configs/quickstart/moco_digits.py', *options], capture_output=True, text=True, cwd=ROOT
+    )
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == str(out)
     with Image.open(out) as picture:

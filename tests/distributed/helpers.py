@@ -1,12 +1,12 @@
 """Run a function in several gloo processes and collect what it returns.
 
-    from tests.distributed.helpers import run_ranks
+from tests.distributed.helpers import run_ranks
 
-    def work(x):                      # at module level: it is imported by name in fresh processes
-        return distributed.sum(x)
+def work(x):                      # at module level: it is imported by name in fresh processes
+    return distributed.sum(x)
 
-    def test_sum():
-        assert run_ranks(work, 2, torch.ones(1)) == [2, 2]
+def test_sum():
+    assert run_ranks(work, 2, torch.ones(1)) == [2, 2]
 """
 
 import gc
@@ -31,8 +31,14 @@ def free_port() -> int:
 
 
 def _rank_main(rank, fn, world_size, args, folder, port, init_group):
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_WORLD_SIZE=str(world_size),
-                      MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE=str(world_size),
+        LOCAL_WORLD_SIZE=str(world_size),
+        MASTER_ADDR='127.0.0.1',
+        MASTER_PORT=str(port),
+    )
     torch.set_num_threads(1)
     if init_group:  # over a file: no port that another process could take first
         torch_dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=world_size)
@@ -69,8 +75,13 @@ def run_ranks(fn, world_size, *args, timeout=120, init_group=True):
         TimeoutError: not done after `timeout` seconds.
     """
     with tempfile.TemporaryDirectory() as folder:
-        context = mp.start_processes(_rank_main, (fn, world_size, args, folder, free_port(), init_group), nprocs=world_size,
-                                     join=False, start_method='spawn')
+        context = mp.start_processes(
+            _rank_main,
+            (fn, world_size, args, folder, free_port(), init_group),
+            nprocs=world_size,
+            join=False,
+            start_method='spawn',
+        )
         end = time.monotonic() + timeout
         try:
             while not context.join(timeout=max(0.1, min(5, end - time.monotonic()))):

@@ -10,10 +10,19 @@ from selfsup.registry import MODELS
 from .helpers import run_ranks
 
 WORLD, PER_RANK = 2, 3
-BACKBONE = {'type': 'ResNet', 'depth': 18, 'stage_blocks': (1, 1, 1, 1), 'base_channels': 8, 'out_indices': (1, 2, 3, 4)}
+BACKBONE = {
+    'type': 'ResNet',
+    'depth': 18,
+    'stage_blocks': (1, 1, 1, 1),
+    'base_channels': 8,
+    'out_indices': (1, 2, 3, 4),
+}
 CONFIGS = {
-    'SparK': {'neck': {'type': 'SparKNeck', 'norm': 'bn'}, 'head': {'type': 'MaskedPixelHead'},
-              'decoder': {'type': 'LightDecoder', 'width': 32, 'norm_cfg': {'type': 'GN', 'num_groups': 1}}},
+    'SparK': {
+        'neck': {'type': 'SparKNeck', 'norm': 'bn'},
+        'head': {'type': 'MaskedPixelHead'},
+        'decoder': {'type': 'LightDecoder', 'width': 32, 'norm_cfg': {'type': 'GN', 'num_groups': 1}},
+    },
     'FCMAE': {'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 16}, 'head': {'type': 'MaskedPixelHead'}},
 }
 
@@ -51,4 +60,6 @@ def test_two_processes_equal_one():
                 assert found.keys() == expected.keys()
                 for key, value in expected.items():
                     where = f'{name} {key}: '
-                    torch.testing.assert_close(found[key], value, rtol=1e-6, atol=1e-9, msg=lambda m, where=where: where + m)
+                    torch.testing.assert_close(
+                        found[key], value, rtol=1e-6, atol=1e-9, msg=lambda m, where=where: where + m
+                    )

@@ -23,25 +23,56 @@ from .helpers import run_ranks
 GOLDEN = Path(__file__).parents[1] / 'golden' / 'heads.pt'
 WORLD, PER_RANK = 2, 3
 IMAGES, CLUSTERS = 25, 4  # an odd number: the shares of two processes differ
-BACKBONE = {'type': 'ResNet', 'depth': 18, 'stage_blocks': (1, 1, 1, 1), 'base_channels': 8, 'out_indices': (4,),
-            'norm_cfg': {'type': 'GN', 'num_groups': 4}}
+BACKBONE = {
+    'type': 'ResNet',
+    'depth': 18,
+    'stage_blocks': (1, 1, 1, 1),
+    'base_channels': 8,
+    'out_indices': (4,),
+    'norm_cfg': {'type': 'GN', 'num_groups': 4},
+}
 NECK = {'type': 'NonLinearNeckV1', 'in_channels': 64, 'hid_channels': 24, 'out_channels': 16}
 CONTRAST = {'type': 'ContrastiveHead', 'temperature': 0.2}
 MODEL_CONFIGS = {
     'MOCO': {'neck': NECK, 'head': CONTRAST, 'queue_len': 10, 'feat_dim': 16, 'momentum': 0.9},
     'SimCLR': {'neck': NECK, 'head': CONTRAST},
-    'BYOL': {'neck': NECK, 'base_momentum': 0.9,
-             'head': {'type': 'LatentPredictHead', 'predictor': {**NECK, 'in_channels': 16, 'with_avg_pool': False}}},
+    'BYOL': {
+        'neck': NECK,
+        'base_momentum': 0.9,
+        'head': {'type': 'LatentPredictHead', 'predictor': {**NECK, 'in_channels': 16, 'with_avg_pool': False}},
+    },
     'Classification': {'head': {'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': 64, 'num_classes': 5}},
     'RotationPred': {'head': {'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': 64, 'num_classes': 4}},
-    'RelativeLoc': {'neck': {'type': 'RelativeLocNeck', 'in_channels': 64, 'out_channels': 24},
-                    'head': {'type': 'ClsHead', 'in_channels': 24, 'num_classes': 8}},
-    'NPID': {'neck': NECK, 'head': CONTRAST, 'neg_num': 7, 'memory_bank': {'type': 'SimpleMemory', 'length': IMAGES, 'feat_dim': 16}},
-    'DeepCluster': {'neck': {'type': 'AvgPoolNeck'}, 'head': {'type': 'ClsHead', 'in_channels': 64, 'num_classes': CLUSTERS}},
-    'ODC': {'neck': {**NECK, 'type': 'NonLinearNeckV0'}, 'head': {'type': 'ClsHead', 'in_channels': 16, 'num_classes': CLUSTERS},
-            'memory_bank': {'type': 'ODCMemory', 'length': IMAGES, 'feat_dim': 16, 'num_classes': CLUSTERS, 'min_cluster': 4}},
-    'SparK': {'neck': {'type': 'SparKNeck', 'levels': 1, 'norm': 'ln'}, 'head': {'type': 'MaskedPixelHead'},
-              'decoder': {'type': 'LightDecoder', 'width': 32, 'norm_cfg': {'type': 'GN', 'num_groups': 1}}},
+    'RelativeLoc': {
+        'neck': {'type': 'RelativeLocNeck', 'in_channels': 64, 'out_channels': 24},
+        'head': {'type': 'ClsHead', 'in_channels': 24, 'num_classes': 8},
+    },
+    'NPID': {
+        'neck': NECK,
+        'head': CONTRAST,
+        'neg_num': 7,
+        'memory_bank': {'type': 'SimpleMemory', 'length': IMAGES, 'feat_dim': 16},
+    },
+    'DeepCluster': {
+        'neck': {'type': 'AvgPoolNeck'},
+        'head': {'type': 'ClsHead', 'in_channels': 64, 'num_classes': CLUSTERS},
+    },
+    'ODC': {
+        'neck': {**NECK, 'type': 'NonLinearNeckV0'},
+        'head': {'type': 'ClsHead', 'in_channels': 16, 'num_classes': CLUSTERS},
+        'memory_bank': {
+            'type': 'ODCMemory',
+            'length': IMAGES,
+            'feat_dim': 16,
+            'num_classes': CLUSTERS,
+            'min_cluster': 4,
+        },
+    },
+    'SparK': {
+        'neck': {'type': 'SparKNeck', 'levels': 1, 'norm': 'ln'},
+        'head': {'type': 'MaskedPixelHead'},
+        'decoder': {'type': 'LightDecoder', 'width': 32, 'norm_cfg': {'type': 'GN', 'num_groups': 1}},
+    },
     'FCMAE': {'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 16}, 'head': {'type': 'MaskedPixelHead'}},
 }
 MASKED = ('SparK', 'FCMAE')
@@ -53,7 +84,7 @@ def build(name, seed=0):
     model = MODELS.build({'type': name, 'backbone': copy.deepcopy(BACKBONE), **copy.deepcopy(MODEL_CONFIGS[name])})
     for module in model.modules():
         if isinstance(module, nn.Dropout):
-            module.p = 0.
+            module.p = 0.0
     for name_of, norm in list(model.named_modules()):
         if isinstance(norm, nn.BatchNorm1d):
             model.set_submodule(name_of, nn.Identity())
@@ -92,17 +123,25 @@ def batches(name):
     generator = torch.Generator().manual_seed(7)
     size = WORLD * PER_RANK
     pixels = 64 if name in MASKED else 32
-    views = {'RotationPred': (4, 3), 'RelativeLoc': (8, 6), 'MOCO': (2, 3), 'SimCLR': (2, 3), 'BYOL': (2, 3)}.get(name, (3,))
+    views = {'RotationPred': (4, 3), 'RelativeLoc': (8, 6), 'MOCO': (2, 3), 'SimCLR': (2, 3), 'BYOL': (2, 3)}.get(
+        name, (3,)
+    )
     for _ in range(2):
         img = torch.randn(size, *views, pixels, pixels, generator=generator, dtype=torch.float64)
         idx = torch.randint(IMAGES, (size,), generator=generator)
         idx[-1] = idx[0]  # drawn with replacement: both processes meet one image
-        yield {'img': img, **{
-            'Classification': {'gt_label': torch.randint(5, (size,), generator=generator)},
-            'RotationPred': {'rot_label': torch.arange(4).repeat(size, 1)}, 'RelativeLoc': {'patch_label': torch.arange(8).repeat(size, 1)},
-            **{masked: {'visible': uneven_blocks(generator, size)} for masked in MASKED},
-            'NPID': {'idx': idx}, 'ODC': {'idx': idx}, 'DeepCluster': {'idx': idx, 'pseudo_label': LABELS[idx]},
-        }.get(name, {})}
+        yield {
+            'img': img,
+            **{
+                'Classification': {'gt_label': torch.randint(5, (size,), generator=generator)},
+                'RotationPred': {'rot_label': torch.arange(4).repeat(size, 1)},
+                'RelativeLoc': {'patch_label': torch.arange(8).repeat(size, 1)},
+                **{masked: {'visible': uneven_blocks(generator, size)} for masked in MASKED},
+                'NPID': {'idx': idx},
+                'ODC': {'idx': idx},
+                'DeepCluster': {'idx': idx, 'pseudo_label': LABELS[idx]},
+            }.get(name, {}),
+        }
 
 
 def train(name, seed=0):
@@ -173,7 +212,7 @@ def test_two_processes_equal_one(two_processes, name):
 def shuffle_and_back():
     """Rows of images after shuffling, and after bringing them back."""
     torch.manual_seed(distributed.rank())  # only rank 0's draw counts
-    x = torch.arange(4.) + 10 * distributed.rank()
+    x = torch.arange(4.0) + 10 * distributed.rank()
     shuffled, order = distributed.shuffle_across_ranks(x)
     return shuffled, order, distributed.unshuffle_across_ranks(shuffled * 2, order)
 
@@ -181,21 +220,23 @@ def shuffle_and_back():
 def gather_gradient():
     """Gradient of a function of all rows, asked for by both ranks with different weights."""
     x = torch.full((2, 1), float(distributed.rank() + 1), requires_grad=True)
-    (distributed.gather(x) * torch.tensor([[1.], [2.], [3.], [4.]]) * (distributed.rank() + 1)).sum().backward()
+    (distributed.gather(x) * torch.tensor([[1.0], [2.0], [3.0], [4.0]]) * (distributed.rank() + 1)).sum().backward()
     return x.grad
 
 
 def sharded_table():
     """Every way in and out of a table of 7 rows."""
-    table = torch.arange(14.).reshape(7, 2)
+    table = torch.arange(14.0).reshape(7, 2)
     rows = ShardedRows(7, 2)
     rows.fill(table if distributed.is_main() else None)
-    rows.put(torch.tensor([4, 1, 4]), torch.tensor([[-1., -2.], [-3., -4.], [-1., -2.]]))
-    table[4], table[1] = torch.tensor([-1., -2.]), torch.tensor([-3., -4.])
+    rows.put(torch.tensor([4, 1, 4]), torch.tensor([[-1.0, -2.0], [-3.0, -4.0], [-1.0, -2.0]]))
+    table[4], table[1] = torch.tensor([-1.0, -2.0]), torch.tensor([-3.0, -4.0])
     index = torch.tensor([6, 0, 4, 4, 1])
     assert torch.equal(rows.take(index), table[index])
     mine, own = rows.own(index)
-    assert torch.equal(own, table[index[mine]]) and torch.equal(rows.local, table[distributed.rank()::distributed.world_size()])
+    assert torch.equal(own, table[index[mine]]) and torch.equal(
+        rows.local, table[distributed.rank() :: distributed.world_size()]
+    )
     whole = rows.whole()
     assert whole.shape == (7, 2) and (torch.equal(whole, table) if distributed.is_main() else whole.is_meta)
     half = rows.half().double()  # moves with its module
@@ -204,7 +245,7 @@ def sharded_table():
 
 def split_in_two():
     """2-means of rows of which process 1 has none."""
-    x = torch.cat([torch.randn(5, 3, generator=torch.Generator().manual_seed(0)), torch.full((4, 3), 9.)])
+    x = torch.cat([torch.randn(5, 3, generator=torch.Generator().manual_seed(0)), torch.full((4, 3), 9.0)])
     part = two_means(x if distributed.is_main() else x[:0])
     alone = two_means(torch.ones(3, 3) if distributed.is_main() else x[:0])
     return part, alone
@@ -214,8 +255,14 @@ def small_clusters():
     """Labels and centroids after two of five clusters dissolved and were filled again."""
     case = torch.load(GOLDEN, weights_only=True)['odc_small_clusters']
     memory = ODCMemory(**case['config']).double()
-    memory.load_state_dict({'feature_bank.rows': case['feature_bank'], 'label_bank': case['label_bank'], 'centroids': case['centroids'],
-                            'initialized': torch.tensor(True)})
+    memory.load_state_dict(
+        {
+            'feature_bank.rows': case['feature_bank'],
+            'label_bank': case['label_bank'],
+            'centroids': case['centroids'],
+            'initialized': torch.tensor(True),
+        }
+    )
     memory.deal_with_small_clusters()
     return memory.label_bank, memory.centroids
 
@@ -240,11 +287,13 @@ def test_collectives():
     assert split[1] is None and nothing[1] is None
     assert torch.equal(first[1], second[1])
     dealt = torch.cat([first[0], second[0]])
-    everyone = torch.tensor([0., 1., 2., 3., 10., 11., 12., 13.])
+    everyone = torch.tensor([0.0, 1.0, 2.0, 3.0, 10.0, 11.0, 12.0, 13.0])
     assert torch.equal(dealt, everyone[first[1]]) and torch.equal(dealt.sort().values, everyone)
     assert not torch.equal(dealt, everyone)
     assert torch.equal(torch.cat([first[2], second[2]]), everyone * 2)
-    assert torch.equal(first_grad, torch.tensor([[3.], [6.]])) and torch.equal(second_grad, torch.tensor([[9.], [12.]]))
+    assert torch.equal(first_grad, torch.tensor([[3.0], [6.0]])) and torch.equal(
+        second_grad, torch.tensor([[9.0], [12.0]])
+    )
 
 
 def test_one_process_shuffles_nothing():
@@ -261,6 +310,7 @@ def raise_on_rank_one():
 
 def never_ends():
     import time
+
     time.sleep(60)
 
 

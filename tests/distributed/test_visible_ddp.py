@@ -10,13 +10,17 @@ from selfsup.models.layers.visible import encode_visible
 
 from .helpers import run_ranks
 
-VISIBLE = torch.tensor([[[1, 1, 0], [1, 1, 1]], [[0, 1, 1], [1, 0, 1]], [[0, 0, 0], [1, 0, 0]], [[0, 0, 0], [0, 0, 0]]], dtype=torch.bool)
+VISIBLE = torch.tensor(
+    [[[1, 1, 0], [1, 1, 1]], [[0, 1, 1], [1, 0, 1]], [[0, 0, 0], [1, 0, 0]], [[0, 0, 0], [0, 0, 0]]], dtype=torch.bool
+)
 
 
 def network(layer):
     torch.manual_seed(0)
     norm = nn.BatchNorm2d(4) if layer == 'flag' else SyncBatchNorm.like(nn.BatchNorm2d(4))
-    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), norm, nn.ReLU(), nn.Conv2d(4, 2, 3, padding=1), nn.BatchNorm2d(2))
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), norm, nn.ReLU(), nn.Conv2d(4, 2, 3, padding=1), nn.BatchNorm2d(2)
+    )
     nn.init.uniform_(norm.weight)
     return net.double()
 
@@ -27,7 +31,7 @@ def step(path, layer):
     img = torch.randn(4, 3, 16, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     weights = torch.randn(4, 2, 16, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     order = torch.arange(4).chunk(distributed.world_size())[distributed.rank()]
-    out, = encode_visible(net, img[order], VISIBLE[order], path, sync=True)
+    (out,) = encode_visible(net, img[order], VISIBLE[order], path, sync=True)
     (out.dense() * weights[order]).sum().div(4 / distributed.world_size()).backward()
     return [distributed.mean(p.grad) for p in net.parameters()] + [b.double() for b in net.buffers()]
 

@@ -34,7 +34,7 @@ def blocks(page: Path, language: str) -> list[Block]:
         if opened is None:
             opened = (line[3:].strip(), number)
             continue
-        found.append(Block(opened[0], '\n'.join(lines[opened[1]:number - 1]) + '\n', opened[1]))
+        found.append(Block(opened[0], '\n'.join(lines[opened[1] : number - 1]) + '\n', opened[1]))
         opened = None
     assert opened is None, f'{page.name}:{opened} opens a block that is not closed'
     return [block for block in found if block.language == language]

@@ -34,12 +34,18 @@ class Launcher(NamedTuple):
 
 def launcher(path: Path) -> Launcher | None:
     """Read a script's usage line; None where it has none."""
-    usage = re.search(r'usage: bash (?:tools|benchmarks)/\S+ ([A-Z_ ]+)(?:\[arguments of ([\w/]+\.py)\b[^\]]*\])?', path.read_text())
+    usage = re.search(
+        r'usage: bash (?:tools|benchmarks)/\S+ ([A-Z_ ]+)(?:\[arguments of ([\w/]+\.py)\b[^\]]*\])?', path.read_text()
+    )
     return usage and Launcher(usage[1].split(), usage[2])
 
 
-LAUNCHERS = {p.relative_to(ROOT).as_posix(): found for folder in ('tools', 'benchmarks') for p in sorted((ROOT / folder).rglob('*.sh'))
-             if (found := launcher(p))}
+LAUNCHERS = {
+    p.relative_to(ROOT).as_posix(): found
+    for folder in ('tools', 'benchmarks')
+    for p in sorted((ROOT / folder).rglob('*.sh'))
+    if (found := launcher(p))
+}
 
 
 def is_script(block_text: str) -> bool:
@@ -47,8 +53,13 @@ def is_script(block_text: str) -> bool:
     return 'for split in' in block_text
 
 
-COMMANDS = [pytest.param(page, command, id=f'{page.name}: {command[:70]}') for page in PAGES for block in blocks(page, 'bash')
-            if not is_script(block.text) for command in commands(block.text)]
+COMMANDS = [
+    pytest.param(page, command, id=f'{page.name}: {command[:70]}')
+    for page in PAGES
+    for block in blocks(page, 'bash')
+    if not is_script(block.text)
+    for command in commands(block.text)
+]
 
 
 def split(command: str) -> tuple[dict[str, str], list[str]]:
@@ -62,15 +73,17 @@ def split(command: str) -> tuple[dict[str, str], list[str]]:
 @cache
 def flags(tool: str) -> frozenset[str]:
     """Option names that `tool --help` lists."""
-    text = subprocess.run([sys.executable, ROOT / tool, '--help'], capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    return frozenset(re.findall(r'(?<![\w-])(--?[a-zA-Z][\w-]*)', text[text.index('options:'):]))
+    text = subprocess.run(
+        [sys.executable, ROOT / tool, '--help'], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout
+    return frozenset(re.findall(r'(?<![\w-])(--?[a-zA-Z][\w-]*)', text[text.index('options:') :]))
 
 
 def options_of(words: list[str]) -> list[str]:
     """Values of --cfg-options."""
     if '--cfg-options' not in words:
         return []
-    rest = words[words.index('--cfg-options') + 1:]
+    rest = words[words.index('--cfg-options') + 1 :]
     end = next((i for i, word in enumerate(rest) if word.startswith('--')), len(rest))
     return rest[:end]
 
@@ -95,11 +108,14 @@ def check_launcher(page: Path, script: str, env: dict[str, str], words: list[str
     assert len(words) >= len(names), f'{script} needs {names}'
     given = dict(zip(names, words, strict=False))
     assert given.get('NGPUS', '1').isdecimal(), f'{script}: {given["NGPUS"]} is no number of processes'
-    source = ''.join((ROOT / path).read_text() for path in (script, 'tools/launch.sh', 'benchmarks/common.sh', 'benchmarks/eval_svm.sh'))
+    source = ''.join(
+        (ROOT / path).read_text()
+        for path in (script, 'tools/launch.sh', 'benchmarks/common.sh', 'benchmarks/eval_svm.sh')
+    )
     for name in env:
         assert name in source or name in ('CUDA_VISIBLE_DEVICES', 'MASTER_ADDR'), f'{script} does not read {name}'
     if tool:
-        check_python_tool(page, tool, [given['CONFIG'], *words[len(names):]])
+        check_python_tool(page, tool, [given['CONFIG'], *words[len(names) :]])
     else:
         assert len(words) <= len(names) + ('[NGPUS]' in source) and (ROOT / given.get('CONFIG', '')).exists()
 
@@ -166,7 +182,7 @@ def test_lists_of_a_tree_with_class_folders(tmp_path):
 
     from selfsup.datasets.data_sources import ImageNet
 
-    script, = (block.text for block in blocks(GETTING_STARTED, 'bash') if is_script(block.text))
+    (script,) = (block.text for block in blocks(GETTING_STARTED, 'bash') if is_script(block.text))
     for name in ('train/n02/a b.JPEG', 'train/n02/c.JPEG', 'train/n01/d.JPEG', 'val/n01/e.JPEG', 'val/n02/f.JPEG'):
         path = tmp_path / 'data' / 'imagenet' / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,7 +190,11 @@ def test_lists_of_a_tree_with_class_folders(tmp_path):
     subprocess.run(['bash', '-euc', script], cwd=tmp_path, check=True, env={**os.environ, 'LC_ALL': 'C'})
     root = tmp_path / 'data' / 'imagenet'
     labelled = ImageNet(str(root / 'train'), str(root / 'meta' / 'train_labeled.txt'))
-    assert [Path(labelled.describe(i)).name for i in range(3)] == ['d.JPEG', 'a b.JPEG', 'c.JPEG'] and labelled.labels.tolist() == [0, 1, 1]
+    assert [Path(labelled.describe(i)).name for i in range(3)] == [
+        'd.JPEG',
+        'a b.JPEG',
+        'c.JPEG',
+    ] and labelled.labels.tolist() == [0, 1, 1]
     assert ImageNet(str(root / 'train'), str(root / 'meta' / 'train.txt')).labels is None
     assert ImageNet(str(root / 'val'), str(root / 'meta' / 'val_labeled.txt')).labels.tolist() == [0, 1]
 

@@ -32,9 +32,16 @@ def run_page(name: str, project: Path) -> str:
     for command in (c for block in blocks(page, 'bash') for c in commands(block.text)):
         lines.append(command + SHORT if 'tools/train.py' in command else command)
     assert any('tools/train.py' in line for line in lines)
-    env = {**os.environ, 'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}', 'OMP_NUM_THREADS': '1', 'PYTHONPATH': '',
-           'PYTHONDONTWRITEBYTECODE': '1'}
-    result = subprocess.run(['bash', '-euxc', '\n'.join(lines)], cwd=project, env=env, capture_output=True, text=True, timeout=300)
+    env = {
+        **os.environ,
+        'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
+        'OMP_NUM_THREADS': '1',
+        'PYTHONPATH': '',
+        'PYTHONDONTWRITEBYTECODE': '1',
+    }
+    result = subprocess.run(
+        ['bash', '-euxc', '\n'.join(lines)], cwd=project, env=env, capture_output=True, text=True, timeout=300
+    )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return result.stdout + result.stderr
 
@@ -62,5 +69,7 @@ def test_a_misspelt_argument_of_ones_own_class_is_named(project):
     env = {**os.environ, 'PYTHONPATH': 'my_project', 'PYTHONDONTWRITEBYTECODE': '1'}
     result = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True)
     assert result.returncode == 1 and 'Traceback' not in result.stderr
-    assert re.search(r"model\.predicter \(my_project/simsiam_digits\.py:\d+\) is not an argument of SimSiam\. Did you mean 'predictor'\?",
-                     result.stderr)
+    assert re.search(
+        r"model\.predicter \(my_project/simsiam_digits\.py:\d+\) is not an argument of SimSiam\. Did you mean 'predictor'\?",
+        result.stderr,
+    )

@@ -8,7 +8,7 @@ from .pages import ROOT, blocks
 
 
 def test_it_reads_the_folders_it_names(tmp_path):
-    text, = (block.text for block in blocks(ROOT / 'docs' / 'benchmarks' / 'finetuning.md', 'python'))
+    (text,) = (block.text for block in blocks(ROOT / 'docs' / 'benchmarks' / 'finetuning.md', 'python'))
     file = tmp_path / 'mine.py'
     file.write_text(text.replace("_base_ = '", f"_base_ = '{ROOT}/configs/"))
     cfg = compile_config(load(str(file)))

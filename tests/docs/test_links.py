@@ -20,7 +20,9 @@ def prose(page: Path) -> str:
 
 def anchors(page: Path) -> set[str]:
     """What the headings of a page are called in links."""
-    heads = re.findall(r'^#+ (.+)$', re.sub(r'^```.*?^```', '', page.read_text(), flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    heads = re.findall(
+        r'^#+ (.+)$', re.sub(r'^```.*?^```', '', page.read_text(), flags=re.MULTILINE | re.DOTALL), re.MULTILINE
+    )
     return {re.sub(r'[^\w\- ]', '', head.lower()).replace(' ', '-') for head in heads}
 
 

@@ -16,7 +16,9 @@ TABLES = report.read_published(ROOT / 'benchmarks/published.json')
 SMALL = TOOL['small'](RESULTS)
 
 
-@pytest.mark.parametrize(('path', 'text'), TOOL['pages'](RESULTS, TABLES).items(), ids=lambda value: getattr(value, 'name', ''))
+@pytest.mark.parametrize(
+    ('path', 'text'), TOOL['pages'](RESULTS, TABLES).items(), ids=lambda value: getattr(value, 'name', '')
+)
 def test_pages_are_in_step(path, text):
     assert path.read_text() == text, 'run python tools/report.py'
 

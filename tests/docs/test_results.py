@@ -17,7 +17,10 @@ def test_the_table_of_small_runs_is_generated():
 
 def test_every_method_has_a_result():
     assert {path.stem for path in FILES} == set(run.CONFIGS)
-    small = {str(p.relative_to(table.ROOT / 'configs')) for p in (table.ROOT / 'configs' / 'selfsup').rglob('*_cifar10_small*.py')}
+    small = {
+        str(p.relative_to(table.ROOT / 'configs'))
+        for p in (table.ROOT / 'configs' / 'selfsup').rglob('*_cifar10_small*.py')
+    }
     assert small == {config for _, config in run.CONFIGS.values()}
 
 
@@ -28,4 +31,4 @@ def test_a_run_beat_the_untrained_network_within_its_budget(path):
     assert result['gain'] > 0 and result['seconds'] <= run.BUDGET
     config = (table.ROOT / result['config']).read_text()
     assert re.search(rf'Expected: .*{re.escape(path.name)}', config)
-    assert f"total_epochs = {result['epochs']}" in config, 'the config has changed since it was run'
+    assert f'total_epochs = {result["epochs"]}' in config, 'the config has changed since it was run'

@@ -13,7 +13,7 @@ RESULT = json.loads((ROOT / 'benchmarks' / 'speed' / 'results' / 'svm.json').rea
 def test_the_table_states_what_was_measured(protocol):
     found = RESULT[protocol]
     theirs = found['documented']
-    row = f"| {theirs['fits']:,} | {found['batched_seconds']} s | {theirs['seconds']} s | {found['times_as_fast']} |"
+    row = f'| {theirs["fits"]:,} | {found["batched_seconds"]} s | {theirs["seconds"]} s | {found["times_as_fast"]} |'
     assert row in (ROOT / 'docs' / 'benchmarks' / 'svm.md').read_text()
     assert found['times_as_fast'] == pytest.approx(theirs['seconds'] / found['batched_seconds'], abs=0.01)
 

@@ -65,7 +65,7 @@ def test_an_older_checkpoint_resumed_in_a_used_work_dir(config, straight, tmp_pa
         (work_dir / f'epoch_{number}.pth').unlink()
     run(config, work_dir, 4, 'checkpoint_config.max_keep_ckpts=2', resume_from=str(old))
     assert names(work_dir) == ['epoch_3.pth', 'epoch_4.pth', 'latest.pth'] and latest(work_dir) == 'epoch_4.pth'
-    aside, = work_dir.glob('aside_*')
+    (aside,) = work_dir.glob('aside_*')
     assert names(aside) == ['epoch_5.pth', 'epoch_6.pth']
     assert f'Set aside in {aside}, as {old} was not trained on from them: epoch_5.pth, epoch_6.pth.' in said.messages
     assert newest_loadable(work_dir) == work_dir / 'epoch_4.pth'
@@ -79,7 +79,7 @@ def test_a_new_line_that_was_stopped_is_followed(moment, config, tmp_path):
     """Where the files that it leaves aside are put back by hand as well: the record says which line counts."""
     work_dir, old = used(config, tmp_path)
     run(config, work_dir, 6, resume_from=str(old), stop_after=13 if moment.startswith('before') else 19)
-    aside, = work_dir.glob('aside_*')
+    (aside,) = work_dir.glob('aside_*')
     for path in aside.glob('*.pth'):
         if not (work_dir / path.name).exists():
             shutil.copy2(path, work_dir / path.name)
@@ -106,17 +106,21 @@ def test_a_refused_resume_moves_nothing(config, tmp_path):
     truncate(tmp_path / 'old.pth')
     with pytest.raises(CheckpointError, match='cut off'):
         run(config, work_dir, 6, resume_from=str(old))
-    assert names(work_dir) == before and not list(work_dir.glob('aside_*')) and (work_dir / RECORD).read_text() == record
+    assert (
+        names(work_dir) == before and not list(work_dir.glob('aside_*')) and (work_dir / RECORD).read_text() == record
+    )
     assert newest_loadable(work_dir) == work_dir / 'epoch_6.pth'
 
 
 def test_an_abandoned_line_can_be_taken_up_again(config, straight, tmp_path):
     work_dir, old = used(config, tmp_path, epochs=4)
     run(config, work_dir, 3, resume_from=str(old))
-    aside, = work_dir.glob('aside_*')
+    (aside,) = work_dir.glob('aside_*')
     run(config, work_dir, 7, resume_from=str(aside / 'epoch_4.pth'))
     assert differences(straight / 'epoch_7.pth', work_dir / 'epoch_7.pth') == []
-    assert names(work_dir) == [f'epoch_{n}.pth' for n in (1, 2, 5, 6, 7)] + ['latest.pth']  # its third epoch is not that of the other line
+    assert names(work_dir) == [f'epoch_{n}.pth' for n in (1, 2, 5, 6, 7)] + [
+        'latest.pth'
+    ]  # its third epoch is not that of the other line
 
 
 def test_epochs_and_iterations_mixed_and_clocks_set_back(config, tmp_path):
@@ -147,8 +151,11 @@ def test_bare_weights_with_the_name_of_a_checkpoint(config, straight, tmp_path, 
     run(config, work_dir, 4, keep, auto_resume=True)
     assert names(work_dir) == ['epoch_4.pth', 'epoch_9.pth', 'latest.pth'] and latest(work_dir) == 'epoch_4.pth'
     assert (work_dir / 'epoch_9.pth').read_bytes() == content
-    moved, = work_dir.glob('aside_*/epoch_3.pth')
-    assert moved.read_bytes() and 'epoch_3.pth was not written by this run and stood where it writes: moved to' in said.text
+    (moved,) = work_dir.glob('aside_*/epoch_3.pth')
+    assert (
+        moved.read_bytes()
+        and 'epoch_3.pth was not written by this run and stood where it writes: moved to' in said.text
+    )
     assert differences(straight / 'epoch_4.pth', work_dir / 'epoch_4.pth') == []
 
 
@@ -174,11 +181,20 @@ def test_a_record_that_does_not_help(record, config, straight, tmp_path, said):
         path.mkdir()
     elif record != 'lost':
         other = (straight / RECORD).read_text()
-        path.write_text({'cut off': text[:100], 'changed': text.replace('epoch_4', 'epoch_2'), 'no JSON': '\0' * 40, 'stale': stale,
-                         'of another run': other}[record])
+        path.write_text(
+            {
+                'cut off': text[:100],
+                'changed': text.replace('epoch_4', 'epoch_2'),
+                'no JSON': '\0' * 40,
+                'stale': stale,
+                'of another run': other,
+            }[record]
+        )
     said.messages.clear()
     assert newest_loadable(work_dir) == work_dir / 'epoch_4.pth'
-    expected = {'of another run': 'speaks of other checkpoints', 'lost': '', 'stale': ''}.get(record, 'cannot be read or was changed')
+    expected = {'of another run': 'speaks of other checkpoints', 'lost': '', 'stale': ''}.get(
+        record, 'cannot be read or was changed'
+    )
     assert expected in said.text and (expected or not said.messages)
 
 
@@ -253,7 +269,9 @@ def test_latest_that_cannot_be_linked(config, tmp_path, said):
     work_dir = tmp_path / 'work'
     (work_dir / 'latest.pth').mkdir(parents=True)
     run(config, work_dir, 3)
-    assert names(work_dir, 'epoch_*') == ['epoch_1.pth', 'epoch_2.pth', 'epoch_3.pth'] and not list(work_dir.glob('.*.tmp'))
+    assert names(work_dir, 'epoch_*') == ['epoch_1.pth', 'epoch_2.pth', 'epoch_3.pth'] and not list(
+        work_dir.glob('.*.tmp')
+    )
     assert said.text.count('latest.pth could not be made a link to epoch_1.pth: Is a directory') == 1
     assert said.text.count('could not be made a link') == 1
     assert newest_loadable(work_dir) == work_dir / 'epoch_3.pth'
@@ -265,6 +283,7 @@ def test_a_file_system_without_links(config, tmp_path, said, monkeypatch):
 
     def refuse(*_, **__):
         raise OSError(1, 'Operation not permitted')
+
     monkeypatch.setattr(os, 'symlink', refuse)
     run(config, work_dir, 3, 'checkpoint_config.max_keep_ckpts=1', auto_resume=True)
     assert names(work_dir) == ['epoch_3.pth']
@@ -284,6 +303,7 @@ class Full:
             if self.full and any(path.is_relative_to(folder) for folder in folders):
                 raise CheckpointError(f'{path} could not be written: No space left on device.')
             return real(checkpoint, path)
+
         monkeypatch.setattr(branch, 'write_checkpoint_atomic', write)
 
 
@@ -291,8 +311,12 @@ def test_checkpoints_go_elsewhere_when_the_work_dir_is_full(config, straight, tm
     work_dir = run(config, tmp_path / 'work', 2, 'checkpoint_config.max_keep_ckpts=1')
     disk, spare = Full(monkeypatch, work_dir), {'emergency_dir': str(tmp_path / 'spare')}
     run(config, work_dir, 4, 'checkpoint_config.max_keep_ckpts=1', auto_resume=True, **spare)
-    folder, = (tmp_path / 'spare').iterdir()
-    assert names(folder) == ['epoch_4.pth'] and names(work_dir) == ['epoch_2.pth', 'latest.pth'] and latest(work_dir) == 'epoch_2.pth'
+    (folder,) = (tmp_path / 'spare').iterdir()
+    assert (
+        names(folder) == ['epoch_4.pth']
+        and names(work_dir) == ['epoch_2.pth', 'latest.pth']
+        and latest(work_dir) == 'epoch_2.pth'
+    )
     assert f'No space left on device. Saved in {folder / "epoch_3.pth"} instead; the run goes on.' in said.text
     assert newest_loadable(work_dir) == folder / 'epoch_4.pth'  # the record knows it
     (work_dir / RECORD).unlink()
@@ -306,7 +330,9 @@ def test_checkpoints_go_elsewhere_when_the_work_dir_is_full(config, straight, tm
 
 def test_two_full_disks_are_one_error(config, tmp_path, monkeypatch):
     Full(monkeypatch, tmp_path)
-    with pytest.raises(CheckpointError, match=r'work/epoch_1.pth could not be written.*Nor in the emergency folder: .*spare'):
+    with pytest.raises(
+        CheckpointError, match=r'work/epoch_1.pth could not be written.*Nor in the emergency folder: .*spare'
+    ):
         run(config, tmp_path / 'work', 1, emergency_dir=str(tmp_path / 'spare'))
 
 
@@ -323,7 +349,10 @@ def test_a_record_that_cannot_be_written(config, straight, tmp_path, said):
     run(config, work_dir, 2, 'checkpoint_config.max_keep_ckpts=1')
     run(config, work_dir, 4, 'checkpoint_config.max_keep_ckpts=1', auto_resume=True)
     assert said.text.count('the newest checkpoint without this list') == 2  # once a run
-    assert differences(straight / 'epoch_4.pth', work_dir / 'epoch_4.pth') == [] and names(work_dir) == ['epoch_4.pth', 'latest.pth']
+    assert differences(straight / 'epoch_4.pth', work_dir / 'epoch_4.pth') == [] and names(work_dir) == [
+        'epoch_4.pth',
+        'latest.pth',
+    ]
     with pytest.raises(CheckpointError, match=f'{RECORD} could not be written'):
         run(config, work_dir, 5, resume_from=str(straight / 'epoch_2.pth'))
     assert names(work_dir) == ['epoch_4.pth', 'latest.pth']

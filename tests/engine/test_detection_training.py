@@ -54,7 +54,14 @@ def test_fifty_steps_from_converted_weights_find_objects(config, backbone_file, 
     model = MODELS.build(shown['model'])
     report = load_backbone(model, str(backbone_file))
     assert report.missing == () and report.unused == {}
-    work_dir = train(config, tmp_path, f"pretrained='{backbone_file}'", 'total_iters=50', 'checkpoint_config.interval=50', curves=False)
+    work_dir = train(
+        config,
+        tmp_path,
+        f"pretrained='{backbone_file}'",
+        'total_iters=50',
+        'checkpoint_config.interval=50',
+        curves=False,
+    )
     before, after = average_precision(config), average_precision(config, work_dir / 'latest.pth')
     assert {'AP', 'AP50', 'AP75', 'mask_AP', 'mask_AP50', 'mask_AP75'} <= after.keys()
     assert before['AP50'] < 3 and after['AP50'] > before['AP50'] + 8  # 15, 20, 26 and 40 were seen with four seeds
@@ -72,7 +79,15 @@ def test_a_resumed_run_equals_a_straight_one(config, tmp_path, stop):
 
 def _straight_and_resumed(config, folder):
     def run(name, **how):
-        train(config, folder / name, 'data.imgs_per_gpu=2', 'checkpoint_config.interval=1', launcher='pytorch', curves=False, **how)
+        train(
+            config,
+            folder / name,
+            'data.imgs_per_gpu=2',
+            'checkpoint_config.interval=1',
+            launcher='pytorch',
+            curves=False,
+            **how,
+        )
 
     run('straight')
     run('part', stop_after=2)
@@ -94,7 +109,17 @@ def script(*args):
 @pytest.mark.dist
 def test_the_script_trains_evaluates_and_writes_one_json(config, backbone_file):
     start = time.perf_counter()
-    done = script(config, backbone_file, 2, '--seed', 3, '--cfg-options', 'data.imgs_per_gpu=2', 'total_iters=8', 'optimizer.lr=0.002')
+    done = script(
+        config,
+        backbone_file,
+        2,
+        '--seed',
+        3,
+        '--cfg-options',
+        'data.imgs_per_gpu=2',
+        'total_iters=8',
+        'optimizer.lr=0.002',
+    )
     assert done.returncode == 0, done.stderr
     work_dir = config.parent / 'work_dirs' / 'tiny_det' / backbone_file.name
     result = read_result(work_dir / 'detection.json')
@@ -113,7 +138,10 @@ def test_the_script_trains_evaluates_and_writes_one_json(config, backbone_file):
 
 
 def test_the_script_says_what_it_needs(config, tmp_path):
-    assert script(config).stderr == 'usage: bash benchmarks/dist_train_det.sh CONFIG WEIGHTS NGPUS [arguments of tools/train.py]\n'
+    assert (
+        script(config).stderr
+        == 'usage: bash benchmarks/dist_train_det.sh CONFIG WEIGHTS NGPUS [arguments of tools/train.py]\n'
+    )
     missing = script(config, tmp_path / 'missing.pth', 1)
     assert missing.returncode == 2 and "missing.pth' is not a file" in missing.stderr
 
@@ -123,7 +151,10 @@ def test_weights_of_another_architecture_are_refused(config, tmp_path):
     torch.save(other.state_dict(), tmp_path / 'other.pth')
     with pytest.raises(CheckpointError, match='have another shape'):
         train(config, tmp_path / 'w', f"pretrained='{tmp_path / 'other.pth'}'", curves=False)
-    torch.save(BACKBONES.build({'type': 'ConvNeXt', 'depths': (1, 1, 1, 1), 'dims': (4, 4, 8, 8)}).state_dict(), tmp_path / 'convnext.pth')
+    torch.save(
+        BACKBONES.build({'type': 'ConvNeXt', 'depths': (1, 1, 1, 1), 'dims': (4, 4, 8, 8)}).state_dict(),
+        tmp_path / 'convnext.pth',
+    )
     with pytest.raises(CheckpointError, match='0 of its'):
         train(config, tmp_path / 'w2', f"pretrained='{tmp_path / 'convnext.pth'}'", curves=False)
 

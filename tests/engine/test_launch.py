@@ -6,24 +6,38 @@ from selfsup.engine.launch import first_host, init_distributed, slurm_environmen
 from selfsup.errors import ConfigError
 
 
-@pytest.mark.parametrize(('nodelist', 'host'), [
-    ('n1', 'n1'), ('n[1-2]', 'n1'), ('node[01-03],gpu7', 'node01'), ('a-b[003,7]', 'a-b003'), ('gpu7,node[01-03]', 'gpu7'),
-    ('rack1-n[08-11,20]', 'rack1-n08'),
-])
+@pytest.mark.parametrize(
+    ('nodelist', 'host'),
+    [
+        ('n1', 'n1'),
+        ('n[1-2]', 'n1'),
+        ('node[01-03],gpu7', 'node01'),
+        ('a-b[003,7]', 'a-b003'),
+        ('gpu7,node[01-03]', 'gpu7'),
+        ('rack1-n[08-11,20]', 'rack1-n08'),
+    ],
+)
 def test_first_host_of_a_list(nodelist, host):
     assert first_host(nodelist) == host
 
 
 def test_one_node_talks_to_itself():
-    env = slurm_environment({'SLURM_PROCID': '1', 'SLURM_NTASKS': '2', 'SLURM_LOCALID': '1', 'SLURM_NNODES': '1', 'SLURM_JOB_ID': '12'})
+    env = slurm_environment(
+        {'SLURM_PROCID': '1', 'SLURM_NTASKS': '2', 'SLURM_LOCALID': '1', 'SLURM_NNODES': '1', 'SLURM_JOB_ID': '12'}
+    )
     assert env['MASTER_ADDR'] == '127.0.0.1'
     assert (env['RANK'], env['WORLD_SIZE'], env['LOCAL_RANK']) == ('1', '2', '1')
     assert 20000 <= int(env['MASTER_PORT']) < 40000
 
 
 def test_node_names_that_do_not_resolve_fall_back_to_where_srun_ran():
-    env = {'SLURM_PROCID': '0', 'SLURM_NTASKS': '2', 'SLURM_NNODES': '2', 'SLURM_JOB_NODELIST': 'no-such-host-q[7-8]',
-           'SLURM_LAUNCH_NODE_IPADDR': '127.0.0.1'}
+    env = {
+        'SLURM_PROCID': '0',
+        'SLURM_NTASKS': '2',
+        'SLURM_NNODES': '2',
+        'SLURM_JOB_NODELIST': 'no-such-host-q[7-8]',
+        'SLURM_LAUNCH_NODE_IPADDR': '127.0.0.1',
+    }
     assert slurm_environment(env)['MASTER_ADDR'] == '127.0.0.1'
     assert slurm_environment({**env, 'SLURM_JOB_NODELIST': 'localhost,other'})['MASTER_ADDR'] == 'localhost'
 
@@ -57,14 +71,30 @@ def test_unknown_launcher_and_missing_torchrun(monkeypatch):
 
 
 def test_unknown_backend(monkeypatch):
-    for name, value in (('RANK', '0'), ('WORLD_SIZE', '1'), ('LOCAL_RANK', '0'), ('MASTER_ADDR', 'localhost'), ('MASTER_PORT', '29500')):
+    for name, value in (
+        ('RANK', '0'),
+        ('WORLD_SIZE', '1'),
+        ('LOCAL_RANK', '0'),
+        ('MASTER_ADDR', 'localhost'),
+        ('MASTER_PORT', '29500'),
+    ):
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=r"dist_params.backend='ncll' is not known\. Did you mean 'nccl'\?"):
         init_distributed('pytorch', backend='ncll')
 
 
-@pytest.mark.parametrize(('name', 'value'), [('MASTER_PORT', '0'), ('MASTER_PORT', '70000'), ('MASTER_PORT', 'x'), ('WORLD_SIZE', '0'),
-                                             ('RANK', '2'), ('RANK', '-1'), ('LOCAL_RANK', 'first')])
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('MASTER_PORT', '0'),
+        ('MASTER_PORT', '70000'),
+        ('MASTER_PORT', 'x'),
+        ('WORLD_SIZE', '0'),
+        ('RANK', '2'),
+        ('RANK', '-1'),
+        ('LOCAL_RANK', 'first'),
+    ],
+)
 def test_numbers_of_the_environment_that_cannot_be_meant(monkeypatch, name, value):
     good = {'RANK': '0', 'WORLD_SIZE': '2', 'LOCAL_RANK': '0', 'MASTER_ADDR': 'localhost', 'MASTER_PORT': '29500'}
     for key, number in {**good, name: value}.items():

@@ -55,7 +55,7 @@ def rows(work_dir):
 
 
 def log_of(work_dir):
-    path, = work_dir.glob('*/*.log')
+    (path,) = work_dir.glob('*/*.log')
     return path.read_text()
 
 
@@ -63,7 +63,7 @@ def events(work_dir):
     """Steps of the loss, as tensorboard reads them."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    path, = work_dir.glob('*/vis_data/events.out.tfevents.*')
+    (path,) = work_dir.glob('*/vis_data/events.out.tfevents.*')
     board = EventAccumulator(str(path))
     board.Reload()
     return [event.step for event in board.Scalars('loss')]
@@ -77,7 +77,9 @@ def test_a_part_of_a_record_never_stays(tmp_path, file_limit, said):
     file.append(b'a long line\n')
     file.append(b'two\n')
     assert (tmp_path / 'log').read_bytes() == b'head\none\n'
-    assert [m.partition(':')[0] for m in said.messages] == [f'{tmp_path / "log"} cannot be written'] and 'File too large' in said.text
+    assert [m.partition(':')[0] for m in said.messages] == [
+        f'{tmp_path / "log"} cannot be written'
+    ] and 'File too large' in said.text
     file_limit(None)
     file.append(b'three\n')
     assert (tmp_path / 'log').read_bytes() == b'head\none\na long line\ntwo\nthree\n'
@@ -118,8 +120,11 @@ def test_curves_and_log_of_an_ordinary_run(straight):
 
 def test_a_full_disk_at_a_log_line(config, straight, tmp_path, file_limit, said):
     """From the fourth to the tenth line no log can grow: the run goes on, and all lines are there in the end."""
+
     def fill(runner):
-        sizes = [path.stat().st_size for path in tmp_path.rglob('2*.json')] + [path.stat().st_size for path in tmp_path.rglob('events*')]
+        sizes = [path.stat().st_size for path in tmp_path.rglob('2*.json')] + [
+            path.stat().st_size for path in tmp_path.rglob('events*')
+        ]
         file_limit(min(sizes) + 5)
 
     options = ('checkpoint_config.interval=3',)
@@ -141,6 +146,7 @@ def test_a_work_dir_that_is_removed(config, straight, tmp_path, said):
 
 def test_a_log_folder_that_cannot_be_written_for_a_while(config, straight, tmp_path, said):
     """A file in its place: what a mount that has gone away leaves, for a test that runs as root."""
+
     def spoil(runner):
         os.rename(runner.log_dir, tmp_path / 'away')
         open(runner.log_dir, 'w').close()
@@ -211,8 +217,10 @@ def test_a_loss_that_is_not_finite_ends_in_the_log(config, tmp_path):
 
     with pytest.raises(TrainingError) as error:
         run(config, tmp_path / 'work', {8: spoil})
-    last, = ending(tmp_path / 'work').splitlines()
-    assert last == (f'The run ended at iteration 8: {error.value} The last checkpoint is {tmp_path / "work" / "epoch_1.pth"}.')
+    (last,) = ending(tmp_path / 'work').splitlines()
+    assert last == (
+        f'The run ended at iteration 8: {error.value} The last checkpoint is {tmp_path / "work" / "epoch_1.pth"}.'
+    )
 
 
 def test_a_fault_ends_in_the_log_with_its_traceback(config, tmp_path):
@@ -260,6 +268,7 @@ def test_a_signal_ends_in_the_log(name, config, tmp_path):
 
 def test_signals_are_given_back(config, tmp_path):
     """A handler of the caller is not replaced, and none of ours stays."""
+
     def mine(*_):
         pass
 
@@ -267,8 +276,12 @@ def test_signals_are_given_back(config, tmp_path):
     seen = {}
     signal.signal(signal.SIGUSR2, mine)
     try:
-        run(config, tmp_path / 'work', {1: lambda _: seen.update({n: signal.getsignal(n) for n in (signal.SIGUSR2, signal.SIGTERM)})},
-            'total_epochs=1')
+        run(
+            config,
+            tmp_path / 'work',
+            {1: lambda _: seen.update({n: signal.getsignal(n) for n in (signal.SIGUSR2, signal.SIGTERM)})},
+            'total_epochs=1',
+        )
     finally:
         signal.signal(signal.SIGUSR2, signal.SIG_DFL)
     assert seen[signal.SIGUSR2] is mine and seen[signal.SIGTERM] is not before[signal.SIGTERM]

@@ -59,7 +59,9 @@ def test_a_run_alone_logs_the_warning_once_and_prints_it_once(config, tmp_path, 
     assert 'after the run' not in log_of(work_dir)
 
 
-@pytest.mark.parametrize('options', [("model.base_momentum='high'",), ('data.train.data_source.list_file=nowhere.txt',)])
+@pytest.mark.parametrize(
+    'options', [("model.base_momentum='high'",), ('data.train.data_source.list_file=nowhere.txt',)]
+)
 def test_a_run_that_ends_with_an_error_leaves_everything_as_it_was(config, tmp_path, options):
     before = state()
     with pytest.raises(Exception):  # noqa: B017 whatever it is

@@ -57,10 +57,13 @@ def test_the_scaler_is_part_of_the_state():
     assert other.loss_scaler.get_scale() == optim.loss_scaler.get_scale() == 4.0
 
 
-@pytest.mark.parametrize(('kwargs', 'message'), [
-    ({'dtype': 'half'}, "optim_wrapper.dtype='half' is not known"),
-    ({'loss_scale': 'static'}, "optim_wrapper.loss_scale='static'"),
-])
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        ({'dtype': 'half'}, "optim_wrapper.dtype='half' is not known"),
+        ({'loss_scale': 'static'}, "optim_wrapper.loss_scale='static'"),
+    ],
+)
 def test_bad_arguments(kwargs, message):
     with pytest.raises(ConfigError, match=message):
         make(AmpOptimWrapper, **kwargs)

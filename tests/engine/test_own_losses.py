@@ -14,7 +14,9 @@ def test_a_loss_without_a_gradient(tmp_path, monkeypatch):
 
     def detached(self, img):
         step = own(self, img)
-        return Step({name: value.detach() for name, value in step.losses.items()}, step.logs, step.embedding, step.carry)
+        return Step(
+            {name: value.detach() for name, value in step.losses.items()}, step.logs, step.embedding, step.carry
+        )
 
     monkeypatch.setattr(kind, 'loss', detached)
     with pytest.raises(ConfigError, match=r'The losses of SimCLR \(loss\) depend on no parameter that is trained'):

@@ -17,6 +17,7 @@ def seen(monkeypatch):
     def after_update(self, carries, progress):
         found.append((len(carries), progress))
         return original(self, carries, progress)
+
     monkeypatch.setattr(BYOL, 'after_update', after_update)
     return found
 
@@ -24,7 +25,9 @@ def seen(monkeypatch):
 @pytest.mark.parametrize(('interval', 'closing'), [(1, range(TOTAL)), (4, (3, 5, 9, 11, 15, 17)), (6, (5, 11, 17))])
 def test_progress_counts_the_iterations_before_this_one(tmp_path, monkeypatch, interval, closing):
     found = seen(monkeypatch)
-    work_dir = train(write_config(tmp_path, 'BYOL'), tmp_path / 'work', f'optimizer_config.update_interval={interval}', curves=False)
+    work_dir = train(
+        write_config(tmp_path, 'BYOL'), tmp_path / 'work', f'optimizer_config.update_interval={interval}', curves=False
+    )
     assert [progress for _, progress in found] == [i / TOTAL for i in closing]
     assert sum(carries for carries, _ in found) == TOTAL
     momentum = torch.load(work_dir / 'epoch_3.pth', weights_only=True)['state_dict']['momentum']

@@ -13,10 +13,24 @@ from selfsup.errors import ConfigError, SelfSupError, SelfSupWarning
 from tests.models.tiny_models import IMAGES, TINY_RESNET, tiny_batch, tiny_model
 from tests.resume.runs import train, write_config
 
-METHODS = ('MOCO', 'SimCLR', 'BYOL', 'Classification', 'RotationPred', 'RelativeLoc', 'NPID', 'DeepCluster', 'ODC', 'SparK', 'FCMAE')
+METHODS = (
+    'MOCO',
+    'SimCLR',
+    'BYOL',
+    'Classification',
+    'RotationPred',
+    'RelativeLoc',
+    'NPID',
+    'DeepCluster',
+    'ODC',
+    'SparK',
+    'FCMAE',
+)
 CONVNEXT = {'type': 'ConvNeXtV2', 'depths': (1, 1, 1, 1), 'dims': (8, 8, 8, 8), 'out_indices': (4,)}
-LONELY = (r'The last of the 3 batches of an epoch would hold one image per process \(33 images, data\.imgs_per_gpu=16\), and {} cannot '
-          r'train on that: .*Set data\.drop_last=True, or data\.imgs_per_gpu=15\.$')
+LONELY = (
+    r'The last of the 3 batches of an epoch would hold one image per process \(33 images, data\.imgs_per_gpu=16\), and {} cannot '
+    r'train on that: .*Set data\.drop_last=True, or data\.imgs_per_gpu=15\.$'
+)
 
 
 class Batches(Dataset):
@@ -38,7 +52,9 @@ class Batches(Dataset):
 
 
 def loader_of(model, size=33, batch=16, pixels=32, **cfg):
-    return build_loader(dict(batch_size=batch, dataset=Batches(model, size, pixels), **cfg), seed=0, device=torch.device('cpu'))
+    return build_loader(
+        dict(batch_size=batch, dataset=Batches(model, size, pixels), **cfg), seed=0, device=torch.device('cpu')
+    )
 
 
 def build(method):
@@ -46,10 +62,19 @@ def build(method):
     return tiny_model(method, CONVNEXT if method == 'FCMAE' else TINY_RESNET, 8 if method == 'FCMAE' else 64)
 
 
-@pytest.mark.parametrize(('size', 'batch', 'iters', 'drop', 'expected'), [
-    (33, 16, 9, False, [16, 1]), (33, 16, 2, False, [16]), (33, 16, 9, True, [16]), (32, 16, 9, False, [16]), (5, 16, 9, False, [5]),
-    (3, 1, 9, False, [1]), (1, 16, 9, False, [1]), (35, 16, 9, False, [16, 3]),
-])
+@pytest.mark.parametrize(
+    ('size', 'batch', 'iters', 'drop', 'expected'),
+    [
+        (33, 16, 9, False, [16, 1]),
+        (33, 16, 2, False, [16]),
+        (33, 16, 9, True, [16]),
+        (32, 16, 9, False, [16]),
+        (5, 16, 9, False, [5]),
+        (3, 1, 9, False, [1]),
+        (1, 16, 9, False, [1]),
+        (35, 16, 9, False, [16, 3]),
+    ],
+)
 def test_sizes_of_all_batches_of_a_run(size, batch, iters, drop, expected):
     assert batch_sizes(loader_of(build('MOCO'), size, batch, drop_last=drop), iters) == expected
 
@@ -89,7 +114,10 @@ def test_whether_one_image_is_enough_is_what_torch_says_when_it_trains(method, p
 
 def test_both_answers_occur():
     """Else the comparison above could not fail."""
-    answers = {method: trains_on_one(model := build(method), loader_of(model, pixels=64)) for method in ('MOCO', 'BYOL', 'ODC', 'SimCLR')}
+    answers = {
+        method: trains_on_one(model := build(method), loader_of(model, pixels=64))
+        for method in ('MOCO', 'BYOL', 'ODC', 'SimCLR')
+    }
     assert answers == {'MOCO': True, 'BYOL': False, 'ODC': False, 'SimCLR': True}
 
 
@@ -111,18 +139,31 @@ def test_the_batch_size_that_is_named_helps():
         check_run(model, loader_of(model, size, int(str(error.value).rstrip('.').rpartition('=')[2])), 10_000)
 
 
-@pytest.mark.parametrize(('size', 'batch', 'message'), [
-    (4, 1, r'The batches hold one image per process \(data\.imgs_per_gpu=1\), and BYOL cannot .*Set data\.imgs_per_gpu to 2 or more\.$'),
-    (1, 16, r'The batches hold one image per process \(1 images\), and BYOL cannot .*Give more images\.$'),
-])
+@pytest.mark.parametrize(
+    ('size', 'batch', 'message'),
+    [
+        (
+            4,
+            1,
+            r'The batches hold one image per process \(data\.imgs_per_gpu=1\), and BYOL cannot .*Set data\.imgs_per_gpu to 2 or more\.$',
+        ),
+        (1, 16, r'The batches hold one image per process \(1 images\), and BYOL cannot .*Give more images\.$'),
+    ],
+)
 def test_batches_that_are_all_of_one_image(size, batch, message):
     model = build('BYOL')
     with pytest.raises(ConfigError, match=message):
         check_run(model, loader_of(model, size, batch), 100)
 
 
-@pytest.mark.parametrize(('size', 'batch', 'remedy'), [(6, 1, r'set data\.imgs_per_gpu to 2 or more'), (7, 3, r'set data\.drop_last=True'),
-                                                        (1, 8, r'set data\.imgs_per_gpu to 2 or more')])
+@pytest.mark.parametrize(
+    ('size', 'batch', 'remedy'),
+    [
+        (6, 1, r'set data\.imgs_per_gpu to 2 or more'),
+        (7, 3, r'set data\.drop_last=True'),
+        (1, 8, r'set data\.imgs_per_gpu to 2 or more'),
+    ],
+)
 def test_simclr_needs_another_image_in_its_batch(size, batch, remedy):
     model = build('SimCLR')
     with pytest.raises(ConfigError, match=rf'SimCLR contrasts each image with the others.* holds 1 image .*{remedy}'):
@@ -135,7 +176,10 @@ def test_simclr_needs_another_image_in_its_batch(size, batch, remedy):
 @pytest.mark.parametrize('images', [IMAGES - 1, IMAGES + 1])
 def test_memories_have_one_entry_per_image(method, images):
     model = build(method)
-    with pytest.raises(ConfigError, match=rf'memory_bank\.length={IMAGES}, but there are {images} training images: set it to {images}\.'):
+    with pytest.raises(
+        ConfigError,
+        match=rf'memory_bank\.length={IMAGES}, but there are {images} training images: set it to {images}\.',
+    ):
         check_run(model, loader_of(model, images, 4), 100)
     check_run(model, loader_of(model, IMAGES, 4), 100)
 
@@ -154,14 +198,18 @@ def test_more_negatives_than_images_are_said():
         warnings.simplefilter('error')
         model.check_data(IMAGES, [4])
     model.neg_num = 5 * IMAGES
-    with pytest.warns(SelfSupWarning, match=rf'neg_num=60 .* each comes 5 times on average: set model\.neg_num={IMAGES} or less'):
+    with pytest.warns(
+        SelfSupWarning, match=rf'neg_num=60 .* each comes 5 times on average: set model\.neg_num={IMAGES} or less'
+    ):
         model.check_data(IMAGES, [4])
 
 
 @pytest.mark.parametrize(('images', 'batches', 'fitting'), [(10, [4, 2], 4), (9, [2, 1], 2), (2, [2], 2)])
 def test_a_queue_longer_than_the_data_names_one_that_fits(images, batches, fitting):
     model = build('MOCO')  # queue_len=10
-    with pytest.warns(SelfSupWarning, match=rf'queue_len=10 holds the keys .* epoch of {images} .*set model\.queue_len={fitting}\.'):
+    with pytest.warns(
+        SelfSupWarning, match=rf'queue_len=10 holds the keys .* epoch of {images} .*set model\.queue_len={fitting}\.'
+    ):
         model.check_data(images, batches)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
@@ -178,6 +226,13 @@ def test_training_refuses_before_it_starts(tmp_path):
     with pytest.raises(ConfigError, match=r'The last of the 2 batches .* BYOL cannot train'):
         train(config, tmp_path / 'byol', 'data.drop_last=False', 'data.imgs_per_gpu=23', curves=False)
     assert not list((tmp_path / 'byol').glob('*.pth'))
-    done = train(config, tmp_path / 'fits', 'data.drop_last=False', 'data.imgs_per_gpu=23', 'total_iters=1', 'total_epochs=None',
-                 curves=False)
+    done = train(
+        config,
+        tmp_path / 'fits',
+        'data.drop_last=False',
+        'data.imgs_per_gpu=23',
+        'total_iters=1',
+        'total_epochs=None',
+        curves=False,
+    )
     assert (done / 'latest.pth').exists()

@@ -14,21 +14,39 @@ from selfsup.optim.lamb import LAMB
 from tests.resume.runs import differences, train, write_config
 
 GOLDEN = json.loads((Path(__file__).parents[1] / 'golden' / 'schedules.json').read_text())['spark_pretrain'][0]
-SPARK = ("optimizer={'type': 'LAMB', 'base_lr': 0.64, 'weight_decay': 0.04, 'betas': (0.9, 0.95), 'max_grad_norm': 5., "
-         "'paramwise_options': {'': {'max_ndim': 1, 'weight_decay': 0.}}}",
-         "lr_config={'policy': 'WarmupCosine', 'min_lr_ratio': 0.001, 'reach_end': True, 'warmup': 'linear', 'warmup_iters': 1, "
-         "'warmup_by_epoch': True, 'warmup_ratio': 0.005}", "weight_decay_config={'end': 0.2}")
+SPARK = (
+    "optimizer={'type': 'LAMB', 'base_lr': 0.64, 'weight_decay': 0.04, 'betas': (0.9, 0.95), 'max_grad_norm': 5., "
+    "'paramwise_options': {'': {'max_ndim': 1, 'weight_decay': 0.}}}",
+    "lr_config={'policy': 'WarmupCosine', 'min_lr_ratio': 0.001, 'reach_end': True, 'warmup': 'linear', 'warmup_iters': 1, "
+    "'warmup_by_epoch': True, 'warmup_ratio': 0.005}",
+    "weight_decay_config={'end': 0.2}",
+)
 
 
 def optimizer(decay=GOLDEN['wd'], **kwargs):
     weight, bias = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
-    return LAMB([{'params': [weight]}, {'params': [bias], 'weight_decay': 0.}], lr=GOLDEN['peak_lr'], weight_decay=decay, **kwargs)
+    return LAMB(
+        [{'params': [weight]}, {'params': [bias], 'weight_decay': 0.0}],
+        lr=GOLDEN['peak_lr'],
+        weight_decay=decay,
+        **kwargs,
+    )
 
 
 def schedules(of):
     total = GOLDEN['epochs'] * GOLDEN['iters_per_epoch']
-    rate = PolicyLR(of, GOLDEN['iters_per_epoch'], total, policy='WarmupCosine', reach_end=True, min_lr_ratio=.001, warmup='linear',
-                    warmup_iters=GOLDEN['warmup_epochs'], warmup_by_epoch=True, warmup_ratio=.005)
+    rate = PolicyLR(
+        of,
+        GOLDEN['iters_per_epoch'],
+        total,
+        policy='WarmupCosine',
+        reach_end=True,
+        min_lr_ratio=0.001,
+        warmup='linear',
+        warmup_iters=GOLDEN['warmup_epochs'],
+        warmup_by_epoch=True,
+        warmup_ratio=0.005,
+    )
     return rate, CosineWeightDecay(of, GOLDEN['wd_end'], total)
 
 
@@ -47,7 +65,7 @@ def test_groups_follow_spark():
     seen = follow(of, schedules(of), len(GOLDEN['lr']))
     for i, (decayed, free) in enumerate(seen):
         assert decayed == pytest.approx((GOLDEN['lr'][i], GOLDEN['weight_decay'][i]), rel=1e-9)
-        assert free == pytest.approx((GOLDEN['lr'][i], 0.), rel=1e-9)
+        assert free == pytest.approx((GOLDEN['lr'][i], 0.0), rel=1e-9)
     assert of.param_groups[0]['weight_decay'] == pytest.approx(GOLDEN['wd_end'])  # one step further stays at the end
 
 
@@ -55,7 +73,11 @@ def test_layer_decay_scales_the_whole_schedule():
     """Without it, a smallest rate of 1e-6 would lie above the full rate of the first layers of ConvNeXt V2."""
     groups = [{'params': [nn.Parameter(torch.ones(1))], **own} for own in ({}, {'lr': 3e-3 * 1e-4, 'lr_scale': 1e-4})]
     of = torch.optim.AdamW(groups, lr=3e-3)
-    seen = follow(of, [PolicyLR(of, 5, 10, policy='WarmupCosine', min_lr=1e-6, warmup='linear', warmup_iters=2, warmup_ratio=0.)], 11)
+    seen = follow(
+        of,
+        [PolicyLR(of, 5, 10, policy='WarmupCosine', min_lr=1e-6, warmup='linear', warmup_iters=2, warmup_ratio=0.0)],
+        11,
+    )
     for (head, _), (stem, _) in seen:
         assert stem == pytest.approx(head * 1e-4, rel=1e-12)
     assert seen[2][1][0] == pytest.approx(3e-7) and seen[-1][0][0] == pytest.approx(1e-6)
@@ -63,10 +85,10 @@ def test_layer_decay_scales_the_whole_schedule():
 
 def test_a_group_keeps_its_ratio():
     parameter = nn.Parameter(torch.ones(1))
-    of = torch.optim.AdamW([{'params': [parameter], 'weight_decay': .01}], lr=1., weight_decay=.04)
-    schedule = CosineWeightDecay(of, .2, 3)
+    of = torch.optim.AdamW([{'params': [parameter], 'weight_decay': 0.01}], lr=1.0, weight_decay=0.04)
+    schedule = CosineWeightDecay(of, 0.2, 3)
     follow(of, [schedule], 2)
-    assert of.param_groups[0]['weight_decay'] == pytest.approx(.05)
+    assert of.param_groups[0]['weight_decay'] == pytest.approx(0.05)
 
 
 def test_resumed_position():
@@ -84,18 +106,20 @@ def test_resumed_position():
 
 @pytest.mark.parametrize('warmup', [{'warmup_iters': 4, 'warmup_by_epoch': True}, {'warmup_iters': 20}])
 def test_a_warm_up_as_long_as_the_run_is_said(warmup):
-    policy = {'policy': 'WarmupCosine', 'min_lr': 0., 'warmup': 'linear', **warmup}
-    with pytest.warns(SelfSupWarning, match='warms up for 20 iterations, but the run has 20: the learning rate climbs to its end'):
+    policy = {'policy': 'WarmupCosine', 'min_lr': 0.0, 'warmup': 'linear', **warmup}
+    with pytest.warns(
+        SelfSupWarning, match='warms up for 20 iterations, but the run has 20: the learning rate climbs to its end'
+    ):
         PolicyLR(optimizer(), 5, 20, **policy)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         PolicyLR(optimizer(), 5, 21, **policy)
-        PolicyLR(optimizer(), 5, 20, policy='CosineAnnealing', min_lr=0.)
+        PolicyLR(optimizer(), 5, 20, policy='CosineAnnealing', min_lr=0.0)
 
 
 def test_errors():
     with pytest.raises(ConfigError, match='LAMB has weight_decay=0, from which no schedule can start'):
-        CosineWeightDecay(optimizer(decay=0), .2, 10)
+        CosineWeightDecay(optimizer(decay=0), 0.2, 10)
     with pytest.raises(ConfigError, match='at least 0'):
         CosineWeightDecay(optimizer(), -1, 10)
 
@@ -106,13 +130,13 @@ def test_a_run_with_all_of_it_and_its_resumption(interval, tmp_path):
     config = write_config(tmp_path, 'SimCLR')
     options = (*SPARK, f'optimizer_config.update_interval={interval}', 'checkpoint_config.by_epoch=False')
     straight = train(config, tmp_path / 'straight', *options)
-    peak = .64 * 4 * interval / 256
+    peak = 0.64 * 4 * interval / 256
     groups = torch.load(straight / 'iter_6.pth', weights_only=True)['optimizer']['param_groups']
     assert [g['lr'] for g in groups] == pytest.approx([peak] * 2)  # the schedules have moved on to iteration 6
     assert groups[0]['initial_lr'] == pytest.approx(peak) and 'base_lr' not in groups[0]
-    assert sorted(g['weight_decay'] for g in groups)[0] == 0 and .04 < max(g['weight_decay'] for g in groups) < .1
+    assert sorted(g['weight_decay'] for g in groups)[0] == 0 and 0.04 < max(g['weight_decay'] for g in groups) < 0.1
     last = torch.load(straight / 'iter_18.pth', weights_only=True)['optimizer']['param_groups']
-    assert max(g['weight_decay'] for g in last) == pytest.approx(.2) and last[0]['lr'] == pytest.approx(peak * .001)
+    assert max(g['weight_decay'] for g in last) == pytest.approx(0.2) and last[0]['lr'] == pytest.approx(peak * 0.001)
     part = train(config, tmp_path / 'part', *options, stop_after=9)
     train(config, part, *options, auto_resume=True)
     assert differences(straight / 'iter_18.pth', part / 'iter_18.pth') == []

@@ -28,7 +28,7 @@ def test_what_a_run_leaves_behind(config, finished):
     assert sorted(p.name for p in finished.glob('*.pth')) == ['epoch_1.pth', 'epoch_2.pth', 'latest.pth']
     assert (finished / 'latest.pth').resolve() == (finished / 'epoch_2.pth').resolve()
     assert (finished / config.name).exists()
-    logs, = (p for p in finished.iterdir() if p.is_dir())
+    (logs,) = (p for p in finished.iterdir() if p.is_dir())
     env = json.loads((logs / 'environment.json').read_text())
     assert env['torch'] == torch.__version__ and env['command'] and env['git_commit'] and env['seed'] == '0'
     assert list(logs.rglob('events.out.tfevents*'))
@@ -50,19 +50,25 @@ def test_a_used_work_dir_is_refused_then_started_over(config, finished, tmp_path
     work_dir = tmp_path / 'work'
     train(config, work_dir, 'total_epochs=1')
     before = (work_dir / 'epoch_1.pth').read_bytes()
-    with pytest.raises(CheckpointError, match=r'holds checkpoints of an earlier run \(newest: epoch_1.pth\).*--auto_resume.*--start_over'):
+    with pytest.raises(
+        CheckpointError,
+        match=r'holds checkpoints of an earlier run \(newest: epoch_1.pth\).*--auto_resume.*--start_over',
+    ):
         train(config, work_dir, 'total_epochs=1')
     assert (work_dir / 'epoch_1.pth').read_bytes() == before
     train(config, work_dir, 'total_epochs=1', start_over=True)
-    kept, = work_dir.glob('previous_*/epoch_1.pth')
+    (kept,) = work_dir.glob('previous_*/epoch_1.pth')
     assert kept.read_bytes() == before
 
 
-@pytest.mark.parametrize(('option', 'message'), [
-    ('data.imgs_per_gpu=3', r'batch size per process was 4 and is 3 \(set data.imgs_per_gpu=4\)'),
-    ('optimizer_config.update_interval=2', r'update_interval was 1 and is 2'),
-    ("optimizer={'type': 'SGD', 'lr': 0.1}", r"optimizer was AdamW and is SGD \(set optimizer.type='AdamW'\)"),
-])
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('data.imgs_per_gpu=3', r'batch size per process was 4 and is 3 \(set data.imgs_per_gpu=4\)'),
+        ('optimizer_config.update_interval=2', r'update_interval was 1 and is 2'),
+        ("optimizer={'type': 'SGD', 'lr': 0.1}", r"optimizer was AdamW and is SGD \(set optimizer.type='AdamW'\)"),
+    ],
+)
 def test_a_resume_that_could_not_be_exact_is_refused(config, finished, tmp_path, option, message):
     with pytest.raises(CheckpointError, match=f'Cannot resume .*{message}'):
         train(config, tmp_path, option, resume_from=str(finished / 'epoch_1.pth'))
@@ -75,11 +81,18 @@ def test_another_seed_is_refused_on_resume(config, finished, tmp_path):
 
 def test_other_pretrained_weights_are_refused_on_resume(config, finished, tmp_path):
     """They would be ignored, and a protocol would record them as what was judged."""
+
     def start(weights, epochs):
-        return train(config, tmp_path / 'work', f"model.pretrained='{weights}'", f'total_epochs={epochs}', auto_resume=True)
+        return train(
+            config, tmp_path / 'work', f"model.pretrained='{weights}'", f'total_epochs={epochs}', auto_resume=True
+        )
+
     first, other = finished / 'epoch_1.pth', finished / 'epoch_2.pth'
     start(first, 1)
-    with pytest.raises(CheckpointError, match=r'SHA-256 of the pretrained weights was \w{64} and is \w{64} \(give --pretrained the file'):
+    with pytest.raises(
+        CheckpointError,
+        match=r'SHA-256 of the pretrained weights was \w{64} and is \w{64} \(give --pretrained the file',
+    ):
         start(other, 2)
     train(config, tmp_path / 'work', 'total_epochs=2', auto_resume=True)  # need not be named again
     start(shutil.copy(first, tmp_path / 'copy.pth'), 3)
@@ -89,14 +102,18 @@ def test_other_pretrained_weights_are_refused_on_resume(config, finished, tmp_pa
 
 def test_another_model_is_refused_on_resume_and_on_load(config, finished, tmp_path):
     wider = 'model.queue_len=30'
-    with pytest.raises(CheckpointError, match=r'is not a checkpoint of MOCO as configured: 1 tensors have another shape \(queue'):
+    with pytest.raises(
+        CheckpointError, match=r'is not a checkpoint of MOCO as configured: 1 tensors have another shape \(queue'
+    ):
         train(config, tmp_path / 'a', wider, resume_from=str(finished / 'epoch_1.pth'))
     with pytest.raises(CheckpointError, match='another shape'):
         train(config, tmp_path / 'b', wider, f"load_from='{finished / 'epoch_1.pth'}'")
 
 
 def test_weights_without_training_state_cannot_be_resumed(config, finished, tmp_path):
-    torch.save({'state_dict': torch.load(finished / 'epoch_1.pth', weights_only=True)['state_dict']}, tmp_path / 'w.pth')
+    torch.save(
+        {'state_dict': torch.load(finished / 'epoch_1.pth', weights_only=True)['state_dict']}, tmp_path / 'w.pth'
+    )
     with pytest.raises(CheckpointError, match=r'holds weights but no training state.*--pretrained'):
         train(config, tmp_path / 'run', resume_from=str(tmp_path / 'w.pth'))
 
@@ -117,8 +134,12 @@ def test_auto_resume_passes_over_a_damaged_file(config, tmp_path, caplog):
 def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path):
     message = r'The loss is not finite at iteration \d+ \(epoch \d, learning rate 1e\+\d+\).*epoch_1.pth.*Lower the'
     with pytest.raises(TrainingError, match=message):
-        train(config, tmp_path, 'optimizer.lr=1e18', 'lr_config={"policy": "step", "step": [9], "warmup": "constant", "warmup_iters": 6, '
-              '"warmup_ratio": 1e-30}')
+        train(
+            config,
+            tmp_path,
+            'optimizer.lr=1e18',
+            'lr_config={"policy": "step", "step": [9], "warmup": "constant", "warmup_iters": 6, "warmup_ratio": 1e-30}',
+        )
     saved = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['state_dict']
     assert all(torch.isfinite(v).all() for v in saved.values() if v.is_floating_point())
     assert not (tmp_path / 'epoch_2.pth').exists()
@@ -127,7 +148,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path):
 def test_weights_that_are_not_finite_never_replace_good_ones(config, tmp_path):
     """A NaN that the loss does not show: the weight of a layer whose output is not used."""
     register_spoiler()
-    with pytest.raises(TrainingError, match=r'not finite after iteration 12: spoiled; the last good checkpoint is .*epoch_1.pth'):
+    with pytest.raises(
+        TrainingError, match=r'not finite after iteration 12: spoiled; the last good checkpoint is .*epoch_1.pth'
+    ):
         train(config, tmp_path, "custom_hooks=[dict(type='Spoiler', at=9)]")
     assert sorted(p.name for p in tmp_path.glob('epoch_*.pth')) == ['epoch_1.pth']
 
@@ -165,7 +188,9 @@ def test_a_full_disk_keeps_the_last_checkpoint(config, tmp_path, monkeypatch):
 
     straight = train(config, tmp_path / 'straight')
     monkeypatch.setattr(io.torch, 'save', fills_up)
-    with pytest.raises(CheckpointError, match=r'epoch_2.pth could not be written: No space left.*last good checkpoint is .*epoch_1.pth'):
+    with pytest.raises(
+        CheckpointError, match=r'epoch_2.pth could not be written: No space left.*last good checkpoint is .*epoch_1.pth'
+    ):
         train(config, tmp_path / 'full', 'checkpoint_config.max_keep_ckpts=1')
     assert sorted(p.name for p in (tmp_path / 'full').glob('*.pth')) == ['epoch_1.pth', 'latest.pth']
     assert not list((tmp_path / 'full').glob('.*.tmp'))
@@ -186,33 +211,55 @@ def test_a_queue_shorter_than_the_batch(config, tmp_path):
 DIGITS = {'type': 'ClassificationDataset', 'data_source': {'type': 'Digits'}, 'pipeline': [{'type': 'ToTensor'}]}
 
 
-@pytest.mark.parametrize('dataset', [DIGITS, {'type': 'ConcatDataset', 'datasets': [DIGITS, DIGITS]},
-                                     {'type': 'RepeatDataset', 'dataset': DIGITS, 'times': 2}], ids=lambda d: d['type'])
+@pytest.mark.parametrize(
+    'dataset',
+    [
+        DIGITS,
+        {'type': 'ConcatDataset', 'datasets': [DIGITS, DIGITS]},
+        {'type': 'RepeatDataset', 'dataset': DIGITS, 'times': 2},
+    ],
+    ids=lambda d: d['type'],
+)
 def test_more_classes_than_the_head_has(dataset, config, tmp_path):
-    backbone = "dict(type='ResNet', depth=18, stage_blocks=(1, 1, 1, 1), base_channels=4, stem='cifar', out_indices=(4,))"
-    options = (f"model=dict(type='Classification', backbone={backbone}, head=dict(type='ClsHead', in_channels=32, num_classes=9))",
-               f'data.train={dataset}')
-    with pytest.raises(ShapeError, match=r'The training images have 10 classes, but model.head.num_classes=9: set it to 10 or more'):
+    backbone = (
+        "dict(type='ResNet', depth=18, stage_blocks=(1, 1, 1, 1), base_channels=4, stem='cifar', out_indices=(4,))"
+    )
+    options = (
+        f"model=dict(type='Classification', backbone={backbone}, head=dict(type='ClsHead', in_channels=32, num_classes=9))",
+        f'data.train={dataset}',
+    )
+    with pytest.raises(
+        ShapeError, match=r'The training images have 10 classes, but model.head.num_classes=9: set it to 10 or more'
+    ):
         train(config, tmp_path, *options)
 
 
-@pytest.mark.parametrize('seed', [-1, 2 ** 32])
+@pytest.mark.parametrize('seed', [-1, 2**32])
 def test_a_seed_that_is_none(config, tmp_path, seed):
     with pytest.raises(ConfigError, match=f'seed={seed} must lie between'):
         train(config, tmp_path, seed=seed)
 
 
 def test_an_optimizer_that_refuses_its_arguments(config, tmp_path):
-    with pytest.raises(ConfigError, match=r"^optimizer type='AdamW' could not be built from .*: Invalid beta parameter at index 0: 2"):
+    with pytest.raises(
+        ConfigError, match=r"^optimizer type='AdamW' could not be built from .*: Invalid beta parameter at index 0: 2"
+    ):
         train(config, tmp_path, 'optimizer.betas=(2, 3)')
 
 
-@pytest.mark.parametrize(('option', 'message'), [
-    ("param_scheduler=[{'type': 'CosineAnnealingLR', 'T_max': 2, 'by_epoch': False, 'convert_to_iter_based': True}]",
-     r"^param_scheduler type='CosineAnnealingLR' could not be built: Only epoch-based"),
-    ("visualizer={'vis_backends': [{'type': 'LocalVisBckend'}]}",
-     r"type='LocalVisBckend' is not a vis_backend\. Did you mean 'LocalVisBackend'"),
-])
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        (
+            "param_scheduler=[{'type': 'CosineAnnealingLR', 'T_max': 2, 'by_epoch': False, 'convert_to_iter_based': True}]",
+            r"^param_scheduler type='CosineAnnealingLR' could not be built: Only epoch-based",
+        ),
+        (
+            "visualizer={'vis_backends': [{'type': 'LocalVisBckend'}]}",
+            r"type='LocalVisBckend' is not a vis_backend\. Did you mean 'LocalVisBackend'",
+        ),
+    ],
+)
 def test_parts_of_mmengine_that_cannot_be_built(config, tmp_path, option, message):
     with pytest.raises(ConfigError, match=message):
         train(config, tmp_path, 'lr_config=None', option)
@@ -225,18 +272,19 @@ def test_a_work_dir_that_cannot_be_written(config, tmp_path, monkeypatch):
 
     def refuse(**kwargs):
         raise PermissionError(13, 'Permission denied')
+
     monkeypatch.setattr('tempfile.TemporaryFile', refuse)
     with pytest.raises(CheckpointError, match='cannot be used as work dir: Permission denied'):
         train(config, tmp_path / 'read_only')
 
 
-HOLDER = '''
+HOLDER = """
 import sys, time
 from selfsup.engine.checkpoint import hold_work_dir
 with hold_work_dir(sys.argv[1]):
     print('held', flush=True)
     time.sleep(60)
-'''
+"""
 
 
 def test_a_work_dir_in_which_another_process_trains(config, tmp_path):
@@ -253,7 +301,9 @@ def test_a_work_dir_in_which_another_process_trains(config, tmp_path):
 
 
 def test_mmengines_own_form_trains_and_resumes(config, tmp_path):
-    text = config.read_text().partition('data = ')[0] + '''
+    text = (
+        config.read_text().partition('data = ')[0]
+        + """
 train_dataloader = dict(batch_size=4, num_workers=0, drop_last=True, sampler=dict(type='DefaultSampler', shuffle=True),
                         dataset=dict(type='ContrastiveDataset', data_source=source, pipeline=pipeline))
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.01), clip_grad=dict(max_norm=10))
@@ -261,7 +311,8 @@ param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin
                    dict(type='CosineAnnealingLR', T_max=2, by_epoch=True, begin=0, end=2, convert_to_iter_based=True)]
 train_cfg = dict(by_epoch=True, max_epochs=2)
 default_hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1), logger=dict(type='LoggerHook', interval=2))
-'''
+"""
+    )
     path = tmp_path / 'own.py'
     path.write_text(text)
     straight = train(path, tmp_path / 'straight')
@@ -276,11 +327,20 @@ def test_a_batch_larger_than_the_data(config, tmp_path):
 
 def test_pretrained_backbone(config, finished, tmp_path):
     work_dir = tmp_path / 'work'
-    train(config, work_dir, 'total_epochs=1', f"model.pretrained='{finished / 'epoch_2.pth'}'", 'optimizer.lr=1e-30', 'lr_config.min_lr=0.')
-    old, new = (torch.load(p, weights_only=True)['state_dict'] for p in (finished / 'epoch_2.pth', work_dir / 'epoch_1.pth'))
+    train(
+        config,
+        work_dir,
+        'total_epochs=1',
+        f"model.pretrained='{finished / 'epoch_2.pth'}'",
+        'optimizer.lr=1e-30',
+        'lr_config.min_lr=0.',
+    )
+    old, new = (
+        torch.load(p, weights_only=True)['state_dict'] for p in (finished / 'epoch_2.pth', work_dir / 'epoch_1.pth')
+    )
     for key in ('backbone.conv1.weight', 'key_backbone.conv1.weight'):
         assert torch.allclose(new[key], old['backbone.conv1.weight'], atol=1e-6), key
-    log, = work_dir.glob('*/*.log')  # where a line of level INFO must arrive
+    (log,) = work_dir.glob('*/*.log')  # where a line of level INFO must arrive
     line = r"INFO - Loaded \d+ of \d+ tensors of the backbone from .*epoch_2\.pth \(selfsup, under 'backbone\.', ResNet"
     assert re.search(line, log.read_text())
     torch.save({'state_dict': {'foo': torch.zeros(1)}}, tmp_path / 'wrong.pth')
@@ -293,7 +353,14 @@ def test_prefetch_trains_like_no_prefetch(config, tmp_path):
     steps = [{'type': 'RandomResizedCrop', 'size': 8}, {'type': 'RandomHorizontalFlip'}]
     plain = [*steps, {'type': 'ToTensor'}, {'type': 'Normalize', **norm}]
     one = train(config, tmp_path / 'one', f'data.train.pipeline={plain}', 'total_epochs=1')
-    two = train(config, tmp_path / 'two', f'data.train.pipeline={steps}', 'prefetch=True', f'img_norm_cfg={norm}', 'total_epochs=1')
+    two = train(
+        config,
+        tmp_path / 'two',
+        f'data.train.pipeline={steps}',
+        'prefetch=True',
+        f'img_norm_cfg={norm}',
+        'total_epochs=1',
+    )
     a, b = (torch.load(p / 'epoch_1.pth', weights_only=True)['state_dict'] for p in (one, two))
     # Adam divides by tiny second moments, so 1e-7 in the input is not 1e-7 in the weights
     assert all(torch.allclose(a[k], b[k], atol=2e-3) for k in a if a[k].is_floating_point())

@@ -12,7 +12,7 @@ BACKBONES = {
     'last': "dict(type='ResNet', depth=18, stage_blocks=(1, 1, 1, 1), base_channels=4, stem='cifar', out_indices=(4,), frozen_stages=4)",
     'multi': "dict(type='ResNet', depth=18, stage_blocks=(1,), num_stages=1, stem='cifar', out_indices=(0, 1), frozen_stages=1)",
 }
-CONFIG = '''
+CONFIG = """
 model = dict(type='Classification', backbone={backbone}, head={head})
 pipeline = [dict(type='ToTensor'), dict(type='Normalize', mean=[0.3] * 3, std=[0.35] * 3)]
 data = dict(
@@ -23,7 +23,7 @@ optimizer = dict(type='SGD', lr=0.5, momentum=0.9, weight_decay=1e-3)
 lr_config = dict(policy='CosineAnnealing', by_epoch=False, min_lr=0.)
 custom_hooks = [dict(type='ValidateHook', dataset=data['val'], imgs_per_gpu=64, eval_param=dict(topk=(1, 5)))]
 total_epochs = 2
-'''
+"""
 
 
 def write_digits(folder: Path, first: int, count: int, leave_out: int | None = None) -> Path:
@@ -48,5 +48,7 @@ def write_config(folder: Path, kind: str = 'last', augment: str = '[]', leave_ou
         write_digits(train, 0, 100, leave_out)
         write_digits(test, 100, 60)
     path = folder / f'{kind}.py'
-    path.write_text(CONFIG.format(backbone=BACKBONES[kind], head=HEADS[kind], train=str(train), test=str(test), augment=augment))
+    path.write_text(
+        CONFIG.format(backbone=BACKBONES[kind], head=HEADS[kind], train=str(train), test=str(test), augment=augment)
+    )
     return path

@@ -35,11 +35,11 @@ class Data:
 
 def test_damaged_headers_are_one_line(tmp_path):
     path, rng = tmp_path / 'a.npy', random.Random(3)
-    np.save(path, np.arange(12.).reshape(3, 4))
+    np.save(path, np.arange(12.0).reshape(3, 4))
     content, refused = path.read_bytes(), 0
     for at in range(128):
         for value in (rng.randrange(256), 0, ord("'"), ord('9')):
-            path.write_bytes(content[:at] + bytes([value]) + content[at + 1:])
+            path.write_bytes(content[:at] + bytes([value]) + content[at + 1 :])
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore')
                 try:
@@ -81,12 +81,20 @@ def test_a_damaged_cache_says_what_to_remove(tmp_path):
 
 
 def test_features_of_something_else_are_not_replaced(tmp_path):
-    model, folder = {'type': 'MOCO', 'backbone': {'type': 'ResNet', 'depth': 18, 'out_indices': [4]}}, tmp_path / 'features'
+    model, folder = (
+        {'type': 'MOCO', 'backbone': {'type': 'ResNet', 'depth': 18, 'out_indices': [4]}},
+        tmp_path / 'features',
+    )
     (tmp_path / 'w.pth').write_bytes(b'weights')
     folder.mkdir()
 
-    def made(weights: str = str(tmp_path / 'w.pth'), layers: tuple = (4,), data: dict | None = None, depth: int = 18) -> dict:
-        return extracted.origin({**model, 'backbone': {**model['backbone'], 'depth': depth}}, weights, False, layers, data or {'root': 'a'})
+    def made(
+        weights: str = str(tmp_path / 'w.pth'), layers: tuple = (4,), data: dict | None = None, depth: int = 18
+    ) -> dict:
+        return extracted.origin(
+            {**model, 'backbone': {**model['backbone'], 'depth': depth}}, weights, False, layers, data or {'root': 'a'}
+        )
+
     first = made()
     extracted.check_free(folder, first, ['a', 'b'], False)
     for split in 'ab':
@@ -98,8 +106,12 @@ def test_features_of_something_else_are_not_replaced(tmp_path):
     assert json.loads((folder / 'b_names.json').read_text()) == ['a/2\n\udce9.jpg']
     extracted.check_free(folder, made(), ['a', 'b'], False)  # the same again
     extracted.check_free(folder, made('random'), ['c'], False)  # other files
-    for other, what in ((made('random'), 'sha256'), (made(layers=(3,)), 'layer'), (made(data={'root': 'b'}), 'images'),
-                        (made(depth=34), 'backbone')):
+    for other, what in (
+        (made('random'), 'sha256'),
+        (made(layers=(3,)), 'layer'),
+        (made(data={'root': 'b'}), 'images'),
+        (made(depth=34), 'backbone'),
+    ):
         with pytest.raises(DataError, match=rf'holds other features .*other {what}.*give --force'):
             extracted.check_free(folder, other, ['a'], False)
         extracted.check_free(folder, other, ['a'], True)

@@ -50,12 +50,15 @@ def test_a_split_into_blocks_changes_nothing(monkeypatch):
     assert torch.equal(ap.average_precision(scores, labels), whole)
 
 
-@pytest.mark.parametrize(('scores', 'labels', 'error', 'message'), [
-    (torch.zeros(2, 3), torch.zeros(4), ShapeError, 'expected'),
-    (torch.zeros(2, 3), torch.zeros(3), DataError, 'no positive'),
-    (torch.zeros(2, 3), torch.tensor([1, 0, 2]), DataError, 'Label 2 is none of'),
-    (torch.full((1, 3), float('nan')), torch.tensor([1, 0, 0]), DataError, 'NaN'),
-])
+@pytest.mark.parametrize(
+    ('scores', 'labels', 'error', 'message'),
+    [
+        (torch.zeros(2, 3), torch.zeros(4), ShapeError, 'expected'),
+        (torch.zeros(2, 3), torch.zeros(3), DataError, 'no positive'),
+        (torch.zeros(2, 3), torch.tensor([1, 0, 2]), DataError, 'Label 2 is none of'),
+        (torch.full((1, 3), float('nan')), torch.tensor([1, 0, 0]), DataError, 'NaN'),
+    ],
+)
 def test_what_cannot_be_judged(scores, labels, error, message):
     with pytest.raises(error, match=message):
         ap.average_precision(scores, labels)

@@ -28,7 +28,9 @@ def test_inner_products_only_where_there_are_fewer_samples_than_numbers(monkeypa
     taken = set()
     for name in ('solve', 'solve_costs'):
         way = getattr(batched_svm, name)
-        monkeypatch.setattr(batched_svm, name, lambda *args, way=way, name=name, **kwargs: taken.add(name) or way(*args, **kwargs))
+        monkeypatch.setattr(
+            batched_svm, name, lambda *args, way=way, name=name, **kwargs: taken.add(name) or way(*args, **kwargs)
+        )
     monkeypatch.setattr(batched_svm, 'OWN_BASIS_SAMPLES', 40)
     x, labels = problem(120, width)
     assert len(list(BatchedSolver().fit_low_shot(x, [labels], [x], [0.1, 1.0]))) == 2
@@ -42,7 +44,7 @@ def test_features_with_a_large_mean_in_common():
     x = x / x.norm(dim=1, keepdim=True)
     labels = torch.full((400, 1), -1)
     labels[:200], labels[:200:10] = 0, 1
-    (ours,), = BatchedSolver().fit_low_shot(x[:300], [labels[:300]], [x[300:]], COSTS)
+    ((ours,),) = BatchedSolver().fit_low_shot(x[:300], [labels[:300]], [x[300:]], COSTS)
     for cost, scores in zip(COSTS, ours[0], strict=True):
         svm = fit_one(x[:200].numpy(), labels[:200, 0].numpy() == 1, cost, 1e-10, 20000, dual=False)
         theirs = svm.decision_function(x[300:].numpy())
@@ -56,6 +58,7 @@ def test_an_error_stops_what_has_not_begun_and_gives_the_threads_back(monkeypatc
         begun.append(args)
         time.sleep(0.005)
         raise DataError('no')
+
     monkeypatch.setattr(batched_svm, 'solve_costs', fail)
     monkeypatch.setattr(batched_svm, 'OWN_BASIS_SAMPLES', 40)
     x, labels = problem(120, 100)

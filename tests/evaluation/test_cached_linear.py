@@ -30,11 +30,21 @@ CPU = torch.device('cpu')
 @pytest.fixture
 def opened(tmp_path):
     """opened(config, **arguments of both_caches) -> model, compiled config, caches, the test set's evaluate."""
+
     def run(config, **arguments):
         compiled = compile_config(load(str(config)))
         model = build_with_weights(compiled['model'], 'random')
-        return model, compiled, *both_caches(model, compiled, tmp_path / 'cache', **{'weights': 'random', 'device': CPU, 'dtype': 'float32',
-                                                                                 **arguments})
+        return (
+            model,
+            compiled,
+            *both_caches(
+                model,
+                compiled,
+                tmp_path / 'cache',
+                **{'weights': 'random', 'device': CPU, 'dtype': 'float32', **arguments},
+            ),
+        )
+
     return run
 
 
@@ -49,11 +59,17 @@ def test_the_weights_are_those_of_training_without_a_cache(tmp_path, opened, kin
     for epoch in range(2):
         heads.train_epoch(epoch)
     for name, value in heads.heads[1].state_dict().items():
-        torch.testing.assert_close(value, straight[name], rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f'{name}: {text}')
+        torch.testing.assert_close(
+            value, straight[name], rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f'{name}: {text}'
+        )
     other = dict(heads.heads[0].named_parameters())
     assert not any(torch.allclose(other[name], straight[name], rtol=1e-3, atol=1e-4) for name in other)
-    logged = {k: v for line in next(work_dir.rglob('vis_data/2*.json')).read_text().splitlines()
-              for k, v in json.loads(line).items() if k.startswith('head')}
+    logged = {
+        k: v
+        for line in next(work_dir.rglob('vis_data/2*.json')).read_text().splitlines()
+        for k, v in json.loads(line).items()
+        if k.startswith('head')
+    }
     assert heads.evaluate(test, accuracy)[1] == pytest.approx(logged, abs=1e-3)
 
 
@@ -91,9 +107,14 @@ def test_a_cache_is_used_again_and_one_of_other_features_is_kept(tmp_path, opene
         opened(config, dtype='float16')
 
 
-@pytest.mark.parametrize(('arguments', 'differing'), [
-    ({'weights': 'other.pth'}, 'weights'), ({'flip': True}, 'flip'), ({'views': 2}, 'views'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'differing'),
+    [
+        ({'weights': 'other.pth'}, 'weights'),
+        ({'flip': True}, 'flip'),
+        ({'views': 2}, 'views'),
+    ],
+)
 def test_a_cache_of_other_features_is_not_used(tmp_path, opened, arguments, differing):
     (tmp_path / 'other.pth').write_bytes(b'other')
     config = write_config(tmp_path)
@@ -110,7 +131,9 @@ def test_a_cache_of_another_seed_or_pooling_is_not_used(tmp_path, opened):
     opened(config, views=1, weights=weights)
     with pytest.raises(DataError, match='holds other seed;'):
         opened(config, views=1, weights=weights, seed=1)
-    config.write_text(config.read_text().replace('with_avg_pool=True, in_channels=32', 'with_avg_pool=False, in_channels=32'))
+    config.write_text(
+        config.read_text().replace('with_avg_pool=True, in_channels=32', 'with_avg_pool=False, in_channels=32')
+    )
     with pytest.raises(DataError, match='holds other head;'):
         opened(config, views=1, weights=weights)
 
@@ -139,8 +162,11 @@ def test_a_killed_extraction_leaves_no_cache(tmp_path):
     class Broken:
         def __iter__(self):
             raise KeyboardInterrupt
+
         dataset, sampler = range(3), range(3)
+
     from selfsup.evaluation.feature_cache import Draw
+
     with pytest.raises(KeyboardInterrupt):
         cached(tmp_path / 'c', {}, [Draw(Broken, lambda img: [img])])
     assert not (tmp_path / 'c').exists()
@@ -148,6 +174,7 @@ def test_a_killed_extraction_leaves_no_cache(tmp_path):
 
 def test_features_that_float16_cannot_hold(tmp_path, opened, monkeypatch):
     from selfsup.models.heads.cls import ClsHead
+
     pool = ClsHead.pool
     monkeypatch.setattr(ClsHead, 'pool', lambda self, maps: [1e6 + x for x in pool(self, maps)])
     with pytest.raises(DataError, match='use --dtype float32'):
@@ -160,19 +187,22 @@ def test_a_disk_that_is_too_small(tmp_path, opened, monkeypatch):
         opened(write_config(tmp_path))
 
 
-@pytest.mark.parametrize(('options', 'message'), [
-    (['optimizer_config=dict(grad_clip=dict(max_norm=1.))'], 'no grad_clip'),
-    (['optimizer_config=dict(update_interval=2)'], 'no update_interval'),
-    (['weight_decay_config=dict(end=0.1)'], 'no schedules other than lr_config'),
-    (['total_epochs=None', 'total_iters=5'], 'no total_iters'),
-    (['data.sampling_replace=True'], 'no sampler but'),
-])
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['optimizer_config=dict(grad_clip=dict(max_norm=1.))'], 'no grad_clip'),
+        (['optimizer_config=dict(update_interval=2)'], 'no update_interval'),
+        (['weight_decay_config=dict(end=0.1)'], 'no schedules other than lr_config'),
+        (['total_epochs=None', 'total_iters=5'], 'no total_iters'),
+        (['data.sampling_replace=True'], 'no sampler but'),
+    ],
+)
 def test_settings_that_cannot_be_followed_are_refused(tmp_path, options, message):
     with pytest.raises(ConfigError, match=message):
         check_run(compile_config(load(str(write_config(tmp_path)), options)), [0.1])
 
 
-@pytest.mark.parametrize('rates', [[], [0.1, 0.1], [-1.]])
+@pytest.mark.parametrize('rates', [[], [0.1, 0.1], [-1.0]])
 def test_rates_are_different_and_positive(tmp_path, rates):
     with pytest.raises(ConfigError, match='one or more different numbers > 0'):
         check_run(compile_config(load(str(write_config(tmp_path)))), rates)
@@ -187,9 +217,17 @@ def test_rates_come_from_the_text_or_the_config(tmp_path):
 
 
 def test_the_best_rate_is_that_of_top1():
-    numbers, chosen = best_rates([{'head0_top1': 10., 'head0_top5': 90.}, {'head0_top1': 20., 'head0_top5': 80.}], [0.1, 1])
-    assert numbers == {'head0_top1': 20., 'head0_top5': 80., 'head0_top1_lr0.1': 10., 'head0_top1_lr1': 20., 'head0_top5_lr0.1': 90.,
-                       'head0_top5_lr1': 80.}
+    numbers, chosen = best_rates(
+        [{'head0_top1': 10.0, 'head0_top5': 90.0}, {'head0_top1': 20.0, 'head0_top5': 80.0}], [0.1, 1]
+    )
+    assert numbers == {
+        'head0_top1': 20.0,
+        'head0_top5': 80.0,
+        'head0_top1_lr0.1': 10.0,
+        'head0_top1_lr1': 20.0,
+        'head0_top5_lr0.1': 90.0,
+        'head0_top5_lr1': 80.0,
+    }
     assert chosen == {'head0': 1}
 
 
@@ -197,6 +235,7 @@ def test_a_cache_holds_its_rows_in_the_order_of_the_data(tmp_path, opened):
     model, compiled, *_ = opened(write_config(tmp_path))
     cache = FeatureCache(tmp_path / 'cache' / 'train')
     from selfsup.registry import DATASETS
+
     dataset = DATASETS.build(compiled['train_dataloader']['dataset'])
     sample = dataset[17]
     model.eval()
@@ -211,27 +250,34 @@ def test_a_folder_that_is_no_cache_is_never_removed(tmp_path, opened):
     (tmp_path / 'cache').symlink_to(tmp_path, target_is_directory=True)  # cache/train are the images
     for name in ('a.txt', 'cache.json'):
         (tmp_path / 'train' / name).write_text('[1]')
-        with pytest.raises(DataError, match=r"cache.train holds files that are none of a cache \('.*'\), so --force does not replace it"):
+        with pytest.raises(
+            DataError,
+            match=r"cache.train holds files that are none of a cache \('.*'\), so --force does not replace it",
+        ):
             opened(config, force=True)
         (tmp_path / 'train' / name).unlink()
     assert len(list((tmp_path / 'train').rglob('*.png'))) == 100
 
 
-HOLDER = '''
+HOLDER = """
 import sys, time
 from selfsup.errors import DataError
 from selfsup.files import only_process
 with only_process(sys.argv[1], 'busy', DataError):
     print('held', flush=True)
     time.sleep(60)
-'''
+"""
 
 
 def test_two_processes_do_not_fill_one_cache(tmp_path, opened):
     (tmp_path / 'cache').mkdir()
-    other = subprocess.Popen([sys.executable, '-c', HOLDER, str(tmp_path / 'cache' / '.train.lock')], stdout=subprocess.PIPE, text=True)
+    other = subprocess.Popen(
+        [sys.executable, '-c', HOLDER, str(tmp_path / 'cache' / '.train.lock')], stdout=subprocess.PIPE, text=True
+    )
     assert other.stdout.readline() == 'held\n'
-    with pytest.raises(DataError, match=rf'cache.train is being filled by process {other.pid} on .*Start again when it is done'):
+    with pytest.raises(
+        DataError, match=rf'cache.train is being filled by process {other.pid} on .*Start again when it is done'
+    ):
         opened(write_config(tmp_path))
     other.kill()
     other.wait()
@@ -259,16 +305,22 @@ def test_images_that_cannot_be_read_are_neither_trained_nor_tested_on(tmp_path, 
     stored = torch.from_numpy(features.layers[0][0][[5, 6, 8, 9]])
     assert torch.equal(rows, stored)  # row 7 is that of a neighbour
     right = torch.nn.functional.one_hot(test.labels, 10).float()
-    assert accuracy(right, 'head0') == {'head0_top1': 100., 'head0_top5': 100.}
+    assert accuracy(right, 'head0') == {'head0_top1': 100.0, 'head0_top5': 100.0}
     wrong = right.clone()
     wrong[3] = wrong[3].roll(1)
     assert accuracy(wrong, 'head0')['head0_top1'] == pytest.approx(100 * (len(test) - 1) / len(test), abs=1e-4)
-    monkeypatch.setattr(sys, 'argv', ['linear_cached', str(config), '--pretrained', 'random', '--epochs', '1', '--work_dir',
-                                      str(tmp_path / 'work')])
+    monkeypatch.setattr(
+        sys,
+        'argv',
+        ['linear_cached', str(config), '--pretrained', 'random', '--epochs', '1', '--work_dir', str(tmp_path / 'work')],
+    )
     runpy.run_path(str(Path(__file__).parents[2] / 'tools' / 'linear_cached.py'))['main']()
     settings = json.loads((tmp_path / 'work' / 'linear_cached.json').read_text())['settings']
     assert settings['left_out'] == {'train': 1, 'test': 1}
-    assert settings['parameters']['head'] == {'trained': 330, 'frozen': 0} and settings['parameters']['backbone']['trained'] == 0
+    assert (
+        settings['parameters']['head'] == {'trained': 330, 'frozen': 0}
+        and settings['parameters']['backbone']['trained'] == 0
+    )
 
 
 def test_a_cache_of_an_earlier_version_is_read(tmp_path, opened):

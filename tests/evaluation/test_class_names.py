@@ -44,12 +44,18 @@ def test_equal_names_need_no_word(tmp_path):
     assert check_classes(listed, test) is None and check_classes(train, listed) is None
 
 
-@pytest.mark.parametrize(('tested', 'message'), [
-    (('cat', 'dog'), r"only for training ant; only for testing none\. 'cat' is 1 for training and 0 for testing, 'dog' is 2"),
-    (('ant', 'bee', 'cat', 'dog'), r"only for training none; only for testing bee\. 'cat' is 1 for training and 2"),
-    (('ant', 'cat', 'dig'), 'only for training dog; only for testing dig'),
-    (('ant', 'cat', 'dog', 'eel'), 'only for training none; only for testing eel'),
-])
+@pytest.mark.parametrize(
+    ('tested', 'message'),
+    [
+        (
+            ('cat', 'dog'),
+            r"only for training ant; only for testing none\. 'cat' is 1 for training and 0 for testing, 'dog' is 2",
+        ),
+        (('ant', 'bee', 'cat', 'dog'), r"only for training none; only for testing bee\. 'cat' is 1 for training and 2"),
+        (('ant', 'cat', 'dig'), 'only for training dog; only for testing dig'),
+        (('ant', 'cat', 'dog', 'eel'), 'only for training none; only for testing eel'),
+    ],
+)
 def test_other_folders_are_refused(tested, message, tmp_path):
     train, test = of_folder(tmp_path / 'a', 'ant', 'cat', 'dog'), of_folder(tmp_path / 'b', *tested)
     with pytest.raises(DataError, match=f'different classes: {message}'):
@@ -58,7 +64,9 @@ def test_other_folders_are_refused(tested, message, tmp_path):
 
 def test_a_list_in_another_order_than_the_folders(tmp_path):
     listed, test = of_list(tmp_path / 'a', 'dog/1.png 0\ncat/1.png 1\n'), of_folder(tmp_path / 'b', 'cat', 'dog')
-    with pytest.raises(DataError, match=r"the same ones, numbered otherwise\. 'cat' is 1 for training and 0 for testing"):
+    with pytest.raises(
+        DataError, match=r"the same ones, numbered otherwise\. 'cat' is 1 for training and 0 for testing"
+    ):
         check_classes(listed, test)
     with pytest.raises(DataError, match="'dog' is 0 for training and 1 for testing"):
         check_classes(listed, of_list(tmp_path / 'c', 'dog/1.png 1\ncat/1.png 0\n'))
@@ -66,7 +74,9 @@ def test_a_list_in_another_order_than_the_folders(tmp_path):
         check_classes(listed, of_list(tmp_path / 'd', 'dog/1.png 0\nwolf/1.png 1\n'))
 
 
-@pytest.mark.parametrize('form', ['{0}/1.png {0}\n', 'photo_{0}.png {0}\n'], ids=['names in the paths', 'numbers alone'])
+@pytest.mark.parametrize(
+    'form', ['{0}/1.png {0}\n', 'photo_{0}.png {0}\n'], ids=['names in the paths', 'numbers alone']
+)
 def test_numbers_of_a_list_against_folders_sorted_as_text(form, tmp_path):
     """Folders 0, 1, 10, 11, 2, ...: class 2 of the folders is 10 of the list."""
     listed = of_list(tmp_path / 'list', ''.join(form.format(i) for i in range(12)))
@@ -81,8 +91,10 @@ def test_numbers_of_a_list_against_folders_sorted_as_text(form, tmp_path):
 
 def test_what_cannot_be_compared_is_said(tmp_path):
     plain, named = of_list(tmp_path / 'a', 'x.png 0\ny.png 1\n'), of_folder(tmp_path / 'b', 'cat', 'dog')
-    assert check_classes(plain, named) == ('Class names cannot be compared: the training images come from a list, which numbers its '
-                                           'classes. The numbers must mean the same on both sides.')
+    assert check_classes(plain, named) == (
+        'Class names cannot be compared: the training images come from a list, which numbers its '
+        'classes. The numbers must mean the same on both sides.'
+    )
     assert 'the test images come from a list' in check_classes(named, plain)
     other = of_list(tmp_path / 'c', 'katze/1.png 0\nhund/1.png 1\n')
     assert 'no folder name of the test images is one of the training images' in check_classes(named, other)
@@ -97,21 +109,30 @@ def test_a_list_without_images_of_some_classes_can_be_compared(tmp_path):
 
 def test_names_of_a_checkpoint(tmp_path):
     test = of_folder(tmp_path / 'b', 'cat', 'dog')
-    for names, message in ((['dog', 'cat'], 'the same ones, numbered otherwise'), (['cat'], 'only for testing dog'),
-                           (['ant', 'cat', 'dog'], 'only for training ant')):
+    for names, message in (
+        (['dog', 'cat'], 'the same ones, numbered otherwise'),
+        (['cat'], 'only for testing dog'),
+        (['ant', 'cat', 'dog'], 'only for training ant'),
+    ):
         with pytest.raises(DataError, match=f"{message}.*the checkpoint 'x.pth'"):
             check_checkpoint_classes({'meta': {'classes': names}}, 'x.pth', test, None)
     assert check_checkpoint_classes({'meta': {'classes': ['cat', 'dog']}}, 'x.pth', test, None) is None
 
 
-@pytest.mark.parametrize('checkpoint', [{}, {'meta': {}}, {'meta': {'classes': None}}, {'meta': [1]}, {'meta': {'classes': 'cat'}}])
+@pytest.mark.parametrize(
+    'checkpoint', [{}, {'meta': {}}, {'meta': {'classes': None}}, {'meta': [1]}, {'meta': {'classes': 'cat'}}]
+)
 def test_a_checkpoint_without_names_asks_the_training_images(checkpoint, tmp_path):
     test = of_folder(tmp_path / 'test', 'cat', 'dog')
     folder(tmp_path / 'train', 'ant', 'cat', 'dog')
-    train = dict(type='ClassificationDataset', data_source=dict(type='ImageFolder', root=str(tmp_path / 'train')), pipeline=STEPS)
+    train = dict(
+        type='ClassificationDataset', data_source=dict(type='ImageFolder', root=str(tmp_path / 'train')), pipeline=STEPS
+    )
     with pytest.raises(DataError, match=r'only for training ant.*data\.train of the config'):
         check_checkpoint_classes(checkpoint, 'x.pth', test, train)
-    gone = dict(type='ClassificationDataset', data_source=dict(type='ImageFolder', root=str(tmp_path / 'gone')), pipeline=STEPS)
+    gone = dict(
+        type='ClassificationDataset', data_source=dict(type='ImageFolder', root=str(tmp_path / 'gone')), pipeline=STEPS
+    )
     line = check_checkpoint_classes(checkpoint, 'x.pth', test, gone)
     assert "the checkpoint 'x.pth' keeps no names, and the images of data.train, which would tell, are not here" in line
     assert "the checkpoint 'x.pth' keeps no names" in check_checkpoint_classes(checkpoint, 'x.pth', test, None)

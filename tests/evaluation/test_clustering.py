@@ -13,7 +13,9 @@ from selfsup.evaluation.clustering import assign, cluster, fill_empty, kmeans, p
 def blobs(number=600, width=32, centres=6, noise=0.1):
     generator = torch.Generator().manual_seed(3)
     where = torch.arange(number) % centres
-    return 5 * torch.randn(centres, width, generator=generator)[where] + noise * torch.randn(number, width, generator=generator), where
+    return 5 * torch.randn(centres, width, generator=generator)[where] + noise * torch.randn(
+        number, width, generator=generator
+    ), where
 
 
 def test_blobs_are_found_by_more_clusters_than_blobs():
@@ -25,7 +27,7 @@ def test_blobs_are_found_by_more_clusters_than_blobs():
 
 
 def test_whitening_is_that_of_sklearn():
-    points, _ = blobs(noise=2.)
+    points, _ = blobs(noise=2.0)
     ours = preprocess(points, 8)
     theirs = PCA(8, whiten=True, svd_solver='full').fit_transform(points.double().numpy())
     theirs /= np.linalg.norm(theirs, axis=1, keepdims=True)
@@ -44,20 +46,26 @@ def test_fewer_images_than_dimensions():
 def test_the_objective_is_as_good_as_sklearns():
     points = preprocess(torch.randn(2000, 24, generator=torch.Generator().manual_seed(0)))
     ours = [float(assign(points, kmeans(points, 20, seed))[1].sum()) for seed in range(4)]
-    theirs = [KMeans(20, init='random', n_init=1, max_iter=20, random_state=seed).fit(points.numpy()).inertia_ for seed in range(4)]
+    theirs = [
+        KMeans(20, init='random', n_init=1, max_iter=20, random_state=seed).fit(points.numpy()).inertia_
+        for seed in range(4)
+    ]
     assert np.mean(ours) < 1.01 * np.mean(theirs)
 
 
 def test_faiss_gives_clusters_of_the_same_quality():
     pytest.importorskip('faiss')
-    points, _ = blobs(2000, noise=5.)
-    ours, theirs = (np.mean([cluster(points, 20, 16, seed, backend).objective for seed in range(4)]) for backend in ('torch', 'faiss'))
+    points, _ = blobs(2000, noise=5.0)
+    ours, theirs = (
+        np.mean([cluster(points, 20, 16, seed, backend).objective for seed in range(4)])
+        for backend in ('torch', 'faiss')
+    )
     assert abs(ours / theirs - 1) < 0.02
 
 
 @pytest.mark.parametrize('number', [1, 255, 3000])
 def test_blocks_do_not_matter(number):
-    points, _ = blobs(number, noise=1.)
+    points, _ = blobs(number, noise=1.0)
     centroids = torch.randn(130, 32, generator=torch.Generator().manual_seed(1))
     labels, distances = assign(points, centroids)
     exact = torch.cdist(points.double(), centroids.double()).square()
@@ -66,7 +74,7 @@ def test_blocks_do_not_matter(number):
 
 
 def test_the_seed_decides():
-    points, _ = blobs(noise=5.)
+    points, _ = blobs(noise=5.0)
     one, same, other = (cluster(points, 9, 8, seed=seed, backend='torch').labels for seed in (0, 0, 1))
     assert torch.equal(one, same) and not torch.equal(one, other)
 
@@ -81,7 +89,7 @@ def test_equal_points_fill_all_clusters(backend):
 
 
 def test_an_empty_cluster_takes_half_of_the_largest():
-    points = torch.tensor([[0.], [1.], [2.], [9.], [5.]])
+    points = torch.tensor([[0.0], [1.0], [2.0], [9.0], [5.0]])
     assert fill_empty(points, torch.tensor([0, 0, 0, 0, 2]), 3).tolist() in ([0, 0, 1, 1, 2], [1, 1, 0, 0, 2])
 
 
@@ -106,10 +114,15 @@ def test_a_few_nans_are_forgiven_and_many_are_not():
         cluster(points, 6)
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    (dict(k=0), 'k of 1 or more clusters; got k=0'), (dict(k=2, pca_dim=33), 'pca_dim=33, but the features have 32 numbers'),
-    (dict(k=2, pca_dim=0), 'pca_dim=0'), (dict(k=2, backend='fais'), "Did you mean 'faiss'"),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(k=0), 'k of 1 or more clusters; got k=0'),
+        (dict(k=2, pca_dim=33), 'pca_dim=33, but the features have 32 numbers'),
+        (dict(k=2, pca_dim=0), 'pca_dim=0'),
+        (dict(k=2, backend='fais'), "Did you mean 'faiss'"),
+    ],
+)
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ConfigError, match=message):
         cluster(torch.randn(40, 32), **arguments)

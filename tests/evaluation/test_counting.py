@@ -27,7 +27,10 @@ from tests.distributed.helpers import run_ranks
 
 CPU = torch.device('cpu')
 TENSOR = [dict(type='ToTensor')]
-IMAGES, BROKEN = 203, (7, 150)  # with two processes each meets one of the broken files; 203 is odd, so one image comes twice
+IMAGES, BROKEN = (
+    203,
+    (7, 150),
+)  # with two processes each meets one of the broken files; 203 is odd, so one image comes twice
 NOISE = [dict(type='RandomResizedCrop', size=6, scale=(0.2, 0.5)), *TENSOR]
 
 
@@ -51,8 +54,11 @@ def folder(tmp_path_factory):
 
 
 def data(folder, pipeline=TENSOR):
-    return dict(type='ClassificationDataset', data_source=dict(type='ImageList', root=str(folder), list_file=str(folder / 'list.txt')),
-                pipeline=pipeline)
+    return dict(
+        type='ClassificationDataset',
+        data_source=dict(type='ImageList', root=str(folder), list_file=str(folder / 'list.txt')),
+        pipeline=pipeline,
+    )
 
 
 class Brightness(nn.Module):
@@ -71,7 +77,11 @@ def measure(folder):
     """What this rank's hooks say, the features of kNN, and rows of a random pipeline."""
     model = Brightness()
     runner = SimpleNamespace(model=model, device=CPU, seed=0)
-    found = {'validate': ValidateHook(data(folder), imgs_per_gpu=16, workers_per_gpu=1, eval_param=dict(topk=(1,))).evaluate(runner)}
+    found = {
+        'validate': ValidateHook(data(folder), imgs_per_gpu=16, workers_per_gpu=1, eval_param=dict(topk=(1,))).evaluate(
+            runner
+        )
+    }
     found['knn'] = KNNHook(data(folder), data(folder), k=[1, 5], imgs_per_gpu=16).evaluate(runner)
     loader = evaluation_loader({'dataset': data(folder, NOISE)}, batch_size=16, num_workers=0, device=CPU)
     found['draws'], found['labels'] = extract_features(model, loader)
@@ -94,7 +104,10 @@ def test_one_process(folder, caplog):
     assert found['validate'] == {'head0_top1': pytest.approx(accuracy, abs=1e-4), 'left_out': 2}
     assert found['knn']['left_out'] == 4 and found['knn']['knn_1'] == 100  # each image is its own neighbour
     assert len(found['draws']) == len(found['labels']) == counted
-    assert f'2 of {IMAGES} images cannot be read: the evaluation leaves them out and counts the other {counted}.' in caplog.messages
+    assert (
+        f'2 of {IMAGES} images cannot be read: the evaluation leaves them out and counts the other {counted}.'
+        in caplog.messages
+    )
 
 
 def compare(folder):
@@ -118,11 +131,17 @@ def test_two_processes_give_the_numbers_of_one(folder, tmp_path):
     alone = measure(folder)
     copy = shutil.copytree(folder, tmp_path / 'copy')
     for found in run_ranks(compare, 2, copy):
-        assert re.fullmatch(r'4 of 203 images cannot be read, more than 1%\. .*/007\.png, .*/020\.png, .*/100\.png, .*/150\.png',
-                            found['error'])
-        assert torch.equal(found['draws'], alone['draws'])  # also the image that fills up the ranks: its first draw counts
+        assert re.fullmatch(
+            r'4 of 203 images cannot be read, more than 1%\. .*/007\.png, .*/020\.png, .*/100\.png, .*/150\.png',
+            found['error'],
+        )
+        assert torch.equal(
+            found['draws'], alone['draws']
+        )  # also the image that fills up the ranks: its first draw counts
         assert torch.equal(found['labels'], alone['labels'])
-        assert {k: found[k] for k in ('validate', 'knn', 'left_out')} == {k: alone[k] for k in ('validate', 'knn', 'left_out')}
+        assert {k: found[k] for k in ('validate', 'knn', 'left_out')} == {
+            k: alone[k] for k in ('validate', 'knn', 'left_out')
+        }
 
 
 class Listed:
@@ -151,9 +170,16 @@ def disagree():
     straight, turned = list(range(10)), list(range(9, -1, -1))
     mine = turned if rank else straight
     labels = np.arange(10) % (2 + rank)
-    cases = [Listed(mine), Listed(straight[:10 - rank]), Listed([n + rank for n in straight]), Listed(straight, labels=labels),
-             Listed(straight, classes=['cat', 'dog' if rank else 'cow']), Listed(mine, names=False), Listed(straight, names=False),
-             Random(straight, names=False)]
+    cases = [
+        Listed(mine),
+        Listed(straight[: 10 - rank]),
+        Listed([n + rank for n in straight]),
+        Listed(straight, labels=labels),
+        Listed(straight, classes=['cat', 'dog' if rank else 'cow']),
+        Listed(mine, names=False),
+        Listed(straight, names=False),
+        Random(straight, names=False),
+    ]
     found = []
     for source in cases:
         try:
@@ -183,9 +209,17 @@ class Wrapped:
 def test_ranks_that_do_not_see_the_same_data_are_refused():
     first, second = run_ranks(disagree, 2)
     assert first == second  # one error, whichever process is looked at
-    patterns = ['same images in different orders', r'different numbers of images (10 and 9)', 'other images', 'their labels differ',
-                'their classes differ (cat, cow and cat, dog)', 'sample by sample they hold other images', '', '',
-                'same images in different orders']
+    patterns = [
+        'same images in different orders',
+        r'different numbers of images (10 and 9)',
+        'other images',
+        'their labels differ',
+        'their classes differ (cat, cow and cat, dog)',
+        'sample by sample they hold other images',
+        '',
+        '',
+        'same images in different orders',
+    ]
     for text, pattern in zip(first, patterns, strict=True):
         assert pattern in text and bool(pattern) == bool(text)
         assert not text or text.startswith('Processes 0 and 1 of 2 do not see the same Wrapped: ')
@@ -196,7 +230,7 @@ def test_one_process_compares_nothing():
 
 
 def test_left_out_is_named_only_where_something_is():
-    assert with_left_out({'a': 1.}, 0) == {'a': 1.} and with_left_out({'a': 1.}, 3) == {'a': 1., 'left_out': 3}
+    assert with_left_out({'a': 1.0}, 0) == {'a': 1.0} and with_left_out({'a': 1.0}, 3) == {'a': 1.0, 'left_out': 3}
 
 
 def known_after_an_epoch(folder):
@@ -205,8 +239,13 @@ def known_after_an_epoch(folder):
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(record.getMessage())
     logging.getLogger('selfsup').addHandler(handler)
-    loader = build_loader(dict(batch_size=16, dataset=data(folder), sampler=dict(shuffle=False)), seed=0, device=CPU, rank=dist.rank(),
-                          world_size=2)
+    loader = build_loader(
+        dict(batch_size=16, dataset=data(folder), sampler=dict(shuffle=False)),
+        seed=0,
+        device=CPU,
+        rank=dist.rank(),
+        world_size=2,
+    )
     loop = TrainLoop.__new__(TrainLoop)
     loop.__dict__.update(_iter=0, _epoch=0, _max_iters=100, stop_training=False, iters_per_epoch=len(loader))
     loop._runner = SimpleNamespace(call_hook=lambda name: None, model=SimpleNamespace(train=lambda: None))

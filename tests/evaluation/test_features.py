@@ -24,7 +24,7 @@ class FakeLoader:
 
     def __iter__(self):
         for start in range(0, len(self.order), self.batch):
-            index = torch.tensor(self.order[start:start + self.batch])
+            index = torch.tensor(self.order[start : start + self.batch])
             batch = {'img': index.float().view(-1, 1, 1, 1).expand(-1, 3, 4, 4)}
             yield {**batch, 'gt_label': index * 10} if self.labels else batch
 
@@ -32,7 +32,7 @@ class FakeLoader:
 class Model(nn.Module):
     def __init__(self):
         super().__init__()
-        self.backbone = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout(.5))
+        self.backbone = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout(0.5))
         self.backbone[0].eval()  # frozen on purpose
 
     def features(self, img):
@@ -45,8 +45,11 @@ def _expected(features):
 
 
 @pytest.mark.parametrize('plain', [False, True], ids=['triples', 'indices'])
-@pytest.mark.parametrize('order', [list(range(SAMPLES)), [3, 0, 1, 2, 10, 9, 8, 7, 6, 5, 4], [*range(SAMPLES), 0, 1]],
-                         ids=['straight', 'mixed', 'padded'])
+@pytest.mark.parametrize(
+    'order',
+    [list(range(SAMPLES)), [3, 0, 1, 2, 10, 9, 8, 7, 6, 5, 4], [*range(SAMPLES), 0, 1]],
+    ids=['straight', 'mixed', 'padded'],
+)
 def test_order_and_padding(order, plain):
     features, labels = extract_features(Model(), FakeLoader(order, plain=plain))
     assert features.shape == (SAMPLES, 4) and features.dtype == torch.float32
@@ -73,11 +76,13 @@ def test_dropped_samples_are_an_error():
 def _worker(rank, file, layout):
     torch_dist.init_process_group('gloo', init_method=f'file://{file}', rank=rank, world_size=2)
     padded = [*range(SAMPLES), 0]
-    mine = padded[rank * 6:(rank + 1) * 6] if layout == 'contiguous' else padded[rank::2]
+    mine = padded[rank * 6 : (rank + 1) * 6] if layout == 'contiguous' else padded[rank::2]
     features, labels = extract_features(Model(), FakeLoader(mine, batch=4))
     _expected(features)
     assert labels.tolist() == [10 * i for i in range(SAMPLES)]
-    alone = collect(lambda batch: {'x': batch['gt_label']}, FakeLoader(list(range(SAMPLES)), batch=3 + rank), distributed=False)
+    alone = collect(
+        lambda batch: {'x': batch['gt_label']}, FakeLoader(list(range(SAMPLES)), batch=3 + rank), distributed=False
+    )
     assert alone['x'].tolist() == [10 * i for i in range(SAMPLES)]  # no collective: the ranks' batches differ here
     torch_dist.destroy_process_group()
 

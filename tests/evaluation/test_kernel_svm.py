@@ -29,7 +29,9 @@ def with_one(x):
 def solved(x, signs, weights, costs, tolerance=1e-4):
     """a of each cost, for samples in any basis."""
     vectors = torch.linalg.eigh(x.T @ x).eigenvectors
-    return solve_costs(inner_products(x @ vectors, 2 * max(costs) * float(weights.max()))[0], signs, weights, costs, tolerance)
+    return solve_costs(
+        inner_products(x @ vectors, 2 * max(costs) * float(weights.max()))[0], signs, weights, costs, tolerance
+    )
 
 
 def errors(x, a, signs, class_weights, costs):
@@ -48,7 +50,9 @@ def errors(x, a, signs, class_weights, costs):
 def test_as_exact_as_asked_for_every_cost(n, width):
     x, signs, weights = samples_of(n, width)
     a = solved(x, signs, weights, COSTS)
-    assert max(errors(x, a, signs, weights, COSTS)) < 2e-4  # asked: 1e-4; float32 in the ridge regressions may add as much
+    assert (
+        max(errors(x, a, signs, weights, COSTS)) < 2e-4
+    )  # asked: 1e-4; float32 in the ridge regressions may add as much
     assert a.shape == (len(COSTS), n)
 
 

@@ -40,12 +40,22 @@ def test_every_weight_counts_once_per_position():
     assert nonzero_flops(model, 16) == (2 * positions * (108 + 24), 2 * positions * (8 + 20))
 
 
-@pytest.mark.parametrize('backbone', [
-    dict(type='ResNet', depth=18, stage_blocks=(1, 1, 1, 1), base_channels=8, out_indices=(4,)),
-    dict(type='SLaK', depths=(1, 1, 1, 1), dims=(4, 8, 8, 8), kernel_size=(7, 7, 7, 5, 3))], ids=['resnet', 'slak'])
+@pytest.mark.parametrize(
+    'backbone',
+    [
+        dict(type='ResNet', depth=18, stage_blocks=(1, 1, 1, 1), base_channels=8, out_indices=(4,)),
+        dict(type='SLaK', depths=(1, 1, 1, 1), dims=(4, 8, 8, 8), kernel_size=(7, 7, 7, 5, 3)),
+    ],
+    ids=['resnet', 'slak'],
+)
 def test_without_zeros_it_is_what_torch_counts(backbone):
-    model = MODELS.build(dict(type='Classification', backbone=backbone, head=dict(type='ClsHead', with_avg_pool=True, in_channels=64,
-                                                                                  num_classes=3)))
+    model = MODELS.build(
+        dict(
+            type='Classification',
+            backbone=backbone,
+            head=dict(type='ClsHead', with_avg_pool=True, in_channels=64, num_classes=3),
+        )
+    )
     with torch.no_grad():
         for p in model.parameters():
             p.fill_(1)
@@ -61,7 +71,8 @@ def test_slak_tiny_at_the_density_of_the_paper(init):
     model = model.to_empty(device='cpu')
     weights = maskable(model)
     densities = {'uniform': sparsity.uniform_densities, 'erk': sparsity.erk_densities}[init](
-        {name: tuple(p.shape) for name, p in weights.items()}, 0.6)
+        {name: tuple(p.shape) for name, p in weights.items()}, 0.6
+    )
     counts = sparsity.kept_counts({name: p.numel() for name, p in weights.items()}, densities, 0.6)
     with torch.no_grad():
         for p in model.parameters():

@@ -10,7 +10,7 @@ from selfsup.evaluation.receptive_field import Area, areas, contribution, in_log
 from selfsup.models.backbones import ResNet, SLaK
 
 
-def convolutions(*kernels, weight=1.):
+def convolutions(*kernels, weight=1.0):
     """Same-size convolutions with constant positive weights: linear, and never negative on positive images."""
     layers = [nn.Conv2d(3, 3, k, padding=k // 2, groups=3, bias=False) for k in kernels]
     for layer in layers:
@@ -21,18 +21,18 @@ def convolutions(*kernels, weight=1.):
 @pytest.mark.parametrize('size', [(32, 32), (33, 33), (24, 40)])
 @pytest.mark.parametrize('kernel', [1, 3, 9])
 def test_one_convolution_sees_its_kernel(kernel, size):
-    field = contribution(convolutions(kernel, weight=2.), torch.ones(3, *size))
+    field = contribution(convolutions(kernel, weight=2.0), torch.ones(3, *size))
     row, column, half = size[0] // 2, size[1] // 2, kernel // 2
     expected = torch.zeros(size)
-    expected[row - half:row + half + 1, column - half:column + half + 1] = 3 * 2.
+    expected[row - half : row + half + 1, column - half : column + half + 1] = 3 * 2.0
     torch.testing.assert_close(field, expected)
-    found, = areas(field.numpy(), (.99,))
-    assert found == Area(.99, kernel, pytest.approx(kernel ** 2 / (size[0] * size[1])))
+    (found,) = areas(field.numpy(), (0.99,))
+    assert found == Area(0.99, kernel, pytest.approx(kernel**2 / (size[0] * size[1])))
 
 
 def test_two_box_convolutions_give_a_pyramid():
     field = contribution(convolutions(3, 3), torch.ones(3, 32, 32))
-    line = torch.tensor([1., 2, 3, 2, 1])
+    line = torch.tensor([1.0, 2, 3, 2, 1])
     torch.testing.assert_close(field[14:19, 14:19], 3 * line[:, None] * line)
     assert field.sum() == 3 * 81
 
@@ -63,7 +63,9 @@ def slow_areas(field, shares):
     found = []
     for share in shares:
         for half in range(max(height, width)):
-            box = values[max(height // 2 - half, 0):height // 2 + half + 1, max(width // 2 - half, 0):width // 2 + half + 1]
+            box = values[
+                max(height // 2 - half, 0) : height // 2 + half + 1, max(width // 2 - half, 0) : width // 2 + half + 1
+            ]
             if box.sum() / values.sum() > share:
                 found.append(Area(share, min(2 * half + 1, max(height, width)), box.size / values.size))
                 break
@@ -74,7 +76,7 @@ def slow_areas(field, shares):
 def test_areas_equal_a_slow_count(size):
     generator = np.random.default_rng(0)
     for field in (generator.random(size) * 5, generator.random(size) ** 8 * 1000):
-        for found, expected in zip(areas(field), slow_areas(field, (.2, .3, .5, .99)), strict=True):
+        for found, expected in zip(areas(field), slow_areas(field, (0.2, 0.3, 0.5, 0.99)), strict=True):
             assert found == pytest.approx(expected)
 
 
@@ -88,7 +90,7 @@ def test_tiny_values_are_not_lost():
     field = np.full((4, 4), 1e-9, dtype=np.float32)
     field[0, 0] = 5e-10
     values = in_logarithms(field.astype(np.float64))
-    assert values.max() == 1 and values[0, 0] == pytest.approx(.5)
+    assert values.max() == 1 and values[0, 0] == pytest.approx(0.5)
 
 
 def test_the_mean_and_images_that_are_left_out():
@@ -112,16 +114,21 @@ def test_what_has_no_field():
     with pytest.raises(ConfigError, match='does not depend'):
         contribution(lambda x: x.detach(), image)
     with pytest.raises(DataError, match='No pixel contributes'):
-        areas(contribution(convolutions(3, weight=-1.), image).numpy())
+        areas(contribution(convolutions(3, weight=-1.0), image).numpy())
     with pytest.raises(ConfigError, match='between 0 and 1'):
-        areas(np.ones((3, 3)), (.5, 1.))
+        areas(np.ones((3, 3)), (0.5, 1.0))
 
 
 def test_larger_kernels_see_further():
     torch.manual_seed(0)
-    image, shared = torch.randn(3, 128, 128), {'depths': (1, 1, 1, 1), 'dims': (8, 8, 8, 8), 'layer_scale_init_value': 1.}
-    small, large = (areas(receptive_field(SLaK(**shared, kernel_size=k).eval().requires_grad_(False), [image]).map)[-1].ratio
-                    for k in ((3, 3, 3, 3, 3), (31, 29, 27, 13, 5)))
+    image, shared = (
+        torch.randn(3, 128, 128),
+        {'depths': (1, 1, 1, 1), 'dims': (8, 8, 8, 8), 'layer_scale_init_value': 1.0},
+    )
+    small, large = (
+        areas(receptive_field(SLaK(**shared, kernel_size=k).eval().requires_grad_(False), [image]).map)[-1].ratio
+        for k in ((3, 3, 3, 3, 3), (31, 29, 27, 13, 5))
+    )
     assert large > 1.2 * small
     resnet = ResNet(18, stage_blocks=(1, 1, 1, 1), base_channels=8, out_indices=(4,)).eval()
     assert contribution(resnet, image).shape == (128, 128)

@@ -23,8 +23,17 @@ def files(tmp_path):
 
 def test_a_result_says_what_was_measured_on_what(tmp_path, files):
     path = tmp_path / 'deep' / 'knn.json'
-    written = write_result(path, protocol='knn', numbers={'knn_20': 41}, config=files[0], weights=files[1], seed=3, device='cpu',
-                           seconds=1.234, settings={'k': [20], 'temperature': 0.07})
+    written = write_result(
+        path,
+        protocol='knn',
+        numbers={'knn_20': 41},
+        config=files[0],
+        weights=files[1],
+        seed=3,
+        device='cpu',
+        seconds=1.234,
+        settings={'k': [20], 'temperature': 0.07},
+    )
     assert read_result(path) == written == json.loads(path.read_text())
     assert set(written) == set(FIELDS)
     assert written['numbers'] == {'knn_20': 41.0} and written['seed'] == 3 and written['seconds'] == 1.23
@@ -42,7 +51,10 @@ def test_files_of_the_project_are_named_from_its_folder(tmp_path):
 
 def test_configs_that_differ_in_their_bases_or_options_have_other_digests(tmp_path, files):
     def digest(**merged):
-        return write_result(tmp_path / 'r.json', protocol='knn', numbers={'a': 1}, config=files[0], merged=merged, force=True)['config']
+        return write_result(
+            tmp_path / 'r.json', protocol='knn', numbers={'a': 1}, config=files[0], merged=merged, force=True
+        )['config']
+
     first = digest(model={'depth': 18, 'out': (3,)}, seed=0, work_dir='a')
     assert digest(work_dir='b', seed=1, model={'out': [3], 'depth': 18}) == first
     assert digest(model={'depth': 50, 'out': (3,)}) != first
@@ -64,14 +76,17 @@ def test_an_existing_result_stays_without_force(tmp_path):
     assert read_result(path)['numbers'] == {'a': 2.0}
 
 
-@pytest.mark.parametrize(('given', 'message'), [
-    ({'numbers': {}}, 'at least one number'),
-    ({'numbers': {'a': float('nan')}}, "'a' is nan"),
-    ({'numbers': {'a': 'high'}}, "'a' is 'high'"),
-    ({'numbers': {'a': 1}, 'protocol': ''}, 'needs a protocol'),
-    ({'numbers': {'a': 1}, 'config': 'no/such.py'}, r'no/such\.py is not a file'),
-    ({'numbers': {'a': 1}, 'settings': {'x': object()}}, 'settings must be numbers'),
-])
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        ({'numbers': {}}, 'at least one number'),
+        ({'numbers': {'a': float('nan')}}, "'a' is nan"),
+        ({'numbers': {'a': 'high'}}, "'a' is 'high'"),
+        ({'numbers': {'a': 1}, 'protocol': ''}, 'needs a protocol'),
+        ({'numbers': {'a': 1}, 'config': 'no/such.py'}, r'no/such\.py is not a file'),
+        ({'numbers': {'a': 1}, 'settings': {'x': object()}}, 'settings must be numbers'),
+    ],
+)
 def test_what_cannot_be_a_result_is_refused_and_nothing_is_written(tmp_path, given, message):
     with pytest.raises(DataError, match=message):
         write_result(tmp_path / 'r.json', **{'protocol': 'knn', **given})
@@ -88,11 +103,15 @@ def test_a_folder_that_cannot_be_made_is_one_error(tmp_path):
 def test_a_folder_without_permission_is_told_before_the_work(tmp_path, monkeypatch, folder):
     assert check_free(tmp_path / folder / 'r.json')
     monkeypatch.setattr(os, 'access', lambda path, mode: path != tmp_path)
-    with pytest.raises(DataError, match=rf'could not be written: {tmp_path} is no folder to write in. Choose another --work_dir'):
+    with pytest.raises(
+        DataError, match=rf'could not be written: {tmp_path} is no folder to write in. Choose another --work_dir'
+    ):
         check_free(tmp_path / folder / 'r.json')
 
 
-@pytest.mark.parametrize(('text', 'message'), [('{', 'cannot be read'), ('{"protocol": 1}', 'lacks numbers'), ('[]', 'lacks protocol')])
+@pytest.mark.parametrize(
+    ('text', 'message'), [('{', 'cannot be read'), ('{"protocol": 1}', 'lacks numbers'), ('[]', 'lacks protocol')]
+)
 def test_other_files_are_not_taken_for_results(tmp_path, text, message):
     (tmp_path / 'r.json').write_text(text)
     with pytest.raises(DataError, match=message):

@@ -16,7 +16,9 @@ from selfsup.hooks.sparse_training_hook import SparseTrainingHook
 from selfsup.registry import HOOKS
 
 EVERY = 'checkpoint_config.by_epoch=False'
-SPARSE = dict(type='SparseTrainingHook', sparsity=0.6, init='erk', update_interval=4, prune_rate=0.5)  # exchanges after steps 4, 8, ...
+SPARSE = dict(
+    type='SparseTrainingHook', sparsity=0.6, init='erk', update_interval=4, prune_rate=0.5
+)  # exchanges after steps 4, 8, ...
 MOMENTUM = 0.9  # of the average
 
 
@@ -70,7 +72,9 @@ class Watch(Hook):
             inactive = ~self.sparse.masks[name]
             zeros += int(inactive.sum())
             assert not weight[inactive].any(), f'{name} has weights where its mask has none'
-            assert not average or not average[name][inactive].any(), f'the average of {name} has weights where the mask has none'
+            assert not average or not average[name][inactive].any(), (
+                f'the average of {name} has weights where the mask has none'
+            )
         assert abs(self.sparse.current_sparsity - zeros / total) < 1e-9
         if self.sparse.sparsity is not None and self.sparse.growth != 'bernoulli':
             assert abs(zeros - self.sparse.sparsity * total) <= 0.5, f'{zeros} zeros of {total}'
@@ -102,4 +106,4 @@ def options(*more: dict, average: bool = True, **arguments: Any) -> str:
     """The option for a sparse run, with or without an average, watched at every step, in an order that priorities have to mend."""
     HOOKS.register_module(name='Watch', module=Watch, force=True)
     averages = [{'type': 'EMAHook', 'momentum': MOMENTUM}] if average else []
-    return f"custom_hooks={[*more, {'type': 'Watch'}, *averages, {**SPARSE, **arguments}]}"
+    return f'custom_hooks={[*more, {"type": "Watch"}, *averages, {**SPARSE, **arguments}]}'

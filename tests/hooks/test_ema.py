@@ -68,7 +68,7 @@ def test_the_average_follows_its_formula(config, tmp_path, warmup, more):
 
 
 def test_it_resumes_exactly(config, tmp_path):
-    options = (EVERY, f"custom_hooks={[{'type': 'EMAHook', 'momentum': 0.9, 'warmup': True}]}")
+    options = (EVERY, f'custom_hooks={[{"type": "EMAHook", "momentum": 0.9, "warmup": True}]}')
     straight = train(config, tmp_path / 'straight', *options, curves=False)
     part = train(config, tmp_path / 'part', *options, stop_after=7, curves=False)
     train(config, part, *options, auto_resume=True, curves=False)
@@ -81,7 +81,9 @@ def test_both_networks_are_evaluated_and_training_does_not_notice(config, traine
     rows = [row for row in rows if 'knn_5' in row]
     assert ['ema_knn_5' in row for row in rows] == [False, True, True, True]  # nothing to average before the first step
     assert any(row['knn_5'] != row['ema_knn_5'] for row in rows[1:])
-    silent = train(config, tmp_path / 'silent', f"custom_hooks={[KNN, {'type': 'EMAHook', 'momentum': 0.9, 'evaluate': False}]}")
+    silent = train(
+        config, tmp_path / 'silent', f'custom_hooks={[KNN, {"type": "EMAHook", "momentum": 0.9, "evaluate": False}]}'
+    )
     text = ''.join(file.read_text() for file in silent.glob('*/vis_data/2*.json'))
     assert 'ema_knn_5' not in text and 'knn_5' in text
     assert differences(trained / 'epoch_3.pth', silent / 'epoch_3.pth') == []

@@ -12,8 +12,10 @@ from selfsup.hooks.validate_hook import ValidateHook
 from tests.resume.runs import differences, train, write_config
 
 STEPS = [dict(type='ToTensor'), dict(type='Normalize', mean=[0.5] * 3, std=[0.3] * 3)]
-DIGITS = {split: dict(type='ClassificationDataset', data_source=dict(type='Digits', split=split, size=8), pipeline=STEPS)
-          for split in ('train', 'test')}
+DIGITS = {
+    split: dict(type='ClassificationDataset', data_source=dict(type='Digits', split=split, size=8), pipeline=STEPS)
+    for split in ('train', 'test')
+}
 
 
 @pytest.fixture(scope='module')
@@ -71,15 +73,20 @@ def folders(root, classes):
     return dict(type='ClassificationDataset', data_source=dict(type='ImageFolder', root=str(root)), pipeline=STEPS)
 
 
-@pytest.mark.parametrize(('classes', 'message'), [('bc', 'only for training a; only for testing none'),
-                                                  ('abcd', 'only for training none; only for testing d')])
+@pytest.mark.parametrize(
+    ('classes', 'message'),
+    [('bc', 'only for training a; only for testing none'), ('abcd', 'only for training none; only for testing d')],
+)
 def test_other_classes_are_refused_before_training(classes, message, tmp_path):
     """Folders are numbered in each root by itself: 'b' would be 1 in training and 0 in testing, and the accuracy wrong without a word."""
     path = tmp_path / 'classify.py'
     path.write_text(CLASSIFY)
     data = folders(tmp_path / 'train', 'abc')
     test = folders(tmp_path / 'test', classes)
-    for hook in (dict(type='ValidateHook', dataset=test, initial=False), dict(type='KNNHook', train=data, test=test, k=1, initial=False)):
+    for hook in (
+        dict(type='ValidateHook', dataset=test, initial=False),
+        dict(type='KNNHook', train=data, test=test, k=1, initial=False),
+    ):
         options = ('data.imgs_per_gpu=6', f'data.train={data}', f'custom_hooks={[hook]}')
         with pytest.raises(DataError, match=f'Training and test images have different classes: {message}'):
             train(path, tmp_path / hook['type'], *options)
@@ -91,8 +98,15 @@ def test_validation_with_prefetch_starts(tmp_path):
     path = tmp_path / 'classify.py'
     path.write_text(CLASSIFY)
     data = folders(tmp_path / 'data', 'abc')
-    hook = dict(type='ValidateHook', dataset={**data, 'pipeline': []}, prefetch=True, img_norm_cfg=dict(mean=[0.5] * 3, std=[0.3] * 3))
-    train(path, tmp_path / 'work', 'data.imgs_per_gpu=6', f'data.train={data}', 'total_epochs=1', f'custom_hooks={[hook]}')
+    hook = dict(
+        type='ValidateHook',
+        dataset={**data, 'pipeline': []},
+        prefetch=True,
+        img_norm_cfg=dict(mean=[0.5] * 3, std=[0.3] * 3),
+    )
+    train(
+        path, tmp_path / 'work', 'data.imgs_per_gpu=6', f'data.train={data}', 'total_epochs=1', f'custom_hooks={[hook]}'
+    )
     assert [x['epoch'] for x in scalars(tmp_path / 'work') if 'head0_top1' in x] == [0, 1]
 
 
@@ -100,10 +114,25 @@ def test_classes_of_folders_in_a_row_are_compared_too(tmp_path):
     path = tmp_path / 'classify.py'
     path.write_text(CLASSIFY)
     data, more = (folders(tmp_path / name, name) for name in ('abc', 'abcd'))
-    options = ('data.imgs_per_gpu=6', f"data.train={dict(type='ConcatDataset', datasets=[data, data])}", 'total_epochs=1')
+    options = (
+        'data.imgs_per_gpu=6',
+        f'data.train={dict(type="ConcatDataset", datasets=[data, data])}',
+        'total_epochs=1',
+    )
     with pytest.raises(DataError, match='different classes: only for training none; only for testing d'):
-        train(path, tmp_path / 'more', *options, f"custom_hooks={[dict(type='ValidateHook', dataset=more, initial=False)]}")
-    train(path, tmp_path / 'same', *options, f"custom_hooks={[dict(type='ValidateHook', dataset=data, initial=False)]}", curves=False)
+        train(
+            path,
+            tmp_path / 'more',
+            *options,
+            f'custom_hooks={[dict(type="ValidateHook", dataset=more, initial=False)]}',
+        )
+    train(
+        path,
+        tmp_path / 'same',
+        *options,
+        f'custom_hooks={[dict(type="ValidateHook", dataset=data, initial=False)]}',
+        curves=False,
+    )
 
 
 def test_byol_hook_sets_the_end_and_warns_of_another_interval(tmp_path):
@@ -132,7 +161,9 @@ def test_collapse_warns_once(config, tmp_path):
     assert saved['meta']['iter'] == 6
 
 
-@pytest.mark.parametrize('hook', [{'type': 'KNNHook', 'interval': 0, **DIGITS}, {'type': 'CollapseHook', 'interval': 0}])
+@pytest.mark.parametrize(
+    'hook', [{'type': 'KNNHook', 'interval': 0, **DIGITS}, {'type': 'CollapseHook', 'interval': 0}]
+)
 def test_bad_intervals(config, tmp_path, hook):
     with pytest.raises(ConfigError, match='interval'):
         train(config, tmp_path, f'custom_hooks={[hook]}')

@@ -37,20 +37,32 @@ log_config = dict(interval=2)
 total_epochs = 3
 '''
 METHODS = {
-    'DeepCluster': dict(extra="neck=dict(type='AvgPoolNeck')", width=32, replace=False, pca=6, odc='',
-                        hook="unif_sampling=True, reweight=True, reweight_pow=0.5, init_memory=False, initial=True, interval=1"),
-    'ODC': dict(extra="neck=dict(type='NonLinearNeckV0', in_channels=32, hid_channels=16, out_channels=8),\n    "
-                      "memory_bank=dict(type='ODCMemory', length=24, feat_dim=8, momentum=0.5, num_classes=3, min_cluster=2)",
-                width=8, replace=True, pca=-1,
-                hook='unif_sampling=False, reweight=False, reweight_pow=0.5, init_memory=True, initial=True, interval=9999999999',
-                odc="dict(type='ODCHook', centroids_update_interval=4, deal_with_small_clusters_interval=1, evaluate_interval=3, "
-                    "reweight=True, reweight_pow=0.5),"),
+    'DeepCluster': dict(
+        extra="neck=dict(type='AvgPoolNeck')",
+        width=32,
+        replace=False,
+        pca=6,
+        odc='',
+        hook='unif_sampling=True, reweight=True, reweight_pow=0.5, init_memory=False, initial=True, interval=1',
+    ),
+    'ODC': dict(
+        extra="neck=dict(type='NonLinearNeckV0', in_channels=32, hid_channels=16, out_channels=8),\n    "
+        "memory_bank=dict(type='ODCMemory', length=24, feat_dim=8, momentum=0.5, num_classes=3, min_cluster=2)",
+        width=8,
+        replace=True,
+        pca=-1,
+        hook='unif_sampling=False, reweight=False, reweight_pow=0.5, init_memory=True, initial=True, interval=9999999999',
+        odc="dict(type='ODCHook', centroids_update_interval=4, deal_with_small_clusters_interval=1, evaluate_interval=3, "
+        'reweight=True, reweight_pow=0.5),',
+    ),
 }
 
 
 def write(folder, method, workers=0):
     path = folder / f'{method}{workers}.py'
-    path.write_text(CONFIG.format(root=str(write_images(folder / 'images')), method=method, workers=workers, **METHODS[method]))
+    path.write_text(
+        CONFIG.format(root=str(write_images(folder / 'images')), method=method, workers=workers, **METHODS[method])
+    )
     return path
 
 
@@ -82,7 +94,10 @@ def test_labels_are_saved_logged_and_files_written(straight):
 
 def test_the_last_checkpoint_holds_a_trained_head_and_the_others_a_new_one(straight):
     method, _, work = straight
-    biases = [torch.load(work / f'epoch_{n}.pth', weights_only=True)['state_dict']['head.fc_cls.bias'].abs().max() for n in (1, 2, 3)]
+    biases = [
+        torch.load(work / f'epoch_{n}.pth', weights_only=True)['state_dict']['head.fc_cls.bias'].abs().max()
+        for n in (1, 2, 3)
+    ]
     assert biases[2] > 0
     assert [float(b) for b in biases[:2]] == [0, 0] if method == 'DeepCluster' else biases[0] > 0
 
@@ -107,7 +122,10 @@ def test_loader_workers_see_new_labels(straight, tmp_path):
     method, _, work = straight
     with_workers = train(write(tmp_path, method, workers=1), tmp_path / 'work')
     for number in (1, 2):
-        expected, got = (torch.load(folder / f'epoch_{number}.pth', weights_only=True)['state_dict'] for folder in (work, with_workers))
+        expected, got = (
+            torch.load(folder / f'epoch_{number}.pth', weights_only=True)['state_dict']
+            for folder in (work, with_workers)
+        )
         assert all(torch.equal(expected[name], got[name]) for name in expected), number
 
 
@@ -129,17 +147,25 @@ def test_more_clusters_than_images(tmp_path):
         train(config, tmp_path / 'work', 'custom_hooks.0.clustering.k=25', 'model.head.num_classes=25')
 
 
-@pytest.mark.parametrize(('options', 'message'), [
-    (['custom_hooks.0.initial=False'], 'no labels to begin with: set initial=True'),
-    (['custom_hooks.0.clustering.k=4'], 'makes k=4 clusters, but the head has num_classes=3'),
-    (['custom_hooks.0.clustering.dims=4'], "clustering has no key 'dims'"),
-    (['custom_hooks.0.clustering.type=PIC'], "type='PIC' is not supported: use 'Kmeans'"),
-    (['custom_hooks.0.interval=0'], 'interval=0: use 1 or more'),
-    (['custom_hooks.0.init_memory=True'], 'DeepCluster has no memory_bank'),
-    (['data.train.type=NPIDDataset'], 'data.train is a NPIDDataset: use DeepClusterDataset'),
-    (["custom_hooks=[{'type': 'ODCHook', 'centroids_update_interval': 1, 'deal_with_small_clusters_interval': 1, "
-      "'evaluate_interval': 1, 'reweight': True, 'reweight_pow': 0.5}]"], 'ODCHook needs a model with an ODCMemory'),
-])
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['custom_hooks.0.initial=False'], 'no labels to begin with: set initial=True'),
+        (['custom_hooks.0.clustering.k=4'], 'makes k=4 clusters, but the head has num_classes=3'),
+        (['custom_hooks.0.clustering.dims=4'], "clustering has no key 'dims'"),
+        (['custom_hooks.0.clustering.type=PIC'], "type='PIC' is not supported: use 'Kmeans'"),
+        (['custom_hooks.0.interval=0'], 'interval=0: use 1 or more'),
+        (['custom_hooks.0.init_memory=True'], 'DeepCluster has no memory_bank'),
+        (['data.train.type=NPIDDataset'], 'data.train is a NPIDDataset: use DeepClusterDataset'),
+        (
+            [
+                "custom_hooks=[{'type': 'ODCHook', 'centroids_update_interval': 1, 'deal_with_small_clusters_interval': 1, "
+                "'evaluate_interval': 1, 'reweight': True, 'reweight_pow': 0.5}]"
+            ],
+            'ODCHook needs a model with an ODCMemory',
+        ),
+    ],
+)
 def test_what_does_not_fit_is_said_before_training(tmp_path, options, message):
     with pytest.raises(SelfSupError, match=message) as caught:
         train(write(tmp_path, 'DeepCluster'), tmp_path / 'work', *options)

@@ -24,17 +24,26 @@ def test_the_log_and_the_weights_at_each_save(tmp_path):
     config = write_config(tmp_path, 'SparK')
     work_dir = train(config, tmp_path / 'work', HOOK, 'total_epochs=2', 'checkpoint_config.interval=1')
     head, epochs = read(work_dir)
-    assert head['name'] == 'work' and head['model'] == 'ResNet' and set(head) == {'name', 'cmd', 'git_commit_id', 'git_commit_msg', 'model'}
+    assert (
+        head['name'] == 'work'
+        and head['model'] == 'ResNet'
+        and set(head) == {'name', 'cmd', 'git_commit_id', 'git_commit_msg', 'model'}
+    )
     assert [epoch['cur_ep'] for epoch in epochs] == ['1/2', '2/2']
     log = next(work_dir.glob('*/*.log')).read_text()
     means = [float(value) for value in re.findall(r'is done: mean loss ([\d.]+)', log)]
     assert [epoch['last_L'] for epoch in epochs] == pytest.approx(means, abs=1e-4)
     assert epochs[-1]['rema'] == '0:00:00' and re.fullmatch(r'\d\d-\d\d \d\d:\d\d', epochs[0]['fini'])
     exported = read_checkpoint(work_dir / 'tiny_1kpretrained_timm_style.pth')
-    saved = {k.removeprefix('backbone.'): v for k, v in read_checkpoint(work_dir / 'epoch_2.pth')['state_dict'].items()
-             if k.startswith('backbone.')}
+    saved = {
+        k.removeprefix('backbone.'): v
+        for k, v in read_checkpoint(work_dir / 'epoch_2.pth')['state_dict'].items()
+        if k.startswith('backbone.')
+    }
     assert exported.keys() == saved.keys() and all(torch.equal(exported[k], saved[k]) for k in saved)
-    model = build_with_weights(compile_config(load(str(config)))['model'], str(work_dir / 'tiny_1kpretrained_timm_style.pth'))
+    model = build_with_weights(
+        compile_config(load(str(config)))['model'], str(work_dir / 'tiny_1kpretrained_timm_style.pth')
+    )
     assert all(torch.equal(value, saved[name]) for name, value in model.backbone.state_dict().items())
 
 

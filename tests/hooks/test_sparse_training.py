@@ -18,12 +18,18 @@ from tests.resume.runs import differences, train, write_config
 from .sparse_runs import EVERY, SPARSE, options
 
 GOLDEN = Path(__file__).parents[1] / 'golden'
-FP16 = ("optim_wrapper={'type': 'AmpOptimWrapper', 'dtype': 'float16', 'loss_scale': 1e7, 'optimizer': {'type': 'AdamW', 'lr': 0.01}}",
-        'optimizer=None', 'optimizer_config=None')
+FP16 = (
+    "optim_wrapper={'type': 'AmpOptimWrapper', 'dtype': 'float16', 'loss_scale': 1e7, 'optimizer': {'type': 'AdamW', 'lr': 0.01}}",
+    'optimizer=None',
+    'optimizer_config=None',
+)
 MODES = {
     'fp32': (),
     'bf16': ('use_fp16=True',),
-    'accumulated': ('optimizer_config.update_interval=4', 'total_epochs=4'),  # steps after 4 and 2 micro-batches in turn
+    'accumulated': (
+        'optimizer_config.update_interval=4',
+        'total_epochs=4',
+    ),  # steps after 4 and 2 micro-batches in turn
     'clipped': ('optimizer_config.grad_clip={"max_norm": 0.1}',),
     'sgd': ("optimizer={'type': 'SGD', 'lr': 0.01, 'momentum': 0.9}",),
 }
@@ -47,12 +53,29 @@ def test_every_step_is_exactly_as_sparse_as_asked(configs, tmp_path, mode):
 @pytest.mark.parametrize(('mode', 'init'), [('fp32', 'snip'), ('bf16', 'erk')])
 def test_a_whole_resnet18_on_images_of_cifar_size(configs, tmp_path, mode, init):
     """Three steps with exchanges after the first two; the watching hook looks at every weight after each."""
-    size = ('model.backbone.stage_blocks=(2,2,2,2)', 'model.backbone.base_channels=64', 'model.neck.in_channels=512',
-            'data.train.pipeline.0.size=32', 'total_epochs=None', 'total_iters=3', 'checkpoint_config.interval=3')
-    work_dir = train(configs['MOCO'], tmp_path, options(average=False, init=init, update_interval=1), *size, *MODES[mode], curves=False)
+    size = (
+        'model.backbone.stage_blocks=(2,2,2,2)',
+        'model.backbone.base_channels=64',
+        'model.neck.in_channels=512',
+        'data.train.pipeline.0.size=32',
+        'total_epochs=None',
+        'total_iters=3',
+        'checkpoint_config.interval=3',
+    )
+    work_dir = train(
+        configs['MOCO'],
+        tmp_path,
+        options(average=False, init=init, update_interval=1),
+        *size,
+        *MODES[mode],
+        curves=False,
+    )
     state = saved(work_dir, 'iter_3.pth')
-    weights = {name: value for name, value in state['state_dict'].items()
-               if name.startswith(('backbone.', 'neck.')) and value.dim() in (2, 4)}
+    weights = {
+        name: value
+        for name, value in state['state_dict'].items()
+        if name.startswith(('backbone.', 'neck.')) and value.dim() in (2, 4)
+    }
     assert sum(value.numel() for name, value in weights.items() if name.startswith('backbone.')) == 11_159_232
     total = sum(value.numel() for value in weights.values())
     assert sum(int((value == 0).sum()) for value in weights.values()) >= round(SPARSE['sparsity'] * total)
@@ -62,9 +85,19 @@ def test_a_whole_resnet18_on_images_of_cifar_size(configs, tmp_path, mode, init)
     assert all(not weights[name][~mask].any() for name, mask in masks.items())
 
 
-@pytest.mark.parametrize('arguments', [
-    dict(init='snip'), dict(init='uniform', growth='gradient'), dict(growth='momentum'), dict(growth='bernoulli'),
-    dict(update_interval=None), dict(mask_moments=True), dict(sparsity=0.95, only='layer4')], ids=str)
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        dict(init='snip'),
+        dict(init='uniform', growth='gradient'),
+        dict(growth='momentum'),
+        dict(growth='bernoulli'),
+        dict(update_interval=None),
+        dict(mask_moments=True),
+        dict(sparsity=0.95, only='layer4'),
+    ],
+    ids=str,
+)
 def test_every_kind(configs, tmp_path, arguments):
     work_dir = train(configs['BYOL'], tmp_path, options(**arguments), curves=False)
     state = saved(work_dir)
@@ -80,7 +113,7 @@ def test_every_kind(configs, tmp_path, arguments):
 
 def test_steps_that_fp16_skips_are_no_steps(configs, tmp_path):
     """The first steps overflow: neither the masks nor the average moves, and the counter stays."""
-    hooks = f"custom_hooks={[SPARSE, {'type': 'EMAHook', 'momentum': 0.9}]}"
+    hooks = f'custom_hooks={[SPARSE, {"type": "EMAHook", "momentum": 0.9}]}'
     state = saved(train(configs['BYOL'], tmp_path, hooks, *FP16, curves=False))
     steps = {int(s['step']) for s in state['optimizer']['state'].values()}
     assert steps == {state[STATE]['steps']} == {state['ema']['steps']}
@@ -114,25 +147,42 @@ class Labelled(Algorithm):
         return Step({'loss': torch.nn.functional.cross_entropy(self.backbone.classify(img), gt_label)})
 
 
-@pytest.mark.parametrize(('kind', 'key'), [(kind, f'snip_{scope}_{density}') for kind, scope in (
-    ('decom', 'default'), ('decom', 'onlyL'), ('nodecom', 'default')) for density in (0.6, 0.2)])
+@pytest.mark.parametrize(
+    ('kind', 'key'),
+    [
+        (kind, f'snip_{scope}_{density}')
+        for kind, scope in (('decom', 'default'), ('decom', 'onlyL'), ('nodecom', 'default'))
+        for density in (0.6, 0.2)
+    ],
+)
 def test_snip_keeps_what_slak_keeps(kind, key):
     golden = torch.load(GOLDEN / f'slak_sparsity_{kind}.pt', weights_only=True)
     config = torch.load(GOLDEN / f'slak_{kind}_golden.pt', weights_only=True)['config']
-    backbone = SLaK(depths=config['depths'], dims=config['dims'], width_factor=config['width_factor'], kernel_size=config['kernel_size'],
-                    decom=config['Decom'], num_classes=config['num_classes'])
+    backbone = SLaK(
+        depths=config['depths'],
+        dims=config['dims'],
+        width_factor=config['width_factor'],
+        kernel_size=config['kernel_size'],
+        decom=config['Decom'],
+        num_classes=config['num_classes'],
+    )
     backbone.load_state_dict(torch.load(GOLDEN / f'slak_{kind}_model.pt', weights_only=True)['model'])
     model, before = Labelled(backbone), {name: value.clone() for name, value in backbone.state_dict().items()}
     weights = maskable(model, r'large_kernel\.LoRA' if 'onlyL' in key else '')
     expected = golden[key]
-    assert list(weights) == [f'backbone.{name}' for name in golden['names_only_L' if 'onlyL' in key else 'names_default']]
+    assert list(weights) == [
+        f'backbone.{name}' for name in golden['names_only_L' if 'onlyL' in key else 'names_default']
+    ]
     scores = snip_scores(model, {'img': golden['images'], 'gt_label': golden['labels']}, weights)
     strict = snip_densities(scores, expected['density'], share_ties=False)
     for name, sparsity in expected['sparsity'].items():
         kept, wanted = (round(share * expected['numel'][name]) for share in (strict[f'backbone.{name}'], 1 - sparsity))
         assert abs(kept - wanted) <= 2, name
     shared = snip_densities(scores, expected['density'])
-    kept, total = sum(shared[f'backbone.{name}'] * n for name, n in expected['numel'].items()), sum(expected['numel'].values())
+    kept, total = (
+        sum(shared[f'backbone.{name}'] * n for name, n in expected['numel'].items()),
+        sum(expected['numel'].values()),
+    )
     assert kept == pytest.approx(int(expected['density'] * total))
     assert all(shared[name] >= strict[name] for name in strict)
     assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())  # statistics too
@@ -141,14 +191,26 @@ def test_snip_keeps_what_slak_keeps(kind, key):
 
 def test_snip_names_a_gradient_that_is_not_finite():
     model = Labelled(SLaK(depths=(1,), dims=(4,), kernel_size=(7, 3), num_classes=2))
-    with pytest.raises(TrainingError, match=r'gradient of backbone\.downsample_layers\.0\.0\.weight on the first batch is not finite'):
-        snip_scores(model, {'img': torch.full((2, 3, 16, 16), float('nan')), 'gt_label': torch.tensor([0, 1])}, maskable(model))
+    with pytest.raises(
+        TrainingError, match=r'gradient of backbone\.downsample_layers\.0\.0\.weight on the first batch is not finite'
+    ):
+        snip_scores(
+            model, {'img': torch.full((2, 3, 16, 16), float('nan')), 'gt_label': torch.tensor([0, 1])}, maskable(model)
+        )
 
 
 def test_snip_leaves_the_run_as_it_was(configs, tmp_path):
     """Data order, random numbers, statistics: with nothing to mask the run is the one without the hook."""
-    with_hook = saved(train(configs['MOCO'], tmp_path / 'with', f"custom_hooks={[{**SPARSE, 'init': 'snip', 'sparsity': 0.0}]}",
-                            'data.workers_per_gpu=1', 'total_epochs=1'), 'epoch_1.pth')
+    with_hook = saved(
+        train(
+            configs['MOCO'],
+            tmp_path / 'with',
+            f'custom_hooks={[{**SPARSE, "init": "snip", "sparsity": 0.0}]}',
+            'data.workers_per_gpu=1',
+            'total_epochs=1',
+        ),
+        'epoch_1.pth',
+    )
     plain = saved(train(configs['MOCO'], tmp_path / 'plain', 'total_epochs=1'), 'epoch_1.pth')
     assert with_hook[STATE]['masks'] == {}
     assert all(torch.equal(value, with_hook['state_dict'][name]) for name, value in plain['state_dict'].items())
@@ -173,14 +235,26 @@ def test_what_is_logged(configs, tmp_path):
 
 def test_a_sparse_checkpoint_is_fine_tuned(configs, tmp_path):
     first = train(configs['MOCO'], tmp_path / 'first', options(update_interval=None), 'total_epochs=1', curves=False)
-    second = train(configs['MOCO'], tmp_path / 'second', options(sparsity=None, init='resume', update_interval=None),
-                   f'load_from={first}/epoch_1.pth', 'total_epochs=1', curves=False)
+    second = train(
+        configs['MOCO'],
+        tmp_path / 'second',
+        options(sparsity=None, init='resume', update_interval=None),
+        f'load_from={first}/epoch_1.pth',
+        'total_epochs=1',
+        curves=False,
+    )
     old, new = saved(first, 'epoch_1.pth'), saved(second, 'epoch_1.pth')
     assert old[STATE]['masks'].keys() == new[STATE]['masks'].keys()
     assert all(torch.equal(value, new[STATE]['masks'][name]) for name, value in old[STATE]['masks'].items())
     with pytest.warns(SelfSupWarning, match=r'found sparsity 0\.6000 in the weights; sparsity=0.3 is not used'):
-        train(configs['MOCO'], tmp_path / 'third', f"custom_hooks={[{**SPARSE, 'init': 'resume', 'sparsity': 0.3}]}",
-              f'load_from={first}/epoch_1.pth', 'total_epochs=1', curves=False)
+        train(
+            configs['MOCO'],
+            tmp_path / 'third',
+            f'custom_hooks={[{**SPARSE, "init": "resume", "sparsity": 0.3}]}',
+            f'load_from={first}/epoch_1.pth',
+            'total_epochs=1',
+            curves=False,
+        )
     with pytest.raises(ConfigError, match='none is zero: load a sparse model'):
         train(configs['MOCO'], tmp_path / 'dense', options(init='resume'))
 
@@ -189,38 +263,66 @@ def test_a_run_is_not_resumed_with_other_masks(configs, tmp_path):
     plain = train(configs['MOCO'], tmp_path / 'plain', 'total_epochs=1', curves=False)
     with pytest.raises(CheckpointError, match=r'holds no masks.*load_from'):
         train(configs['MOCO'], tmp_path / 'a', f'custom_hooks={[SPARSE]}', resume_from=str(plain / 'epoch_1.pth'))
-    with pytest.raises(CheckpointError, match=r'EMAHook was not set .*--allow-changed custom_hooks\.EMAHook\).*load_from'):
-        train(configs['MOCO'], tmp_path / 'b', "custom_hooks=[{'type': 'EMAHook'}]", resume_from=str(plain / 'epoch_1.pth'))
+    with pytest.raises(
+        CheckpointError, match=r'EMAHook was not set .*--allow-changed custom_hooks\.EMAHook\).*load_from'
+    ):
+        train(
+            configs['MOCO'],
+            tmp_path / 'b',
+            "custom_hooks=[{'type': 'EMAHook'}]",
+            resume_from=str(plain / 'epoch_1.pth'),
+        )
     sparse = train(configs['MOCO'], tmp_path / 'sparse', f'custom_hooks={[SPARSE]}', 'total_epochs=1', curves=False)
     with pytest.raises(CheckpointError, match=r'sparsity=0.6, only=.*config says sparsity=0.5'):
-        train(configs['MOCO'], tmp_path / 'c', f"custom_hooks={[{**SPARSE, 'sparsity': 0.5}]}", resume_from=str(sparse / 'epoch_1.pth'))
+        train(
+            configs['MOCO'],
+            tmp_path / 'c',
+            f'custom_hooks={[{**SPARSE, "sparsity": 0.5}]}',
+            resume_from=str(sparse / 'epoch_1.pth'),
+        )
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    (dict(init='sinp'), r"no init='sinp'\. Did you mean 'snip'"),
-    (dict(init='ERK'), r"no init='ERK'\. Did you mean 'erk'"),
-    (dict(growth='randon'), r"no growth='randon'\. Did you mean 'random'"),
-    (dict(prune='SET'), r"no prune='SET'.*Known: magnitude"),
-    (dict(sparsity=1.0), r'sparsity=1\.0: use a number in \[0, 1\)'),
-    (dict(sparsity=-0.1), r'sparsity=-0\.1'),
-    (dict(sparsity='0.4'), r"sparsity='0\.4'"),
-    (dict(sparsity=float('nan')), r'sparsity=nan'),
-    (dict(sparsity=None), r'needs sparsity'),
-    (dict(update_interval=0), r'update_interval=0: use 1 or more'),
-    (dict(prune_rate=0), r'prune_rate=0: use a number in \(0, 1\]'),
-    (dict(final_prune_rate=0.6), r'final_prune_rate=0\.6: use a number in \[0, prune_rate=0\.5\]'),
-    (dict(growth='momentum', mask_moments=True), r"growth='momentum' reads the moments")])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(init='sinp'), r"no init='sinp'\. Did you mean 'snip'"),
+        (dict(init='ERK'), r"no init='ERK'\. Did you mean 'erk'"),
+        (dict(growth='randon'), r"no growth='randon'\. Did you mean 'random'"),
+        (dict(prune='SET'), r"no prune='SET'.*Known: magnitude"),
+        (dict(sparsity=1.0), r'sparsity=1\.0: use a number in \[0, 1\)'),
+        (dict(sparsity=-0.1), r'sparsity=-0\.1'),
+        (dict(sparsity='0.4'), r"sparsity='0\.4'"),
+        (dict(sparsity=float('nan')), r'sparsity=nan'),
+        (dict(sparsity=None), r'needs sparsity'),
+        (dict(update_interval=0), r'update_interval=0: use 1 or more'),
+        (dict(prune_rate=0), r'prune_rate=0: use a number in \(0, 1\]'),
+        (dict(final_prune_rate=0.6), r'final_prune_rate=0\.6: use a number in \[0, prune_rate=0\.5\]'),
+        (dict(growth='momentum', mask_moments=True), r"growth='momentum' reads the moments"),
+    ],
+)
 def test_bad_arguments(arguments, message):
     with pytest.raises(ConfigError, match=message):
         SparseTrainingHook(**{k: v for k, v in {**SPARSE, **arguments}.items() if k != 'type'})
 
 
-@pytest.mark.parametrize(('hooks', 'more', 'message'), [
-    ([{**SPARSE, 'only': r'large_kernel\.LoRA'}], (), r"only='large_kernel.*is found in none of the \d+ weights.*: backbone\.conv1"),
-    ([{**SPARSE, 'only': '('}], (), r"only='\(' is no regular expression"),
-    ([SPARSE, SPARSE], (), 'several SparseTrainingHooks'),
-    ([{**SPARSE, 'growth': 'momentum'}], ("optimizer={'type': 'SGD', 'lr': 0.01}",), r"growth='momentum': SGD keeps none"),
-    ([{'type': 'EMAHook', 'momentum': 1.0}], (), r'EMAHook momentum=1\.0: use a number in \[0, 1\)')])
+@pytest.mark.parametrize(
+    ('hooks', 'more', 'message'),
+    [
+        (
+            [{**SPARSE, 'only': r'large_kernel\.LoRA'}],
+            (),
+            r"only='large_kernel.*is found in none of the \d+ weights.*: backbone\.conv1",
+        ),
+        ([{**SPARSE, 'only': '('}], (), r"only='\(' is no regular expression"),
+        ([SPARSE, SPARSE], (), 'several SparseTrainingHooks'),
+        (
+            [{**SPARSE, 'growth': 'momentum'}],
+            ("optimizer={'type': 'SGD', 'lr': 0.01}",),
+            r"growth='momentum': SGD keeps none",
+        ),
+        ([{'type': 'EMAHook', 'momentum': 1.0}], (), r'EMAHook momentum=1\.0: use a number in \[0, 1\)'),
+    ],
+)
 def test_hooks_that_do_not_fit(configs, tmp_path, hooks, more, message):
     with pytest.raises(ConfigError, match=message):
         train(configs['MOCO'], tmp_path, f'custom_hooks={hooks}', *more)
@@ -231,22 +333,42 @@ def test_snip_needs_labels(tmp_path):
     from tests.configs.small import check, image_folder
 
     with pytest.raises(ConfigError, match=r"init='snip' looks at the loss.*gets its labels later, from clustering"):
-        check(Path('configs/selfsup/deepcluster/r50.py'), image_folder(tmp_path / 'images'), tmp_path / 'work',
-              f"custom_hooks={[{**SPARSE, 'init': 'snip'}]}")
+        check(
+            Path('configs/selfsup/deepcluster/r50.py'),
+            image_folder(tmp_path / 'images'),
+            tmp_path / 'work',
+            f'custom_hooks={[{**SPARSE, "init": "snip"}]}',
+        )
 
 
 def test_masks_that_never_change_are_pointed_out(configs, tmp_path):
     with pytest.warns(SelfSupWarning, match=r'update_interval=100: the run has 6 optimizer steps'):
-        train(configs['MOCO'], tmp_path, f"custom_hooks={[{**SPARSE, 'update_interval': 100}]}", 'total_epochs=1', curves=False)
+        train(
+            configs['MOCO'],
+            tmp_path,
+            f'custom_hooks={[{**SPARSE, "update_interval": 100}]}',
+            'total_epochs=1',
+            curves=False,
+        )
 
 
 def test_momentum_networks_norms_and_tokens_are_not_masked():
     neck = dict(type='NonLinearNeckV1', in_channels=32, hid_channels=16, out_channels=8)
-    model = MODELS.build(dict(type='MOCO', backbone=dict(type='ConvNeXtV2', depths=(1, 1, 1, 1), dims=(4, 8, 16, 32)), neck=neck,
-                              head=dict(type='ContrastiveHead'), queue_len=8, feat_dim=8))
+    model = MODELS.build(
+        dict(
+            type='MOCO',
+            backbone=dict(type='ConvNeXtV2', depths=(1, 1, 1, 1), dims=(4, 8, 16, 32)),
+            neck=neck,
+            head=dict(type='ContrastiveHead'),
+            queue_len=8,
+            feat_dim=8,
+        )
+    )
     names = list(maskable(model))
     assert 'neck.mlp.0.weight' in names
-    assert not [name for name in names if name.startswith('key_') or 'grn' in name or 'norm' in name or name.endswith('bias')]
+    assert not [
+        name for name in names if name.startswith('key_') or 'grn' in name or 'norm' in name or name.endswith('bias')
+    ]
     expected = [n for n, p in model.named_parameters() if p.requires_grad and p.ndim in (2, 4) and 'grn' not in n]
     assert sorted(names) == sorted(expected)
 
@@ -261,6 +383,14 @@ def test_two_processes_have_the_same_masks_and_resume_exactly(configs, tmp_path)
 
 
 def _two_processes(config, work_dir, stop_after, auto_resume):
-    arguments = (EVERY, options(init='snip', growth='gradient', update_interval=2), 'data.imgs_per_gpu=2', 'use_fp16=True',
-                 'total_epochs=None', 'total_iters=9')
-    train(config, work_dir, *arguments, stop_after=stop_after, launcher='pytorch', auto_resume=auto_resume, curves=False)
+    arguments = (
+        EVERY,
+        options(init='snip', growth='gradient', update_interval=2),
+        'data.imgs_per_gpu=2',
+        'use_fp16=True',
+        'total_epochs=None',
+        'total_iters=9',
+    )
+    train(
+        config, work_dir, *arguments, stop_after=stop_after, launcher='pytorch', auto_resume=auto_resume, curves=False
+    )

@@ -9,11 +9,37 @@ from collections.abc import Iterator
 from typing import Any
 
 Path = tuple[str | int, ...]
-NUMBERS = (0, -1, 1, 2, 3, 7, 0.0, 0.5, -0.5, 1.5, 1e-30, 1e9, -1e9, 10 ** 12, 2 ** 63, math.nan, math.inf, -math.inf)
-OTHERS = (None, True, False, '', 'abc', 'None', '0.1', 'a\nb', 'ä?*',
-          'ResNet', '../x', [], {}, (), [1, 2, 3], (0, 0), (1., 0.), [None],
-          [[]], ['a', 'b'], {'type': 'abc'}, {'type': None}, {'type': 5}, {'type': ['ResNet']}, {'typ': 'ResNet'}, {'a': 1},
-          {1: 2}, {'': 0})
+NUMBERS = (0, -1, 1, 2, 3, 7, 0.0, 0.5, -0.5, 1.5, 1e-30, 1e9, -1e9, 10**12, 2**63, math.nan, math.inf, -math.inf)
+OTHERS = (
+    None,
+    True,
+    False,
+    '',
+    'abc',
+    'None',
+    '0.1',
+    'a\nb',
+    'ä?*',
+    'ResNet',
+    '../x',
+    [],
+    {},
+    (),
+    [1, 2, 3],
+    (0, 0),
+    (1.0, 0.0),
+    [None],
+    [[]],
+    ['a', 'b'],
+    {'type': 'abc'},
+    {'type': None},
+    {'type': 5},
+    {'type': ['ResNet']},
+    {'typ': 'ResNet'},
+    {'a': 1},
+    {1: 2},
+    {'': 0},
+)
 SMALL_ONLY = ('workers_per_gpu', 'num_workers')  # of a machine with 2 cores; a million processes are nobody's test
 
 
@@ -49,7 +75,9 @@ def mutate(settings: dict, rng: random.Random) -> tuple[str, dict]:
         value = rng.choice(OTHERS if kind == 'value' else NUMBERS)
         if path[-1] in SMALL_ONLY and isinstance(value, int | float) and not -10 < value < 10:
             value = -3
-        return f'{shown} = {value!r}', changed(settings, path, lambda owner, key: owner.__setitem__(key, copy.deepcopy(value)))
+        return f'{shown} = {value!r}', changed(
+            settings, path, lambda owner, key: owner.__setitem__(key, copy.deepcopy(value))
+        )
     if kind == 'drop':
         return f'{shown} dropped', changed(settings, path, lambda owner, key: owner.pop(key))
     if kind == 'misspell':
@@ -59,8 +87,10 @@ def mutate(settings: dict, rng: random.Random) -> tuple[str, dict]:
         value = _at(settings, other)
         if path[-1] in SMALL_ONLY:
             value = 2
-        return (f'{shown} = what {".".join(map(str, other))} is',
-                changed(settings, path, lambda owner, key: owner.__setitem__(key, copy.deepcopy(value))))
+        return (
+            f'{shown} = what {".".join(map(str, other))} is',
+            changed(settings, path, lambda owner, key: owner.__setitem__(key, copy.deepcopy(value))),
+        )
     if kind == 'wrap':
         return f'{shown} in a list', changed(settings, path, lambda owner, key: owner.__setitem__(key, [owner[key]]))
     return f'{shown} twice', changed(settings, path, _double)

@@ -19,7 +19,7 @@ from selfsup.errors import SelfSupError
 from selfsup.registry import HOOKS
 
 SECONDS = 60  # for two iterations of a network of a few thousand weights
-MEMORY = 6 * 2 ** 30  # bytes beyond what the process has: a size of 10**9 meets an error, not the machine's limit
+MEMORY = 6 * 2**30  # bytes beyond what the process has: a size of 10**9 meets an error, not the machine's limit
 
 
 class EndAfterTwo(Hook):
@@ -61,6 +61,7 @@ def outcome(path: Path, work_dir: Path, options: list[str] | None = None) -> str
 @contextlib.contextmanager
 def limits() -> Iterator[None]:
     """End a call that hangs, and refuse it memory that no tiny run needs."""
+
     def too_long(*_: Any) -> None:
         raise TimeoutError(f'no end after {SECONDS} s')
 

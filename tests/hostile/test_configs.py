@@ -85,7 +85,10 @@ MODULES = {  # what a module that the user wrote does when it is imported -> wha
     'key': ("{}['a']\n", r":1: KeyError: 'a'\.$"),
     'import': ('import nowhere_at_all\n', r":1: No module named 'nowhere_at_all'"),
     'from': ('from os import nothing_like_it\n', r":1: cannot import name 'nothing_like_it'"),
-    'taken': (SIMCLR_AGAIN, r'already registered .*Give your class a name of its own, or register it with force=True\.$'),
+    'taken': (
+        SIMCLR_AGAIN,
+        r'already registered .*Give your class a name of its own, or register it with force=True\.$',
+    ),
     'null': ('x = "\0"\n', r'null bytes'),
     'recursion': ('def f(): f()\nf()\n', r'RecursionError: maximum recursion depth'),
 }
@@ -103,20 +106,36 @@ def test_modules_of_the_users(case, way, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=expected) as caught:
         load(path, [f"custom_imports.imports=['{module}']"] if way == 'option' else None)
     place = 'x.py:6' if way == 'file' else '--cfg-options'
-    assert str(caught.value).startswith('custom_imports (') and f'{place}): {module} cannot be imported: ' in str(caught.value)
+    assert str(caught.value).startswith('custom_imports (') and f'{place}): {module} cannot be imported: ' in str(
+        caught.value
+    )
     assert len(str(caught.value).splitlines()) == 1
     sys.modules.pop(module, None)
 
 
 HOOKS = {
-    'type no name': ("[dict(type=5)]", 'custom_hooks.0.type=5 (x.py:6) must be the name of a hook, in quotes.'),
-    'type a list': ("[dict(type=['KNNHook'])]", "custom_hooks.0.type=['KNNHook'] (x.py:6) must be the name of a hook, in quotes."),
-    'priority no name': ("[dict(type='BYOLHook', priority='NORMLA')]",
-                         "custom_hooks.0.priority='NORMLA' (x.py:6) must be a name or a number from 0 (first) to 100. Did you mean "
-                         "'NORMAL'"),
-    'priority a list': ("[dict(type='BYOLHook', priority=[1])]", 'custom_hooks.0.priority=[1] (x.py:6) must be a name or a number'),
-    'priority too high': ("[dict(type='BYOLHook', priority=101)]", 'custom_hooks.0.priority=101 (x.py:6) must be a name or a number'),
-    'priority a float': ("[dict(type='BYOLHook', priority=0.5)]", 'custom_hooks.0.priority=0.5 (x.py:6) must be a name or a number'),
+    'type no name': ('[dict(type=5)]', 'custom_hooks.0.type=5 (x.py:6) must be the name of a hook, in quotes.'),
+    'type a list': (
+        "[dict(type=['KNNHook'])]",
+        "custom_hooks.0.type=['KNNHook'] (x.py:6) must be the name of a hook, in quotes.",
+    ),
+    'priority no name': (
+        "[dict(type='BYOLHook', priority='NORMLA')]",
+        "custom_hooks.0.priority='NORMLA' (x.py:6) must be a name or a number from 0 (first) to 100. Did you mean "
+        "'NORMAL'",
+    ),
+    'priority a list': (
+        "[dict(type='BYOLHook', priority=[1])]",
+        'custom_hooks.0.priority=[1] (x.py:6) must be a name or a number',
+    ),
+    'priority too high': (
+        "[dict(type='BYOLHook', priority=101)]",
+        'custom_hooks.0.priority=101 (x.py:6) must be a name or a number',
+    ),
+    'priority a float': (
+        "[dict(type='BYOLHook', priority=0.5)]",
+        'custom_hooks.0.priority=0.5 (x.py:6) must be a name or a number',
+    ),
 }
 
 
@@ -137,11 +156,15 @@ def test_priorities_that_mmengine_knows(value, tmp_path):
     assert load(path).cfg['custom_hooks'][0]['priority'] == value
 
 
-@pytest.mark.parametrize('section', ['optimizer', 'model', 'model.backbone', 'model.neck', 'data.train', 'data.train.data_source'])
+@pytest.mark.parametrize(
+    'section', ['optimizer', 'model', 'model.backbone', 'model.neck', 'data.train', 'data.train.data_source']
+)
 def test_types_that_are_no_names(section, tmp_path):
     path = tmp_path / 'x.py'
     path.write_text(TINY)
-    with pytest.raises(ConfigError, match=rf'^{section}.type=1.5 \(--cfg-options\) must be the name of an? [a-z ]+, in quotes\.'):
+    with pytest.raises(
+        ConfigError, match=rf'^{section}.type=1.5 \(--cfg-options\) must be the name of an? [a-z ]+, in quotes\.'
+    ):
         load(path, [f'{section}.type=1.5'])
 
 
@@ -172,13 +195,21 @@ def test_config_files_that_are_none(case, tmp_path):
 
 
 OPTIONS = {
-    'total_epochs=abc': 'total_epochs=', 'total_epochs=nan': 'total_epochs=', '=1': 'is not written path=value',
+    'total_epochs=abc': 'total_epochs=',
+    'total_epochs=nan': 'total_epochs=',
+    '=1': 'is not written path=value',
     'model': 'is not written path=value',
-    'model.backbone.depth.x=1': 'has nothing inside', 'data.train.pipeline.7.size=1': 'is a list of 0',
-    'optimizer.lr=1e400': 'optimizer.lr', 'custom_hooks=BYOLHook': 'custom_hooks=', 'model.=1': 'model.', '.=1': 'is not a config key',
+    'model.backbone.depth.x=1': 'has nothing inside',
+    'data.train.pipeline.7.size=1': 'is a list of 0',
+    'optimizer.lr=1e400': 'optimizer.lr',
+    'custom_hooks=BYOLHook': 'custom_hooks=',
+    'model.=1': 'model.',
+    '.=1': 'is not a config key',
     'optimizer=[1]': 'optimizer=',
-    "optimizer={'type': 'SGD', 'lr': -1}": 'optimizer.lr=-1', "data={'imgs_per_gpu': 0}": 'data.imgs_per_gpu=0',
-    "custom_imports={'imports': 5}": 'custom_imports', 'custom_imports=x': 'custom_imports=',
+    "optimizer={'type': 'SGD', 'lr': -1}": 'optimizer.lr=-1',
+    "data={'imgs_per_gpu': 0}": 'data.imgs_per_gpu=0',
+    "custom_imports={'imports': 5}": 'custom_imports',
+    'custom_imports=x': 'custom_imports=',
 }
 
 

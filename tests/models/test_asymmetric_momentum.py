@@ -33,8 +33,10 @@ def test_memories_keep_the_old_feature_for_the_larger_part(kind):
     if kind == 'ODCMemory':
         memory.init_memory(torch.randn(6, 4), torch.tensor([0, 0, 0, 1, 1, 1]))
     update = memory.update if kind == 'SimpleMemory' else memory.update_samples
+
     def rows():
         return (memory.feature_bank if kind == 'SimpleMemory' else memory.feature_bank.local).clone()
+
     for idx in (torch.tensor([4, 0, 5]), torch.tensor([1, 0])):
         before, features = rows(), torch.randn(len(idx), 4) * 3
         update(idx, features)
@@ -64,7 +66,7 @@ def test_momentum_networks_keep_the_old_weights_for_the_larger_part(name):
         model = BYOL(Vectors(), Flat(), LatentPredictHead(nn.Linear(4, 4)), base_momentum=0.9)
         follower, carries = model.target_backbone, [{}]
     with torch.no_grad():
-        model.backbone.weight.fill_(3.)
+        model.backbone.weight.fill_(3.0)
     for expected in (0.9 * 1 + 0.1 * 3, 0.9 * 1.2 + 0.1 * 3):
         model.after_update(carries, progress=0.0)
         assert follower.weight.item() == pytest.approx(expected, rel=1e-6)

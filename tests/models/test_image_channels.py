@@ -18,8 +18,14 @@ from tests.resume.runs import train, write_config
 HEAD = {'type': 'MaskedPixelHead', 'patch_size': 16}
 SIZES = {'depths': (1, 1, 1, 1), 'dims': (8, 8, 16, 16)}
 BACKBONE = {  # that takes so many channels
-    'ours': lambda c: {'type': 'ResNet', 'depth': 18, 'stage_blocks': (1, 1, 1, 1), 'base_channels': 8, 'out_indices': (4,),
-                       'in_channels': c},
+    'ours': lambda c: {
+        'type': 'ResNet',
+        'depth': 18,
+        'stage_blocks': (1, 1, 1, 1),
+        'base_channels': 8,
+        'out_indices': (4,),
+        'in_channels': c,
+    },
     'convnext': lambda c: {'type': 'ConvNeXtV2', **SIZES, 'in_channels': c},
     'slak': lambda c: {'type': 'SLaK', **SIZES, 'kernel_size': (13, 11, 9, 7, 3), 'in_channels': c},
     'timm': lambda c: {'type': 'TIMMBackbone', 'model_name': 'resnet10t', 'in_channels': c},
@@ -52,7 +58,7 @@ def by_hand(prediction, img, visible, p):
     for b, row, column in (~visible).nonzero().tolist():
         for y in range(row * 32, row * 32 + 32, p):
             for x in range(column * 32, column * 32 + 32, p):
-                patch = img[b, :, y:y + p, x:x + p].permute(1, 2, 0).flatten()
+                patch = img[b, :, y : y + p, x : x + p].permute(1, 2, 0).flatten()
                 target = (patch - patch.mean()) / (patch.var() + 1e-6).sqrt()
                 errors.append((prediction[b, y // p, x // p] - target).square().mean())
     return sum(errors) / len(errors)
@@ -70,7 +76,7 @@ def test_any_number_of_channels(method, kind, channels):
     for path in ('visible', 'masked'):
         model = build(method, BACKBONE[kind](channels), path=path).double()
         prediction, _ = model.predict_patches(img, visible)
-        assert prediction.shape[-1] == model.head.patch_size ** 2 * channels
+        assert prediction.shape[-1] == model.head.patch_size**2 * channels
         step = model({'img': img, 'visible': visible})
         step.total.backward()
         expected = by_hand(model.predict_patches(img, visible)[0], img, visible, model.head.patch_size)
@@ -98,8 +104,11 @@ def test_a_network_that_says_nothing_takes_the_channels_of_its_first_convolution
 @pytest.mark.parametrize('method', ['SparK', 'FCMAE'])
 @pytest.mark.parametrize(('takes', 'given'), [(3, 1), (1, 3), (4, 12), (12, 4)])
 def test_images_of_other_channels_are_refused_with_a_way_out(method, takes, given):
-    with pytest.raises(ShapeError, match=rf'for images of {takes} channels?, but these have {given}: set '
-                                         rf'model.backbone.in_channels={given}, or let data.train.pipeline make {takes}\.'):
+    with pytest.raises(
+        ShapeError,
+        match=rf'for images of {takes} channels?, but these have {given}: set '
+        rf'model.backbone.in_channels={given}, or let data.train.pipeline make {takes}\.',
+    ):
         build(method, BACKBONE['ours'](takes))({'img': torch.randn(2, given, 64, 64)})
     build(method, BACKBONE['ours'](given))({'img': torch.randn(2, given, 64, 64)})  # the way out
 
@@ -107,8 +116,12 @@ def test_images_of_other_channels_are_refused_with_a_way_out(method, takes, give
 def test_parts_for_other_channels_are_refused():
     def decoder(channels):
         return {'type': 'LightDecoder', 'width': 32, 'out_channels': channels}
+
     assert build('SparK', BACKBONE['ours'](2), decoder=decoder(2)).decoder.proj.out_channels == 2
-    with pytest.raises(ConfigError, match=r'decoder.out_channels=3, but its backbone takes images of 2 .* or set backbone.in_channels=3'):
+    with pytest.raises(
+        ConfigError,
+        match=r'decoder.out_channels=3, but its backbone takes images of 2 .* or set backbone.in_channels=3',
+    ):
         build('SparK', BACKBONE['ours'](2), decoder=decoder(3))
     with pytest.raises(ConfigError, match='out_channels=1, but its backbone takes images of 3'):
         build('SparK', BACKBONE['ours'](3), decoder=NECKS.build({**decoder(1), 'stride': 32}))
@@ -125,8 +138,15 @@ def test_a_patch_of_a_single_number_has_no_standard_deviation():
         assert math.isfinite(model({'img': torch.randn(2, channels, 64, 64)}).total.item())
 
 
-@pytest.mark.parametrize(('method', 'name'), [('SparK', 'vit_tiny_patch16_224'), ('FCMAE', 'swin_tiny_patch4_window7_224'),
-                                              ('FCMAE', 'levit_128s'), ('SparK', 'visformer_tiny')])
+@pytest.mark.parametrize(
+    ('method', 'name'),
+    [
+        ('SparK', 'vit_tiny_patch16_224'),
+        ('FCMAE', 'swin_tiny_patch4_window7_224'),
+        ('FCMAE', 'levit_128s'),
+        ('SparK', 'visformer_tiny'),
+    ],
+)
 def test_transformers_are_refused_when_the_model_is_built(method, name):
     with pytest.raises(ConfigError, match='masked training needs a convolutional network') as error:
         build(method, {'type': 'TIMMBackbone', 'model_name': name})
@@ -155,6 +175,7 @@ def test_the_advice_for_an_operation_without_a_rule_does_not_name_the_other_path
 
 # ---- runs
 
+
 class TwelveChannels:
     """A step of one's own: four times the colours, each darker."""
 
@@ -162,10 +183,14 @@ class TwelveChannels:
         return torch.cat([img / (i + 1) for i in range(4)])
 
 
-GREY = "pipeline = [dict(type='RandomResizedCrop', size=16), dict(type='Grayscale'), dict(type='ToTensor'),\n" \
-       "            dict(type='Normalize', mean=[0.45], std=[0.23])]\n"
-TWELVE = "pipeline = [dict(type='RandomResizedCrop', size=16), dict(type='ToTensor'), dict(type='TwelveChannels'),\n" \
-         "            dict(type='Normalize', mean=[0.45] * 12, std=[0.23] * 12)]\n"
+GREY = (
+    "pipeline = [dict(type='RandomResizedCrop', size=16), dict(type='Grayscale'), dict(type='ToTensor'),\n"
+    "            dict(type='Normalize', mean=[0.45], std=[0.23])]\n"
+)
+TWELVE = (
+    "pipeline = [dict(type='RandomResizedCrop', size=16), dict(type='ToTensor'), dict(type='TwelveChannels'),\n"
+    "            dict(type='Normalize', mean=[0.45] * 12, std=[0.23] * 12)]\n"
+)
 
 
 @pytest.fixture
@@ -179,13 +204,19 @@ def config_of(folder, method, pipeline, channels):
     path = write_config(folder, method)
     text = path.read_text()
     start, end = text.index('pipeline = ['), text.index('data = dict')
-    path.write_text(text[:start] + pipeline + text[end:].replace('total_epochs = 3', 'total_epochs = 1')
-                    + f"model['backbone']['in_channels'] = {channels}\n"
-                    + "custom_hooks = [dict(type='ReconstructionHook', num_images=2, interval=1)]\n")
+    path.write_text(
+        text[:start]
+        + pipeline
+        + text[end:].replace('total_epochs = 3', 'total_epochs = 1')
+        + f"model['backbone']['in_channels'] = {channels}\n"
+        + "custom_hooks = [dict(type='ReconstructionHook', num_images=2, interval=1)]\n"
+    )
     return path
 
 
-@pytest.mark.parametrize(('method', 'pipeline', 'channels'), [('SparK', GREY, 1), ('FCMAE', GREY, 1), ('SparK', TWELVE, 12)])
+@pytest.mark.parametrize(
+    ('method', 'pipeline', 'channels'), [('SparK', GREY, 1), ('FCMAE', GREY, 1), ('SparK', TWELVE, 12)]
+)
 def test_a_run_with_pictures(tmp_path, monkeypatch, capsys, twelve_channels, method, pipeline, channels):
     config = config_of(tmp_path, method, pipeline, channels)
     work_dir = train(config, tmp_path / 'work')
@@ -200,9 +231,15 @@ def test_a_run_with_pictures(tmp_path, monkeypatch, capsys, twelve_channels, met
 def test_a_hook_whose_images_have_other_channels_is_refused_before_training(tmp_path):
     config = config_of(tmp_path, 'SparK', GREY, 1)
     source = {'type': 'ImageList', 'root': str(tmp_path / 'images'), 'list_file': str(tmp_path / 'images' / 'list.txt')}
-    hook = {'type': 'ReconstructionHook', 'dataset': {'type': 'ExtractDataset', 'data_source': source, 'pipeline': STEPS}}
-    with pytest.raises(ConfigError, match='ReconstructionHook has images of 3 channels, but the network takes 1: .*set '
-                                          r'model.backbone.in_channels=3; else give the hook dataset='):
+    hook = {
+        'type': 'ReconstructionHook',
+        'dataset': {'type': 'ExtractDataset', 'data_source': source, 'pipeline': STEPS},
+    }
+    with pytest.raises(
+        ConfigError,
+        match='ReconstructionHook has images of 3 channels, but the network takes 1: .*set '
+        r'model.backbone.in_channels=3; else give the hook dataset=',
+    ):
         train(config, tmp_path / 'work', f'custom_hooks={[hook]}')
     assert not list((tmp_path / 'work').glob('*.pth'))
 
@@ -212,6 +249,13 @@ def test_steps_of_ones_own_and_grey_are_kept_for_evaluation(twelve_channels):
     norm = {'type': 'Normalize', 'mean': [0.1] * 12, 'std': [0.2] * 12}
     crop = {'type': 'RandomResizedCrop', 'size': 16}
     assert evaluation_steps([crop, {'type': 'RandomGrayscale'}, grey, {'type': 'ToTensor'}, own, norm])[2:] == [
-        grey, {'type': 'ToTensor'}, own, norm]
+        grey,
+        {'type': 'ToTensor'},
+        own,
+        norm,
+    ]
     assert evaluation_steps([crop, own], {'mean': [0.1], 'std': [0.2]})[2:] == [
-        own, {'type': 'ToTensor'}, {'type': 'Normalize', 'mean': [0.1], 'std': [0.2]}]
+        own,
+        {'type': 'ToTensor'},
+        {'type': 'Normalize', 'mean': [0.1], 'std': [0.2]},
+    ]

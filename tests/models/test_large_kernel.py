@@ -20,16 +20,28 @@ EVERY = pytest.mark.parametrize('implementation', [None, *IMPLEMENTATIONS])
 OWN = pytest.mark.parametrize('implementation', ['correlation', 'band'])
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 5e-6, torch.bfloat16: 2e-2, torch.float16: 3e-3}
 SHAPES = [  # (B, C, H, W), (kh, kw)
-    ((2, 3, 9, 9), (51, 5)), ((2, 3, 9, 9), (5, 51)), ((1, 5, 40, 9), (7, 3)), ((1, 5, 9, 40), (3, 7)), ((3, 2, 6, 4), (5, 5)),
-    ((1, 1, 1, 1), (13, 5)), ((2, 7, 1, 8), (3, 9)), ((2, 17, 8, 8), (9, 9)), ((1, 3, 14, 14), (47, 5)), ((2, 70, 4, 5), (1, 1)),
-    ((2, 4, 8, 6), (1, 5)), ((9, 1, 5, 5), (3, 11))]
+    ((2, 3, 9, 9), (51, 5)),
+    ((2, 3, 9, 9), (5, 51)),
+    ((1, 5, 40, 9), (7, 3)),
+    ((1, 5, 9, 40), (3, 7)),
+    ((3, 2, 6, 4), (5, 5)),
+    ((1, 1, 1, 1), (13, 5)),
+    ((2, 7, 1, 8), (3, 9)),
+    ((2, 17, 8, 8), (9, 9)),
+    ((1, 3, 14, 14), (47, 5)),
+    ((2, 70, 4, 5), (1, 1)),
+    ((2, 4, 8, 6), (1, 5)),
+    ((9, 1, 5, 5), (3, 11)),
+]
 
 
 def draw(shape, kernel, dtype=torch.float64, seed=0):
     """Map, weight, bias, gradient of the output."""
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(size, generator=generator, dtype=torch.float64).to(dtype)
-            for size in (shape, (shape[1], 1, *kernel), (shape[1],), shape)]
+    return [
+        torch.randn(size, generator=generator, dtype=torch.float64).to(dtype)
+        for size in (shape, (shape[1], 1, *kernel), (shape[1],), shape)
+    ]
 
 
 def reference(x, weight, bias, grad):
@@ -86,7 +98,7 @@ def test_gradient_of_one_argument_only(implementation, wanted):
     x, weight, bias, grad = draw((2, 3, 8, 8), (11, 3), torch.float32)
     (x, weight)[wanted].requires_grad_()
     given = torch.autograd.grad(large_kernel_conv2d(x, weight, bias, implementation), (x, weight)[wanted], grad)
-    assert_close(given, reference(x, weight, bias, grad)[1 + wanted:2 + wanted], 5e-6)
+    assert_close(given, reference(x, weight, bias, grad)[1 + wanted : 2 + wanted], 5e-6)
 
 
 @EVERY
@@ -143,7 +155,9 @@ def test_autocast(implementation):
     with torch.autocast('cpu', torch.bfloat16):
         out = large_kernel_conv2d(*leaves, implementation)
         assert out.dtype == torch.bfloat16
-        assert large_kernel_conv2d(x.double(), weight.double(), None, implementation).dtype == torch.float64  # as conv2d does
+        assert (
+            large_kernel_conv2d(x.double(), weight.double(), None, implementation).dtype == torch.float64
+        )  # as conv2d does
         gradients = torch.autograd.grad(out, leaves, grad.bfloat16())
     assert all(g.dtype == torch.float32 for g in gradients)
     assert_close([out, *gradients], reference(x, weight, bias, grad), 2e-2)
@@ -170,7 +184,9 @@ def test_threads_do_not_matter():
 @OWN
 def test_second_derivative_is_refused(implementation):
     x, weight, _, _ = (t.requires_grad_() for t in draw((1, 2, 5, 5), (5, 3)))
-    first, = torch.autograd.grad(large_kernel_conv2d(x, weight, None, implementation).square().sum(), x, create_graph=True)
+    (first,) = torch.autograd.grad(
+        large_kernel_conv2d(x, weight, None, implementation).square().sum(), x, create_graph=True
+    )
     with pytest.raises(RuntimeError, match='once_differentiable'):
         first.sum().backward()
 
@@ -178,9 +194,16 @@ def test_second_derivative_is_refused(implementation):
 @EVERY
 @pytest.mark.parametrize('kernel', [(11, 3), (3, 11), (3, 3)])
 def test_maps_of_visible_blocks(implementation, kernel):
-    net = nn.Sequential(nn.Conv2d(3, 4, 2, 2), LargeKernelConv2d(4, kernel, True, implementation), nn.BatchNorm2d(4), nn.ReLU(),
-                        LargeKernelConv2d(4, kernel[::-1], False, implementation)).double()
-    assert_same(net, torch.randn(3, 3, 16, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), ragged(3, 2, 3))
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 2, 2),
+        LargeKernelConv2d(4, kernel, True, implementation),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        LargeKernelConv2d(4, kernel[::-1], False, implementation),
+    ).double()
+    assert_same(
+        net, torch.randn(3, 3, 16, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), ragged(3, 2, 3)
+    )
 
 
 def test_module_is_an_ordinary_convolution():
@@ -191,7 +214,9 @@ def test_module_is_an_ordinary_convolution():
     x = torch.randn(2, 4, 9, 9)
     for same in (layer, copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
         torch.testing.assert_close(same(x), plain(x), rtol=1e-5, atol=1e-5)
-    assert 'implementation' not in repr(layer) and "implementation='band'" in repr(LargeKernelConv2d(4, 5, implementation='band'))
+    assert 'implementation' not in repr(layer) and "implementation='band'" in repr(
+        LargeKernelConv2d(4, 5, implementation='band')
+    )
 
 
 def test_choice_follows_the_nearest_measured_shape():
@@ -202,8 +227,11 @@ def test_choice_follows_the_nearest_measured_shape():
     with torch.no_grad():
         assert choose(x, weight) in ('native', 'trimmed')
     assert choose(x.double(), weight.double()) == 'trimmed'
-    assert choose(x.to('meta'), weight.to('meta')) == 'band' and choose(x.to('meta'), weight[:, :, 23:28].to('meta')) == 'trimmed'
-    chosen = {fastest_on_cpu(full, grad, 10 ** 4, (500, 2), (31, 31)) for full in (True, False) for grad in (True, False)}
+    assert (
+        choose(x.to('meta'), weight.to('meta')) == 'band'
+        and choose(x.to('meta'), weight[:, :, 23:28].to('meta')) == 'trimmed'
+    )
+    chosen = {fastest_on_cpu(full, grad, 10**4, (500, 2), (31, 31)) for full in (True, False) for grad in (True, False)}
     assert chosen <= set(IMPLEMENTATIONS)
 
 
@@ -219,9 +247,13 @@ def test_errors_say_what_was_given():
     x, weight, bias, _ = draw((2, 4, 6, 6), (5, 3))
     with pytest.raises(ConfigError, match='None chooses'):
         large_kernel_conv2d(x, weight, None, 'fft')
-    for arguments, message in (((x, weight[:, :, 1:]), r'odd sides.*\(4, 3\)'), ((x, weight.expand(4, 2, 5, 3)), 'must be .C, 1, kh, kw'),
-                               ((x[:, 1:], weight), r'must be \(B, 4, H, W\)'), ((x[0], weight), r'must be \(B, 4, H, W\)'),
-                               ((x, weight, bias[1:]), r'bias must be \(4,\)')):
+    for arguments, message in (
+        ((x, weight[:, :, 1:]), r'odd sides.*\(4, 3\)'),
+        ((x, weight.expand(4, 2, 5, 3)), 'must be .C, 1, kh, kw'),
+        ((x[:, 1:], weight), r'must be \(B, 4, H, W\)'),
+        ((x[0], weight), r'must be \(B, 4, H, W\)'),
+        ((x, weight, bias[1:]), r'bias must be \(4,\)'),
+    ):
         with pytest.raises(ShapeError, match=message):
             large_kernel_conv2d(*arguments)
 
@@ -243,11 +275,21 @@ def test_onnx(implementation, tmp_path):
     runtime = pytest.importorskip('onnxruntime')
     layer, path = LargeKernelConv2d(3, (27, 5), True, implementation).eval(), tmp_path / 'layer.onnx'
     batch = {0: torch.export.Dim('batch')}
-    torch.onnx.export(layer, (torch.randn(2, 3, 10, 9),), str(path), dynamo=True, verbose=False, dynamic_shapes=(batch,), input_names=['x'])
+    torch.onnx.export(
+        layer,
+        (torch.randn(2, 3, 10, 9),),
+        str(path),
+        dynamo=True,
+        verbose=False,
+        dynamic_shapes=(batch,),
+        input_names=['x'],
+    )
     session = runtime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
     x = torch.randn(5, 3, 10, 9)
-    out, = session.run(None, {'x': x.numpy()})
-    torch.testing.assert_close(torch.from_numpy(out), F.conv2d(x, layer.weight, layer.bias, padding=layer.padding, groups=3))
+    (out,) = session.run(None, {'x': x.numpy()})
+    torch.testing.assert_close(
+        torch.from_numpy(out), F.conv2d(x, layer.weight, layer.bias, padding=layer.padding, groups=3)
+    )
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from selfsup.models.layers.functional import ready_to_convolve
 from selfsup.models.layers.large_kernel import LargeKernelConv2d, choose, large_kernel_conv2d
 
 # What torch's channels-last convolution never ends on: run apart, with a limit. Each line is checked against double precision.
-ENDLESS = '''
+ENDLESS = """
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -79,7 +79,7 @@ wide = torch.randn(2, 8, 32, 64)
 expected = encode_visible(net.double(), wide.double(), visible, 'visible')[0].dense()
 check(encode_visible(net.to(half), wide.to(half), visible, 'visible')[0].dense(), expected)
 print('all ended')
-'''
+"""
 
 
 def test_wide_kernels_in_bfloat16_end_on_a_cpu():
@@ -90,27 +90,43 @@ def test_wide_kernels_in_bfloat16_end_on_a_cpu():
 def test_operands_that_would_not_end_are_laid_out_anew_and_no_others():
     def strides(dtype=torch.bfloat16, channels=8, kernel=(5, 51), groups=None, autocast=False):
         x = torch.randn(2, channels, 32, 32).to(dtype).contiguous(memory_format=torch.channels_last)
-        weight = torch.randn(channels, channels // (groups or channels), *kernel).to(dtype).to(memory_format=torch.channels_last)
+        weight = (
+            torch.randn(channels, channels // (groups or channels), *kernel)
+            .to(dtype)
+            .to(memory_format=torch.channels_last)
+        )
         with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
             given = ready_to_convolve(x, weight, groups or channels)
         assert torch.equal(given[0], x) and torch.equal(given[1], weight)
         return given[0].stride() == (channels * 1024, 1024, 32, 1) and given[1].stride() == (255, 255, 51, 1)
 
     assert strides() and strides(channels=2) and strides(channels=16) and strides(torch.float32, autocast=True)
-    for others in ({'dtype': torch.float32}, {'dtype': torch.float16}, {'channels': 17}, {'kernel': (51, 5)}, {'groups': 1}):
+    for others in (
+        {'dtype': torch.float32},
+        {'dtype': torch.float16},
+        {'channels': 17},
+        {'kernel': (51, 5)},
+        {'groups': 1},
+    ):
         assert not strides(**others), others
 
 
-@pytest.mark.parametrize(('batch', 'side', 'kernel'), [
-    (1, 14, (5, 47)), (1, 7, (13, 5)), (8, 14, (5, 5)), (64, 28, (49, 5)), (1, 56, (5, 5))])
+@pytest.mark.parametrize(
+    ('batch', 'side', 'kernel'),
+    [(1, 14, (5, 47)), (1, 7, (13, 5)), (8, 14, (5, 5)), (64, 28, (49, 5)), (1, 56, (5, 5))],
+)
 def test_a_contiguous_map_takes_no_way_that_is_slow_for_it(batch, side, kernel):
     x, weight = torch.randn(batch, 6, side, side), torch.randn(6, 1, *kernel)
     with torch.no_grad():
         assert choose(x.contiguous(memory_format=torch.channels_last), weight) == 'native'  # so it was measured
         assert choose(x, weight) == 'trimmed'
         assert choose(x.expand(batch, 6, side, side)[:, :, :, 1:], weight) == 'trimmed'  # no dense block of memory
-        torch.testing.assert_close(large_kernel_conv2d(x, weight), F.conv2d(x, weight, padding=(kernel[0] // 2, kernel[1] // 2), groups=6),
-                                   rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            large_kernel_conv2d(x, weight),
+            F.conv2d(x, weight, padding=(kernel[0] // 2, kernel[1] // 2), groups=6),
+            rtol=1e-4,
+            atol=1e-4,
+        )
     assert choose(x, weight.requires_grad_()) in ('correlation', 'trimmed')
 
 

@@ -19,20 +19,43 @@ HEAD = {'type': 'MaskedPixelHead'}
 
 def spark(backbone=FOUR, **changes):
     torch.manual_seed(0)
-    return MODELS.build({'type': 'SparK', 'backbone': backbone, 'neck': {'type': 'SparKNeck'}, 'head': HEAD,
-                         'decoder': {'type': 'LightDecoder', 'width': 32}, **changes})
+    return MODELS.build(
+        {
+            'type': 'SparK',
+            'backbone': backbone,
+            'neck': {'type': 'SparKNeck'},
+            'head': HEAD,
+            'decoder': {'type': 'LightDecoder', 'width': 32},
+            **changes,
+        }
+    )
 
 
 def fcmae(backbone=CONVNEXT, **changes):
     torch.manual_seed(0)
-    return MODELS.build({'type': 'FCMAE', 'backbone': backbone, 'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 16}, 'head': HEAD,
-                         **changes})
+    return MODELS.build(
+        {
+            'type': 'FCMAE',
+            'backbone': backbone,
+            'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 16},
+            'head': HEAD,
+            **changes,
+        }
+    )
 
 
 # ---- masks ----
 
-@pytest.mark.parametrize(('keep', 'ratio', 'size', 'number'), [
-    ('round', 0.6, (224, 224), 20), ('floor', 0.6, (224, 224), 19), ('round', 0.75, (384, 384), 36), ('round', 0.5, (64, 160), 5)])
+
+@pytest.mark.parametrize(
+    ('keep', 'ratio', 'size', 'number'),
+    [
+        ('round', 0.6, (224, 224), 20),
+        ('floor', 0.6, (224, 224), 19),
+        ('round', 0.75, (384, 384), 36),
+        ('round', 0.5, (64, 160), 5),
+    ],
+)
 def test_every_image_has_the_exact_number_of_visible_blocks(keep, ratio, size, number):
     visible = BlockMasking(ratio, keep, 32).draw(torch.zeros(50, 3, *size))
     assert visible.dtype == torch.bool and visible.shape == (50, size[0] // 32, size[1] // 32)
@@ -53,11 +76,15 @@ def test_blocks_are_chosen_evenly_and_by_the_seed():
     assert not torch.equal(masking.draw(images, own), visible)
 
 
-@pytest.mark.parametrize(('changes', 'message'), [
-    ({'mask_ratio': 0}, 'mask_ratio=0: give the share of the blocks to hide, above 0 and below 1'),
-    ({'mask_ratio': 1.0}, 'mask_ratio=1.0: give the share'),
-    ({'keep': 'flor'}, "keep='flor' is no way to round the number of visible blocks. Did you mean 'floor'?"),
-    ({'block': 0}, 'block=0: give the side of a block in whole pixels')])
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'mask_ratio': 0}, 'mask_ratio=0: give the share of the blocks to hide, above 0 and below 1'),
+        ({'mask_ratio': 1.0}, 'mask_ratio=1.0: give the share'),
+        ({'keep': 'flor'}, "keep='flor' is no way to round the number of visible blocks. Did you mean 'floor'?"),
+        ({'block': 0}, 'block=0: give the side of a block in whole pixels'),
+    ],
+)
 def test_masks_that_cannot_be(changes, message):
     with pytest.raises(ConfigError, match=message):
         spark(**changes)
@@ -65,10 +92,14 @@ def test_masks_that_cannot_be(changes, message):
         fcmae(**changes)
 
 
-@pytest.mark.parametrize(('size', 'message'), [
-    ((100, 96), r'100 x 96 pixels, but both sides must be multiples of block=32: crop them to 96 x 96'),
-    ((8, 64), r'crop them to 32 x 64'),
-    ((32, 32), r'mask_ratio=0.6 of 1 blocks leaves 0 visible and 1 hidden: use larger images')])
+@pytest.mark.parametrize(
+    ('size', 'message'),
+    [
+        ((100, 96), r'100 x 96 pixels, but both sides must be multiples of block=32: crop them to 96 x 96'),
+        ((8, 64), r'crop them to 32 x 64'),
+        ((32, 32), r'mask_ratio=0.6 of 1 blocks leaves 0 visible and 1 hidden: use larger images'),
+    ],
+)
 def test_images_that_do_not_fit(size, message):
     for model in (spark(), fcmae()):
         with pytest.raises(ShapeError, match=message):
@@ -88,9 +119,10 @@ def test_enlarge_and_count():
 
 # ---- head ----
 
+
 def test_patches_are_row_column_channel():
     head = HEADS.build({**HEAD, 'patch_size': 2})
-    images = torch.arange(2 * 3 * 4 * 6.).reshape(2, 3, 4, 6)
+    images = torch.arange(2 * 3 * 4 * 6.0).reshape(2, 3, 4, 6)
     patches = head.patchify(images)
     assert patches.shape == (2, 2, 3, 12)
     expected = [images[1, c, 2 + row, 4 + column].item() for row in range(2) for column in range(2) for c in range(3)]
@@ -148,6 +180,7 @@ def test_loss_in_half_precision_is_computed_in_full(norm_pix):
 
 # ---- parts ----
 
+
 def test_geometry_of_maps_is_found_without_running_the_network():
     resnet = BACKBONES.build({**RESNET, 'stem': 'cifar', 'out_indices': (2, 3, 4)})
     before = {k: v.clone() for k, v in resnet.state_dict().items()}
@@ -171,35 +204,56 @@ def test_sizes_of_the_decoder_and_of_the_projections():
     """Numbers of the reference, for all its networks."""
     decoder = NECKS.build({'type': 'LightDecoder'})
     assert sum(p.numel() for p in decoder.parameters()) == 23_183_115 and len(decoder.state_dict()) == 72
-    for channels, number in (((256, 512, 1024, 2048), 6_219_168), ((96, 192, 384, 768), 1_742_496), ((128, 256, 512, 1024), 3_110_304),
-                             ((192, 384, 768, 1536), 4_664_736)):
+    for channels, number in (
+        ((256, 512, 1024, 2048), 6_219_168),
+        ((96, 192, 384, 768), 1_742_496),
+        ((128, 256, 512, 1024), 3_110_304),
+        ((192, 384, 768, 1536), 4_664_736),
+    ):
         neck = NECKS.build({'type': 'SparKNeck', 'in_channels': channels, 'norm': 'ln'})
         assert sum(p.numel() for p in neck.projs.parameters()) == number
         assert isinstance(neck.projs[0], nn.Identity) == (channels[-1] == 768)
     assert all(token.abs().max() <= 0.02 for token in neck.mask_tokens) and neck.mask_tokens[0].std() > 0.005
 
 
-@pytest.mark.parametrize(('changes', 'message'), [
-    ({'backbone': RESNET}, r'levels=4, but the backbone returns 5 maps with \[8, 8, 16, 32, 64\] channels: .*out_indices=\(1, 2, 3, 4\)'),
-    ({'backbone': {**RESNET, 'out_indices': (1, 3, 4)}, 'neck': {'type': 'SparKNeck', 'levels': 3}}, 'the backbone ResNet are 4, 16, 32'),
-    ({'backbone': {**FOUR, 'stem': 'cifar'}}, 'the backbone ResNet are 1, 2, 4, 8'),
-    ({'block': 48}, 'block=48 must be a multiple of the stride of the last map, 32'),
-    ({'head': {**HEAD, 'patch_size': 24}}, 'head.patch_size=24'),
-    ({'decoder': {'type': 'LightDecoder', 'width': 48}}, 'width=48: it is halved .* use a multiple of 32'),
-    ({'backbone': {**FOUR, 'strides': (1, 2, 2, 3)}}, 'the backbone ResNet are 4, 8, 16, 48'),
-    ({'neck': {'type': 'SparKNeck', 'norm': 'gn'}}, "norm='gn' is unknown"),
-    ({'path': 'sparse'}, 'sparse')])
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (
+            {'backbone': RESNET},
+            r'levels=4, but the backbone returns 5 maps with \[8, 8, 16, 32, 64\] channels: .*out_indices=\(1, 2, 3, 4\)',
+        ),
+        (
+            {'backbone': {**RESNET, 'out_indices': (1, 3, 4)}, 'neck': {'type': 'SparKNeck', 'levels': 3}},
+            'the backbone ResNet are 4, 16, 32',
+        ),
+        ({'backbone': {**FOUR, 'stem': 'cifar'}}, 'the backbone ResNet are 1, 2, 4, 8'),
+        ({'block': 48}, 'block=48 must be a multiple of the stride of the last map, 32'),
+        ({'head': {**HEAD, 'patch_size': 24}}, 'head.patch_size=24'),
+        ({'decoder': {'type': 'LightDecoder', 'width': 48}}, 'width=48: it is halved .* use a multiple of 32'),
+        ({'backbone': {**FOUR, 'strides': (1, 2, 2, 3)}}, 'the backbone ResNet are 4, 8, 16, 48'),
+        ({'neck': {'type': 'SparKNeck', 'norm': 'gn'}}, "norm='gn' is unknown"),
+        ({'path': 'sparse'}, 'sparse'),
+    ],
+)
 def test_parts_that_do_not_fit_spark(changes, message):
     with pytest.raises(ConfigError, match=message):
         spark(**changes)({'img': torch.zeros(2, 3, 64, 64)})
 
 
-@pytest.mark.parametrize(('changes', 'message'), [
-    ({'head': {**HEAD, 'patch_size': 16}}, 'block=32 must be a multiple of the stride of the last map, 32, and head.patch_size=16'),
-    ({'block': 16}, 'block=16 must be a multiple'),
-    ({'init': 'std2'}, "init='std2' is unknown. Did you mean 'std02'"),
-    ({'backbone': {**RESNET, 'out_indices': (4,)}, 'init': 'release'}, "a ResNet needs init='std02'"),
-    ({'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 0}}, 'width=0, depth=1: use whole numbers above 0')])
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (
+            {'head': {**HEAD, 'patch_size': 16}},
+            'block=32 must be a multiple of the stride of the last map, 32, and head.patch_size=16',
+        ),
+        ({'block': 16}, 'block=16 must be a multiple'),
+        ({'init': 'std2'}, "init='std2' is unknown. Did you mean 'std02'"),
+        ({'backbone': {**RESNET, 'out_indices': (4,)}, 'init': 'release'}, "a ResNet needs init='std02'"),
+        ({'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 0}}, 'width=0, depth=1: use whole numbers above 0'),
+    ],
+)
 def test_parts_that_do_not_fit_fcmae(changes, message):
     with pytest.raises(ConfigError, match=message):
         fcmae(**changes)
@@ -209,13 +263,22 @@ def test_initial_weights():
     wide = {**CONVNEXT, 'dims': (64, 64, 64, 64)}
     decoder = {'type': 'ConvNeXtV2Decoder', 'width': 64}
     small, large = fcmae(wide, decoder=decoder), fcmae(wide, decoder=decoder, init='release')
-    spread = {name: {key: p.std().item() for key, p in model.named_parameters() if p.dim() > 1 and 'grn' not in key}
-              for name, model in (('small', small), ('large', large))}
+    spread = {
+        name: {key: p.std().item() for key, p in model.named_parameters() if p.dim() > 1 and 'grn' not in key}
+        for name, model in (('small', small), ('large', large))
+    }
     assert all(value == pytest.approx(0.02, rel=0.3) for value in spread['small'].values())
     default = 1 / math.sqrt(3 * 64)  # torch's linear layer of 64 inputs
     for key, value in spread['large'].items():
-        expected = (0.02 if key == 'mask_token' or ('downsample_layers' in key and 'layers.0' not in key) else
-                    default if key == 'decoder.0.pwconv1.weight' else default / 2 if key == 'decoder.0.pwconv2.weight' else 0.88)
+        expected = (
+            0.02
+            if key == 'mask_token' or ('downsample_layers' in key and 'layers.0' not in key)
+            else default
+            if key == 'decoder.0.pwconv1.weight'
+            else default / 2
+            if key == 'decoder.0.pwconv2.weight'
+            else 0.88
+        )
         assert value == pytest.approx(expected, rel=0.3), key
     biases = [p for key, p in small.named_parameters() if key.endswith('.bias')]
     assert biases and all(not b.any() for b in biases)
@@ -225,6 +288,7 @@ def test_initial_weights():
 
 
 # ---- both paths ----
+
 
 @pytest.mark.parametrize('build', [spark, fcmae])
 @pytest.mark.parametrize('block', [32, 64])
@@ -257,7 +321,7 @@ def test_hidden_pixels_are_not_looked_at(build):
     model.eval()
     with torch.no_grad():
         one, _ = model.predict_patches(img, visible)
-        other, _ = model.predict_patches(torch.where(shown, img, 9.), visible)
+        other, _ = model.predict_patches(torch.where(shown, img, 9.0), visible)
         third, _ = model.predict_patches(torch.where(shown, img + 1, img), visible)
     assert torch.equal(one, other) and not torch.equal(one, third)
 

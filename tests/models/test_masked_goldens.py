@@ -24,11 +24,18 @@ def close(found, expected, limit):
 
 # ---- SparK ----
 
+
 def spark_key(name, prefix):
     """Our name of an entry of the official state dict."""
-    for official, ours in (('sparse_encoder.sp_cnn.', prefix), ('dense_decoder.dec.', 'decoder.blocks.'), ('.up_sample.', '.up.'),
-                           ('dense_decoder.proj', 'decoder.proj'), ('densify_norms', 'neck.norms'), ('densify_projs', 'neck.projs'),
-                           ('mask_tokens', 'neck.mask_tokens')):
+    for official, ours in (
+        ('sparse_encoder.sp_cnn.', prefix),
+        ('dense_decoder.dec.', 'decoder.blocks.'),
+        ('.up_sample.', '.up.'),
+        ('dense_decoder.proj', 'decoder.proj'),
+        ('densify_norms', 'neck.norms'),
+        ('densify_projs', 'neck.projs'),
+        ('mask_tokens', 'neck.mask_tokens'),
+    ):
         name = name.replace(official, ours)
     return name
 
@@ -40,11 +47,23 @@ def spark(name, path):
     if name == 'convnext':
         backbone = {'type': 'ConvNeXt', 'depths': config['depths'], 'dims': config['dims'], 'out_indices': (1, 2, 3, 4)}
     else:
-        backbone = {'type': 'TIMMBackbone', 'model_name': {'basic': 'resnet18', 'bottleneck': 'resnet50'}[name],
-                    'layers': config['depths'], 'channels': config['dims'], 'out_indices': (1, 2, 3, 4)}
-    model = MODELS.build({
-        'type': 'SparK', 'backbone': backbone, 'neck': {'type': 'SparKNeck', 'norm': config['densify_norm']},
-        'decoder': {'type': 'LightDecoder', 'width': config['width']}, 'head': {'type': 'MaskedPixelHead'}, 'path': path})
+        backbone = {
+            'type': 'TIMMBackbone',
+            'model_name': {'basic': 'resnet18', 'bottleneck': 'resnet50'}[name],
+            'layers': config['depths'],
+            'channels': config['dims'],
+            'out_indices': (1, 2, 3, 4),
+        }
+    model = MODELS.build(
+        {
+            'type': 'SparK',
+            'backbone': backbone,
+            'neck': {'type': 'SparKNeck', 'norm': config['densify_norm']},
+            'decoder': {'type': 'LightDecoder', 'width': config['width']},
+            'head': {'type': 'MaskedPixelHead'},
+            'path': path,
+        }
+    )
     prefix = 'backbone.' if name == 'convnext' else 'backbone.model.'
     dead = ('imn_m', 'imn_s', 'norm_black', 'config')
     model.load_state_dict({spark_key(k, prefix): v for k, v in saved['module'].items() if k not in dead})
@@ -100,6 +119,7 @@ def test_spark_with_unequal_numbers_of_blocks(name, path):
 
 # ---- FCMAE ----
 
+
 def fcmae_entry(name, value):
     """Our name and layout of an entry of the official state dict in the sparse layout (or of its gradient)."""
     if name.startswith('encoder.'):
@@ -120,11 +140,25 @@ def fcmae(scope, norm_pix, path):
     """The golden's model in train mode with its weights."""
     golden, saved = load('fcmae_golden'), load('fcmae_model')
     config = golden['config']
-    model = MODELS.build({
-        'type': 'FCMAE', 'backbone': {'type': 'ConvNeXtV2', 'depths': config['depths'], 'dims': config['dims'], 'out_indices': (4,),
-                                      'grn_scope': scope},
-        'decoder': {'type': 'ConvNeXtV2Decoder', 'width': config['decoder_embed_dim'], 'depth': config['decoder_depth']},
-        'head': {'type': 'MaskedPixelHead', 'norm_pix': norm_pix}, 'path': path})
+    model = MODELS.build(
+        {
+            'type': 'FCMAE',
+            'backbone': {
+                'type': 'ConvNeXtV2',
+                'depths': config['depths'],
+                'dims': config['dims'],
+                'out_indices': (4,),
+                'grn_scope': scope,
+            },
+            'decoder': {
+                'type': 'ConvNeXtV2Decoder',
+                'width': config['decoder_embed_dim'],
+                'depth': config['decoder_depth'],
+            },
+            'head': {'type': 'MaskedPixelHead', 'norm_pix': norm_pix},
+            'path': path,
+        }
+    )
     model.load_state_dict(dict(fcmae_entry(k, v) for k, v in saved['model'].items()))
     return model.train(), golden, saved['imgs']
 
@@ -161,10 +195,14 @@ def test_fcmae_map_prediction_and_unequal_numbers_of_blocks(scope, name, path):
     with torch.no_grad():
         prediction, last = model.predict_patches(img, grid(golden['mask']))
         torch.testing.assert_close(last, golden[f'encoder_{name}'], rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(prediction.permute(0, 3, 1, 2), load('fcmae_pred')[f'pred_{name}'], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            prediction.permute(0, 3, 1, 2), load('fcmae_pred')[f'pred_{name}'], rtol=1e-4, atol=1e-5
+        )
         ragged = grid(golden['ragged_mask'])
         assert len(set(ragged.sum(dim=(1, 2)).tolist())) > 1
-        torch.testing.assert_close(model.predict_patches(img, ragged)[1], golden[f'ragged_encoder_{name}'], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            model.predict_patches(img, ragged)[1], golden[f'ragged_encoder_{name}'], rtol=1e-4, atol=1e-5
+        )
         loss = model({'img': img, 'visible': ragged}).total
         torch.testing.assert_close(loss, golden[f'ragged_loss_{name}_normpix0'], rtol=1e-5, atol=0)
         if scope == 'image':

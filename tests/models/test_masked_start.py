@@ -25,8 +25,14 @@ class Stages(nn.Module):
         for i, stride in enumerate(strides):
             step = stride // before[1]
             kernel = 3 if step == 2 else step
-            self.parts.append(nn.Sequential(nn.Conv2d(before[0], 8 << i, kernel, step, kernel // 2 if step == 2 else 0),
-                                            nn.BatchNorm2d(8 << i), nn.ReLU(inplace=True), nn.Dropout(.5)))
+            self.parts.append(
+                nn.Sequential(
+                    nn.Conv2d(before[0], 8 << i, kernel, step, kernel // 2 if step == 2 else 0),
+                    nn.BatchNorm2d(8 << i),
+                    nn.ReLU(inplace=True),
+                    nn.Dropout(0.5),
+                )
+            )
             before = 8 << i, stride
         self.extra = nn.Identity() if extra is None else extra
 
@@ -39,10 +45,20 @@ class Stages(nn.Module):
 
 
 def model(name, backbone, block, levels):
-    decoder = {'SparK': {'type': 'LightDecoder', 'width': 32}, 'FCMAE': {'type': 'ConvNeXtV2Decoder', 'width': 16}}[name]
+    decoder = {'SparK': {'type': 'LightDecoder', 'width': 32}, 'FCMAE': {'type': 'ConvNeXtV2Decoder', 'width': 16}}[
+        name
+    ]
     neck = {'neck': {'type': 'SparKNeck', 'levels': levels}} if name == 'SparK' else {}
-    return MODELS.build({'type': name, 'backbone': backbone, 'block': block, 'decoder': decoder, **neck,
-                         'head': {'type': 'MaskedPixelHead', 'patch_size': probe_maps(backbone)[-1].stride}})
+    return MODELS.build(
+        {
+            'type': name,
+            'backbone': backbone,
+            'block': block,
+            'decoder': decoder,
+            **neck,
+            'head': {'type': 'MaskedPixelHead', 'patch_size': probe_maps(backbone)[-1].stride},
+        }
+    )
 
 
 class Attention(nn.Module):
@@ -146,21 +162,39 @@ def test_strides_that_do_not_divide_the_imagined_image(strides):
     assert [found.stride for found in probe_maps(Stages(strides))] == list(strides)
 
 
-@pytest.mark.parametrize('layers', [[nn.Conv2d(3, 4, 3, 2)], [nn.Conv2d(3, 4, 7, 7, 3)], [nn.Conv2d(3, 4, 8, 7)],
-                                    [nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 7, 7)], [nn.Conv2d(3, 4, 5, 4)]])
+@pytest.mark.parametrize(
+    'layers',
+    [
+        [nn.Conv2d(3, 4, 3, 2)],
+        [nn.Conv2d(3, 4, 7, 7, 3)],
+        [nn.Conv2d(3, 4, 8, 7)],
+        [nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 7, 7)],
+        [nn.Conv2d(3, 4, 5, 4)],
+    ],
+)
 def test_maps_that_are_no_whole_fraction_stay_refused(layers):
     """Without padding, or with too much of it."""
     net = nn.Sequential(*layers)
-    if layers[0].kernel_size == (7, 7) and layers[0].padding == (3, 3):  # more than is needed: the map is a fraction all the same
+    if layers[0].kernel_size == (7, 7) and layers[0].padding == (
+        3,
+        3,
+    ):  # more than is needed: the map is a fraction all the same
         assert probe_maps(net) == ((4, 7),)
         return
     with pytest.raises(ConfigError, match='needs a network with padding'):
         probe_maps(net)
 
 
-@pytest.mark.parametrize(('name', 'strides', 'block', 'size'), [
-    ('SparK', (7,), 14, (28, 42)), ('SparK', (14,), 14, (28, 42)), ('SparK', (3, 6, 12), 12, (24, 36)), ('FCMAE', (7,), 7, (21, 28)),
-    ('FCMAE', (6, 12), 24, (48, 72))])
+@pytest.mark.parametrize(
+    ('name', 'strides', 'block', 'size'),
+    [
+        ('SparK', (7,), 14, (28, 42)),
+        ('SparK', (14,), 14, (28, 42)),
+        ('SparK', (3, 6, 12), 12, (24, 36)),
+        ('FCMAE', (7,), 7, (21, 28)),
+        ('FCMAE', (6, 12), 24, (48, 72)),
+    ],
+)
 def test_training_with_such_strides(name, strides, block, size):
     torch.manual_seed(0)
     net = randomised(model(name, Stages(strides), block, len(strides)))
@@ -170,7 +204,7 @@ def test_training_with_such_strides(name, strides, block, size):
         copied = copy.deepcopy(net)
         copied.path = path
         for module in copied.modules():
-            module.p = 0. if isinstance(module, nn.Dropout) else getattr(module, 'p', None)
+            module.p = 0.0 if isinstance(module, nn.Dropout) else getattr(module, 'p', None)
         loss = copied.loss(img, visible).losses['loss']
         loss.backward()
         results.append((loss.detach(), copied.backbone.parts[0][0].weight.grad))
@@ -180,7 +214,9 @@ def test_training_with_such_strides(name, strides, block, size):
     assert net.eval().reconstruct(img, visible).shape == img.shape
 
 
-@pytest.mark.parametrize(('stride', 'kernels'), [(32, [4] * 5), (8, [4] * 3), (7, [9]), (14, [4, 9]), (12, [4, 4, 5]), (90, [4, 5, 5, 7])])
+@pytest.mark.parametrize(
+    ('stride', 'kernels'), [(32, [4] * 5), (8, [4] * 3), (7, [9]), (14, [4, 9]), (12, [4, 4, 5]), (90, [4, 5, 5, 7])]
+)
 def test_the_decoder_goes_up_by_the_prime_factors(stride, kernels):
     decoder = LightDecoder(width=64, stride=stride)
     assert [block.up.kernel_size[0] for block in decoder.blocks] == kernels
@@ -198,7 +234,7 @@ def test_an_enlargement_starts_from_every_position():
     """Each input position reaches the outputs that are its own, and neighbours overlap by two pixels."""
     up = LightDecoder(width=8, stride=7).blocks[0].up
     with torch.no_grad():
-        up.weight.fill_(1.)
+        up.weight.fill_(1.0)
         up.bias.zero_()
         x = F.pad(torch.ones(1, 8, 1, 1), (1, 1, 1, 1))
         reached = (up(x)[0, 0] > 0).nonzero()

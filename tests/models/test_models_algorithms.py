@@ -49,7 +49,9 @@ def test_moco_accumulation_enqueues_every_micro_batch_and_moves_once():
     model.after_update([s.carry for s in steps], progress=0.0)
     assert int(model.queue_ptr) == 4
     torch.testing.assert_close(model.queue[:, :4].T, torch.cat([s.carry['keys'] for s in steps]))
-    for key, was, query in zip(model.key_backbone.parameters(), old.parameters(), model.backbone.parameters(), strict=True):
+    for key, was, query in zip(
+        model.key_backbone.parameters(), old.parameters(), model.backbone.parameters(), strict=True
+    ):
         torch.testing.assert_close(key.detach(), (was + query.detach()) / 2)
 
 
@@ -150,7 +152,7 @@ def test_classification_on_edges():
 def without_dropout(model):
     for module in model.modules():
         if isinstance(module, nn.Dropout):
-            module.p = 0.
+            module.p = 0.0
     return model
 
 
@@ -205,13 +207,16 @@ def test_a_shared_centre_is_computed_once_with_the_same_numbers():
 def test_clustering_methods_on_edges(name):
     model = build(name, with_sobel=True, backbone={**TINY_RESNET, 'in_channels': 2})
     model(tiny_batch(model)).total.backward()
-    assert model.features(torch.randn(2, 3, 32, 32)).shape == (2, 64) and model.embed(torch.randn(2, 3, 32, 32)).dim() == 2
+    assert (
+        model.features(torch.randn(2, 3, 32, 32)).shape == (2, 64) and model.embed(torch.randn(2, 3, 32, 32)).dim() == 2
+    )
     assert not any('sobel' in key for key in model.state_dict())
 
 
 @pytest.mark.parametrize('name', ['NPID', 'DeepCluster', 'ODC', 'RelativeLoc', 'RotationPred'])
 def test_a_stopped_run_goes_on_as_if_it_had_not(name, tmp_path):
     """Weights, optimizer and whatever the method keeps, through a file; after two of four steps."""
+
     def run(model, optimizer, steps):
         for i in steps:
             torch.manual_seed(100 + i)  # as the loop does
@@ -251,9 +256,13 @@ def test_wrong_batches_name_the_dataset_to_use():
     img = torch.randn(2, 3, 32, 32)
     with pytest.raises(ConfigError, match='MOCO reads img; the dataset gives img, gt_label: use ContrastiveDataset'):
         moco({'img': img, 'gt_label': torch.zeros(2)})
-    with pytest.raises(ConfigError, match='Classification reads img, gt_label; the dataset gives img: use ClassificationDataset'):
+    with pytest.raises(
+        ConfigError, match='Classification reads img, gt_label; the dataset gives img: use ClassificationDataset'
+    ):
         classification({'img': img})
-    with pytest.raises(ShapeError, match=r'MOCO needs img of shape \(B, 2, C, H, W\).*got \(2, 3, 32, 32\): use ContrastiveDataset'):
+    with pytest.raises(
+        ShapeError, match=r'MOCO needs img of shape \(B, 2, C, H, W\).*got \(2, 3, 32, 32\): use ContrastiveDataset'
+    ):
         moco({'img': img})
     with pytest.raises(ShapeError, match=r'got \(2, 2, 3, 32, 32\): use ClassificationDataset'):
         classification({'img': torch.randn(2, 2, 3, 32, 32), 'gt_label': torch.zeros(2, dtype=torch.long)})
@@ -274,7 +283,9 @@ def test_misspelt_parts_are_answered_with_names_of_that_kind():
 
 def test_neck_of_another_width_says_what_to_set():
     model = build('SimCLR', backbone={**TINY_RESNET, 'base_channels': 16})
-    with pytest.raises(ShapeError, match=r'NonLinearNeckSimCLR has in_channels=64.*gives 128 per image.*set in_channels=128'):
+    with pytest.raises(
+        ShapeError, match=r'NonLinearNeckSimCLR has in_channels=64.*gives 128 per image.*set in_channels=128'
+    ):
         model(tiny_batch(model))
 
 

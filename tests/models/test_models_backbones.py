@@ -19,6 +19,7 @@ def grads(model, x):
 @pytest.mark.parametrize('depth', [18, 50])
 def test_equals_torchvision(depth):
     import torchvision
+
     torch.manual_seed(0)
     theirs = getattr(torchvision.models, f'resnet{depth}')(weights=None).eval()
     weights = {k: v for k, v in theirs.state_dict().items() if not k.startswith('fc.')}
@@ -31,11 +32,17 @@ def test_equals_torchvision(depth):
         torch.testing.assert_close(ours(x)[-1].mean((2, 3)), theirs(x), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(('name', 'depth', 'kwargs'), [
-    ('resnext50_32x4d', 50, {}), ('resnext50_32x4d', 50, {'groups': 32, 'base_width': 4}),
-    ('resnext101_32x8d', 101, {'width_per_group': 8})])
+@pytest.mark.parametrize(
+    ('name', 'depth', 'kwargs'),
+    [
+        ('resnext50_32x4d', 50, {}),
+        ('resnext50_32x4d', 50, {'groups': 32, 'base_width': 4}),
+        ('resnext101_32x8d', 101, {'width_per_group': 8}),
+    ],
+)
 def test_resnext_equals_torchvision(name, depth, kwargs):
     import torchvision
+
     with torch.device('meta'):
         theirs, ours = getattr(torchvision.models, name)(weights=None), ResNeXt(depth, **kwargs)
     shapes = {k: v.shape for k, v in theirs.state_dict().items() if not k.startswith('fc.')}
@@ -52,18 +59,36 @@ def test_resnext_equals_torchvision(name, depth, kwargs):
 
 @pytest.mark.parametrize('style', ['pytorch', 'caffe'])
 def test_resnext_takes_the_options_of_resnet(style):
-    model = ResNeXt(50, groups=4, width_per_group=2, stage_blocks=(1, 1, 1, 1), base_channels=8, style=style,
-                    norm_cfg={'type': 'GN', 'num_groups': 4}, conv_cfg={'type': 'ConvWS'}, stem='cifar', frozen_stages=1, with_cp=True)
+    model = ResNeXt(
+        50,
+        groups=4,
+        width_per_group=2,
+        stage_blocks=(1, 1, 1, 1),
+        base_channels=8,
+        style=style,
+        norm_cfg={'type': 'GN', 'num_groups': 4},
+        conv_cfg={'type': 'ConvWS'},
+        stem='cifar',
+        frozen_stages=1,
+        with_cp=True,
+    )
     block = model.layer2[0]
     assert block.conv2.groups == 4 and block.conv1.groups == block.conv3.groups == 1 and block.conv2.in_channels == 16
     assert (block.conv1.stride, block.conv2.stride) == (((1, 1), (2, 2)) if style == 'pytorch' else ((2, 2), (1, 1)))
     sum(m.sum() for m in model(torch.randn(2, 3, 16, 16))).backward()
-    assert {n.split('.')[0] for n, p in model.named_parameters() if p.grad is not None} == {'layer2', 'layer3', 'layer4'}
+    assert {n.split('.')[0] for n, p in model.named_parameters() if p.grad is not None} == {
+        'layer2',
+        'layer3',
+        'layer4',
+    }
 
 
 def test_resnext_errors():
-    for kwargs, message in (({'depth': 18}, 'ResNeXt has no depth=18: use 50, 101 or 152'),
-                            ({'depth': 50, 'groups': 0}, 'groups=0'), ({'depth': 50, 'width_per_group': 4, 'base_width': 4}, 'write one')):
+    for kwargs, message in (
+        ({'depth': 18}, 'ResNeXt has no depth=18: use 50, 101 or 152'),
+        ({'depth': 50, 'groups': 0}, 'groups=0'),
+        ({'depth': 50, 'width_per_group': 4, 'base_width': 4}, 'write one'),
+    ):
         with pytest.raises(ConfigError, match=message):
             ResNeXt(**kwargs)
     with pytest.raises(ConfigError, match='depth=18 with groups=2'):
@@ -72,7 +97,7 @@ def test_resnext_errors():
 
 def test_weight_standardisation():
     conv = ResNet(**TINY, conv_cfg={'type': 'ConvWS'}).conv1
-    nn.init.uniform_(conv.weight, 1., 3.)
+    nn.init.uniform_(conv.weight, 1.0, 3.0)
     x, flat = torch.randn(1, 3, 16, 16), conv.weight.flatten(1)
     standard = ((flat - flat.mean(1, keepdim=True)) / (flat.std(1, keepdim=True) + 1e-5)).view_as(conv.weight)
     torch.testing.assert_close(conv(x), nn.functional.conv2d(x, standard, stride=2, padding=3), rtol=1e-4, atol=1e-4)
@@ -96,7 +121,9 @@ def test_small_cifar_network():
 def test_stages_after_the_last_output_are_not_trained():
     model = ResNet(**TINY, out_indices=(1, 2))
     sum(m.sum() for m in model(torch.randn(2, 3, 32, 32))).backward()
-    assert {n for n, p in model.named_parameters() if p.grad is None} == {n for n, p in model.named_parameters() if not p.requires_grad}
+    assert {n for n, p in model.named_parameters() if p.grad is None} == {
+        n for n, p in model.named_parameters() if not p.requires_grad
+    }
     assert not any(p.requires_grad for p in model.layer3.parameters())
 
 
@@ -160,9 +187,14 @@ def test_convolutions_start_kaiming_fan_in():
     assert weight.std().item() == pytest.approx((2 / (512 * 9)) ** 0.5, rel=0.01)
 
 
-@pytest.mark.parametrize(('norm_cfg', 'name', 'kind'), [
-    ({'type': 'GN', 'num_groups': 4}, 'gn1', nn.GroupNorm), ({'type': 'IN', 'affine': True}, 'in1', nn.InstanceNorm2d),
-    ({'type': 'BN', 'momentum': 0.3}, 'bn1', nn.BatchNorm2d)])
+@pytest.mark.parametrize(
+    ('norm_cfg', 'name', 'kind'),
+    [
+        ({'type': 'GN', 'num_groups': 4}, 'gn1', nn.GroupNorm),
+        ({'type': 'IN', 'affine': True}, 'in1', nn.InstanceNorm2d),
+        ({'type': 'BN', 'momentum': 0.3}, 'bn1', nn.BatchNorm2d),
+    ],
+)
 def test_other_norms_and_weight_standardisation(norm_cfg, name, kind):
     model = ResNet(**TINY, norm_cfg=norm_cfg, conv_cfg={'type': 'ConvWS'})
     assert isinstance(getattr(model.layer1[0], name), kind)
@@ -170,29 +202,49 @@ def test_other_norms_and_weight_standardisation(norm_cfg, name, kind):
     assert all(torch.isfinite(m).all() for m in model(torch.randn(2, 3, 64, 64)))
 
 
-@pytest.mark.parametrize(('kwargs', 'message'), [
-    ({'depth': 42}, r'no depth=42: use one of \[18, 34, 50, 101, 152\]'),
-    ({'out_indices': (5,)}, 'ascending numbers from 0'), ({'out_indices': (2, 1)}, 'ascending'), ({'out_indices': ()}, 'ascending'),
-    ({'num_stages': 3, 'out_indices': (4,)}, 'num_stages=3'), ({'num_stages': 5}, '1 to 4 stages'),
-    ({'style': 'torch'}, "'pytorch' or 'caffe'"), ({'stem': 'tiny'}, "'imagenet' or 'cifar'"), ({'frozen_stages': 5}, 'frozen_stages=5'),
-    ({'strides': (1, 2)}, 'strides=.*give 4'), ({'norm_cfg': {'type': 'BNN'}}, "Did you mean 'BN'"),
-    ({'norm_cfg': {'type': 'GN'}}, 'GN'), ({'norm_cfg': 'BN'}, 'norm_cfg is written'), ({'conv_cfg': {'type': 'ConvWSS'}}, "'ConvWS'")])
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        ({'depth': 42}, r'no depth=42: use one of \[18, 34, 50, 101, 152\]'),
+        ({'out_indices': (5,)}, 'ascending numbers from 0'),
+        ({'out_indices': (2, 1)}, 'ascending'),
+        ({'out_indices': ()}, 'ascending'),
+        ({'num_stages': 3, 'out_indices': (4,)}, 'num_stages=3'),
+        ({'num_stages': 5}, '1 to 4 stages'),
+        ({'style': 'torch'}, "'pytorch' or 'caffe'"),
+        ({'stem': 'tiny'}, "'imagenet' or 'cifar'"),
+        ({'frozen_stages': 5}, 'frozen_stages=5'),
+        ({'strides': (1, 2)}, 'strides=.*give 4'),
+        ({'norm_cfg': {'type': 'BNN'}}, "Did you mean 'BN'"),
+        ({'norm_cfg': {'type': 'GN'}}, 'GN'),
+        ({'norm_cfg': 'BN'}, 'norm_cfg is written'),
+        ({'conv_cfg': {'type': 'ConvWSS'}}, "'ConvWS'"),
+    ],
+)
 def test_bad_values_are_config_errors(kwargs, message):
     with pytest.raises(ConfigError, match=message) as error:
         ResNet(**{'depth': 18, **kwargs})
     assert '\n' not in str(error.value)
 
 
-@pytest.mark.parametrize(('name', 'kwargs', 'shape'), [
-    ('resnet10t', {}, (512, 2, 2)), ('convnext_atto', {}, (320, 2, 2)), ('mobilenetv3_small_050', {'in_channels': 2}, (288, 2, 2)),
-    ('vit_tiny_patch16_224', {'img_size': 64, 'patch_size': 8, 'depth': 2}, (192, 8, 8))])
+@pytest.mark.parametrize(
+    ('name', 'kwargs', 'shape'),
+    [
+        ('resnet10t', {}, (512, 2, 2)),
+        ('convnext_atto', {}, (320, 2, 2)),
+        ('mobilenetv3_small_050', {'in_channels': 2}, (288, 2, 2)),
+        ('vit_tiny_patch16_224', {'img_size': 64, 'patch_size': 8, 'depth': 2}, (192, 8, 8)),
+    ],
+)
 def test_timm_last_map(name, kwargs, shape):
     model = TIMMBackbone(name, **kwargs)
     maps = model(torch.randn(2, kwargs.get('in_channels', 3), 64, 64))
     assert [tuple(m.shape) for m in maps] == [(2, *shape)]
     assert model.out_channels == shape[0]
     maps[0].sum().backward()
-    assert {n for n, p in model.named_parameters() if p.grad is None} == {n for n, p in model.named_parameters() if not p.requires_grad}
+    assert {n for n, p in model.named_parameters() if p.grad is None} == {
+        n for n, p in model.named_parameters() if not p.requires_grad
+    }
 
 
 def test_timm_tokens_become_a_map_in_reading_order():
@@ -211,6 +263,7 @@ def test_timm_swin_gives_channels_first():
 
 def test_timm_levels_equal_features_only_and_keep_names():
     import timm
+
     torch.manual_seed(0)
     model = TIMMBackbone('resnet10t', out_indices=(0, 2, 4)).eval()
     theirs = timm.create_model('resnet10t', features_only=True, out_indices=(0, 2, 4)).eval()

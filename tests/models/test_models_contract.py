@@ -42,7 +42,9 @@ def test_one_training_step(model):
     assert without == []
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
     if type(model).__name__ != 'Detection':  # a few images per process say nothing about collapse
-        assert step.embedding.shape[0] == 3 and step.embedding.dtype == torch.float32 and not step.embedding.requires_grad
+        assert (
+            step.embedding.shape[0] == 3 and step.embedding.dtype == torch.float32 and not step.embedding.requires_grad
+        )
         torch.testing.assert_close(step.embedding.norm(dim=1), torch.ones(3))
     assert not any(v.requires_grad for v in [*step.logs.values(), *step.carry.values()])
     assert all(v.numel() == 1 for v in step.logs.values())
@@ -92,14 +94,19 @@ def test_bfloat16_autocast(model):
 
 
 def test_only_the_trained_part_has_gradients(model):
-    frozen = {name.split('.')[0] for name, p in model.named_parameters() if not p.requires_grad and 'conv_head' not in name}
+    frozen = {
+        name.split('.')[0] for name, p in model.named_parameters() if not p.requires_grad and 'conv_head' not in name
+    }
     assert frozen <= {'key_backbone', 'key_neck', 'target_backbone', 'target_neck'}
     assert sum(p.requires_grad for p in model.backbone.parameters()) > 0
 
 
 def bank_of(model):
     """Features (N, D) that the model keeps of its images; none for most methods."""
-    return next((value for key, value in model.state_dict().items() if key.startswith('memory_bank.feature_bank')), torch.zeros(0, 1))
+    return next(
+        (value for key, value in model.state_dict().items() if key.startswith('memory_bank.feature_bank')),
+        torch.zeros(0, 1),
+    )
 
 
 def test_one_update_for_two_micro_batches(model):

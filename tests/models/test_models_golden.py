@@ -68,13 +68,19 @@ def test_contrastive_head(case):
 
 
 def latent_head(case):
-    predictor = {'type': 'NonLinearNeckV2', 'in_channels': 16, 'hid_channels': 24, 'out_channels': 16, 'with_avg_pool': False}
+    predictor = {
+        'type': 'NonLinearNeckV2',
+        'in_channels': 16,
+        'hid_channels': 24,
+        'out_channels': 16,
+        'with_avg_pool': False,
+    }
     head = LatentPredictHead(predictor, size_average=case['size_average'])
     head.load_state_dict(case['head'])
     return head
 
 
-@pytest.mark.parametrize('case', GOLDEN['latent_predict'], ids=lambda c: f"average={c['size_average']}")
+@pytest.mark.parametrize('case', GOLDEN['latent_predict'], ids=lambda c: f'average={c["size_average"]}')
 def test_latent_predict_head(case):
     head, x = latent_head(case), case['input'].clone().requires_grad_()
     loss = head(x, case['target'])['loss']
@@ -82,7 +88,9 @@ def test_latent_predict_head(case):
     close(loss, case['loss'])
     close_grad(x.grad, case['grad_input'])
     for name, parameter in head.named_parameters():
-        if 'mlp.0.bias' in name:  # a constant before a batch norm: its gradient is rounding error in both implementations
+        if (
+            'mlp.0.bias' in name
+        ):  # a constant before a batch norm: its gradient is rounding error in both implementations
             assert parameter.grad.abs().max() < 1e-5
         else:
             close_grad(parameter.grad, case['grads'][name])
@@ -92,7 +100,9 @@ def test_latent_predict_head(case):
 
 def test_byol():
     case = GOLDEN['byol']
-    model = BYOL(Scale(case['online_scale']), Pool(), latent_head(GOLDEN['latent_predict'][0]), base_momentum=case['momentum'])
+    model = BYOL(
+        Scale(case['online_scale']), Pool(), latent_head(GOLDEN['latent_predict'][0]), base_momentum=case['momentum']
+    )
     with torch.no_grad():
         model.target_backbone.scale.copy_(case['target_scale'])
     step = model({'img': as_views(case['view1'], case['view2'])})
@@ -105,7 +115,7 @@ def test_byol():
     close(model.target_backbone.scale, case['target_scale_after_update'])
 
 
-@pytest.mark.parametrize('case', GOLDEN['simclr'], ids=lambda c: f"T={c['temperature']}")
+@pytest.mark.parametrize('case', GOLDEN['simclr'], ids=lambda c: f'T={c["temperature"]}')
 def test_simclr(case):
     z = case['z'].clone().requires_grad_()
     model = SimCLR(nn.Identity(), Pool(), ContrastiveHead(case['temperature']))

@@ -18,8 +18,15 @@ from selfsup.registry import BACKBONES, HEADS, NECKS
 def test_sync_bn_falls_back_with_one_warning():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('default')
-        model = BACKBONES.build({'type': 'ResNet', 'depth': 18, 'stage_blocks': (1, 1, 1, 1), 'base_channels': 8,
-                                 'norm_cfg': {'type': 'SyncBN', 'momentum': 0.2}})
+        model = BACKBONES.build(
+            {
+                'type': 'ResNet',
+                'depth': 18,
+                'stage_blocks': (1, 1, 1, 1),
+                'base_channels': 8,
+                'norm_cfg': {'type': 'SyncBN', 'momentum': 0.2},
+            }
+        )
         neck = NECKS.build({'type': 'NonLinearNeckSimCLR', 'in_channels': 64, 'hid_channels': 8, 'out_channels': 4})
     messages = [w for w in caught if issubclass(w.category, SelfSupWarning)]
     assert len(messages) == 1 and 'SyncBN was replaced by BN' in str(messages[0].message)
@@ -33,7 +40,9 @@ def test_sync_bn_is_used_where_it_can_run(monkeypatch):
     assert resolve_sync_bn({'type': 'SyncBN'}) == {'type': 'SyncBN'}
     assert type(batch_norm_1d(4, sync=True)) is nn.SyncBatchNorm
     assert type(batch_norm_1d(4)) is nn.BatchNorm1d
-    model = BACKBONES.build({'type': 'ResNet', 'depth': 18, 'stage_blocks': (1, 1, 1, 1), 'norm_cfg': {'type': 'SyncBN'}})
+    model = BACKBONES.build(
+        {'type': 'ResNet', 'depth': 18, 'stage_blocks': (1, 1, 1, 1), 'norm_cfg': {'type': 'SyncBN'}}
+    )
     assert isinstance(model.bn1, nn.SyncBatchNorm) and 'layer1.0.bn1.weight' in model.state_dict()
 
 
@@ -52,7 +61,7 @@ def test_sobel_finds_edges():
     img[..., 3:] = 1  # an edge that crosses W
     out = Sobel()(img)
     assert out.shape == (1, 2, 6, 6)
-    torch.testing.assert_close(out[0, 0, 2], torch.tensor([0., 0., -4., -4., 0., 4.]))  # last: zero padding
+    torch.testing.assert_close(out[0, 0, 2], torch.tensor([0.0, 0.0, -4.0, -4.0, 0.0, 4.0]))  # last: zero padding
     torch.testing.assert_close(out[0, 1, 2], torch.zeros(6))
     torch.testing.assert_close(Sobel()(img.transpose(2, 3))[0, 1], out[0, 0].T)
     assert list(Sobel().parameters()) == [] and Sobel().state_dict() == {}
@@ -142,7 +151,7 @@ def test_cls_head():
     head = HEADS.build({'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': 6, 'num_classes': 3})
     assert set(head.state_dict()) == {'fc_cls.weight', 'fc_cls.bias'}
     assert head([torch.randn(4, 6, 2, 2)])['head0'].shape == (4, 3)
-    logits = {'head0': torch.tensor([[2., 0., 0.], [0., 1., 3.]])}
+    logits = {'head0': torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 3.0]])}
     out = head.loss(logits, torch.tensor([0, 1]))
     assert out['acc'] == 50
     torch.testing.assert_close(out['loss'], nn.functional.cross_entropy(logits['head0'], torch.tensor([0, 1])))
@@ -156,8 +165,15 @@ def test_contrastive_head_refuses_a_temperature_of_zero():
 def test_odc_neck():
     torch.manual_seed(0)
     neck = NECKS.build({'type': 'NonLinearNeckV0', 'in_channels': 6, 'hid_channels': 8, 'out_channels': 5}).train()
-    assert list(neck.state_dict()) == ['fc0.weight', 'fc0.bias', 'bn0.running_mean', 'bn0.running_var', 'bn0.num_batches_tracked',
-                                       'fc1.weight', 'fc1.bias']
+    assert list(neck.state_dict()) == [
+        'fc0.weight',
+        'fc0.bias',
+        'bn0.running_mean',
+        'bn0.running_var',
+        'bn0.num_batches_tracked',
+        'fc1.weight',
+        'fc1.bias',
+    ]
     assert neck.bn0.momentum == 0.001 and not neck.bn0.affine and neck.drop.p == 0.5
     x = torch.randn(4, 6, 3, 3)
     assert not torch.equal(neck(x), neck(x)) and float(neck(x).detach().min()) == 0  # dropout; the last ReLU
@@ -175,20 +191,29 @@ def test_relative_loc_neck():
     neck.eval()
     x = torch.randn(4, 600, 2, 2)
     torch.testing.assert_close(neck((x,)), torch.relu(neck.bn(neck.fc(x.mean((2, 3))))))
-    with pytest.raises(ShapeError, match=r'in_channels=300 and reads two joined maps, 600 numbers; .* gives 128: set in_channels=64'):
+    with pytest.raises(
+        ShapeError, match=r'in_channels=300 and reads two joined maps, 600 numbers; .* gives 128: set in_channels=64'
+    ):
         neck(torch.randn(2, 128, 2, 2))
     flat = NECKS.build({'type': 'RelativeLocNeck', 'in_channels': 4, 'out_channels': 2, 'with_avg_pool': False})
     assert flat(torch.randn(3, 2, 2, 2)).shape == (3, 2)
 
 
-@pytest.mark.parametrize('cfg', [{'type': 'NonLinearNeckV0', 'in_channels': 4, 'hid_channels': 4, 'out_channels': 2, 'sync_bn': True},
-                                 {'type': 'RelativeLocNeck', 'in_channels': 4, 'out_channels': 2, 'sync_bn': True}])
+@pytest.mark.parametrize(
+    'cfg',
+    [
+        {'type': 'NonLinearNeckV0', 'in_channels': 4, 'hid_channels': 4, 'out_channels': 2, 'sync_bn': True},
+        {'type': 'RelativeLocNeck', 'in_channels': 4, 'out_channels': 2, 'sync_bn': True},
+    ],
+)
 def test_necks_with_sync_bn(cfg, monkeypatch):
     with pytest.warns(SelfSupWarning, match='SyncBN was replaced by BN'):
         plain = NECKS.build(cfg)
     monkeypatch.setattr('selfsup.models.layers.norm.can_sync_bn', lambda: True)
     synced = NECKS.build(cfg)
-    layers = [next(m for m in neck.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)) for neck in (plain, synced)]
+    layers = [
+        next(m for m in neck.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)) for neck in (plain, synced)
+    ]
     assert [type(m) for m in layers] == [nn.BatchNorm1d, nn.SyncBatchNorm]
     assert layers[0].momentum == layers[1].momentum and layers[0].affine == layers[1].affine
     assert plain.state_dict().keys() == synced.state_dict().keys()
@@ -221,27 +246,53 @@ def test_cls_head_starts_anew_and_weighs_images():
     assert (head.fc_cls.bias == 0).all()
     logits, labels = {'head0': torch.randn(3, 50)}, torch.tensor([4, 5, 6])
     each = nn.functional.cross_entropy(logits['head0'], labels, reduction='none')
-    torch.testing.assert_close(head.loss(logits, labels, torch.tensor([2., 1., 0.]))['loss'], (2 * each[0] + each[1]) / 3)
+    torch.testing.assert_close(
+        head.loss(logits, labels, torch.tensor([2.0, 1.0, 0.0]))['loss'], (2 * each[0] + each[1]) / 3
+    )
     torch.testing.assert_close(head.loss(logits, labels)['loss'], each.mean())
 
 
 def test_multi_cls_head_dimensions_and_errors():
-    head = HEADS.build({'type': 'MultiClsHead', 'pool_type': 'specified', 'in_indices': (0, 1, 2, 3, 4), 'num_classes': 2})
+    head = HEADS.build(
+        {'type': 'MultiClsHead', 'pool_type': 'specified', 'in_indices': (0, 1, 2, 3, 4), 'num_classes': 2}
+    )
     assert [fc.in_features for fc in head.fcs] == [9216, 9216, 8192, 9216, 8192]
-    unpooled = HEADS.build({'type': 'MultiClsHead', 'in_indices': (4,), 'with_last_layer_unpool': 'replace', 'norm_cfg': None,
-                             'num_classes': 2})
+    unpooled = HEADS.build(
+        {
+            'type': 'MultiClsHead',
+            'in_indices': (4,),
+            'with_last_layer_unpool': 'replace',
+            'norm_cfg': None,
+            'num_classes': 2,
+        }
+    )
     assert unpooled.fcs[0].in_features == 2048 * 49 and list(unpooled.state_dict()) == ['fcs.0.weight', 'fcs.0.bias']
     assert unpooled([torch.randn(1, 2048, 7, 7)])['head0'].shape == (1, 2)
-    with pytest.raises(ShapeError, match=r'layer 4 of shape \(1, 2048, 6, 6\) gives 73728 numbers, not 100352: use images of 224'):
+    with pytest.raises(
+        ShapeError, match=r'layer 4 of shape \(1, 2048, 6, 6\) gives 73728 numbers, not 100352: use images of 224'
+    ):
         unpooled([torch.randn(1, 2048, 6, 6)])
     with pytest.raises(ShapeError, match=r'one map for each of in_indices=\(4,\); it got 2: set out_indices'):
         unpooled([torch.randn(1, 2048, 7, 7)] * 2)
     with pytest.raises(ShapeError, match=r'map of layer 4 is 3 x 3, smaller than its window of 6'):
-        HEADS.build({'type': 'MultiClsHead', 'pool_type': 'specified', 'in_indices': (4,)})([torch.randn(1, 2048, 3, 3)])
-    small = HEADS.build({'type': 'MultiClsHead', 'in_indices': (4,), 'backbone': 'resnet18', 'norm_cfg': {'type': 'GN', 'num_groups': 8}})
+        HEADS.build({'type': 'MultiClsHead', 'pool_type': 'specified', 'in_indices': (4,)})(
+            [torch.randn(1, 2048, 3, 3)]
+        )
+    small = HEADS.build(
+        {
+            'type': 'MultiClsHead',
+            'in_indices': (4,),
+            'backbone': 'resnet18',
+            'norm_cfg': {'type': 'GN', 'num_groups': 8},
+        }
+    )
     assert small([torch.randn(2, 512, 3, 5)])['head0'].shape == (2, 1000)
-    for wrong, message in (({'pool_type': 'max'}, "use 'adaptive' or 'specified'"), ({'backbone': 'resnet5'}, "Did you mean 'resnet50'"),
-                           ({'in_indices': (5,)}, 'layers from 0'), ({'norm_cfg': {'type': 'BNN'}}, "Did you mean 'BN'")):
+    for wrong, message in (
+        ({'pool_type': 'max'}, "use 'adaptive' or 'specified'"),
+        ({'backbone': 'resnet5'}, "Did you mean 'resnet50'"),
+        ({'in_indices': (5,)}, 'layers from 0'),
+        ({'norm_cfg': {'type': 'BNN'}}, "Did you mean 'BN'"),
+    ):
         with pytest.raises(ConfigError, match=message):
             HEADS.build({'type': 'MultiClsHead', **wrong})
 
@@ -255,4 +306,5 @@ def test_multi_cls_head_falls_back_from_sync_bn():
 def test_windows_are_those_that_evaluation_uses():
     from selfsup.evaluation import layer_features
     from selfsup.models.layers.pooling import LAYER_WINDOWS
+
     assert getattr(layer_features, 'WINDOWS', LAYER_WINDOWS) == LAYER_WINDOWS

@@ -43,6 +43,7 @@ def test_registered_names():
 
 # ---- NPID ----
 
+
 def negatives(case):
     """Rows of negatives after the redraws of the reference: hits of the positive are replaced in row-major order until none is left."""
     draws = [d.clone() for d in case['draws']]
@@ -54,11 +55,18 @@ def negatives(case):
     return chosen
 
 
-@pytest.mark.parametrize('case', GOLDEN['npid'], ids=lambda c: f"ensure_neg={c['ensure_neg']}")
+@pytest.mark.parametrize('case', GOLDEN['npid'], ids=lambda c: f'ensure_neg={c["ensure_neg"]}')
 def test_npid(case):
     bank = SimpleMemory(len(case['bank']), 8, momentum=case['momentum'])
     bank.feature_bank.copy_(case['bank'])
-    model = NPID(Vectors(), Flat(), ContrastiveHead(case['temperature']), bank, neg_num=case['neg_num'], ensure_neg=case['ensure_neg'])
+    model = NPID(
+        Vectors(),
+        Flat(),
+        ContrastiveHead(case['temperature']),
+        bank,
+        neg_num=case['neg_num'],
+        ensure_neg=case['ensure_neg'],
+    )
     model.draw_negatives = lambda idx: negatives(case)
     img = case['feature'][..., None, None].clone().requires_grad_()
     step = model({'img': img, 'idx': case['idx']})
@@ -76,11 +84,11 @@ def test_npid_negatives_are_uniform(ensure_neg):
     idx = torch.tensor([0, 3, 5])
     torch.manual_seed(0)
     counts = torch.stack([torch.bincount(row, minlength=6) for row in model.draw_negatives(idx)]).double()
-    expected = torch.full((3, 6), 1000.)
+    expected = torch.full((3, 6), 1000.0)
     if ensure_neg:
-        expected = torch.full((3, 6), 1200.).scatter_(1, idx[:, None], 0.)
+        expected = torch.full((3, 6), 1200.0).scatter_(1, idx[:, None], 0.0)
         assert counts.gather(1, idx[:, None]).sum() == 0
-    assert (counts - expected).abs().max() < 5 * 1200 ** 0.5
+    assert (counts - expected).abs().max() < 5 * 1200**0.5
 
 
 def test_npid_errors():
@@ -109,7 +117,7 @@ def test_simple_memory():
 def test_simple_memory_starts_with_unit_vectors_and_weighs_the_new_feature():
     memory = SimpleMemory(5, 3, momentum=0.25)
     torch.testing.assert_close(memory.feature_bank.norm(dim=1), torch.ones(5))
-    old, new = memory.feature_bank[2].clone(), torch.tensor([0., 0., 1.])
+    old, new = memory.feature_bank[2].clone(), torch.tensor([0.0, 0.0, 1.0])
     memory.update(torch.tensor([2]), new[None])
     close(memory.feature_bank[2], nn.functional.normalize(0.75 * old + 0.25 * new, dim=0))
     with pytest.raises(ConfigError, match='momentum=2: use numbers >= 1 and a momentum'):
@@ -127,6 +135,7 @@ def test_an_image_that_occurs_twice_takes_its_last_feature():
 
 
 # ---- ODC ----
+
 
 def test_odc_memory():
     case = GOLDEN['odc_memory']
@@ -151,8 +160,14 @@ def test_odc_memory():
 def small_clusters_memory():
     case = GOLDEN['odc_small_clusters']
     memory = ODCMemory(**case['config'])
-    memory.load_state_dict({'feature_bank.rows': case['feature_bank'], 'label_bank': case['label_bank'], 'centroids': case['centroids'],
-                            'initialized': torch.tensor(True)})
+    memory.load_state_dict(
+        {
+            'feature_bank.rows': case['feature_bank'],
+            'label_bank': case['label_bank'],
+            'centroids': case['centroids'],
+            'initialized': torch.tensor(True),
+        }
+    )
     return memory, case
 
 
@@ -207,8 +222,11 @@ def test_empty_clusters_at_the_start_take_halves_of_the_largest(features):
 
 
 def test_odc_memory_errors():
-    with pytest.raises(ConfigError, match=r'^ODCMemory: 10 clusters \(num_classes\) of 20 or more images \(min_cluster\) need 200 images; '
-                       r'there are 199 \(length\)'):
+    with pytest.raises(
+        ConfigError,
+        match=r'^ODCMemory: 10 clusters \(num_classes\) of 20 or more images \(min_cluster\) need 200 images; '
+        r'there are 199 \(length\)',
+    ):
         ODCMemory(199, 4, num_classes=10)
     memory = ODCMemory(8, 4, num_classes=2, min_cluster=1)
     with pytest.raises(ShapeError, match=r'length=8 and feat_dim=4; it got features and labels of \(8, 5\) and \(8,\)'):
@@ -219,7 +237,10 @@ def test_odc_memory_errors():
         memory.init_memory(torch.randn(8, 4), torch.tensor([0, 1, 2, 0, 0, 0, 0, 0]))
     with pytest.raises(RuntimeError, match=r'feature_bank\.rows: \(8, 4\) in the file, \(9, 4\) in the model'):
         ODCMemory(9, 4, num_classes=2, min_cluster=1).load_state_dict(memory.state_dict())
-    assert 'feature_bank.rows' in ODCMemory(9, 4, num_classes=2, min_cluster=1).load_state_dict({}, strict=False).missing_keys
+    assert (
+        'feature_bank.rows'
+        in ODCMemory(9, 4, num_classes=2, min_cluster=1).load_state_dict({}, strict=False).missing_keys
+    )
 
 
 def test_small_clusters_are_logged_when_asked_for(caplog):
@@ -277,10 +298,15 @@ def test_weights_act_as_in_a_weighted_cross_entropy(kind):
         model.memory_bank.label_bank[5:9] = labels
         model.memory_bank.initialized.fill_(True)
     else:
-        model, batch = DeepCluster(Vectors(), Flat(), head), {'img': img, 'pseudo_label': labels, 'idx': torch.arange(4)}
+        model, batch = (
+            DeepCluster(Vectors(), Flat(), head),
+            {'img': img, 'pseudo_label': labels, 'idx': torch.arange(4)},
+        )
     model.loss_weight.copy_(torch.tensor([0.1, 0.2, 0.3, 0.3, 0.1]))
     logits = head(img)['head0']
-    torch.testing.assert_close(model(batch).total, nn.functional.cross_entropy(logits, labels, weight=model.loss_weight))
+    torch.testing.assert_close(
+        model(batch).total, nn.functional.cross_entropy(logits, labels, weight=model.loss_weight)
+    )
     assert torch.equal(model.predict(img)['head0'], logits)
     assert torch.equal(model.embed(img), img.flatten(1))
 
@@ -289,7 +315,11 @@ def test_odc_moves_its_memory_after_the_update_and_logs_the_change():
     model = odc()
     case = GOLDEN['odc_memory']
     model.memory_bank.init_memory(case['init_feature'], case['init_label'])
-    batch = {'img': case['update_feature'][..., None, None], 'idx': case['update_ind'], 'pseudo_label': torch.full((9,), -1)}
+    batch = {
+        'img': case['update_feature'][..., None, None],
+        'idx': case['update_ind'],
+        'pseudo_label': torch.full((9,), -1),
+    }
     before = {k: v.clone() for k, v in model.state_dict().items()}
     step = model(batch)
     assert step.logs['change_ratio'] == 0
@@ -302,10 +332,14 @@ def test_odc_moves_its_memory_after_the_update_and_logs_the_change():
 
 def test_clustering_methods_say_what_is_missing():
     img = torch.randn(2, 6, 1, 1)
-    with pytest.raises(ConfigError, match=r"memory of ODC is empty: add custom_hooks=.*DeepClusterHook.*init_memory=True"):
+    with pytest.raises(
+        ConfigError, match=r'memory of ODC is empty: add custom_hooks=.*DeepClusterHook.*init_memory=True'
+    ):
         odc()({'img': img, 'idx': torch.tensor([0, 1])})
     with pytest.raises(ConfigError, match='DeepCluster has no pseudo labels: add custom_hooks'):
-        DeepCluster(Vectors(), Flat(), ClsHead(in_channels=6, num_classes=5))({'img': img, 'pseudo_label': torch.tensor([-1, -1])})
+        DeepCluster(Vectors(), Flat(), ClsHead(in_channels=6, num_classes=5))(
+            {'img': img, 'pseudo_label': torch.tensor([-1, -1])}
+        )
     with pytest.raises(ConfigError, match='num_classes=4 of the head and 5 of the memory_bank must be equal'):
         odc(ClsHead(in_channels=6, num_classes=4))
     model = odc()

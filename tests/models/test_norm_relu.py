@@ -31,10 +31,16 @@ class Net(nn.Module):
 
 
 BETWEEN = {
-    'relu': F.relu, 'torch': torch.relu, 'method': lambda x: x.relu(), 'method in place': lambda x: x.relu_(),
-    'in place': lambda x: F.relu(x, inplace=True), 'module in place': nn.ReLU(inplace=True), 'twice': lambda x: F.relu(F.relu(x)),
-    'changed before': lambda x: F.relu(x.mul_(2)), 'norm used too': lambda x: F.relu(x) + x,
-    'relu used again': lambda x: F.relu(x).mul(.5) + F.relu(x) * x,
+    'relu': F.relu,
+    'torch': torch.relu,
+    'method': lambda x: x.relu(),
+    'method in place': lambda x: x.relu_(),
+    'in place': lambda x: F.relu(x, inplace=True),
+    'module in place': nn.ReLU(inplace=True),
+    'twice': lambda x: F.relu(F.relu(x)),
+    'changed before': lambda x: F.relu(x.mul_(2)),
+    'norm used too': lambda x: F.relu(x) + x,
+    'relu used again': lambda x: F.relu(x).mul(0.5) + F.relu(x) * x,
     'forgotten': lambda x: (x.relu(), x)[1],
 }
 
@@ -44,8 +50,13 @@ def test_same_as_the_masked_path(name):
     assert_same(randomised(Net(BETWEEN[name])), *batch())
 
 
-@pytest.mark.parametrize(('changed', 'plain'), [
-    (lambda x: F.relu(x).mul_(2), lambda x: F.relu(x) * 2), (lambda x: F.relu(x, inplace=True).add_(1), lambda x: F.relu(x) + 1)])
+@pytest.mark.parametrize(
+    ('changed', 'plain'),
+    [
+        (lambda x: F.relu(x).mul_(2), lambda x: F.relu(x) * 2),
+        (lambda x: F.relu(x, inplace=True).add_(1), lambda x: F.relu(x) + 1),
+    ],
+)
 def test_what_is_not_kept_may_be_changed_in_place(changed, plain):
     net, (img, visible) = randomised(Net(changed)), batch()
     found = []
@@ -60,8 +71,15 @@ def test_what_is_not_kept_may_be_changed_in_place(changed, plain):
 @pytest.mark.parametrize('inplace', [True, False])
 @pytest.mark.parametrize('size', [16, 4])  # blocks of 8 x 8, and of 2 x 2: these are laid out in another way
 def test_norms_without_weights_and_small_blocks(affine, inplace, size):
-    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8, affine=affine), nn.ReLU(inplace), nn.Conv2d(8, 8, 1),
-                        nn.BatchNorm2d(8, track_running_stats=False), nn.ReLU(inplace), nn.Conv2d(8, 4, 3, padding=1))
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8, affine=affine),
+        nn.ReLU(inplace),
+        nn.Conv2d(8, 8, 1),
+        nn.BatchNorm2d(8, track_running_stats=False),
+        nn.ReLU(inplace),
+        nn.Conv2d(8, 4, 3, padding=1),
+    )
     img, visible = batch()
     assert_same(randomised(net), img[:, :, :size, :size].contiguous(), visible)
 
@@ -76,15 +94,26 @@ def saved_bytes(net, img, visible):
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         maps = encode_visible(net, img, visible)
-    return sum(t.untyped_storage().nbytes() for at, t in seen.items() if at not in own and t.is_floating_point() and t.dim() > 1), maps
+    return sum(
+        t.untyped_storage().nbytes()
+        for at, t in seen.items()
+        if at not in own and t.is_floating_point() and t.dim() > 1
+    ), maps
 
 
 @pytest.mark.parametrize('inplace', [True, False])
 def test_the_output_of_relu_is_not_kept(inplace):
     img, visible = batch(torch.float32)
     blocks = int(visible.sum()) * 64 * 4
-    net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.ReLU(inplace), nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8),
-                        nn.ReLU(inplace), nn.Conv2d(8, 16, 1))
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(inplace),
+        nn.Conv2d(8, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(inplace),
+        nn.Conv2d(8, 16, 1),
+    )
     kept, _ = saved_bytes(net, img, visible)
     assert kept == blocks * (3 + 8 + 8)  # images and the inputs of both norms
 
@@ -115,8 +144,12 @@ def test_checkpointing_gives_the_same_gradient():
         def forward(self, x):
             return checkpoint(self.net, x, use_reentrant=False)
 
-    plain, again = (torch.autograd.grad(sum(m.dense().square().sum() for m in encode_visible(n, img, visible)), list(net.parameters()))
-                    for n in (net, Checkpointed()))
+    plain, again = (
+        torch.autograd.grad(
+            sum(m.dense().square().sum() for m in encode_visible(n, img, visible)), list(net.parameters())
+        )
+        for n in (net, Checkpointed())
+    )
     for a, b in zip(plain, again, strict=True):
         torch.testing.assert_close(a, b)
 
@@ -133,7 +166,9 @@ def test_half_precision_keeps_half_as_much_and_is_close():
 
     for name, a, b in zip(dict(net.named_parameters()), gradients('visible'), gradients('masked'), strict=True):
         if name != 'first.bias':  # before a norm: rounding errors only
-            torch.testing.assert_close(a, b, rtol=.05, atol=.03 * float(b.abs().max()), msg=lambda m, n=name: f'{n}: {m}')
+            torch.testing.assert_close(
+                a, b, rtol=0.05, atol=0.03 * float(b.abs().max()), msg=lambda m, n=name: f'{n}: {m}'
+            )
 
 
 def test_without_gradients_and_in_eval_mode_nothing_special_happens():

@@ -24,12 +24,15 @@ class Own(Algorithm):
 IMAGES = {'img': torch.ones(2, 3, 4, 4)}
 
 
-@pytest.mark.parametrize('result, expected', [
-    (lambda x: {'loss': x}, r'Own\.loss returned a dict; it must return Step'),
-    (lambda x: x, r'Own\.loss returned a Tensor; it must return Step'),
-    (lambda x: None, r'Own\.loss returned a NoneType; it must return Step'),
-    (lambda x: Step({}), r'Own\.loss returned a Step without losses'),
-])
+@pytest.mark.parametrize(
+    'result, expected',
+    [
+        (lambda x: {'loss': x}, r'Own\.loss returned a dict; it must return Step'),
+        (lambda x: x, r'Own\.loss returned a Tensor; it must return Step'),
+        (lambda x: None, r'Own\.loss returned a NoneType; it must return Step'),
+        (lambda x: Step({}), r'Own\.loss returned a Step without losses'),
+    ],
+)
 def test_what_is_no_loss(result, expected):
     with pytest.raises(ConfigError, match=expected):
         Own(result)(IMAGES)

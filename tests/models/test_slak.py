@@ -29,8 +29,16 @@ def golden(name, **kwargs):
     """The network of a golden file with its weights, and the file."""
     content = torch.load(FOLDER / f'slak_{name}_golden.pt', weights_only=True)
     c = content['config']
-    model = SLaK(depths=c['depths'], dims=c['dims'], width_factor=c['width_factor'], kernel_size=c['kernel_size'], decom=c['Decom'],
-                 norm_cfg={'type': 'BN'} if c['bn'] else None, num_classes=c['num_classes'], **kwargs)
+    model = SLaK(
+        depths=c['depths'],
+        dims=c['dims'],
+        width_factor=c['width_factor'],
+        kernel_size=c['kernel_size'],
+        decom=c['Decom'],
+        norm_cfg={'type': 'BN'} if c['bn'] else None,
+        num_classes=c['num_classes'],
+        **kwargs,
+    )
     if not kwargs:
         model.load_state_dict(torch.load(FOLDER / f'slak_{name}_model.pt', weights_only=True)['model'])
     return model, content
@@ -42,12 +50,12 @@ def shaken(seed=0, **kwargs):
     model = SLaK(**{**TINY, **kwargs})
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * .3)
+            parameter.add_(torch.randn_like(parameter) * 0.3)
         for name, buffer in model.named_buffers():
             if 'running_mean' in name:
                 buffer.normal_()
             elif 'running_var' in name:
-                buffer.uniform_(.5, 2)
+                buffer.uniform_(0.5, 2)
     return model.eval()
 
 
@@ -56,6 +64,7 @@ def close_to_largest(found, expected, limit, where=''):
 
 
 # ---- reference numbers ----
+
 
 @pytest.mark.parametrize('name', GOLDENS)
 def test_golden_evaluation(name):
@@ -109,7 +118,9 @@ def test_sizes():
     with torch.device('meta'):
         for arch, number in SIZES.items():
             assert sum(p.numel() for p in SLaK(arch, width_factor=1.3, num_classes=1000).parameters()) == number
-        maskable = [p.numel() for p in SLaK('tiny', width_factor=1.3, num_classes=1000).parameters() if p.dim() in (2, 4)]
+        maskable = [
+            p.numel() for p in SLaK('tiny', width_factor=1.3, num_classes=1000).parameters() if p.dim() in (2, 4)
+        ]
         assert sum(maskable) == 50_576_524
         assert SLaK('base', width_factor=1.3, out_indices=(1, 2, 3, 4)).channels == (166, 332, 665, 1331)
         for norm_cfg, number in (({'type': 'BN'}, 28_595_752), (None, 28_582_504)):
@@ -119,7 +130,7 @@ def test_sizes():
 
 def test_seven_by_seven_is_convnext():
     """With one 7 x 7 kernel and no norm the only difference is the bias of ConvNeXt's depthwise convolution."""
-    sizes = {'depths': (1, 1, 2, 1), 'dims': (8, 12, 16, 24), 'drop_path_rate': .1}
+    sizes = {'depths': (1, 1, 2, 1), 'dims': (8, 12, 16, 24), 'drop_path_rate': 0.1}
     ours = SLaK(**sizes, kernel_size=(7, 7, 7, 7, 100), decom=False, norm_cfg=None)
     theirs = ConvNeXt(**sizes)
     weights = {key.replace('large_kernel.lkb_origin.conv', 'dwconv'): value for key, value in ours.state_dict().items()}
@@ -131,11 +142,21 @@ def test_seven_by_seven_is_convnext():
 
 # ---- merging ----
 
+
 @pytest.mark.parametrize('size', [(32, 64), (64, 96)], ids=str)
 @pytest.mark.parametrize('square', [False, True])
-@pytest.mark.parametrize('kwargs', [{}, {'decom': False}, {'norm_cfg': None}, {'kernel_size': (5, 5, 3, 3, 5)},
-                                    {'kernel_size': (5, 5, 3, 3, 8), 'decom': False},
-                                    {'norm_cfg': {'type': 'BN', 'affine': False, 'eps': .1}}], ids=str)
+@pytest.mark.parametrize(
+    'kwargs',
+    [
+        {},
+        {'decom': False},
+        {'norm_cfg': None},
+        {'kernel_size': (5, 5, 3, 3, 5)},
+        {'kernel_size': (5, 5, 3, 3, 8), 'decom': False},
+        {'norm_cfg': {'type': 'BN', 'affine': False, 'eps': 0.1}},
+    ],
+    ids=str,
+)
 def test_merged_gives_the_same_maps(kwargs, square, size):
     model, x = shaken(out_indices=(1, 2, 3, 4), **kwargs), torch.randn(2, 3, *size)
     expected = model(x)
@@ -145,7 +166,10 @@ def test_merged_gives_the_same_maps(kwargs, square, size):
     decom = kwargs.get('decom', True) and not square
     with warnings.catch_warnings():
         warnings.simplefilter('error')  # a merged network has no norms to warn about
-        fresh = SLaK(**{**TINY, 'out_indices': (1, 2, 3, 4), **kwargs, 'decom': decom, 'norm_cfg': {'type': 'SyncBN'}}, merged=True).eval()
+        fresh = SLaK(
+            **{**TINY, 'out_indices': (1, 2, 3, 4), **kwargs, 'decom': decom, 'norm_cfg': {'type': 'SyncBN'}},
+            merged=True,
+        ).eval()
     if kwargs.get('kernel_size', (8,))[-1] == 5 and square:  # N = 5 above K = 3: the whole is 5 x 5
         assert model.stages[3][0].large_kernel.lkb_reparam.kernel_size == (5, 5)
         return
@@ -156,7 +180,7 @@ def test_merged_gives_the_same_maps(kwargs, square, size):
 
 def test_merging_twice_and_then_to_a_square():
     model, x = shaken(), torch.randn(1, 3, 64, 64)
-    expected, = model(x)
+    (expected,) = model(x)
     once = copy.deepcopy(model.merge().state_dict())
     assert all(torch.equal(value, once[key]) for key, value in model.merge().state_dict().items())
     unit = model.merge(square=True).stages[0][0].large_kernel
@@ -194,8 +218,13 @@ def test_the_unit_alone():
     """The sum of its branches, each a convolution with zeros around the map."""
     torch.manual_seed(0)
     unit, x = LargeKernelUnit(3, 7, 3).eval(), torch.randn(2, 3, 5, 9)
-    expected = sum(F.conv2d(x, w, padding=(w.shape[2] // 2, w.shape[3] // 2), groups=3)
-                   for w in (unit.LoRA1.conv.weight, unit.LoRA2.conv.weight, unit.small_conv.conv.weight)) / (1 + 1e-5) ** .5
+    expected = (
+        sum(
+            F.conv2d(x, w, padding=(w.shape[2] // 2, w.shape[3] // 2), groups=3)
+            for w in (unit.LoRA1.conv.weight, unit.LoRA2.conv.weight, unit.small_conv.conv.weight)
+        )
+        / (1 + 1e-5) ** 0.5
+    )
     torch.testing.assert_close(unit(x), expected, rtol=1e-5, atol=1e-6)
     assert unit.LoRA1.conv.weight.shape == (3, 1, 7, 3) and unit.LoRA2.conv.weight.shape == (3, 1, 3, 7)
     assert not hasattr(LargeKernelUnit(3, 3, 3), 'small_conv')
@@ -203,23 +232,27 @@ def test_the_unit_alone():
 
 # ---- options ----
 
-@pytest.mark.parametrize(('kwargs', 'message'), [
-    ({'arch': 'tinny'}, "SLaK has no arch='tinny'. Did you mean 'tiny'"),
-    ({}, 'SLaK needs arch'),
-    ({**TINY, 'width_factor': 0.1}, 'width_factor=0.1: it must leave each'),
-    ({**TINY, 'width_factor': float('nan')}, 'width_factor=nan'),
-    ({**TINY, 'width_factor': '1.3'}, "width_factor='1.3'"),
-    ({**TINY, 'kernel_size': 51}, 'kernel_size=51: give 5 whole numbers'),
-    ({**TINY, 'kernel_size': (51, 49, 47, 5)}, 'give 5 whole numbers'),
-    ({**TINY, 'kernel_size': '51 49 47 13 5'}, 'give 5 whole numbers'),
-    ({**TINY, 'kernel_size': (50, 49, 47, 13, 5)}, 'edges must be odd'),
-    ({**TINY, 'kernel_size': (7, 7, 7, 7, 100)}, 'decom=True: edges must be odd'),
-    ({**TINY, 'kernel_size': (7, 7, 7, 3, 4), 'decom': False}, 'edges must be odd'),
-    ({**TINY, 'norm_cfg': 'BN'}, "written dict(type='BN'"),
-    ({**TINY, 'norm_cfg': {'type': 'BNN'}}, "Did you mean 'BN"),
-    ({**TINY, 'drop_path_rate': 1.}, 'SLaK drop_path_rate=1.0'),
-    ({**TINY, 'out_indices': (5,)}, 'SLaK out_indices=(5,)'),
-])
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        ({'arch': 'tinny'}, "SLaK has no arch='tinny'. Did you mean 'tiny'"),
+        ({}, 'SLaK needs arch'),
+        ({**TINY, 'width_factor': 0.1}, 'width_factor=0.1: it must leave each'),
+        ({**TINY, 'width_factor': float('nan')}, 'width_factor=nan'),
+        ({**TINY, 'width_factor': '1.3'}, "width_factor='1.3'"),
+        ({**TINY, 'kernel_size': 51}, 'kernel_size=51: give 5 whole numbers'),
+        ({**TINY, 'kernel_size': (51, 49, 47, 5)}, 'give 5 whole numbers'),
+        ({**TINY, 'kernel_size': '51 49 47 13 5'}, 'give 5 whole numbers'),
+        ({**TINY, 'kernel_size': (50, 49, 47, 13, 5)}, 'edges must be odd'),
+        ({**TINY, 'kernel_size': (7, 7, 7, 7, 100)}, 'decom=True: edges must be odd'),
+        ({**TINY, 'kernel_size': (7, 7, 7, 3, 4), 'decom': False}, 'edges must be odd'),
+        ({**TINY, 'norm_cfg': 'BN'}, "written dict(type='BN'"),
+        ({**TINY, 'norm_cfg': {'type': 'BNN'}}, "Did you mean 'BN"),
+        ({**TINY, 'drop_path_rate': 1.0}, 'SLaK drop_path_rate=1.0'),
+        ({**TINY, 'out_indices': (5,)}, 'SLaK out_indices=(5,)'),
+    ],
+)
 def test_config_errors(kwargs, message):
     with pytest.raises(ConfigError) as error:
         SLaK(**kwargs)
@@ -236,9 +269,13 @@ def test_frozen_stages_keep_their_statistics():
 
 # ---- inside the methods ----
 
+
 def test_visible_equals_masked():
-    assert_same(randomised(SLaK(**TINY, out_indices=(1, 2, 3, 4))), torch.randn(2, 3, 64, 96, dtype=torch.float64,
-                generator=torch.Generator().manual_seed(1)), ragged(2, 2, 3))
+    assert_same(
+        randomised(SLaK(**TINY, out_indices=(1, 2, 3, 4))),
+        torch.randn(2, 3, 64, 96, dtype=torch.float64, generator=torch.Generator().manual_seed(1)),
+        ragged(2, 2, 3),
+    )
 
 
 def test_merged_on_visible_blocks():
@@ -255,9 +292,9 @@ def test_merged_on_visible_blocks():
 @pytest.mark.parametrize('name', ['MOCO', 'SimCLR', 'BYOL', 'SparK', 'FCMAE'])
 def test_two_steps_of_a_method(name):
     torch.manual_seed(0)
-    backbone = BACKBONES.build({'type': 'SLaK', **TINY, 'layer_scale_init_value': 1., 'drop_path_rate': .1})
+    backbone = BACKBONES.build({'type': 'SLaK', **TINY, 'layer_scale_init_value': 1.0, 'drop_path_rate': 0.1})
     model = tiny_model(name, backbone, backbone.out_channels).train()
-    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], .1)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.1)
     for step in range(2):
         optimizer.zero_grad()
         found = model(tiny_batch(model))
@@ -272,4 +309,7 @@ def test_two_steps_of_a_method(name):
 def test_shapes_without_numbers():
     """What counts FLOPs and what makes the decoders of masked methods fit."""
     with torch.device('meta'):
-        assert [m.shape[1:] for m in SLaK(**TINY, out_indices=(1, 4))(torch.empty(1, 3, 64, 96))] == [(8, 16, 24), (24, 2, 3)]
+        assert [m.shape[1:] for m in SLaK(**TINY, out_indices=(1, 4))(torch.empty(1, 3, 64, 96))] == [
+            (8, 16, 24),
+            (24, 2, 3),
+        ]

@@ -11,7 +11,13 @@ from selfsup.evaluation.head_inputs import _pooling
 from selfsup.models.layers.pooling import pool_layer
 from selfsup.registry import HEADS
 
-HEAD = {'type': 'MultiClsHead', 'pool_type': 'specified', 'in_indices': (3, 4), 'backbone': 'resnet18', 'num_classes': 3}
+HEAD = {
+    'type': 'MultiClsHead',
+    'pool_type': 'specified',
+    'in_indices': (3, 4),
+    'backbone': 'resnet18',
+    'num_classes': 3,
+}
 
 
 def maps():
@@ -25,7 +31,10 @@ def test_the_whole_last_map_has_a_classifier_of_its_own_without_a_norm(norm_cfg)
     head = HEADS.build({**HEAD, 'with_last_layer_unpool': True, 'norm_cfg': norm_cfg})
     plain = HEADS.build({**HEAD, 'norm_cfg': norm_cfg})
     assert [fc.in_features for fc in head.fcs] == [fc.in_features for fc in plain.fcs] + [512 * 49]
-    assert {n for n in head.state_dict() if n not in plain.state_dict()} == {'fcs.2.weight', 'fcs.2.bias'}  # norms for pooled ones only
+    assert {n for n in head.state_dict() if n not in plain.state_dict()} == {
+        'fcs.2.weight',
+        'fcs.2.bias',
+    }  # norms for pooled ones only
     plain.load_state_dict({n: v for n, v in head.state_dict().items() if not n.startswith('fcs.2')})
     given, labels = [m.requires_grad_() for m in maps()], torch.tensor([2, 0])
     logits = head(given)
@@ -38,7 +47,7 @@ def test_the_whole_last_map_has_a_classifier_of_its_own_without_a_norm(norm_cfg)
     out = head.loss(logits, labels)
     assert list(out) == ['loss.1', 'acc.1', 'loss.2', 'acc.2', 'loss.3', 'acc.3']
     torch.testing.assert_close(out['loss.3'], F.cross_entropy(expected, labels))
-    gradient, = torch.autograd.grad(out['loss.3'], given[1])
+    (gradient,) = torch.autograd.grad(out['loss.3'], given[1])
     torch.testing.assert_close(gradient, torch.autograd.grad(F.cross_entropy(expected, labels), last)[0])
 
 
@@ -56,7 +65,9 @@ def test_what_can_be_cached_is_what_is_classified():
 
 def test_checkpoints_of_the_option_as_it_was_load_with_replace():
     old = HEADS.build({**HEAD, 'with_last_layer_unpool': 'replace'})
-    assert [fc.in_features for fc in old.fcs] == [HEADS.build(HEAD).fcs[0].in_features, 512 * 49] and len(old.norms) == 2
+    assert [fc.in_features for fc in old.fcs] == [HEADS.build(HEAD).fcs[0].in_features, 512 * 49] and len(
+        old.norms
+    ) == 2
     again = copy.deepcopy(old)
     again.load_state_dict(old.state_dict())
     values = F.linear(old.norms[1](maps()[1]).flatten(1), old.fcs[1].weight, old.fcs[1].bias)
@@ -64,4 +75,6 @@ def test_checkpoints_of_the_option_as_it_was_load_with_replace():
     with pytest.raises(ConfigError, match="with_last_layer_unpool='yes': use True, False or 'replace'"):
         HEADS.build({**HEAD, 'with_last_layer_unpool': 'yes'})
     with pytest.raises(ShapeError, match=r'layer 4 of shape .* gives 18432 numbers, not 25088'):
-        HEADS.build({**HEAD, 'with_last_layer_unpool': True, 'pool_type': 'adaptive'})([maps()[0], torch.randn(2, 512, 6, 6)])
+        HEADS.build({**HEAD, 'with_last_layer_unpool': True, 'pool_type': 'adaptive'})(
+            [maps()[0], torch.randn(2, 512, 6, 6)]
+        )

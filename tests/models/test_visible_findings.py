@@ -17,7 +17,9 @@ from .visible_cases import close, ragged
 
 def test_inplace_activation_after_a_convolution_of_small_blocks():
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(inplace=True))
+    net = nn.Sequential(
+        nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(inplace=True)
+    )
     img, visible = torch.randn(2, 16, 4, 4, requires_grad=True), ragged(2, 2, 2)
     a, b = (encode_visible(net, img, visible, path)[0].dense() for path in ('visible', 'masked'))
     close(a, b, 'map')
@@ -37,9 +39,14 @@ def test_torch_norm_is_the_method(kind):
             torch.linalg.vector_norm(m, order, (1, 2))
 
 
-POOLS = [lambda x: F.avg_pool2d(F.pad(x, (1, 1, 1, 1), value=1.), 3, 1), lambda x: F.avg_pool2d(x, 3, 2, 0, ceil_mode=True),
-         lambda x: F.avg_pool2d(x, 3, 2, 0, ceil_mode=True, count_include_pad=False), lambda x: F.avg_pool2d(x, 4, 2, 1, True),
-         lambda x: F.avg_pool2d(x, (3, 1), 1, (1, 0), True, False), lambda x: F.avg_pool2d(x, 3, 2, 0, ceil_mode=True, divisor_override=2)]
+POOLS = [
+    lambda x: F.avg_pool2d(F.pad(x, (1, 1, 1, 1), value=1.0), 3, 1),
+    lambda x: F.avg_pool2d(x, 3, 2, 0, ceil_mode=True),
+    lambda x: F.avg_pool2d(x, 3, 2, 0, ceil_mode=True, count_include_pad=False),
+    lambda x: F.avg_pool2d(x, 4, 2, 1, True),
+    lambda x: F.avg_pool2d(x, (3, 1), 1, (1, 0), True, False),
+    lambda x: F.avg_pool2d(x, 3, 2, 0, ceil_mode=True, divisor_override=2),
+]
 
 
 @BOTH
@@ -52,7 +59,7 @@ def test_average_over_the_border(kind, number):
 
 def test_padding_that_blocks_cannot_hold_is_refused():
     x, visible = sample()
-    padded = F.pad(VisibleMap.from_dense(x, visible), (1, 1, 1, 1), value=1.)
+    padded = F.pad(VisibleMap.from_dense(x, visible), (1, 1, 1, 1), value=1.0)
     with pytest.raises(ConfigError, match='Pad with 0'):
         F.conv2d(padded, torch.ones(4, 4, 3, 3).double())
     with pytest.raises(ConfigError, match='cannot look beyond that padding'):
@@ -68,16 +75,32 @@ def written(name, *arguments):
         x = x * 1
         getattr(x, name)(*arguments)
         return x
+
     return function
 
 
-PER_IMAGE = torch.linspace(.5, 1.5, 3).double().view(3, 1, 1, 1)
-CHANGES = [written('mul_', 3.), written('add_', 1.), written('add_', PER_IMAGE), written('sub_', 2), written('div_', PER_IMAGE),
-           written('pow_', 2), written('relu_'), written('clamp_', .5), written('addcmul_', PER_IMAGE, PER_IMAGE),
-           lambda x: (y := x * 1, F.hardtanh(y, 1., 2., inplace=True), y)[2], lambda x: x.clamp(min=PER_IMAGE),
-           lambda x: x.clamp_max(PER_IMAGE), lambda x: torch.clamp(x, PER_IMAGE - 1, max=PER_IMAGE),
-           lambda x: x * (x < 0), lambda x: abs(x), lambda x: x * (x == x) + (x != 0), lambda x: x * (x >= PER_IMAGE),
-           lambda x: (y := x * 1, y[:, :2].add_(1.), y)[2], lambda x: (y := x * 1, y.mul_(x), y.div_(x + 9), y)[3]]
+PER_IMAGE = torch.linspace(0.5, 1.5, 3).double().view(3, 1, 1, 1)
+CHANGES = [
+    written('mul_', 3.0),
+    written('add_', 1.0),
+    written('add_', PER_IMAGE),
+    written('sub_', 2),
+    written('div_', PER_IMAGE),
+    written('pow_', 2),
+    written('relu_'),
+    written('clamp_', 0.5),
+    written('addcmul_', PER_IMAGE, PER_IMAGE),
+    lambda x: (y := x * 1, F.hardtanh(y, 1.0, 2.0, inplace=True), y)[2],
+    lambda x: x.clamp(min=PER_IMAGE),
+    lambda x: x.clamp_max(PER_IMAGE),
+    lambda x: torch.clamp(x, PER_IMAGE - 1, max=PER_IMAGE),
+    lambda x: x * (x < 0),
+    lambda x: abs(x),
+    lambda x: x * (x == x) + (x != 0),
+    lambda x: x * (x >= PER_IMAGE),
+    lambda x: (y := x * 1, y[:, :2].add_(1.0), y)[2],
+    lambda x: (y := x * 1, y.mul_(x), y.div_(x + 9), y)[3],
+]
 
 
 @BOTH
@@ -92,10 +115,17 @@ def test_changes_in_place_bounds_and_comparisons(kind, number):
     close(hide(gradients(out, x)[0], visible), hide(gradients(whole, x)[0], visible), 'gradient')
 
 
-REFUSED = [(lambda m: torch.zeros(3, 4, 16, 24).add_(m), 'cannot write a map into a plain tensor'), (bool, 'neither true nor false'),
-           (lambda m: m // 2, 'no rule for'), (lambda m: m % 2, 'no rule for'), (lambda m: 2 ** m, 'no rule for'),
-           (lambda m: m.pow_(.5), '1 or more'), (lambda m: torch.add(m, 1, out=torch.zeros(1)), 'does not take these arguments'),
-           (lambda m: m.__setitem__(0, 1), 'Only the channels'), (lambda m: torch.clamp(torch.ones(1), min=m), 'cannot take a map')]
+REFUSED = [
+    (lambda m: torch.zeros(3, 4, 16, 24).add_(m), 'cannot write a map into a plain tensor'),
+    (bool, 'neither true nor false'),
+    (lambda m: m // 2, 'no rule for'),
+    (lambda m: m % 2, 'no rule for'),
+    (lambda m: 2**m, 'no rule for'),
+    (lambda m: m.pow_(0.5), '1 or more'),
+    (lambda m: torch.add(m, 1, out=torch.zeros(1)), 'does not take these arguments'),
+    (lambda m: m.__setitem__(0, 1), 'Only the channels'),
+    (lambda m: torch.clamp(torch.ones(1), min=m), 'cannot take a map'),
+]
 
 
 @BOTH
@@ -114,7 +144,7 @@ def test_a_map_is_itself_in_sets_and_next_to_other_things():
 def test_alpha_dropout_leaves_nothing_at_hidden_positions():
     x, visible = sample()
     for training in (False, True):
-        out = F.alpha_dropout(MaskedMap.from_dense(x, visible), .5, training)
+        out = F.alpha_dropout(MaskedMap.from_dense(x, visible), 0.5, training)
         assert not out.hidden_zero
         close(out.dense(), hide(out.dense(), visible), 'hidden')
 
@@ -125,7 +155,7 @@ def test_dropout2d_drops_whole_channels_of_images(kind, inplace):
     x, visible = sample(channels=64)
     m = kind.from_dense(x, visible)
     torch.manual_seed(0)
-    out = F.dropout2d(m, .5, True, inplace)
+    out = F.dropout2d(m, 0.5, True, inplace)
     kept = (out.dense() if not inplace else m.dense()).detach() / x.detach()
     for image, grid in zip(kept[:2], visible, strict=False):
         seen = image[:, grid.repeat_interleave(8, 0).repeat_interleave(8, 1)]
@@ -133,7 +163,7 @@ def test_dropout2d_drops_whole_channels_of_images(kind, inplace):
         assert 10 < int((seen[:, 0] == 0).sum()) < 54
     torch.manual_seed(0)
     other = VisibleMap if kind is MaskedMap else MaskedMap
-    close(out.dense(), F.dropout2d(other.from_dense(x, visible), .5).dense(), 'other path')
+    close(out.dense(), F.dropout2d(other.from_dense(x, visible), 0.5).dense(), 'other path')
 
 
 class Reentrant(nn.Module):

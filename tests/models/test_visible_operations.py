@@ -39,7 +39,9 @@ def space_to_depth(x, side=2):
 
 def depth_to_space(x, side=2):
     n, c, h, w = x.shape
-    return x.view(n, c // side ** 2, side, side, h, w).permute(0, 1, 4, 2, 5, 3).reshape(n, c // side ** 2, h * side, w * side)
+    return (
+        x.view(n, c // side**2, side, side, h, w).permute(0, 1, 4, 2, 5, 3).reshape(n, c // side**2, h * side, w * side)
+    )
 
 
 def selected(x):
@@ -68,40 +70,72 @@ def coordinates(x):
 
 
 PER_POSITION = {
-    'channel shuffle': shuffled, 'ChannelShuffle': lambda x: F.channel_shuffle(x, 2), 'pixel_unshuffle': lambda x: F.pixel_unshuffle(x, 4),
+    'channel shuffle': shuffled,
+    'ChannelShuffle': lambda x: F.channel_shuffle(x, 2),
+    'pixel_unshuffle': lambda x: F.pixel_unshuffle(x, 4),
     'pixel_shuffle': lambda x: F.pixel_shuffle(x, 2),
-    'space to depth': space_to_depth, 'depth to space': depth_to_space, 'there and back': lambda x: depth_to_space(space_to_depth(x, 4), 4),
-    'max of channels': lambda x: x.max(1, keepdim=True)[0], 'max without the axis': lambda x: torch.max(x, dim=1).values.unsqueeze(1),
-    'min of channels': lambda x: x.min(dim=1, keepdim=True).values, 'amax': lambda x: x.amax(1, keepdim=True) - x.amin(1, True),
-    'indices': lambda x: x * (x.max(1, keepdim=True)[1] == 2), 'mean without the axis': lambda x: x.mean(1).unsqueeze(1),
+    'space to depth': space_to_depth,
+    'depth to space': depth_to_space,
+    'there and back': lambda x: depth_to_space(space_to_depth(x, 4), 4),
+    'max of channels': lambda x: x.max(1, keepdim=True)[0],
+    'max without the axis': lambda x: torch.max(x, dim=1).values.unsqueeze(1),
+    'min of channels': lambda x: x.min(dim=1, keepdim=True).values,
+    'amax': lambda x: x.amax(1, keepdim=True) - x.amin(1, True),
+    'indices': lambda x: x * (x.max(1, keepdim=True)[1] == 2),
+    'mean without the axis': lambda x: x.mean(1).unsqueeze(1),
     'CBAM': lambda x: torch.cat([x.mean(1, keepdim=True), x.max(1, keepdim=True)[0]], 1),
-    'softmax': lambda x: x * torch.softmax(x, 1), 'softmax 2': lambda x: F.softmax(x.permute(0, 2, 3, 1), -1).permute(0, 3, 1, 2),
-    'log_softmax': lambda x: F.log_softmax(x, 1), 'logsumexp': lambda x: torch.logsumexp(x, 1, keepdim=True),
-    'var of channels': lambda x: x.var(1, keepdim=True), 'biased var': lambda x: torch.var(x, dim=(1,), keepdim=True, correction=0),
-    'var channels-last': lambda x: (y := x.permute(0, 2, 3, 1), y * torch.rsqrt(torch.var(y, dim=(-1,), keepdim=True) + 1e-6))[1]
-    .permute(0, 3, 1, 2), 'std of channels': lambda x: x.std(1, False, True), 'var_mean': lambda x: torch.var_mean(x, 1, keepdim=True)[1],
-    'GLU': lambda x: F.glu(x, 1), 'LRN': lambda x: F.local_response_norm(x, 3), 'where': lambda x: torch.where(x > 0, x, .1 * x),
-    'where number': lambda x: torch.where(x > 0, x, 2.), 'where method': lambda x: x.where(x > 0, x * x + 3),
-    'maximum': lambda x: torch.maximum(x, .5 * x * x), 'max of two': lambda x: torch.max(x, torch.tensor(.25, dtype=x.dtype)),
-    'minimum': lambda x: torch.minimum(x, plain(4, 1, 1)), 'masked_fill': lambda x: x.masked_fill(x < 0, 3.),
-    'lerp': lambda x: torch.lerp(x, x * x, .3), 'zeros': lambda x: x + torch.zeros_like(x) + torch.full_like(x, 2.),
-    'stack': lambda x: torch.stack([x, x * 2], 0).sum(0), 'stack last': lambda x: torch.stack([x, x + 2], -1).mean(-1),
-    'selective kernel': selected, 'radix': radix, 'unbind': lambda x: torch.stack(x.unbind(1)[::-1], 1),
+    'softmax': lambda x: x * torch.softmax(x, 1),
+    'softmax 2': lambda x: F.softmax(x.permute(0, 2, 3, 1), -1).permute(0, 3, 1, 2),
+    'log_softmax': lambda x: F.log_softmax(x, 1),
+    'logsumexp': lambda x: torch.logsumexp(x, 1, keepdim=True),
+    'var of channels': lambda x: x.var(1, keepdim=True),
+    'biased var': lambda x: torch.var(x, dim=(1,), keepdim=True, correction=0),
+    'var channels-last': lambda x: (
+        y := x.permute(0, 2, 3, 1),
+        y * torch.rsqrt(torch.var(y, dim=(-1,), keepdim=True) + 1e-6),
+    )[1].permute(0, 3, 1, 2),
+    'std of channels': lambda x: x.std(1, False, True),
+    'var_mean': lambda x: torch.var_mean(x, 1, keepdim=True)[1],
+    'GLU': lambda x: F.glu(x, 1),
+    'LRN': lambda x: F.local_response_norm(x, 3),
+    'where': lambda x: torch.where(x > 0, x, 0.1 * x),
+    'where number': lambda x: torch.where(x > 0, x, 2.0),
+    'where method': lambda x: x.where(x > 0, x * x + 3),
+    'maximum': lambda x: torch.maximum(x, 0.5 * x * x),
+    'max of two': lambda x: torch.max(x, torch.tensor(0.25, dtype=x.dtype)),
+    'minimum': lambda x: torch.minimum(x, plain(4, 1, 1)),
+    'masked_fill': lambda x: x.masked_fill(x < 0, 3.0),
+    'lerp': lambda x: torch.lerp(x, x * x, 0.3),
+    'zeros': lambda x: x + torch.zeros_like(x) + torch.full_like(x, 2.0),
+    'stack': lambda x: torch.stack([x, x * 2], 0).sum(0),
+    'stack last': lambda x: torch.stack([x, x + 2], -1).mean(-1),
+    'selective kernel': selected,
+    'radix': radix,
+    'unbind': lambda x: torch.stack(x.unbind(1)[::-1], 1),
     'unflatten': lambda x: x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2),
     'one channel': lambda x: x[:, 2].unsqueeze(1) * x[:, [3, 0]],
-    'squeeze': lambda x: x[:, :1].squeeze(1).unsqueeze(1), 'order': lambda x: x[:, torch.tensor([2, 0, 3, 1])],
+    'squeeze': lambda x: x[:, :1].squeeze(1).unsqueeze(1),
+    'order': lambda x: x[:, torch.tensor([2, 0, 3, 1])],
     'select': lambda x: x.select(1, 2).unsqueeze(1),
-    'narrow': lambda x: x.narrow(1, 1, 2), 'tensor_split': lambda x: torch.cat(x.tensor_split(3, 1)[::-1], 1),
-    'expand': lambda x: x[:, :1].expand(-1, 5, -1, -1) * plain(5, 1, 1), 'repeat': lambda x: x.repeat_interleave(3, dim=1),
-    'one gate, many channels': lambda x: x[:, :1] * plain(3, 7, 1, 1), 'write': written, 'coordinates': coordinates,
+    'narrow': lambda x: x.narrow(1, 1, 2),
+    'tensor_split': lambda x: torch.cat(x.tensor_split(3, 1)[::-1], 1),
+    'expand': lambda x: x[:, :1].expand(-1, 5, -1, -1) * plain(5, 1, 1),
+    'repeat': lambda x: x.repeat_interleave(3, dim=1),
+    'one gate, many channels': lambda x: x[:, :1] * plain(3, 7, 1, 1),
+    'write': written,
+    'coordinates': coordinates,
     'einsum': lambda x: torch.einsum('bchw,cd->bdhw', x, plain(4, 6)),
     'einsum of two': lambda x: torch.einsum('nchw,nkhw->nckhw', x, x + 1).flatten(1, 2),
     'einsum per image': lambda x: torch.einsum('bchw,bcd->bhwd', x, plain(3, 4, 5)).permute(0, 3, 1, 2),
     'matmul': lambda x: (x.permute(0, 2, 3, 1) @ plain(4, 6)).permute(0, 3, 1, 2),
-    'grouped linear': lambda x: F.linear(x.unflatten(1, (2, 2)).permute(0, 3, 4, 1, 2), plain(3, 2)).flatten(3).permute(0, 3, 1, 2),
-    'GeM exponent': lambda x: (x * x + .5).pow(torch.tensor(3., dtype=torch.float64)),
+    'grouped linear': lambda x: (
+        F.linear(x.unflatten(1, (2, 2)).permute(0, 3, 4, 1, 2), plain(3, 2)).flatten(3).permute(0, 3, 1, 2)
+    ),
+    'GeM exponent': lambda x: (x * x + 0.5).pow(torch.tensor(3.0, dtype=torch.float64)),
     'flat and back': lambda x: (x.flatten(2) * plain(4, 1) + plain(16 * 24)).view(x.shape),
-    'tokens': lambda x: F.linear(x.flatten(2).transpose(1, 2), plain(6, 4), plain(6)).transpose(1, 2).reshape(3, 6, 16, 24),
+    'tokens': lambda x: (
+        F.linear(x.flatten(2).transpose(1, 2), plain(6, 4), plain(6)).transpose(1, 2).reshape(3, 6, 16, 24)
+    ),
 }
 
 
@@ -123,16 +157,19 @@ def test_each_position_for_itself(kind, name):
 BEYOND = {
     'bilinear': lambda x: F.interpolate(x, scale_factor=2, mode='bilinear'),
     'bilinear corners': lambda x: F.interpolate(x, size=(32, 48), mode='bilinear', align_corners=True),
-    'bilinear smaller': lambda x: F.interpolate(x, scale_factor=.5, mode='bilinear'),
-    'bicubic': lambda x: F.interpolate(x, scale_factor=2, mode='bicubic'), 'area': lambda x: F.interpolate(x, size=(8, 12), mode='area'),
-    'nearest smaller': lambda x: F.interpolate(x, scale_factor=.25),
+    'bilinear smaller': lambda x: F.interpolate(x, scale_factor=0.5, mode='bilinear'),
+    'bicubic': lambda x: F.interpolate(x, scale_factor=2, mode='bicubic'),
+    'area': lambda x: F.interpolate(x, size=(8, 12), mode='area'),
+    'nearest smaller': lambda x: F.interpolate(x, scale_factor=0.25),
     'nearest-exact': lambda x: F.interpolate(x, (8, 12), mode='nearest-exact'),
     'antialias': lambda x: F.interpolate(x, (8, 12), mode='bilinear', antialias=True),
     'transpose 2': lambda x: F.conv_transpose2d(x, plain(4, 3, 2, 2), plain(3), 2),
     'transpose 4': lambda x: F.conv_transpose2d(x, plain(4, 3, 4, 4), plain(3), 2, 1),
     'transpose 3': lambda x: F.conv_transpose2d(x, plain(4, 3, 3, 3), None, 2, 1, 1),
     'transpose depthwise': lambda x: F.conv_transpose2d(x, plain(4, 1, 3, 3), None, 1, 1, 0, 4),
-    'blur pool': lambda x: F.conv2d(F.pad(x, (1, 1, 1, 1), mode='reflect'), plain(1, 1, 3, 3).expand(4, 1, 3, 3), stride=2, groups=4),
+    'blur pool': lambda x: F.conv2d(
+        F.pad(x, (1, 1, 1, 1), mode='reflect'), plain(1, 1, 3, 3).expand(4, 1, 3, 3), stride=2, groups=4
+    ),
     'blur pool 4': lambda x: F.conv2d(F.pad(x, (1, 2, 1, 2), mode='reflect'), plain(4, 1, 4, 4), stride=1, groups=4),
     'replicate': lambda x: F.conv2d(F.pad(x, (2, 2, 2, 2), mode='replicate'), plain(2, 4, 5, 5)),
     'circular': lambda x: F.conv2d(F.pad(x, (1, 1, 1, 1), mode='circular'), plain(2, 4, 3, 3)),
@@ -160,7 +197,9 @@ def test_convolutions_that_pad_by_copies(mode):
 
 def per_image(x, visible, function):
     """What `function` makes of the (P, C) visible positions of each image, 0 where there are none."""
-    return torch.stack([function(rows) if len(rows) else torch.zeros(rows.shape[1], dtype=x.dtype) for rows in positions(x, visible)])
+    return torch.stack(
+        [function(rows) if len(rows) else torch.zeros(rows.shape[1], dtype=x.dtype) for rows in positions(x, visible)]
+    )
 
 
 def context(x):
@@ -171,11 +210,13 @@ def context(x):
 
 
 STATISTICS = {
-    'var': (lambda x: x.var((2, 3)), lambda r: r.var(0)), 'std': (lambda x: x.std((2, 3), keepdim=True)[:, :, 0, 0], lambda r: r.std(0)),
+    'var': (lambda x: x.var((2, 3)), lambda r: r.var(0)),
+    'std': (lambda x: x.std((2, 3), keepdim=True)[:, :, 0, 0], lambda r: r.std(0)),
     'biased': (lambda x: torch.var(x, (2, 3), unbiased=False), lambda r: r.var(0, correction=0)),
     'var_mean': (lambda x: torch.stack(torch.var_mean(x, dim=(2, 3))).sum(0), lambda r: r.var(0) + r.mean(0)),
     'std_mean': (lambda x: torch.stack(torch.std_mean(x, (-2, -1))).sum(0), lambda r: r.std(0) + r.mean(0)),
-    'amax': (lambda x: x.amax((2, 3)), lambda r: r.amax(0)), 'amin': (lambda x: x.amin((2, 3), True)[..., 0, 0], lambda r: r.amin(0)),
+    'amax': (lambda x: x.amax((2, 3)), lambda r: r.amax(0)),
+    'amin': (lambda x: x.amin((2, 3), True)[..., 0, 0], lambda r: r.amin(0)),
     'max pool': (lambda x: F.adaptive_max_pool2d(x, 1).flatten(1), lambda r: r.amax(0)),
     'max of tokens': (lambda x: x.flatten(2).max(-1)[0], lambda r: r.amax(0)),
     'mean of tokens': (lambda x: x.flatten(2).transpose(1, 2).mean(1), lambda r: r.mean(0)),
@@ -224,20 +265,22 @@ def test_pools_over_several_blocks(size, grid):
     net = Gated().double()
     x, visible = plain(3, 4, *size), ragged(3, *grid)
     x = hide(x, visible).requires_grad_()
-    covered = visible[:, :size[0] // 2 * 2, :size[1] // 2 * 2].unfold(1, 2, 2).unfold(2, 2, 2).flatten(3).any(3)
+    covered = visible[:, : size[0] // 2 * 2, : size[1] // 2 * 2].unfold(1, 2, 2).unfold(2, 2, 2).flatten(3).any(3)
     pooled = F.avg_pool2d(x, 2, 2)
     mask = covered[:, None].to(x.dtype)
     rows = net.conv(pooled).permute(0, 2, 3, 1)[covered]
-    normed = torch.zeros(len(x), *pooled.shape[2:], 4, dtype=x.dtype).index_put((covered,), nn.BatchNorm1d(4).double()(rows))
+    normed = torch.zeros(len(x), *pooled.shape[2:], 4, dtype=x.dtype).index_put(
+        (covered,), nn.BatchNorm1d(4).double()(rows)
+    )
     gate = torch.sigmoid(normed.permute(0, 3, 1, 2)) * mask
     whole = hide(x * F.interpolate(gate, size=size, mode='nearest'), visible)
-    expected, = gradients(whole, x)
+    (expected,) = gradients(whole, x)
     for kind in MAPS:
         net.norm.reset_running_stats()
         out = net(kind.from_dense(x, visible)).dense()
         same(out, whole, 'map')
         same(hide(gradients(out, x)[0], visible), hide(expected, visible), 'gradient')
-        same(net.norm.running_mean, rows.mean(0).detach() * .1, 'running mean')
+        same(net.norm.running_mean, rows.mean(0).detach() * 0.1, 'running mean')
 
 
 def test_a_pooled_map_cannot_be_returned():
@@ -256,7 +299,7 @@ def dynamic(x, weight):
 def test_weights_per_image(kind):
     x, visible = sample()
     weight = plain(3, 5, 4, 3, 3).requires_grad_()
-    whole = hide(torch.cat([F.conv2d(x[i:i + 1], weight[i], None, 2, 1) for i in range(3)]), visible)
+    whole = hide(torch.cat([F.conv2d(x[i : i + 1], weight[i], None, 2, 1) for i in range(3)]), visible)
     out = dynamic(kind.from_dense(x, visible), weight).dense()
     same(out, whole, 'map')
     (a, ours), (b, other) = gradients(out, x, weight), gradients(whole, x, weight)
@@ -265,16 +308,26 @@ def test_weights_per_image(kind):
 
 
 REFUSED = {
-    'attention': (lambda m: (t := m.flatten(2).transpose(1, 2), t @ t.transpose(1, 2))[1], 'needs a convolutional network'),
-    'windows': (lambda m: m.permute(0, 2, 3, 1).view(3, 4, 4, 6, 4, 4).permute(0, 1, 3, 2, 4, 5).reshape(-1, 16, 4), 'needs a convol'),
+    'attention': (
+        lambda m: (t := m.flatten(2).transpose(1, 2), t @ t.transpose(1, 2))[1],
+        'needs a convolutional network',
+    ),
+    'windows': (
+        lambda m: m.permute(0, 2, 3, 1).view(3, 4, 4, 6, 4, 4).permute(0, 1, 3, 2, 4, 5).reshape(-1, 16, 4),
+        'needs a convol',
+    ),
     'images with channels': (lambda m: m.reshape(12, 16, 24), 'needs a convolutional'),
-    'roll': (lambda m: m.roll(1, -1), 'needs a convolutional'), 'flip': (lambda m: torch.flip(m, (3,)), 'needs a convolutional'),
-    'regions': (lambda m: F.adaptive_avg_pool2d(m, 2), 'needs a convolutional'), 'rows': (lambda m: m[:, :, 0], 'Only the channels'),
-    'one spatial axis': (lambda m: m.mean(3), 'over its two spatial axes'), 'over images': (lambda m: m.var(0), 'its two spatial axes'),
+    'roll': (lambda m: m.roll(1, -1), 'needs a convolutional'),
+    'flip': (lambda m: torch.flip(m, (3,)), 'needs a convolutional'),
+    'regions': (lambda m: F.adaptive_avg_pool2d(m, 2), 'needs a convolutional'),
+    'rows': (lambda m: m[:, :, 0], 'Only the channels'),
+    'one spatial axis': (lambda m: m.mean(3), 'over its two spatial axes'),
+    'over images': (lambda m: m.var(0), 'its two spatial axes'),
     'fused attention': (lambda m: F.scaled_dot_product_attention(m, m, m), 'needs a convolutional network'),
     'einsum of positions': (lambda m: torch.einsum('bchw,bcij->bhwij', m, m), 'needs a convolutional network'),
     'einsum without images': (lambda m: torch.einsum('bchw,cd->dhw', m, plain(4, 2)), 'must keep the images'),
-    'fft': (torch.fft.rfft2, 'needs a convolutional network'), 'squeeze': (lambda m: m.squeeze(), 'needs one dimension'),
+    'fft': (torch.fft.rfft2, 'needs a convolutional network'),
+    'squeeze': (lambda m: m.squeeze(), 'needs one dimension'),
     'flat wide': (lambda m: F.pad(m.permute(0, 2, 3, 1), (0, 0, 0, 2)), 'needs a convolutional network'),
     'unfolded wrongly': (lambda m: m.reshape(1, 12, 16, 24).reshape(3, 16, 4, 24), 'can only be unfolded'),
     'folded elsewhere': (lambda m: F.relu(m.reshape(1, 12, 16, 24)), 'only a convolution is'),

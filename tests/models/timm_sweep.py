@@ -21,7 +21,9 @@ from selfsup.registry import MODELS
 from .visible_cases import ragged, randomised
 
 RESULTS = Path(__file__).with_suffix('.json')
-SAME = 1e-8  # of loss and gradients; in double precision rounding makes 1e-16, which norms over a dozen positions blow up
+SAME = (
+    1e-8  # of loss and gradients; in double precision rounding makes 1e-16, which norms over a dozen positions blow up
+)
 
 
 def backbone(name):
@@ -45,8 +47,16 @@ def build(name):
     maps = probe_maps(net)
     stride = maps[-1].stride
     block = stride * -(-16 // stride)
-    return MODELS.build({'type': 'SparK', 'backbone': net, 'neck': {'type': 'SparKNeck', 'levels': len(maps)}, 'block': block,
-                         'decoder': {'type': 'LightDecoder', 'width': 64}, 'head': {'type': 'MaskedPixelHead', 'patch_size': block}})
+    return MODELS.build(
+        {
+            'type': 'SparK',
+            'backbone': net,
+            'neck': {'type': 'SparKNeck', 'levels': len(maps)},
+            'block': block,
+            'decoder': {'type': 'LightDecoder', 'width': 64},
+            'head': {'type': 'MaskedPixelHead', 'patch_size': block},
+        }
+    )
 
 
 def losses(model, path):

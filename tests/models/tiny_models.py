@@ -26,18 +26,46 @@ def tiny_config(name, backbone, channels):
     configs = {
         'MOCO': {'neck': projection('NonLinearNeckV1', channels), 'head': contrast, 'queue_len': 10, 'feat_dim': 16},
         'SimCLR': {'neck': projection('NonLinearNeckSimCLR', channels, sync_bn=False), 'head': contrast},
-        'BYOL': {'neck': projection('NonLinearNeckV2', channels), 'head': {'type': 'LatentPredictHead', 'predictor': predictor}},
+        'BYOL': {
+            'neck': projection('NonLinearNeckV2', channels),
+            'head': {'type': 'LatentPredictHead', 'predictor': predictor},
+        },
         'Classification': {'head': classifier(channels, 5, with_avg_pool=True)},
         'RotationPred': {'head': classifier(channels, 4, with_avg_pool=True)},
-        'RelativeLoc': {'neck': {'type': 'RelativeLocNeck', 'in_channels': channels, 'out_channels': 24}, 'head': classifier(24, 8)},
-        'NPID': {'neck': {'type': 'LinearNeck', 'in_channels': channels, 'out_channels': 16}, 'head': contrast, 'neg_num': 7,
-                 'memory_bank': {'type': 'SimpleMemory', 'length': IMAGES, 'feat_dim': 16}},
+        'RelativeLoc': {
+            'neck': {'type': 'RelativeLocNeck', 'in_channels': channels, 'out_channels': 24},
+            'head': classifier(24, 8),
+        },
+        'NPID': {
+            'neck': {'type': 'LinearNeck', 'in_channels': channels, 'out_channels': 16},
+            'head': contrast,
+            'neg_num': 7,
+            'memory_bank': {'type': 'SimpleMemory', 'length': IMAGES, 'feat_dim': 16},
+        },
         'DeepCluster': {'neck': {'type': 'AvgPoolNeck'}, 'head': classifier(channels, CLUSTERS)},
-        'ODC': {'neck': projection('NonLinearNeckV0', channels), 'head': classifier(16, CLUSTERS),
-                'memory_bank': {'type': 'ODCMemory', 'length': IMAGES, 'feat_dim': 16, 'num_classes': CLUSTERS, 'min_cluster': 2}},
-        'Detection': {'neck': {'type': 'FPN', 'in_channels': (channels,), 'out_channels': 16}, 'num_classes': 3, 'masks': True,
-                      'box_channels': 24, 'anchor_sizes': (8, 16)},
-        'SparK': {'neck': {'type': 'SparKNeck', 'levels': 1}, 'decoder': {'type': 'LightDecoder', 'width': 32}, 'head': pixels},
+        'ODC': {
+            'neck': projection('NonLinearNeckV0', channels),
+            'head': classifier(16, CLUSTERS),
+            'memory_bank': {
+                'type': 'ODCMemory',
+                'length': IMAGES,
+                'feat_dim': 16,
+                'num_classes': CLUSTERS,
+                'min_cluster': 2,
+            },
+        },
+        'Detection': {
+            'neck': {'type': 'FPN', 'in_channels': (channels,), 'out_channels': 16},
+            'num_classes': 3,
+            'masks': True,
+            'box_channels': 24,
+            'anchor_sizes': (8, 16),
+        },
+        'SparK': {
+            'neck': {'type': 'SparKNeck', 'levels': 1},
+            'decoder': {'type': 'LightDecoder', 'width': 32},
+            'head': pixels,
+        },
         'FCMAE': {'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 16}, 'head': pixels},
     }
     configs['MoCo'] = configs['MOCO']
@@ -64,12 +92,16 @@ def tiny_batch(model, size=3, pixels=32):
         return {'img': torch.randn(size, 3, 64, 64)}
     if model.dataset == 'DetectionDataset':  # one object in each, the last image smaller; masks fill their boxes
         sizes = [(pixels, pixels)] * (size - 1) + [(pixels, pixels - 8)]
-        boxes = [torch.tensor([[2., 3., 15., 20.]]) for _ in sizes]
+        boxes = [torch.tensor([[2.0, 3.0, 15.0, 20.0]]) for _ in sizes]
         masks = [torch.zeros(1, *shape, dtype=torch.uint8) for shape in sizes]
         for found in masks:
             found[:, 3:20, 2:15] = 1
-        return {'img': [torch.randn(3, *shape) for shape in sizes], 'gt_boxes': boxes, 'gt_masks': masks,
-                'gt_labels': [torch.randint(3, (1,)) for _ in sizes]}
+        return {
+            'img': [torch.randn(3, *shape) for shape in sizes],
+            'gt_boxes': boxes,
+            'gt_masks': masks,
+            'gt_labels': [torch.randint(3, (1,)) for _ in sizes],
+        }
     if model.dataset in ('NPIDDataset', 'DeepClusterDataset'):
         labels = {'pseudo_label': torch.randint(CLUSTERS, (size,))} if model.dataset == 'DeepClusterDataset' else {}
         return {'img': torch.randn(size, 3, pixels, pixels), **labels, 'idx': torch.randperm(IMAGES)[:size]}

@@ -9,7 +9,7 @@ from selfsup.models.layers.visible import encode_visible
 
 def ragged(batch, fh, fw, seed=0):
     """(batch, fh, fw) bool with unequal counts: the first image keeps one block more than half, the others a random share."""
-    visible = torch.rand(batch, fh, fw, generator=torch.Generator().manual_seed(seed)) < .5
+    visible = torch.rand(batch, fh, fw, generator=torch.Generator().manual_seed(seed)) < 0.5
     visible[0] = True
     visible[0, 0, 0] = False
     visible[-1, 0, -1] = True
@@ -27,7 +27,11 @@ def run(net, img, visible, path):
     torch.manual_seed(1)
     maps = [m.dense() for m in encode_visible(net, img, visible, path)]
     weighted_loss(maps).backward()
-    return maps, {k: p.grad for k, p in net.named_parameters()}, {k: b for k, b in net.named_buffers() if b.is_floating_point()}
+    return (
+        maps,
+        {k: p.grad for k, p in net.named_parameters()},
+        {k: b for k, b in net.named_buffers() if b.is_floating_point()},
+    )
 
 
 def randomised(net, seed=0):
@@ -35,13 +39,15 @@ def randomised(net, seed=0):
     generator = torch.Generator().manual_seed(seed)
     net = net.double().train()
     for parameter in net.parameters():
-        parameter.data += torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype) * .05
+        parameter.data += torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype) * 0.05
     return net
 
 
 def assert_same(net, img, visible):
     """Forward maps, all gradients and all running statistics agree to 1e-5 relative (in double: the rest is arithmetic)."""
-    (maps, grads, buffers), (other_maps, other_grads, other_buffers) = (run(net, img, visible, path) for path in ('visible', 'masked'))
+    (maps, grads, buffers), (other_maps, other_grads, other_buffers) = (
+        run(net, img, visible, path) for path in ('visible', 'masked')
+    )
     for a, b in zip(maps, other_maps, strict=True):
         assert float(b.detach().abs().max()) > 0
         close(a, b, 'map')
@@ -49,12 +55,14 @@ def assert_same(net, img, visible):
     for name, b in other_grads.items():
         assert (grads[name] is None) == (b is None), name
         if b is not None:
-            close(grads[name], b, name, floor=1e-6 * largest)  # a bias before a norm has a gradient of rounding errors only
+            close(
+                grads[name], b, name, floor=1e-6 * largest
+            )  # a bias before a norm has a gradient of rounding errors only
     for name, b in other_buffers.items():
         close(buffers[name], b, name, floor=1e-6)
 
 
-def close(a, b, name, floor=0.):
+def close(a, b, name, floor=0.0):
     """The largest difference is at most 1e-5 of the largest value (or of `floor`)."""
     difference, size = float((a - b).detach().abs().max()), float(b.detach().abs().max())
     assert difference <= 1e-5 * max(size, floor), f'{name}: {difference:.2e} of {size:.2e}'

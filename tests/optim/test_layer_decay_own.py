@@ -36,7 +36,9 @@ def preactivated():
 
 
 def mixed():
-    return nn.Sequential(nn.Sequential(conv(), nn.BatchNorm2d(4)), nn.Identity(), conv(), nn.BatchNorm2d(4), nn.PReLU(4))
+    return nn.Sequential(
+        nn.Sequential(conv(), nn.BatchNorm2d(4)), nn.Identity(), conv(), nn.BatchNorm2d(4), nn.PReLU(4)
+    )
 
 
 def layers(model, **kwargs):
@@ -49,10 +51,21 @@ def test_a_norm_has_the_rate_of_its_convolution(name):
     model = Own([plain(), plain()], name=name, stem=None if name == 'stages' else nn.Identity())
     found = layers(model)
     first, second = ('stages.0.', 'stages.1.') if name == 'stages' else ('layer1.', 'layer2.')
-    expected = {(first, 0): 4, (first, 1): 4, (first, 3): 3, (first, 4): 3, (second, 0): 2, (second, 1): 2, (second, 3): 1, (second, 4): 1}
+    expected = {
+        (first, 0): 4,
+        (first, 1): 4,
+        (first, 3): 3,
+        (first, 4): 3,
+        (second, 0): 2,
+        (second, 1): 2,
+        (second, 3): 1,
+        (second, 4): 1,
+    }
     for (stage, child), layer in expected.items():
         assert found[f'{stage}{child}.weight'] == found[f'{stage}{child}.bias'] == layer, (stage, child)
-    assert found['fc.weight'] == 0 and found.get('stem.0.weight', 4) == found.get('stem.1.bias', 4) == 4  # before the first block
+    assert (
+        found['fc.weight'] == 0 and found.get('stem.0.weight', 4) == found.get('stem.1.bias', 4) == 4
+    )  # before the first block
 
 
 def test_stages_that_begin_with_a_norm_and_stages_with_blocks_among_layers():

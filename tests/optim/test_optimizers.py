@@ -27,18 +27,32 @@ def _set_grads(params: dict, step: int) -> None:
 
 def _lars(case: dict, params: dict) -> LARS:
     cfg, exclude = case['config'], case['exclude']
-    return LARS([{'params': [p for n, p in params.items() if n not in exclude]},
-                 {'params': [params[n] for n in exclude], 'weight_decay': 0., 'lars_exclude': True}],
-                lr=cfg['lr'][0], momentum=cfg['momentum'], weight_decay=cfg['weight_decay'], eta=cfg['eta'],
-                nesterov=cfg['nesterov'])
+    return LARS(
+        [
+            {'params': [p for n, p in params.items() if n not in exclude]},
+            {'params': [params[n] for n in exclude], 'weight_decay': 0.0, 'lars_exclude': True},
+        ],
+        lr=cfg['lr'][0],
+        momentum=cfg['momentum'],
+        weight_decay=cfg['weight_decay'],
+        eta=cfg['eta'],
+        nesterov=cfg['nesterov'],
+    )
 
 
 def _lamb(case: dict, params: dict) -> LAMB:
     cfg, no_decay = case['config'], case['no_decay']
-    return LAMB([{'params': [p for n, p in params.items() if n not in no_decay]},
-                 {'params': [params[n] for n in no_decay], 'weight_decay': 0.}],
-                lr=cfg['lr'][0], betas=tuple(cfg['betas']), weight_decay=cfg['wd'][0], eps=cfg['eps'],
-                max_grad_norm=cfg['max_grad_norm'])
+    return LAMB(
+        [
+            {'params': [p for n, p in params.items() if n not in no_decay]},
+            {'params': [params[n] for n in no_decay], 'weight_decay': 0.0},
+        ],
+        lr=cfg['lr'][0],
+        betas=tuple(cfg['betas']),
+        weight_decay=cfg['wd'][0],
+        eps=cfg['eps'],
+        max_grad_norm=cfg['max_grad_norm'],
+    )
 
 
 @pytest.mark.parametrize('case', GOLDEN['lars'], ids=['simclr', 'byol', 'nesterov'])
@@ -51,7 +65,9 @@ def test_lars_golden(case):
             group['lr'] = lr
         optimizer.step()
         for name, p in params.items():
-            torch.testing.assert_close(p.data, case['params'][step][name], rtol=1e-5, atol=2e-5, msg=f'{name} at step {step}')
+            torch.testing.assert_close(
+                p.data, case['params'][step][name], rtol=1e-5, atol=2e-5, msg=f'{name} at step {step}'
+            )
     assert torch.equal(params['zero.weight'], GOLDEN['params0']['zero.weight'])  # all zeros: frozen, as documented
 
 
@@ -66,7 +82,9 @@ def test_lamb_golden(case):
         optimizer.param_groups[0]['weight_decay'] = decay
         optimizer.step()
         for name, p in params.items():
-            torch.testing.assert_close(p.data, case['params'][step][name], rtol=1e-5, atol=1e-6, msg=f'{name} at step {step}')
+            torch.testing.assert_close(
+                p.data, case['params'][step][name], rtol=1e-5, atol=1e-6, msg=f'{name} at step {step}'
+            )
         assert float(optimizer.global_grad_norm) == pytest.approx(float(case['global_grad_norm'][step]), rel=1e-5)
 
 
@@ -90,8 +108,11 @@ def test_state_survives_a_file(build, case, tmp_path):
         assert torch.equal(straight[name], resumed[name]), name
 
 
-@pytest.mark.parametrize('cls, kwargs', [(LARS, {'lr': 1., 'momentum': .9}), (LARS, {'lr': 1., 'weight_decay': .1}),
-                                         (LAMB, {'lr': .1})], ids=['LARS', 'LARS-decay', 'LAMB'])
+@pytest.mark.parametrize(
+    'cls, kwargs',
+    [(LARS, {'lr': 1.0, 'momentum': 0.9}), (LARS, {'lr': 1.0, 'weight_decay': 0.1}), (LAMB, {'lr': 0.1})],
+    ids=['LARS', 'LARS-decay', 'LAMB'],
+)
 def test_zero_norms_do_not_crash(cls, kwargs):
     zero = torch.nn.Parameter(torch.zeros(3))
     still = torch.nn.Parameter(torch.ones(2))
@@ -103,8 +124,8 @@ def test_zero_norms_do_not_crash(cls, kwargs):
 
 def test_lars_without_scaling_is_sgd():
     params, twins = _params(), _params()
-    ours = LARS(params.values(), lr=.1, momentum=.9, weight_decay=.01, lars_exclude=True)
-    theirs = torch.optim.SGD(twins.values(), lr=.1, momentum=.9, weight_decay=.01)
+    ours = LARS(params.values(), lr=0.1, momentum=0.9, weight_decay=0.01, lars_exclude=True)
+    theirs = torch.optim.SGD(twins.values(), lr=0.1, momentum=0.9, weight_decay=0.01)
     for step in range(5):
         for optimizer, group in ((ours, params), (theirs, twins)):
             _set_grads(group, step)
@@ -115,33 +136,40 @@ def test_lars_without_scaling_is_sgd():
 
 def test_lamb_switches():
     """always_adapt gives an undecayed tensor a ratio; trust_clip keeps every ratio at most 1; clipping can be off."""
+
     def moved(**kwargs) -> float:
-        p = torch.nn.Parameter(torch.full((4,), 10.))
-        p.grad = torch.full((4,), .5)
-        LAMB([p], lr=.01, weight_decay=0., **kwargs).step()
-        return float(10. - p[0].detach())
-    assert moved(max_grad_norm=None) == pytest.approx(.01, rel=1e-4)  # Adam's first step: the sign
-    assert moved(always_adapt=True) == pytest.approx(.1, rel=1e-4)  # times |w| / |u| = 10
-    assert moved(always_adapt=True, trust_clip=True) == pytest.approx(.01, rel=1e-4)
-    assert moved(bias_correction=False, max_grad_norm=None) == pytest.approx(.01 * .1 / .001 ** .5, rel=1e-3)
+        p = torch.nn.Parameter(torch.full((4,), 10.0))
+        p.grad = torch.full((4,), 0.5)
+        LAMB([p], lr=0.01, weight_decay=0.0, **kwargs).step()
+        return float(10.0 - p[0].detach())
+
+    assert moved(max_grad_norm=None) == pytest.approx(0.01, rel=1e-4)  # Adam's first step: the sign
+    assert moved(always_adapt=True) == pytest.approx(0.1, rel=1e-4)  # times |w| / |u| = 10
+    assert moved(always_adapt=True, trust_clip=True) == pytest.approx(0.01, rel=1e-4)
+    assert moved(bias_correction=False, max_grad_norm=None) == pytest.approx(0.01 * 0.1 / 0.001**0.5, rel=1e-3)
 
 
 def test_registered_and_refuses_nonsense():
     assert OPTIMIZERS.get('LARS') is LARS and OPTIMIZERS.get('LAMB') is LAMB
     p = [torch.nn.Parameter(torch.ones(1))]
-    for cls, kwargs, word in ((LARS, {'lr': -1}, 'lr'), (LARS, {'lr': 1, 'nesterov': True}, 'nesterov'),
-                              (LAMB, {'betas': (1., .9)}, 'betas'), (LAMB, {'max_grad_norm': -1}, 'max_grad_norm')):
+    for cls, kwargs, word in (
+        (LARS, {'lr': -1}, 'lr'),
+        (LARS, {'lr': 1, 'nesterov': True}, 'nesterov'),
+        (LAMB, {'betas': (1.0, 0.9)}, 'betas'),
+        (LAMB, {'max_grad_norm': -1}, 'max_grad_norm'),
+    ):
         with pytest.raises(ConfigError, match=word):
             cls(p, **kwargs)
 
 
 def test_closure_is_evaluated_with_gradients():
-    p = torch.nn.Parameter(torch.tensor([2.]))
-    optimizer = LARS([p], lr=.1, lars_exclude=True)
+    p = torch.nn.Parameter(torch.tensor([2.0]))
+    optimizer = LARS([p], lr=0.1, lars_exclude=True)
 
     def closure():
         optimizer.zero_grad()
-        loss = (p ** 2).sum()
+        loss = (p**2).sum()
         loss.backward()
         return loss
-    assert float(optimizer.step(closure).detach()) == 4. and float(p.detach()) == pytest.approx(1.6)
+
+    assert float(optimizer.step(closure).detach()) == 4.0 and float(p.detach()) == pytest.approx(1.6)

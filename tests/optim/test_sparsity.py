@@ -31,9 +31,17 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-ERK = [(kind, f'erk_{scope}_{density}') for kind, scope, density in (
-    ('decom', 'default', 0.6), ('decom', 'default', 0.1), ('decom', 'onlyL', 0.6), ('decom', 'onlyL', 0.1), ('nodecom', 'default', 0.6),
-    ('nodecom', 'default', 0.1))]
+ERK = [
+    (kind, f'erk_{scope}_{density}')
+    for kind, scope, density in (
+        ('decom', 'default', 0.6),
+        ('decom', 'default', 0.1),
+        ('decom', 'onlyL', 0.6),
+        ('decom', 'onlyL', 0.1),
+        ('nodecom', 'default', 0.6),
+        ('nodecom', 'default', 0.1),
+    )
+]
 
 
 @pytest.mark.parametrize(('kind', 'key'), ERK)
@@ -73,7 +81,9 @@ def test_pruned_masks_are_those_of_slak(golden, weights, kind, key):
 
 def test_prune_rates_are_those_of_slak():
     for case in json.loads((GOLDEN / 'slak_prune_rate_decay.json').read_text()):
-        found = [sparsity.prune_rate_at(step, case['T_max'], case['prune_rate'], case['eta_min']) for step in case['steps']]
+        found = [
+            sparsity.prune_rate_at(step, case['T_max'], case['prune_rate'], case['eta_min']) for step in case['steps']
+        ]
         assert found == pytest.approx(case['values'], rel=1e-9)
     assert sparsity.prune_rate_at(50, 40, 0.5) == 0.005  # past the end of a run that was made longer
 
@@ -91,26 +101,34 @@ def test_erk_solves_its_equations():
 
 
 def test_snip_keeps_the_largest_scores_of_all_layers():
-    scores = {'a': torch.tensor([[9., 1.], [8., 2.]]), 'b': torch.tensor([7., 3., 4.]), 'c': torch.tensor([0.5, 0.25, 0.125])}
-    assert sparsity.snip_densities(scores, 0.4) == {'a': 0.5, 'b': 2 / 3, 'c': 0.}
-    assert sparsity.snip_densities(scores, 0.4, share_ties=False) == {'a': 0.5, 'b': 1 / 3, 'c': 0.}  # strictly larger than the 4th
-    assert sparsity.snip_densities(scores, 0.) == dict.fromkeys(scores, 0.)
+    scores = {
+        'a': torch.tensor([[9.0, 1.0], [8.0, 2.0]]),
+        'b': torch.tensor([7.0, 3.0, 4.0]),
+        'c': torch.tensor([0.5, 0.25, 0.125]),
+    }
+    assert sparsity.snip_densities(scores, 0.4) == {'a': 0.5, 'b': 2 / 3, 'c': 0.0}
+    assert sparsity.snip_densities(scores, 0.4, share_ties=False) == {
+        'a': 0.5,
+        'b': 1 / 3,
+        'c': 0.0,
+    }  # strictly larger than the 4th
+    assert sparsity.snip_densities(scores, 0.0) == dict.fromkeys(scores, 0.0)
 
 
 def test_weights_without_a_score_share_what_is_left():
     """Two of ten have a score and six are to be kept: 4 of the 8 others, wherever they are."""
-    scores = {'a': torch.tensor([1., 2., 0., 0.]), 'b': torch.zeros(6)}
+    scores = {'a': torch.tensor([1.0, 2.0, 0.0, 0.0]), 'b': torch.zeros(6)}
     found = sparsity.snip_densities(scores, 0.6)
     assert found == {'a': 3 / 4, 'b': 0.5}
-    assert sparsity.snip_densities(scores, 0.6, share_ties=False) == {'a': 0.5, 'b': 0.}
+    assert sparsity.snip_densities(scores, 0.6, share_ties=False) == {'a': 0.5, 'b': 0.0}
 
 
 @pytest.mark.parametrize('density', [0.03, 0.4, 0.6, 0.9])
 def test_counts_add_up_whatever_is_dense(density):
     sizes = {f'l{i}': size for i, size in enumerate((10, 100, 37, 1000, 4801, 3))}
-    densities = {name: min(1., density * (0.5 + i / 3)) for i, name in enumerate(sizes)}
+    densities = {name: min(1.0, density * (0.5 + i / 3)) for i, name in enumerate(sizes)}
     scale = density * sum(sizes.values()) / sum(densities[n] * sizes[n] for n in sizes)
-    densities = {name: min(1., value * scale) for name, value in densities.items()}
+    densities = {name: min(1.0, value * scale) for name, value in densities.items()}
     counts = sparsity.kept_counts(sizes, densities, density)
     dense = {name for name in sizes if densities[name] >= 0.99}
     assert set(counts) == set(sizes) - dense
@@ -119,20 +137,20 @@ def test_counts_add_up_whatever_is_dense(density):
 
 
 def test_no_sparsity_masks_nothing():
-    assert sparsity.kept_counts({'a': 5}, {'a': 1.}, 1.) == {}
+    assert sparsity.kept_counts({'a': 5}, {'a': 1.0}, 1.0) == {}
 
 
 def test_active_weights_that_are_zero_are_pruned_as_such():
     """Freshly grown weights of value zero count as pruned only when they leave the mask (SLaK's sort could not tell them apart)."""
     mask = torch.tensor([True, True, True, False, False])
-    weight = torch.tensor([0., 0., 1., 0., 0.])
+    weight = torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0])
     assert sparsity.prune_smallest_(mask, weight, 0.5) == 2  # ceil(1.5)
     assert mask.tolist() == [False, False, True, False, False]
 
 
 def test_growth_never_takes_an_active_weight():
     mask = torch.tensor([True, False, True, False, False])
-    sparsity.grow_largest_(mask, 2, torch.tensor([9., 1., 9., -3., 2.]))
+    sparsity.grow_largest_(mask, 2, torch.tensor([9.0, 1.0, 9.0, -3.0, 2.0]))
     assert mask.tolist() == [True, False, True, True, True]
 
 

@@ -26,8 +26,15 @@ from selfsup.registry import HOOKS
 
 from .runs import differences, train, write_config
 
-PRELOAD = ['selfsup.engine', 'selfsup.hooks', 'selfsup.models.algorithms', 'selfsup.datasets', 'mmcv.cnn', 'sklearn.datasets',
-           'tests.resume.kill_series']
+PRELOAD = [
+    'selfsup.engine',
+    'selfsup.hooks',
+    'selfsup.models.algorithms',
+    'selfsup.datasets',
+    'mmcv.cnn',
+    'sklearn.datasets',
+    'tests.resume.kill_series',
+]
 PER_EPOCH = 6  # iterations
 DAMAGE = ('cut off', 'bit flipped', 'hole of zeros')
 
@@ -67,8 +74,19 @@ def _run(config: str, work_dir: str, epochs: int, start: int, journal: str, resu
     os.setsid()
     os.environ.update(TRAIL_START=str(start), TRAIL_JOURNAL=journal)
     hooks = "custom_hooks=[dict(type='CheckpointHook', by_epoch=True, max_keep_ckpts=1), dict(type='Trail')]"
-    train(config, work_dir, 'checkpoint_config.by_epoch=False', 'checkpoint_config.max_keep_ckpts=1', 'log_config.interval=6',
-          'lr_config=None', f'total_epochs={epochs}', hooks, curves=False, resume_from=resume_from, auto_resume=resume_from is None)
+    train(
+        config,
+        work_dir,
+        'checkpoint_config.by_epoch=False',
+        'checkpoint_config.max_keep_ckpts=1',
+        'log_config.interval=6',
+        'lr_config=None',
+        f'total_epochs={epochs}',
+        hooks,
+        curves=False,
+        resume_from=resume_from,
+        auto_resume=resume_from is None,
+    )
 
 
 @dataclass
@@ -81,7 +99,7 @@ class Truth:
 
     def follows(self, trail: list[int], iteration: int) -> bool:
         """True where a checkpoint lies on the followed line, which may have left it behind."""
-        if trail != self.trail[:len(trail)]:
+        if trail != self.trail[: len(trail)]:
             return False
         return len(trail) == len(self.trail) or iteration <= self.began[self.trail[len(trail)]]
 
@@ -110,8 +128,17 @@ class Series:
         self.pool.mkdir()
         self.truth, self.starts = Truth(), 0
         self.origin: Path | None = None  # the file outside of the work dir that was resumed last
-        self.counts = dict.fromkeys(['kills', 'kills before the first iteration', 'kills that left a half-written file', 'older resumed',
-                                     *DAMAGE, 'set aside'], 0)
+        self.counts = dict.fromkeys(
+            [
+                'kills',
+                'kills before the first iteration',
+                'kills that left a half-written file',
+                'older resumed',
+                *DAMAGE,
+                'set aside',
+            ],
+            0,
+        )
         self.context = multiprocessing.get_context('forkserver')  # imports once, forks a clean child for each start
         self.context.set_forkserver_preload(PRELOAD)
 
@@ -137,7 +164,9 @@ class Series:
 
     def files(self) -> dict[Path, dict]:
         """Intact checkpoints on the followed line, newest last."""
-        found = {path: intact(path) for path in (*self.work_dir.glob('*_*.pth'), *([self.origin] if self.origin else []))}
+        found = {
+            path: intact(path) for path in (*self.work_dir.glob('*_*.pth'), *([self.origin] if self.origin else []))
+        }
         found = {p: m for p, m in found.items() if m and self.truth.follows(m['trail'], m['iter'])}
         return dict(sorted(found.items(), key=lambda item: (item[1]['iter'], len(item[1]['trail']))))
 
@@ -147,15 +176,22 @@ class Series:
         resume_from = self._older() if act == 'older' else None
         if act == 'damage':
             self._damage()
-        expected = intact(Path(resume_from)) if resume_from else next(reversed(self.files().values()), {'trail': [], 'iter': 0})
-        assert resume_from or expected['iter'] >= self.truth.saved, f"{self.truth.saved} was saved, {expected['iter']} is left"
+        expected = (
+            intact(Path(resume_from))
+            if resume_from
+            else next(reversed(self.files().values()), {'trail': [], 'iter': 0})
+        )
+        assert resume_from or expected['iter'] >= self.truth.saved, (
+            f'{self.truth.saved} was saved, {expected["iter"]} is left'
+        )
         killed = self.start(self.work_dir, self.draw.randint(0, 7), resume_from)
         first, *saves = self._journal(self.starts) or [None]
         if first is None:
             raise AssertionError(f'start {self.starts} never began to train')
         assert (first['resumed'], first['iteration']) == (expected['trail'], expected['iter']), (
-            f"start {self.starts} went on from {first['iteration']} of {first['resumed']} and not from {expected['iter']} of "
-            f"{expected['trail']}")
+            f'start {self.starts} went on from {first["iteration"]} of {first["resumed"]} and not from {expected["iter"]} of '
+            f'{expected["trail"]}'
+        )
         self.truth.trail = [*first['resumed'], self.starts]
         self.truth.began[self.starts] = first['iteration']
         self.truth.saved = saves[-1]['saved'] if saves else first['iteration']
@@ -192,7 +228,7 @@ class Series:
             elif how == 'bit flipped':
                 data[at] ^= 1 << self.draw.randrange(8)
             else:
-                data[at:at + 4096] = bytes(4096)
+                data[at : at + 4096] = bytes(4096)
             path.write_bytes(data)
             if intact(path):  # a bit between two entries of the zip file
                 path.write_bytes(data[:at])

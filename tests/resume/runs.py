@@ -31,15 +31,22 @@ total_epochs = 3
 '''
 
 CONTRAST = "dict(type='ContrastiveHead', temperature=0.2)"
-PREDICT = ("dict(type='LatentPredictHead', size_average=True, predictor=dict(type='NonLinearNeckV2', "
-           "in_channels=8, hid_channels=16, out_channels=8, with_avg_pool=False))")
+PREDICT = (
+    "dict(type='LatentPredictHead', size_average=True, predictor=dict(type='NonLinearNeckV2', "
+    'in_channels=8, hid_channels=16, out_channels=8, with_avg_pool=False))'
+)
 PIXELS = "head=dict(type='MaskedPixelHead', patch_size=8), block=8"
 
 
 def _views(neck: str, head: str, extra: str = '') -> dict:
     """Settings of a method that compares two views."""
-    return {'dataset': 'ContrastiveDataset', 'pixels': 8, 'parts': (
-        f"neck=dict(type='{neck}', in_channels=32, hid_channels=16, out_channels=8, with_avg_pool=True),\n    head={head},\n    {extra}")}
+    return {
+        'dataset': 'ContrastiveDataset',
+        'pixels': 8,
+        'parts': (
+            f"neck=dict(type='{neck}', in_channels=32, hid_channels=16, out_channels=8, with_avg_pool=True),\n    head={head},\n    {extra}"
+        ),
+    }
 
 
 def _masked(parts: str) -> dict:
@@ -78,8 +85,15 @@ def write_config(folder: Path, method: str = 'MOCO') -> Path:
     return path
 
 
-def train(config: Path | str, work_dir: Path | str, *options: str, stop_after: int | None = None, launcher: str = 'none',
-          curves: bool = True, **start) -> Path:
+def train(
+    config: Path | str,
+    work_dir: Path | str,
+    *options: str,
+    stop_after: int | None = None,
+    launcher: str = 'none',
+    curves: bool = True,
+    **start,
+) -> Path:
     """Train in this process and return the work dir.
 
     Args:

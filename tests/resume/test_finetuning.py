@@ -50,10 +50,19 @@ def pretrain(recipe, images, folder):
 
 def finetune(recipe, images, weights, work_dir, *more, **start):
     path = CONFIGS / 'benchmarks' / 'finetuning' / 'imagenet' / RECIPES[recipe][1]
-    options = [*small.options(path, images), f"data.train.data_source.list_file={images / 'twelve.txt'}", f'data.imgs_per_gpu={BATCH}',
-               'total_iters=None', f'total_epochs={EPOCHS}', 'lr_config.warmup_iters=1', 'checkpoint_config.by_epoch=False',
-               'checkpoint_config.interval=1', 'checkpoint_config.max_keep_ckpts=-1', 'custom_hooks.0.momentum=0.9',
-               f'pretrained={weights}']
+    options = [
+        *small.options(path, images),
+        f'data.train.data_source.list_file={images / "twelve.txt"}',
+        f'data.imgs_per_gpu={BATCH}',
+        'total_iters=None',
+        f'total_epochs={EPOCHS}',
+        'lr_config.warmup_iters=1',
+        'checkpoint_config.by_epoch=False',
+        'checkpoint_config.interval=1',
+        'checkpoint_config.max_keep_ckpts=-1',
+        'custom_hooks.0.momentum=0.9',
+        f'pretrained={weights}',
+    ]
     return train(path, work_dir, *options, *more, curves=False, **start)
 
 
@@ -61,7 +70,15 @@ def straight_and_resumed(recipe, images, weights, folder, *more, launcher='none'
     """Straight through, and stopped after the second of two epochs has begun (a window of two iterations ends there)."""
     finetune(recipe, images, weights, folder / 'straight', *more, launcher=launcher)
     finetune(recipe, images, weights, folder / 'stopped', *more, launcher=launcher, stop_after=5)
-    finetune(recipe, images, weights, folder / 'resumed', *more, launcher=launcher, resume_from=str(folder / 'stopped' / 'latest.pth'))
+    finetune(
+        recipe,
+        images,
+        weights,
+        folder / 'resumed',
+        *more,
+        launcher=launcher,
+        resume_from=str(folder / 'stopped' / 'latest.pth'),
+    )
 
 
 @pytest.mark.parametrize('recipe', RECIPES)
@@ -70,14 +87,22 @@ def test_one_process(recipe, images, tmp_path):
     straight_and_resumed(recipe, images, weights, tmp_path)
     assert differences(tmp_path / 'straight' / f'iter_{LAST}.pth', tmp_path / 'resumed' / f'iter_{LAST}.pth') == []
     check_average(tmp_path / 'straight', backbone)
-    repeated = torch.load(tmp_path / 'straight' / f'iter_{LAST}.pth', weights_only=True)['meta']['fingerprint']['sampler']
+    repeated = torch.load(tmp_path / 'straight' / f'iter_{LAST}.pth', weights_only=True)['meta']['fingerprint'][
+        'sampler'
+    ]
     assert repeated.get('num_repeats') == (3 if recipe == 'spark-convnext' else None)
 
 
 def check_average(run, backbone):
     """The average begins with the weights that were loaded, and follows its formula with every optimizer step."""
-    saved = [torch.load(run / f'iter_{i}.pth', weights_only=True) for i in range(1, LAST + 1) if (run / f'iter_{i}.pth').exists()]
-    parameters = {n for group in saved[0]['optimizer']['param_groups'] for n in group['param_names'] if n.startswith('backbone.')}
+    saved = [
+        torch.load(run / f'iter_{i}.pth', weights_only=True)
+        for i in range(1, LAST + 1)
+        if (run / f'iter_{i}.pth').exists()
+    ]
+    parameters = {
+        n for group in saved[0]['optimizer']['param_groups'] for n in group['param_names'] if n.startswith('backbone.')
+    }
     first = saved[0]['ema']
     assert first['steps'] == 1 and parameters <= set(backbone)
     for name in parameters:  # one step of the warm-up is short
@@ -92,12 +117,17 @@ def check_average(run, backbone):
 
 def two(images, weights, folder):
     for recipe, file in weights.items():
-        straight_and_resumed(recipe, images, file, folder / recipe, f'data.imgs_per_gpu={BATCH // 2}', launcher='pytorch')
+        straight_and_resumed(
+            recipe, images, file, folder / recipe, f'data.imgs_per_gpu={BATCH // 2}', launcher='pytorch'
+        )
 
 
 @pytest.mark.dist
 def test_two_processes(images, tmp_path):
-    pretrained = {recipe: pretrain(recipe, images, tmp_path / recipe / 'pretraining') for recipe in ('spark-convnext', 'spark-resnet')}
+    pretrained = {
+        recipe: pretrain(recipe, images, tmp_path / recipe / 'pretraining')
+        for recipe in ('spark-convnext', 'spark-resnet')
+    }
     run_ranks(two, 2, images, {recipe: file for recipe, (file, _) in pretrained.items()}, tmp_path, timeout=120)
     for recipe, (_, backbone) in pretrained.items():
         straight, resumed = (tmp_path / recipe / part for part in ('straight', 'resumed'))
@@ -110,5 +140,14 @@ def test_another_sampler_is_no_exact_resume(images, tmp_path):
 
     weights, _ = pretrain('spark-convnext', images, tmp_path / 'pretraining')
     stopped = finetune('spark-convnext', images, weights, tmp_path / 'stopped', stop_after=2)
-    with pytest.raises(CheckpointError, match=r"sampler was \{'type': 'RepeatAugSampler', .* and is \{'type': 'EpochSampler'"):
-        finetune('spark-convnext', images, weights, tmp_path / 'other', 'data.sampler=None', resume_from=str(stopped / 'latest.pth'))
+    with pytest.raises(
+        CheckpointError, match=r"sampler was \{'type': 'RepeatAugSampler', .* and is \{'type': 'EpochSampler'"
+    ):
+        finetune(
+            'spark-convnext',
+            images,
+            weights,
+            tmp_path / 'other',
+            'data.sampler=None',
+            resume_from=str(stopped / 'latest.pth'),
+        )

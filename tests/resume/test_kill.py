@@ -14,7 +14,9 @@ RESULT = Path(__file__).with_name('results') / 'hundred_kills.json'
 def test_ten_kills(tmp_path):
     """With max_keep_ckpts=1 there is one file of iterations and one of epochs: deleting one too early would show."""
     result = series(tmp_path, kills=10, seed=1, epochs=12)
-    assert result['kills'] == 10 and result['older resumed'] and sum(result[how] for how in DAMAGE), 'the seed draws too little'
+    assert result['kills'] == 10 and result['older resumed'] and sum(result[how] for how in DAMAGE), (
+        'the seed draws too little'
+    )
     assert result['differences from a straight run'] == []
 
 
@@ -32,4 +34,8 @@ def test_a_hundred_kills(tmp_path):
 def test_the_result_that_is_kept():
     result = json.loads(RESULT.read_text())
     assert result['kills'] == 100 and result['differences from a straight run'] == []
-    assert result['older resumed'] > 5 and all(result[how] > 0 for how in DAMAGE) and result['kills that left a half-written file'] > 0
+    assert (
+        result['older resumed'] > 5
+        and all(result[how] > 0 for how in DAMAGE)
+        and result['kills that left a half-written file'] > 0
+    )

@@ -24,30 +24,52 @@ from tests.models.tiny_models import CLUSTERS, IMAGES, tiny_config
 from .runs import differences, register_fixed_negatives, train, write_images
 
 # names of classes, so that an algorithm with two names is run once; detectors read boxes: tests/engine/test_detection_training.py
-ALGORITHMS = sorted({MODELS.get(name).__name__ for name in MODELS.names() if issubclass(MODELS.get(name), Algorithm)} - {'Detection'})
+ALGORITHMS = sorted(
+    {MODELS.get(name).__name__ for name in MODELS.names() if issubclass(MODELS.get(name), Algorithm)} - {'Detection'}
+)
 # what is hidden is drawn by each process; tests/distributed/test_masked_ddp.py compares one process with two on given blocks
 EXACT_ALGORITHMS = [name for name in ALGORITHMS if name not in ('FCMAE', 'SparK')]
 RESNET = {'type': 'ResNet', 'depth': 18, 'base_channels': 4, 'out_indices': (4,)}
 BACKBONE_CONFIGS = {'resnet18': RESNET, 'timm': {'type': 'TIMMBackbone', 'model_name': 'test_efficientnet'}}
-EXACT_BACKBONES = {'resnet18': {**RESNET, 'norm_cfg': {'type': 'GN', 'num_groups': 2}},
-                   'timm': {'type': 'TIMMBackbone', 'model_name': 'test_efficientnet_gn'}}
+EXACT_BACKBONES = {
+    'resnet18': {**RESNET, 'norm_cfg': {'type': 'GN', 'num_groups': 2}},
+    'timm': {'type': 'TIMMBackbone', 'model_name': 'test_efficientnet_gn'},
+}
 MODES = {'fp32': (), 'bf16': ('use_fp16=True',), 'interval2': ('optimizer_config.update_interval=2',)}
 EXACT_MODES = ('fp32', 'interval2')  # the rounding of bf16 depends on the size of a batch
-EPOCHS, BATCH, STOP = 3, 4, 5  # 3 iterations per epoch; STOP lies inside the second, at the end of an accumulation window
+EPOCHS, BATCH, STOP = (
+    3,
+    4,
+    5,
+)  # 3 iterations per epoch; STOP lies inside the second, at the end of an accumulation window
 LAST = f'iter_{EPOCHS * IMAGES // BATCH}.pth'
-EXACT = ('total_epochs=2', 'optimizer.lr=0.01')  # a difference in the last digit grows with every step, faster with a larger rate
+EXACT = (
+    'total_epochs=2',
+    'optimizer.lr=0.01',
+)  # a difference in the last digit grows with every step, faster with a larger rate
 EXACT_LAST = f'iter_{2 * IMAGES // BATCH}.pth'
 
 NORM = [{'type': 'ToTensor'}, {'type': 'Normalize', 'mean': [0.5] * 3, 'std': [0.3] * 3}]
-VIEW = [{'type': 'RandomResizedCrop', 'size': 32, 'scale': (0.3, 1.)}, {'type': 'RandomHorizontalFlip'},
-        {'type': 'RandomAppliedTrans', 'transforms': [{'type': 'ColorJitter', 'brightness': 0.4}], 'p': 0.8}, *NORM]
+VIEW = [
+    {'type': 'RandomResizedCrop', 'size': 32, 'scale': (0.3, 1.0)},
+    {'type': 'RandomHorizontalFlip'},
+    {'type': 'RandomAppliedTrans', 'transforms': [{'type': 'ColorJitter', 'brightness': 0.4}], 'p': 0.8},
+    *NORM,
+]
 DATASET_ARGUMENTS = {
     'BYOLDataset': {'pipeline1': VIEW, 'pipeline2': VIEW},
     # patches of 32 pixels: in bfloat16 on a CPU, torch leaves memory as it was in the weight gradient of a strided 3 x 3 convolution of
     # a map of one pixel (at the taps that see padding only), and a ResNet makes such a map of 16 pixels
-    'RelativeLocDataset': {'pipeline': [{'type': 'Resize', 'size': (102, 102)}], 'format_pipeline': NORM, 'patch_jitter': 2},
+    'RelativeLocDataset': {
+        'pipeline': [{'type': 'Resize', 'size': (102, 102)}],
+        'format_pipeline': NORM,
+        'patch_jitter': 2,
+    },
     'ExtractDataset': {'pipeline': [{**VIEW[0], 'size': 64}, *VIEW[1:]]},  # four blocks of 32 pixels
-    **{f'{kind}Dataset': {'pipeline': VIEW} for kind in ('Contrastive', 'Classification', 'RotationPred', 'NPID', 'DeepCluster')},
+    **{
+        f'{kind}Dataset': {'pipeline': VIEW}
+        for kind in ('Contrastive', 'Classification', 'RotationPred', 'NPID', 'DeepCluster')
+    },
 }
 # a momentum network that hardly moves would look right without its update; clusters of 3 of 12 images are dissolved all the time
 MODEL_CHANGES = {'MOCO': {'momentum': 0.9}, 'BYOL': {'base_momentum': 0.9}, 'ODC': {'memory_bank': {'min_cluster': 3}}}
@@ -57,20 +79,40 @@ NO_BATCH_NORM = dict.fromkeys(('NonLinearNeckV0', 'NonLinearNeckV2', 'NonLinearN
 
 def clustering_hook(source, **arguments):
     """A DeepClusterHook that looks at the same images as training."""
-    extractor = {'imgs_per_gpu': 4, 'workers_per_gpu': 0, 'dataset': {
-        'type': 'ExtractDataset', 'data_source': source, 'pipeline': [{'type': 'Resize', 'size': (32, 32)}, *NORM]}}
-    return {'type': 'DeepClusterHook', 'extractor': extractor, 'clustering': {'type': 'Kmeans', 'k': CLUSTERS, 'pca_dim': -1},
-            'reweight_pow': 0.5, 'initial': True, **arguments}
+    extractor = {
+        'imgs_per_gpu': 4,
+        'workers_per_gpu': 0,
+        'dataset': {
+            'type': 'ExtractDataset',
+            'data_source': source,
+            'pipeline': [{'type': 'Resize', 'size': (32, 32)}, *NORM],
+        },
+    }
+    return {
+        'type': 'DeepClusterHook',
+        'extractor': extractor,
+        'clustering': {'type': 'Kmeans', 'k': CLUSTERS, 'pca_dim': -1},
+        'reweight_pow': 0.5,
+        'initial': True,
+        **arguments,
+    }
 
 
 def hooks(name, source):
     """What a method needs beside its model. Both clustering methods cluster before and after STOP."""
-    odc = {'type': 'ODCHook', 'centroids_update_interval': 2, 'deal_with_small_clusters_interval': 1, 'evaluate_interval': 3,
-           'reweight': True, 'reweight_pow': 0.5}
-    return {'BYOL': [{'type': 'BYOLHook', 'end_momentum': 0.99}],
-            'DeepCluster': [clustering_hook(source, unif_sampling=True, reweight=True, interval=1)],
-            'ODC': [clustering_hook(source, unif_sampling=False, reweight=False, init_memory=True, interval=2), odc],
-            }.get(name, [])
+    odc = {
+        'type': 'ODCHook',
+        'centroids_update_interval': 2,
+        'deal_with_small_clusters_interval': 1,
+        'evaluate_interval': 3,
+        'reweight': True,
+        'reweight_pow': 0.5,
+    }
+    return {
+        'BYOL': [{'type': 'BYOLHook', 'end_momentum': 0.99}],
+        'DeepCluster': [clustering_hook(source, unif_sampling=True, reweight=True, interval=1)],
+        'ODC': [clustering_hook(source, unif_sampling=False, reweight=False, init_memory=True, interval=2), odc],
+    }.get(name, [])
 
 
 def without_batch_norm(config):
@@ -91,7 +133,9 @@ def model_config(name, backbone, exact=False):
     try:
         model = tiny_config(name, copy.deepcopy(backbone), channels)
     except KeyError:
-        pytest.fail(f'{name} is registered but has no small config: add one to tiny_config in tests/models/tiny_models.py')
+        pytest.fail(
+            f'{name} is registered but has no small config: add one to tiny_config in tests/models/tiny_models.py'
+        )
     for key, value in MODEL_CHANGES.get(name, {}).items():
         model[key] = {**model[key], **value} if isinstance(value, dict) else value
     if exact:
@@ -109,18 +153,32 @@ def write(folder, images, name, backbone, exact=False):
         pytest.fail(f'{name} reads a {kind}: add its arguments to DATASET_ARGUMENTS in tests/resume/test_matrix.py')
     settings = {
         'model': model_config(name, backbone, exact),
-        'data': {'imgs_per_gpu': BATCH, 'workers_per_gpu': 0, 'drop_last': True, **DATA_CHANGES.get(name, {}),
-                 'train': {'type': kind, 'data_source': source, **DATASET_ARGUMENTS[kind]}},
+        'data': {
+            'imgs_per_gpu': BATCH,
+            'workers_per_gpu': 0,
+            'drop_last': True,
+            **DATA_CHANGES.get(name, {}),
+            'train': {'type': kind, 'data_source': source, **DATASET_ARGUMENTS[kind]},
+        },
         'custom_hooks': hooks(name, source) + ([{'type': 'FixedNegatives'}] if exact and name == 'NPID' else []),
         'optimizer': {'type': 'SGD', 'lr': 0.05, 'momentum': 0.9, 'weight_decay': 1e-4},
         'optimizer_config': {'update_interval': 1},
-        'lr_config': {'policy': 'CosineAnnealing', 'min_lr': 0.001, 'warmup': 'linear', 'warmup_iters': 4, 'warmup_ratio': 0.1},
+        'lr_config': {
+            'policy': 'CosineAnnealing',
+            'min_lr': 0.001,
+            'warmup': 'linear',
+            'warmup_iters': 4,
+            'warmup_ratio': 0.1,
+        },
         'checkpoint_config': {'interval': 1, 'by_epoch': False, 'max_keep_ckpts': 1},
         'log_config': {'interval': 2},
         'total_epochs': EPOCHS,
     }
     path = folder / f'{name}.py'
-    path.write_text('"""A cell of the contract matrix."""\n' + ''.join(f'{key} = {pformat(value)}\n' for key, value in settings.items()))
+    path.write_text(
+        '"""A cell of the contract matrix."""\n'
+        + ''.join(f'{key} = {pformat(value)}\n' for key, value in settings.items())
+    )
     return path
 
 
@@ -132,14 +190,19 @@ def configs(request, tmp_path_factory):
     (images / 'labels.txt').write_text(''.join(f'{i:03d}.jpg {i % 5}\n' for i in range(IMAGES)))
     (folder / 'exact').mkdir()
     files = {(name, False): write(folder, images, name, BACKBONE_CONFIGS[request.param]) for name in ALGORITHMS}
-    files |= {(name, True): write(folder / 'exact', images, name, EXACT_BACKBONES[request.param], exact=True) for name in EXACT_ALGORITHMS}
+    files |= {
+        (name, True): write(folder / 'exact', images, name, EXACT_BACKBONES[request.param], exact=True)
+        for name in EXACT_ALGORITHMS
+    }
     return files, folder
 
 
 def run_cell(config, folder, *options, launcher='none'):
     """Train straight through, saving once, and in two parts, saving every iteration."""
+
     def start(part, *more, **how):  # no two runs have one name: mmengine would let them share their logs
         train(config, work_dir(folder, part), *options, *more, launcher=launcher, curves=False, **how)
+
     start('straight', 'checkpoint_config.interval=99')
     start('stopped', stop_after=STOP)
     start('resumed', resume_from=str(work_dir(folder, 'stopped') / f'iter_{STOP}.pth'))
@@ -161,7 +224,9 @@ def run_group(files: dict[tuple[str, bool], Path], folder: Path) -> None:
         for mode in EXACT_MODES if exact else MODES:
             options = (*MODES[mode], f'data.imgs_per_gpu={BATCH // 2}')
             try:
-                (run_exact if exact else run_cell)(config, folder / f'{name}-{mode}-{exact}', *options, launcher='pytorch')
+                (run_exact if exact else run_cell)(
+                    config, folder / f'{name}-{mode}-{exact}', *options, launcher='pytorch'
+                )
             except Exception as error:
                 raise RuntimeError(f'cell {name}-{mode}, exact={exact}') from error
 
@@ -186,7 +251,9 @@ def check_cell(name, folder):
         assert sorted(p.name for p in run.glob('cluster_epoch_*.npy')) == [f'cluster_epoch_{n}.npy' for n in epochs]
     if name == 'ODC':
         labels = saved['state_dict']['memory_bank.label_bank']
-        assert labels.tolist() != np.load(resumed / 'cluster_epoch_2.npy').tolist()  # the memory moved after its second start
+        assert (
+            labels.tolist() != np.load(resumed / 'cluster_epoch_2.npy').tolist()
+        )  # the memory moved after its second start
         assert labels.bincount(minlength=CLUSTERS).min() > 0
 
 
@@ -222,7 +289,12 @@ def test_two_processes_end_where_one_ends(configs, two_processes, tmp_path, name
     states = one['optimizer']['state']
     assert states and states.keys() == two['optimizer']['state'].keys()
     for number, state in states.items():
-        check_close(two['optimizer']['state'][number]['momentum_buffer'], state['momentum_buffer'], 1e-3, f'momentum of parameter {number}')
+        check_close(
+            two['optimizer']['state'][number]['momentum_buffer'],
+            state['momentum_buffer'],
+            1e-3,
+            f'momentum of parameter {number}',
+        )
     if name in ('DeepCluster', 'ODC'):
         assert torch.equal(one['deep_cluster']['labels'], two['deep_cluster']['labels'])
 

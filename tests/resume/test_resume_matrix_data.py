@@ -33,8 +33,14 @@ def runs(tmp_path_factory):
     def make(method):
         if method not in made:
             folder = tmp_path_factory.mktemp(method)
-            config = write(folder, write_data(folder / 'images'), method, RESNET) if method in PER_IMAGE else write_config(folder, method)
-            first = train(config, folder / f'{method}-first', *EVERY, stop_after=STOP, curves=False) / f'iter_{STOP}.pth'
+            config = (
+                write(folder, write_data(folder / 'images'), method, RESNET)
+                if method in PER_IMAGE
+                else write_config(folder, method)
+            )
+            first = (
+                train(config, folder / f'{method}-first', *EVERY, stop_after=STOP, curves=False) / f'iter_{STOP}.pth'
+            )
             made[method] = config, first, resume(config, first, folder / f'{method}-on')
         return made[method]
 
@@ -50,7 +56,10 @@ def elsewhere(config, images):
     """Options that read the images of `images`; a clustering hook reads them too."""
     text = config.read_text()
     name = 'labels.txt' if 'labels.txt' in text else 'list.txt'
-    keys = ['data.train.data_source', *(['custom_hooks.0.extractor.dataset.data_source'] if 'DeepClusterHook' in text else [])]
+    keys = [
+        'data.train.data_source',
+        *(['custom_hooks.0.extractor.dataset.data_source'] if 'DeepClusterHook' in text else []),
+    ]
     return [f'{key}.{part}={value}' for key in keys for part, value in (('root', images), ('list_file', images / name))]
 
 
@@ -72,8 +81,11 @@ def test_other_images_of_the_same_number(runs, tmp_path, method):
         (images / source).rename(images / f'x{name}')
     for file in images.glob('*.txt'):
         file.write_text(''.join(f'x{line}' for line in file.read_text().splitlines(keepends=True)))
-    with pytest.raises(CheckpointError, match=rf'data was {len(names)} images and is other images \(use those of the first run or give '
-                       r'--allow-changed data\)'):
+    with pytest.raises(
+        CheckpointError,
+        match=rf'data was {len(names)} images and is other images \(use those of the first run or give '
+        r'--allow-changed data\)',
+    ):
         resume(config, checkpoint, tmp_path / 'refused', *elsewhere(config, images))
     found = resume(config, checkpoint, tmp_path / 'allowed', *elsewhere(config, images), allow_changed=['data'])
     assert found['meta']['data']['names'] != unchanged['meta']['data']['names']
@@ -89,7 +101,9 @@ def test_the_same_list_in_another_order(runs, tmp_path, method):
         file.write_text(''.join(reversed(file.read_text().splitlines(keepends=True))))
     with pytest.raises(CheckpointError, match='and is the same images in another order'):
         resume(config, checkpoint, tmp_path / 'refused', *elsewhere(config, images))
-    assert not equal(resume(config, checkpoint, tmp_path / 'allowed', *elsewhere(config, images), allow_changed=['data']), unchanged)
+    assert not equal(
+        resume(config, checkpoint, tmp_path / 'allowed', *elsewhere(config, images), allow_changed=['data']), unchanged
+    )
 
 
 @pytest.mark.parametrize('method', METHODS)
@@ -146,12 +160,21 @@ def test_checkpoints_name_the_classes(tmp_path):
         (tmp_path / 'images' / ('cat', 'dog')[i % 2]).mkdir(exist_ok=True)
         path.rename(path.parent / ('cat', 'dog')[i % 2] / path.name)
     source = {'type': 'ImageFolder', 'root': str(tmp_path / 'images')}
-    meta = torch.load(train(config, tmp_path / 'run', f'data.train.data_source={source}', 'total_epochs=1', curves=False) / 'latest.pth',
-                      weights_only=True)['meta']
+    meta = torch.load(
+        train(config, tmp_path / 'run', f'data.train.data_source={source}', 'total_epochs=1', curves=False)
+        / 'latest.pth',
+        weights_only=True,
+    )['meta']
     assert meta['classes'] == ['cat', 'dog']
     (tmp_path / 'images' / 'dog').rename(tmp_path / 'images' / 'wolf')
     with pytest.raises(CheckpointError, match='and is other images'):
-        train(config, tmp_path / 'on', f'data.train.data_source={source}', resume_from=str(tmp_path / 'run' / 'latest.pth'), curves=False)
+        train(
+            config,
+            tmp_path / 'on',
+            f'data.train.data_source={source}',
+            resume_from=str(tmp_path / 'run' / 'latest.pth'),
+            curves=False,
+        )
 
 
 def test_the_digest(tmp_path):

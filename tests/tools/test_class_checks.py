@@ -19,7 +19,7 @@ from tests.datasets.test_data_sources import write_cifar
 from tests.engine.detection_runs import write_config as write_detector
 from tests.resume.runs import train
 
-CONFIG = '''
+CONFIG = """
 model = dict(type='Classification',
              backbone=dict(type='ResNet', depth=18, stage_blocks=(1, 1, 1, 1), base_channels=4, stem='cifar', out_indices=(4,)),
              head=dict(type='ClsHead', with_avg_pool=True, in_channels=32, num_classes=3))
@@ -30,7 +30,7 @@ data = dict(imgs_per_gpu=4, workers_per_gpu=0,
 custom_hooks = [dict(type='KNNHook', train=data['train'], test=data['val'], k=1)]
 optimizer = dict(type='SGD', lr=0.1)
 total_epochs = 1
-'''
+"""
 CLASSES = ('ant', 'bee', 'cat')
 
 
@@ -47,10 +47,13 @@ def root(tmp_path):
 
 def checkpoint(root, **meta):
     from selfsup.registry import MODELS
+
     namespace: dict = {}
     exec(CONFIG.format(root=root), namespace)
     model = MODELS.build(namespace['model'])
-    return write_checkpoint_atomic({'state_dict': model.state_dict(), 'meta': {'epoch': 1, **meta}}, root / 'run' / 'epoch_1.pth')
+    return write_checkpoint_atomic(
+        {'state_dict': model.state_dict(), 'meta': {'epoch': 1, **meta}}, root / 'run' / 'epoch_1.pth'
+    )
 
 
 def drop(folder):
@@ -65,7 +68,9 @@ def test_a_test_folder_without_a_class_is_refused(meta, root, call):
     weights = checkpoint(root, **meta)
     assert 'head0_top1: ' in call('test', root / 'config.py', weights, '--topk', 1)
     drop(root / 'val' / 'bee')
-    with pytest.raises(DataError, match=r"only for training bee; only for testing none\. 'cat' is 2 for training and 1 for testing"):
+    with pytest.raises(
+        DataError, match=r"only for training bee; only for testing none\. 'cat' is 2 for training and 1 for testing"
+    ):
         call('test', root / 'config.py', weights, '--topk', 1)
     assert len(list((root / 'run').glob('test_*.log'))) == 1
 
@@ -73,7 +78,10 @@ def test_a_test_folder_without_a_class_is_refused(meta, root, call):
 def test_names_of_the_checkpoint_go_before_the_config(root, call):
     """The config's training images may be others today: what the run has kept decides."""
     weights = checkpoint(root, classes=['bee', 'ant', 'cat'])
-    with pytest.raises(DataError, match=r"the same ones, numbered otherwise\..* the checkpoint '.*epoch_1.pth' with the data to test on"):
+    with pytest.raises(
+        DataError,
+        match=r"the same ones, numbered otherwise\..* the checkpoint '.*epoch_1.pth' with the data to test on",
+    ):
         call('test', root / 'config.py', weights)
 
 
@@ -86,13 +94,14 @@ def test_what_cannot_be_compared_is_said_and_logged(root, call):
     source = f"data.val.data_source=dict(type='ImageList', root='{root}/val', list_file='{root}/val.txt')"
     out = call('test', root / 'config.py', weights, '--topk', 1, '--cfg-options', source)
     line = 'Class names cannot be compared: the data to test on come from a list, which numbers its classes.'
-    log, = (root / 'run').glob('test_*.log')
+    (log,) = (root / 'run').glob('test_*.log')
     assert out.count(line) == 1 and line in log.read_text()
 
 
 def test_a_detector_on_other_categories_is_refused(tmp_path, call):
     """The numbers of categories follow their ids: with two names exchanged, each box would count for the other one."""
     from selfsup.registry import MODELS
+
     path = write_detector(tmp_path)
     namespace: dict = {}
     exec(path.read_text(), namespace)
@@ -100,15 +109,23 @@ def test_a_detector_on_other_categories_is_refused(tmp_path, call):
     content = json.loads(annotations.read_text())
     names = [category['name'] for category in sorted(content['categories'], key=lambda category: category['id'])]
     model = MODELS.build(namespace['model'])
-    weights = write_checkpoint_atomic({'state_dict': model.state_dict(), 'meta': {'classes': names}}, tmp_path / 'run' / 'iter_4.pth')
+    weights = write_checkpoint_atomic(
+        {'state_dict': model.state_dict(), 'meta': {'classes': names}}, tmp_path / 'run' / 'iter_4.pth'
+    )
     first, second = sorted(content['categories'], key=lambda category: category['id'])[:2]
     first['name'], second['name'] = second['name'], first['name']
     annotations.write_text(json.dumps(content))
-    with pytest.raises(DataError, match=f"the same ones, numbered otherwise\\. '{names[1]}' is 1 for training and 0 for testing"):
+    with pytest.raises(
+        DataError, match=f"the same ones, numbered otherwise\\. '{names[1]}' is 1 for training and 0 for testing"
+    ):
         call('benchmarks/test_det', path, weights)
     source = dict(type='COCO', root=str(tmp_path / 'shapes' / 'coco' / 'val'), ann_file=str(annotations))
-    hook = dict(type='DetectionHook', dataset=dict(type='DetectionDataset', pipeline=[], data_source=source), prefetch=True,
-                img_norm_cfg=namespace['img_norm_cfg'])
+    hook = dict(
+        type='DetectionHook',
+        dataset=dict(type='DetectionDataset', pipeline=[], data_source=source),
+        prefetch=True,
+        img_norm_cfg=namespace['img_norm_cfg'],
+    )
     with pytest.raises(DataError, match=r'the same ones, numbered otherwise.*the training images with the test images'):
         train(path, tmp_path / 'hook', f'custom_hooks={[hook]}')
     assert not list((tmp_path / 'hook').glob('*.pth')) and not (tmp_path / 'run' / 'detection.json').exists()
@@ -116,16 +133,19 @@ def test_a_detector_on_other_categories_is_refused(tmp_path, call):
 
 # --- doctor --all
 
+
 def test_doctor_reads_every_image_and_names_the_broken_ones(root, call, capsys):
-    out = call('doctor', root / 'config.py', '--all', '--seconds', .2)
+    out = call('doctor', root / 'config.py', '--all', '--seconds', 0.2)
     assert 'train_dataloader.dataset: ImageFolder, 12 images' in out and 'all 24 images can be read' in out
-    assert out.count('read 12 of 12, 0 broken') == 2  # the hook's images are those of data.train and data.val: once each
+    assert (
+        out.count('read 12 of 12, 0 broken') == 2
+    )  # the hook's images are those of data.train and data.val: once each
     broken = [root / 'train' / 'bee' / '2.png', root / 'val' / 'ant' / '0.png', root / 'val' / 'cat' / '3.png']
     broken[0].write_bytes(b'')
     broken[1].write_bytes(broken[1].read_bytes()[:60])
     broken[2].write_text('<html>not found</html>')
     with pytest.raises(DataError, match='3 of 24 images cannot be read; they are listed above'):
-        call('doctor', root / 'config.py', '--all', '--seconds', .2)
+        call('doctor', root / 'config.py', '--all', '--seconds', 0.2)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith('  broken: ')]
     assert [line.split(': ')[1] for line in lines] == [str(path) for path in broken]
     assert all(len(line.split(': ', 2)[2]) > 10 for line in lines)  # the reason
@@ -137,16 +157,18 @@ def test_doctor_does_not_say_all_good_of_a_broken_image(tmp_path, call, capsys):
     for name in CLASSES:
         (tmp_path / 'train' / name).mkdir(parents=True)
         for i in range(70):
-            Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(tmp_path / 'train' / name / f'{i:03d}.png')
+            Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(
+                tmp_path / 'train' / name / f'{i:03d}.png'
+            )
     (tmp_path / 'train' / 'ant' / '000.png').write_text('broken')
     (tmp_path / 'val').symlink_to('train')
     (tmp_path / 'config.py').write_text(CONFIG.format(root=tmp_path))
     with pytest.raises(DataError, match=r'1 samples cannot be read: sample 0 \(.*/train/ant/000\.png\)'):
-        call('doctor', tmp_path / 'config.py', '--seconds', .2)
+        call('doctor', tmp_path / 'config.py', '--seconds', 0.2)
     out = capsys.readouterr().out
     assert '1 broken (--all reads every image)' in out and 'all good' not in out
     (tmp_path / 'train' / 'ant' / '001.png').rename(tmp_path / 'train' / 'ant' / '000.png')
-    out = call('doctor', tmp_path / 'config.py', '--seconds', .2)
+    out = call('doctor', tmp_path / 'config.py', '--seconds', 0.2)
     assert 'data: 209 samples; read 8 of them (0, ' in out and 'all good' in out
 
 
@@ -171,12 +193,14 @@ def test_doctor_all_needs_a_config(call, capsys):
 
 # --- the first images of each class
 
+
 @pytest.fixture
 def make(monkeypatch, capsys):
     def run(*args):
         monkeypatch.setattr(sys, 'argv', ['first_per_class', *map(str, args)])
         runpy.run_path(str(Path(__file__).parents[2] / 'tools' / 'prepare_data' / 'first_per_class.py'))['main']()
         return capsys.readouterr().out
+
     return run
 
 
@@ -185,7 +209,9 @@ def test_the_first_images_of_each_class(root, make, tmp_path):
     out = make(root, tmp_path / 'small', '--train', 3, '--test', 1)
     assert 'small/train: 9 of 12 images, 3 classes' in out and 'small/test: 3 of 12 images' in out
     copied = sorted(path.relative_to(tmp_path / 'small').as_posix() for path in (tmp_path / 'small').rglob('*.png'))
-    assert copied == [f'test/{name}/0.png' for name in CLASSES] + [f'train/{name}/{i}.png' for name in CLASSES for i in range(3)]
+    assert copied == [f'test/{name}/0.png' for name in CLASSES] + [
+        f'train/{name}/{i}.png' for name in CLASSES for i in range(3)
+    ]
     assert all((tmp_path / 'small' / name).read_bytes() == (root / name).read_bytes() for name in copied)
     with warnings.catch_warnings():
         warnings.simplefilter('error', SelfSupWarning)
@@ -210,6 +236,7 @@ def test_the_archive_gives_the_same_pixels(make, tmp_path, monkeypatch):
     make(tmp_path / 'data', tmp_path / 'small', '--train', 2, '--test', 1)
     names = sorted(path.relative_to(tmp_path / 'small').as_posix() for path in (tmp_path / 'small').rglob('*.png'))
     assert names == [f'test/{name}/0000.png' for name in ('ant', 'bee', 'cow')] + [
-        f'train/{name}/{i:04d}.png' for name in ('ant', 'bee', 'cow') for i in range(2)]
+        f'train/{name}/{i:04d}.png' for name in ('ant', 'bee', 'cow') for i in range(2)
+    ]
     with Image.open(tmp_path / 'small' / 'train' / 'ant' / '0001.png') as image:
         assert image.getpixel((3, 4)) == (200, 1, 1)  # of the second batch of the archive

@@ -53,8 +53,10 @@ def numbers(text):
 # name -> images per step, rate, steps, iterations, smallest and largest side to train on
 RECIPES = {
     'pascal_voc_R_50_C4_24k': (16, 0.02, [18000, 22000], 24000, 480, 800),
-    'coco_R_50_C4_1x': (16, 0.02, [60000, 80000], 90000, 640, 800), 'coco_R_50_C4_2x': (16, 0.02, [120000, 160000], 180000, 640, 800),
-    'coco_R_50_FPN_1x': (16, 0.02, [60000, 80000], 90000, 640, 800), 'coco_R_50_FPN_2x': (16, 0.02, [120000, 160000], 180000, 640, 800),
+    'coco_R_50_C4_1x': (16, 0.02, [60000, 80000], 90000, 640, 800),
+    'coco_R_50_C4_2x': (16, 0.02, [120000, 160000], 180000, 640, 800),
+    'coco_R_50_FPN_1x': (16, 0.02, [60000, 80000], 90000, 640, 800),
+    'coco_R_50_FPN_2x': (16, 0.02, [120000, 160000], 180000, 640, 800),
     'coco_R_50_RetinaNet_1x': (16, 0.01, [60000, 80000], 90000, 640, 800),
     'coco_R_50_RetinaNet_2x': (16, 0.01, [120000, 160000], 180000, 640, 800),
     'keypoint_rcnn_R_50_FPN_2x': (16, 0.02, [120000, 160000], 180000, 640, 800),
@@ -74,7 +76,12 @@ def test_schedule_sizes_and_tasks(name):
     assert files <= 5
     batch, rate, steps, iterations, least, most = RECIPES[name.removesuffix('_moco')]
     solver = cfg['SOLVER']
-    assert (solver['IMS_PER_BATCH'], solver['BASE_LR'], numbers(solver['STEPS']), solver['MAX_ITER']) == (batch, rate, steps, iterations)
+    assert (solver['IMS_PER_BATCH'], solver['BASE_LR'], numbers(solver['STEPS']), solver['MAX_ITER']) == (
+        batch,
+        rate,
+        steps,
+        iterations,
+    )
     assert numbers(cfg['INPUT']['MIN_SIZE_TRAIN']) == list(range(least, most + 1, 32))
     masks = name.startswith(('coco_R_50_C4', 'coco_R_50_FPN', 'Cityscapes'))
     assert cfg['MODEL']['MASK_ON'] is masks
@@ -100,7 +107,11 @@ def test_supervised_and_self_supervised_weights_are_trained_alike(name):
     """Nothing is frozen and every norm of backbone and pyramid is SyncBN, in the supervised baselines too."""
     cfg, _ = load(name)
     model = cfg['MODEL']
-    assert model['RESNETS']['NORM'] == 'SyncBN' and model['BACKBONE']['FREEZE_AT'] == 0 and cfg['TEST']['PRECISE_BN']['ENABLED'] is True
+    assert (
+        model['RESNETS']['NORM'] == 'SyncBN'
+        and model['BACKBONE']['FREEZE_AT'] == 0
+        and cfg['TEST']['PRECISE_BN']['ENABLED'] is True
+    )
     assert 'C4' in name or model['FPN']['NORM'] == 'SyncBN'
 
 
@@ -115,14 +126,38 @@ def test_supervised_weights_keep_the_pixels_of_detectron2():
 def test_sparks_detector():
     cfg, _ = load('coco_R_50_FPN_CONV_1x_moco_adam')
     solver, model = cfg['SOLVER'], cfg['MODEL']
-    assert {key: solver[key] for key in ('OPTIMIZER', 'LR_DECAY', 'WEIGHT_DECAY', 'WEIGHT_DECAY_NORM', 'GAMMA', 'WARMUP_ITERS',
-                                         'WARMUP_FACTOR')} == {'OPTIMIZER': 'adamw', 'LR_DECAY': 0.6, 'WEIGHT_DECAY': 1e-4,
-                                                               'WEIGHT_DECAY_NORM': 0.0, 'GAMMA': 0.25, 'WARMUP_ITERS': 1000,
-                                                               'WARMUP_FACTOR': 0.01}
+    assert {
+        key: solver[key]
+        for key in (
+            'OPTIMIZER',
+            'LR_DECAY',
+            'WEIGHT_DECAY',
+            'WEIGHT_DECAY_NORM',
+            'GAMMA',
+            'WARMUP_ITERS',
+            'WARMUP_FACTOR',
+        )
+    } == {
+        'OPTIMIZER': 'adamw',
+        'LR_DECAY': 0.6,
+        'WEIGHT_DECAY': 1e-4,
+        'WEIGHT_DECAY_NORM': 0.0,
+        'GAMMA': 0.25,
+        'WARMUP_ITERS': 1000,
+        'WARMUP_FACTOR': 0.01,
+    }
     assert {model[part]['NORM'] for part in ('RESNETS', 'FPN', 'ROI_BOX_HEAD', 'ROI_MASK_HEAD')} == {'SyncBN'}
-    assert (model['ROI_BOX_HEAD']['NUM_CONV'], model['ROI_BOX_HEAD']['NUM_FC'], model['ROI_MASK_HEAD']['NUM_CONV']) == (4, 1, 4)
+    assert (model['ROI_BOX_HEAD']['NUM_CONV'], model['ROI_BOX_HEAD']['NUM_FC'], model['ROI_MASK_HEAD']['NUM_CONV']) == (
+        4,
+        1,
+        4,
+    )
     assert cfg['TEST'] == {'EVAL_PERIOD': 5000, 'PRECISE_BN': {'ENABLED': True, 'NUM_ITER': 200}}
-    assert (cfg['INPUT']['MAX_SIZE_TRAIN'], cfg['INPUT']['MIN_SIZE_TEST'], cfg['INPUT']['CROP']['ENABLED']) == (1333, 800, False)
+    assert (cfg['INPUT']['MAX_SIZE_TRAIN'], cfg['INPUT']['MIN_SIZE_TEST'], cfg['INPUT']['CROP']['ENABLED']) == (
+        1333,
+        800,
+        False,
+    )
 
 
 @pytest.mark.parametrize('case', ['r50_fpn', 'r50_c4'])
@@ -133,8 +168,8 @@ def test_decay_factors_equal_those_of_the_authors_code(case):
 
 
 def test_decay_of_other_depths():
-    assert lr_factor('backbone.bottom_up.res4.22.conv1.weight', 0.5, 101) == 0.5 ** 2
-    assert lr_factor('backbone.bottom_up.stem.conv1.weight', 0.5, 101) == 0.5 ** 12
+    assert lr_factor('backbone.bottom_up.res4.22.conv1.weight', 0.5, 101) == 0.5**2
+    assert lr_factor('backbone.bottom_up.stem.conv1.weight', 0.5, 101) == 0.5**12
     assert lr_factor('backbone.bottom_up.stem.conv1.weight', 0, 152) == lr_factor('x', 1.0, 152) == 1
     with pytest.raises(ConfigError, match=r'no layers for MODEL\.RESNETS\.DEPTH=152'):
         lr_factor('x', 0.6, 152)
@@ -181,23 +216,44 @@ class Tower(nn.Module):
 
 
 def test_groups_hold_every_trainable_parameter_once():
-    groups = param_groups(Tower(), lr=0.1, weight_decay=1e-4, weight_decay_norm=0., decay=0.5, weight_decay_bias=0.5, bias_lr_factor=2.)
+    groups = param_groups(
+        Tower(), lr=0.1, weight_decay=1e-4, weight_decay_norm=0.0, decay=0.5, weight_decay_bias=0.5, bias_lr_factor=2.0
+    )
     found = {name: (group['lr'], group['weight_decay']) for group in groups for name in group['param_names']}
     assert found == {
-        'backbone.stem.conv1.weight': (0.1 * 0.5 ** 6, 1e-4), 'backbone.stem.conv1.norm.weight': (0.1 * 0.5 ** 6, 0.),
-        'backbone.stem.conv1.norm.bias': (0.2 * 0.5 ** 6, 0.), 'backbone.res5.0.weight': (0.1 * 0.5, 1e-4),
-        'backbone.res5.0.bias': (0.2 * 0.5, 0.5), 'head.weight': (0.1, 1e-4), 'head.bias': (0.2, 0.5)}
+        'backbone.stem.conv1.weight': (0.1 * 0.5**6, 1e-4),
+        'backbone.stem.conv1.norm.weight': (0.1 * 0.5**6, 0.0),
+        'backbone.stem.conv1.norm.bias': (0.2 * 0.5**6, 0.0),
+        'backbone.res5.0.weight': (0.1 * 0.5, 1e-4),
+        'backbone.res5.0.bias': (0.2 * 0.5, 0.5),
+        'head.weight': (0.1, 1e-4),
+        'head.bias': (0.2, 0.5),
+    }
     assert sum(len(group['params']) for group in groups) == 7
     optimizer_class('adam')(groups, lr=0.1)
-    assert optimizer_class('sgd') is torch.optim.SGD and optimizer_class('adam') is optimizer_class('ADAMW') is torch.optim.AdamW
+    assert (
+        optimizer_class('sgd') is torch.optim.SGD
+        and optimizer_class('adam') is optimizer_class('ADAMW') is torch.optim.AdamW
+    )
     with pytest.raises(ConfigError, match=r"SOLVER\.OPTIMIZER='adamv'.*Did you mean"):
         optimizer_class('adamv')
 
 
-@pytest.mark.parametrize(('name', 'kind', 'momentum'), [('sgd', torch.optim.SGD, 0.8), ('ADAMW', torch.optim.AdamW, None)])
+@pytest.mark.parametrize(
+    ('name', 'kind', 'momentum'), [('sgd', torch.optim.SGD, 0.8), ('ADAMW', torch.optim.AdamW, None)]
+)
 def test_the_optimizer_of_a_config(monkeypatch, name, kind, momentum):
-    solver = Node(OPTIMIZER=name, LR_DECAY=0.5, BASE_LR=0.1, WEIGHT_DECAY=1e-4, WEIGHT_DECAY_NORM=0., WEIGHT_DECAY_BIAS=None,
-                  BIAS_LR_FACTOR=1., MOMENTUM=0.8, NESTEROV=True)
+    solver = Node(
+        OPTIMIZER=name,
+        LR_DECAY=0.5,
+        BASE_LR=0.1,
+        WEIGHT_DECAY=1e-4,
+        WEIGHT_DECAY_NORM=0.0,
+        WEIGHT_DECAY_BIAS=None,
+        BIAS_LR_FACTOR=1.0,
+        MOMENTUM=0.8,
+        NESTEROV=True,
+    )
     module = types.ModuleType('detectron2.solver.build')
     module.maybe_add_gradient_clipping = lambda cfg, kind: kind
     for path in ('detectron2', 'detectron2.solver'):
@@ -206,12 +262,20 @@ def test_the_optimizer_of_a_config(monkeypatch, name, kind, momentum):
     built = train_net.build_optimizer(Node(SOLVER=solver, MODEL=Node(RESNETS=Node(DEPTH=50))), Tower())
     assert type(built) is kind and {group.get('momentum') for group in built.param_groups} == {momentum}
     assert {(round(group['lr'], 6), group['weight_decay']) for group in built.param_groups} == {
-        (round(0.1 * 0.5 ** 6, 6), 1e-4), (round(0.1 * 0.5 ** 6, 6), 0.), (0.05, 1e-4), (0.1, 1e-4)}
+        (round(0.1 * 0.5**6, 6), 1e-4),
+        (round(0.1 * 0.5**6, 6), 0.0),
+        (0.05, 1e-4),
+        (0.1, 1e-4),
+    }
 
 
 def run(*words):
-    return subprocess.run([*map(str, words)], capture_output=True, text=True,
-                          env={**os.environ, 'PYTHON': sys.executable, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
+    return subprocess.run(
+        [*map(str, words)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'PYTHON': sys.executable, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+    )
 
 
 @pytest.fixture(scope='module')
@@ -222,8 +286,17 @@ def resnet50():
 @pytest.mark.parametrize('prefix', ['', 'backbone.', 'module.encoder_q.', 'sparse_encoder.sp_cnn.'])
 def test_the_converter_understands_our_files_and_the_official_ones(resnet50, prefix, tmp_path, monkeypatch, capsys):
     from benchmarks.detection import convert_pretrain_to_detectron2 as converter
-    weights = {f'{prefix}{name}': value for name, value in resnet50.items() if not name.startswith('fc.') or 'encoder_q' in prefix}
-    rest = {} if prefix in ('', 'module.encoder_q.') else {'mask_tokens.0' if 'sparse' in prefix else 'head.weight': torch.zeros(1)}
+
+    weights = {
+        f'{prefix}{name}': value
+        for name, value in resnet50.items()
+        if not name.startswith('fc.') or 'encoder_q' in prefix
+    }
+    rest = (
+        {}
+        if prefix in ('', 'module.encoder_q.')
+        else {'mask_tokens.0' if 'sparse' in prefix else 'head.weight': torch.zeros(1)}
+    )
     torch.save({'state_dict': {**weights, **rest}}, tmp_path / 'in.pth')
     monkeypatch.setattr(sys, 'argv', ['convert', str(tmp_path / 'in.pth'), str(tmp_path / 'out.pkl')])
     converter.main()
@@ -249,32 +322,46 @@ def test_without_detectron2_the_error_names_the_install():
 
 
 def test_weights_that_detectron2_would_not_match(tmp_path):
-    plain, again = train_net.parse_args(['--config-file', 'x', 'A', '1']), train_net.parse_args(['--config-file', 'x', '--resume'])
+    plain, again = (
+        train_net.parse_args(['--config-file', 'x', 'A', '1']),
+        train_net.parse_args(['--config-file', 'x', '--resume']),
+    )
     assert plain.opts == ['A', '1'] and again.resume
     with pytest.raises(ConfigError, match=r'train from random weights.*convert_pretrain_to_detectron2'):
         train_net.check_weights('moco.pth', plain)
     with pytest.raises(ConfigError, match='does not exist'):
         train_net.check_weights(str(tmp_path / 'none.pkl'), plain)
     (tmp_path / 'some.pkl').write_bytes(b'')
-    for path, args in ((str(tmp_path / 'some.pkl'), plain), ('detectron2://x.pkl', plain), ('', plain), ('model.pth', again)):
+    for path, args in (
+        (str(tmp_path / 'some.pkl'), plain),
+        ('detectron2://x.pkl', plain),
+        ('', plain),
+        ('model.pth', again),
+    ):
         train_net.check_weights(path, args)
 
 
-@pytest.mark.parametrize(('text', 'words', 'message'), [
-    (None, [], r'missing\.yaml is not a file'),
-    ('{}', ['MODEL.WEIGHTS', 'moco.pth'], r'train from random weights'),
-    ('SOLVER: {OPTIMISER: adamw}', [], r'c\.yaml with no options: .*Non-existent config key: OPTIMISER'),
-    ('SOLVER: {OPTIMIZER: adamv}', [], r"SOLVER\.OPTIMIZER='adamv'.*Did you mean"),
-    ('SOLVER: {LR_DECAY: 1.5}', [], r'SOLVER\.LR_DECAY=1\.5'),
-    ('SOLVER: {LR_DECAY: 0.6}\nMODEL: {RESNETS: {DEPTH: 152}}', [], 'DEPTH=152'),
-    ('{}', ['OUTPUT_DIR', '{folder}/done'], r'done/detection\.json exists'),
-    ('{}', [], None),
-])
+@pytest.mark.parametrize(
+    ('text', 'words', 'message'),
+    [
+        (None, [], r'missing\.yaml is not a file'),
+        ('{}', ['MODEL.WEIGHTS', 'moco.pth'], r'train from random weights'),
+        ('SOLVER: {OPTIMISER: adamw}', [], r'c\.yaml with no options: .*Non-existent config key: OPTIMISER'),
+        ('SOLVER: {OPTIMIZER: adamv}', [], r"SOLVER\.OPTIMIZER='adamv'.*Did you mean"),
+        ('SOLVER: {LR_DECAY: 1.5}', [], r'SOLVER\.LR_DECAY=1\.5'),
+        ('SOLVER: {LR_DECAY: 0.6}\nMODEL: {RESNETS: {DEPTH: 152}}', [], 'DEPTH=152'),
+        ('{}', ['OUTPUT_DIR', '{folder}/done'], r'done/detection\.json exists'),
+        ('{}', [], None),
+    ],
+)
 def test_mistakes_are_found_before_processes_are_started(tmp_path, monkeypatch, text, words, message):
     default = Node(SOLVER=Node(), MODEL=Node(WEIGHTS='', RESNETS=Node(DEPTH=50)), OUTPUT_DIR=str(tmp_path / 'new'))
     started = []
-    for name, content in (('detectron2', {}), ('detectron2.config', {'get_cfg': lambda: default}),
-                          ('detectron2.engine', {'launch': lambda *given, **more: started.append(given)})):
+    for name, content in (
+        ('detectron2', {}),
+        ('detectron2.config', {'get_cfg': lambda: default}),
+        ('detectron2.engine', {'launch': lambda *given, **more: started.append(given)}),
+    ):
         module = types.ModuleType(name)
         module.__dict__.update(content)
         monkeypatch.setitem(sys.modules, name, module)
@@ -287,7 +374,10 @@ def test_mistakes_are_found_before_processes_are_started(tmp_path, monkeypatch, 
     monkeypatch.setattr(sys, 'argv', ['train_net', '--config-file', str(path), '--num-gpus', '8', *words])
     if message is None:
         train_net.main()
-        assert started[0][:2] == (train_net.work, 8) and (default.SOLVER.OPTIMIZER, default.SOLVER.LR_DECAY) == ('sgd', 1.0)
+        assert started[0][:2] == (train_net.work, 8) and (default.SOLVER.OPTIMIZER, default.SOLVER.LR_DECAY) == (
+            'sgd',
+            1.0,
+        )
         return
     with pytest.raises(SelfSupError, match=message):
         train_net.main()
@@ -296,8 +386,17 @@ def test_mistakes_are_found_before_processes_are_started(tmp_path, monkeypatch, 
 
 def test_results_are_flat_and_what_is_no_number_is_null(tmp_path):
     nested = {'bbox': {'AP': 38.5, 'AP50': 59.0, 'APs': float('nan')}, 'segm': {'AP': 35.1}, 'keypoints': {'AP': 64.0}}
-    assert train_net.flat_numbers(nested) == {'AP': 38.5, 'AP50': 59.0, 'APs': None, 'mask_AP': 35.1, 'keypoint_AP': 64.0}
-    assert train_net.flat_numbers({'first': {'bbox': {'AP': 1.}}, 'second': {'bbox': {'AP': 2.}}}) == {'first_AP': 1., 'second_AP': 2.}
+    assert train_net.flat_numbers(nested) == {
+        'AP': 38.5,
+        'AP50': 59.0,
+        'APs': None,
+        'mask_AP': 35.1,
+        'keypoint_AP': 64.0,
+    }
+    assert train_net.flat_numbers({'first': {'bbox': {'AP': 1.0}}, 'second': {'bbox': {'AP': 2.0}}}) == {
+        'first_AP': 1.0,
+        'second_AP': 2.0,
+    }
     untrained = train_net.flat_numbers({'bbox': {'AP': float('nan')}})
     assert untrained == train_net.flat_numbers({}) == {'AP': None}
     write_result(tmp_path / 'detection.json', protocol='detection', numbers=untrained)
@@ -306,21 +405,31 @@ def test_results_are_flat_and_what_is_no_number_is_null(tmp_path):
         write_result(tmp_path / 'other.json', protocol='detection', numbers={'AP': float('nan')})
 
 
-def evaluation(box, mask=None, small=1.):
-    found = {'bbox': {'AP': box, 'AP50': box + 20, 'AP75': box + 1, 'APs': small, 'APm': 2., 'APl': 3.}}
+def evaluation(box, mask=None, small=1.0):
+    found = {'bbox': {'AP': box, 'AP50': box + 20, 'AP75': box + 1, 'APs': small, 'APm': 2.0, 'APl': 3.0}}
     return found if mask is None else {**found, 'segm': {'AP': mask, 'AP50': mask + 10, 'AP75': mask + 2}}
 
 
 def test_the_record_of_a_coco_run_keeps_the_best_and_the_last():
-    first = train_net.coco_log(evaluation(30., 25.), {})
-    assert first == {'boxAP': 30., 'bAP50': 50., 'bAP75': 31., 'mskAP': 25., 'mAP50': 35., 'mAP75': 27., 'easy': 3., 'hard': 1.,
-                     'last_boxAP': 30., 'last_mskAP': 25.}
-    worse = train_net.coco_log(evaluation(29., 26.), first)
-    assert worse == {**first, 'last_boxAP': 29., 'last_mskAP': 26.}
+    first = train_net.coco_log(evaluation(30.0, 25.0), {})
+    assert first == {
+        'boxAP': 30.0,
+        'bAP50': 50.0,
+        'bAP75': 31.0,
+        'mskAP': 25.0,
+        'mAP50': 35.0,
+        'mAP75': 27.0,
+        'easy': 3.0,
+        'hard': 1.0,
+        'last_boxAP': 30.0,
+        'last_mskAP': 25.0,
+    }
+    worse = train_net.coco_log(evaluation(29.0, 26.0), first)
+    assert worse == {**first, 'last_boxAP': 29.0, 'last_mskAP': 26.0}
     nothing = train_net.coco_log(evaluation(float('nan')), worse)
     assert nothing == {**first, 'last_boxAP': None, 'last_mskAP': None}
-    best = train_net.coco_log(evaluation(31., 20.), nothing)
-    assert (best['boxAP'], best['mskAP'], best['last_boxAP']) == (31., 20., 31.)
+    best = train_net.coco_log(evaluation(31.0, 20.0), nothing)
+    assert (best['boxAP'], best['mskAP'], best['last_boxAP']) == (31.0, 20.0, 31.0)
     assert set(train_net.coco_log({}, {}).values()) == {None}
 
 
@@ -346,8 +455,13 @@ def detectron2(monkeypatch, tmp_path):
             return given.evaluations.pop(0)
 
     catalog = types.SimpleNamespace(get=lambda name: types.SimpleNamespace(evaluator_type=given.kind))
-    modules = {'': {}, '.checkpoint': {'DetectionCheckpointer': None}, '.data': {'MetadataCatalog': catalog},
-               '.engine': {'DefaultTrainer': DefaultTrainer}, '.utils': {'comm': types.SimpleNamespace(is_main_process=lambda: True)}}
+    modules = {
+        '': {},
+        '.checkpoint': {'DetectionCheckpointer': None},
+        '.data': {'MetadataCatalog': catalog},
+        '.engine': {'DefaultTrainer': DefaultTrainer},
+        '.utils': {'comm': types.SimpleNamespace(is_main_process=lambda: True)},
+    }
     for name, content in modules.items():
         module = types.ModuleType(f'detectron2{name}')
         module.__dict__.update(content)
@@ -360,11 +474,11 @@ def detectron2(monkeypatch, tmp_path):
 def test_a_run_writes_its_result_and_its_record(detectron2, tmp_path):
     (tmp_path / 'c.yaml').write_text('{}')
     out, words = tmp_path / 'out', ['--config-file', str(tmp_path / 'c.yaml')]
-    detectron2.evaluations = [evaluation(30., 25.), evaluation(20., 15.)]
+    detectron2.evaluations = [evaluation(30.0, 25.0), evaluation(20.0, 15.0)]
     train_net.work(train_net.parse_args(words))
     record = json.loads((out / 'd2_coco_log.txt').read_text())
-    assert (record['boxAP'], record['last_boxAP'], record['last_mskAP']) == (30., 20., 15.)
-    assert json.loads((out / 'detection.json').read_text())['numbers']['AP'] == 20.
+    assert (record['boxAP'], record['last_boxAP'], record['last_mskAP']) == (30.0, 20.0, 15.0)
+    assert json.loads((out / 'detection.json').read_text())['numbers']['AP'] == 20.0
     detectron2.evaluations = [evaluation(float('nan'))]
     train_net.work(train_net.parse_args([*words, '--resume']))  # the best of the first start counts on
     assert json.loads((out / 'd2_coco_log.txt').read_text()) == {**record, 'last_boxAP': None, 'last_mskAP': None}
@@ -379,7 +493,7 @@ def test_a_run_writes_its_result_and_its_record(detectron2, tmp_path):
 
 def test_a_run_on_voc_or_without_an_evaluation_has_no_coco_record(detectron2, tmp_path):
     (tmp_path / 'c.yaml').write_text('{}')
-    detectron2.kind, detectron2.evaluations = 'pascal_voc', [evaluation(50.)]
+    detectron2.kind, detectron2.evaluations = 'pascal_voc', [evaluation(50.0)]
     train_net.work(train_net.parse_args(['--config-file', str(tmp_path / 'c.yaml')]))
     assert [p.name for p in (tmp_path / 'out').iterdir()] == ['detection.json']
     (tmp_path / 'out' / 'detection.json').unlink()

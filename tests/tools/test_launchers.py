@@ -12,7 +12,7 @@ import pytest
 from tests.resume.runs import differences, train, write_config
 
 ROOT = Path(__file__).resolve().parents[2]
-FAKE_SRUN = '''#!/usr/bin/env bash
+FAKE_SRUN = """#!/usr/bin/env bash
 # records its arguments, then starts the tasks as srun would
 echo "$@" > "$SRUN_RECORD"
 while [[ $1 == -* ]]; do
@@ -23,12 +23,17 @@ export SLURM_NTASKS=$tasks SLURM_JOB_ID=$$ SLURM_STEP_ID=0 SLURM_NNODES=1 SLURM_
 pids=()
 for ((i = 0; i < tasks; i++)); do SLURM_PROCID=$i SLURM_LOCALID=$i "$@" & pids+=($!); done
 for pid in "${pids[@]}"; do wait "$pid" || exit 1; done
-'''
+"""
 
 
 def launch(script, *args, **env):
-    return subprocess.run(['bash', str(ROOT / 'tools' / script), *map(str, args)], capture_output=True, text=True, timeout=300,
-                          env={**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', **env})
+    return subprocess.run(
+        ['bash', str(ROOT / 'tools' / script), *map(str, args)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', **env},
+    )
 
 
 @pytest.fixture(scope='module')
@@ -56,24 +61,41 @@ def test_srun_train(config, tmp_path):
     fake.parent.mkdir()
     fake.write_text(FAKE_SRUN)
     fake.chmod(0o755)
-    done = launch('srun_train.sh', 'part', config, 2, '--work_dir', tmp_path / 'work', '--cfg-options', 'total_epochs=1',
-                  PATH=f"{fake.parent}:{os.environ['PATH']}", SRUN_RECORD=str(tmp_path / 'args'), GPUS_PER_NODE='4', CPUS_PER_TASK='3',
-                  SRUN_ARGS='-w n01 --time=10')
+    done = launch(
+        'srun_train.sh',
+        'part',
+        config,
+        2,
+        '--work_dir',
+        tmp_path / 'work',
+        '--cfg-options',
+        'total_epochs=1',
+        PATH=f'{fake.parent}:{os.environ["PATH"]}',
+        SRUN_RECORD=str(tmp_path / 'args'),
+        GPUS_PER_NODE='4',
+        CPUS_PER_TASK='3',
+        SRUN_ARGS='-w n01 --time=10',
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / 'work' / 'epoch_1.pth').exists()
     args = (tmp_path / 'args').read_text()
-    assert args.startswith('-p part --job-name=selfsup --gres=gpu:2 --ntasks=2 --ntasks-per-node=2 --cpus-per-task=3 --kill-on-bad-exit=1 '
-                           '-w n01 --time=10')
+    assert args.startswith(
+        '-p part --job-name=selfsup --gres=gpu:2 --ntasks=2 --ntasks-per-node=2 --cpus-per-task=3 --kill-on-bad-exit=1 '
+        '-w n01 --time=10'
+    )
     assert '--launcher slurm' in args
 
 
-@pytest.mark.parametrize(('script', 'args', 'message'), [
-    ('dist_train.sh', ('config.py',), 'usage: bash tools/dist_train.sh CONFIG NGPUS'),
-    ('dist_train.sh', ('config.py', 'two'), "NGPUS='two' is not a positive number"),
-    ('dist_train.sh', ('config.py', '0'), "NGPUS='0' is not a positive number"),
-    ('srun_train.sh', ('part', 'config.py'), 'usage: bash tools/srun_train.sh PARTITION CONFIG NGPUS'),
-    ('srun_train.sh', ('part', 'config.py', '-1'), "NGPUS='-1' is not a positive number"),
-])
+@pytest.mark.parametrize(
+    ('script', 'args', 'message'),
+    [
+        ('dist_train.sh', ('config.py',), 'usage: bash tools/dist_train.sh CONFIG NGPUS'),
+        ('dist_train.sh', ('config.py', 'two'), "NGPUS='two' is not a positive number"),
+        ('dist_train.sh', ('config.py', '0'), "NGPUS='0' is not a positive number"),
+        ('srun_train.sh', ('part', 'config.py'), 'usage: bash tools/srun_train.sh PARTITION CONFIG NGPUS'),
+        ('srun_train.sh', ('part', 'config.py', '-1'), "NGPUS='-1' is not a positive number"),
+    ],
+)
 def test_wrong_arguments(script, args, message):
     done = launch(script, *args)
     assert done.returncode == 2
@@ -95,7 +117,9 @@ def test_a_port_that_is_taken_or_no_number(config):
         port = str(taken.getsockname()[1])
         done = launch('dist_train.sh', config, 1, PORT=port)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
-    assert re.search(rf'error: 127.0.0.1:{port} cannot be used .*address already in use.*Set PORT to a free port', done.stderr)
+    assert re.search(
+        rf'error: 127.0.0.1:{port} cannot be used .*address already in use.*Set PORT to a free port', done.stderr
+    )
     done = launch('dist_train.sh', config, 1, PORT='x')
     assert done.returncode == 2 and "PORT='x' is not a number" in done.stderr
 

@@ -24,7 +24,7 @@ NAMES = sorted(p.stem for p in TOOLS.glob('*.py') if p.stem != 'torchrun')  # th
 
 BACKBONE = "dict(type='ResNet', depth=18, stage_blocks=(1, 1, 1, 1), base_channels=8, stem='cifar', out_indices=(4,))"
 DATA = "data_source=dict(type='Digits', split='{split}', size=16), pipeline=[dict(type='ToTensor')]"
-CONFIG = f'''
+CONFIG = f"""
 model = dict(type='Classification', backbone={BACKBONE},
              head=dict(type='ClsHead', with_avg_pool=True, in_channels=64, num_classes=10))
 data = dict(imgs_per_gpu=64, workers_per_gpu=0, train=dict(type='ClassificationDataset', {DATA.format(split='train')}),
@@ -32,7 +32,7 @@ data = dict(imgs_per_gpu=64, workers_per_gpu=0, train=dict(type='ClassificationD
 optimizer = dict(type='SGD', lr=0.1)
 lr_config = dict(policy='fixed')
 total_epochs = 1
-'''
+"""
 
 
 @pytest.fixture
@@ -46,39 +46,59 @@ def config_file(tmp_path) -> Path:
 def trained(tmp_path) -> Path:
     """A checkpoint as a run with CONFIG writes it."""
     from selfsup.registry import MODELS
+
     namespace: dict = {}
     exec(CONFIG, namespace)
     torch.manual_seed(7)
     model = MODELS.build(namespace['model'])
-    return write_checkpoint_atomic({'state_dict': model.state_dict(), 'optimizer': {'state': {}}, 'param_schedulers': [],
-                                    'meta': {'epoch': 3, 'config': 'model = 1'}}, tmp_path / 'run' / 'epoch_3.pth')
+    return write_checkpoint_atomic(
+        {
+            'state_dict': model.state_dict(),
+            'optimizer': {'state': {}},
+            'param_schedulers': [],
+            'meta': {'epoch': 3, 'config': 'model = 1'},
+        },
+        tmp_path / 'run' / 'epoch_3.pth',
+    )
 
 
 @pytest.mark.parametrize('name', NAMES)
 def test_help_answers_within_a_second(name):
     taken = []
-    while not taken or (min(taken) >= 1 and len(taken) < 4):  # measured 0.03 s; a busy machine may slow one start, not four
+    while not taken or (
+        min(taken) >= 1 and len(taken) < 4
+    ):  # measured 0.03 s; a busy machine may slow one start, not four
         start = time.perf_counter()
-        result = subprocess.run([sys.executable, TOOLS / f'{name}.py', '--help'], capture_output=True, text=True, check=True)
+        result = subprocess.run(
+            [sys.executable, TOOLS / f'{name}.py', '--help'], capture_output=True, text=True, check=True
+        )
         taken.append(time.perf_counter() - start)
     assert min(taken) < 1 and 'usage' in result.stdout
     assert len((TOOLS / f'{name}.py').read_text().splitlines()) <= 80
 
 
 def test_errors_are_one_line_and_status_1(tmp_path):
-    result = subprocess.run([sys.executable, TOOLS / 'extract_backbone_weights.py', tmp_path / 'no.pth', tmp_path / 'o.pth'],
-                            capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, TOOLS / 'extract_backbone_weights.py', tmp_path / 'no.pth', tmp_path / 'o.pth'],
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 1 and result.stdout == ''
     assert result.stderr == f'error: Checkpoint {tmp_path / "no.pth"} does not exist.\n'
 
 
 # --- backbone weights and publishing
 
+
 def test_extract_backbone(call, trained, tmp_path):
     out = tmp_path / 'pretrains' / 'b.pth'
     assert '72 tensors' in call('extract_backbone_weights', trained, out)
     content, original = read_checkpoint(out), read_checkpoint(trained)['state_dict']
-    assert content['author'] == 'selfsup' and content['meta'] == {'epoch': 3, 'config': 'model = 1', 'source': 'epoch_3.pth'}
+    assert content['author'] == 'selfsup' and content['meta'] == {
+        'epoch': 3,
+        'config': 'model = 1',
+        'source': 'epoch_3.pth',
+    }
     assert {f'backbone.{k}' for k in content['state_dict']} == {k for k in original if k.startswith('backbone.')}
     assert all(torch.equal(v, original[f'backbone.{k}']) for k, v in content['state_dict'].items())
     with pytest.raises(CheckpointError, match='exists; give --force'):
@@ -90,18 +110,30 @@ def test_extracted_backbone_loads_as_pretrained(call, config_file, trained, tmp_
     from selfsup import config
     from selfsup.engine.weights import load_backbone
     from selfsup.registry import MODELS
+
     call('extract_backbone_weights', trained, tmp_path / 'b.pth')
     model = MODELS.build(config.compile_config(config.load(config_file))['model'])
     load_backbone(model, str(tmp_path / 'b.pth'))
     assert torch.equal(model.backbone.conv1.weight, read_checkpoint(trained)['state_dict']['backbone.conv1.weight'])
 
 
-@pytest.mark.parametrize('keys', [('backbone.a', 'neck.b'), ('encoder_q.0.a', 'encoder_q.1.b', 'encoder_k.0.a'),
-                                  ('online_net.0.a', 'target_net.0.a'), ('module.backbone.a', 'module.head.b'),
-                                  ('encoder_q.0.a', 'backbone.a')])
+@pytest.mark.parametrize(
+    'keys',
+    [
+        ('backbone.a', 'neck.b'),
+        ('encoder_q.0.a', 'encoder_q.1.b', 'encoder_k.0.a'),
+        ('online_net.0.a', 'target_net.0.a'),
+        ('module.backbone.a', 'module.head.b'),
+        ('encoder_q.0.a', 'backbone.a'),
+    ],
+)
 def test_prefixes_of_old_checkpoints(keys):
     weights = {key: torch.full((1,), float(i)) for i, key in enumerate(keys)}
-    expected = next(v for k, v in weights.items() if k.removeprefix('module.').startswith(('backbone.', 'encoder_q.0.', 'online_net.0.')))
+    expected = next(
+        v
+        for k, v in weights.items()
+        if k.removeprefix('module.').startswith(('backbone.', 'encoder_q.0.', 'online_net.0.'))
+    )
     if 'backbone.a' in weights:
         expected = weights['backbone.a']
     for checkpoint in (weights, {'state_dict': weights}):
@@ -111,7 +143,9 @@ def test_prefixes_of_old_checkpoints(keys):
 def test_no_backbone_names_what_is_there():
     message = r"x\.pth has no backbone: its 3 tensors begin with 'layer1\.', 'fc'; expected one of backbone\."
     with pytest.raises(CheckpointError, match=message):
-        backbone_weights({'state_dict': {'layer1.a': torch.ones(1), 'layer1.b': torch.ones(1), 'fc': torch.ones(1)}}, 'x.pth')
+        backbone_weights(
+            {'state_dict': {'layer1.a': torch.ones(1), 'layer1.b': torch.ones(1), 'fc': torch.ones(1)}}, 'x.pth'
+        )
 
 
 def test_publish(call, trained):
@@ -125,13 +159,16 @@ def test_publish(call, trained):
 
 
 def test_publish_elsewhere_and_nothing_to_publish(call, trained, tmp_path):
-    assert Path(call('publish_model', trained, '--out-dir', tmp_path / 'zoo').splitlines()[0]).parent == tmp_path / 'zoo'
+    assert (
+        Path(call('publish_model', trained, '--out-dir', tmp_path / 'zoo').splitlines()[0]).parent == tmp_path / 'zoo'
+    )
     write_checkpoint_atomic({'optimizer': {}}, tmp_path / 'x.pth')
     with pytest.raises(CheckpointError, match=r'holds no weights.*its entries are optimizer'):
         publish(tmp_path / 'x.pth')
 
 
 # --- counting
+
 
 def test_count_parameters(call, config_file):
     out = call('count_parameters', config_file, '--cfg-options', 'model.backbone.frozen_stages=1').splitlines()
@@ -149,7 +186,7 @@ def test_count_flops_of_resnet50(call, tmp_path):
     assert 'backbone.layer4' in rows and float(rows['backbone.layer4'][0]) == pytest.approx(14.965, abs=1e-3)
     # 4.089 G multiply-adds are the published number for ResNet-50 with its classifier (2 M of them)
     last = [line.split() for line in out.splitlines() if line.startswith('backbone ')][-1]
-    assert float(last[3]) == pytest.approx(2 * 4.087, abs=.01) and float(last[1]) == pytest.approx(23.508, abs=1e-3)
+    assert float(last[3]) == pytest.approx(2 * 4.087, abs=0.01) and float(last[1]) == pytest.approx(23.508, abs=1e-3)
 
 
 def test_count_what_is_not_zero(call, config_file, trained, tmp_path):
@@ -171,6 +208,7 @@ def test_count_what_is_not_zero(call, config_file, trained, tmp_path):
 
 
 # --- testing
+
 
 def test_test_tool(call, config_file, trained, tmp_path):
     out = call('test', config_file, trained, '--topk', 1, 5, 10)
@@ -214,11 +252,14 @@ def test_test_tool_is_strict(call, config_file, trained, tmp_path):
 
 # --- extracting features
 
+
 def test_extract(call, config_file, trained, tmp_path):
     dataset = tmp_path / 'digits.py'
     source = DATA.format(split='test')
-    dataset.write_text(f"data = dict(imgs_per_gpu=100, workers_per_gpu=0, extract=dict(type='ExtractDataset', {source}))\n"
-                       "split_name, split_at = ['a', 'b'], [100]\n")
+    dataset.write_text(
+        f"data = dict(imgs_per_gpu=100, workers_per_gpu=0, extract=dict(type='ExtractDataset', {source}))\n"
+        "split_name, split_at = ['a', 'b'], [100]\n"
+    )
     call('extract_backbone_weights', trained, tmp_path / 'b.pth')
     shared = ('--dataset-config', dataset, '--layer-ind', '0,4', '--work_dir')
     by_checkpoint = call('extract', config_file, '--checkpoint', trained, *shared, tmp_path / 'w1')
@@ -226,9 +267,13 @@ def test_extract(call, config_file, trained, tmp_path):
     call('extract', config_file, '--pretrained', 'random', *shared, tmp_path / 'w3')
     names = {'a_feat1.npy', 'a_feat2.npy', 'b_feat1.npy', 'b_feat2.npy'}
     beside = {'a_names.json', 'b_names.json', 'extracted.json'}
-    assert {p.name for p in (tmp_path / 'w1' / 'features').iterdir()} == names | beside and all(name in by_checkpoint for name in names)
+    assert {p.name for p in (tmp_path / 'w1' / 'features').iterdir()} == names | beside and all(
+        name in by_checkpoint for name in names
+    )
     a, b = (np.load(tmp_path / 'w1' / 'features' / f'{split}_feat2.npy') for split in 'ab')
-    assert a.dtype == np.float32 and len(a) == 100 and a.shape[1] == b.shape[1] == 64 * 4  # stage 5 at 16 pixels is 2 x 2
+    assert (
+        a.dtype == np.float32 and len(a) == 100 and a.shape[1] == b.shape[1] == 64 * 4
+    )  # stage 5 at 16 pixels is 2 x 2
     assert np.array_equal(a, np.load(tmp_path / 'w2' / 'features' / 'a_feat2.npy'))
     assert not np.allclose(a, np.load(tmp_path / 'w3' / 'features' / 'a_feat2.npy'), atol=1e-3)
     assert np.load(tmp_path / 'w1' / 'features' / 'a_feat1.npy').shape[1] == 8 * 144
@@ -239,20 +284,27 @@ def test_extract_pools_resnet50_as_documented():
     features = pool_layers([torch.ones(1, c, s, s) for c, s in shapes], range(5))
     assert [f.shape[1] for f in features.values()] == [9216, 9216, 8192, 9216, 8192]
     assert list(features) == ['feat1', 'feat2', 'feat3', 'feat4', 'feat5']
-    x = torch.arange(49.).view(1, 1, 7, 7)
-    assert pool_layers([x], [4])['feat1'].tolist() == [[x[0, 0, i:i + 6, j:j + 6].mean().item() for i in (0, 1) for j in (0, 1)]]
-    other = torch.arange(16.).view(1, 1, 4, 4)
+    x = torch.arange(49.0).view(1, 1, 7, 7)
+    assert pool_layers([x], [4])['feat1'].tolist() == [
+        [x[0, 0, i : i + 6, j : j + 6].mean().item() for i in (0, 1) for j in (0, 1)]
+    ]
+    other = torch.arange(16.0).view(1, 1, 4, 4)
     assert pool_layers([other], [4])['feat1'].tolist() == [[2.5, 4.5, 10.5, 12.5]]
     for maps, indices in (([x], [5]), ([x, x], [1]), ([torch.ones(2, 3)], [4])):
         with pytest.raises(ShapeError):
             pool_layers(maps, indices)
 
 
-@pytest.mark.parametrize('text, message', [
-    ('data = 1', '`data` lacks extract and imgs_per_gpu'), ('import no_such_module', 'ModuleNotFoundError'), ('x = ', 'SyntaxError'),
-    ("data = dict(extract=1, imgs_per_gpu=1)\nsplit_name = ['a', 'b']", 'split_at needs 1 increasing rows; got []'),
-    ("data = dict(extract=1, imgs_per_gpu=1)\nsplit_name = ['a', 'b', 'c']\nsplit_at = [5, 3]", 'increasing'),
-])
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('data = 1', '`data` lacks extract and imgs_per_gpu'),
+        ('import no_such_module', 'ModuleNotFoundError'),
+        ('x = ', 'SyntaxError'),
+        ("data = dict(extract=1, imgs_per_gpu=1)\nsplit_name = ['a', 'b']", 'split_at needs 1 increasing rows; got []'),
+        ("data = dict(extract=1, imgs_per_gpu=1)\nsplit_name = ['a', 'b', 'c']\nsplit_at = [5, 3]", 'increasing'),
+    ],
+)
 def test_bad_dataset_files(tmp_path, text, message):
     (tmp_path / 'd.py').write_text(text)
     with pytest.raises(ConfigError) as error:
@@ -267,13 +319,19 @@ def test_split_beyond_the_end(tmp_path):
 
 # --- receptive fields
 
+
 def test_show_erf(call, config_file, trained, tmp_path, capsys):
     from PIL import Image
+
     folder = tmp_path / 'photos'
     folder.mkdir()
     for i in range(3):
-        Image.fromarray(np.random.default_rng(i).integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(folder / f'{i}.png')
-    out = call('show_erf', config_file, trained, folder, '--size', 64, '--num-images', 3).splitlines()  # as many as there are
+        Image.fromarray(np.random.default_rng(i).integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(
+            folder / f'{i}.png'
+        )
+    out = call(
+        'show_erf', config_file, trained, folder, '--size', 64, '--num-images', 3
+    ).splitlines()  # as many as there are
     assert out[0] == '3 images' and [line.split()[0] for line in out[2:6]] == ['20%', '30%', '50%', '99%']
     field = np.load(trained.parent / 'erf.npy')
     assert field.shape == (64, 64) and field.dtype == np.float64 and field.max() > 0
@@ -285,14 +343,18 @@ def test_show_erf(call, config_file, trained, tmp_path, capsys):
     assert one.startswith('1 images') and np.load(tmp_path / 'n' / 'a.npy').shape == (32, 32)
     with pytest.raises(DataError, match=r'no\.png cannot be read as an image'):
         call('show_erf', config_file, tmp_path / 'no.png')
-    for words, message in (((trained,), 'give at least one image'), ((folder, '--size', 0), 'must be 1 or more'),
-                           ((folder, '--out', 'x.jpg'), 'must end in .png')):
+    for words, message in (
+        ((trained,), 'give at least one image'),
+        ((folder, '--size', 0), 'must be 1 or more'),
+        ((folder, '--out', 'x.jpg'), 'must end in .png'),
+    ):
         with pytest.raises(SystemExit):
             call('show_erf', config_file, *words)
         assert message in capsys.readouterr().err
 
 
 # --- doctor
+
 
 def test_doctor_alone(call):
     out = call('doctor')
@@ -301,12 +363,18 @@ def test_doctor_alone(call):
 
 @pytest.mark.parametrize('extra', [(), ('use_fp16=True',)], ids=['full', 'amp'])
 def test_doctor_with_config(call, config_file, extra):
-    out = call('doctor', config_file, '--seconds', .3, *(('--cfg-options', *extra) if extra else ()))
-    assert 'all good' in out and 'pipeline: ' in out and 'is the bottleneck' in out and (', mixed precision' in out) == bool(extra)
+    out = call('doctor', config_file, '--seconds', 0.3, *(('--cfg-options', *extra) if extra else ()))
+    assert (
+        'all good' in out
+        and 'pipeline: ' in out
+        and 'is the bottleneck' in out
+        and (', mixed precision' in out) == bool(extra)
+    )
 
 
 def test_doctor_names_unreadable_samples(call, tmp_path):
     from PIL import Image
+
     for i in range(3):
         Image.new('RGB', (20, 20)).save(tmp_path / f'{i}.png')
     (tmp_path / '1.png').write_bytes(b'no image')
@@ -315,7 +383,7 @@ def test_doctor_names_unreadable_samples(call, tmp_path):
     (tmp_path / 'l.txt').write_text('0.png 0\n1.png 1\n2.png 2\n')
     (tmp_path / 'c.py').write_text(config)
     with pytest.raises(DataError, match=r'1\.png'):
-        call('doctor', tmp_path / 'c.py', '--seconds', .2)
+        call('doctor', tmp_path / 'c.py', '--seconds', 0.2)
 
 
 def test_unreadable_tries_first_and_last():
@@ -324,6 +392,7 @@ def test_unreadable_tries_first_and_last():
             if i == 99:
                 raise OSError('gone')
             return i
+
     tried, problems = unreadable(Odd(range(100)), 5)
     assert {0, 99} <= set(tried) and len(tried) == 5 and problems == ['sample 99: OSError: gone']
     assert unreadable([], 5) == ([], [])
@@ -331,17 +400,20 @@ def test_unreadable_tries_first_and_last():
 
 def test_speeds_are_right():
     def slow():
-        time.sleep(.01)
+        time.sleep(0.01)
 
     def batches(number):
         for i in range(number):
-            time.sleep(.01)
+            time.sleep(0.01)
             yield {'img': torch.ones(4, 1), 'number': i}
-    speed, first = loader_speed(batches(1000), .5)
+
+    speed, first = loader_speed(batches(1000), 0.5)
     assert 200 < speed < 400 and first['number'] == 0
     assert 200 < loader_speed(batches(3), 5)[0] < 400  # ends before the measurement begins: all of it counts
-    assert loader_speed(batches(0), .1)[1] is None
-    assert 200 < step_speed(slow, 4, .5) < 400
+    assert loader_speed(batches(0), 0.1)[1] is None
+    assert 200 < step_speed(slow, 4, 0.5) < 400
     with_cpu = {'workers': 0, 'prefetch': False, 'amp': False, 'device': 'cpu'}
-    assert 'The pipeline is the bottleneck: the model would wait 75 %' in advice(10., 40., **with_cpu)
-    assert 'prefetch=True' in advice(10., 40., **with_cpu) and 'The model is the bottleneck' in advice(40., 10., **with_cpu)
+    assert 'The pipeline is the bottleneck: the model would wait 75 %' in advice(10.0, 40.0, **with_cpu)
+    assert 'prefetch=True' in advice(10.0, 40.0, **with_cpu) and 'The model is the bottleneck' in advice(
+        40.0, 10.0, **with_cpu
+    )

@@ -39,9 +39,22 @@ def test_accuracy_of_one_and_of_two_processes(broken, call, tmp_path):
     alone = call('test', config, checkpoint, '--work_dir', tmp_path / 'one')
     files = len(list((tmp_path / 'test').rglob('*.png')))
     assert f'on {files - 2} images; left out, as they cannot be read: 2' in alone
-    command = ['bash', str(ROOT / 'tools' / 'dist_test.sh'), str(config), '2', str(checkpoint), '--work_dir', str(tmp_path / 'two')]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200,
-                          env={**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'})
+    command = [
+        'bash',
+        str(ROOT / 'tools' / 'dist_test.sh'),
+        str(config),
+        '2',
+        str(checkpoint),
+        '--work_dir',
+        str(tmp_path / 'two'),
+    ]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env={**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'},
+    )
     assert done.returncode == 0, done.stderr
     numbers = re.findall(r'head0_top\d: [\d.]+', alone)
     assert len(numbers) == 2 and re.findall(r'head0_top\d: [\d.]+', done.stdout) == numbers
@@ -63,7 +76,18 @@ def test_extraction_names_the_file_in_a_joined_set_too(broken, call, tmp_path):
     part = f"dict(type='ExtractDataset', data_source=dict(type='ImageFolder', root={str(tmp_path / 'test')!r}), pipeline=pipeline)"
     (tmp_path / 'data.py').write_text(
         f"pipeline = [dict(type='ToTensor')]\ndata = dict(imgs_per_gpu=32, workers_per_gpu=0, extract=dict(type='ConcatDataset', "
-        f'datasets=[{part}, {part}]))\n')
+        f'datasets=[{part}, {part}]))\n'
+    )
     with pytest.raises(DataError, match=r'\.png cannot be read, and its row cannot hold the features of another image'):
-        call('extract', config, '--checkpoint', checkpoint, '--dataset-config', tmp_path / 'data.py', '--layer-ind', '4', '--work_dir',
-             tmp_path / 'features')
+        call(
+            'extract',
+            config,
+            '--checkpoint',
+            checkpoint,
+            '--dataset-config',
+            tmp_path / 'data.py',
+            '--layer-ind',
+            '4',
+            '--work_dir',
+            tmp_path / 'features',
+        )

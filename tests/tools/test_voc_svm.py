@@ -24,28 +24,34 @@ from . import voc_miniature
 from .test_launchers import FAKE_SRUN
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = '''
+CONFIG = """
 model = dict(type='Classification', backbone=dict(type='ResNet', depth=18, stage_blocks=(1, 1, 1, 1), base_channels=4, stem='cifar'),
              head=dict(type='ClsHead', with_avg_pool=True, in_channels=32, num_classes=3))
 data = dict(imgs_per_gpu=8, train=dict(type='ClassificationDataset', data_source=dict(type='Digits', split='train'), pipeline=[]))
 optimizer = dict(type='SGD', lr=0.1)
 lr_config = dict(policy='fixed')
 total_epochs = 1
-'''
-DATA = '''
+"""
+DATA = """
 data = dict(imgs_per_gpu=16, workers_per_gpu=0, extract=dict(
     type='ExtractDataset',
     data_source=dict(type='ImageList', list_file='{voc}/Lists/trainvaltest.txt', root='{voc}/JPEGImages', return_label=False),
     pipeline=[dict(type='Resize', size=(32, 32)), dict(type='ToTensor')]))
 split_name, split_at = ['voc07_trainval', 'voc07_test'], [42]
-'''
+"""
 FULL = ('crossval_ap.npy', 'chosen_cost.npy', 'test_ap.npy', 'json_preds.json', 'result.json')
 LOW_SHOT = tuple(f'test_ap_{name}.npy' for name in ('sample1_k1', 'sample2_k1', 'mean', 'min', 'max', 'std'))
 
 
 def bash(folder: Path, script: str, *args: object, **env: str) -> subprocess.CompletedProcess:
-    return subprocess.run(['bash', str(ROOT / script), *map(str, args)], cwd=folder, capture_output=True, text=True, timeout=300,
-                          env={**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', **env})
+    return subprocess.run(
+        ['bash', str(ROOT / script), *map(str, args)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', **env},
+    )
 
 
 @pytest.fixture(scope='module')
@@ -61,10 +67,12 @@ def voc(tmp_path_factory) -> Path:
 @pytest.fixture
 def call(monkeypatch, capsys):
     """call('benchmarks/svm.py', args...) -> what it printed."""
+
     def run(script: str, *args: object) -> str:
         monkeypatch.setattr(sys, 'argv', [script, *map(str, args)])
         runpy.run_path(str(ROOT / script))['main']()
         return capsys.readouterr().out
+
     return run
 
 
@@ -102,44 +110,88 @@ def test_labels_lists_and_samples(voc):
 
 def test_partitions_apart_need_their_lists(voc, call, tmp_path):
     with pytest.raises(DataError, match=r'has no file CLASS_train\.txt'):
-        call('tools/prepare_data/create_voc_data_files.py', '--data_source_dir', voc, '--output_dir', tmp_path / 'o',
-             '--separate_partitions', 1)
+        call(
+            'tools/prepare_data/create_voc_data_files.py',
+            '--data_source_dir',
+            voc,
+            '--output_dir',
+            tmp_path / 'o',
+            '--separate_partitions',
+            1,
+        )
     assert not (tmp_path / 'o').exists()
     with pytest.raises(DataError, match=r'k=9 needs .* images with label'):
-        call('tools/prepare_data/create_voc_low_shot_challenge_samples.py', '--targets_data_file', voc / 'SVMLabels' / 'train_targets.json',
-             '--output_path', tmp_path / 'o', '--k_values', '1,9')
+        call(
+            'tools/prepare_data/create_voc_low_shot_challenge_samples.py',
+            '--targets_data_file',
+            voc / 'SVMLabels' / 'train_targets.json',
+            '--output_path',
+            tmp_path / 'o',
+            '--k_values',
+            '1,9',
+        )
     assert not (tmp_path / 'o').exists()
 
 
 def test_convert_subset(call, tmp_path):
     (tmp_path / 'all.txt').write_text('n01/n01_1.JPEG 0\nn02/n02_7.JPEG 1\nn02/n02_8.JPEG 1\n')
     (tmp_path / 'part.txt').write_text('n02_8.JPEG\nn01_1.JPEG\n')
-    call('tools/prepare_data/convert_subset.py', tmp_path / 'part.txt', tmp_path / 'o.txt', '--labeled', tmp_path / 'all.txt')
+    call(
+        'tools/prepare_data/convert_subset.py',
+        tmp_path / 'part.txt',
+        tmp_path / 'o.txt',
+        '--labeled',
+        tmp_path / 'all.txt',
+    )
     assert (tmp_path / 'o.txt').read_text() == 'n02/n02_8.JPEG 1\nn01/n01_1.JPEG 0\n'
     before = (tmp_path / 'all.txt').read_text()
     with pytest.raises(DataError, match=r'all\.txt exists; give --force'):
-        call('tools/prepare_data/convert_subset.py', tmp_path / 'part.txt', tmp_path / 'all.txt', '--labeled', tmp_path / 'all.txt')
+        call(
+            'tools/prepare_data/convert_subset.py',
+            tmp_path / 'part.txt',
+            tmp_path / 'all.txt',
+            '--labeled',
+            tmp_path / 'all.txt',
+        )
     assert (tmp_path / 'all.txt').read_text() == before
 
 
-@pytest.mark.parametrize(('part', 'labeled', 'message'), [
-    (b'n03_1.JPEG\n', b'n01/n01_1.JPEG 0\n', r'lacks 1 of the 1 images .* n03_1\.JPEG'),
-    (b'1.JPEG\n', b'n01/1.JPEG 0\nn02/1.JPEG 1\n', 'has 2 lines, but 1 names of files'),
-    (b' \n', b'n01/n01_1.JPEG 0\n', r'part\.txt is empty'),
-    (b'n01_1.JPEG\n', b'\xff\xfe', r'all\.txt cannot be read as a list'),
-], ids=['unknown name', 'names twice', 'empty', 'no text'])
+@pytest.mark.parametrize(
+    ('part', 'labeled', 'message'),
+    [
+        (b'n03_1.JPEG\n', b'n01/n01_1.JPEG 0\n', r'lacks 1 of the 1 images .* n03_1\.JPEG'),
+        (b'1.JPEG\n', b'n01/1.JPEG 0\nn02/1.JPEG 1\n', 'has 2 lines, but 1 names of files'),
+        (b' \n', b'n01/n01_1.JPEG 0\n', r'part\.txt is empty'),
+        (b'n01_1.JPEG\n', b'\xff\xfe', r'all\.txt cannot be read as a list'),
+    ],
+    ids=['unknown name', 'names twice', 'empty', 'no text'],
+)
 def test_convert_subset_refuses(call, tmp_path, part, labeled, message):
     (tmp_path / 'part.txt').write_bytes(part)
     (tmp_path / 'all.txt').write_bytes(labeled)
     with pytest.raises(DataError, match=message):
-        call('tools/prepare_data/convert_subset.py', tmp_path / 'part.txt', tmp_path / 'p.txt', '--labeled', tmp_path / 'all.txt')
+        call(
+            'tools/prepare_data/convert_subset.py',
+            tmp_path / 'part.txt',
+            tmp_path / 'p.txt',
+            '--labeled',
+            tmp_path / 'all.txt',
+        )
     assert not (tmp_path / 'p.txt').exists()
 
 
 def test_other_samples_are_not_replaced(voc, call, tmp_path):
     """The same again is no change; another seed would make results that cannot be compared, or a mixture of both."""
-    arguments = ('tools/prepare_data/create_voc_low_shot_challenge_samples.py', '--targets_data_file',
-                 voc / 'SVMLabels' / 'train_targets.json', '--k_values', 1, '--num_samples', 2, '--output_path')
+    arguments = (
+        'tools/prepare_data/create_voc_low_shot_challenge_samples.py',
+        '--targets_data_file',
+        voc / 'SVMLabels' / 'train_targets.json',
+        '--k_values',
+        1,
+        '--num_samples',
+        2,
+        '--output_path',
+    )
     call(*arguments, tmp_path)
     call(*arguments, tmp_path)
     path = tmp_path / 'train_targets_sample1_k1.npy'
@@ -158,12 +210,23 @@ def test_other_samples_are_not_replaced(voc, call, tmp_path):
 def test_both_protocols_and_both_solvers(work, voc, call):
     arguments = ('benchmarks/svm.py', work, '--labels', voc / 'SVMLabels')
     out = call(*arguments)
-    found = {name: np.load(work / 'svm' / 'feat5' / f'{name}.npy') for name in ('crossval_ap', 'chosen_cost', 'test_ap')}
-    assert found['crossval_ap'].shape == (3, 19) and found['chosen_cost'].shape == (3,) and found['test_ap'].shape == (3, 1)
-    assert f'feat5 svm: Mean AP: {found["test_ap"].mean():.4f}' in out and out in (work / 'logs' / 'eval_svm.log').read_text()
+    found = {
+        name: np.load(work / 'svm' / 'feat5' / f'{name}.npy') for name in ('crossval_ap', 'chosen_cost', 'test_ap')
+    }
+    assert (
+        found['crossval_ap'].shape == (3, 19)
+        and found['chosen_cost'].shape == (3,)
+        and found['test_ap'].shape == (3, 1)
+    )
+    assert (
+        f'feat5 svm: Mean AP: {found["test_ap"].mean():.4f}' in out
+        and out in (work / 'logs' / 'eval_svm.log').read_text()
+    )
     assert found['test_ap'].mean() > 0.8
     result = json.loads((work / 'svm' / 'feat5' / 'result.json').read_text())
-    assert result['protocol'] == 'voc07_svm' and result['numbers']['mAP'] == pytest.approx(100 * found['test_ap'].mean())
+    assert result['protocol'] == 'voc07_svm' and result['numbers']['mAP'] == pytest.approx(
+        100 * found['test_ap'].mean()
+    )
     predictions = json.loads((work / 'svm' / 'feat5' / 'json_preds.json').read_text())
     assert len(predictions) == 30 and len(predictions['000043']) == 3
     with pytest.raises(DataError, match='holds results; give --force'):
@@ -208,16 +271,19 @@ def broken(work: Path, voc: Path, what: str) -> Path:
     return labels
 
 
-@pytest.mark.parametrize(('what', 'message'), [
-    ('class missing', 'no image shows class 1'),
-    ('labels of another list', r'has 42 rows, train_labels.npy has 41'),
-    ('other classes', 'has 2 classes, the training labels have 3'),
-    ('unknown label', 'Label 5 is none of'),
-    ('other length', 'has 39 rows, train_labels.npy has 42'),
-    ('other layer', '11 numbers per training image, 12 per test image'),
-    ('not a number', 'row 7 is NaN or infinite'),
-    ('cut short', 'is no NumPy array file'),
-])
+@pytest.mark.parametrize(
+    ('what', 'message'),
+    [
+        ('class missing', 'no image shows class 1'),
+        ('labels of another list', r'has 42 rows, train_labels.npy has 41'),
+        ('other classes', 'has 2 classes, the training labels have 3'),
+        ('unknown label', 'Label 5 is none of'),
+        ('other length', 'has 39 rows, train_labels.npy has 42'),
+        ('other layer', '11 numbers per training image, 12 per test image'),
+        ('not a number', 'row 7 is NaN or infinite'),
+        ('cut short', 'is no NumPy array file'),
+    ],
+)
 def test_bad_input_is_named_and_nothing_is_written(work, voc, call, what, message):
     with pytest.raises(DataError, match=message):
         call('benchmarks/svm.py', work, '--labels', broken(work, voc, what))
@@ -226,16 +292,30 @@ def test_bad_input_is_named_and_nothing_is_written(work, voc, call, what, messag
 
 def test_results_replaced_leave_nothing_of_other_samples(work, voc, call):
     """A run with fewer samples or k: their old arrays would look like results of this run."""
-    arguments = ('benchmarks/svm.py', work, '--labels', voc / 'SVMLabels', '--low-shot', '--k', 1, '--force', '--samples')
+    arguments = (
+        'benchmarks/svm.py',
+        work,
+        '--labels',
+        voc / 'SVMLabels',
+        '--low-shot',
+        '--k',
+        1,
+        '--force',
+        '--samples',
+    )
     call(*arguments, 1, 2)
     call(*arguments, 2)
     assert sorted(path.name for path in (work / 'svm_lowshot' / 'feat5').glob('*sample*')) == ['test_ap_sample2_k1.npy']
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    (lambda sample, train: np.roll(sample, 1, axis=0), r'labels differ from those of train_labels\.npy'),
-    (lambda sample, train: np.where(sample == 0, -1, sample), r'class 0, 1, 2 .* has no negative image'),
-], ids=['of another list', 'no negatives'])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda sample, train: np.roll(sample, 1, axis=0), r'labels differ from those of train_labels\.npy'),
+        (lambda sample, train: np.where(sample == 0, -1, sample), r'class 0, 1, 2 .* has no negative image'),
+    ],
+    ids=['of another list', 'no negatives'],
+)
 def test_low_shot_samples_must_be_part_of_the_training_labels(work, voc, call, change, message):
     labels = work / 'labels'
     shutil.copytree(voc / 'SVMLabels', labels)
@@ -269,6 +349,7 @@ def test_missing_files_say_how_to_make_them(work, voc, call):
 def test_from_weights_to_map(voc):
     """dist_test_svm_pretrain.sh with one process: weights, then random ones; srun_test_svm_epoch.sh: a checkpoint with these weights."""
     from selfsup.registry import MODELS
+
     project = voc.parents[2]
     (project / 'configs').mkdir()
     (project / 'configs' / 'tiny.py').write_text(CONFIG)
@@ -299,30 +380,75 @@ def test_from_weights_to_map(voc):
     assert result['weights'] is None
 
     write_checkpoint_atomic({'state_dict': model.state_dict()}, project / 'work_dirs' / 'tiny' / 'epoch_1.pth')
-    srun = project / 'bin' / 'srun'  # stands in for Slurm: the arguments are written down, the command runs as the only task
+    srun = (
+        project / 'bin' / 'srun'
+    )  # stands in for Slurm: the arguments are written down, the command runs as the only task
     srun.parent.mkdir()
     srun.write_text(FAKE_SRUN)
     srun.chmod(0o755)
-    done = bash(project, 'benchmarks/srun_test_svm_epoch.sh', 'part', 'configs/tiny.py', 1, 'feat5', 1, **low,
-                PATH=f"{srun.parent}:{os.environ['PATH']}", SRUN_RECORD=str(project / 'args'))
+    done = bash(
+        project,
+        'benchmarks/srun_test_svm_epoch.sh',
+        'part',
+        'configs/tiny.py',
+        1,
+        'feat5',
+        1,
+        **low,
+        PATH=f'{srun.parent}:{os.environ["PATH"]}',
+        SRUN_RECORD=str(project / 'args'),
+    )
     assert done.returncode == 0, done.stderr
     assert (project / 'args').read_text().startswith('-p part --job-name=selfsup-extract')
     result = json.loads((project / 'work_dirs' / 'tiny' / 'svm' / 'feat5' / 'result.json').read_text())
     assert result['weights']['path'].endswith('work_dirs/tiny/epoch_1.pth')
-    test_ap = [np.load(project / 'work_dirs' / 'tiny' / name / 'svm' / 'feat5' / 'test_ap.npy') for name in ('', 'w.pth')]
+    test_ap = [
+        np.load(project / 'work_dirs' / 'tiny' / name / 'svm' / 'feat5' / 'test_ap.npy') for name in ('', 'w.pth')
+    ]
     assert test_ap[0] == pytest.approx(test_ap[1], abs=1e-6)  # the same backbone
 
 
-@pytest.mark.parametrize(('script', 'args', 'message'), [
-    ('dist_test_svm_pretrain.sh', ('c.py', 'w.pth'), 'usage: bash benchmarks/dist_test_svm_pretrain.sh CONFIG PRETRAIN FEAT_LIST [NGPUS]'),
-    ('dist_test_svm_epoch.sh', ('c.py',), 'usage: bash benchmarks/dist_test_svm_epoch.sh CONFIG EPOCH FEAT_LIST [NGPUS]'),
-    ('srun_test_svm_pretrain.sh', ('p', 'c.py', 'w'), 'usage: bash benchmarks/srun_test_svm_pretrain.sh PARTITION CONFIG PRETRAIN'),
-    ('srun_test_svm_epoch.sh', ('p', 'c.py', '3'), 'usage: bash benchmarks/srun_test_svm_epoch.sh PARTITION CONFIG EPOCH FEAT_LIST'),
-    ('dist_test_svm_epoch.sh', ('configs/no.py', '3', 'feat5'), "error: the config 'configs/no.py' is not a file"),
-    ('dist_test_svm_pretrain.sh', ('configs/base.py', 'no.pth', 'feat5'), "error: the weights 'no.pth' is not a file"),
-    ('dist_test_svm_pretrain.sh', ('configs/base.py', 'random', 'feat9'), "error: FEAT_LIST 'feat9': give layers, feat1 to feat5"),
-    ('srun_test_svm_pretrain.sh', ('p', 'configs/base.py', 'random', 'feat4,feat5'), "error: FEAT_LIST 'feat4,feat5': give layers"),
-])
+@pytest.mark.parametrize(
+    ('script', 'args', 'message'),
+    [
+        (
+            'dist_test_svm_pretrain.sh',
+            ('c.py', 'w.pth'),
+            'usage: bash benchmarks/dist_test_svm_pretrain.sh CONFIG PRETRAIN FEAT_LIST [NGPUS]',
+        ),
+        (
+            'dist_test_svm_epoch.sh',
+            ('c.py',),
+            'usage: bash benchmarks/dist_test_svm_epoch.sh CONFIG EPOCH FEAT_LIST [NGPUS]',
+        ),
+        (
+            'srun_test_svm_pretrain.sh',
+            ('p', 'c.py', 'w'),
+            'usage: bash benchmarks/srun_test_svm_pretrain.sh PARTITION CONFIG PRETRAIN',
+        ),
+        (
+            'srun_test_svm_epoch.sh',
+            ('p', 'c.py', '3'),
+            'usage: bash benchmarks/srun_test_svm_epoch.sh PARTITION CONFIG EPOCH FEAT_LIST',
+        ),
+        ('dist_test_svm_epoch.sh', ('configs/no.py', '3', 'feat5'), "error: the config 'configs/no.py' is not a file"),
+        (
+            'dist_test_svm_pretrain.sh',
+            ('configs/base.py', 'no.pth', 'feat5'),
+            "error: the weights 'no.pth' is not a file",
+        ),
+        (
+            'dist_test_svm_pretrain.sh',
+            ('configs/base.py', 'random', 'feat9'),
+            "error: FEAT_LIST 'feat9': give layers, feat1 to feat5",
+        ),
+        (
+            'srun_test_svm_pretrain.sh',
+            ('p', 'configs/base.py', 'random', 'feat4,feat5'),
+            "error: FEAT_LIST 'feat4,feat5': give layers",
+        ),
+    ],
+)
 def test_wrong_arguments_of_the_launchers(script, args, message):
     done = bash(ROOT, f'benchmarks/{script}', *args)
     assert done.returncode in (1, 2) and message in done.stderr
@@ -334,17 +460,36 @@ def test_commands_of_the_epoch_launcher(tmp_path):
         path.parent.mkdir(parents=True)
         path.write_text(CONFIG)
     python = tmp_path / 'python'
-    python.write_text(f'#!/bin/bash\ncase $1 in *work_dir.py) exec {sys.executable} "$@" ;; esac\necho "$@" >> commands\n')
+    python.write_text(
+        f'#!/bin/bash\ncase $1 in *work_dir.py) exec {sys.executable} "$@" ;; esac\necho "$@" >> commands\n'
+    )
     python.chmod(0o755)
-    done = bash(tmp_path, 'benchmarks/dist_test_svm_epoch.sh', 'configs/a/c.py', 3, 'feat4 feat5', 2, PYTHON=str(python), FORCE='1')
+    done = bash(
+        tmp_path,
+        'benchmarks/dist_test_svm_epoch.sh',
+        'configs/a/c.py',
+        3,
+        'feat4 feat5',
+        2,
+        PYTHON=str(python),
+        FORCE='1',
+    )
     assert done.returncode == 0, done.stderr
     check, check_low, extract, full, low = (tmp_path / 'commands').read_text().replace(f'{ROOT}/', '').splitlines()
-    judge = ('benchmarks/svm.py work_dirs/a/c --features feat4 feat5 --config configs/a/c.py --labels data/VOCdevkit/VOC2007/SVMLabels '
-             '--weights work_dirs/a/c/epoch_3.pth --force')
-    assert (check, check_low, full, low) == (f'{judge} --check', f'{judge} --low-shot --check', judge, f'{judge} --low-shot')
+    judge = (
+        'benchmarks/svm.py work_dirs/a/c --features feat4 feat5 --config configs/a/c.py --labels data/VOCdevkit/VOC2007/SVMLabels '
+        '--weights work_dirs/a/c/epoch_3.pth --force'
+    )
+    assert (check, check_low, full, low) == (
+        f'{judge} --check',
+        f'{judge} --low-shot --check',
+        judge,
+        f'{judge} --low-shot',
+    )
     assert '--nproc_per_node=2' in extract and extract.endswith(
         'tools/extract.py configs/a/c.py --work_dir work_dirs/a/c --checkpoint work_dirs/a/c/epoch_3.pth '
-        '--dataset-config benchmarks/extract_info/voc07.py --force --launcher pytorch')
+        '--dataset-config benchmarks/extract_info/voc07.py --force --launcher pytorch'
+    )
 
 
 @pytest.mark.parametrize('features', ['', ' '])
@@ -353,9 +498,13 @@ def test_an_empty_list_of_layers_is_feat5(tmp_path, features):
     (tmp_path / 'configs').mkdir()
     (tmp_path / 'configs' / 'c.py').write_text(CONFIG)
     python = tmp_path / 'python'
-    python.write_text(f'#!/bin/bash\ncase $1 in *work_dir.py) exec {sys.executable} "$@" ;; esac\necho "$@" >> commands\n')
+    python.write_text(
+        f'#!/bin/bash\ncase $1 in *work_dir.py) exec {sys.executable} "$@" ;; esac\necho "$@" >> commands\n'
+    )
     python.chmod(0o755)
-    done = bash(tmp_path, 'benchmarks/dist_test_svm_pretrain.sh', 'configs/c.py', 'random', features, 1, PYTHON=str(python))
+    done = bash(
+        tmp_path, 'benchmarks/dist_test_svm_pretrain.sh', 'configs/c.py', 'random', features, 1, PYTHON=str(python)
+    )
     assert done.returncode == 0, done.stderr
     commands = (tmp_path / 'commands').read_text().splitlines()
     judged = [line for line in commands if 'svm.py' in line]
@@ -373,7 +522,17 @@ def test_no_image_stands_in_for_one_that_cannot_be_read(call, tmp_path):
     (tmp_path / 'Lists' / 'trainvaltest.txt').write_text('\n'.join(names))
     (tmp_path / 'images.py').write_text(DATA.format(voc=tmp_path))
     (tmp_path / 'c.py').write_text(CONFIG)
-    with pytest.raises(DataError, match=r'3\.jpg cannot be read, and its row cannot hold the features of another image'):
-        call('tools/extract.py', tmp_path / 'c.py', '--pretrained', 'random', '--dataset-config', tmp_path / 'images.py',
-             '--work_dir', tmp_path / 'work')
+    with pytest.raises(
+        DataError, match=r'3\.jpg cannot be read, and its row cannot hold the features of another image'
+    ):
+        call(
+            'tools/extract.py',
+            tmp_path / 'c.py',
+            '--pretrained',
+            'random',
+            '--dataset-config',
+            tmp_path / 'images.py',
+            '--work_dir',
+            tmp_path / 'work',
+        )
     assert not (tmp_path / 'work').exists()

@@ -31,7 +31,9 @@ def test_git_ignores_it_as_folder_and_as_link(tmp_path, kind):
     else:
         (tmp_path / 'work_dirs' / 'a').mkdir(parents=True)
         (tmp_path / 'work_dirs' / 'a' / 'log.txt').write_text('')
-    status = subprocess.run(['git', 'status', '--porcelain'], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    status = subprocess.run(
+        ['git', 'status', '--porcelain'], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
     assert status == '?? .gitignore\n'
 
 

@@ -28,7 +28,7 @@ def write(folder: Path, trainval: int = 42, test: int = 30, pixels: int = 48) ->
             for column, name in enumerate(CLASSES):
                 shown = rng.random() < 0.35
                 if shown:
-                    picture[::column + 2, :, column] += 140
+                    picture[:: column + 2, :, column] += 140
                 value = '0' if rng.random() < 1 / 12 else '1' if shown else '-1'
                 lines[name].append(f'{names[-1]} {value:>2}')
             Image.fromarray(picture).save(voc / 'JPEGImages' / f'{names[-1]}.jpg')

@@ -1,6 +1,6 @@
 """Turn a list of ImageNet file names, as SimCLR publishes for 1 % and 10 %, into lines `wnid/file label`.
 
-    python tools/prepare_data/convert_subset.py 1percent.txt data/imagenet/meta/train_labeled_1percent.txt
+python tools/prepare_data/convert_subset.py 1percent.txt data/imagenet/meta/train_labeled_1percent.txt
 """
 
 from __future__ import annotations
@@ -31,8 +31,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('input', type=Path, help='one file name per line: n01440764_10026.JPEG')
     parser.add_argument('output', type=Path, help='list to write')
-    parser.add_argument('--labeled', type=Path, default=Path('data/imagenet/meta/train_labeled.txt'),
-                        help='lines "wnid/file label" of all images (default: data/imagenet/meta/train_labeled.txt)')
+    parser.add_argument(
+        '--labeled',
+        type=Path,
+        default=Path('data/imagenet/meta/train_labeled.txt'),
+        help='lines "wnid/file label" of all images (default: data/imagenet/meta/train_labeled.txt)',
+    )
     parser.add_argument('--force', action='store_true', help='replace an existing list')
     args = parser.parse_args()
     if args.output.exists() and not args.force:
@@ -41,9 +45,13 @@ def main() -> None:
     known = {line.rsplit(maxsplit=1)[0].rpartition('/')[2]: line for line in lines}
     missing = [name for name in wanted if name not in known]
     if missing:
-        raise DataError(f'{args.labeled} lacks {len(missing)} of the {len(wanted)} images of {args.input}: {", ".join(missing[:3])}.')
+        raise DataError(
+            f'{args.labeled} lacks {len(missing)} of the {len(wanted)} images of {args.input}: {", ".join(missing[:3])}.'
+        )
     if len(known) < len(lines):
-        raise DataError(f'{args.labeled} has {len(lines):,} lines, but {len(known):,} names of files; each name must be unique.')
+        raise DataError(
+            f'{args.labeled} has {len(lines):,} lines, but {len(known):,} names of files; each name must be unique.'
+        )
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(''.join(f'{known[name]}\n' for name in wanted))
     print(f'{args.output}: {len(wanted):,} images')

@@ -18,21 +18,32 @@ from selfsup import cli
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data_source_dir', type=Path, required=True, help='folder VOC2007, with ImageSets and JPEGImages')
+    parser.add_argument(
+        '--data_source_dir', type=Path, required=True, help='folder VOC2007, with ImageSets and JPEGImages'
+    )
     parser.add_argument('--output_dir', type=Path, required=True)
-    parser.add_argument('--separate_partitions', type=int, choices=(0, 1), default=0, help='1: train and val apart (default: 0)')
-    parser.add_argument('--generate_json', type=int, choices=(0, 1), default=0, help='1: targets as JSON too (default: 0)')
+    parser.add_argument(
+        '--separate_partitions', type=int, choices=(0, 1), default=0, help='1: train and val apart (default: 0)'
+    )
+    parser.add_argument(
+        '--generate_json', type=int, choices=(0, 1), default=0, help='1: targets as JSON too (default: 0)'
+    )
     args = parser.parse_args()
     import numpy as np
 
     from selfsup.datasets.voc07 import read_partition
     from selfsup.errors import DataError
-    partitions = {'train': 'train', 'val': 'val', 'test': 'test'} if args.separate_partitions else {'train': 'trainval', 'test': 'test'}
+
+    partitions = (
+        {'train': 'train', 'val': 'val', 'test': 'test'}
+        if args.separate_partitions
+        else {'train': 'trainval', 'test': 'test'}
+    )
     found = {name: read_partition(args.data_source_dir, partition) for name, partition in partitions.items()}
     classes = found['train'][0]
     for name, (names, _, _) in found.items():
         if names != classes:
-            raise DataError(f"{name} has the classes {', '.join(names)}; train has {', '.join(classes)}.")
+            raise DataError(f'{name} has the classes {", ".join(names)}; train has {", ".join(classes)}.')
     try:
         args.output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

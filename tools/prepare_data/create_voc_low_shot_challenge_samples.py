@@ -17,9 +17,13 @@ from selfsup import cli
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--targets_data_file', type=Path, required=True, help='JSON: image -> labels, from create_voc_data_files.py')
+    parser.add_argument(
+        '--targets_data_file', type=Path, required=True, help='JSON: image -> labels, from create_voc_data_files.py'
+    )
     parser.add_argument('--output_path', type=Path, required=True)
-    parser.add_argument('--k_values', default='1,2,4,8,16,32,64,96', help='positives per class (default: 1,2,4,8,16,32,64,96)')
+    parser.add_argument(
+        '--k_values', default='1,2,4,8,16,32,64,96', help='positives per class (default: 1,2,4,8,16,32,64,96)'
+    )
     parser.add_argument('--num_samples', type=int, default=5, help='samples of each size (default: 5)')
     parser.add_argument('--seed', type=int, default=0, help='default: 0')
     parser.add_argument('--force', action='store_true', help='replace other samples')
@@ -29,6 +33,7 @@ def main() -> None:
     from selfsup.datasets.voc07 import draw_samples
     from selfsup.errors import DataError
     from selfsup.evaluation.arrays import read_array
+
     try:
         ks = [int(word) for word in args.k_values.split(',')]
     except ValueError:
@@ -39,12 +44,16 @@ def main() -> None:
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(f'{args.targets_data_file} cannot be read as image -> labels: {error}.') from None
     if labels.ndim != 2:
-        raise DataError(f'{args.targets_data_file} holds no lists of labels; make it with create_voc_data_files.py --generate_json 1.')
+        raise DataError(
+            f'{args.targets_data_file} holds no lists of labels; make it with create_voc_data_files.py --generate_json 1.'
+        )
     samples = draw_samples(labels, ks, args.num_samples, args.seed)
     for (s, k), chosen in samples.items():
         path = args.output_path / f'train_targets_sample{s}_k{k}.npy'
         if path.exists() and not args.force and not np.array_equal(read_array(path, 'Remove it.'), chosen):
-            raise DataError(f'{path} holds another sample, of another seed or other labels; give --force to replace it.')
+            raise DataError(
+                f'{path} holds another sample, of another seed or other labels; give --force to replace it.'
+            )
     try:
         args.output_path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -48,18 +48,24 @@ def main() -> None:
     args = parse_args()
     from selfsup.datasets.data_sources import Cifar10, ImageFolder
     from selfsup.datasets.subset import first_per_class
+
     if min(args.train, args.test) < 1:
         raise ConfigError(f'--train {args.train} --test {args.test}: write numbers of 1 or more.')
     if args.out.exists():
         raise DataError(f'{args.out} exists; give the name of a folder that is to be made.')
     packed = (args.source / 'cifar-10-batches-py').is_dir()
-    sources = {split: Cifar10(str(args.source), split) if packed else ImageFolder(str(args.source / split)) for split in ('train', 'test')}
+    sources = {
+        split: Cifar10(str(args.source), split) if packed else ImageFolder(str(args.source / split))
+        for split in ('train', 'test')
+    }
     for source in sources.values():
         if source.labels is None:
             raise DataError(f'{source.root} has no class folders. {source.no_labels}')
     chosen = {split: first_per_class(source.labels, getattr(args, split)) for split, source in sources.items()}
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=args.out.parent, prefix=f'{args.out.name}.') as part:  # a cut copy must not look like a whole one
+    with tempfile.TemporaryDirectory(
+        dir=args.out.parent, prefix=f'{args.out.name}.'
+    ) as part:  # a cut copy must not look like a whole one
         made = Path(part) / 'made'
         for split, source in sources.items():
             copy_images(source, chosen[split].tolist(), made / split)

@@ -32,6 +32,7 @@ def main() -> None:
     from selfsup.datasets.subset import choose_per_class
     from selfsup.errors import ConfigError, DataError
     from selfsup.files import write_atomic
+
     if args.out.exists() and not args.force:
         raise DataError(f'{args.out} exists; give --force to replace it, or another name.')
     is_list = os.path.isfile(args.source)
@@ -41,7 +42,9 @@ def main() -> None:
         raise ConfigError(f'{args.source} is a list: give --root, the folder that its names start from.')
     source = ImageList(args.root, args.source) if is_list else ImageFolder(args.source)
     if source.labels is None:
-        raise DataError(f'{args.source} has no labels: give a folder with one subfolder per class, or a list of lines "path label".')
+        raise DataError(
+            f'{args.source} has no labels: give a folder with one subfolder per class, or a list of lines "path label".'
+        )
     chosen = choose_per_class(source.labels, args.share, args.seed)
     lines = [f'{os.path.relpath(source.describe(i), source.root)} {source.labels[i]}\n' for i in chosen.tolist()]
     write_atomic(args.out, lambda file: file.write(''.join(lines).encode(errors='surrogateescape')), DataError)

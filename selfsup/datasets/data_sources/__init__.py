@@ -8,4 +8,15 @@ from .image_folder import ImageFolder
 from .image_list import ImageList, ImageNet, Places205
 from .voc import VOCDetection
 
-__all__ = ['COCO', 'Cifar10', 'Cifar100', 'DataSource', 'Digits', 'ImageFolder', 'ImageList', 'ImageNet', 'Places205', 'VOCDetection']
+__all__ = [
+    'COCO',
+    'Cifar10',
+    'Cifar100',
+    'DataSource',
+    'Digits',
+    'ImageFolder',
+    'ImageList',
+    'ImageNet',
+    'Places205',
+    'VOCDetection',
+]

@@ -67,7 +67,7 @@ class ByteTable:
         if not 0 <= index < len(self):
             raise IndexError(index)
         start = self._ends[index - 1] if index else 0
-        return self._joined[start:self._ends[index]]
+        return self._joined[start : self._ends[index]]
 
 
 class NameTable(ByteTable):

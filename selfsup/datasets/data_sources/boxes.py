@@ -58,11 +58,16 @@ class BoxCheck:
     def inside(self, box: Sequence[float], width: int, height: int, name: str) -> list[float] | None:
         """`box` (x1, y1, x2, y2) cut off at the edges of its image; None: leave the object out."""
         x1, y1, x2, y2 = box
-        cut = [float(np.float32(min(max(value, 0), side))) for value, side in zip(box, (width, height, width, height), strict=True)]
+        cut = [
+            float(np.float32(min(max(value, 0), side)))
+            for value, side in zip(box, (width, height, width, height), strict=True)
+        ]
         empty = cut[2] <= cut[0] or cut[3] <= cut[1]
         if empty or max(abs(a - b) for a, b in zip(box, cut, strict=True)) > ROUNDING:
             shown = ', '.join(f'{value:g}' for value in box)
-            self.bad.append(f"{name}: box ({shown}) {'has no area' if x2 <= x1 or y2 <= y1 else f'in an image of {width} x {height}'}")
+            self.bad.append(
+                f'{name}: box ({shown}) {"has no area" if x2 <= x1 or y2 <= y1 else f"in an image of {width} x {height}"}'
+            )
         return None if empty else cut
 
     def finish(self, where: str) -> None:
@@ -72,8 +77,12 @@ class BoxCheck:
         more = f'; ... ({len(self.bad)} in all)' if len(self.bad) > SHOWN else ''
         text = f'{where}: boxes outside of their image or without area: {"; ".join(self.bad[:SHOWN])}{more}.'
         if self.policy == 'error':
-            raise DataError(f"{text} Correct them, or set bad_boxes='clip' to cut boxes off at the edges and leave out what has no area.")
-        warnings.warn(f'{text} They were cut off at the edges; those without area are left out.', SelfSupWarning, stacklevel=3)
+            raise DataError(
+                f"{text} Correct them, or set bad_boxes='clip' to cut boxes off at the edges and leave out what has no area."
+            )
+        warnings.warn(
+            f'{text} They were cut off at the edges; those without area are left out.', SelfSupWarning, stacklevel=3
+        )
 
 
 class BoxSource(DataSource):
@@ -89,8 +98,14 @@ class BoxSource(DataSource):
     sizes: np.ndarray
     left_out: int
 
-    def store(self, names: Sequence[str], sizes: Sequence[tuple[int, int]], objects: Sequence[Objects], where: str,
-              left_out: int) -> None:
+    def store(
+        self,
+        names: Sequence[str],
+        sizes: Sequence[tuple[int, int]],
+        objects: Sequence[Objects],
+        where: str,
+        left_out: int,
+    ) -> None:
         """Keep images `names` (paths from `self.root`), their (height, width) and their objects.
 
         Raises:
@@ -104,8 +119,10 @@ class BoxSource(DataSource):
         self._objects = ByteTable(pickle.dumps(one, protocol=pickle.HIGHEST_PROTOCOL) for one in objects)
         tried = [self.describe(int(i)) for i in np.linspace(0, len(self) - 1, FILES_TRIED)]
         if not any(os.path.exists(path) for path in tried):
-            raise DataError(f"root='{self.root}' does not hold the images of {where}: there is no '{tried[0]}'. Point root to the folder "
-                            'that their names start from.')
+            raise DataError(
+                f"root='{self.root}' does not hold the images of {where}: there is no '{tried[0]}'. Point root to the folder "
+                'that their names start from.'
+            )
 
     @property
     def num_classes(self) -> int:
@@ -131,7 +148,9 @@ class BoxSource(DataSource):
         image = load_rgb(self.describe(index))
         height, width = self.sizes[index].tolist()
         if image.size != (width, height):
-            raise DataError(f'{self.describe(index)} has {image.width} x {image.height} pixels, its annotation says {width} x {height}.')
+            raise DataError(
+                f'{self.describe(index)} has {image.width} x {image.height} pixels, its annotation says {width} x {height}.'
+            )
         return image
 
     def get_sample(self, index: int) -> tuple[Image.Image, Objects]:

@@ -53,12 +53,16 @@ class Cifar10(DataSource):
             pass  # how torchvision says that files are missing or have another checksum
         if not download or world_size() > 1:
             how = 'run once with one process, so that only one downloads' if download else 'set download=True'
-            raise DataError(f"root='{root}' does not hold {self.torchvision_name}, or a damaged copy. Unpack {kind.url} there, so that "
-                            f"'{os.path.join(root, kind.base_folder)}' exists, or {how}.")
+            raise DataError(
+                f"root='{root}' does not hold {self.torchvision_name}, or a damaged copy. Unpack {kind.url} there, so that "
+                f"'{os.path.join(root, kind.base_folder)}' exists, or {how}."
+            )
         try:
             return kind(root, train=train, download=True)
         except (OSError, RuntimeError) as error:
-            raise DataError(f"{kind.url} could not be downloaded to root='{root}': {error}. Fetch it and unpack it there.") from error
+            raise DataError(
+                f"{kind.url} could not be downloaded to root='{root}': {error}. Fetch it and unpack it there."
+            ) from error
 
     def __len__(self) -> int:
         return len(self._images)

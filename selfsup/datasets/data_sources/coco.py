@@ -13,8 +13,8 @@ from ...registry import DATA_SOURCES
 from .boxes import BoxCheck, BoxSource, Objects
 
 SECTIONS = ('images', 'annotations', 'categories')
-LARGEST = 10 ** 9  # pixels: of a side, of a number in a box
-LARGEST_ID = 2 ** 63 - 1
+LARGEST = 10**9  # pixels: of a side, of a number in a box
+LARGEST_ID = 2**63 - 1
 
 
 @DATA_SOURCES.register_module()
@@ -37,7 +37,9 @@ class COCO(BoxSource):
             cannot be, or `root` does not hold the images.
     """
 
-    def __init__(self, root: str, ann_file: str, masks: bool = False, keep_empty: bool = True, bad_boxes: str = 'error') -> None:
+    def __init__(
+        self, root: str, ann_file: str, masks: bool = False, keep_empty: bool = True, bad_boxes: str = 'error'
+    ) -> None:
         super().__init__()
         self.root, self.ann_file = os.path.expanduser(root), os.path.expanduser(ann_file)
         self.with_masks = masks
@@ -50,26 +52,39 @@ class COCO(BoxSource):
             if not all(type(image[side]) is int and 0 < image[side] <= LARGEST for side in ('height', 'width')):
                 raise DataError(f"ann_file='{self.ann_file}': image {number} has no height and width in pixels.")
             if not isinstance(image['file_name'], str):
-                raise DataError(f"ann_file='{self.ann_file}': image {number} has file_name={image['file_name']!r}, which is no path.")
+                raise DataError(
+                    f"ann_file='{self.ann_file}': image {number} has file_name={image['file_name']!r}, which is no path."
+                )
         grouped = self._objects_of(content['annotations'], images, BoxCheck(bad_boxes))
         kept = [number for number in images if keep_empty or len(grouped[number])]
         self.image_ids = np.asarray(kept, dtype=np.int64)
-        self.store([images[n]['file_name'] for n in kept], [(images[n]['height'], images[n]['width']) for n in kept],
-                   [grouped[n] for n in kept], f"ann_file='{self.ann_file}'", len(images) - len(kept))
+        self.store(
+            [images[n]['file_name'] for n in kept],
+            [(images[n]['height'], images[n]['width']) for n in kept],
+            [grouped[n] for n in kept],
+            f"ann_file='{self.ann_file}'",
+            len(images) - len(kept),
+        )
 
     def _objects_of(self, annotations: list[dict], images: dict[int, dict], check: BoxCheck) -> dict[int, Objects]:
         labels = {number: label for label, number in enumerate(self.category_ids)}
         found: dict[int, list[tuple]] = {number: [] for number in images}
         for row, annotation in enumerate(annotations):
             if not isinstance(annotation, dict):
-                raise DataError(f"ann_file='{self.ann_file}': entry {row} of 'annotations' is {annotation!r:.40}, not an annotation.")
-            name = f"annotation {annotation.get('id', '?')}"
+                raise DataError(
+                    f"ann_file='{self.ann_file}': entry {row} of 'annotations' is {annotation!r:.40}, not an annotation."
+                )
+            name = f'annotation {annotation.get("id", "?")}'
             image, category, crowd = (annotation.get(key) for key in ('image_id', 'category_id', 'iscrowd'))
             if type(image) is not int or image not in images:
-                raise DataError(f"ann_file='{self.ann_file}': {name} has image_id={image!r}, which is none of its {len(images)} images.")
+                raise DataError(
+                    f"ann_file='{self.ann_file}': {name} has image_id={image!r}, which is none of its {len(images)} images."
+                )
             if type(category) is not int or category not in labels:
-                raise DataError(f"ann_file='{self.ann_file}': {name} has category_id={category!r}, which is none of its categories: "
-                                f"{', '.join(map(str, self.category_ids[:20]))}.")
+                raise DataError(
+                    f"ann_file='{self.ann_file}': {name} has category_id={category!r}, which is none of its categories: "
+                    f'{", ".join(map(str, self.category_ids[:20]))}.'
+                )
             if crowd not in (None, 0, 1):
                 raise DataError(f"ann_file='{self.ann_file}': {name} has iscrowd={crowd!r}; it must be 0 or 1.")
             if crowd:
@@ -86,7 +101,11 @@ class COCO(BoxSource):
 
     def _numbers(self, annotation: dict, name: str) -> list[float]:
         box = annotation.get('bbox')
-        if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, int | float) and abs(v) <= LARGEST for v in box):
+        if (
+            not isinstance(box, list)
+            or len(box) != 4
+            or not all(isinstance(v, int | float) and abs(v) <= LARGEST for v in box)
+        ):
             raise DataError(f"ann_file='{self.ann_file}': {name} has bbox={box!r}; it must be [x, y, width, height].")
         return box
 
@@ -94,22 +113,32 @@ class COCO(BoxSource):
         """Run lengths, or polygons with an area, perhaps none."""
         segment = annotation.get('segmentation')
         if not segment:
-            raise DataError(f"ann_file='{self.ann_file}': {name} has no segmentation; set masks=False to train boxes alone.")
+            raise DataError(
+                f"ann_file='{self.ann_file}': {name} has no segmentation; set masks=False to train boxes alone."
+            )
         if isinstance(segment, dict):
             size = [image['height'], image['width']]
             if segment.get('size') != size or not isinstance(segment.get('counts'), str | list):
-                raise DataError(f"ann_file='{self.ann_file}': {name} has run lengths without counts, or of another image: their size is "
-                                f"{segment.get('size')}, that of the image {size}.")
+                raise DataError(
+                    f"ann_file='{self.ann_file}': {name} has run lengths without counts, or of another image: their size is "
+                    f'{segment.get("size")}, that of the image {size}.'
+                )
             return segment
-        if not isinstance(segment, list) or any(not isinstance(polygon, list) or len(polygon) % 2 for polygon in segment):
-            raise DataError(f"ann_file='{self.ann_file}': {name} has segmentation={segment!r:.60}; it must be a list of polygons [x, y, x, "
-                            "y, ...], or run lengths {'counts', 'size'}.")
+        if not isinstance(segment, list) or any(
+            not isinstance(polygon, list) or len(polygon) % 2 for polygon in segment
+        ):
+            raise DataError(
+                f"ann_file='{self.ann_file}': {name} has segmentation={segment!r:.60}; it must be a list of polygons [x, y, x, "
+                "y, ...], or run lengths {'counts', 'size'}."
+            )
         return [polygon for polygon in segment if len(polygon) >= 6]
 
     def _pack(self, rows: list[tuple]) -> Objects:
         boxes = np.asarray([box for box, _, _ in rows], dtype=np.float32).reshape(-1, 4)
         labels = np.asarray([label for _, label, _ in rows], dtype=np.int64)
-        return Objects(boxes, labels, np.zeros(len(rows), dtype=bool), [s for _, _, s in rows] if self.with_masks else None)
+        return Objects(
+            boxes, labels, np.zeros(len(rows), dtype=bool), [s for _, _, s in rows] if self.with_masks else None
+        )
 
     def masks(self, index: int, objects: Objects) -> np.ndarray:
         height, width = self.sizes[index].tolist()
@@ -121,7 +150,9 @@ class COCO(BoxSource):
         try:
             return np.stack([_decoded(coder, segment, height, width) for segment in objects.segments])
         except Exception as error:  # pycocotools raises that very class
-            raise DataError(f'{self.describe(index)}: a segmentation is neither polygons nor run lengths ({error}).') from None
+            raise DataError(
+                f'{self.describe(index)}: a segmentation is neither polygons nor run lengths ({error}).'
+            ) from None
 
 
 def mask_coder() -> Any:
@@ -155,13 +186,17 @@ def read_annotations(path: str) -> dict:
         with open(path, encoding='utf-8-sig') as file:  # some editors put a byte order mark first
             content = json.load(file)
     except OSError as error:
-        raise DataError(f"ann_file='{path}' cannot be read: {error.strerror}. Give a JSON file in COCO's format.") from None
+        raise DataError(
+            f"ann_file='{path}' cannot be read: {error.strerror}. Give a JSON file in COCO's format."
+        ) from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"ann_file='{path}' is no JSON, or was cut off: {error}.") from None
     missing = [name for name in SECTIONS if not isinstance(content, dict) or not isinstance(content.get(name), list)]
     if missing:
-        raise DataError(f"ann_file='{path}' is not in COCO's format: it lacks the list{'s' if len(missing) > 1 else ''} "
-                        f"{', '.join(map(repr, missing))}.")
+        raise DataError(
+            f"ann_file='{path}' is not in COCO's format: it lacks the list{'s' if len(missing) > 1 else ''} "
+            f'{", ".join(map(repr, missing))}.'
+        )
     for name in ('images', 'categories'):
         if not content[name]:
             raise DataError(f"ann_file='{path}' has no {name}: its list '{name}' is empty.")
@@ -176,7 +211,9 @@ def _by_id(rows: list[dict], section: str, fields: tuple[str, ...], path: str) -
         if missing:
             raise DataError(f"ann_file='{path}': entry {number} of '{section}' has no {', '.join(map(repr, missing))}.")
         if type(row['id']) is not int or abs(row['id']) > LARGEST_ID:
-            raise DataError(f"ann_file='{path}': entry {number} of '{section}' has id={row['id']!r}; ids are whole numbers.")
+            raise DataError(
+                f"ann_file='{path}': entry {number} of '{section}' has id={row['id']!r}; ids are whole numbers."
+            )
         if row['id'] in found:
             raise DataError(f"ann_file='{path}': two {section} have the id {row['id']!r}.")
         found[row['id']] = row

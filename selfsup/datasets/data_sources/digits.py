@@ -27,8 +27,14 @@ class Digits(DataSource):
         ConfigError: an argument out of its range.
     """
 
-    def __init__(self, split: str = 'train', size: int | None = None, return_label: bool = True, test_share: float = 0.2,
-                 seed: int = 0) -> None:
+    def __init__(
+        self,
+        split: str = 'train',
+        size: int | None = None,
+        return_label: bool = True,
+        test_share: float = 0.2,
+        seed: int = 0,
+    ) -> None:
         super().__init__(return_label)
         if split not in ('train', 'test'):
             raise ConfigError(f"split={split!r} is not a split of Digits: write 'train' or 'test'.")
@@ -42,7 +48,9 @@ class Digits(DataSource):
         chosen = self._choose(labels, split == 'test', test_share, seed)
         grey = np.rint(images[chosen].reshape(-1, 8, 8) * (255 / MAX_INK)).astype(np.uint8)
         if size not in (None, 8):
-            grey = np.stack([np.asarray(Image.fromarray(g).resize((size, size), Image.Resampling.BICUBIC)) for g in grey])
+            grey = np.stack(
+                [np.asarray(Image.fromarray(g).resize((size, size), Image.Resampling.BICUBIC)) for g in grey]
+            )
         self._images = grey  # uint8 (N, size, size)
         self.split = split
         self.labels = labels[chosen].astype(np.int64)

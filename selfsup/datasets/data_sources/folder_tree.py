@@ -8,12 +8,46 @@ from collections.abc import Sequence
 
 # What servers, archives and desktops write into folders of images, in lower case; thumbnails lie in some. Names that begin with a dot
 # (.ipynb_checkpoints, .Trash-1000, .snapshot, ._photo.jpg) are left out besides.
-SYSTEM = frozenset((
-    '@eadir', '@tmp', '@recycle', '@recently-snapshot', '#recycle', '#snapshot', '~snapshot', '__macosx', '__pycache__', 'lost+found',
-    '$recycle.bin', 'recycler', '$extend', 'system volume information', 'network trash folder', 'temporary items', 'thumbs.db',
-    'ehthumbs.db', 'desktop.ini'))
-SPLITS = frozenset(('train', 'training', 'val', 'valid', 'validation', 'test', 'testing', 'eval', 'dev', 'trainval', 'unlabeled',
-                    'unlabelled', 'extra'))
+SYSTEM = frozenset(
+    (
+        '@eadir',
+        '@tmp',
+        '@recycle',
+        '@recently-snapshot',
+        '#recycle',
+        '#snapshot',
+        '~snapshot',
+        '__macosx',
+        '__pycache__',
+        'lost+found',
+        '$recycle.bin',
+        'recycler',
+        '$extend',
+        'system volume information',
+        'network trash folder',
+        'temporary items',
+        'thumbs.db',
+        'ehthumbs.db',
+        'desktop.ini',
+    )
+)
+SPLITS = frozenset(
+    (
+        'train',
+        'training',
+        'val',
+        'valid',
+        'validation',
+        'test',
+        'testing',
+        'eval',
+        'dev',
+        'trainval',
+        'unlabeled',
+        'unlabelled',
+        'extra',
+    )
+)
 SHOWN = 5
 
 
@@ -39,15 +73,26 @@ def suspicions(root: str, names: Sequence[str], classes: Sequence[str]) -> list[
     below = _subfolders(names)
     if all(name.lower() in SPLITS for name in classes):
         example = next((name for name in classes if below.get(name)), classes[0])
-        found.append(f'its class folders are {listed(classes)}, which look like splits, not like classes. For one of them, give '
-                     f"root='{os.path.join(root, example)}'.")
+        found.append(
+            f'its class folders are {listed(classes)}, which look like splits, not like classes. For one of them, give '
+            f"root='{os.path.join(root, example)}'."
+        )
     elif len(classes) == 1 and len(below.get(classes[0], ())) > 1:
         inside = os.path.join(root, classes[0])
-        found.append(f"all images lie in '{classes[0]}', so there is one class, but that has folders itself: "
-                     f"{listed(sorted(below[classes[0]]))}. If those are the classes, give root='{inside}'.")
-    elif len(classes) > 1 and len(below) == len(classes) and len(set(map(frozenset, below.values()))) == 1 and len(below[classes[0]]) > 1:
-        found.append(f'all its class folders ({listed(classes)}) hold nothing but the same folders, {listed(sorted(below[classes[0]]))}. '
-                     'If those are the classes, root is one level too high.')
+        found.append(
+            f"all images lie in '{classes[0]}', so there is one class, but that has folders itself: "
+            f"{listed(sorted(below[classes[0]]))}. If those are the classes, give root='{inside}'."
+        )
+    elif (
+        len(classes) > 1
+        and len(below) == len(classes)
+        and len(set(map(frozenset, below.values()))) == 1
+        and len(below[classes[0]]) > 1
+    ):
+        found.append(
+            f'all its class folders ({listed(classes)}) hold nothing but the same folders, {listed(sorted(below[classes[0]]))}. '
+            'If those are the classes, root is one level too high.'
+        )
     alike = Counter(name.casefold().strip() for name in classes)
     twins = [name for name in classes if alike[name.casefold().strip()] > 1]
     if twins:

@@ -18,7 +18,9 @@ from .folder_tree import listed, of_the_system, suspicions
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.ppm', '.pgm')
 
 
-def find_images(folder: str, extensions: tuple[str, ...], above: tuple[str, ...] = (), others: Counter[str] | None = None) -> Iterator[str]:
+def find_images(
+    folder: str, extensions: tuple[str, ...], above: tuple[str, ...] = (), others: Counter[str] | None = None
+) -> Iterator[str]:
     """Paths of images below `folder`, relative to it, sorted by name level by level; hidden files and those of the system are left out.
 
     Links to folders are followed, except back to a folder they lie in (`above`: real paths of those). `others` counts the
@@ -33,7 +35,9 @@ def find_images(folder: str, extensions: tuple[str, ...], above: tuple[str, ...]
         if of_the_system(entry.name):
             continue
         if _is_folder(entry):
-            yield from (os.path.join(entry.name, name) for name in find_images(entry.path, extensions, (*above, real), others))
+            yield from (
+                os.path.join(entry.name, name) for name in find_images(entry.path, extensions, (*above, real), others)
+            )
         elif entry.name.lower().endswith(extensions):
             yield entry.name
         elif others is not None:
@@ -45,7 +49,9 @@ def left_out(others: Counter[str]) -> str:
     if not others:
         return ''
     Image.init()  # imports Pillow's plugins, which tell what they read
-    found = sorted((-count, ending) for ending, count in others.items() if Image.registered_extensions().get(ending) in Image.OPEN)
+    found = sorted(
+        (-count, ending) for ending, count in others.items() if Image.registered_extensions().get(ending) in Image.OPEN
+    )
     return ', '.join(f'{-count} file{"s" if count < -1 else ""} ending in {ending}' for count, ending in found)
 
 
@@ -89,7 +95,9 @@ class ImageFolder(DataSource):
         DataError: `root` does not exist, is a file, cannot be searched, or holds no images.
     """
 
-    def __init__(self, root: str, return_label: bool = True, extensions: tuple[str, ...] | list[str] = EXTENSIONS) -> None:
+    def __init__(
+        self, root: str, return_label: bool = True, extensions: tuple[str, ...] | list[str] = EXTENSIONS
+    ) -> None:
         super().__init__(return_label)
         self.root = os.path.expanduser(root)
         extensions = tuple(e.lower() for e in ([extensions] if isinstance(extensions, str) else extensions))
@@ -97,7 +105,9 @@ class ImageFolder(DataSource):
             raise DataError(f"root='{self.root}' does not exist. Give a folder of images.")
         if not os.path.isdir(self.root):
             packed = self.root.lower().endswith(('.zip', '.tar', '.gz', '.tgz', '.7z'))
-            raise DataError(f"root='{self.root}' is a file. {'Unpack it and give the' if packed else 'Give a'} folder of images.")
+            raise DataError(
+                f"root='{self.root}' is a file. {'Unpack it and give the' if packed else 'Give a'} folder of images."
+            )
         try:
             others: Counter[str] = Counter()
             names = list(find_images(self.root, extensions, others=others))
@@ -105,8 +115,10 @@ class ImageFolder(DataSource):
             raise DataError(f"root='{self.root}' cannot be searched: {error.filename}: {error.strerror}.") from None
         skipped = left_out(others)
         if not names:
-            raise DataError(f"root='{self.root}' holds no images ending in {', '.join(extensions)}, in no subfolder either"
-                            f"{f', but {skipped}' if skipped else ''}. Check the folder, or set extensions.")
+            raise DataError(
+                f"root='{self.root}' holds no images ending in {', '.join(extensions)}, in no subfolder either"
+                f'{f", but {skipped}" if skipped else ""}. Check the folder, or set extensions.'
+            )
         self._names = NameTable(names)
         folders = [name.split(os.sep, 1)[0] if os.sep in name else None for name in names]
         if None not in folders:
@@ -115,8 +127,12 @@ class ImageFolder(DataSource):
         else:
             found = self._unlabelled(names)
         if skipped:
-            warnings.warn(f"root='{self.root}': {skipped} are left out, {len(names)} images are read. Name all endings in extensions=(...) "
-                          'to read them, or move them away.', SelfSupWarning, stacklevel=3)
+            warnings.warn(
+                f"root='{self.root}': {skipped} are left out, {len(names)} images are read. Name all endings in extensions=(...) "
+                'to read them, or move them away.',
+                SelfSupWarning,
+                stacklevel=3,
+            )
         for text in found if return_label else ():
             warnings.warn(f"root='{self.root}': {text}", SelfSupWarning, stacklevel=3)
 
@@ -126,20 +142,29 @@ class ImageFolder(DataSource):
         if len(stray) == len(names):
             return []
         count = 'an image lies' if len(stray) == 1 else f'{len(stray)} images lie'
-        self.no_labels = f"{count} beside the folders of '{self.root}': {listed(stray)}. Move or remove what is of no class."
+        self.no_labels = (
+            f"{count} beside the folders of '{self.root}': {listed(stray)}. Move or remove what is of no class."
+        )
         if 2 * len(stray) > len(names):
             return []
-        return [f'there are no labels, as {count} beside its folders: {listed(stray)}. If the folders are classes, move or remove them.']
+        return [
+            f'there are no labels, as {count} beside its folders: {listed(stray)}. If the folders are classes, move or remove them.'
+        ]
 
     def _label(self, folders: list[str]) -> None:
         self.classes = sorted(set(folders))
         numbers = {name: number for number, name in enumerate(self.classes)}
         self.labels = np.array([numbers[folder] for folder in folders], dtype=np.int64)
         with os.scandir(self.root) as found:
-            empty = sorted(e.name for e in found if _is_folder(e) and e.name not in numbers and not of_the_system(e.name))
+            empty = sorted(
+                e.name for e in found if _is_folder(e) and e.name not in numbers and not of_the_system(e.name)
+            )
         if empty:
-            warnings.warn(f"'{self.root}' has folders without images, which count as no class: {', '.join(empty[:10])}.",
-                          SelfSupWarning, stacklevel=4)
+            warnings.warn(
+                f"'{self.root}' has folders without images, which count as no class: {', '.join(empty[:10])}.",
+                SelfSupWarning,
+                stacklevel=4,
+            )
 
     def __len__(self) -> int:
         return len(self._names)

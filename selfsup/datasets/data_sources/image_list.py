@@ -15,7 +15,9 @@ from .base import DataSource, NameTable, load_rgb
 from .list_files import label_warnings, read_list, why_missing
 from .memcached import open_reader
 
-FILES_TRIED = 1000  # all of a shorter list, evenly spaced ones of a longer; 10 ms on a local disk, a second on a slow network
+FILES_TRIED = (
+    1000  # all of a shorter list, evenly spaced ones of a longer; 10 ms on a local disk, a second on a slow network
+)
 ENOUGH_TO_STOP = 0.05  # share of missing files among those of a longer list: its own 1 % cannot be told from a sample
 PATHS_SHOWN = 20
 
@@ -38,12 +40,20 @@ class ImageList(DataSource):
         DataError: the list cannot be used, or more than 1 % of its files are missing (of a list of more than 1,000: 5 % of 1,000).
     """
 
-    def __init__(self, root: str, list_file: str, memcached: bool = False, mclient_path: str | None = None,
-                 return_label: bool = True) -> None:
+    def __init__(
+        self,
+        root: str,
+        list_file: str,
+        memcached: bool = False,
+        mclient_path: str | None = None,
+        return_label: bool = True,
+    ) -> None:
         super().__init__(return_label)
         self.root = os.path.expanduser(root)
         self._reader = open_reader(memcached, mclient_path)
-        names, labels = read_list(os.path.expanduser(list_file), lambda name: os.path.exists(os.path.join(self.root, name)))
+        names, labels = read_list(
+            os.path.expanduser(list_file), lambda name: os.path.exists(os.path.join(self.root, name))
+        )
         self._names = NameTable(names)
         self.labels = None if labels is None else np.asarray(labels, dtype=np.int64)
         if self._reader is None:
@@ -59,19 +69,30 @@ class ImageList(DataSource):
             return
         name, all_of_them = self._names[missing[0]], len(tried) == len(self)
         reason = why_missing(self.root, name)
-        hint = f' {reason[0].upper()}{reason[1:]}.' if reason else ' Point root to the folder that the names in the list start from.'
+        hint = (
+            f' {reason[0].upper()}{reason[1:]}.'
+            if reason
+            else ' Point root to the folder that the names in the list start from.'
+        )
         if len(missing) == len(tried):
-            raise DataError(f"root='{self.root}' does not hold the images of list_file='{list_file}': there is no "
-                            f"'{self.describe(missing[0])}'.{hint}")
+            raise DataError(
+                f"root='{self.root}' does not hold the images of list_file='{list_file}': there is no "
+                f"'{self.describe(missing[0])}'.{hint}"
+            )
         hint = hint if reason else ''
         paths = ', '.join(printable(self.describe(index)) for index in missing[:PATHS_SHOWN])
         more = f', ... ({len(missing)} in all)' if len(missing) > PATHS_SHOWN else ''
-        looked = f"list_file='{list_file}': {len(missing)} of {'its' if all_of_them else 'the'} {len(tried):,} files" + \
-            ('' if all_of_them else f' that were looked at (the list has {len(self):,})')
+        looked = (
+            f"list_file='{list_file}': {len(missing)} of {'its' if all_of_them else 'the'} {len(tried):,} files"
+            + ('' if all_of_them else f' that were looked at (the list has {len(self):,})')
+        )
         if len(missing) > (MAX_BAD_SHARE if all_of_them else ENOUGH_TO_STOP) * len(tried):
             raise DataError(f'{looked} are missing: {paths}{more}.{hint} Fetch them, or take them out of the list.')
-        warnings.warn(f"{looked} {'is' if len(missing) == 1 else 'are'} missing and will be skipped: {paths}{more}.{hint}",
-                      SelfSupWarning, stacklevel=3)
+        warnings.warn(
+            f'{looked} {"is" if len(missing) == 1 else "are"} missing and will be skipped: {paths}{more}.{hint}',
+            SelfSupWarning,
+            stacklevel=3,
+        )
 
     def folders_of_labels(self) -> dict[int, str]:
         """Label -> first folder of the paths that carry it; empty unless each label has one folder, and each folder one label."""

@@ -17,13 +17,45 @@ from ...errors import DataError
 
 WHITESPACE = ''  # `path label`, told apart by the last run of spaces or tabs
 SEPARATORS = (',', ';', '\t', '|')
-LARGEST_LABEL = 2 ** 31 - 1  # a number above that is an identifier, and no class number
+LARGEST_LABEL = 2**31 - 1  # a number above that is an identifier, and no class number
 LINES_TRIED = 8
-HEADER = frozenset(('path', 'paths', 'file', 'files', 'filename', 'file_name', 'filepath', 'file_path', 'name', 'image', 'images', 'img',
-                    'image_path', 'img_path', 'image_name', 'label', 'labels', 'class', 'class_id', 'target', 'category', 'y', 'id',
-                    'label_id', 'gt_label', 'class_index'))
-MARKS = ((codecs.BOM_UTF8, 'utf-8'), (codecs.BOM_UTF32_LE, 'utf-32'), (codecs.BOM_UTF32_BE, 'utf-32'), (codecs.BOM_UTF16_LE, 'utf-16'),
-         (codecs.BOM_UTF16_BE, 'utf-16'))  # UTF-32 before UTF-16: its mark begins with the other's
+HEADER = frozenset(
+    (
+        'path',
+        'paths',
+        'file',
+        'files',
+        'filename',
+        'file_name',
+        'filepath',
+        'file_path',
+        'name',
+        'image',
+        'images',
+        'img',
+        'image_path',
+        'img_path',
+        'image_name',
+        'label',
+        'labels',
+        'class',
+        'class_id',
+        'target',
+        'category',
+        'y',
+        'id',
+        'label_id',
+        'gt_label',
+        'class_index',
+    )
+)
+MARKS = (
+    (codecs.BOM_UTF8, 'utf-8'),
+    (codecs.BOM_UTF32_LE, 'utf-32'),
+    (codecs.BOM_UTF32_BE, 'utf-32'),
+    (codecs.BOM_UTF16_LE, 'utf-16'),
+    (codecs.BOM_UTF16_BE, 'utf-16'),
+)  # UTF-32 before UTF-16: its mark begins with the other's
 FORMAT = "Write one 'path' or 'path label' per line"
 
 
@@ -63,7 +95,11 @@ def read_list(list_file: str, exists: Callable[[str], bool]) -> tuple[list[str],
     Raises:
         DataError: no such file, no text, no lines, a label that is no class number, or a line of another kind than the first.
     """
-    lines = [(number, line) for number, line in _lines(list_file) if not (line.startswith('#') and not _is_path(line, exists))]
+    lines = [
+        (number, line)
+        for number, line in _lines(list_file)
+        if not (line.startswith('#') and not _is_path(line, exists))
+    ]
     if not lines:
         raise DataError(f"list_file='{list_file}' has no lines. {FORMAT}.")
     separator = _separator([line for _, line in lines], exists)
@@ -82,20 +118,25 @@ def _lines(list_file: str) -> list[tuple[int, str]]:
         with open(list_file, 'rb') as file:
             content = file.read()
     except OSError as error:
-        raise DataError(f"list_file='{list_file}' cannot be read: {error.strerror}. Give a text file with one 'path' or "
-                        "'path label' per line.") from None
+        raise DataError(
+            f"list_file='{list_file}' cannot be read: {error.strerror}. Give a text file with one 'path' or "
+            "'path label' per line."
+        ) from None
     mark, encoding = next(((mark, encoding) for mark, encoding in MARKS if content.startswith(mark)), (b'', 'utf-8'))
     if encoding == 'utf-8':
-        text = content[len(mark):].decode(errors='surrogateescape')  # a file name may hold any byte
+        text = content[len(mark) :].decode(errors='surrogateescape')  # a file name may hold any byte
     else:
         try:
             text = content.decode(encoding)
         except UnicodeDecodeError as error:
-            raise DataError(f"list_file='{list_file}' begins like {encoding.upper()} but is none: {error.reason}. Save it as "
-                            'UTF-8.') from None
+            raise DataError(
+                f"list_file='{list_file}' begins like {encoding.upper()} but is none: {error.reason}. Save it as UTF-8."
+            ) from None
     if '\0' in text:
-        raise DataError(f"list_file='{list_file}' is no text in UTF-8: it holds bytes of value 0, as UTF-16 without a byte order mark and "
-                        f'packed files do. Save it as UTF-8. {FORMAT}.')
+        raise DataError(
+            f"list_file='{list_file}' is no text in UTF-8: it holds bytes of value 0, as UTF-16 without a byte order mark and "
+            f'packed files do. Save it as UTF-8. {FORMAT}.'
+        )
     return [(number, line.strip()) for number, line in enumerate(re.split('\r\n|\r|\n', text), 1) if line.strip()]
 
 
@@ -122,7 +163,9 @@ def _reading(line: str, exists: Callable[[str], bool]) -> str | None:
     if _is_path(line, exists):
         return WHITESPACE
     for separator in SEPARATORS:
-        if (separator in line or line.startswith('"')) and any(column and exists(column) for column in _columns(line, separator)):
+        if (separator in line or line.startswith('"')) and any(
+            column and exists(column) for column in _columns(line, separator)
+        ):
             return separator
     pair = split_label(line)
     return ' ' if line.startswith('"') and pair is not None and exists(pair[0].strip('"')) else None
@@ -148,18 +191,23 @@ def _by_whitespace(lines: Lines, list_file: str, exists: Callable[[str], bool]) 
     if pairs[0] is None or exists(first_line):
         for (number, line), pair in zip(lines, pairs, strict=True):
             if pair is not None and not exists(line):
-                raise DataError(f"{list_file}:{number}: '{line}' ends in a label, but line {first_number} ('{first_line}') has none. "
-                                'Label all lines or none.')
+                raise DataError(
+                    f"{list_file}:{number}: '{line}' ends in a label, but line {first_number} ('{first_line}') has none. "
+                    'Label all lines or none.'
+                )
         return [line for _, line in lines], None
     for (number, line), pair in zip(lines, pairs, strict=True):
         if pair is None:
-            raise DataError(f"{list_file}:{number}: '{line}' has no label, but line {first_number} ('{first_line}') has one. "
-                            'Label all lines or none.')
+            raise DataError(
+                f"{list_file}:{number}: '{line}' has no label, but line {first_number} ('{first_line}') has one. "
+                'Label all lines or none.'
+            )
     return [name for name, _ in pairs], [label for _, label in pairs]
 
 
-def _by_columns(lines: Lines, separator: str, list_file: str,
-                exists: Callable[[str], bool]) -> tuple[Lines, list[str], list[str] | None]:
+def _by_columns(
+    lines: Lines, separator: str, list_file: str, exists: Callable[[str], bool]
+) -> tuple[Lines, list[str], list[str] | None]:
     """Lines of one column (a path) or two (a path and a label), without a header; their paths, and the text of their labels or None."""
     try:
         table = list(csv.reader([line for _, line in lines], delimiter=separator, skipinitialspace=True))
@@ -169,18 +217,28 @@ def _by_columns(lines: Lines, separator: str, list_file: str,
         table = [_columns(line, separator) for _, line in lines]
     if len(table) > 1:
         first = _columns(lines[0][1], separator)
-        above_labels = len(first) == 2 and whole(first[1]) is None and not exists(first[0]) and whole(table[1][-1]) is not None
+        above_labels = (
+            len(first) == 2 and whole(first[1]) is None and not exists(first[0]) and whole(table[1][-1]) is not None
+        )
         if above_labels or _is_header(first, exists):
             table, lines = table[1:], lines[1:]
     width = len(table[0])
     for (number, line), columns in zip(lines, table, strict=True):
         if width > 2:
-            raise DataError(f"{list_file}:{number}: '{line}' has {width} columns, separated by '{separator}'. {FORMAT}, or "
-                            f"'path{separator}label'.")
+            raise DataError(
+                f"{list_file}:{number}: '{line}' has {width} columns, separated by '{separator}'. {FORMAT}, or "
+                f"'path{separator}label'."
+            )
         if len(columns) != width or not columns[0]:
-            raise DataError(f"{list_file}:{number}: '{line}' has {len(columns)} columns, but line {lines[0][0]} has {width}. Label all "
-                            'lines or none.')
-    return lines, [columns[0].strip() for columns in table], [columns[1].strip() for columns in table] if width == 2 else None
+            raise DataError(
+                f"{list_file}:{number}: '{line}' has {len(columns)} columns, but line {lines[0][0]} has {width}. Label all "
+                'lines or none.'
+            )
+    return (
+        lines,
+        [columns[0].strip() for columns in table],
+        [columns[1].strip() for columns in table] if width == 2 else None,
+    )
 
 
 def _class_numbers(lines: Lines, texts: Sequence[str], list_file: str) -> list[int]:
@@ -191,9 +249,13 @@ def _class_numbers(lines: Lines, texts: Sequence[str], list_file: str) -> list[i
             if label is None:
                 raise DataError(f"{where} has the label '{text}', which is no whole number. Number the classes from 0.")
             if label < 0:
-                raise DataError(f'{where} has a negative label. Number the classes from 0. (Where -1 stands for no label, leave out the '
-                                'labels.)')
-            raise DataError(f'{where} has the label {label}, which is too large for a class number. Number the classes from 0.')
+                raise DataError(
+                    f'{where} has a negative label. Number the classes from 0. (Where -1 stands for no label, leave out the '
+                    'labels.)'
+                )
+            raise DataError(
+                f'{where} has the label {label}, which is too large for a class number. Number the classes from 0.'
+            )
     return labels
 
 
@@ -208,12 +270,16 @@ def label_warnings(labels: np.ndarray) -> list[str]:
     if not missing:
         return []
     if missing == 1 and present[0] == 1:
-        return [f'its labels go from 1 to {top} and none is 0, as if classes were counted from 1. They are counted from 0 here, so there '
-                f'are {top + 1} classes, one of them empty; subtract 1 from each label if that is not meant.']
+        return [
+            f'its labels go from 1 to {top} and none is 0, as if classes were counted from 1. They are counted from 0 here, so there '
+            f'are {top + 1} classes, one of them empty; subtract 1 from each label if that is not meant.'
+        ]
     gaps = np.setdiff1d(np.arange(min(top, 10_000)), present)[:5].tolist()
-    return [f'its labels go up to {top}, but only {len(present)} of the {top + 1} class numbers from 0 have an image; there is none of '
-            f"class {', '.join(map(str, gaps))}{', ...' if missing > len(gaps) else ''}. Number the classes without gaps if that is not "
-            'meant.']
+    return [
+        f'its labels go up to {top}, but only {len(present)} of the {top + 1} class numbers from 0 have an image; there is none of '
+        f'class {", ".join(map(str, gaps))}{", ..." if missing > len(gaps) else ""}. Number the classes without gaps if that is not '
+        'meant.'
+    ]
 
 
 def why_missing(root: str, name: str) -> str:
@@ -251,7 +317,9 @@ def _similar(root: str, name: str) -> str:
             beside = sorted(os.listdir(folder))
         except OSError:
             return ''
-        same = [other for other in beside if other == part] or [other for other in beside if other.lower() == part.lower()]
+        same = [other for other in beside if other == part] or [
+            other for other in beside if other.lower() == part.lower()
+        ]
         if not same:
             stem = os.path.splitext(part)[0]
             for other in beside if part == name.split('/')[-1] else ():

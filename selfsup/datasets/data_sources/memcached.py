@@ -45,8 +45,11 @@ def open_reader(memcached: bool, mclient_path: str | None) -> MemcachedReader | 
     if not memcached:
         return None
     if importlib.util.find_spec('mc') is None:
-        warnings.warn("memcached=True is ignored: the module 'mc' is not installed, so images are read from files.",
-                      SelfSupWarning, stacklevel=2)
+        warnings.warn(
+            "memcached=True is ignored: the module 'mc' is not installed, so images are read from files.",
+            SelfSupWarning,
+            stacklevel=2,
+        )
         return None
     if mclient_path is None:
         raise ConfigError('memcached=True needs mclient_path, the folder of server_list.conf and client.conf.')

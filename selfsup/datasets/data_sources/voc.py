@@ -13,8 +13,28 @@ from ...errors import ConfigError, DataError, did_you_mean
 from ...registry import DATA_SOURCES
 from .boxes import BoxCheck, BoxSource, Objects
 
-CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable', 'dog', 'horse',
-           'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor')
+CLASSES = (
+    'aeroplane',
+    'bicycle',
+    'bird',
+    'boat',
+    'bottle',
+    'bus',
+    'car',
+    'cat',
+    'chair',
+    'cow',
+    'diningtable',
+    'dog',
+    'horse',
+    'motorbike',
+    'person',
+    'pottedplant',
+    'sheep',
+    'sofa',
+    'train',
+    'tvmonitor',
+)
 
 
 @DATA_SOURCES.register_module()
@@ -36,8 +56,14 @@ class VOCDetection(BoxSource):
         DataError: a list or an annotation cannot be read, an object is of no known class, a box cannot be, or the images are missing.
     """
 
-    def __init__(self, root: str, splits: Sequence[str], classes: Sequence[str] | None = None, keep_empty: bool = True,
-                 bad_boxes: str = 'error') -> None:
+    def __init__(
+        self,
+        root: str,
+        splits: Sequence[str],
+        classes: Sequence[str] | None = None,
+        keep_empty: bool = True,
+        bad_boxes: str = 'error',
+    ) -> None:
         super().__init__()
         self.root = os.path.expanduser(root)
         self.classes = list(CLASSES if classes is None else classes)
@@ -56,14 +82,16 @@ class VOCDetection(BoxSource):
                     sizes.append(size)
                     objects.append(found)
         check.finish(f"root='{self.root}'")
-        self.store(names, sizes, objects, f"splits={', '.join(splits)}", read - len(names))
+        self.store(names, sizes, objects, f'splits={", ".join(splits)}', read - len(names))
 
     def _listed(self, path: str) -> list[str]:
         try:
             with open(path, encoding='utf-8') as file:
                 return [line.split()[0] for line in file if line.strip()]
         except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror}. Point root to the folder that holds VOC2007 and VOC2012.") from None
+            raise DataError(
+                f'{path} cannot be read: {error.strerror}. Point root to the folder that holds VOC2007 and VOC2012.'
+            ) from None
         except UnicodeDecodeError as error:
             raise DataError(f'{path} is no list of names: {error}.') from None
 
@@ -80,15 +108,20 @@ class VOCDetection(BoxSource):
         for number, found in enumerate(tree.iter('object'), 1):
             kind = (found.findtext('name') or '').strip()
             if kind not in self._numbers:
-                raise DataError(f'{path}: object {number} is a {kind!r}, which is none of the classes.{did_you_mean(kind, self.classes)}')
+                raise DataError(
+                    f'{path}: object {number} is a {kind!r}, which is none of the classes.{did_you_mean(kind, self.classes)}'
+                )
             x1, y1, x2, y2 = (_number(found, f'bndbox/{side}', path) for side in ('xmin', 'ymin', 'xmax', 'ymax'))
             box = check.inside((x1 - 1, y1 - 1, x2, y2), width, height, f'{os.path.basename(path)} object {number}')
             if box is not None:
                 boxes.append(box)
                 labels.append(self._numbers[kind])
                 difficult.append((found.findtext('difficult') or '0').strip() == '1')
-        return (height, width), Objects(np.asarray(boxes, dtype=np.float32).reshape(-1, 4), np.asarray(labels, dtype=np.int64),
-                                        np.asarray(difficult, dtype=bool))
+        return (height, width), Objects(
+            np.asarray(boxes, dtype=np.float32).reshape(-1, 4),
+            np.asarray(labels, dtype=np.int64),
+            np.asarray(difficult, dtype=bool),
+        )
 
 
 def _number(tree: ElementTree.Element, path: str, file: str) -> float:

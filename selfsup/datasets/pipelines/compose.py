@@ -37,9 +37,21 @@ class Compose:
                 image = step(image)
             except SelfSupError:
                 raise
-            except (TypeError, ValueError, RuntimeError, AssertionError, AttributeError, LookupError, ArithmeticError) as error:
+            except (
+                TypeError,
+                ValueError,
+                RuntimeError,
+                AssertionError,
+                AttributeError,
+                LookupError,
+                ArithmeticError,
+            ) as error:
                 size = getattr(image, 'size', None)
-                what = f'{size[0]}x{size[1]} image' if isinstance(size, tuple) else f'{tuple(getattr(image, "shape", ()))} tensor'
+                what = (
+                    f'{size[0]}x{size[1]} image'
+                    if isinstance(size, tuple)
+                    else f'{tuple(getattr(image, "shape", ()))} tensor'
+                )
                 raise DataError(f'pipeline step {type(step).__name__} failed on a {what}: {error}') from error
         return image
 
@@ -82,11 +94,15 @@ def build_view_pipeline(steps: Sequence[dict | Callable], name: str, prefetch: b
     if prefetch:
         late = [step for step in names if step in AFTER_PREFETCH]
         if late:
-            raise ConfigError(f'{name} holds {", ".join(late)}, but with prefetch=True images leave the dataset as uint8 and the loader '
-                              f'normalises them by img_norm_cfg. Remove {"it" if len(late) == 1 else "them"}, or set prefetch=False.')
+            raise ConfigError(
+                f'{name} holds {", ".join(late)}, but with prefetch=True images leave the dataset as uint8 and the loader '
+                f'normalises them by img_norm_cfg. Remove {"it" if len(late) == 1 else "them"}, or set prefetch=False.'
+            )
     elif None not in names and not any(step in TO_TENSOR for step in names):
-        raise ConfigError(f"{name} makes no tensor: it holds {', '.join(names) or 'no step'}. End it with dict(type='ToTensor') and "
-                          "dict(type='Normalize', mean=[...], std=[...]), or set prefetch=True.")
+        raise ConfigError(
+            f"{name} makes no tensor: it holds {', '.join(names) or 'no step'}. End it with dict(type='ToTensor') and "
+            "dict(type='Normalize', mean=[...], std=[...]), or set prefetch=True."
+        )
     return pipeline
 
 
@@ -94,9 +110,13 @@ def _names(steps: Any) -> Iterator[str | None]:
     """Names of all steps, nested ones included; None for code that may do anything."""
     for step in steps if isinstance(steps, (list, tuple)) else ():
         kind = step.get('type') if isinstance(step, dict) else step
-        module = getattr(PIPELINES.find(kind.removeprefix('selfsup.')) if isinstance(kind, str) else kind, '__module__', '')
+        module = getattr(
+            PIPELINES.find(kind.removeprefix('selfsup.')) if isinstance(kind, str) else kind, '__module__', ''
+        )
         ours = module.startswith(('torchvision.', 'selfsup.datasets.pipelines.'))
-        name = kind.removeprefix('selfsup.') if isinstance(kind, str) else getattr(kind, '__name__', type(kind).__name__)
+        name = (
+            kind.removeprefix('selfsup.') if isinstance(kind, str) else getattr(kind, '__name__', type(kind).__name__)
+        )
         yield name if ours and name not in OPEN_ENDED else None
         if isinstance(step, dict):
             yield from _names(step.get('transforms'))

@@ -10,7 +10,7 @@ import torch
 from ...errors import ConfigError
 from ...registry import PIPELINES
 
-UNIT, BYTES = 1., 255.  # the largest value of a pixel
+UNIT, BYTES = 1.0, 255.0  # the largest value of a pixel
 KEEPING = ('PILToTensor', 'ToImage')  # steps that hand on bytes
 # Steps after which the range is not known, as after code of the user's; all others of torchvision's and ours keep it.
 CHANGING = ('Lambda', 'LinearTransformation', 'Normalize')
@@ -44,12 +44,16 @@ def check_statistics(mean: Any, std: Any, where: str, largest: float = UNIT) -> 
         return
     if largest == UNIT and max(*mean, *std) > UNIT:
         shift = [value / BYTES for value in mean] if max(mean) > UNIT else mean
-        raise ConfigError(f'{where}: mean={_text(mean)}, std={_text(std)} belong to images in [0, 255], but these are in [0, 1]: ToTensor '
-                          f'and prefetch divide by 255. Use mean={_text(shift)}, std={_text([value / BYTES for value in std])}.')
+        raise ConfigError(
+            f'{where}: mean={_text(mean)}, std={_text(std)} belong to images in [0, 255], but these are in [0, 1]: ToTensor '
+            f'and prefetch divide by 255. Use mean={_text(shift)}, std={_text([value / BYTES for value in std])}.'
+        )
     if largest == BYTES and 0 < max(mean) <= UNIT and max(std) <= UNIT:
         right = f'mean={_text([BYTES * value for value in mean])}, std={_text([BYTES * value for value in std])}'
-        raise ConfigError(f'{where}: mean={_text(mean)}, std={_text(std)} belong to images in [0, 1], but nothing has divided these by '
-                          f"255. Use dict(type='ToTensor') in place of the steps before, ToDtype with scale=True, or {right}.")
+        raise ConfigError(
+            f'{where}: mean={_text(mean)}, std={_text(std)} belong to images in [0, 1], but nothing has divided these by '
+            f"255. Use dict(type='ToTensor') in place of the steps before, ToDtype with scale=True, or {right}."
+        )
 
 
 def check_pipeline(steps: Any, where: str) -> None:
@@ -66,7 +70,9 @@ def check_pipeline(steps: Any, where: str) -> None:
         name = kind.removeprefix('selfsup.') if isinstance(kind, str) else getattr(kind, '__name__', '')
         if name == 'Normalize' and largest is not None:
             check_statistics(get('mean'), get('std'), f'{where}: Normalize', largest)
-        if name == 'ToTensor' or (largest == BYTES and (name == 'ConvertImageDtype' or (name == 'ToDtype' and get('scale') is True))):
+        if name == 'ToTensor' or (
+            largest == BYTES and (name == 'ConvertImageDtype' or (name == 'ToDtype' and get('scale') is True))
+        ):
             largest = UNIT
         elif name in KEEPING:
             largest = BYTES
@@ -76,7 +82,11 @@ def check_pipeline(steps: Any, where: str) -> None:
 
 def _flat(steps: Any) -> Iterator[Any]:
     for step in steps if isinstance(steps, (list, tuple)) else ():
-        inner = step.get('transforms') if isinstance(step, dict) else getattr(step, 'transforms', getattr(step, 'steps', None))
+        inner = (
+            step.get('transforms')
+            if isinstance(step, dict)
+            else getattr(step, 'transforms', getattr(step, 'steps', None))
+        )
         if isinstance(inner, (list, tuple)):
             yield from _flat(inner)
         else:

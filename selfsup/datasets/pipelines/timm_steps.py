@@ -16,12 +16,25 @@ from .transforms import needs_pil
 _WHOLE, _NUMBER, _SHARE, _SWITCH = r'\d+', r'\d+(\.\d+)?', r'(0(\.\d+)?|1(\.0+)?)', '[01]'
 _AUTO = MappingProxyType({'mstd': _NUMBER})
 # Sections that may follow each policy, with what their value may be. timm passes over a section that it does not know.
-POLICIES = MappingProxyType({
-    'rand': MappingProxyType({'m': _WHOLE, 'n': '[1-9][0-9]*', 'p': _SHARE, 'mstd': _NUMBER, 'mmax': _WHOLE, 'inc': _SWITCH,
-                              't': '(weights|3aw|3a)'}),
-    'augmix': MappingProxyType({'m': _WHOLE, 'w': _WHOLE, 'd': _WHOLE, 'a': _NUMBER, 'b': _SWITCH, 'mstd': _NUMBER}),
-    **dict.fromkeys(('original', 'originalr', 'v0', 'v0r', '3a'), _AUTO),
-})
+POLICIES = MappingProxyType(
+    {
+        'rand': MappingProxyType(
+            {
+                'm': _WHOLE,
+                'n': '[1-9][0-9]*',
+                'p': _SHARE,
+                'mstd': _NUMBER,
+                'mmax': _WHOLE,
+                'inc': _SWITCH,
+                't': '(weights|3aw|3a)',
+            }
+        ),
+        'augmix': MappingProxyType(
+            {'m': _WHOLE, 'w': _WHOLE, 'd': _WHOLE, 'a': _NUMBER, 'b': _SWITCH, 'mstd': _NUMBER}
+        ),
+        **dict.fromkeys(('original', 'originalr', 'v0', 'v0r', '3a'), _AUTO),
+    }
+)
 
 
 @PIPELINES.register_module()
@@ -42,8 +55,13 @@ class TIMMAutoAugment:
         ConfigError: a policy that timm does not have, or a value outside of the above.
     """
 
-    def __init__(self, policy: str, size: int | Sequence[int] = 224, interpolation: int | str = 'bicubic',
-                 mean: Sequence[float] = (0.485, 0.456, 0.406)) -> None:
+    def __init__(
+        self,
+        policy: str,
+        size: int | Sequence[int] = 224,
+        interpolation: int | str = 'bicubic',
+        mean: Sequence[float] = (0.485, 0.456, 0.406),
+    ) -> None:
         self.policy = policy
         sides = [size] if isinstance(size, int) else list(size)
         if not sides or not all(type(side) is int and side > 0 for side in sides):
@@ -51,7 +69,10 @@ class TIMMAutoAugment:
         if len(mean) != 3 or not all(0 <= m <= 1 for m in mean):
             raise ConfigError(f'TIMMAutoAugment mean={mean!r}: give three numbers in [0, 1].')
         family = _check_policy(policy)
-        settings = {'translate_const': int(min(sides) * 0.45), 'img_mean': tuple(min(255, round(255 * m)) for m in mean)}
+        settings = {
+            'translate_const': int(min(sides) * 0.45),
+            'img_mean': tuple(min(255, round(255 * m)) for m in mean),
+        }
 
         from timm.data import auto_augment
         from timm.data.transforms import str_to_pil_interp
@@ -94,6 +115,8 @@ def _check_policy(policy: str) -> str:
     known = POLICIES[family]
     for section in sections:
         if not any(re.fullmatch(key + value, section) for key, value in known.items()):
-            raise ConfigError(f"TIMMAutoAugment policy={policy!r}: '{section}' is no section of '{family}'. Known: {', '.join(known)}, "
-                              "each followed by its value, as in 'rand-m9-mstd0.5-inc1'.")
+            raise ConfigError(
+                f"TIMMAutoAugment policy={policy!r}: '{section}' is no section of '{family}'. Known: {', '.join(known)}, "
+                "each followed by its value, as in 'rand-m9-mstd0.5-inc1'."
+            )
     return family

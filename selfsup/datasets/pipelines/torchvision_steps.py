@@ -19,8 +19,14 @@ from .compose import build_steps
 
 OURS = ('GaussianBlur', 'ToTensor')  # transforms.py defines these names
 AREA_SHARES = (v2.RandomResizedCrop, v2.RandomErasing)  # their `scale` is in shares of the image's area
-PIL_NUMBERS = (InterpolationMode.NEAREST, InterpolationMode.LANCZOS, InterpolationMode.BILINEAR, InterpolationMode.BICUBIC,
-               InterpolationMode.BOX, InterpolationMode.HAMMING)
+PIL_NUMBERS = (
+    InterpolationMode.NEAREST,
+    InterpolationMode.LANCZOS,
+    InterpolationMode.BILINEAR,
+    InterpolationMode.BICUBIC,
+    InterpolationMode.BOX,
+    InterpolationMode.HAMMING,
+)
 
 
 def interpolation_mode(value: Any) -> InterpolationMode:
@@ -51,7 +57,9 @@ def _policy(value: Any) -> AutoAugmentPolicy:
     for policy in AutoAugmentPolicy:
         if value in (policy, policy.value):
             return policy
-    raise ConfigError(f'policy={value!r} is no AutoAugment policy. Known: {", ".join(p.value for p in AutoAugmentPolicy)}.')
+    raise ConfigError(
+        f'policy={value!r} is no AutoAugment policy. Known: {", ".join(p.value for p in AutoAugmentPolicy)}.'
+    )
 
 
 def _argument(name: str, value: Any) -> Any:
@@ -62,10 +70,14 @@ def _argument(name: str, value: Any) -> Any:
 
 def _check_area(step: str, scale: Any) -> None:
     """Refuse areas that no image has: torchvision takes them and cuts one pixel, or the whole image, every time."""
-    numbers = isinstance(scale, list | tuple) and len(scale) == 2 and all(isinstance(value, int | float) for value in scale)
+    numbers = (
+        isinstance(scale, list | tuple) and len(scale) == 2 and all(isinstance(value, int | float) for value in scale)
+    )
     if not numbers or not 0 <= scale[0] <= scale[1] <= 1 or scale[1] == 0:
-        raise ConfigError(f'{step} scale={scale!r}: give the smallest and the largest share of the area of the image, 0 <= smallest <= '
-                          'largest <= 1 and largest > 0, for example (0.2, 1.0).')
+        raise ConfigError(
+            f'{step} scale={scale!r}: give the smallest and the largest share of the area of the image, 0 <= smallest <= '
+            'largest <= 1 and largest > 0, for example (0.2, 1.0).'
+        )
 
 
 def make_step(kind: type[v2.Transform]) -> Callable[..., v2.Transform]:

@@ -32,7 +32,9 @@ def to_uint8(image: Image.Image) -> Tensor:
         image: of mode RGB, L, or any other with 8 bits per channel.
     """
     if not isinstance(image, Image.Image):
-        raise TypeError(f'expected a PIL image, got {type(image).__name__}: for a source that gives tensors, take ToImage and ToDtype')
+        raise TypeError(
+            f'expected a PIL image, got {type(image).__name__}: for a source that gives tensors, take ToImage and ToDtype'
+        )
     pixels = torch.from_numpy(np.array(image))
     if pixels.dtype != torch.uint8:
         raise TypeError(f'expected 8 bits per channel, got an image of mode {image.mode}')
@@ -42,8 +44,10 @@ def to_uint8(image: Image.Image) -> Tensor:
 def needs_pil(image: object) -> None:
     """Raise a TypeError for anything but a PIL image, saying what to do."""
     if not isinstance(image, Image.Image):
-        raise TypeError(f'expected a PIL image, got {type(image).__name__}: place the step before ToTensor; for a source that gives '
-                        'tensors, take a step that works on them')
+        raise TypeError(
+            f'expected a PIL image, got {type(image).__name__}: place the step before ToTensor; for a source that gives '
+            'tensors, take a step that works on them'
+        )
 
 
 @PIPELINES.register_module()

@@ -14,5 +14,19 @@ from .rotation_pred import RotationPred
 from .simclr import SimCLR
 from .spark import SparK
 
-__all__ = ['BYOL', 'FCMAE', 'MOCO', 'NPID', 'ODC', 'Algorithm', 'Classification', 'DeepCluster', 'Detection', 'RelativeLoc',
-           'RotationPred', 'SimCLR', 'SparK', 'Step']
+__all__ = [
+    'BYOL',
+    'FCMAE',
+    'MOCO',
+    'NPID',
+    'ODC',
+    'Algorithm',
+    'Classification',
+    'DeepCluster',
+    'Detection',
+    'RelativeLoc',
+    'RotationPred',
+    'SimCLR',
+    'SparK',
+    'Step',
+]

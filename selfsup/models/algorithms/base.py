@@ -69,8 +69,10 @@ class Algorithm(nn.Module):
         """`step`, if it is what `loss` must return; a method of a user's own may return anything."""
         name = type(self).__name__
         if not isinstance(step, Step) or not step.losses:
-            raise ConfigError(f'{name}.loss returned a {type(step).__name__}{" without losses" if isinstance(step, Step) else ""}; it must '
-                              "return Step({'loss': ...}), see docs/new_method.md.")
+            raise ConfigError(
+                f'{name}.loss returned a {type(step).__name__}{" without losses" if isinstance(step, Step) else ""}; it must '
+                "return Step({'loss': ...}), see docs/new_method.md."
+            )
         return step
 
     def forward(self, batch: dict[str, Tensor], mode: str = 'loss') -> Step | dict[str, Tensor] | tuple[Tensor, ...]:
@@ -86,8 +88,10 @@ class Algorithm(nn.Module):
         """
         if mode == 'loss':
             if not set(self._needs) <= set(batch) <= set(self._reads):
-                raise ConfigError(f"{type(self).__name__} reads {', '.join(self._reads)}; the dataset gives {', '.join(batch)}: "
-                                  f'use {self.dataset}.')
+                raise ConfigError(
+                    f'{type(self).__name__} reads {", ".join(self._reads)}; the dataset gives {", ".join(batch)}: '
+                    f'use {self.dataset}.'
+                )
             return self._checked(self.loss(**batch))
         if mode in ('test', 'extract'):
             if 'img' not in batch:
@@ -135,7 +139,9 @@ class Algorithm(nn.Module):
 
     def predict(self, img: Tensor) -> dict[str, Tensor]:
         """Logits per head, for methods with classes."""
-        raise ConfigError(f'{type(self).__name__} has no classes to predict: evaluate its features, or train a Classification on them.')
+        raise ConfigError(
+            f'{type(self).__name__} has no classes to predict: evaluate its features, or train a Classification on them.'
+        )
 
     def single_view(self, img: Tensor) -> Tensor:
         """`img` itself if it is (B, C, H, W).
@@ -144,8 +150,10 @@ class Algorithm(nn.Module):
             ShapeError: it is not.
         """
         if img.dim() != 4:
-            raise ShapeError(f'{type(self).__name__} needs img of shape (B, C, H, W) here, one view per image; got {tuple(img.shape)}: '
-                             f'use ClassificationDataset or ExtractDataset.')
+            raise ShapeError(
+                f'{type(self).__name__} needs img of shape (B, C, H, W) here, one view per image; got {tuple(img.shape)}: '
+                f'use ClassificationDataset or ExtractDataset.'
+            )
         return img
 
     def split_views(self, img: Tensor, number: int = 2) -> tuple[Tensor, ...]:
@@ -155,6 +163,8 @@ class Algorithm(nn.Module):
             ShapeError: not `number` views.
         """
         if img.dim() != 5 or img.shape[1] != number:
-            raise ShapeError(f'{type(self).__name__} needs img of shape (B, {number}, C, H, W), {number} views per image; '
-                             f'got {tuple(img.shape)}: use {self.dataset}.')
+            raise ShapeError(
+                f'{type(self).__name__} needs img of shape (B, {number}, C, H, W), {number} views per image; '
+                f'got {tuple(img.shape)}: use {self.dataset}.'
+            )
         return tuple(view.contiguous() for view in img.unbind(1))

@@ -40,8 +40,14 @@ class BYOL(Algorithm):
     dataset = 'BYOLDataset'
     momentum_copies = (('backbone', 'target_backbone'), ('neck', 'target_neck'))
 
-    def __init__(self, backbone: dict | nn.Module, neck: dict | nn.Module, head: dict | nn.Module, base_momentum: float = 0.996,
-                 end_momentum: float = 1.0) -> None:
+    def __init__(
+        self,
+        backbone: dict | nn.Module,
+        neck: dict | nn.Module,
+        head: dict | nn.Module,
+        base_momentum: float = 0.996,
+        end_momentum: float = 1.0,
+    ) -> None:
         super().__init__()
         check_momentum('BYOL model.base_momentum', base_momentum)
         check_momentum('BYOL model.end_momentum', end_momentum)

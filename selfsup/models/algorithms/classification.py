@@ -32,8 +32,14 @@ class Classification(Algorithm):
 
     dataset = 'ClassificationDataset'
 
-    def __init__(self, backbone: dict | nn.Module, head: dict | nn.Module, neck: dict | nn.Module | None = None,
-                 with_sobel: bool = False, mixup: dict | None = None) -> None:
+    def __init__(
+        self,
+        backbone: dict | nn.Module,
+        head: dict | nn.Module,
+        neck: dict | nn.Module | None = None,
+        with_sobel: bool = False,
+        mixup: dict | None = None,
+    ) -> None:
         super().__init__()
         self.sobel = Sobel() if with_sobel else nn.Identity()
         self.backbone = build_part(BACKBONES, backbone)
@@ -48,8 +54,10 @@ class Classification(Algorithm):
         if not hasattr(self.head, 'label_smoothing'):
             raise ConfigError(f'mixup makes soft targets, which {name} does not take: use ClsHead.')
         if self.head.label_smoothing:
-            raise ConfigError(f'{name} label_smoothing={self.head.label_smoothing!r} would have no effect: with mixup, the targets are '
-                              'smoothed there. Give label_smoothing to mixup alone.')
+            raise ConfigError(
+                f'{name} label_smoothing={self.head.label_smoothing!r} would have no effect: with mixup, the targets are '
+                'smoothed there. Give label_smoothing to mixup alone.'
+            )
 
     def extract(self, img: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of the backbone for images (B, C, H, W), or for their edges."""

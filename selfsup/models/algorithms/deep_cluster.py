@@ -35,7 +35,9 @@ class DeepCluster(Algorithm):
 
     dataset = 'DeepClusterDataset'
 
-    def __init__(self, backbone: dict | nn.Module, neck: dict | nn.Module, head: dict | nn.Module, with_sobel: bool = False) -> None:
+    def __init__(
+        self, backbone: dict | nn.Module, neck: dict | nn.Module, head: dict | nn.Module, with_sobel: bool = False
+    ) -> None:
         super().__init__()
         self.sobel = Sobel() if with_sobel else nn.Identity()
         self.backbone = build_part(BACKBONES, backbone)
@@ -69,7 +71,9 @@ class DeepCluster(Algorithm):
             ConfigError: nothing has assigned labels.
         """
         if not self._labelled and int(pseudo_label.min()) < 0:
-            raise ConfigError("DeepCluster has no pseudo labels: add custom_hooks=[dict(type='DeepClusterHook', ...)], which assigns them.")
+            raise ConfigError(
+                "DeepCluster has no pseudo labels: add custom_hooks=[dict(type='DeepClusterHook', ...)], which assigns them."
+            )
         self._labelled = True
         z = self.embed(img)
         weight = self.loss_weight[pseudo_label]

@@ -49,32 +49,58 @@ class Detection(Algorithm):
 
     dataset = 'DetectionDataset'
 
-    def __init__(self, backbone: dict | nn.Module, neck: dict | nn.Module, num_classes: int, masks: bool = False,
-                 head_norm_cfg: dict | None = None, box_channels: int = 1024, anchor_sizes: Sequence[int] = (32, 64, 128, 256, 512),
-                 size_divisible: int = 32, rcnn: dict | None = None) -> None:
+    def __init__(
+        self,
+        backbone: dict | nn.Module,
+        neck: dict | nn.Module,
+        num_classes: int,
+        masks: bool = False,
+        head_norm_cfg: dict | None = None,
+        box_channels: int = 1024,
+        anchor_sizes: Sequence[int] = (32, 64, 128, 256, 512),
+        size_divisible: int = 32,
+        rcnn: dict | None = None,
+    ) -> None:
         super().__init__()
-        for name, value in (('num_classes', num_classes), ('box_channels', box_channels), ('size_divisible', size_divisible)):
+        for name, value in (
+            ('num_classes', num_classes),
+            ('box_channels', box_channels),
+            ('size_divisible', size_divisible),
+        ):
             if type(value) is not int or value < 1:
                 raise ConfigError(f'Detection {name}={value!r}: give a whole number, 1 or more.')
         self.num_classes, self.masks, self.size_divisible = num_classes, masks, size_divisible
         self.backbone = build_part(BACKBONES, backbone)
         self.neck = build_part(NECKS, neck)
         self._check_parts(anchor_sizes)
-        self.rpn, self.roi_heads = _torchvision_parts(self.neck, num_classes, masks, head_norm_cfg, box_channels, anchor_sizes,
-                                                      _checked(rcnn or {}))
+        self.rpn, self.roi_heads = _torchvision_parts(
+            self.neck, num_classes, masks, head_norm_cfg, box_channels, anchor_sizes, _checked(rcnn or {})
+        )
 
     def _check_parts(self, anchor_sizes: Sequence[int]) -> None:
         if not hasattr(self.neck, 'levels'):
-            raise ConfigError(f"Detection needs neck=dict(type='FPN', in_channels={tuple(self.backbone.channels)}); got "
-                              f'{type(self.neck).__name__}.')
+            raise ConfigError(
+                f"Detection needs neck=dict(type='FPN', in_channels={tuple(self.backbone.channels)}); got "
+                f'{type(self.neck).__name__}.'
+            )
         if tuple(self.backbone.channels) != self.neck.in_channels:
-            raise ConfigError(f'The backbone returns maps of {tuple(self.backbone.channels)} channels, model.neck.in_channels='
-                              f'{self.neck.in_channels}: set in_channels, or out_indices of the backbone.')
+            raise ConfigError(
+                f'The backbone returns maps of {tuple(self.backbone.channels)} channels, model.neck.in_channels='
+                f'{self.neck.in_channels}: set in_channels, or out_indices of the backbone.'
+            )
         if len(anchor_sizes) != len(self.neck.levels) or min(anchor_sizes) <= 0:
-            raise ConfigError(f'Detection anchor_sizes={tuple(anchor_sizes)!r}: give {len(self.neck.levels)} sizes, one for each level of '
-                              f"the pyramid ({', '.join(self.neck.levels)}), in pixels.")
+            raise ConfigError(
+                f'Detection anchor_sizes={tuple(anchor_sizes)!r}: give {len(self.neck.levels)} sizes, one for each level of '
+                f'the pyramid ({", ".join(self.neck.levels)}), in pixels.'
+            )
 
-    def loss(self, img: Images, gt_boxes: Sequence[Tensor], gt_labels: Sequence[Tensor], gt_masks: Sequence[Tensor] | None = None) -> Step:
+    def loss(
+        self,
+        img: Images,
+        gt_boxes: Sequence[Tensor],
+        gt_labels: Sequence[Tensor],
+        gt_masks: Sequence[Tensor] | None = None,
+    ) -> Step:
         """Losses of proposals (objectness, boxes) and heads (classes, boxes, masks).
 
         Args:
@@ -84,8 +110,12 @@ class Detection(Algorithm):
             gt_masks: B tensors (N, H, W), uint8 in {0, 1}; needed with `masks`.
         """
         if self.masks and gt_masks is None:
-            raise ConfigError('Detection with masks=True needs the masks of the objects: set masks=True in the data set too.')
-        targets = [{'boxes': boxes, 'labels': labels + 1} for boxes, labels in zip(gt_boxes, gt_labels, strict=True)]  # 0: background
+            raise ConfigError(
+                'Detection with masks=True needs the masks of the objects: set masks=True in the data set too.'
+            )
+        targets = [
+            {'boxes': boxes, 'labels': labels + 1} for boxes, labels in zip(gt_boxes, gt_labels, strict=True)
+        ]  # 0: background
         for target, found in zip(targets, gt_masks or () if self.masks else (), strict=False):
             target['masks'] = found
         images, sizes = self._padded(img)
@@ -110,8 +140,10 @@ class Detection(Algorithm):
     def _padded(self, img: Images) -> tuple[Tensor, list[tuple[int, int]]]:
         """Images in one tensor (B, C, H, W), with zeros (the mean colour) to the right and below, and the size of each."""
         if any(image.dim() != 3 or len(image) != len(img[0]) for image in img):
-            raise ShapeError(f'Detection needs one view (C, H, W) per image; got {sorted({tuple(i.shape) for i in img})[:3]}: '
-                             f'use {self.dataset}.')
+            raise ShapeError(
+                f'Detection needs one view (C, H, W) per image; got {sorted({tuple(i.shape) for i in img})[:3]}: '
+                f'use {self.dataset}.'
+            )
         sizes = [(image.shape[-2], image.shape[-1]) for image in img]
         step = self.size_divisible
         height, width = (-(-max(side) // step) * step for side in zip(*sizes, strict=True))
@@ -119,7 +151,7 @@ class Detection(Algorithm):
             return img, sizes
         padded = img[0].new_zeros(len(img), img[0].shape[0], height, width)
         for row, image in zip(padded, img, strict=True):
-            row[:, :image.shape[-2], :image.shape[-1]] = image
+            row[:, : image.shape[-2], : image.shape[-1]] = image
         return padded, sizes
 
 
@@ -134,7 +166,9 @@ def _checked(rcnn: dict) -> dict:
     from torchvision.models.detection import FasterRCNN
 
     parameters = inspect.signature(FasterRCNN.__init__).parameters.values()
-    known = {p.name: type(p.default) for p in parameters if p.name.startswith(('rpn_', 'box_')) and p.default is not None}
+    known = {
+        p.name: type(p.default) for p in parameters if p.name.startswith(('rpn_', 'box_')) and p.default is not None
+    }
     for name, value in rcnn.items():
         if name not in known:
             raise ConfigError(f'Detection rcnn has no setting {name!r}.{did_you_mean(str(name), list(known))}')
@@ -145,8 +179,15 @@ def _checked(rcnn: dict) -> dict:
     return rcnn
 
 
-def _torchvision_parts(neck: nn.Module, num_classes: int, masks: bool, head_norm_cfg: dict | None, box_channels: int,
-                       anchor_sizes: Sequence[int], rcnn: dict) -> tuple[nn.Module, nn.Module]:
+def _torchvision_parts(
+    neck: nn.Module,
+    num_classes: int,
+    masks: bool,
+    head_norm_cfg: dict | None,
+    box_channels: int,
+    anchor_sizes: Sequence[int],
+    rcnn: dict,
+) -> tuple[nn.Module, nn.Module]:
     """Proposal network and heads, as `FasterRCNN` and `MaskRCNN` put them together for a backbone that is our pyramid."""
     from torchvision.models.detection import FasterRCNN, MaskRCNN
     from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -157,18 +198,26 @@ def _torchvision_parts(neck: nn.Module, num_classes: int, masks: bool, head_norm
     width, classes, maps = neck.out_channels, num_classes + 1, list(neck.levels[:-1])
     norm = norm_layer(head_norm_cfg)
     if norm is None:
-        box_head = TwoMLPHead(width * 7 ** 2, box_channels)
+        box_head = TwoMLPHead(width * 7**2, box_channels)
     else:
         box_head = FastRCNNConvFCHead((width, 7, 7), [width] * CONV_HEAD, [box_channels], norm_layer=norm)
     parts = {
-        'rpn_anchor_generator': AnchorGenerator(tuple((size,) for size in anchor_sizes), ((0.5, 1.0, 2.0),) * len(anchor_sizes)),
-        'box_roi_pool': MultiScaleRoIAlign(maps, output_size=7, sampling_ratio=2), 'box_head': box_head,
+        'rpn_anchor_generator': AnchorGenerator(
+            tuple((size,) for size in anchor_sizes), ((0.5, 1.0, 2.0),) * len(anchor_sizes)
+        ),
+        'box_roi_pool': MultiScaleRoIAlign(maps, output_size=7, sampling_ratio=2),
+        'box_head': box_head,
         'box_predictor': FastRCNNPredictor(box_channels, classes),
     }
     if not masks:
         whole = FasterRCNN(neck, **parts, **rcnn)
     else:
-        whole = MaskRCNN(neck, **parts, **rcnn, mask_roi_pool=MultiScaleRoIAlign(maps, output_size=14, sampling_ratio=2),
-                         mask_head=MaskRCNNHeads(width, [width] * CONV_HEAD, 1, norm_layer=norm),
-                         mask_predictor=MaskRCNNPredictor(width, width, classes))
+        whole = MaskRCNN(
+            neck,
+            **parts,
+            **rcnn,
+            mask_roi_pool=MultiScaleRoIAlign(maps, output_size=14, sampling_ratio=2),
+            mask_head=MaskRCNNHeads(width, [width] * CONV_HEAD, 1, norm_layer=norm),
+            mask_predictor=MaskRCNNPredictor(width, width, classes),
+        )
     return whole.rpn, whole.roi_heads

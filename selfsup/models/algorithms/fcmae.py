@@ -52,8 +52,18 @@ class FCMAE(Algorithm):
 
     dataset = 'ExtractDataset'
 
-    def __init__(self, backbone: dict | nn.Module, decoder: dict | nn.Module, head: dict | nn.Module, mask_ratio: float = 0.6,
-                 keep: str = 'floor', block: int = 32, init: str = 'std02', path: str = 'visible', sync_bn: bool = False) -> None:
+    def __init__(
+        self,
+        backbone: dict | nn.Module,
+        decoder: dict | nn.Module,
+        head: dict | nn.Module,
+        mask_ratio: float = 0.6,
+        keep: str = 'floor',
+        block: int = 32,
+        init: str = 'std02',
+        path: str = 'visible',
+        sync_bn: bool = False,
+    ) -> None:
         super().__init__()
         if init not in INITS:
             raise ConfigError(f"FCMAE init='{init}' is unknown.{did_you_mean(str(init), INITS)}")
@@ -63,14 +73,16 @@ class FCMAE(Algorithm):
         self.channels = image_channels(self.backbone)
         channels, stride = probe_maps(self.backbone, self.channels)[-1]
         if block % stride or self.head.patch_size != stride:
-            raise ConfigError(f'FCMAE block={block} must be a multiple of the stride of the last map, {stride}, and '
-                              f'head.patch_size={self.head.patch_size} must be that stride.')
+            raise ConfigError(
+                f'FCMAE block={block} must be a multiple of the stride of the last map, {stride}, and '
+                f'head.patch_size={self.head.patch_size} must be that stride.'
+            )
         check_masked(self.backbone, block, path, self.channels)
         self.decoder = build_part(NECKS, decoder)
         width = self.decoder.width
         self.proj = nn.Conv2d(channels, width, 1)
         self.mask_token = nn.Parameter(torch.zeros(1, width, 1, 1))
-        self.pred = nn.Conv2d(width, stride ** 2 * self.channels, 1)
+        self.pred = nn.Conv2d(width, stride**2 * self.channels, 1)
         self._init_weights(init)
 
     def _init_weights(self, init: str) -> None:
@@ -80,12 +92,14 @@ class FCMAE(Algorithm):
         at 2; it spares the encoder's downsampling convolutions, and leaves the linear layers of the decoder at torch's default.
         """
         nn.init.normal_(self.mask_token, std=0.02)
-        std = 0.02 if init == 'std02' else 1.
+        std = 0.02 if init == 'std02' else 1.0
         for part in (self.proj, self.decoder, self.pred):
             init_convnext(part, std)
         if init == 'release':
             if not hasattr(self.backbone, 'downsample_layers'):
-                raise ConfigError(f"FCMAE init='release' is about ConvNeXtV2; a {type(self.backbone).__name__} needs init='std02'.")
+                raise ConfigError(
+                    f"FCMAE init='release' is about ConvNeXtV2; a {type(self.backbone).__name__} needs init='std02'."
+                )
             for part in (self.backbone.downsample_layers[0], self.backbone.stages):
                 init_convnext(part, std)
             for module in self.decoder.modules():
@@ -125,4 +139,3 @@ class FCMAE(Algorithm):
     def reconstruct(self, img: Tensor, visible: Tensor) -> Tensor:
         """Pictures (B, C, H, W) for people: `img` where visible, the prediction elsewhere; arguments as `loss`."""
         return self.head.compose(self.predict_patches(img, visible)[0], img, visible)
-

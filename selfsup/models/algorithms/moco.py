@@ -45,8 +45,15 @@ class MOCO(Algorithm):
     dataset = 'ContrastiveDataset'
     momentum_copies = (('backbone', 'key_backbone'), ('neck', 'key_neck'))
 
-    def __init__(self, backbone: dict | nn.Module, neck: dict | nn.Module, head: dict | nn.Module, queue_len: int = 65536,
-                 feat_dim: int = 128, momentum: float = 0.999) -> None:
+    def __init__(
+        self,
+        backbone: dict | nn.Module,
+        neck: dict | nn.Module,
+        head: dict | nn.Module,
+        queue_len: int = 65536,
+        feat_dim: int = 128,
+        momentum: float = 0.999,
+    ) -> None:
         super().__init__()
         check_momentum('MOCO model.momentum', momentum)
         self.backbone = build_part(BACKBONES, backbone)
@@ -69,8 +76,12 @@ class MOCO(Algorithm):
         if length < images:
             return
         fitting = max(batch, images // 4 // batch * batch)
-        warnings.warn(f'model.queue_len={length} holds the keys of more than one epoch of {images} images, so images are negatives of '
-                      f'themselves: set model.queue_len={fitting}.', SelfSupWarning, stacklevel=2)
+        warnings.warn(
+            f'model.queue_len={length} holds the keys of more than one epoch of {images} images, so images are negatives of '
+            f'themselves: set model.queue_len={fitting}.',
+            SelfSupWarning,
+            stacklevel=2,
+        )
 
     def loss(self, img: Tensor) -> Step:
         """InfoNCE of queries against their keys and the queue.
@@ -94,13 +105,17 @@ class MOCO(Algorithm):
         """The keys of one global batch must not overwrite each other."""
         length = self.queue.shape[1]
         if batch > length:
-            raise ShapeError(f'The queue of MOCO holds queue_len={length} keys, fewer than one global batch of {batch}: '
-                             f'set queue_len to {batch} or more.')
+            raise ShapeError(
+                f'The queue of MOCO holds queue_len={length} keys, fewer than one global batch of {batch}: '
+                f'set queue_len to {batch} or more.'
+            )
 
     def _embed(self, backbone: nn.Module, neck: nn.Module, img: Tensor) -> Tensor:
         embedding = l2_normalize(neck(backbone(img)))
         if embedding.shape[1] != self.queue.shape[0]:
-            raise ShapeError(f'MOCO has feat_dim={self.queue.shape[0]}, but its neck gives {embedding.shape[1]} numbers: make them equal.')
+            raise ShapeError(
+                f'MOCO has feat_dim={self.queue.shape[0]}, but its neck gives {embedding.shape[1]} numbers: make them equal.'
+            )
         return embedding
 
     @torch.no_grad()

@@ -39,8 +39,15 @@ class NPID(Algorithm):
 
     dataset = 'NPIDDataset'
 
-    def __init__(self, backbone: dict | nn.Module, neck: dict | nn.Module, head: dict | nn.Module, memory_bank: dict | nn.Module,
-                 neg_num: int = 65536, ensure_neg: bool = False) -> None:
+    def __init__(
+        self,
+        backbone: dict | nn.Module,
+        neck: dict | nn.Module,
+        head: dict | nn.Module,
+        memory_bank: dict | nn.Module,
+        neg_num: int = 65536,
+        ensure_neg: bool = False,
+    ) -> None:
         super().__init__()
         self.backbone = build_part(BACKBONES, backbone)
         self.neck = build_part(NECKS, neck)
@@ -48,19 +55,26 @@ class NPID(Algorithm):
         self.head = build_part(HEADS, head)
         self.memory_bank = build_part(MEMORIES, memory_bank)
         if neg_num < 1 or (ensure_neg and len(self.memory_bank) < 2):
-            raise ConfigError(f'NPID neg_num={neg_num}, ensure_neg={ensure_neg} with a memory_bank of length={len(self.memory_bank)}: '
-                              'there must be a negative to draw.')
+            raise ConfigError(
+                f'NPID neg_num={neg_num}, ensure_neg={ensure_neg} with a memory_bank of length={len(self.memory_bank)}: '
+                'there must be a negative to draw.'
+            )
         self.neg_num, self.ensure_neg = neg_num, ensure_neg
 
     def check_data(self, images: int, batches: Sequence[int]) -> None:
         """The bank has one entry per image; entries beyond that stay random and would be most of the negatives."""
         length = len(self.memory_bank)
         if length != images:
-            raise ConfigError(f'model.memory_bank.length={length}, but there are {images} training images: set it to {images}.')
+            raise ConfigError(
+                f'model.memory_bank.length={length}, but there are {images} training images: set it to {images}.'
+            )
         if self.neg_num > length:
-            warnings.warn(f'model.neg_num={self.neg_num} negatives per image are drawn from a memory_bank of {length}, so each comes '
-                          f'{self.neg_num / length:.3g} times on average: set model.neg_num={length} or less.', SelfSupWarning,
-                          stacklevel=2)
+            warnings.warn(
+                f'model.neg_num={self.neg_num} negatives per image are drawn from a memory_bank of {length}, so each comes '
+                f'{self.neg_num / length:.3g} times on average: set model.neg_num={length} or less.',
+                SelfSupWarning,
+                stacklevel=2,
+            )
 
     def loss(self, img: Tensor, idx: Tensor) -> Step:
         """Cross entropy of the own entry of the bank against the drawn ones.
@@ -77,7 +91,9 @@ class NPID(Algorithm):
         self._check(f, idx, bank)
         sim = similarity(f, bank.T)  # (B, N): cheaper in memory than B * K gathered rows of D numbers
         out = self.head(pos=sim.gather(1, idx[:, None]), neg=sim.gather(1, self.draw_negatives(idx)))
-        return Step({'loss': out['loss']}, {'acc': out['acc']}, embedding=f.detach(), carry={'idx': idx, 'features': f.detach()})
+        return Step(
+            {'loss': out['loss']}, {'acc': out['acc']}, embedding=f.detach(), carry={'idx': idx, 'features': f.detach()}
+        )
 
     def draw_negatives(self, idx: Tensor) -> Tensor:
         """(B, K) int64 numbers in [0, N), uniform; with `ensure_neg` over all numbers but the image's own."""
@@ -87,14 +103,20 @@ class NPID(Algorithm):
     @staticmethod
     def _check(f: Tensor, idx: Tensor, bank: Tensor) -> None:
         if f.shape[1] != bank.shape[1]:
-            raise ShapeError(f'The memory_bank of NPID has feat_dim={bank.shape[1]}, but its neck gives {f.shape[1]} numbers: '
-                             'make them equal.')
+            raise ShapeError(
+                f'The memory_bank of NPID has feat_dim={bank.shape[1]}, but its neck gives {f.shape[1]} numbers: '
+                'make them equal.'
+            )
         if not idx.is_cuda and int(idx.max()) >= len(bank):  # on a GPU the question would make the host wait
-            raise ShapeError(f'The memory_bank of NPID has length={len(bank)}, but the data set holds an image number {int(idx.max())}: '
-                             'set length to the number of training images.')
+            raise ShapeError(
+                f'The memory_bank of NPID has length={len(bank)}, but the data set holds an image number {int(idx.max())}: '
+                'set length to the number of training images.'
+            )
 
     @torch.no_grad()
     def after_update(self, carries: Sequence[dict[str, Tensor]], progress: float) -> None:
         """The embeddings of all processes enter the bank."""
         for carry in carries:
-            self.memory_bank.update(distributed.gather_no_grad(carry['idx']), distributed.gather_no_grad(carry['features']))
+            self.memory_bank.update(
+                distributed.gather_no_grad(carry['idx']), distributed.gather_no_grad(carry['features'])
+            )

@@ -41,8 +41,14 @@ class ODC(Algorithm):
 
     dataset = 'DeepClusterDataset'
 
-    def __init__(self, backbone: dict | nn.Module, neck: dict | nn.Module, head: dict | nn.Module, memory_bank: dict | nn.Module,
-                 with_sobel: bool = False) -> None:
+    def __init__(
+        self,
+        backbone: dict | nn.Module,
+        neck: dict | nn.Module,
+        head: dict | nn.Module,
+        memory_bank: dict | nn.Module,
+        with_sobel: bool = False,
+    ) -> None:
         super().__init__()
         self.sobel = Sobel() if with_sobel else nn.Identity()
         self.backbone = build_part(BACKBONES, backbone)
@@ -52,7 +58,9 @@ class ODC(Algorithm):
         self.memory_bank = build_part(MEMORIES, memory_bank)
         clusters = self.memory_bank.num_classes
         if self.head.num_classes != clusters:
-            raise ConfigError(f'ODC: num_classes={self.head.num_classes} of the head and {clusters} of the memory_bank must be equal.')
+            raise ConfigError(
+                f'ODC: num_classes={self.head.num_classes} of the head and {clusters} of the memory_bank must be equal.'
+            )
         self.register_buffer('loss_weight', torch.ones(clusters))  # (K,), of each cluster
         self.register_buffer('change_ratio', torch.zeros(()))  # of the latest update, to log
         self._ready = False  # the memory was seen to be initialised: asked once, because asking makes a GPU wait
@@ -64,8 +72,10 @@ class ODC(Algorithm):
     def check_data(self, images: int, batches: Sequence[int]) -> None:
         """The memory has one entry per image."""
         if len(self.memory_bank) != images:
-            raise ConfigError(f'model.memory_bank.length={len(self.memory_bank)}, but there are {images} training images: set it to '
-                              f'{images}.')
+            raise ConfigError(
+                f'model.memory_bank.length={len(self.memory_bank)}, but there are {images} training images: set it to '
+                f'{images}.'
+            )
 
     def trial(self, batch: dict[str, Tensor]) -> None:
         """As `loss`, without labels: before training there are none."""
@@ -98,18 +108,28 @@ class ODC(Algorithm):
 
     def _check(self, idx: Tensor) -> None:
         if not self._ready and not bool(self.memory_bank.initialized):
-            raise ConfigError("The memory of ODC is empty: add custom_hooks=[dict(type='DeepClusterHook', init_memory=True, initial=True, "
-                              '...)], which starts it from a clustering.')
+            raise ConfigError(
+                "The memory of ODC is empty: add custom_hooks=[dict(type='DeepClusterHook', init_memory=True, initial=True, "
+                '...)], which starts it from a clustering.'
+            )
         self._ready = True
-        if not idx.is_cuda and int(idx.max()) >= len(self.memory_bank):  # on a GPU the question would make the host wait
-            raise ShapeError(f'The memory_bank of ODC has length={len(self.memory_bank)}, but the data set holds an image number '
-                             f'{int(idx.max())}: set length to the number of training images.')
+        if not idx.is_cuda and int(idx.max()) >= len(
+            self.memory_bank
+        ):  # on a GPU the question would make the host wait
+            raise ShapeError(
+                f'The memory_bank of ODC has length={len(self.memory_bank)}, but the data set holds an image number '
+                f'{int(idx.max())}: set length to the number of training images.'
+            )
 
     @torch.no_grad()
     def after_update(self, carries: Sequence[dict[str, Tensor]], progress: float) -> None:
         """The features of all processes enter the memory and may change labels (algorithm 1, step 3)."""
-        changed = [self.memory_bank.update_samples(distributed.gather_no_grad(c['idx']), distributed.gather_no_grad(c['features']))
-                   for c in carries]
+        changed = [
+            self.memory_bank.update_samples(
+                distributed.gather_no_grad(c['idx']), distributed.gather_no_grad(c['features'])
+            )
+            for c in carries
+        ]
         self.change_ratio.copy_(torch.stack(changed).mean())
 
     def set_reweight(self, labels: Tensor | None = None, reweight_pow: float = 0.5) -> None:
@@ -119,7 +139,9 @@ class ODC(Algorithm):
             labels: (N,) int64, of the whole data set; None takes those in memory.
             reweight_pow: 0 is no weighting, 1 gives all clusters the same total weight; 0.5 in the paper.
         """
-        labels = self.memory_bank.label_bank if labels is None else torch.as_tensor(labels, device=self.loss_weight.device)
+        labels = (
+            self.memory_bank.label_bank if labels is None else torch.as_tensor(labels, device=self.loss_weight.device)
+        )
         self.loss_weight.copy_(class_weights(labels, len(self.loss_weight), reweight_pow, eps=1e-5))
 
     def predict(self, img: Tensor) -> dict[str, Tensor]:

@@ -35,7 +35,9 @@ class RelativeLoc(Algorithm):
 
     dataset = 'RelativeLocDataset'
 
-    def __init__(self, backbone: dict | nn.Module, neck: dict | nn.Module, head: dict | nn.Module, shared_centre: bool = False) -> None:
+    def __init__(
+        self, backbone: dict | nn.Module, neck: dict | nn.Module, head: dict | nn.Module, shared_centre: bool = False
+    ) -> None:
         super().__init__()
         self.backbone = build_part(BACKBONES, backbone)
         self.neck = build_part(NECKS, neck)
@@ -53,8 +55,10 @@ class RelativeLoc(Algorithm):
             patch_label: (B, 8) int64, 0 to 7: place of the outer patch in reading order, the centre left out.
         """
         if img.dim() != 5 or img.shape[2] % 2:
-            raise ShapeError(f'RelativeLoc needs img of shape (B, 8, 2C, h, w), pairs of patches; got {tuple(img.shape)}: '
-                             f'use {self.dataset}.')
+            raise ShapeError(
+                f'RelativeLoc needs img of shape (B, 8, 2C, h, w), pairs of patches; got {tuple(img.shape)}: '
+                f'use {self.dataset}.'
+            )
         pairs = img.shape[1]
         outer, centre = img.chunk(2, dim=2)  # (B, P, C, h, w) each
         outer = last_map(self.backbone(outer.flatten(0, 1)))
@@ -63,4 +67,8 @@ class RelativeLoc(Algorithm):
         else:
             centre = last_map(self.backbone(centre.flatten(0, 1)))
         out = self.head.loss(self.head(self.neck(torch.cat([outer, centre], dim=1))), patch_label.flatten())
-        return Step({'loss': out['loss']}, {'acc': out['acc']}, embedding=l2_normalize(global_average(centre).detach()[0::pairs]))
+        return Step(
+            {'loss': out['loss']},
+            {'acc': out['acc']},
+            embedding=l2_normalize(global_average(centre).detach()[0::pairs]),
+        )

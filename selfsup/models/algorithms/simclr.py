@@ -47,9 +47,13 @@ class SimCLR(Algorithm):
         if min(batches) > 1:
             return
         last = max(batches) > 1
-        remedy = 'set data.drop_last=True, or another data.imgs_per_gpu' if last else 'set data.imgs_per_gpu to 2 or more'
-        raise ConfigError(f'SimCLR contrasts each image with the others of its batch, but {"the last" if last else "a"} batch of all '
-                          f'processes together holds 1 image ({images} in all): {remedy}.')
+        remedy = (
+            'set data.drop_last=True, or another data.imgs_per_gpu' if last else 'set data.imgs_per_gpu to 2 or more'
+        )
+        raise ConfigError(
+            f'SimCLR contrasts each image with the others of its batch, but {"the last" if last else "a"} batch of all '
+            f'processes together holds 1 image ({images} in all): {remedy}.'
+        )
 
     def loss(self, img: Tensor) -> Step:
         """NT-Xent over the views of all processes.
@@ -72,7 +76,9 @@ class SimCLR(Algorithm):
             `pos` (2B, 1): with the other view of the same image; `neg` (2B, N - 2): with all views of all other images.
         """
         everyone = distributed.gather(z)  # (N, D)
-        row = distributed.local_rows(torch.arange(len(everyone), device=z.device))[:, None]  # (2B, 1), where my views are
+        row = distributed.local_rows(torch.arange(len(everyone), device=z.device))[
+            :, None
+        ]  # (2B, 1), where my views are
         sim = similarity(z, everyone.T)
         other = torch.arange(len(everyone) - 2, device=z.device)[None]
         other = other + 2 * (other >= row - row % 2)  # all columns but 2i and 2i + 1

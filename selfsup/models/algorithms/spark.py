@@ -51,8 +51,18 @@ class SparK(Algorithm):
 
     dataset = 'ExtractDataset'
 
-    def __init__(self, backbone: dict | nn.Module, neck: dict | nn.Module, decoder: dict | nn.Module, head: dict | nn.Module,
-                 mask_ratio: float = 0.6, keep: str = 'round', block: int = 32, path: str = 'visible', sync_bn: bool = False) -> None:
+    def __init__(
+        self,
+        backbone: dict | nn.Module,
+        neck: dict | nn.Module,
+        decoder: dict | nn.Module,
+        head: dict | nn.Module,
+        mask_ratio: float = 0.6,
+        keep: str = 'round',
+        block: int = 32,
+        path: str = 'visible',
+        sync_bn: bool = False,
+    ) -> None:
         super().__init__()
         self.masking, self.path = BlockMasking(mask_ratio, keep, block), path
         backbone = build_part(BACKBONES, backbone)
@@ -60,7 +70,9 @@ class SparK(Algorithm):
         maps = probe_maps(backbone, self.channels)
         stride = maps[-1].stride
         if isinstance(decoder, dict):
-            decoder = NECKS.build({'stride': stride, **({} if self.channels == 3 else {'out_channels': self.channels}), **decoder})
+            decoder = NECKS.build(
+                {'stride': stride, **({} if self.channels == 3 else {'out_channels': self.channels}), **decoder}
+            )
         if isinstance(neck, dict):
             neck = NECKS.build({'in_channels': [m.channels for m in maps], 'width': decoder.width, **neck})
         self.backbone, self.neck, self.decoder = backbone, neck, decoder
@@ -68,21 +80,29 @@ class SparK(Algorithm):
         self._check([m.stride for m in maps])
         check_masked(backbone, block, path, self.channels)
         self.sync_bn = sync_bn
-        if sync_bn and resolve_sync_bn({'type': 'SyncBN'})['type'] == 'SyncBN':  # its maps are dense: torch's own will do
+        if (
+            sync_bn and resolve_sync_bn({'type': 'SyncBN'})['type'] == 'SyncBN'
+        ):  # its maps are dense: torch's own will do
             self.decoder = nn.SyncBatchNorm.convert_sync_batchnorm(self.decoder)
 
     def _check(self, strides: list[int]) -> None:
         block, patch = self.masking.block, self.head.patch_size
         if any(fine * 2 != coarse for fine, coarse in pairwise(strides)) or strides[0] < 2:
-            raise ConfigError(f'SparK needs maps whose strides double from 2 or more on, such as 4, 8, 16, 32; those of the backbone '
-                              f'{type(self.backbone).__name__} are {", ".join(map(str, strides))}: choose out_indices accordingly.')
+            raise ConfigError(
+                f'SparK needs maps whose strides double from 2 or more on, such as 4, 8, 16, 32; those of the backbone '
+                f'{type(self.backbone).__name__} are {", ".join(map(str, strides))}: choose out_indices accordingly.'
+            )
         if block % strides[-1] or block % patch:
-            raise ConfigError(f'SparK block={block} must be a multiple of the stride of the last map, {strides[-1]}, and of '
-                              f'head.patch_size={patch}.')
+            raise ConfigError(
+                f'SparK block={block} must be a multiple of the stride of the last map, {strides[-1]}, and of '
+                f'head.patch_size={patch}.'
+            )
         drawn = getattr(self.decoder, 'out_channels', self.channels)
         if drawn != self.channels:
-            raise ConfigError(f'SparK has decoder.out_channels={drawn}, but its backbone takes images of {self.channels} channels, which '
-                              f'the decoder is to draw: leave decoder.out_channels out, or set backbone.in_channels={drawn}.')
+            raise ConfigError(
+                f'SparK has decoder.out_channels={drawn}, but its backbone takes images of {self.channels} channels, which '
+                f'the decoder is to draw: leave decoder.out_channels out, or set backbone.in_channels={drawn}.'
+            )
 
     def predict_patches(self, img: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """Prediction of every patch, hidden or not.

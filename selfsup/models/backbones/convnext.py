@@ -20,13 +20,20 @@ from ..layers.layer_norm2d import LayerNorm2d
 from ..layers.pooling import global_average
 
 # Blocks and channels of the four stages. The small ones are ConvNeXt V2's, xlarge is V1's.
-ARCHITECTURES = MappingProxyType({
-    'atto': ((2, 2, 6, 2), (40, 80, 160, 320)), 'femto': ((2, 2, 6, 2), (48, 96, 192, 384)),
-    'pico': ((2, 2, 6, 2), (64, 128, 256, 512)), 'nano': ((2, 2, 8, 2), (80, 160, 320, 640)),
-    'tiny': ((3, 3, 9, 3), (96, 192, 384, 768)), 'small': ((3, 3, 27, 3), (96, 192, 384, 768)),
-    'base': ((3, 3, 27, 3), (128, 256, 512, 1024)), 'large': ((3, 3, 27, 3), (192, 384, 768, 1536)),
-    'xlarge': ((3, 3, 27, 3), (256, 512, 1024, 2048)), 'huge': ((3, 3, 27, 3), (352, 704, 1408, 2816)),
-})
+ARCHITECTURES = MappingProxyType(
+    {
+        'atto': ((2, 2, 6, 2), (40, 80, 160, 320)),
+        'femto': ((2, 2, 6, 2), (48, 96, 192, 384)),
+        'pico': ((2, 2, 6, 2), (64, 128, 256, 512)),
+        'nano': ((2, 2, 8, 2), (80, 160, 320, 640)),
+        'tiny': ((3, 3, 9, 3), (96, 192, 384, 768)),
+        'small': ((3, 3, 27, 3), (96, 192, 384, 768)),
+        'base': ((3, 3, 27, 3), (128, 256, 512, 1024)),
+        'large': ((3, 3, 27, 3), (192, 384, 768, 1536)),
+        'xlarge': ((3, 3, 27, 3), (256, 512, 1024, 2048)),
+        'huge': ((3, 3, 27, 3), (352, 704, 1408, 2816)),
+    }
+)
 
 
 @BACKBONES.register_module()
@@ -57,10 +64,21 @@ class ConvNeXt(nn.Module):
         ConfigError: a value outside of the above.
     """
 
-    def __init__(self, arch: str | None = None, depths: tuple[int, ...] | None = None, dims: tuple[int, ...] | None = None,
-                 in_channels: int = 3, out_indices: tuple[int, ...] | None = None, drop_path_rate: float = 0.,
-                 layer_scale_init_value: float | None = 1e-6, grn_scope: str | None = None, kernel_size: int = 7,
-                 frozen_stages: int = -1, num_classes: int = 0, large_kernel: Callable[[int, int], nn.Module] | None = None) -> None:
+    def __init__(
+        self,
+        arch: str | None = None,
+        depths: tuple[int, ...] | None = None,
+        dims: tuple[int, ...] | None = None,
+        in_channels: int = 3,
+        out_indices: tuple[int, ...] | None = None,
+        drop_path_rate: float = 0.0,
+        layer_scale_init_value: float | None = 1e-6,
+        grn_scope: str | None = None,
+        kernel_size: int = 7,
+        frozen_stages: int = -1,
+        num_classes: int = 0,
+        large_kernel: Callable[[int, int], nn.Module] | None = None,
+    ) -> None:
         super().__init__()
         depths, dims = self._sizes(arch, depths, dims)
         self.out_indices = (len(depths),) if out_indices is None else tuple(out_indices)
@@ -72,9 +90,21 @@ class ConvNeXt(nn.Module):
         self.downsample_layers = nn.ModuleList([stem, *between])
         rates = (drop_path_rate * i / max(sum(depths) - 1, 1) for i in range(sum(depths)))
         self.stages = nn.ModuleList(
-            nn.Sequential(*(ConvNeXtBlock(width, next(rates), layer_scale_init_value, grn_scope, kernel_size,
-                                          None if large_kernel is None else large_kernel(stage, width)) for _ in range(depth)))
-            for stage, (depth, width) in enumerate(zip(depths, dims, strict=True)))
+            nn.Sequential(
+                *(
+                    ConvNeXtBlock(
+                        width,
+                        next(rates),
+                        layer_scale_init_value,
+                        grn_scope,
+                        kernel_size,
+                        None if large_kernel is None else large_kernel(stage, width),
+                    )
+                    for _ in range(depth)
+                )
+            )
+            for stage, (depth, width) in enumerate(zip(depths, dims, strict=True))
+        )
         if num_classes:
             self.norm, self.head = nn.LayerNorm(dims[-1], eps=1e-6), nn.Linear(dims[-1], num_classes)
         self.num_classes = num_classes
@@ -89,7 +119,9 @@ class ConvNeXt(nn.Module):
         self._freeze()
 
     @classmethod
-    def _sizes(cls, arch: str | None, depths: tuple[int, ...] | None, dims: tuple[int, ...] | None) -> tuple[tuple[int, ...], ...]:
+    def _sizes(
+        cls, arch: str | None, depths: tuple[int, ...] | None, dims: tuple[int, ...] | None
+    ) -> tuple[tuple[int, ...], ...]:
         name = cls.__name__
         if arch is not None and arch not in ARCHITECTURES:
             raise ConfigError(f'{name} has no arch={arch!r}.{did_you_mean(str(arch), ARCHITECTURES)}')
@@ -98,13 +130,17 @@ class ConvNeXt(nn.Module):
         of_arch = ARCHITECTURES[arch] if arch is not None else (depths, dims)
         depths, dims = (tuple(of if own is None else own) for own, of in zip((depths, dims), of_arch, strict=True))
         if len(depths) != len(dims) or not depths or not all(type(n) is int and n > 0 for n in (*depths, *dims)):
-            raise ConfigError(f'{name} depths={depths!r}, dims={dims!r}: give equally many whole numbers >= 1, one per stage.')
+            raise ConfigError(
+                f'{name} depths={depths!r}, dims={dims!r}: give equally many whole numbers >= 1, one per stage.'
+            )
         return depths, dims
 
     def _check(self, stages: int, drop_path_rate: float, kernel_size: int, num_classes: int) -> None:
         name, chosen = type(self).__name__, self.out_indices
         if not chosen or list(chosen) != sorted(set(chosen)) or not set(chosen) <= set(range(stages + 1)):
-            raise ConfigError(f'{name} out_indices={chosen!r}: give ascending numbers from 0 (stem) to {stages} (last stage).')
+            raise ConfigError(
+                f'{name} out_indices={chosen!r}: give ascending numbers from 0 (stem) to {stages} (last stage).'
+            )
         if not 0 <= drop_path_rate < 1:
             raise ConfigError(f'{name} drop_path_rate={drop_path_rate!r}: it must lie in [0, 1).')
         if kernel_size < 1 or kernel_size % 2 == 0:
@@ -112,8 +148,10 @@ class ConvNeXt(nn.Module):
         if self.frozen_stages not in range(-1, stages + 1):
             raise ConfigError(f'{name} frozen_stages={self.frozen_stages!r}: use -1 (nothing) to {stages}.')
         if num_classes < 0 or (num_classes and chosen[-1] != stages):
-            raise ConfigError(f'{name} num_classes={num_classes!r} with out_indices={chosen!r}: a classifier has at least one class and '
-                              f'needs the last stage, {stages}, in out_indices.')
+            raise ConfigError(
+                f'{name} num_classes={num_classes!r} with out_indices={chosen!r}: a classifier has at least one class and '
+                f'needs the last stage, {stages}, in out_indices.'
+            )
 
     def _freeze(self) -> None:
         for i in range(max(self.frozen_stages, 1) if self.frozen_stages >= 0 else 0):
@@ -136,10 +174,14 @@ class ConvNeXt(nn.Module):
         """
         name, stride = type(self).__name__, 4 * 2 ** max(self.out_indices[-1] - 1, 0)
         if x.shape[1] != self.in_channels:
-            raise ShapeError(f'{name} has in_channels={self.in_channels}, but the images have {x.shape[1]}: '
-                             f'set in_channels={x.shape[1]}.')
+            raise ShapeError(
+                f'{name} has in_channels={self.in_channels}, but the images have {x.shape[1]}: '
+                f'set in_channels={x.shape[1]}.'
+            )
         if min(x.shape[-2:]) < stride:
-            raise ShapeError(f'{name} shrinks images {stride} times, but they have {x.shape[-2]} x {x.shape[-1]} pixels: use larger ones.')
+            raise ShapeError(
+                f'{name} shrinks images {stride} times, but they have {x.shape[-2]} x {x.shape[-1]} pixels: use larger ones.'
+            )
         x = self.downsample_layers[0](x)
         maps = [x] if 0 in self.out_indices else []
         for i in range(1, self.out_indices[-1] + 1):

@@ -26,8 +26,13 @@ class ConvNeXtV2(ConvNeXt):
         ConfigError: another `grn_scope`, or what `ConvNeXt` refuses.
     """
 
-    def __init__(self, arch: str | None = None, grn_scope: str = 'image', layer_scale_init_value: float | None = None,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        arch: str | None = None,
+        grn_scope: str = 'image',
+        layer_scale_init_value: float | None = None,
+        **kwargs: Any,
+    ) -> None:
         if grn_scope is None:
             raise ConfigError("ConvNeXtV2 grn_scope=None: use 'image' or 'batch', or take ConvNeXt, which has no GRN.")
         super().__init__(arch, grn_scope=grn_scope, layer_scale_init_value=layer_scale_init_value, **kwargs)

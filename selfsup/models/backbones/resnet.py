@@ -39,14 +39,38 @@ class _Block(nn.Module):
 
     expansion = 1
 
-    def __init__(self, inplanes: int, planes: int, stride: int, dilation: int, downsample: nn.Module | None, style: str,
-                 conv_cfg: dict | None, norm_cfg: dict, groups: int, mid_planes: int, with_cp: bool) -> None:
+    def __init__(
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int,
+        dilation: int,
+        downsample: nn.Module | None,
+        style: str,
+        conv_cfg: dict | None,
+        norm_cfg: dict,
+        groups: int,
+        mid_planes: int,
+        with_cp: bool,
+    ) -> None:
         super().__init__()
         self.norm_names: list[str] = []
         layers = self.layers(inplanes, planes, mid_planes, stride, dilation, style)
         for number, (kernel, c_in, c_out, step, spread) in enumerate(layers, 1):
-            self.add_module(f'conv{number}', build_conv(conv_cfg, c_in, c_out, kernel, stride=step, padding=spread * (kernel // 2),
-                                                        dilation=spread, groups=groups if kernel == 3 else 1, bias=False))
+            self.add_module(
+                f'conv{number}',
+                build_conv(
+                    conv_cfg,
+                    c_in,
+                    c_out,
+                    kernel,
+                    stride=step,
+                    padding=spread * (kernel // 2),
+                    dilation=spread,
+                    groups=groups if kernel == 3 else 1,
+                    bias=False,
+                ),
+            )
             name, norm = build_norm(norm_cfg, c_out, postfix=number)
             self.add_module(name, norm)
             self.norm_names.append(name)
@@ -55,7 +79,9 @@ class _Block(nn.Module):
         self.with_cp = with_cp
 
     @staticmethod
-    def layers(inplanes: int, planes: int, mid_planes: int, stride: int, dilation: int, style: str) -> list[tuple[int, ...]]:
+    def layers(
+        inplanes: int, planes: int, mid_planes: int, stride: int, dilation: int, style: str
+    ) -> list[tuple[int, ...]]:
         """(kernel, channels in, channels out, stride, dilation) of each convolution."""
         raise NotImplementedError
 
@@ -70,7 +96,9 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.with_cp and torch.is_grad_enabled():
-            out = checkpoint(self.body, x, use_reentrant=False, context_fn=lambda: (nullcontext(), frozen_statistics(self)))
+            out = checkpoint(
+                self.body, x, use_reentrant=False, context_fn=lambda: (nullcontext(), frozen_statistics(self))
+            )
         else:
             out = self.body(x)
         return self.relu(out)
@@ -80,7 +108,9 @@ class BasicBlock(_Block):
     """Two 3x3 convolutions (figure 5, left)."""
 
     @staticmethod
-    def layers(inplanes: int, planes: int, mid_planes: int, stride: int, dilation: int, style: str) -> list[tuple[int, ...]]:
+    def layers(
+        inplanes: int, planes: int, mid_planes: int, stride: int, dilation: int, style: str
+    ) -> list[tuple[int, ...]]:
         return [(3, inplanes, planes, stride, dilation), (3, planes, planes, 1, 1)]
 
 
@@ -90,14 +120,24 @@ class Bottleneck(_Block):
     expansion = 4
 
     @staticmethod
-    def layers(inplanes: int, planes: int, mid_planes: int, stride: int, dilation: int, style: str) -> list[tuple[int, ...]]:
+    def layers(
+        inplanes: int, planes: int, mid_planes: int, stride: int, dilation: int, style: str
+    ) -> list[tuple[int, ...]]:
         first, second = (1, stride) if style == 'pytorch' else (stride, 1)
-        return [(1, inplanes, mid_planes, first, 1), (3, mid_planes, mid_planes, second, dilation),
-                (1, mid_planes, planes * Bottleneck.expansion, 1, 1)]
+        return [
+            (1, inplanes, mid_planes, first, 1),
+            (3, mid_planes, mid_planes, second, dilation),
+            (1, mid_planes, planes * Bottleneck.expansion, 1, 1),
+        ]
 
 
-ARCHITECTURES = {18: (BasicBlock, (2, 2, 2, 2)), 34: (BasicBlock, (3, 4, 6, 3)), 50: (Bottleneck, (3, 4, 6, 3)),
-                 101: (Bottleneck, (3, 4, 23, 3)), 152: (Bottleneck, (3, 8, 36, 3))}
+ARCHITECTURES = {
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
+    152: (Bottleneck, (3, 8, 36, 3)),
+}
 
 
 @BACKBONES.register_module()
@@ -133,11 +173,27 @@ class ResNet(nn.Module):
         ConfigError: a value outside of the above.
     """
 
-    def __init__(self, depth: int, in_channels: int = 3, num_stages: int = 4, strides: tuple[int, ...] = (1, 2, 2, 2),
-                 dilations: tuple[int, ...] = (1, 1, 1, 1), out_indices: tuple[int, ...] | None = None, style: str = 'pytorch',
-                 frozen_stages: int = -1, conv_cfg: dict | None = None, norm_cfg: dict | None = None, norm_eval: bool = False,
-                 with_cp: bool = False, zero_init_residual: bool = False, stem: str = 'imagenet', base_channels: int = 64,
-                 stage_blocks: tuple[int, ...] | None = None, groups: int = 1, width_per_group: int | None = None) -> None:
+    def __init__(
+        self,
+        depth: int,
+        in_channels: int = 3,
+        num_stages: int = 4,
+        strides: tuple[int, ...] = (1, 2, 2, 2),
+        dilations: tuple[int, ...] = (1, 1, 1, 1),
+        out_indices: tuple[int, ...] | None = None,
+        style: str = 'pytorch',
+        frozen_stages: int = -1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        zero_init_residual: bool = False,
+        stem: str = 'imagenet',
+        base_channels: int = 64,
+        stage_blocks: tuple[int, ...] | None = None,
+        groups: int = 1,
+        width_per_group: int | None = None,
+    ) -> None:
         super().__init__()
         out_indices = tuple(range(num_stages + 1)) if out_indices is None else tuple(out_indices)
         if depth not in ARCHITECTURES:
@@ -145,15 +201,30 @@ class ResNet(nn.Module):
         block, blocks = ARCHITECTURES[depth]
         blocks = blocks if stage_blocks is None else tuple(stage_blocks)
         width_per_group = base_channels if width_per_group is None else width_per_group
-        if min(groups, width_per_group) < 1 or (block is BasicBlock and (groups, width_per_group) != (1, base_channels)):
-            raise ConfigError(f'ResNet depth={depth} with groups={groups}, width_per_group={width_per_group}: use numbers >= 1, and '
-                              'depth 50, 101 or 152.')
-        _check(num_stages, out_indices, style, stem, frozen_stages, strides=strides, dilations=dilations, stage_blocks=blocks)
+        if min(groups, width_per_group) < 1 or (
+            block is BasicBlock and (groups, width_per_group) != (1, base_channels)
+        ):
+            raise ConfigError(
+                f'ResNet depth={depth} with groups={groups}, width_per_group={width_per_group}: use numbers >= 1, and '
+                'depth 50, 101 or 152.'
+            )
+        _check(
+            num_stages,
+            out_indices,
+            style,
+            stem,
+            frozen_stages,
+            strides=strides,
+            dilations=dilations,
+            stage_blocks=blocks,
+        )
         norm_cfg = resolve_sync_bn({'type': 'BN', 'requires_grad': True} if norm_cfg is None else norm_cfg)
         self.out_indices, self.frozen_stages, self.norm_eval = out_indices, frozen_stages, norm_eval
 
         kernel, stride = (7, 2) if stem == 'imagenet' else (3, 1)
-        self.conv1 = build_conv(conv_cfg, in_channels, base_channels, kernel, stride=stride, padding=kernel // 2, bias=False)
+        self.conv1 = build_conv(
+            conv_cfg, in_channels, base_channels, kernel, stride=stride, padding=kernel // 2, bias=False
+        )
         self.norm1_name, norm = build_norm(norm_cfg, base_channels, postfix=1)
         self.add_module(self.norm1_name, norm)
         self.relu = nn.ReLU(inplace=True)
@@ -161,11 +232,25 @@ class ResNet(nn.Module):
 
         every = [base_channels]
         for i in range(num_stages):
-            planes = base_channels * 2 ** i
+            planes = base_channels * 2**i
             mid_planes = planes * width_per_group // base_channels * groups
-            self.add_module(f'layer{i + 1}', _stage(block, blocks[i], every[-1], planes, strides[i], dilations[i], style=style,
-                                                    conv_cfg=conv_cfg, norm_cfg=norm_cfg, groups=groups, mid_planes=mid_planes,
-                                                    with_cp=with_cp))
+            self.add_module(
+                f'layer{i + 1}',
+                _stage(
+                    block,
+                    blocks[i],
+                    every[-1],
+                    planes,
+                    strides[i],
+                    dilations[i],
+                    style=style,
+                    conv_cfg=conv_cfg,
+                    norm_cfg=norm_cfg,
+                    groups=groups,
+                    mid_planes=mid_planes,
+                    with_cp=with_cp,
+                ),
+            )
             every.append(planes * block.expansion)
         self.channels = tuple(every[i] for i in out_indices)
         self.out_channels = self.channels[-1]
@@ -208,8 +293,10 @@ class ResNet(nn.Module):
             ShapeError: `x` has another number of channels.
         """
         if x.shape[1] != self.conv1.in_channels:
-            raise ShapeError(f'ResNet has in_channels={self.conv1.in_channels}, but the images have {x.shape[1]}: '
-                             f'set in_channels={x.shape[1]}.')
+            raise ShapeError(
+                f'ResNet has in_channels={self.conv1.in_channels}, but the images have {x.shape[1]}: '
+                f'set in_channels={x.shape[1]}.'
+            )
         x = self.relu(getattr(self, self.norm1_name)(self.conv1(x)))
         maps = [x] if 0 in self.out_indices else []
         if self.out_indices[-1] > 0:
@@ -221,24 +308,40 @@ class ResNet(nn.Module):
         return tuple(maps)
 
 
-def _stage(block: type[_Block], number: int, inplanes: int, planes: int, stride: int, dilation: int, **shared: object) -> nn.Sequential:
+def _stage(
+    block: type[_Block], number: int, inplanes: int, planes: int, stride: int, dilation: int, **shared: object
+) -> nn.Sequential:
     """`number` blocks, the first of which changes size and width."""
     outplanes = planes * block.expansion
     downsample = None
     if stride != 1 or inplanes != outplanes:
-        downsample = nn.Sequential(build_conv(shared['conv_cfg'], inplanes, outplanes, 1, stride=stride, bias=False),
-                                   build_norm(shared['norm_cfg'], outplanes)[1])
+        downsample = nn.Sequential(
+            build_conv(shared['conv_cfg'], inplanes, outplanes, 1, stride=stride, bias=False),
+            build_norm(shared['norm_cfg'], outplanes)[1],
+        )
     first = block(inplanes, planes, stride, dilation, downsample, **shared)
     return nn.Sequential(first, *(block(outplanes, planes, 1, dilation, None, **shared) for _ in range(number - 1)))
 
 
-def _check(num_stages: int, out_indices: tuple[int, ...], style: str, stem: str, frozen_stages: int,
-           **per_stage: tuple[int, ...]) -> None:
+def _check(
+    num_stages: int,
+    out_indices: tuple[int, ...],
+    style: str,
+    stem: str,
+    frozen_stages: int,
+    **per_stage: tuple[int, ...],
+) -> None:
     """Raise a ConfigError for values that `ResNet` documents as out of range."""
     if num_stages not in (1, 2, 3, 4):
         raise ConfigError(f'ResNet has 1 to 4 stages; got num_stages={num_stages!r}.')
-    if not out_indices or list(out_indices) != sorted(set(out_indices)) or not set(out_indices) <= set(range(num_stages + 1)):
-        raise ConfigError(f'ResNet out_indices={out_indices!r}: give ascending numbers from 0 (stem) to num_stages={num_stages}.')
+    if (
+        not out_indices
+        or list(out_indices) != sorted(set(out_indices))
+        or not set(out_indices) <= set(range(num_stages + 1))
+    ):
+        raise ConfigError(
+            f'ResNet out_indices={out_indices!r}: give ascending numbers from 0 (stem) to num_stages={num_stages}.'
+        )
     if style not in ('pytorch', 'caffe'):
         raise ConfigError(f"ResNet style={style!r}: use 'pytorch' or 'caffe'.")
     if stem not in ('imagenet', 'cifar'):
@@ -248,4 +351,6 @@ def _check(num_stages: int, out_indices: tuple[int, ...], style: str, stem: str,
     for name, values in per_stage.items():
         whole = all(isinstance(value, int) and 1 <= value <= MOST for value in values)
         if not num_stages <= len(values) <= 4 or not whole:
-            raise ConfigError(f'ResNet {name}={tuple(values)!r}: give {num_stages} whole numbers from 1 to {MOST}, one per stage.')
+            raise ConfigError(
+                f'ResNet {name}={tuple(values)!r}: give {num_stages} whole numbers from 1 to {MOST}, one per stage.'
+            )

@@ -27,11 +27,19 @@ class ResNeXt(ResNet):
         ConfigError: a depth below 50, both names of the width, or what `ResNet` refuses.
     """
 
-    def __init__(self, depth: int, groups: int = 32, width_per_group: int | None = None, base_width: int | None = None,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        depth: int,
+        groups: int = 32,
+        width_per_group: int | None = None,
+        base_width: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         if depth not in (50, 101, 152):
             raise ConfigError(f'ResNeXt has no depth={depth!r}: use 50, 101 or 152.')
         if width_per_group is not None and base_width is not None:
-            raise ConfigError(f'ResNeXt width_per_group={width_per_group} and base_width={base_width} are the same setting: write one.')
+            raise ConfigError(
+                f'ResNeXt width_per_group={width_per_group} and base_width={base_width} are the same setting: write one.'
+            )
         given = width_per_group if width_per_group is not None else base_width
         super().__init__(depth, groups=groups, width_per_group=4 if given is None else given, **kwargs)

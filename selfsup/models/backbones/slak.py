@@ -42,13 +42,27 @@ class SLaK(ConvNeXt):
         ConfigError: a value outside of the above, or what `ConvNeXt` refuses.
     """
 
-    def __init__(self, arch: str | None = None, depths: tuple[int, ...] | None = None, dims: tuple[int, ...] | None = None,
-                 width_factor: float = 1.0, kernel_size: tuple[int, ...] = (51, 49, 47, 13, 5), decom: bool = True,
-                 norm_cfg: Mapping | None = BN, drop_path_rate: float = 0., layer_scale_init_value: float | None = 1e-6,
-                 in_channels: int = 3, out_indices: tuple[int, ...] | None = None, frozen_stages: int = -1, num_classes: int = 0,
-                 merged: bool = False) -> None:
+    def __init__(
+        self,
+        arch: str | None = None,
+        depths: tuple[int, ...] | None = None,
+        dims: tuple[int, ...] | None = None,
+        width_factor: float = 1.0,
+        kernel_size: tuple[int, ...] = (51, 49, 47, 13, 5),
+        decom: bool = True,
+        norm_cfg: Mapping | None = BN,
+        drop_path_rate: float = 0.0,
+        layer_scale_init_value: float | None = 1e-6,
+        in_channels: int = 3,
+        out_indices: tuple[int, ...] | None = None,
+        frozen_stages: int = -1,
+        num_classes: int = 0,
+        merged: bool = False,
+    ) -> None:
         depths, dims = self._sizes(arch, depths, dims)
-        if not (isinstance(width_factor, int | float) and math.isfinite(width_factor) and width_factor * min(dims) >= 1):
+        if not (
+            isinstance(width_factor, int | float) and math.isfinite(width_factor) and width_factor * min(dims) >= 1
+        ):
             raise ConfigError(f'SLaK width_factor={width_factor!r}: it must leave each of {dims} channels at least 1.')
         *large, small = _edges(kernel_size, len(depths), decom)
         if norm_cfg is not None and not merged:
@@ -57,9 +71,17 @@ class SLaK(ConvNeXt):
         def unit(stage: int, channels: int) -> nn.Module:
             return LargeKernelUnit(channels, large[stage], small, decom, norm_cfg, merged)
 
-        super().__init__(depths=depths, dims=tuple(int(width_factor * n) for n in dims), in_channels=in_channels, out_indices=out_indices,
-                         drop_path_rate=drop_path_rate, layer_scale_init_value=layer_scale_init_value, frozen_stages=frozen_stages,
-                         num_classes=num_classes, large_kernel=unit)
+        super().__init__(
+            depths=depths,
+            dims=tuple(int(width_factor * n) for n in dims),
+            in_channels=in_channels,
+            out_indices=out_indices,
+            drop_path_rate=drop_path_rate,
+            layer_scale_init_value=layer_scale_init_value,
+            frozen_stages=frozen_stages,
+            num_classes=num_classes,
+            large_kernel=unit,
+        )
 
     def merge(self, square: bool = False) -> SLaK:
         """Fold the norms and small kernels of all blocks into their large kernels, for deployment; maps stay the same up to rounding.
@@ -92,10 +114,14 @@ def _edges(kernel_size: Sequence[int], stages: int, decom: bool) -> tuple[int, .
     """
     edges = tuple(kernel_size) if isinstance(kernel_size, Sequence) and not isinstance(kernel_size, str) else ()
     if len(edges) != stages + 1 or not all(type(edge) is int and edge > 0 for edge in edges):
-        raise ConfigError(f'SLaK kernel_size={kernel_size!r}: give {stages + 1} whole numbers, the long edge of the kernels of each of the '
-                          f'{stages} stages and the short edge of all, for example (51, 49, 47, 13, 5).')
+        raise ConfigError(
+            f'SLaK kernel_size={kernel_size!r}: give {stages + 1} whole numbers, the long edge of the kernels of each of the '
+            f'{stages} stages and the short edge of all, for example (51, 49, 47, 13, 5).'
+        )
     used = edges if decom or edges[-1] < max(edges[:-1]) else edges[:-1]
     if any(edge % 2 == 0 for edge in used):
-        raise ConfigError(f'SLaK kernel_size={kernel_size!r}, decom={decom}: edges must be odd, so that maps keep their size. (Without '
-                          'decom, a short edge above all long ones says that there is no small kernel, and may be even.)')
+        raise ConfigError(
+            f'SLaK kernel_size={kernel_size!r}, decom={decom}: edges must be odd, so that maps keep their size. (Without '
+            'decom, a short edge above all long ones says that there is no small kernel, and may be even.)'
+        )
     return edges

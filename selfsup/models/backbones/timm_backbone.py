@@ -39,23 +39,36 @@ class TIMMBackbone(nn.Module):
         ConfigError: the model cannot return the levels asked for.
     """
 
-    def __init__(self, model_name: str, pretrained: bool = False, out_indices: tuple[int, ...] | None = None,
-                 in_channels: int = 3, sync_bn: bool = False, **kwargs: object) -> None:
+    def __init__(
+        self,
+        model_name: str,
+        pretrained: bool = False,
+        out_indices: tuple[int, ...] | None = None,
+        in_channels: int = 3,
+        sync_bn: bool = False,
+        **kwargs: object,
+    ) -> None:
         super().__init__()
         try:
             import timm
         except ImportError:
             raise ConfigError('TIMMBackbone needs timm: pip install timm') from None
-        if ':' not in model_name and not timm.is_model(model_name.split('.')[0]):  # 'hf-hub:owner/name' is looked up by timm
+        if ':' not in model_name and not timm.is_model(
+            model_name.split('.')[0]
+        ):  # 'hf-hub:owner/name' is looked up by timm
             near = difflib.get_close_matches(model_name, timm.list_models(), n=3)
-            question = f" Did you mean {' or '.join(map(repr, near))}?" if near else ''
-            raise UnknownNameError(f"model_name='{model_name}' is not a model of timm {timm.__version__}.{question} "
-                                   f"timm.list_models('*part*') lists them.")
+            question = f' Did you mean {" or ".join(map(repr, near))}?' if near else ''
+            raise UnknownNameError(
+                f"model_name='{model_name}' is not a model of timm {timm.__version__}.{question} "
+                f"timm.list_models('*part*') lists them."
+            )
         self.model = timm.create_model(model_name, pretrained=pretrained, in_chans=in_channels, num_classes=0, **kwargs)
         self.in_channels = in_channels
         self.out_indices = None if out_indices is None else tuple(out_indices)
         if self.out_indices is not None and not hasattr(self.model, 'forward_intermediates'):
-            raise ConfigError(f'timm model {model_name} returns its last map only: leave out_indices={self.out_indices} away.')
+            raise ConfigError(
+                f'timm model {model_name} returns its last map only: leave out_indices={self.out_indices} away.'
+            )
         self.channels = self._probe(in_channels, kwargs.get('img_size'))
         self.out_channels = self.channels[-1]
         if sync_bn and resolve_sync_bn({'type': 'SyncBN'})['type'] == 'SyncBN':
@@ -71,7 +84,9 @@ class TIMMBackbone(nn.Module):
                 maps = probe(torch.empty(2, in_channels, height, width, device='meta'))
                 sum(m.sum() for m in maps).backward()
         except (IndexError, AssertionError, ValueError) as error:
-            raise ConfigError(f'timm model {type(self.model).__name__} has no out_indices={self.out_indices}: {error}') from None
+            raise ConfigError(
+                f'timm model {type(self.model).__name__} has no out_indices={self.out_indices}: {error}'
+            ) from None
         for (_, parameter), (_, copied) in zip(self.named_parameters(), probe.named_parameters(), strict=True):
             if copied.grad is None:
                 parameter.requires_grad_(False)
@@ -80,29 +95,42 @@ class TIMMBackbone(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Maps (B, C, H, W) for images `x` (B, in_channels, H, W)."""
         if x.shape[1] != self.in_channels:
-            raise ShapeError(f'TIMMBackbone has in_channels={self.in_channels}, but the images have {x.shape[1]}: '
-                             f'set in_channels={x.shape[1]}.')
+            raise ShapeError(
+                f'TIMMBackbone has in_channels={self.in_channels}, but the images have {x.shape[1]}: '
+                f'set in_channels={x.shape[1]}.'
+            )
         if self.out_indices is not None:
-            return tuple(self.model.forward_intermediates(x, indices=list(self.out_indices), output_fmt='NCHW',
-                                                          intermediates_only=True, stop_early=True))
+            return tuple(
+                self.model.forward_intermediates(
+                    x, indices=list(self.out_indices), output_fmt='NCHW', intermediates_only=True, stop_early=True
+                )
+            )
         return (self._as_map(self.model.forward_features(x), x.shape[-2:]),)
 
     def _as_map(self, features: Tensor, image_size: torch.Size) -> Tensor:
         """(B, C, H, W) from a map in either layout, or from tokens (B, prefix + H * W, C)."""
-        if isinstance(features, list | tuple | dict):  # several levels, say; maps of visible blocks are no tensors either
-            raise ShapeError(f'timm model {type(self.model).__name__} returns a {type(features).__name__}, neither a map nor tokens: set '
-                             'out_indices, if it has levels of features, or choose another model.')
+        if isinstance(
+            features, list | tuple | dict
+        ):  # several levels, say; maps of visible blocks are no tensors either
+            raise ShapeError(
+                f'timm model {type(self.model).__name__} returns a {type(features).__name__}, neither a map nor tokens: set '
+                'out_indices, if it has levels of features, or choose another model.'
+            )
         if features.dim() == 4:
             return features.permute(0, 3, 1, 2) if getattr(self.model, 'output_fmt', 'NCHW') == 'NHWC' else features
         if features.dim() != 3:
-            raise ShapeError(f'timm model {type(self.model).__name__} returns {tuple(features.shape)}: neither a map nor tokens.')
-        tokens = features[:, getattr(self.model, 'num_prefix_tokens', 0):]
+            raise ShapeError(
+                f'timm model {type(self.model).__name__} returns {tuple(features.shape)}: neither a map nor tokens.'
+            )
+        tokens = features[:, getattr(self.model, 'num_prefix_tokens', 0) :]
         embed = getattr(self.model, 'patch_embed', None)
         if hasattr(embed, 'dynamic_feat_size'):
             height, width = embed.dynamic_feat_size(image_size)
         else:
             height = width = round(tokens.shape[1] ** 0.5)
         if height * width != tokens.shape[1]:
-            raise ShapeError(f'timm model {type(self.model).__name__} returns {tokens.shape[1]} tokens for images of '
-                             f'{tuple(image_size)}: they fill no {height} x {width} map.')
+            raise ShapeError(
+                f'timm model {type(self.model).__name__} returns {tokens.shape[1]} tokens for images of '
+                f'{tuple(image_size)}: they fill no {height} x {width} map.'
+            )
         return tokens.transpose(1, 2).reshape(len(tokens), -1, height, width)

@@ -38,15 +38,25 @@ class ClsHead(nn.Module):
         ConfigError: a value outside of the above.
     """
 
-    def __init__(self, with_avg_pool: bool = False, in_channels: int = 2048, num_classes: int = 1000, norm_cfg: dict | None = None,
-                 label_smoothing: float = 0., init_std: float | None = 0.01, criterion: str = 'ce') -> None:
+    def __init__(
+        self,
+        with_avg_pool: bool = False,
+        in_channels: int = 2048,
+        num_classes: int = 1000,
+        norm_cfg: dict | None = None,
+        label_smoothing: float = 0.0,
+        init_std: float | None = 0.01,
+        criterion: str = 'ce',
+    ) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise ConfigError(f'{type(self).__name__} label_smoothing={label_smoothing!r}: it must lie in [0, 1).')
         if init_std is not None and not init_std >= 0:
             raise ConfigError(f'{type(self).__name__} init_std={init_std!r}: it must be at least 0.')
         if criterion not in CRITERIA:
-            raise ConfigError(f'{type(self).__name__} criterion={criterion!r} is unknown.{did_you_mean(str(criterion), CRITERIA)}')
+            raise ConfigError(
+                f'{type(self).__name__} criterion={criterion!r} is unknown.{did_you_mean(str(criterion), CRITERIA)}'
+            )
         self.with_avg_pool, self.in_channels, self.num_classes = with_avg_pool, in_channels, num_classes
         self.label_smoothing, self.init_std, self.criterion = label_smoothing, init_std, criterion
         self.norm = nn.Identity() if norm_cfg is None else build_norm(resolve_sync_bn(norm_cfg, 'BN1d'), in_channels)[1]
@@ -88,9 +98,16 @@ class ClsHead(nn.Module):
         Returns:
             `loss`: mean over the batch; `acc`: percent, of the class with the largest share where targets are soft.
         """
-        scores, classes = full_precision(logits['head0']), labels.argmax(dim=1) if labels.is_floating_point() else labels
+        scores, classes = (
+            full_precision(logits['head0']),
+            labels.argmax(dim=1) if labels.is_floating_point() else labels,
+        )
         reduction = 'mean' if weight is None else 'none'
-        loss = self._binary(scores, labels, reduction) if self.criterion == 'bce' else self._categorical(scores, labels, reduction)
+        loss = (
+            self._binary(scores, labels, reduction)
+            if self.criterion == 'bce'
+            else self._categorical(scores, labels, reduction)
+        )
         if weight is not None:
             loss = (loss * weight).mean()
         return {'loss': loss, 'acc': top1_accuracy(scores, classes)}

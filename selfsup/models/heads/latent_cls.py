@@ -28,9 +28,13 @@ class LatentClsHead(nn.Module):
         expected = ('in_channels', 'num_classes')
         for key in predictor:
             if key not in expected:
-                raise ConfigError(f"'{key}' is not a setting of LatentClsHead's predictor.{did_you_mean(key, expected)}")
+                raise ConfigError(
+                    f"'{key}' is not a setting of LatentClsHead's predictor.{did_you_mean(key, expected)}"
+                )
         if len(predictor) < 2:
-            raise ConfigError(f'LatentClsHead needs predictor=dict(in_channels=..., num_classes=...); got {predictor!r}.')
+            raise ConfigError(
+                f'LatentClsHead needs predictor=dict(in_channels=..., num_classes=...); got {predictor!r}.'
+            )
         self.predictor = nn.Linear(predictor['in_channels'], predictor['num_classes'])
         self.init_weights()
 

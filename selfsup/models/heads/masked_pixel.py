@@ -34,7 +34,9 @@ class MaskedPixelHead(nn.Module):
     def __init__(self, patch_size: int = 32, norm_pix: bool = True, eps: float = 1e-6) -> None:
         super().__init__()
         if not isinstance(patch_size, int) or patch_size < 1:
-            raise ConfigError(f'MaskedPixelHead patch_size={patch_size!r}: give the side of a patch in whole pixels (32, say).')
+            raise ConfigError(
+                f'MaskedPixelHead patch_size={patch_size!r}: give the side of a patch in whole pixels (32, say).'
+            )
         self.patch_size, self.norm_pix, self.eps = patch_size, norm_pix, eps
 
     def patchify(self, images: Tensor) -> Tensor:
@@ -46,7 +48,9 @@ class MaskedPixelHead(nn.Module):
         p = self.patch_size
         height, width = images.shape[-2:]
         if height % p or width % p:
-            raise ShapeError(f'Images of {height} x {width} pixels do not divide into patches of patch_size={p}: crop them to multiples.')
+            raise ShapeError(
+                f'Images of {height} x {width} pixels do not divide into patches of patch_size={p}: crop them to multiples.'
+            )
         return images.unflatten(3, (-1, p)).unflatten(2, (-1, p)).permute(0, 2, 4, 3, 5, 1).flatten(3)
 
     def unpatchify(self, patches: Tensor) -> Tensor:
@@ -62,10 +66,12 @@ class MaskedPixelHead(nn.Module):
     def _statistics(self, patches: Tensor) -> tuple[Tensor | float, Tensor | float]:
         """What patches (B, h, w, P) are shifted and scaled by to become targets."""
         if not self.norm_pix:
-            return 0., 1.
+            return 0.0, 1.0
         if patches.shape[-1] < 2:
-            raise ShapeError(f'MaskedPixelHead patch_size={self.patch_size} with images of one channel: a patch is a single number, which '
-                             'cannot be normalised by its own standard deviation: use a larger patch_size, or norm_pix=False.')
+            raise ShapeError(
+                f'MaskedPixelHead patch_size={self.patch_size} with images of one channel: a patch is a single number, which '
+                'cannot be normalised by its own standard deviation: use a larger patch_size, or norm_pix=False.'
+            )
         variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
         return mean, (variance + self.eps).sqrt()
 

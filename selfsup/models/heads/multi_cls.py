@@ -16,8 +16,9 @@ from ..layers.norm import build_norm, resolve_sync_bn
 from ..layers.pooling import LAYER_WINDOWS, pool_layer
 
 BASIC, BOTTLENECK = (64, 64, 128, 256, 512), (64, 256, 512, 1024, 2048)
-CHANNELS = MappingProxyType({'resnet18': BASIC, 'resnet34': BASIC, 'resnet50': BOTTLENECK, 'resnet101': BOTTLENECK,
-                             'resnet152': BOTTLENECK})
+CHANNELS = MappingProxyType(
+    {'resnet18': BASIC, 'resnet34': BASIC, 'resnet50': BOTTLENECK, 'resnet101': BOTTLENECK, 'resnet152': BOTTLENECK}
+)
 
 
 @HEADS.register_module()
@@ -39,17 +40,28 @@ class MultiClsHead(nn.Module):
         ConfigError: an unknown `pool_type` or `backbone`, or a layer out of range.
     """
 
-    def __init__(self, pool_type: str = 'adaptive', in_indices: Sequence[int] = (0,), with_last_layer_unpool: bool | str = False,
-                 backbone: str = 'resnet50', norm_cfg: dict | None = {'type': 'BN'}, num_classes: int = 1000) -> None:  # noqa: B006
+    def __init__(
+        self,
+        pool_type: str = 'adaptive',
+        in_indices: Sequence[int] = (0,),
+        with_last_layer_unpool: bool | str = False,
+        backbone: str = 'resnet50',
+        norm_cfg: dict | None = {'type': 'BN'},  # noqa: B006
+        num_classes: int = 1000,
+    ) -> None:
         super().__init__()
         if pool_type not in ('adaptive', 'specified'):
             raise ConfigError(f"MultiClsHead pool_type={pool_type!r}: use 'adaptive' or 'specified'.")
         if backbone not in CHANNELS:
-            raise ConfigError(f'MultiClsHead backbone={backbone!r} is not known.{did_you_mean(str(backbone), CHANNELS)}')
+            raise ConfigError(
+                f'MultiClsHead backbone={backbone!r} is not known.{did_you_mean(str(backbone), CHANNELS)}'
+            )
         if not in_indices or not set(in_indices) <= set(range(len(LAYER_WINDOWS))):
             raise ConfigError(f'MultiClsHead in_indices={tuple(in_indices)!r}: give layers from 0 (stem) to 4.')
         if with_last_layer_unpool not in (False, True, 'replace'):
-            raise ConfigError(f"MultiClsHead with_last_layer_unpool={with_last_layer_unpool!r}: use True, False or 'replace'.")
+            raise ConfigError(
+                f"MultiClsHead with_last_layer_unpool={with_last_layer_unpool!r}: use True, False or 'replace'."
+            )
         self.adaptive, self.in_indices = pool_type == 'adaptive', tuple(in_indices)
         pooled = len(self.in_indices) - (with_last_layer_unpool == 'replace')
         # of each classifier: its layer, and whether the map is pooled
@@ -59,9 +71,12 @@ class MultiClsHead(nn.Module):
         channels = [CHANNELS[backbone][layer] for layer, _ in self.inputs]
         sides = [LAYER_WINDOWS[layer][2 if pooled else 0] for layer, pooled in self.inputs]
         norm_cfg = None if norm_cfg is None else resolve_sync_bn(norm_cfg)
-        self.norms = nn.ModuleList(nn.Identity() if norm_cfg is None else build_norm(norm_cfg, c)[1]
-                                   for c in channels[:len(self.in_indices)])
-        self.fcs = nn.ModuleList(nn.Linear(c * side * side, num_classes) for c, side in zip(channels, sides, strict=True))
+        self.norms = nn.ModuleList(
+            nn.Identity() if norm_cfg is None else build_norm(norm_cfg, c)[1] for c in channels[: len(self.in_indices)]
+        )
+        self.fcs = nn.ModuleList(
+            nn.Linear(c * side * side, num_classes) for c, side in zip(channels, sides, strict=True)
+        )
         self.init_weights()
 
     def init_weights(self, init_linear: str = 'normal', std: float = 0.01) -> None:
@@ -76,10 +91,14 @@ class MultiClsHead(nn.Module):
         """
         if isinstance(maps, Tensor) or len(maps) != len(self.in_indices):
             number = 1 if isinstance(maps, Tensor) else len(maps)
-            raise ShapeError(f'MultiClsHead reads one map for each of in_indices={self.in_indices}; it got {number}: set out_indices of '
-                             f'the backbone to {self.in_indices}.')
-        return [pool_layer(x, layer, self.adaptive) if pooled else x
-                for x, (layer, pooled) in zip([*maps, maps[-1]], self.inputs, strict=False)]
+            raise ShapeError(
+                f'MultiClsHead reads one map for each of in_indices={self.in_indices}; it got {number}: set out_indices of '
+                f'the backbone to {self.in_indices}.'
+            )
+        return [
+            pool_layer(x, layer, self.adaptive) if pooled else x
+            for x, (layer, pooled) in zip([*maps, maps[-1]], self.inputs, strict=False)
+        ]
 
     def forward(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
         """Logits `{'head0': (B, num_classes), 'head1': ...}`, numbered by position in `in_indices`; an unpooled one comes last.
@@ -95,8 +114,10 @@ class MultiClsHead(nn.Module):
         for i, x in enumerate(pooled):
             values = (self.norms[i](x) if i < len(self.norms) else x).flatten(1)
             if values.shape[1] != self.fcs[i].in_features:
-                raise ShapeError(f'MultiClsHead: layer {self.inputs[i][0]} of shape {tuple(x.shape)} gives {values.shape[1]} numbers, '
-                                 f"not {self.fcs[i].in_features}: use images of 224 pixels, pool_type='adaptive', or another backbone.")
+                raise ShapeError(
+                    f'MultiClsHead: layer {self.inputs[i][0]} of shape {tuple(x.shape)} gives {values.shape[1]} numbers, '
+                    f"not {self.fcs[i].in_features}: use images of 224 pixels, pool_type='adaptive', or another backbone."
+                )
             logits[f'head{i}'] = self.fcs[i](values)
         return logits
 

@@ -54,7 +54,10 @@ def _parts(height: int, taps: int) -> list[tuple[int, int, int, int]]:
     The parts of a high map have about `taps` rows: the band matrix of all of it would be zeros for the most part.
     """
     size = height if height <= 2 * taps else taps
-    return [(i, min(i + size, height), max(i - taps // 2, 0), min(i + size + taps // 2, height)) for i in range(0, height, size)]
+    return [
+        (i, min(i + size, height), max(i - taps // 2, 0), min(i + size + taps // 2, height))
+        for i in range(0, height, size)
+    ]
 
 
 def _side_by_side(x: Tensor, short: int) -> Tensor:
@@ -70,7 +73,7 @@ def _shifted(flat: Tensor, first: int, end: int, shift: int) -> Tensor:
     """(C, end - first, B * W') view of rows of `_side_by_side`, `shift` columns further; beyond an image it reads the zeros around."""
     row = flat.shape[2] * flat.shape[3]
     start = (first + 1) * row + shift
-    return flat.flatten(1)[:, start:start + (end - first) * row].unflatten(1, (end - first, row))
+    return flat.flatten(1)[:, start : start + (end - first) * row].unflatten(1, (end - first, row))
 
 
 def _bands(weight: Tensor, rows: int, columns: int, offset: int) -> Tensor:
@@ -84,9 +87,11 @@ def _taps(products: Tensor, taps: int, offset: int) -> Tensor:
     channels, rows, columns = products.shape
     width = rows + columns - 1
     wide = products.new_zeros(channels, rows * (width + 1))
-    wide[:, :rows * width].unflatten(1, (rows, width))[:, :, rows - 1:] = products
+    wide[:, : rows * width].unflatten(1, (rows, width))[:, :, rows - 1 :] = products
     # read with one number more per row, a diagonal is a column
-    sums = wide.view(channels, rows, width + 1).sum(1, dtype=torch.promote_types(products.dtype, torch.float32))[:, :width]
+    sums = wide.view(channels, rows, width + 1).sum(1, dtype=torch.promote_types(products.dtype, torch.float32))[
+        :, :width
+    ]
     return functional.pad(sums, (offset + 1 - rows, taps - offset - columns))
 
 
@@ -96,7 +101,9 @@ def _convolve(x: Tensor, weight: Tensor) -> Tensor:
     out = torch.empty_like(x)
     for group in _groups(len(weight)):
         flat, kernels = _side_by_side(x[:, group], short), weight[group]
-        sums = flat.new_empty(len(kernels), height, flat.shape[2] * flat.shape[3], dtype=torch.promote_types(x.dtype, torch.float32))
+        sums = flat.new_empty(
+            len(kernels), height, flat.shape[2] * flat.shape[3], dtype=torch.promote_types(x.dtype, torch.float32)
+        )
         for first, end, start, stop in _parts(height, taps):
             for t in range(short):
                 band = _bands(kernels[:, :, t], end - first, stop - start, start - first + taps // 2)
@@ -123,7 +130,11 @@ def _weight_gradient(x: Tensor, grad: Tensor, weight: Tensor) -> Tensor:
         flat, flat_grad = _side_by_side(x[:, group], short), _side_by_side(grad[:, group], short)
         for t in range(short):
             out[group, :, t] = sum(
-                _taps(_shifted(flat_grad, first, end, 0) @ _shifted(flat, start, stop, t - short // 2).transpose(1, 2),
-                      taps, start - first + taps // 2)
-                for first, end, start, stop in _parts(height, taps))
+                _taps(
+                    _shifted(flat_grad, first, end, 0) @ _shifted(flat, start, stop, t - short // 2).transpose(1, 2),
+                    taps,
+                    start - first + taps // 2,
+                )
+                for first, end, start, stop in _parts(height, taps)
+            )
     return out

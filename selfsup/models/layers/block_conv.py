@@ -43,12 +43,20 @@ def linear(values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return times_matrix(values.reshape(-1, values.shape[-1]), weight, bias).view(*values.shape[:-1], len(weight))
 
 
-def conv_inside(values: Tensor, weight: Tensor, bias: Tensor | None, blocks: Blocks, stride: Pair, dilation: Pair, groups: int,
-                kept: Rectified | None = None) -> Tensor:
+def conv_inside(
+    values: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    blocks: Blocks,
+    stride: Pair,
+    dilation: Pair,
+    groups: int,
+    kept: Rectified | None = None,
+) -> Tensor:
     """A convolution of which no output looks beyond its block."""
     if weight.shape[2:] == (1, 1) and stride != (1, 1) and groups == 1 and _fast_on_cpu(values):
         # what the stride leaves out is not even laid out; measured 1.6 times as fast on the last blocks of a ResNet-50
-        values, stride, kept = values[:, :, ::stride[0], ::stride[1]], (1, 1), None
+        values, stride, kept = values[:, :, :: stride[0], :: stride[1]], (1, 1), None
     small = values.shape[2] * values.shape[3] <= 4
     unfold = small and _fast_on_cpu(values) and groups == 1 and weight.shape[2:] == (1, 1) and stride == (1, 1)
     if kept is not None:
@@ -68,8 +76,17 @@ class _BlockConv(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, values: Tensor, weight: Tensor, bias: Tensor | None, blocks: Blocks, pads: Pads, settings: tuple[Pair, Pair, int],
-                unfold: bool, kept: Rectified | None) -> Tensor:
+    def forward(
+        ctx,
+        values: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        blocks: Blocks,
+        pads: Pads,
+        settings: tuple[Pair, Pair, int],
+        unfold: bool,
+        kept: Rectified | None,
+    ) -> Tensor:
         ctx.save_for_backward(weight, *([values] if kept is None else kept.ingredients))
         ctx.again, ctx.size = None if kept is None else kept.again, values.shape[2:]
         ctx.blocks, ctx.pads, ctx.settings, ctx.unfold = blocks, pads, settings, unfold
@@ -77,7 +94,9 @@ class _BlockConv(torch.autograd.Function):
         x = blocks.fetch(values, pads)
         if not unfold:
             return functional.conv2d(*ready_to_convolve(x, weight, groups), bias, stride, 0, dilation, groups)
-        return times_matrix(_columns(x, weight, stride, dilation), _as_matrix(weight), bias).detach()  # no view: see `_block_conv`
+        return times_matrix(
+            _columns(x, weight, stride, dilation), _as_matrix(weight), bias
+        ).detach()  # no view: see `_block_conv`
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -89,7 +108,17 @@ class _BlockConv(torch.autograd.Function):
         needs = [bool(n) for n in ctx.needs_input_grad[:3]]
         if not ctx.unfold:
             grad_x, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
-                grad, *ready_to_convolve(x, weight, groups), [len(weight)], stride, [0, 0], dilation, False, [0, 0], groups, needs)
+                grad,
+                *ready_to_convolve(x, weight, groups),
+                [len(weight)],
+                stride,
+                [0, 0],
+                dilation,
+                False,
+                [0, 0],
+                groups,
+                needs,
+            )
         else:
             grad_x, grad_weight, grad_bias = _unfolded_backward(grad, x, weight, stride, dilation, needs)
         if grad_x is not None:
@@ -97,8 +126,16 @@ class _BlockConv(torch.autograd.Function):
         return grad_x, grad_weight, grad_bias, None, None, None, None, None
 
 
-def _block_conv(values: Tensor, weight: Tensor, bias: Tensor | None, blocks: Blocks, pads: Pads, settings: tuple[Pair, Pair, int],
-                unfold: bool, kept: Rectified | None) -> Tensor:
+def _block_conv(
+    values: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    blocks: Blocks,
+    pads: Pads,
+    settings: tuple[Pair, Pair, int],
+    unfold: bool,
+    kept: Rectified | None,
+) -> Tensor:
     out = _BlockConv.apply(values, weight, bias, blocks, pads, settings, unfold, kept)
     if not unfold:
         return out
@@ -110,10 +147,14 @@ def _windows(x: Tensor, weight: Tensor, stride: Pair, dilation: Pair) -> Tensor:
     """(N, h, w, kh, kw, C) view of the windows of x (N, C, H, W), channels-last."""
     n, c, height, width = x.shape
     kh, kw = weight.shape[2:]
-    h, w = ((size - d * (k - 1) - 1) // s + 1 for size, k, s, d in zip((height, width), (kh, kw), stride, dilation, strict=True))
+    h, w = (
+        (size - d * (k - 1) - 1) // s + 1
+        for size, k, s, d in zip((height, width), (kh, kw), stride, dilation, strict=True)
+    )
     row = width * c
-    return x.permute(0, 2, 3, 1).as_strided((n, h, w, kh, kw, c), (height * row, stride[0] * row, stride[1] * c, dilation[0] * row,
-                                                                   dilation[1] * c, 1))
+    return x.permute(0, 2, 3, 1).as_strided(
+        (n, h, w, kh, kw, c), (height * row, stride[0] * row, stride[1] * c, dilation[0] * row, dilation[1] * c, 1)
+    )
 
 
 def _columns(x: Tensor, weight: Tensor, stride: Pair, dilation: Pair) -> Tensor:
@@ -126,15 +167,26 @@ def _as_matrix(weight: Tensor) -> Tensor:
     return weight.permute(0, 2, 3, 1).reshape(len(weight), -1)
 
 
-def _unfolded_backward(grad: Tensor, x: Tensor, weight: Tensor, stride: Pair, dilation: Pair,
-                       needs: list[bool]) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+def _unfolded_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, stride: Pair, dilation: Pair, needs: list[bool]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gradients for the fetched blocks, the weight and the bias, as far as they are needed; `grad` has one row per output."""
     windows = _windows(x, weight, stride, dilation)
     columns, matrix = windows.reshape(-1, windows.shape[3:].numel()), _as_matrix(weight)
     side = _square(len(columns)) or 1
     grad_columns, grad_matrix, grad_bias = torch.ops.aten.convolution_backward(
-        map_of(grad.contiguous(), side, side), map_of(columns, side, side), matrix[:, :, None, None], [len(weight)], [1, 1], [0, 0], [1, 1],
-        False, [0, 0], 1, needs)
+        map_of(grad.contiguous(), side, side),
+        map_of(columns, side, side),
+        matrix[:, :, None, None],
+        [len(weight)],
+        [1, 1],
+        [0, 0],
+        [1, 1],
+        False,
+        [0, 0],
+        1,
+        needs,
+    )
     grad_x = grad_weight = None
     if needs[0] and weight.shape[2:] == (1, 1) and stride == (1, 1):
         grad_x = map_of(rows_of(grad_columns), *x.shape[2:])
@@ -149,16 +201,26 @@ def _unfolded_backward(grad: Tensor, x: Tensor, weight: Tensor, stride: Pair, di
     return grad_x, grad_weight, grad_bias
 
 
-def conv_with_halo(values: Tensor, weight: Tensor, bias: Tensor | None, blocks: Blocks, pads: Pads, stride: Pair, dilation: Pair,
-                   groups: int, kept: Rectified | None = None) -> Tensor:
+def conv_with_halo(
+    values: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    blocks: Blocks,
+    pads: Pads,
+    stride: Pair,
+    dilation: Pair,
+    groups: int,
+    kept: Rectified | None = None,
+) -> Tensor:
     """A convolution that looks beyond its blocks, by `pads` at the (top, bottom, left, right)."""
     outputs = (values.shape[2] // stride[0]) * (values.shape[3] // stride[1])
     unfold = outputs <= 4 and groups == 1 and _fast_on_cpu(values) and weight.dtype == values.dtype
     return _block_conv(values, weight, bias, blocks, pads, (stride, dilation, groups), unfold, kept)
 
 
-def depthwise_on_whole_map(values: Tensor, weight: Tensor, bias: Tensor | None, blocks: Blocks, pads: Pads, dilation: Pair,
-                           groups: int) -> Tensor:
+def depthwise_on_whole_map(
+    values: Tensor, weight: Tensor, bias: Tensor | None, blocks: Blocks, pads: Pads, dilation: Pair, groups: int
+) -> Tensor:
     """A convolution of stride 1 over the whole map, with zeros where hidden; see `prefers_whole_map`."""
     top, bottom, left, right = pads
     dense = blocks.scatter(values)
@@ -168,7 +230,9 @@ def depthwise_on_whole_map(values: Tensor, weight: Tensor, bias: Tensor | None, 
     if same and values.device.type == 'cpu' and values.dtype == torch.float32:
         # oneDNN's gradient for the weights takes longer than all the rest; 768 channels of 7x7 in all: 17 ms, so 2.4
         return blocks.gather(large_kernel_conv2d(dense, weight, bias, 'correlation'))
-    return blocks.gather(functional.conv2d(*ready_to_convolve(dense, weight, groups), bias, 1, (top, left), dilation, groups))
+    return blocks.gather(
+        functional.conv2d(*ready_to_convolve(dense, weight, groups), bias, 1, (top, left), dilation, groups)
+    )
 
 
 def prefers_whole_map(values: Tensor, weight: Tensor, groups: int, stride: Pair) -> bool:
@@ -177,7 +241,12 @@ def prefers_whole_map(values: Tensor, weight: Tensor, groups: int, stride: Pair)
     A 7x7 kernel at 60 % hidden: blocks of 8x8 grow 3.1 times and the whole map is 2.5 times as large, but the arithmetic is
     done for visible outputs only: measured twice as fast in blocks. At 4x4 the two are even, below the whole map wins.
     """
-    return groups == len(weight) and weight.shape[1] == 1 and stride == (1, 1) and max(weight.shape[2:]) > min(values.shape[2:])
+    return (
+        groups == len(weight)
+        and weight.shape[1] == 1
+        and stride == (1, 1)
+        and max(weight.shape[2:]) > min(values.shape[2:])
+    )
 
 
 class _MaxPool(torch.autograd.Function):
@@ -193,7 +262,7 @@ class _MaxPool(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        index, = ctx.saved_tensors
+        (index,) = ctx.saved_tensors
         like = grad.new_empty(ctx.size).contiguous(memory_format=torch.channels_last)  # its shape is what matters
         pool = torch.ops.aten.max_pool2d_with_indices_backward
         return pool(grad, like, *ctx.settings, index.long()), None, None, None

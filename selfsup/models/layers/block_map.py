@@ -19,11 +19,15 @@ from .blocks import Blocks
 from .map_axes import as_seen, channel_sizes, dims_of
 from .norm_relu import Normed
 
-CONVOLUTIONS = 'what relates positions to positions, such as attention, has no meaning where some are hidden: masked training needs a ' \
-               'convolutional network'
-HOW_TO_ADD = 'Add one with selfsup.models.layers.visible.register_rule (its docstring shows how) if it ' \
-             'treats all positions alike; for operations over all positions, such as attention, there is none: masked training needs a ' \
-             'convolutional network'
+CONVOLUTIONS = (
+    'what relates positions to positions, such as attention, has no meaning where some are hidden: masked training needs a '
+    'convolutional network'
+)
+HOW_TO_ADD = (
+    'Add one with selfsup.models.layers.visible.register_rule (its docstring shows how) if it '
+    'treats all positions alike; for operations over all positions, such as attention, there is none: masked training needs a '
+    'convolutional network'
+)
 
 
 class Rules:
@@ -47,11 +51,14 @@ class Rules:
         Raises:
             ConfigError: torch has no function of that name.
         """
-        keys = [key for function in functions for key in (_named(function) if isinstance(function, str) else [function])]
+        keys = [
+            key for function in functions for key in (_named(function) if isinstance(function, str) else [function])
+        ]
 
         def register(rule: Callable) -> Callable:
             self.table.update(dict.fromkeys(keys, rule))
             return rule
+
         return register
 
     def find(self, function: Callable) -> Callable | None:
@@ -81,8 +88,14 @@ class BlockMap:
     rules = Rules()
     hidden_zero = True  # whether hidden positions, if stored, are known to be zero
 
-    def __init__(self, stored: Tensor, blocks: Blocks, axes: str = 'NCHW', margin: tuple[int, int, int, int] = (0, 0, 0, 0),
-                 margin_value: float | str = 0.0) -> None:
+    def __init__(
+        self,
+        stored: Tensor,
+        blocks: Blocks,
+        axes: str = 'NCHW',
+        margin: tuple[int, int, int, int] = (0, 0, 0, 0),
+        margin_value: float | str = 0.0,
+    ) -> None:
         self.stored, self.blocks, self.axes = stored, blocks, axes
         self.margin, self.margin_value = margin, margin_value
 
@@ -188,8 +201,11 @@ class BlockMap:
     def whole_sizes(self) -> list[int]:
         """Size of each axis in `axes` on the whole map."""
         zh, zw = self.block_size()
-        known = {'N': self.blocks.batch, 'H': zh * self.blocks.fh + self.margin[0] + self.margin[1],
-                 'W': zw * self.blocks.fw + self.margin[2] + self.margin[3]}
+        known = {
+            'N': self.blocks.batch,
+            'H': zh * self.blocks.fh + self.margin[0] + self.margin[1],
+            'W': zw * self.blocks.fw + self.margin[2] + self.margin[3],
+        }
         return [known.get(axis, size) for axis, size in zip(self.axes.upper(), self.stored.shape, strict=True)]
 
     def channel_sizes(self) -> list[int]:
@@ -228,8 +244,10 @@ class BlockMap:
         return self.shape[0]
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(shape={tuple(self.shape)}, axes={self.axes!r}, dtype={self.dtype}, '
-                f'visible blocks={self.blocks.number} of {self.visible.numel()})')
+        return (
+            f'{type(self).__name__}(shape={tuple(self.shape)}, axes={self.axes!r}, dtype={self.dtype}, '
+            f'visible blocks={self.blocks.number} of {self.visible.numel()})'
+        )
 
     def new_empty(self, *size: int, **kwargs: object) -> Tensor:
         """A plain tensor of this dtype and device."""
@@ -252,20 +270,28 @@ class BlockMap:
         return self.__torch_function__(function, (type(self),), (self, *args), kwargs)
 
     @classmethod
-    def __torch_function__(cls, func: Callable, types: tuple[type, ...], args: tuple = (), kwargs: dict | None = None) -> object:
+    def __torch_function__(
+        cls, func: Callable, types: tuple[type, ...], args: tuple = (), kwargs: dict | None = None
+    ) -> object:
         kwargs = {} if kwargs is None else kwargs
         rule = cls.rules.find(func)
         if rule is None:
             raise ConfigError(f'{cls.__name__} has no rule for {operation_name(func)}{where()}. {HOW_TO_ADD}.')
-        given = [a for value in (*args, *kwargs.values()) for a in (value if isinstance(value, (list, tuple)) else (value,))]
+        given = [
+            a for value in (*args, *kwargs.values()) for a in (value if isinstance(value, (list, tuple)) else (value,))
+        ]
         maps = [a for a in given if isinstance(a, BlockMap)]
         if not torch.is_grad_enabled() and maps and any(_loses_gradient(a, maps[0].blocks) for a in given):
-            raise ConfigError(f'{operation_name(func)}{where()} met a {cls.__name__} with gradients switched off inside of a forward pass '
-                              'that needs them (a custom autograd.Function, or checkpointing with use_reentrant=True): the gradient '
-                              'would be lost. Use plain operations there, or use_reentrant=False; give frozen weights requires_grad=False.')
+            raise ConfigError(
+                f'{operation_name(func)}{where()} met a {cls.__name__} with gradients switched off inside of a forward pass '
+                'that needs them (a custom autograd.Function, or checkpointing with use_reentrant=True): the gradient '
+                'would be lost. Use plain operations there, or use_reentrant=False; give frozen weights requires_grad=False.'
+            )
         if not getattr(rule, 'takes_margin', False) and any(m.margin != (0, 0, 0, 0) for m in maps):
-            raise ConfigError(f'{operation_name(func)}{where()} got a padded {cls.__name__}: after F.pad only a convolution or a '
-                              'pooling can follow.')
+            raise ConfigError(
+                f'{operation_name(func)}{where()} got a padded {cls.__name__}: after F.pad only a convolution or a '
+                'pooling can follow.'
+            )
         try:
             return rule(*args, **kwargs)
         except TypeError:
@@ -273,7 +299,9 @@ class BlockMap:
             raise
 
     def __bool__(self) -> bool:
-        raise ConfigError(f'A {type(self).__name__} is neither true nor false{where()}: only its visible positions have values.')
+        raise ConfigError(
+            f'A {type(self).__name__} is neither true nor false{where()}: only its visible positions have values.'
+        )
 
     def __eq__(self, other: object) -> BlockMap:
         return self._call(Tensor.eq, other) if isinstance(other, (int, float, Tensor, BlockMap)) else NotImplemented
@@ -317,8 +345,11 @@ class BlockMap:
 
 def _loses_gradient(given: object, blocks: Blocks) -> bool:
     """Whether an argument needs a gradient; weights do if the forward pass began with gradients."""
-    return given.stored.requires_grad if isinstance(given, BlockMap) else (
-        blocks.needs_grad and isinstance(given, Tensor) and given.requires_grad)
+    return (
+        given.stored.requires_grad
+        if isinstance(given, BlockMap)
+        else (blocks.needs_grad and isinstance(given, Tensor) and given.requires_grad)
+    )
 
 
 def _check_arguments(function: Callable, rule: Callable, args: tuple, kwargs: dict) -> None:
@@ -326,7 +357,9 @@ def _check_arguments(function: Callable, rule: Callable, args: tuple, kwargs: di
     try:
         inspect.signature(rule).bind(*args, **kwargs)
     except TypeError as error:
-        raise ConfigError(f'{operation_name(function)} of a map{where()} does not take these arguments: {error}.') from None
+        raise ConfigError(
+            f'{operation_name(function)} of a map{where()} does not take these arguments: {error}.'
+        ) from None
 
 
 def takes_margin(rule: Callable) -> Callable:
@@ -338,17 +371,25 @@ def takes_margin(rule: Callable) -> Callable:
 def check_grid(x: Tensor, visible: Tensor) -> None:
     """Raise a ShapeError where `visible` is no grid of blocks for `x`."""
     if not isinstance(visible, Tensor) or visible.dtype != torch.bool or visible.dim() != 3:
-        given = f'{tuple(visible.shape)} {visible.dtype}' if isinstance(visible, Tensor) else repr(type(visible).__name__)
+        given = (
+            f'{tuple(visible.shape)} {visible.dtype}' if isinstance(visible, Tensor) else repr(type(visible).__name__)
+        )
         raise ShapeError(f'visible must be a bool tensor (B, fh, fw), True = kept; got {given}.')
     if x.dim() != 4 or not x.is_floating_point():
         raise ShapeError(f'Images must be a float tensor (B, C, H, W); got {tuple(x.shape)} {x.dtype}.')
     if len(x) != len(visible):
-        raise ShapeError(f'There are {len(x)} images but visible has {len(visible)} grids: give one (fh, fw) grid per image.')
+        raise ShapeError(
+            f'There are {len(x)} images but visible has {len(visible)} grids: give one (fh, fw) grid per image.'
+        )
     if 0 in visible.shape or x.shape[2] % visible.shape[1] or x.shape[3] % visible.shape[2]:
-        raise ShapeError(f'An image of {x.shape[2]} x {x.shape[3]} pixels cannot be cut into {visible.shape[1]} x {visible.shape[2]} equal '
-                         'blocks: resize the images to multiples of the block size.')
+        raise ShapeError(
+            f'An image of {x.shape[2]} x {x.shape[3]} pixels cannot be cut into {visible.shape[1]} x {visible.shape[2]} equal '
+            'blocks: resize the images to multiples of the block size.'
+        )
     if visible.device != x.device:
-        raise ShapeError(f'The images are on {x.device} but visible is on {visible.device}: move visible to {x.device}.')
+        raise ShapeError(
+            f'The images are on {x.device} but visible is on {visible.device}: move visible to {x.device}.'
+        )
     if not bool(visible.any()):
         raise ShapeError(f'visible {tuple(visible.shape)} keeps no block at all: lower the mask ratio.')
 
@@ -360,8 +401,10 @@ def check_scale(blocks: Blocks, whole: Tensor) -> Tensor:
         ConfigError: it cannot be cut into the blocks.
     """
     if whole.shape[2] % blocks.fh or whole.shape[3] % blocks.fw or 0 in whole.shape[2:]:
-        raise ConfigError(f'The map became {whole.shape[2]} x {whole.shape[3]}, which does not hold {blocks.fh} x {blocks.fw} equal blocks'
-                          f'{where()}: make the block size a multiple of the stride of the network, or return fewer stages.')
+        raise ConfigError(
+            f'The map became {whole.shape[2]} x {whole.shape[3]}, which does not hold {blocks.fh} x {blocks.fw} equal blocks'
+            f'{where()}: make the block size a multiple of the stride of the network, or return fewer stages.'
+        )
     return whole
 
 

@@ -150,33 +150,41 @@ class Blocks:
             visible: makes their grid (B, h, w) bool.
             size: of the map that they are a pooling of.
         """
+
         def build() -> Blocks:
             blocks = Blocks(visible(), self.sync)
             blocks.needs_grad, blocks.finer = self.needs_grad, (self, size)
             return blocks
+
         return self._table(('coarser', *key), build)
 
     def slots(self) -> Tensor:
         """(B, fh, fw) int64: number of each block among the visible ones, N where hidden."""
+
         def build() -> Tensor:
             slots = torch.full((self.visible.numel(),), self.number, device=self.visible.device)
             slots[self.cells] = torch.arange(self.number, device=slots.device)
             return slots.view(self.visible.shape)
+
         return self._table(('slots',), build)
 
     def pixel_mask(self, zh: int, zw: int, dtype: torch.dtype) -> Tensor:
         """(B, 1, fh * zh, fw * zw), 1 at the visible pixels of a map whose blocks have zh x zw pixels, 0 at the others."""
+
         def build() -> Tensor:
             return self.visible.repeat_interleave(zh, 1).repeat_interleave(zw, 2).unsqueeze(1).to(dtype)
+
         return self._table(('mask', zh, zw, dtype), build)
 
     def pixels(self, zh: int, zw: int) -> Places:
         """Places of the N * zh * zw pixels of the visible blocks in the flattened (B, H, W) map."""
+
         def build() -> Places:
             row = self.image * self.fh + self.row  # counts on over the images, as pixel rows do
             y = (row * zh)[:, None] + torch.arange(zh, device=row.device)
             x = (self.column * zw)[:, None] + torch.arange(zw, device=row.device)
             return Places((y[:, :, None] * (self.fw * zw) + x[:, None, :]).flatten(), self.visible.numel() * zh * zw)
+
         return self._table(('pixels', zh, zw), build)
 
     def rows(self, dense: Tensor) -> Tensor:
@@ -197,22 +205,28 @@ class Blocks:
 
     def _halo(self, zh: int, zw: int, pads: Pads) -> tuple[Tensor, Tensor, Tensor]:
         """For `fetch`: index of each pixel among the stored ones, flat; which of these are zeros; (N, h, w) bool 'inside the image'."""
+
         def build() -> tuple[Tensor, Tensor, Tensor]:
             y, y_inside = self._around(self.row, self.fh, zh, pads[0], pads[1])
             x, x_inside = self._around(self.column, self.fw, zw, pads[2], pads[3])
             inside = y_inside[:, :, None] & x_inside[:, None, :]
-            slot = self._slot_at(torch.div(y, zh, rounding_mode='floor')[:, :, None], torch.div(x, zw, rounding_mode='floor')[:, None, :])
+            slot = self._slot_at(
+                torch.div(y, zh, rounding_mode='floor')[:, :, None], torch.div(x, zw, rounding_mode='floor')[:, None, :]
+            )
             pixel = (slot * zh + (y % zh)[:, :, None]) * zw + (x % zw)[:, None, :]
             there = inside & (slot < self.number)
             return (pixel * there).flatten(), (~there).flatten().nonzero().squeeze(1), inside
+
         return self._table(('halo', zh, zw, pads), build)
 
     def _halo_bags(self, zh: int, zw: int, pads: Pads) -> tuple[Tensor, Tensor]:
         """Of the pixels in `_halo` those that are not zeros, and how many of them come before each pixel of the result."""
+
         def build() -> tuple[Tensor, Tensor]:
             index, zeros, _ = self._halo(zh, zw, pads)
             there = torch.ones_like(index).index_fill_(0, zeros, 0)
             return index[there.bool()], _before(there)
+
         return self._table(('halo bags', zh, zw, pads), build)
 
     def _around(self, block: Tensor, blocks: int, size: int, before: int, after: int) -> tuple[Tensor, Tensor]:
@@ -226,16 +240,21 @@ class Blocks:
 
     def _halo_back(self, zh: int, zw: int, pads: Pads) -> Tensor:
         """(N * zh * zw, J): places of each stored pixel in the result of `fetch`; what nobody reads points at its end."""
+
         def build() -> Tensor:
             height, width = zh + pads[0] + pads[1], zw + pads[2] + pads[3]
             y, row, y_read = self._readers(self.row, self.fh, zh, pads[0], pads[1])
             x, column, x_read = self._readers(self.column, self.fw, zw, pads[2], pads[3])
             read = y_read[:, :, None] & x_read[:, None, :]
             slot = self._slot_at(row[:, :, None], column[:, None, :])
-            place = torch.where(read & (slot < self.number), (slot * height + y[:, :, None]) * width + x[:, None, :],
-                                self.number * height * width)
+            place = torch.where(
+                read & (slot < self.number),
+                (slot * height + y[:, :, None]) * width + x[:, None, :],
+                self.number * height * width,
+            )
             place = place.view(self.number, zh, -1, zw, place.shape[2] // zw).transpose(2, 3)
             return place.reshape(self.number * zh * zw, -1)
+
         return self._table(('halo back', zh, zw, pads), build)
 
     def _readers(self, block: Tensor, blocks: int, size: int, before: int, after: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -247,7 +266,11 @@ class Blocks:
         offsets = range(-((size + after - 1) // size), (size + before - 1) // size + 1)
         readers = [[e for e in offsets if 0 <= y - e * size + before < size + before + after] for y in range(size)]
         most = max(map(len, readers))
-        flat = [(y - e * size + before, e) for y, found in enumerate(readers) for e in found + [blocks] * (most - len(found))]
+        flat = [
+            (y - e * size + before, e)
+            for y, found in enumerate(readers)
+            for e in found + [blocks] * (most - len(found))
+        ]
         place, offset = torch.tensor(flat, device=block.device).unbind(1)
         reader = block[:, None] + offset
         return place[None], reader.clamp(0, blocks - 1), (reader >= 0) & (reader < blocks)
@@ -283,7 +306,9 @@ class Blocks:
             return fetched
         back = self._halo_back(*size, pads)
         rows = _with_zero_row(rows_of(fetched))
-        rows = rows.index_select(0, back[:, 0]) if back.shape[1] == 1 else functional.embedding_bag(back, rows, mode='sum')
+        rows = (
+            rows.index_select(0, back[:, 0]) if back.shape[1] == 1 else functional.embedding_bag(back, rows, mode='sum')
+        )
         return map_of(rows, *size)
 
     def with_halo(self, values: Tensor, pads: Pads, outside: float = 0.0) -> Tensor:
@@ -293,9 +318,13 @@ class Blocks:
 
     def by_image(self, rows: Tensor) -> Tensor:
         """(B, M, C) from one row per visible block (N, C); M is the largest count, and rows that are missing are zeros."""
+
         def build() -> Places:
             most = max(int(self.counts.max()), 1)
-            rank = torch.arange(self.number, device=self.image.device) - (self.counts.cumsum(0) - self.counts)[self.image]
+            rank = (
+                torch.arange(self.number, device=self.image.device) - (self.counts.cumsum(0) - self.counts)[self.image]
+            )
             place = self.image * most + rank
             return Places(place, self.batch * most)
+
         return _Put.apply(rows, self._table(('by_image',), build)).view(self.batch, -1, rows.shape[1])

@@ -27,8 +27,15 @@ class ConvNeXtBlock(nn.Module):
         large_kernel: unit to take in place of that convolution, as SLaK does; its name in the state dict is `large_kernel`.
     """
 
-    def __init__(self, channels: int, drop_path: float = 0., layer_scale: float | None = None, grn_scope: str | None = None,
-                 kernel_size: int = 7, large_kernel: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        channels: int,
+        drop_path: float = 0.0,
+        layer_scale: float | None = None,
+        grn_scope: str | None = None,
+        kernel_size: int = 7,
+        large_kernel: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.gamma = None if layer_scale is None else nn.Parameter(torch.full((channels,), float(layer_scale)))
         if large_kernel is not None:

@@ -12,7 +12,7 @@ class DropPath(nn.Module):
         rate: in [0, 1); 0 does nothing.
     """
 
-    def __init__(self, rate: float = 0.) -> None:
+    def __init__(self, rate: float = 0.0) -> None:
         super().__init__()
         self.rate = rate
 

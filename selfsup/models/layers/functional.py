@@ -34,7 +34,13 @@ def ready_to_convolve(x: Tensor, weight: Tensor, groups: int) -> tuple[Tensor, T
         weight: (C, C / groups, kh, kw).
         groups: of the convolution.
     """
-    if x.device.type != 'cpu' or groups != len(weight) or weight.shape[1] != 1 or len(weight) > 16 or weight.shape[3] < 9:
+    if (
+        x.device.type != 'cpu'
+        or groups != len(weight)
+        or weight.shape[1] != 1
+        or len(weight) > 16
+        or weight.shape[3] < 9
+    ):
         return x, weight
     dtype = torch.get_autocast_dtype('cpu') if torch.is_autocast_enabled('cpu') else x.dtype
     if dtype != torch.bfloat16:

@@ -47,7 +47,9 @@ class GRN(nn.Module):
     def __init__(self, channels: int, scope: str = 'image', eps: float = 1e-6) -> None:
         super().__init__()
         if scope not in SCOPES:
-            raise ConfigError(f"GRN scope={scope!r}: use 'image' (as the paper) or 'batch' (as the authors' pretraining code).")
+            raise ConfigError(
+                f"GRN scope={scope!r}: use 'image' (as the paper) or 'batch' (as the authors' pretraining code)."
+            )
         self.scope, self.eps = scope, eps
         self.gamma = nn.Parameter(torch.zeros(1, 1, 1, channels))
         self.beta = nn.Parameter(torch.zeros(1, 1, 1, channels))

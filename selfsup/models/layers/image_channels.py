@@ -19,8 +19,10 @@ def image_channels(backbone: nn.Module) -> int:
         said = getattr(backbone, name, None)
         if said is not None:
             if type(said) is not int or said < 1:
-                raise ConfigError(f'The backbone {type(backbone).__name__} has {name}={said!r}: give the channels of the images, '
-                                  '1 or more.')
+                raise ConfigError(
+                    f'The backbone {type(backbone).__name__} has {name}={said!r}: give the channels of the images, '
+                    '1 or more.'
+                )
             return said
     first = next((module for module in backbone.modules() if isinstance(module, nn.Conv2d)), None)
     return 3 if first is None else first.in_channels
@@ -33,5 +35,7 @@ def check_image_channels(img: Tensor, channels: int, method: str) -> None:
         ShapeError: C is not `channels`.
     """
     if img.shape[1] != channels:
-        raise ShapeError(f'{method} has a backbone for images of {channels} {"channel" if channels == 1 else "channels"}, but these have '
-                         f'{img.shape[1]}: set model.backbone.in_channels={img.shape[1]}, or let data.train.pipeline make {channels}.')
+        raise ShapeError(
+            f'{method} has a backbone for images of {channels} {"channel" if channels == 1 else "channels"}, but these have '
+            f'{img.shape[1]}: set model.backbone.in_channels={img.shape[1]}, or let data.train.pipeline make {channels}.'
+        )

@@ -7,7 +7,7 @@ from torch import nn
 from ...errors import ConfigError
 
 
-def init_linear_layers(module: nn.Module, init_linear: str = 'normal', std: float = 0.01, bias: float = 0.) -> None:
+def init_linear_layers(module: nn.Module, init_linear: str = 'normal', std: float = 0.01, bias: float = 0.0) -> None:
     """Set every `nn.Linear` inside `module`; norms keep their weight 1 and bias 0.
 
     Args:

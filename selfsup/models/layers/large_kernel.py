@@ -22,7 +22,9 @@ from .functional import in_autocast_dtype, ready_to_convolve
 from .large_kernel_table import fastest_on_cpu
 
 
-def large_kernel_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, implementation: str | None = None) -> Tensor:
+def large_kernel_conv2d(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, implementation: str | None = None
+) -> Tensor:
     """`functional.conv2d(x, weight, bias, padding=(kh // 2, kw // 2), groups=C)`, in the way that is fastest for its shape.
 
     Args:
@@ -87,12 +89,14 @@ def _trim(x: Tensor, weight: Tensor) -> Tensor:
     (kh, kw), (height, width) = weight.shape[2:], _useful(x, weight)
     if (kh, kw) == (height, width):
         return weight
-    return weight[:, :, (kh - height) // 2:(kh + height) // 2, (kw - width) // 2:(kw + width) // 2]
+    return weight[:, :, (kh - height) // 2 : (kh + height) // 2, (kw - width) // 2 : (kw + width) // 2]
 
 
 def _native(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     ready, weight = ready_to_convolve(x, weight, len(weight))
-    out = functional.conv2d(ready, weight, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2), groups=len(weight))
+    out = functional.conv2d(
+        ready, weight, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2), groups=len(weight)
+    )
     return out if ready is x else out.contiguous(memory_format=_layout(x))
 
 
@@ -124,7 +128,8 @@ def _plus_bias(out: Tensor, bias: Tensor | None) -> Tensor:
 
 
 IMPLEMENTATIONS: Mapping[str, Callable] = MappingProxyType(
-    {'native': _native, 'trimmed': _trimmed, 'correlation': _correlation, 'band': _band})
+    {'native': _native, 'trimmed': _trimmed, 'correlation': _correlation, 'band': _band}
+)
 
 
 class _Correlation(torch.autograd.Function):
@@ -167,17 +172,23 @@ def _correlate(x: Tensor, grad: Tensor, weight: Tensor) -> Tensor:
 
 def _check_implementation(name: str | None) -> None:
     if name is not None and name not in IMPLEMENTATIONS:
-        raise ConfigError(f'implementation={name!r} is no way to compute a large-kernel convolution.'
-                          f'{did_you_mean(str(name), IMPLEMENTATIONS)} None chooses by shape and device.')
+        raise ConfigError(
+            f'implementation={name!r} is no way to compute a large-kernel convolution.'
+            f'{did_you_mean(str(name), IMPLEMENTATIONS)} None chooses by shape and device.'
+        )
 
 
 def _check_shapes(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     if weight.dim() != 4 or weight.shape[1] != 1:
         raise ShapeError(f'The weight of a depthwise convolution must be (C, 1, kh, kw); got {tuple(weight.shape)}.')
     if weight.shape[2] % 2 == 0 or weight.shape[3] % 2 == 0:
-        raise ShapeError(f'A large kernel must have odd sides, so that the map keeps its size; got {tuple(weight.shape[2:])}.')
+        raise ShapeError(
+            f'A large kernel must have odd sides, so that the map keeps its size; got {tuple(weight.shape[2:])}.'
+        )
     if x.dim() != 4 or x.shape[1] != len(weight):
-        raise ShapeError(f'The map must be (B, {len(weight)}, H, W) for a weight of {len(weight)} channels; got {tuple(x.shape)}.')
+        raise ShapeError(
+            f'The map must be (B, {len(weight)}, H, W) for a weight of {len(weight)} channels; got {tuple(x.shape)}.'
+        )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ShapeError(f'The bias must be ({len(weight)},), one number per channel; got {tuple(bias.shape)}.')
 
@@ -195,10 +206,14 @@ class LargeKernelConv2d(nn.Conv2d):
         ConfigError: a kernel that is not odd, or an unknown implementation.
     """
 
-    def __init__(self, channels: int, kernel_size: int | tuple[int, int], bias: bool = False, implementation: str | None = None) -> None:
+    def __init__(
+        self, channels: int, kernel_size: int | tuple[int, int], bias: bool = False, implementation: str | None = None
+    ) -> None:
         sides = tuple(kernel_size) if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
         if len(sides) != 2 or not all(type(side) is int and side > 0 and side % 2 for side in sides):
-            raise ConfigError(f'{type(self).__name__} kernel_size={kernel_size!r}: give an odd number >= 1, or two (height, width).')
+            raise ConfigError(
+                f'{type(self).__name__} kernel_size={kernel_size!r}: give an odd number >= 1, or two (height, width).'
+            )
         _check_implementation(implementation)
         super().__init__(channels, channels, sides, padding=(sides[0] // 2, sides[1] // 2), groups=channels, bias=bias)
         self.implementation = implementation
@@ -208,4 +223,6 @@ class LargeKernelConv2d(nn.Conv2d):
         return large_kernel_conv2d(x, self.weight, self.bias, self.implementation)
 
     def extra_repr(self) -> str:
-        return super().extra_repr() + ('' if self.implementation is None else f', implementation={self.implementation!r}')
+        return super().extra_repr() + (
+            '' if self.implementation is None else f', implementation={self.implementation!r}'
+        )

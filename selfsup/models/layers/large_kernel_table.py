@@ -107,7 +107,9 @@ ROWS = (
 )
 
 
-def fastest_on_cpu(full_precision: bool, needs_grad: bool, batch: int, size: tuple[int, int], kernel: tuple[int, int]) -> str:
+def fastest_on_cpu(
+    full_precision: bool, needs_grad: bool, batch: int, size: tuple[int, int], kernel: tuple[int, int]
+) -> str:
     """Name of the implementation that is fastest for the measured shape nearest to this one, by ratios of its numbers.
 
     Args:
@@ -117,10 +119,17 @@ def fastest_on_cpu(full_precision: bool, needs_grad: bool, batch: int, size: tup
         size: (H, W) of the map.
         kernel: (kh, kw), the taps that can touch the map.
     """
+
     def distance(row: tuple) -> tuple[bool, float]:
         precision, _, images, side, height, width, _ = row
-        ratios = _ratio(images, batch) * _ratio(side * side, size[0] * size[1]) * _ratio(height, kernel[0]) * _ratio(width, kernel[1])
+        ratios = (
+            _ratio(images, batch)
+            * _ratio(side * side, size[0] * size[1])
+            * _ratio(height, kernel[0])
+            * _ratio(width, kernel[1])
+        )
         return precision != full_precision, ratios
+
     return min((row for row in ROWS if row[1] == needs_grad), key=distance)[-1]
 
 

@@ -40,8 +40,15 @@ class LargeKernelUnit(nn.Module):
         ConfigError: an even kernel, or an unknown norm.
     """
 
-    def __init__(self, channels: int, large: int, small: int, decom: bool = True, norm_cfg: Mapping | None = BN,
-                 merged: bool = False) -> None:
+    def __init__(
+        self,
+        channels: int,
+        large: int,
+        small: int,
+        decom: bool = True,
+        norm_cfg: Mapping | None = BN,
+        merged: bool = False,
+    ) -> None:
         super().__init__()
         self.merged = merged
         if merged:
@@ -75,11 +82,15 @@ class LargeKernelUnit(nn.Module):
                 continue
             if not isinstance(norm, _BatchNorm) or norm.running_mean is None:
                 kind = type(norm).__name__ + (' without running statistics' if isinstance(norm, _BatchNorm) else '')
-                raise ConfigError(f'{name} has a {kind}, which no kernel can take in: only a batch norm with running '
-                                  'statistics can be merged.')
+                raise ConfigError(
+                    f'{name} has a {kind}, which no kernel can take in: only a batch norm with running '
+                    'statistics can be merged.'
+                )
             if norm.training:
-                raise ConfigError(f'The batch norm of {name} is in train mode, in which it uses statistics of the batch; merge() takes in '
-                                  'running statistics: call eval() first.')
+                raise ConfigError(
+                    f'The batch norm of {name} is in train mode, in which it uses statistics of the batch; merge() takes in '
+                    'running statistics: call eval() first.'
+                )
 
     @torch.no_grad()
     def merge(self, square: bool = False) -> None:

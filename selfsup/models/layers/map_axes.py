@@ -55,7 +55,7 @@ def from_maps(t: Tensor, axes: str, channels: Sequence[int]) -> Tensor:
 
 
 def _maps_order(axes: str) -> str:
-    return f"N{''.join(axis for axis in axes if axis not in NHW)}HW"
+    return f'N{"".join(axis for axis in axes if axis not in NHW)}HW'
 
 
 def channel_sizes(stored: Tensor, axes: str) -> list[int]:
@@ -111,4 +111,3 @@ def resolved(shape: Sequence[int], elements: int) -> list[int]:
         rest = math.prod(size for size in sizes if size != -1)
         sizes[sizes.index(-1)] = elements // rest if rest else 0
     return sizes
-

@@ -32,8 +32,12 @@ def channel_shuffle(x: BlockMap, groups: int) -> BlockMap:
     need_channels_first(x, 'channel_shuffle')
     batch, channels, height, width = x.shape
     if channels % groups:
-        raise ConfigError(f'channel_shuffle of {channels} channels needs groups that divide them{where()}; got {groups}.')
-    return reshape(reshape(x, batch, groups, channels // groups, height, width).transpose(1, 2), batch, channels, height, width)
+        raise ConfigError(
+            f'channel_shuffle of {channels} channels needs groups that divide them{where()}; got {groups}.'
+        )
+    return reshape(
+        reshape(x, batch, groups, channels // groups, height, width).transpose(1, 2), batch, channels, height, width
+    )
 
 
 @SHARED.add('pixel_unshuffle')
@@ -41,8 +45,10 @@ def pixel_unshuffle(x: BlockMap, downscale_factor: int) -> BlockMap:
     """Positions become channels, within each block."""
     need_channels_first(x, 'pixel_unshuffle')
     if any(size % downscale_factor for size in x.block_size()):
-        raise ConfigError(f'pixel_unshuffle by {downscale_factor} does not divide blocks of {x.block_size()}{where()}: make the block size '
-                          'a multiple of the stride of the network.')
+        raise ConfigError(
+            f'pixel_unshuffle by {downscale_factor} does not divide blocks of {x.block_size()}{where()}: make the block size '
+            'a multiple of the stride of the network.'
+        )
     return x.with_stored(functional.pixel_unshuffle(x.stored, downscale_factor))
 
 
@@ -62,6 +68,7 @@ def local_response_norm(x: BlockMap, size: int, alpha: float = 1e-4, beta: float
 
 # ---- products ---------------------------------------------------------------------------------------------------------------
 
+
 @SHARED.add(torch.functional.einsum, torch.einsum)
 def einsum(equation: str, *operands: BlockMap | Tensor | Sequence[BlockMap | Tensor]) -> BlockMap | Tensor:
     """Sums over channels at each position, which give a map, or also over all positions of each image, which give a plain tensor."""
@@ -71,12 +78,18 @@ def einsum(equation: str, *operands: BlockMap | Tensor | Sequence[BlockMap | Ten
     spatial = [letter for letter, axis in letters.items() if axis != 'N']
     image = next(letter for letter, axis in letters.items() if axis == 'N')
     for term, value in zip(terms, given, strict=True):
-        fits = _letters(value, term, equation) == letters if isinstance(value, BlockMap) else not any(s in term for s in spatial)
+        fits = (
+            _letters(value, term, equation) == letters
+            if isinstance(value, BlockMap)
+            else not any(s in term for s in spatial)
+        )
         if not fits:
             raise ConfigError(f'einsum {equation!r} of a map{where()}: {CONVOLUTIONS}.')
     kept = [letter in out for letter in spatial]
     if image not in out or any(kept) != all(kept):
-        raise ConfigError(f'einsum {equation!r} of a map must keep the images and both spatial axes, or sum over both of these{where()}.')
+        raise ConfigError(
+            f'einsum {equation!r} of a map must keep the images and both spatial axes, or sum over both of these{where()}.'
+        )
     stored_terms, arguments = [], []
     for term, value in zip(terms, given, strict=True):
         if isinstance(value, BlockMap):
@@ -92,11 +105,13 @@ def einsum(equation: str, *operands: BlockMap | Tensor | Sequence[BlockMap | Ten
         stored_terms = [term.replace(fused, pair) for term in stored_terms]
     if not any(kept):
         rest = out.replace(image, '')
-        total = x.image_total(torch.einsum(f"{','.join(stored_terms)}->{image}{rest}", *arguments))
+        total = x.image_total(torch.einsum(f'{",".join(stored_terms)}->{image}{rest}', *arguments))
         return total.movedim(0, out.index(image))
     stored_out = out if fused is None else out.replace(fused, pair)
     axes = renamed([axis for letter in out for axis in (letters.get(letter, 'C') if letter in letters else ' ')])
-    return x.with_stored(torch.einsum(f"{','.join(stored_terms)}->{stored_out}", *arguments), axes, clean=all_zero(*given))
+    return x.with_stored(
+        torch.einsum(f'{",".join(stored_terms)}->{stored_out}', *arguments), axes, clean=all_zero(*given)
+    )
 
 
 def _terms(equation: str, number: int) -> tuple[list[str], str]:
@@ -104,7 +119,9 @@ def _terms(equation: str, number: int) -> tuple[list[str], str]:
     left, arrow, out = equation.replace(' ', '').partition('->')
     terms = left.split(',')
     if not arrow or '.' in equation or len(terms) != number:
-        raise ConfigError(f"einsum of a map needs an equation with '->' and without '...'{where()}; got {equation!r}, {number} operands.")
+        raise ConfigError(
+            f"einsum of a map needs an equation with '->' and without '...'{where()}; got {equation!r}, {number} operands."
+        )
     return terms, out
 
 
@@ -112,7 +129,9 @@ def _letters(x: BlockMap, term: str, equation: str) -> dict[str, str]:
     """Which letters of an equation are images and positions."""
     dims = dims_of(x.axes)
     if len(term) != len(dims):
-        raise ConfigError(f'einsum {equation!r} of a map {tuple(x.shape)}{where()}: {term!r} does not have {len(dims)} letters.')
+        raise ConfigError(
+            f'einsum {equation!r} of a map {tuple(x.shape)}{where()}: {term!r} does not have {len(dims)} letters.'
+        )
     return {letter: axis for letter, axis in zip(term, dims, strict=True) if axis in NHW}
 
 
@@ -121,16 +140,37 @@ def matmul(a: BlockMap | Tensor, b: BlockMap | Tensor) -> BlockMap | Tensor:
     """A matrix on the channels of a map, as the last axis; or the sum over all positions of the products of two maps."""
     if isinstance(a, BlockMap) and isinstance(b, Tensor) and b.dim() == 2 and dims_of(a.axes)[-1] not in NHW:
         return a.with_stored(a.stored @ b)
-    if isinstance(a, BlockMap) and isinstance(b, BlockMap) and a.axes.endswith('hw') and b.axes[-3:-1] == 'hw' \
-            and len(a.axes) == len(b.axes) and a.axes[0] == b.axes[0] == 'N':
+    if (
+        isinstance(a, BlockMap)
+        and isinstance(b, BlockMap)
+        and a.axes.endswith('hw')
+        and b.axes[-3:-1] == 'hw'
+        and len(a.axes) == len(b.axes)
+        and a.axes[0] == b.axes[0] == 'N'
+    ):
         if a.blocks is b.blocks and a.block_size() == b.block_size():
             return a.image_total(a.zeroed().flatten(-2) @ b.zeroed().flatten(-3, -2))
     shapes = ' and '.join(str(tuple(t.shape)) for t in (a, b))
     raise ConfigError(f'matmul of {shapes}, of which one at least is a partly visible map{where()}: {CONVOLUTIONS}.')
 
 
-@SHARED.add('baddbmm', 'addbmm', 'addmm', 'scaled_dot_product_attention', 'multi_head_attention_forward', 'affine_grid', 'grid_sample',
-            'unfold', 'fold', torch.fft.fft2, torch.fft.rfft2, torch.fft.ifft2, torch.fft.irfft2, torch.fft.fft, torch.fft.rfft)
+@SHARED.add(
+    'baddbmm',
+    'addbmm',
+    'addmm',
+    'scaled_dot_product_attention',
+    'multi_head_attention_forward',
+    'affine_grid',
+    'grid_sample',
+    'unfold',
+    'fold',
+    torch.fft.fft2,
+    torch.fft.rfft2,
+    torch.fft.ifft2,
+    torch.fft.irfft2,
+    torch.fft.fft,
+    torch.fft.rfft,
+)
 def mixes_positions(*_: object, **__: object) -> None:
     """Refused."""
     raise ConfigError(f'An operation over all positions cannot take a partly visible map{where()}: {CONVOLUTIONS}.')

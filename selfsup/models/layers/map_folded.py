@@ -46,7 +46,9 @@ class FoldedMap:
         """Images and channels exchanged; nothing else."""
         order = tuple(dims[0] if len(dims) == 1 else dims)
         if order != (1, 0, 2, 3):
-            raise ConfigError(f'Images folded into channels can only be exchanged with them{where()}; got the order {order}.')
+            raise ConfigError(
+                f'Images folded into channels can only be exchanged with them{where()}; got the order {order}.'
+            )
         return FoldedMap(self.folded, not self.swapped, self.pads)
 
     def transpose(self, first: int, second: int) -> FoldedMap:
@@ -60,10 +62,16 @@ class FoldedMap:
         wanted = tuple(int(size) for size in (shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape))
         if not any(self.pads):
             for target, made in ((self.folded.shape, self.folded), (self.shape, self)):
-                if len(wanted) == 4 and wanted.count(-1) < 2 and all(w in (-1, t) for w, t in zip(wanted, target, strict=True)):
+                if (
+                    len(wanted) == 4
+                    and wanted.count(-1) < 2
+                    and all(w in (-1, t) for w, t in zip(wanted, target, strict=True))
+                ):
                     return made
-        raise ConfigError(f'Images folded into channels {tuple(self.shape)} can only be unfolded to {tuple(self.folded.shape)}{where()}; '
-                          f'got {wanted}.')
+        raise ConfigError(
+            f'Images folded into channels {tuple(self.shape)} can only be unfolded to {tuple(self.folded.shape)}{where()}; '
+            f'got {wanted}.'
+        )
 
     view = reshape
 
@@ -71,11 +79,20 @@ class FoldedMap:
         """Itself."""
         return self
 
-    def _convolved(self, weight: Tensor, bias: Tensor | None = None, stride: int | tuple[int, ...] = 1,
-                   padding: int | str | tuple[int, ...] = 0, dilation: int | tuple[int, ...] = 1, groups: int = 1) -> FoldedMap:
+    def _convolved(
+        self,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: int | tuple[int, ...] = 1,
+        padding: int | str | tuple[int, ...] = 0,
+        dilation: int | tuple[int, ...] = 1,
+        groups: int = 1,
+    ) -> FoldedMap:
         batch, channels = self.folded.shape[:2]
         if self.swapped or groups % batch:
-            raise ConfigError(f'conv2d of {batch} images folded into channels needs a multiple of {batch} groups{where()}; got {groups}.')
+            raise ConfigError(
+                f'conv2d of {batch} images folded into channels needs a multiple of {batch} groups{where()}; got {groups}.'
+            )
         whole = self.folded.dense().reshape(1, batch * channels, *self.folded.shape[2:])
         whole = functional.pad(whole, self.pads) if any(self.pads) else whole
         out = functional.conv2d(whole, weight, bias, stride, padding, dilation, groups)
@@ -83,13 +100,25 @@ class FoldedMap:
 
     def _padded(self, pad: tuple[int, ...], mode: str = 'constant', value: float | None = None) -> FoldedMap:
         if mode != 'constant' or value not in (None, 0) or len(pad) != 4 or min(pad) < 0:
-            raise ConfigError(f'Images folded into channels can be padded by zeros only{where()}; got pad={tuple(pad)}, mode={mode!r}.')
+            raise ConfigError(
+                f'Images folded into channels can be padded by zeros only{where()}; got pad={tuple(pad)}, mode={mode!r}.'
+            )
         return FoldedMap(self.folded, self.swapped, tuple(a + b for a, b in zip(self.pads, pad, strict=True)))
 
     @classmethod
-    def __torch_function__(cls, func: object, types: tuple[type, ...], args: tuple = (), kwargs: dict | None = None) -> object:
-        methods = {functional.conv2d: cls._convolved, torch.conv2d: cls._convolved, functional.pad: cls._padded,
-                   torch.permute: cls.permute, torch.reshape: cls.reshape, torch.transpose: cls.transpose}
+    def __torch_function__(
+        cls, func: object, types: tuple[type, ...], args: tuple = (), kwargs: dict | None = None
+    ) -> object:
+        methods = {
+            functional.conv2d: cls._convolved,
+            torch.conv2d: cls._convolved,
+            functional.pad: cls._padded,
+            torch.permute: cls.permute,
+            torch.reshape: cls.reshape,
+            torch.transpose: cls.transpose,
+        }
         if func not in methods or not isinstance(args[0], cls):
-            raise ConfigError(f'{operation_name(func)} of images folded into channels{where()} is not known: only a convolution is.')
+            raise ConfigError(
+                f'{operation_name(func)} of images folded into channels{where()} is not known: only a convolution is.'
+            )
         return methods[func](*args, **({} if kwargs is None else kwargs))

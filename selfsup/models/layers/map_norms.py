@@ -20,8 +20,17 @@ NORMS = Rules(SHARED)
 
 
 @NORMS.add('batch_norm')
-def batch_norm(x: BlockMap, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
-               bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5, *_: object) -> BlockMap:
+def batch_norm(
+    x: BlockMap,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *_: object,
+) -> BlockMap:
     """Over the visible positions: of the batch, or of all ranks if the blocks of `x` say so.
 
     The running variance is unbiased with the number of visible positions, as in SparK's public code.
@@ -37,16 +46,26 @@ def batch_norm(x: BlockMap, running_mean: Tensor | None, running_var: Tensor | N
         raise ShapeError(f'Batch norm needs more than one visible position{where()}: use more images or larger ones.')
     if training and torch.is_grad_enabled():
         return x.with_normed(batch_norm_rows(positions, running_mean, running_var, weight, bias, momentum, eps))
-    return x.with_positions(functional.batch_norm(positions, running_mean, running_var, weight, bias, training, momentum, eps))
+    return x.with_positions(
+        functional.batch_norm(positions, running_mean, running_var, weight, bias, training, momentum, eps)
+    )
 
 
 @NORMS.add('layer_norm')
-def layer_norm(x: BlockMap, normalized_shape: list[int], weight: Tensor | None = None, bias: Tensor | None = None,
-               eps: float = 1e-5, cudnn_enable: bool = True) -> BlockMap:
+def layer_norm(
+    x: BlockMap,
+    normalized_shape: list[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    cudnn_enable: bool = True,
+) -> BlockMap:
     """Over the channels of each position; the channels must be the last axis."""
     if x.axes[-1] != 'C' or tuple(normalized_shape) != (x.shape[-1],):
-        raise ConfigError(f'layer_norm of a map is over the channels, as the last axis{where()}; got axes {x.axes}, '
-                          f'normalized_shape={tuple(normalized_shape)}. For GroupNorm-like statistics use GroupNorm.')
+        raise ConfigError(
+            f'layer_norm of a map is over the channels, as the last axis{where()}; got axes {x.axes}, '
+            f'normalized_shape={tuple(normalized_shape)}. For GroupNorm-like statistics use GroupNorm.'
+        )
     return x.with_stored(functional.layer_norm(x.stored, tuple(normalized_shape), weight, bias, eps), clean=False)
 
 
@@ -72,19 +91,35 @@ def _by_group(x: BlockMap, groups: int, weight: Tensor | None, bias: Tensor | No
 
 
 @NORMS.add('group_norm')
-def group_norm(x: BlockMap, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5,
-               cudnn_enabled: bool = True) -> BlockMap:
+def group_norm(
+    x: BlockMap,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    cudnn_enabled: bool = True,
+) -> BlockMap:
     """Per image and group of channels."""
     return _by_group(x, num_groups, weight, bias, eps)
 
 
 @NORMS.add('instance_norm')
-def instance_norm(x: BlockMap, running_mean: Tensor | None = None, running_var: Tensor | None = None, weight: Tensor | None = None,
-                  bias: Tensor | None = None, use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
-                  cudnn_enabled: bool = True) -> BlockMap:
+def instance_norm(
+    x: BlockMap,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    cudnn_enabled: bool = True,
+) -> BlockMap:
     """Per image and channel."""
     if running_mean is not None:
-        raise ConfigError(f'instance_norm of a map keeps no running statistics{where()}: set track_running_stats=False.')
+        raise ConfigError(
+            f'instance_norm of a map keeps no running statistics{where()}: set track_running_stats=False.'
+        )
     return _by_group(x, x.shape[1], weight, bias, eps)
 
 
@@ -104,7 +139,9 @@ def need_channels_first(x: BlockMap, name: str) -> None:
 def need_channels_last(x: BlockMap, name: str) -> None:
     """Raise a ConfigError where the channels are not the last axis."""
     if x.axes[-1] in NHW:
-        raise ConfigError(f'{name} of a map needs the channels as the last axis{where()}; got axes {x.axes}: permute it first.')
+        raise ConfigError(
+            f'{name} of a map needs the channels as the last axis{where()}; got axes {x.axes}: permute it first.'
+        )
 
 
 @NORMS.add('linear')

@@ -15,12 +15,61 @@ from .map_axes import NHW, as_stored, dims_of
 SHARED = Rules()
 
 # f(0) = 0: hidden positions stay zero
-ZERO_KEEPING = ('relu', 'relu_', 'relu6', 'leaky_relu', 'leaky_relu_', 'elu', 'selu', 'celu', 'gelu', 'silu', 'mish', 'hardswish', 'tanh',
-                'softsign', 'hardshrink', 'dropout', 'dropout_', 'abs', 'neg', 'square', 'clone', 'detach', 'contiguous',
-                'to', 'float', 'half', 'bfloat16', 'double', 'type', 'type_as', 'erf', 'sin', 'prelu', 'rrelu', 'nan_to_num')
+ZERO_KEEPING = (
+    'relu',
+    'relu_',
+    'relu6',
+    'leaky_relu',
+    'leaky_relu_',
+    'elu',
+    'selu',
+    'celu',
+    'gelu',
+    'silu',
+    'mish',
+    'hardswish',
+    'tanh',
+    'softsign',
+    'hardshrink',
+    'dropout',
+    'dropout_',
+    'abs',
+    'neg',
+    'square',
+    'clone',
+    'detach',
+    'contiguous',
+    'to',
+    'float',
+    'half',
+    'bfloat16',
+    'double',
+    'type',
+    'type_as',
+    'erf',
+    'sin',
+    'prelu',
+    'rrelu',
+    'nan_to_num',
+)
 # hidden positions must be masked again
-OTHER = ('sigmoid', 'hardsigmoid', 'softplus', 'logsigmoid', 'hardtanh', 'hardtanh_', 'threshold', 'clamp', 'clamp_', 'clamp_min',
-         'clamp_max', 'exp', 'cos', 'expm1', 'alpha_dropout')
+OTHER = (
+    'sigmoid',
+    'hardsigmoid',
+    'softplus',
+    'logsigmoid',
+    'hardtanh',
+    'hardtanh_',
+    'threshold',
+    'clamp',
+    'clamp_',
+    'clamp_min',
+    'clamp_max',
+    'exp',
+    'cos',
+    'expm1',
+    'alpha_dropout',
+)
 # not finite at 0: hidden positions are computed from 1 instead, so that no NaN comes back through the gradient
 SINGULAR = ('sqrt', 'rsqrt', 'reciprocal', 'log', 'log2', 'log1p')
 
@@ -40,6 +89,7 @@ def _pointwise(function: Callable, clean: bool, singular: bool = False, broadcas
         if out is x.stored and not clean:  # changed in place
             x.hidden_zero = False
         return x.with_stored(out, clean=clean)
+
     return rule
 
 
@@ -47,24 +97,29 @@ def _comparison(function: Callable) -> Callable:
     def rule(a: object, b: object) -> BlockMap:
         x = first_map(a, b)
         return x.with_stored(function(operand(x, a), operand(x, b)), clean=False)
+
     return rule
 
 
 def _in_place(name: str) -> Callable:
     """Rule of the method `name`, which changes what a map stores; what torch forbids for a tensor it forbids for that."""
+
     def rule(x: BlockMap, *args: object, **kwargs: object) -> BlockMap:
         if not isinstance(x, BlockMap):
-            raise ConfigError(f'Tensor.{name} cannot write a map into a plain tensor{where()}: use {name[:-1]} and keep what it returns.')
+            raise ConfigError(
+                f'Tensor.{name} cannot write a map into a plain tensor{where()}: use {name[:-1]} and keep what it returns.'
+            )
         others = [*args, *kwargs.values()]
         if name == 'pow_' and not (isinstance(others[0], (int, float)) and others[0] >= 1):
             raise ConfigError(f'pow_ of a map takes a number that is 1 or more{where()}; got {others[0]}: use pow.')
         own = [operand(x, a) for a in others]
         if name == 'div_' and isinstance(others[0], BlockMap):
             own[0] = x.safe(own[0])
-        getattr(x.stored, name)(*own[:len(args)], **dict(zip(kwargs, own[len(args):], strict=True)))
+        getattr(x.stored, name)(*own[: len(args)], **dict(zip(kwargs, own[len(args) :], strict=True)))
         if name in ('add_', 'sub_', 'addcmul_'):
             x.hide_()
         return x
+
     return rule
 
 
@@ -86,6 +141,7 @@ _add_pointwise()
 
 # ---- two operands -----------------------------------------------------------------------------------------------------------
 
+
 def operand(x: BlockMap, other: object) -> object:
     """What `other` is next to `x.stored`: the stored part of a map, a plain tensor that broadcasts, or a number.
 
@@ -94,13 +150,17 @@ def operand(x: BlockMap, other: object) -> object:
     """
     if isinstance(other, BlockMap):
         if other.blocks is not x.blocks or other.axes != x.axes or other.block_size() != x.block_size():
-            raise ShapeError(f'Two maps that do not fit{where()}: {x!r} and {other!r}; both must come from one input and be at one scale.')
+            raise ShapeError(
+                f'Two maps that do not fit{where()}: {x!r} and {other!r}; both must come from one input and be at one scale.'
+            )
         return other.stored
     if not isinstance(other, Tensor) or other.dim() == 0:
         return other
     shape, dims = x.shape, dims_of(x.axes)
-    if other.dim() > len(shape) or any(given not in (1, own) and (own != 1 or dim in NHW) for given, own, dim in
-                                       zip(other.shape[::-1], shape[::-1], dims[::-1], strict=False)):
+    if other.dim() > len(shape) or any(
+        given not in (1, own) and (own != 1 or dim in NHW)
+        for given, own, dim in zip(other.shape[::-1], shape[::-1], dims[::-1], strict=False)
+    ):
         raise ShapeError(f'A tensor {tuple(other.shape)} does not broadcast to a map {tuple(shape)}{where()}.')
     whole = other.view(*[1] * (len(shape) - other.dim()), *other.shape)
     if 'h' in x.axes:
@@ -145,7 +205,9 @@ def div(a: object, b: object) -> BlockMap:
     """a / b."""
     x = first_map(a, b)
     divisor = operand(x, b)
-    return x.with_stored(torch.div(operand(x, a), x.safe(divisor) if isinstance(b, BlockMap) else divisor), clean=isinstance(a, BlockMap))
+    return x.with_stored(
+        torch.div(operand(x, a), x.safe(divisor) if isinstance(b, BlockMap) else divisor), clean=isinstance(a, BlockMap)
+    )
 
 
 @SHARED.add('pow')
@@ -203,15 +265,44 @@ def lerp(a: object, b: object, weight: object) -> BlockMap:
 def _like(function: Callable) -> Callable:
     def rule(x: BlockMap, *args: object, **kwargs: object) -> BlockMap:
         return x.with_stored(function(x.stored, *args, **kwargs), clean=False)
+
     return rule
 
 
 def _add_choices() -> None:
-    for name in ('maximum', 'minimum', 'fmax', 'fmin', 'logaddexp', 'bitwise_and', 'bitwise_or', 'bitwise_xor',
-                 'logical_and', 'logical_or', 'logical_xor'):
+    for name in (
+        'maximum',
+        'minimum',
+        'fmax',
+        'fmin',
+        'logaddexp',
+        'bitwise_and',
+        'bitwise_or',
+        'bitwise_xor',
+        'logical_and',
+        'logical_or',
+        'logical_xor',
+    ):
         SHARED.add(name)(_comparison(getattr(torch, name)))
-    for name in ('zeros_like', 'ones_like', 'full_like', 'empty_like', 'logical_not', 'bitwise_not', 'isnan', 'isfinite', 'isinf', 'sign',
-                 'sgn', 'round', 'floor', 'ceil', 'bool', 'int', 'long'):
+    for name in (
+        'zeros_like',
+        'ones_like',
+        'full_like',
+        'empty_like',
+        'logical_not',
+        'bitwise_not',
+        'isnan',
+        'isfinite',
+        'isinf',
+        'sign',
+        'sgn',
+        'round',
+        'floor',
+        'ceil',
+        'bool',
+        'int',
+        'long',
+    ):
         for place in (torch, Tensor):
             if hasattr(place, name):
                 SHARED.add(getattr(place, name))(_like(getattr(place, name)))

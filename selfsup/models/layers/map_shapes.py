@@ -30,16 +30,20 @@ def channel_axis(x: BlockMap, dim: int, name: str) -> int:
 
 # ---- order ------------------------------------------------------------------------------------------------------------------
 
+
 @SHARED.add('permute')
 def permute(x: BlockMap, *dims: int | tuple[int, ...]) -> BlockMap:
     """Another order of the axes; the images stay first."""
     seen = dims_of(x.axes)
     order = [d % len(seen) for d in (dims[0] if len(dims) == 1 else dims)]
     if sorted(order) != list(range(len(seen))) or seen[order[0]] != seen[0]:
-        raise ConfigError(f'A map can only permute its channel and spatial axes{where()}; got {tuple(order)}: '
-                          f'{CONVOLUTIONS}.')
+        raise ConfigError(
+            f'A map can only permute its channel and spatial axes{where()}; got {tuple(order)}: {CONVOLUTIONS}.'
+        )
     stored = [axis for d in order for axis in stored_axes(x.axes, d)]
-    return x.with_stored(x.stored.permute(stored), renamed([x.axes[axis] if x.axes[axis] in NHW else 'C' for axis in stored]))
+    return x.with_stored(
+        x.stored.permute(stored), renamed([x.axes[axis] if x.axes[axis] in NHW else 'C' for axis in stored])
+    )
 
 
 @SHARED.add('transpose', 'swapaxes', 'swapdims')
@@ -60,6 +64,7 @@ def movedim(x: BlockMap, source: int, destination: int) -> BlockMap:
 
 # ---- regrouping -------------------------------------------------------------------------------------------------------------
 
+
 @SHARED.add('reshape', 'view')
 def reshape(x: BlockMap, *shape: int | Sequence[int]) -> BlockMap | FoldedMap:
     """Regroup channels, cut positions into channels or join them again, or see the two spatial axes as one or as two."""
@@ -73,10 +78,16 @@ def reshape(x: BlockMap, *shape: int | Sequence[int]) -> BlockMap | FoldedMap:
     if x.axes == 'NCHW' and new == [1, sizes[0] * sizes[1], *sizes[2:]]:
         return FoldedMap(x)
     groups = groups_of(sizes, new)
-    parts = None if groups is None else [_regrouped(x, [seen[i] for i in old], [new[j] for j in made]) for old, made in groups]
+    parts = (
+        None
+        if groups is None
+        else [_regrouped(x, [seen[i] for i in old], [new[j] for j in made]) for old, made in groups]
+    )
     if parts is None or None in parts:
-        raise ConfigError(f'A map cannot be reshaped from {tuple(sizes)} to {tuple(new)}{where()}: only its channels can be regrouped; '
-                          f'{CONVOLUTIONS}.')
+        raise ConfigError(
+            f'A map cannot be reshaped from {tuple(sizes)} to {tuple(new)}{where()}: only its channels can be regrouped; '
+            f'{CONVOLUTIONS}.'
+        )
     axes = renamed([axis for part, _ in parts for axis in part])
     return x.with_stored(x.stored.reshape([size for _, part in parts for size in part]), axes)
 
@@ -104,10 +115,10 @@ def _regrouped(x: BlockMap, old: list[str], new: list[int]) -> tuple[str, list[i
 def _cut(x: BlockMap, axis: str, held: int, whole: int, new: list[int]) -> tuple[str, list[int]] | None:
     """An axis in several parts, of which the first one that is not 1 keeps its name."""
     at = next((i for i, size in enumerate(new) if size != 1), 0)
-    inner = math.prod(new[at + 1:])
+    inner = math.prod(new[at + 1 :])
     if inner != 1 and (axis == 'N' or x.block_size()['HW'.index(axis)] % inner or new[at] * inner != whole):
         return None
-    return 'C' * at + axis + 'C' * (len(new) - at - 1), [*[1] * at, held // inner, *new[at + 1:]]
+    return 'C' * at + axis + 'C' * (len(new) - at - 1), [*[1] * at, held // inner, *new[at + 1 :]]
 
 
 @SHARED.add('flatten')
@@ -115,7 +126,7 @@ def flatten(x: BlockMap, start_dim: int = 0, end_dim: int = -1) -> BlockMap:
     """Several dimensions as one."""
     shape = x.shape
     start, end = start_dim % len(shape), end_dim % len(shape)
-    return reshape(x, [*shape[:start], math.prod(shape[start:end + 1]), *shape[end + 1:]])
+    return reshape(x, [*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]])
 
 
 @SHARED.add('unflatten')
@@ -123,7 +134,7 @@ def unflatten(x: BlockMap, dim: int, sizes: Sequence[int]) -> BlockMap:
     """One dimension as several."""
     shape = x.shape
     dim %= len(shape)
-    return reshape(x, [*shape[:dim], *resolved(sizes, shape[dim]), *shape[dim + 1:]])
+    return reshape(x, [*shape[:dim], *resolved(sizes, shape[dim]), *shape[dim + 1 :]])
 
 
 @SHARED.add('view_as', 'reshape_as')
@@ -165,9 +176,12 @@ def expand(x: BlockMap, *sizes: int | Sequence[int]) -> BlockMap:
     """Repeat channels of which there is one; the number of images and positions stays."""
     wanted = list(sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes)
     dims, shape = dims_of(x.axes), x.shape
-    if len(wanted) != len(dims) or any(size not in (-1, own) and (own != 1 or axis in NHW)
-                                       for size, own, axis in zip(wanted, shape, dims, strict=True)):
-        raise ConfigError(f'A map {tuple(shape)} cannot be expanded to {tuple(wanted)}{where()}: only an axis of one channel can be.')
+    if len(wanted) != len(dims) or any(
+        size not in (-1, own) and (own != 1 or axis in NHW) for size, own, axis in zip(wanted, shape, dims, strict=True)
+    ):
+        raise ConfigError(
+            f'A map {tuple(shape)} cannot be expanded to {tuple(wanted)}{where()}: only an axis of one channel can be.'
+        )
     stored = list(x.stored.shape)
     for dim, size in enumerate(wanted):
         if dims[dim] not in NHW:
@@ -185,6 +199,7 @@ def repeat_interleave(x: BlockMap, repeats: int, dim: int | None = None) -> Bloc
 
 # ---- parts and joints -------------------------------------------------------------------------------------------------------
 
+
 @SHARED.add('cat', 'concat', 'concatenate')
 def cat(maps: Sequence[BlockMap | Tensor], dim: int = 0, *, axis: int | None = None) -> BlockMap:
     """Maps, and plain tensors that hold a value for each position, one after another along the channels."""
@@ -200,13 +215,23 @@ def _joined(x: BlockMap, other: BlockMap | Tensor, dim: int) -> Tensor:
     if isinstance(other, BlockMap):
         return operand(x, other)
     shape = x.shape
-    fits = isinstance(other, Tensor) and other.dim() == len(shape) and all(
-        given == own for d, (given, own) in enumerate(zip(other.shape, shape, strict=True)) if d != dim % len(shape))
+    fits = (
+        isinstance(other, Tensor)
+        and other.dim() == len(shape)
+        and all(
+            given == own for d, (given, own) in enumerate(zip(other.shape, shape, strict=True)) if d != dim % len(shape)
+        )
+    )
     if not fits:
-        raise ConfigError(f'cat joins a map {tuple(shape)} with maps, or with tensors of its size{where()}; got '
-                          f'{tuple(other.shape) if isinstance(other, Tensor) else type(other).__name__}.')
-    part = x.with_stored(x.stored.narrow(channel_axis(x, dim, 'cat'), 0, 1).expand(
-        [other.shape[dim] if i == channel_axis(x, dim, 'cat') else size for i, size in enumerate(x.stored.shape)]))
+        raise ConfigError(
+            f'cat joins a map {tuple(shape)} with maps, or with tensors of its size{where()}; got '
+            f'{tuple(other.shape) if isinstance(other, Tensor) else type(other).__name__}.'
+        )
+    part = x.with_stored(
+        x.stored.narrow(channel_axis(x, dim, 'cat'), 0, 1).expand(
+            [other.shape[dim] if i == channel_axis(x, dim, 'cat') else size for i, size in enumerate(x.stored.shape)]
+        )
+    )
     return operand(part, other).expand(part.stored.shape)
 
 
@@ -220,7 +245,9 @@ def stack(maps: Sequence[BlockMap], dim: int = 0) -> BlockMap:
     dim %= len(dims) + 1
     at = len(x.axes) if dim == len(dims) else stored_axes(x.axes, dim)[0]
     labels = _labels(x)
-    return x.with_stored(torch.stack([operand(x, m) for m in maps], at), renamed([*labels[:at], '', *labels[at:]]), clean=all_zero(*maps))
+    return x.with_stored(
+        torch.stack([operand(x, m) for m in maps], at), renamed([*labels[:at], '', *labels[at:]]), clean=all_zero(*maps)
+    )
 
 
 @SHARED.add('chunk')
@@ -257,8 +284,10 @@ def select(x: BlockMap, dim: int, index: int) -> BlockMap:
 
 def _along_channels(name: str) -> Callable:
     """Rule of the method `name`, whose first argument is a dimension."""
+
     def rule(x: BlockMap, dim: int, *args: object, **kwargs: object) -> BlockMap:
         return x.with_stored(getattr(x.stored, name)(channel_axis(x, dim, name), *args, **kwargs))
+
     return rule
 
 
@@ -274,13 +303,14 @@ def mixes_positions(x: BlockMap, *_: object, **__: object) -> BlockMap:
 
 # ---- index ------------------------------------------------------------------------------------------------------------------
 
+
 def _stored_key(x: BlockMap, key: object) -> tuple[list[object], list[int]]:
     """The index for what is stored, and its axes that an integer takes away."""
     key = key if isinstance(key, tuple) else (key,)
     dims = dims_of(x.axes)
     if any(part is Ellipsis for part in key):
         at = next(i for i, part in enumerate(key) if part is Ellipsis)
-        key = key[:at] + (slice(None),) * (len(dims) + 1 - len(key)) + key[at + 1:]
+        key = key[:at] + (slice(None),) * (len(dims) + 1 - len(key)) + key[at + 1 :]
     found, gone = [], []
     for dim, part in enumerate(key):
         channels = dim < len(dims) and dims[dim] not in NHW
@@ -291,7 +321,9 @@ def _stored_key(x: BlockMap, key: object) -> tuple[list[object], list[int]]:
         if isinstance(part, int):
             gone.append(len(found))
         found += [part] if channels else [slice(None)] * len(dims[dim])
-    if sum(not isinstance(part, (slice, int)) for part in found) > 1 or any(isinstance(p, Tensor) and p.dim() != 1 for p in found):
+    if sum(not isinstance(part, (slice, int)) for part in found) > 1 or any(
+        isinstance(p, Tensor) and p.dim() != 1 for p in found
+    ):
         raise ConfigError(f'The channels of a map can be picked by one list of numbers{where()}; got the index {key}.')
     return found, gone
 

@@ -48,7 +48,9 @@ def over(x: BlockMap, dim: Dims, name: str) -> Over:
     letters = ''.join(seen[d] for d in dims)
     spatial = sorted(axis for axis in letters.upper() if axis in 'HW')
     if 'N' in letters or spatial not in ([], ['H', 'W']):
-        raise ConfigError(f'{name} of a map is over its two spatial axes, or over the channels{where()}; got dim={dim}.')
+        raise ConfigError(
+            f'{name} of a map is over its two spatial axes, or over the channels{where()}; got dim={dim}.'
+        )
     return Over(tuple(stored_axes(x.axes, d)[0] for d in dims if seen[d] not in NHW), bool(spatial), dims)
 
 
@@ -68,14 +70,19 @@ def _as_map(x: BlockMap, stored: Tensor, given: Over, keepdim: bool, clean: bool
 
 # ---- sums and means ---------------------------------------------------------------------------------------------------------
 
+
 @SHARED.add('mean')
-def mean(x: BlockMap, dim: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> BlockMap | Tensor:
+def mean(
+    x: BlockMap, dim: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
+) -> BlockMap | Tensor:
     """Mean over the visible positions of each image (a plain tensor), or over the channels (a map)."""
     return _average(x, dim, keepdim, dtype, 'mean')
 
 
 @SHARED.add('sum')
-def total(x: BlockMap, dim: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> BlockMap | Tensor:
+def total(
+    x: BlockMap, dim: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
+) -> BlockMap | Tensor:
     """Sum over the visible positions of each image (a plain tensor), or over the channels (a map)."""
     return _average(x, dim, keepdim, dtype, 'sum')
 
@@ -110,18 +117,28 @@ def adaptive_max_pool2d(x: BlockMap, output_size: int | tuple[int, int], return_
 
 def _one_value(output_size: object, name: str) -> None:
     if output_size not in (1, (1, 1), [1, 1]):
-        raise ConfigError(f'{name} of a map gives one value per image and channel{where()}; got output_size={output_size}: regions '
-                          'hold hidden and visible positions alike; masked training needs a convolutional network without them.')
+        raise ConfigError(
+            f'{name} of a map gives one value per image and channel{where()}; got output_size={output_size}: regions '
+            'hold hidden and visible positions alike; masked training needs a convolutional network without them.'
+        )
 
 
 # ---- variances --------------------------------------------------------------------------------------------------------------
 
-def _variance(x: BlockMap, dim: Dims, rest: tuple[bool, ...], unbiased: bool | None, correction: float | None, keepdim: bool,
-              name: str) -> tuple[BlockMap | Tensor, BlockMap | Tensor]:
+
+def _variance(
+    x: BlockMap,
+    dim: Dims,
+    rest: tuple[bool, ...],
+    unbiased: bool | None,
+    correction: float | None,
+    keepdim: bool,
+    name: str,
+) -> tuple[BlockMap | Tensor, BlockMap | Tensor]:
     """(variance, mean); a variance of a single number is 0."""
     if isinstance(dim, bool) or len(rest) > 2:
         raise ConfigError(f'{name} of a map needs dimensions{where()}; got dim={dim}.')
-    unbiased, keepdim = (*rest, *(unbiased, keepdim)[len(rest):])
+    unbiased, keepdim = (*rest, *(unbiased, keepdim)[len(rest) :])
     correction = (1 if unbiased in (None, True) else 0) if correction is None else correction
     given = over(x, dim, name)
     if not given.positions:
@@ -130,36 +147,62 @@ def _variance(x: BlockMap, dim: Dims, rest: tuple[bool, ...], unbiased: bool | N
     average = mean(x, dim, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
     wide = x.with_stored(x.stored.to(average.dtype), clean=True)
     centred = x.hide(wide.stored - operand(wide, average))
-    squares = x.image_sum(as_maps(centred.square().sum(given.channels, keepdim=True) if given.channels else centred.square(), x.axes))
+    squares = x.image_sum(
+        as_maps(centred.square().sum(given.channels, keepdim=True) if given.channels else centred.square(), x.axes)
+    )
     number = image_count(x) * math.prod(x.stored.shape[i] for i in given.channels)
     var = _as_plain(x, (squares / (number - correction).clamp(min=1)[:, None]).to(x.dtype), given, keepdim)
     return var, average.to(x.dtype) if keepdim else average.to(x.dtype).squeeze(given.dims)
 
 
 @SHARED.add('var')
-def var(x: BlockMap, dim: Dims = None, *rest: bool, unbiased: bool | None = None, correction: float | None = None,
-        keepdim: bool = False) -> BlockMap | Tensor:
+def var(
+    x: BlockMap,
+    dim: Dims = None,
+    *rest: bool,
+    unbiased: bool | None = None,
+    correction: float | None = None,
+    keepdim: bool = False,
+) -> BlockMap | Tensor:
     """Variance over the visible positions of each image, over the channels, or over both."""
     return _variance(x, dim, rest, unbiased, correction, keepdim, 'var')[0]
 
 
 @SHARED.add('var_mean')
-def var_mean(x: BlockMap, dim: Dims = None, *rest: bool, unbiased: bool | None = None, correction: float | None = None,
-             keepdim: bool = False) -> tuple[BlockMap | Tensor, BlockMap | Tensor]:
+def var_mean(
+    x: BlockMap,
+    dim: Dims = None,
+    *rest: bool,
+    unbiased: bool | None = None,
+    correction: float | None = None,
+    keepdim: bool = False,
+) -> tuple[BlockMap | Tensor, BlockMap | Tensor]:
     """Variance and mean."""
     return _variance(x, dim, rest, unbiased, correction, keepdim, 'var_mean')
 
 
 @SHARED.add('std')
-def std(x: BlockMap, dim: Dims = None, *rest: bool, unbiased: bool | None = None, correction: float | None = None,
-        keepdim: bool = False) -> BlockMap | Tensor:
+def std(
+    x: BlockMap,
+    dim: Dims = None,
+    *rest: bool,
+    unbiased: bool | None = None,
+    correction: float | None = None,
+    keepdim: bool = False,
+) -> BlockMap | Tensor:
     """Standard deviation; its gradient at 0 is 0."""
     return _root(_variance(x, dim, rest, unbiased, correction, keepdim, 'std')[0])
 
 
 @SHARED.add('std_mean')
-def std_mean(x: BlockMap, dim: Dims = None, *rest: bool, unbiased: bool | None = None, correction: float | None = None,
-             keepdim: bool = False) -> tuple[BlockMap | Tensor, BlockMap | Tensor]:
+def std_mean(
+    x: BlockMap,
+    dim: Dims = None,
+    *rest: bool,
+    unbiased: bool | None = None,
+    correction: float | None = None,
+    keepdim: bool = False,
+) -> tuple[BlockMap | Tensor, BlockMap | Tensor]:
     """Standard deviation and mean."""
     variance, average = _variance(x, dim, rest, unbiased, correction, keepdim, 'std_mean')
     return _root(variance), average
@@ -174,6 +217,7 @@ def _root(t: BlockMap | Tensor) -> BlockMap | Tensor:
 
 
 # ---- extremes ---------------------------------------------------------------------------------------------------------------
+
 
 class Extreme(NamedTuple):
     """What `max(dim)` returns; over positions there are no indices."""
@@ -219,6 +263,7 @@ def _with_indices(name: str) -> Callable:
             return Extreme(_extreme(x, dim, keepdim, alone), None)
         values, indices = getattr(x.stored, name)(given.channels[0], True)
         return Extreme(_as_map(x, values, given, keepdim), _as_map(x, indices, given, keepdim, clean=False))
+
     return rule
 
 
@@ -239,7 +284,9 @@ def softmax(x: BlockMap, dim: int | None = None, _stacklevel: int = 3, dtype: to
 
 
 @SHARED.add('log_softmax')
-def log_softmax(x: BlockMap, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None) -> BlockMap:
+def log_softmax(
+    x: BlockMap, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
+) -> BlockMap:
     """Over the channels of each position."""
     given = _one_axis(x, dim, 'log_softmax')
     if given.positions:
@@ -264,6 +311,7 @@ def _one_axis(x: BlockMap, dim: int | None, name: str) -> Over:
 
 # ---- norms ------------------------------------------------------------------------------------------------------------------
 
+
 def length(t: Tensor, order: float, dims: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """p-norm of `t` over `dims`, computed in `dtype`; its gradient at 0 is 0.
 
@@ -276,7 +324,9 @@ def length(t: Tensor, order: float, dims: tuple[int, ...], dtype: torch.dtype) -
     return squares.masked_fill(zero, 1.0).sqrt().masked_fill(zero, 0.0)
 
 
-def vector_norm_over(x: BlockMap, order: float, dim: Dims, keepdim: bool, dtype: torch.dtype | None) -> BlockMap | Tensor:
+def vector_norm_over(
+    x: BlockMap, order: float, dim: Dims, keepdim: bool, dtype: torch.dtype | None
+) -> BlockMap | Tensor:
     """p-norm over the visible positions of each image, or of the batch, or over the channels; see `GRN`."""
     seen = dims_of(x.axes)
     dims = range(len(seen)) if dim is None else (dim,) if isinstance(dim, int) else dim
@@ -287,30 +337,45 @@ def vector_norm_over(x: BlockMap, order: float, dim: Dims, keepdim: bool, dtype:
         out = torch.linalg.vector_norm(x.safe(x.stored), order, given.channels, True, dtype=dtype)
         return _as_map(x, out, given, keepdim, clean=False)
     if not order > 0:
-        raise ConfigError(f'The norm of a map over positions needs an order above 0: hidden positions are zeros{where()}; got {order}.')
+        raise ConfigError(
+            f'The norm of a map over positions needs an order above 0: hidden positions are zeros{where()}; got {order}.'
+        )
     t = as_maps(x.zeroed(), x.axes)
     if letters == 'HNW':
         out = length(t, order, (0, 2, 3), wide)[None]
     elif letters == 'HW':
         out = x.image_norm(t, order, wide)
     else:
-        raise ConfigError(f'The norm of a map is over its two spatial axes, these and the batch, or the channels{where()}; got dim={dim}.')
-    out = as_seen(from_maps(out.to(x.dtype if dtype is None else dtype)[:, :, None, None], x.axes, x.channel_sizes()), x.axes)
+        raise ConfigError(
+            f'The norm of a map is over its two spatial axes, these and the batch, or the channels{where()}; got dim={dim}.'
+        )
+    out = as_seen(
+        from_maps(out.to(x.dtype if dtype is None else dtype)[:, :, None, None], x.axes, x.channel_sizes()), x.axes
+    )
     return out if keepdim else out.squeeze(tuple(d % len(seen) for d in dims))
 
 
 @SHARED.add(torch.linalg.vector_norm)
-def vector_norm(x: BlockMap, ord: float = 2, dim: Dims = None, keepdim: bool = False, *,
-                dtype: torch.dtype | None = None) -> BlockMap | Tensor:
+def vector_norm(
+    x: BlockMap, ord: float = 2, dim: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
+) -> BlockMap | Tensor:
     """`torch.linalg.vector_norm`."""
     return vector_norm_over(x, ord, dim, keepdim, dtype)
 
 
 @SHARED.add(torch.norm, Tensor.norm)
-def norm(x: BlockMap, p: float | str | None = 2, dim: Dims = None, keepdim: bool = False, out: None = None,
-         dtype: torch.dtype | None = None) -> BlockMap | Tensor:
+def norm(
+    x: BlockMap,
+    p: float | str | None = 2,
+    dim: Dims = None,
+    keepdim: bool = False,
+    out: None = None,
+    dtype: torch.dtype | None = None,
+) -> BlockMap | Tensor:
     """`torch.norm` with a number as p; `torch.norm` always passes `out` on."""
     order = 2 if p in ('fro', None) else p
     if out is not None or isinstance(order, str):
-        raise ConfigError(f'The norm of a map takes a number as p and no out{where()}; got p={p!r}, out={type(out).__name__}.')
+        raise ConfigError(
+            f'The norm of a map takes a number as p and no out{where()}; got p={p!r}, out={type(out).__name__}.'
+        )
     return vector_norm_over(x, order, dim, keepdim, dtype)

@@ -22,8 +22,15 @@ MODES = 'nearest', 'nearest-exact', 'bilinear', 'bicubic', 'area'
 
 
 @SHARED.add('interpolate')
-def interpolate(x: BlockMap, size: object = None, scale_factor: object = None, mode: str = 'nearest', align_corners: bool | None = None,
-                recompute_scale_factor: bool | None = None, antialias: bool = False) -> BlockMap:
+def interpolate(
+    x: BlockMap,
+    size: object = None,
+    scale_factor: object = None,
+    mode: str = 'nearest',
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> BlockMap:
     """To another scale at which a block is a whole number of positions; hidden neighbours take part as zeros."""
     need_channels_first(x, 'interpolate')
     if mode not in MODES:
@@ -32,8 +39,12 @@ def interpolate(x: BlockMap, size: object = None, scale_factor: object = None, m
     factors = [new / old for new, old in zip(sizes, x.shape[2:], strict=True)]
     if mode == 'nearest' and all(f == int(f) and f >= 1 for f in factors):
         if x.blocks.finer is None:
-            return x.with_stored(functional.interpolate(x.stored, scale_factor=tuple(map(float, factors)), mode='nearest'))
-    whole = functional.interpolate(x.dense(), size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
+            return x.with_stored(
+                functional.interpolate(x.stored, scale_factor=tuple(map(float, factors)), mode='nearest')
+            )
+    whole = functional.interpolate(
+        x.dense(), size, scale_factor, mode, align_corners, recompute_scale_factor, antialias
+    )
     finer = x.blocks.finer  # from positions that cover several blocks back to the map that they were pooled from
     return x.with_whole(whole, finer[0] if finer is not None and tuple(whole.shape[2:]) == finer[1] else None)
 
@@ -46,9 +57,16 @@ def _target(x: BlockMap, size: object, scale_factor: object) -> tuple[int, ...]:
 
 
 @SHARED.add('conv_transpose2d')
-def conv_transpose2d(x: BlockMap, weight: Tensor, bias: Tensor | None = None, stride: int | tuple[int, ...] = 1,
-                     padding: int | tuple[int, ...] = 0, output_padding: int | tuple[int, ...] = 0, groups: int = 1,
-                     dilation: int | tuple[int, ...] = 1) -> BlockMap:
+def conv_transpose2d(
+    x: BlockMap,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | tuple[int, ...] = 1,
+    padding: int | tuple[int, ...] = 0,
+    output_padding: int | tuple[int, ...] = 0,
+    groups: int = 1,
+    dilation: int | tuple[int, ...] = 1,
+) -> BlockMap:
     """A transposed convolution; hidden positions add nothing to their neighbours."""
     need_channels_first(x, 'conv_transpose2d')
     steps, pads, more, spread = (pair(value) for value in (stride, padding, output_padding, dilation))
@@ -67,12 +85,20 @@ def pair(value: int | tuple[int, ...] | list[int]) -> tuple[int, int]:
 def keeps_blocks(x: BlockMap, sizes: tuple[int, int], stride: tuple[int, int]) -> bool:
     """Whether an operation of that stride, which gives maps of `sizes` (H, W), leaves a whole number of positions in each block."""
     grid = x.blocks.fh, x.blocks.fw
-    return all(held % step == 0 and size * step == held * number
-               for size, step, held, number in zip(sizes, stride, x.block_size(), grid, strict=True))
+    return all(
+        held % step == 0 and size * step == held * number
+        for size, step, held, number in zip(sizes, stride, x.block_size(), grid, strict=True)
+    )
 
 
-def pooled_beyond_blocks(x: BlockMap, whole: Tensor, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int],
-                         ceil_mode: bool) -> BlockMap:
+def pooled_beyond_blocks(
+    x: BlockMap,
+    whole: Tensor,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    ceil_mode: bool,
+) -> BlockMap:
     """A map whose positions cover several blocks each, as pooling the last stage of a network gives.
 
     A position is visible if any of those it was pooled from is.
@@ -87,5 +113,6 @@ def pooled_beyond_blocks(x: BlockMap, whole: Tensor, kernel: tuple[int, int], st
     def visible() -> Tensor:
         seen = functional.max_pool2d(mask, kernel, stride, padding, 1, ceil_mode)
         return seen[:, 0] > 0
+
     blocks = x.blocks.coarser((kernel, stride, padding, ceil_mode, *x.block_size()), visible, tuple(x.shape[2:]))
     return x.with_whole(whole, blocks)

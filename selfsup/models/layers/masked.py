@@ -60,7 +60,9 @@ class MaskedMap(BlockMap):
 
     def mask(self) -> Tensor:
         """1 where visible, 0 where hidden, of the dtype of the map; broadcasts with what is stored."""
-        return from_maps(self.blocks.pixel_mask(*self.block_size(), self.stored.dtype), self.axes, [1] * (len(self.axes) - 3))
+        return from_maps(
+            self.blocks.pixel_mask(*self.block_size(), self.stored.dtype), self.axes, [1] * (len(self.axes) - 3)
+        )
 
     def hide(self, t: Tensor) -> Tensor:
         """`t` with zeros at hidden positions."""
@@ -104,22 +106,41 @@ class MaskedMap(BlockMap):
 
 @MASKED.add('conv2d')
 @takes_margin
-def conv2d(x: MaskedMap, weight: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int | str = 0, dilation: int = 1,
-           groups: int = 1) -> MaskedMap:
+def conv2d(
+    x: MaskedMap,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int = 1,
+    padding: int | str = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> MaskedMap:
     """The whole map is convolved; the result is masked in place, which costs no memory."""
-    return x.masked(check_scale(x.blocks, functional.conv2d(x.zeroed(), weight, bias, stride, padding, dilation, groups)), in_place=True)
+    return x.masked(
+        check_scale(x.blocks, functional.conv2d(x.zeroed(), weight, bias, stride, padding, dilation, groups)),
+        in_place=True,
+    )
 
 
 @MASKED.add(large_kernel_conv2d)
-def large_kernel(x: MaskedMap, weight: Tensor, bias: Tensor | None = None, implementation: str | None = None) -> MaskedMap:
+def large_kernel(
+    x: MaskedMap, weight: Tensor, bias: Tensor | None = None, implementation: str | None = None
+) -> MaskedMap:
     """As any other convolution."""
     return x.masked(large_kernel_conv2d(x.zeroed(), weight, bias, implementation), in_place=True)
 
 
 @MASKED.add('max_pool2d')
 @takes_margin
-def max_pool2d(x: MaskedMap, kernel_size: int, stride: int | None = None, padding: int = 0, dilation: int = 1, ceil_mode: bool = False,
-               return_indices: bool = False) -> MaskedMap:
+def max_pool2d(
+    x: MaskedMap,
+    kernel_size: int,
+    stride: int | None = None,
+    padding: int = 0,
+    dilation: int = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> MaskedMap:
     """Hidden neighbours take part as zeros."""
     if return_indices:
         raise ConfigError(f'max_pool2d of a map cannot return indices{where()}.')
@@ -129,14 +150,25 @@ def max_pool2d(x: MaskedMap, kernel_size: int, stride: int | None = None, paddin
 
 @MASKED.add('avg_pool2d')
 @takes_margin
-def avg_pool2d(x: MaskedMap, kernel_size: int, stride: int | None = None, padding: int = 0, ceil_mode: bool = False,
-               count_include_pad: bool = True, divisor_override: int | None = None) -> MaskedMap:
+def avg_pool2d(
+    x: MaskedMap,
+    kernel_size: int,
+    stride: int | None = None,
+    padding: int = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> MaskedMap:
     """Hidden neighbours take part as zeros and are counted."""
-    out = functional.avg_pool2d(x.zeroed(), kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    out = functional.avg_pool2d(
+        x.zeroed(), kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    )
     return _pooled(x, out, kernel_size, stride, padding, ceil_mode)
 
 
-def _pooled(x: MaskedMap, out: Tensor, kernel_size: int, stride: int | None, padding: int, ceil_mode: bool) -> MaskedMap:
+def _pooled(
+    x: MaskedMap, out: Tensor, kernel_size: int, stride: int | None, padding: int, ceil_mode: bool
+) -> MaskedMap:
     kernel, padding = pair(kernel_size), pair(padding)
     stride = kernel if stride is None or stride == [] else pair(stride)
     if keeps_blocks(x, tuple(out.shape[2:]), stride) or any(x.margin):
@@ -148,8 +180,12 @@ def _pooled(x: MaskedMap, out: Tensor, kernel_size: int, stride: int | None, pad
 def pad(x: MaskedMap, pad: tuple[int, ...], mode: str = 'constant', value: float | None = None) -> MaskedMap:
     """Zeros, another value for a pooling, or a copy of the map's border, around the image."""
     if mode not in PAD_MODES or len(pad) != 4 or x.axes != 'NCHW' or min(pad) < 0:
-        raise ConfigError(f'A map (axes NCHW) can be padded in space only{where()}; got axes {x.axes}, pad={tuple(pad)}, '
-                          f'mode={mode!r}: {CONVOLUTIONS}.')
+        raise ConfigError(
+            f'A map (axes NCHW) can be padded in space only{where()}; got axes {x.axes}, pad={tuple(pad)}, '
+            f'mode={mode!r}: {CONVOLUTIONS}.'
+        )
     left, right, top, bottom = pad
     padded = functional.pad(x.zeroed(), tuple(pad), mode, value)
-    return MaskedMap(padded, x.blocks, margin=(top, bottom, left, right), margin_value=(value or 0.0) if mode == 'constant' else mode)
+    return MaskedMap(
+        padded, x.blocks, margin=(top, bottom, left, right), margin_value=(value or 0.0) if mode == 'constant' else mode
+    )

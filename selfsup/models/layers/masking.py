@@ -33,9 +33,13 @@ class BlockMasking:
 
     def __post_init__(self) -> None:
         if not 0 < self.mask_ratio < 1:
-            raise ConfigError(f'mask_ratio={self.mask_ratio!r}: give the share of the blocks to hide, above 0 and below 1 (0.6, say).')
+            raise ConfigError(
+                f'mask_ratio={self.mask_ratio!r}: give the share of the blocks to hide, above 0 and below 1 (0.6, say).'
+            )
         if self.keep not in KEEP:
-            raise ConfigError(f'keep={self.keep!r} is no way to round the number of visible blocks.{did_you_mean(str(self.keep), KEEP)}')
+            raise ConfigError(
+                f'keep={self.keep!r} is no way to round the number of visible blocks.{did_you_mean(str(self.keep), KEEP)}'
+            )
         if not isinstance(self.block, int) or self.block < 1:
             raise ConfigError(f'block={self.block!r}: give the side of a block in whole pixels (32, say).')
 
@@ -47,8 +51,10 @@ class BlockMasking:
         """
         if height % self.block or width % self.block or not min(height, width):
             near = ' x '.join(str(max(self.block, round(side / self.block) * self.block)) for side in (height, width))
-            raise ShapeError(f'The images have {height} x {width} pixels, but both sides must be multiples of block={self.block}: '
-                             f'crop them to {near}, say.')
+            raise ShapeError(
+                f'The images have {height} x {width} pixels, but both sides must be multiples of block={self.block}: '
+                f'crop them to {near}, say.'
+            )
         return height // self.block, width // self.block
 
     def visible_of(self, blocks: int) -> int:
@@ -60,8 +66,10 @@ class BlockMasking:
         exact = blocks * (1 - self.mask_ratio)
         number = round(exact) if self.keep == 'round' else int(exact)
         if not 0 < number < blocks:
-            raise ShapeError(f'mask_ratio={self.mask_ratio} of {blocks} blocks leaves {number} visible and {blocks - number} hidden: use '
-                             f'larger images, a smaller block than {self.block} pixels or another mask_ratio.')
+            raise ShapeError(
+                f'mask_ratio={self.mask_ratio} of {blocks} blocks leaves {number} visible and {blocks - number} hidden: use '
+                f'larger images, a smaller block than {self.block} pixels or another mask_ratio.'
+            )
         return number
 
     def draw(self, img: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -76,7 +84,7 @@ class BlockMasking:
         """
         rows, columns = self.grid(*img.shape[-2:])
         noise = torch.rand(len(img), rows * columns, device=img.device, generator=generator)
-        chosen = noise.argsort(dim=1)[:, :self.visible_of(rows * columns)]
+        chosen = noise.argsort(dim=1)[:, : self.visible_of(rows * columns)]
         return torch.zeros_like(noise, dtype=torch.bool).scatter_(1, chosen, True).view(-1, rows, columns)
 
 

@@ -37,8 +37,16 @@ class Mixup:
 
     even_batches = True  # read before training: the one odd batch may be the last of an epoch
 
-    def __init__(self, mixup_alpha: float = 0.8, cutmix_alpha: float = 1.0, cutmix_minmax: Sequence[float] | None = None,
-                 prob: float = 1.0, switch_prob: float = 0.5, mode: str = 'batch', label_smoothing: float = 0.1) -> None:
+    def __init__(
+        self,
+        mixup_alpha: float = 0.8,
+        cutmix_alpha: float = 1.0,
+        cutmix_minmax: Sequence[float] | None = None,
+        prob: float = 1.0,
+        switch_prob: float = 0.5,
+        mode: str = 'batch',
+        label_smoothing: float = 0.1,
+    ) -> None:
         for name, alpha in (('mixup_alpha', mixup_alpha), ('cutmix_alpha', cutmix_alpha)):
             if not _number(alpha) or not 0 <= alpha < math.inf:
                 raise ConfigError(f'Mixup {name}={alpha!r}: it must be a number of at least 0.')
@@ -50,12 +58,23 @@ class Mixup:
         if mode not in MODES:
             raise ConfigError(f'Mixup mode={mode!r} is unknown.{did_you_mean(str(mode), MODES)}')
         if cutmix_minmax is not None and not _is_range(cutmix_minmax):
-            raise ConfigError(f'Mixup cutmix_minmax={cutmix_minmax!r}: give two shares, 0 <= smallest < largest <= 1, or None.')
+            raise ConfigError(
+                f'Mixup cutmix_minmax={cutmix_minmax!r}: give two shares, 0 <= smallest < largest <= 1, or None.'
+            )
         if not mixup_alpha and not cutmix_alpha and cutmix_minmax is None:
-            raise ConfigError('Mixup with mixup_alpha=0 and cutmix_alpha=0 mixes nothing: leave it away, and give label_smoothing to the '
-                              'head.')
-        self.settings = dict(mixup_alpha=mixup_alpha, cutmix_alpha=cutmix_alpha, cutmix_minmax=cutmix_minmax, prob=prob,
-                             switch_prob=switch_prob, mode=mode, label_smoothing=label_smoothing)
+            raise ConfigError(
+                'Mixup with mixup_alpha=0 and cutmix_alpha=0 mixes nothing: leave it away, and give label_smoothing to the '
+                'head.'
+            )
+        self.settings = dict(
+            mixup_alpha=mixup_alpha,
+            cutmix_alpha=cutmix_alpha,
+            cutmix_minmax=cutmix_minmax,
+            prob=prob,
+            switch_prob=switch_prob,
+            mode=mode,
+            label_smoothing=label_smoothing,
+        )
 
     def __call__(self, img: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
         """Mixed images and their targets; the arguments stay as they are.
@@ -72,8 +91,10 @@ class Mixup:
             ShapeError: B is odd.
         """
         if len(img) % 2:
-            raise ShapeError(f'Mixup pairs the images of a batch; it got {len(img)} of them. Use an even data.imgs_per_gpu and '
-                             'data.drop_last=True.')
+            raise ShapeError(
+                f'Mixup pairs the images of a batch; it got {len(img)} of them. Use an even data.imgs_per_gpu and '
+                'data.drop_last=True.'
+            )
         from timm.data import Mixup as TimmMixup
 
         return TimmMixup(**self.settings, num_classes=num_classes)(img.clone(), labels)
@@ -84,4 +105,6 @@ def _number(value: object) -> bool:
 
 
 def _is_range(value: object) -> bool:
-    return isinstance(value, Sequence) and len(value) == 2 and all(map(_number, value)) and 0 <= value[0] < value[1] <= 1
+    return (
+        isinstance(value, Sequence) and len(value) == 2 and all(map(_number, value)) and 0 <= value[0] < value[1] <= 1
+    )

@@ -17,7 +17,9 @@ def check_momentum(name: str, value: float) -> None:
         ConfigError: `value` is no number in [0, 1].
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ConfigError(f'{name}={value!r} must lie in [0, 1]: it is the share of the old weights that is kept, for example 0.999.')
+        raise ConfigError(
+            f'{name}={value!r} must lie in [0, 1]: it is the share of the old weights that is kept, for example 0.999.'
+        )
 
 
 def momentum_copy(module: nn.Module) -> nn.Module:

@@ -58,6 +58,7 @@ def build_norm(norm_cfg: dict, channels: int, postfix: int | str = '') -> tuple[
         ConfigError: unknown type, or arguments that the layer does not take.
     """
     from mmcv.cnn import build_norm_layer
+
     sync = isinstance(norm_cfg, dict) and norm_cfg.get('type') == 'SyncBN'
     try:
         name, layer = build_norm_layer({**norm_cfg, 'type': 'BN'} if sync else norm_cfg, channels, postfix=postfix)
@@ -81,6 +82,7 @@ def build_conv(conv_cfg: dict | None, *args: int, **kwargs: int | bool) -> nn.Mo
         ConfigError: unknown type, or arguments that the layer does not take.
     """
     from mmcv.cnn import build_conv_layer
+
     try:
         return build_conv_layer(conv_cfg, *args, **kwargs)
     except (AssertionError, KeyError, TypeError, ValueError) as error:
@@ -90,8 +92,10 @@ def build_conv(conv_cfg: dict | None, *args: int, **kwargs: int | bool) -> nn.Mo
 def _bad_layer(key: str, cfg: object, known: tuple[str, ...], error: Exception) -> ConfigError:
     kind = cfg.get('type') if isinstance(cfg, dict) else None
     if kind in known:
-        return ConfigError(f'{key}={cfg!r} could not be built: {error or "an argument is missing (GN needs num_groups)"}.')
-    return ConfigError(f"{key}={cfg!r} has no usable type.{did_you_mean(str(kind), known)}")
+        return ConfigError(
+            f'{key}={cfg!r} could not be built: {error or "an argument is missing (GN needs num_groups)"}.'
+        )
+    return ConfigError(f'{key}={cfg!r} has no usable type.{did_you_mean(str(kind), known)}')
 
 
 def batch_norm_1d(channels: int, sync: bool = False, **kwargs: float | bool) -> nn.Module:
@@ -121,8 +125,15 @@ class SyncBatchNorm(nn.SyncBatchNorm):
         return super().forward(x) if isinstance(x, Tensor) else _BatchNorm.forward(self, x)
 
 
-def sync_batch_norm(x: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None, bias: Tensor | None,
-                    momentum: float, eps: float) -> Tensor:
+def sync_batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    momentum: float,
+    eps: float,
+) -> Tensor:
     """Batch norm with the statistics of all ranks, which may hold different numbers of positions. Updates the running statistics.
 
     Each rank sends its mean, variance and count; the statistics of the union follow exactly. On one process, and for the ranks
@@ -139,7 +150,7 @@ def sync_batch_norm(x: Tensor, running_mean: Tensor | None, running_var: Tensor 
     mean = wide.sum(others) / count.clamp(min=1)
     var = (wide - mean.view(shape)).square().sum(others) / count.clamp(min=1)
     every = distributed.gather(torch.cat([mean, var, count[None]])[None])
-    means, variances, counts = every[:, :len(mean)], every[:, len(mean):-1], every[:, -1:].detach()
+    means, variances, counts = every[:, : len(mean)], every[:, len(mean) : -1], every[:, -1:].detach()
     total = counts.sum()
     mean = (counts * means).sum(0) / total
     var = (counts * (variances + (means - mean).square())).sum(0) / total

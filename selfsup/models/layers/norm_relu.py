@@ -27,11 +27,20 @@ class Normed(NamedTuple):
     version: int  # of `out`: another one tells that it was changed in place
 
 
-def batch_norm_rows(rows: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None, bias: Tensor | None,
-                    momentum: float, eps: float) -> Normed:
+def batch_norm_rows(
+    rows: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    momentum: float,
+    eps: float,
+) -> Normed:
     """`functional.batch_norm` of rows (M, C) with the statistics of the batch, which moves the running ones."""
     out, mean, inverse_std = torch.native_batch_norm(rows, weight, bias, running_mean, running_var, True, momentum, eps)
-    return Normed(out, rows.detach(), mean.detach(), inverse_std.detach().pow(-2) - eps, weight, bias, eps, out._version)
+    return Normed(
+        out, rows.detach(), mean.detach(), inverse_std.detach().pow(-2) - eps, weight, bias, eps, out._version
+    )
 
 
 class _Again:

@@ -11,7 +11,13 @@ from ...errors import ShapeError
 
 # Per layer of a ResNet, 0 = stem: side of its map at 224 pixels, (kernel, stride, padding) of the average pooling that leaves
 # about 9,000 numbers, side of the result (Goyal et al. 2019, arXiv 1905.01235, appendix).
-LAYER_WINDOWS = ((112, (10, 10, 4), 12), (56, (16, 8, 0), 6), (28, (13, 5, 0), 4), (14, (8, 3, 0), 3), (7, (6, 1, 0), 2))
+LAYER_WINDOWS = (
+    (112, (10, 10, 4), 12),
+    (56, (16, 8, 0), 6),
+    (28, (13, 5, 0), 4),
+    (14, (8, 3, 0), 3),
+    (7, (6, 1, 0), 2),
+)
 
 
 def last_map(x: Tensor | Sequence[Tensor]) -> Tensor:
@@ -40,8 +46,10 @@ def to_vector(x: Tensor | Sequence[Tensor], channels: int, with_avg_pool: bool, 
     source = last_map(x)
     x = global_average(source) if with_avg_pool else source.flatten(1)
     if x.shape[1] != channels:
-        raise ShapeError(f'{type(owner).__name__} has in_channels={channels}, but its input of shape {tuple(source.shape)} gives '
-                         f'{x.shape[1]} per image (with_avg_pool={with_avg_pool}): set in_channels={x.shape[1]}.')
+        raise ShapeError(
+            f'{type(owner).__name__} has in_channels={channels}, but its input of shape {tuple(source.shape)} gives '
+            f'{x.shape[1]} per image (with_avg_pool={with_avg_pool}): set in_channels={x.shape[1]}.'
+        )
     return x
 
 
@@ -60,6 +68,8 @@ def pool_layer(x: Tensor, layer: int, adaptive: bool) -> Tensor:
     if adaptive:
         return F.adaptive_avg_pool2d(x, side)
     if min(x.shape[2:]) + 2 * padding < kernel:
-        raise ShapeError(f"The map of layer {layer} is {x.shape[2]} x {x.shape[3]}, smaller than its window of {kernel}: use images of "
-                         "about 224 pixels, or pool_type='adaptive'.")
+        raise ShapeError(
+            f'The map of layer {layer} is {x.shape[2]} x {x.shape[3]}, smaller than its window of {kernel}: use images of '
+            "about 224 pixels, or pool_type='adaptive'."
+        )
     return F.avg_pool2d(x, kernel, stride, padding)

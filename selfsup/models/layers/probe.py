@@ -42,44 +42,57 @@ def probe_maps(backbone: nn.Module, channels: int = 3) -> tuple[MapGeometry, ...
         found = next(filter(None, (_with_stride(backbone, channels, stride) for stride in _patch_strides(maps))), None)
     if found is None:
         odd = next(x for x in maps if _fractions((x,), PIXELS) is None)
-        raise ConfigError(f'The backbone {type(backbone).__name__} turns {PIXELS} x {PIXELS} pixels into a map of '
-                          f'{odd.shape[-2]} x {odd.shape[-1]}, which is no whole fraction: masked training needs a network with padding.')
+        raise ConfigError(
+            f'The backbone {type(backbone).__name__} turns {PIXELS} x {PIXELS} pixels into a map of '
+            f'{odd.shape[-2]} x {odd.shape[-1]}, which is no whole fraction: masked training needs a network with padding.'
+        )
     return found
 
 
 def _maps_of(backbone: nn.Module, channels: int, pixels: int) -> tuple[Tensor, ...]:
     """The maps of a square image, on the meta device."""
     modes = {module: module.training for module in backbone.modules()}
-    tensors = {name: torch.empty_like(t, device='meta') for name, t in (*backbone.named_parameters(), *backbone.named_buffers())}
+    tensors = {
+        name: torch.empty_like(t, device='meta')
+        for name, t in (*backbone.named_parameters(), *backbone.named_buffers())
+    }
     name = type(backbone).__name__
     kind = 'RGB images' if channels == 3 else f'images of {channels} channels'
     try:
         for module in modes:
             module.training = False  # running statistics need no update, and some updates cannot run on the meta device
         with torch.no_grad():
-            maps = torch.func.functional_call(backbone, tensors, (torch.empty(2, channels, pixels, pixels, device='meta'),))
+            maps = torch.func.functional_call(
+                backbone, tensors, (torch.empty(2, channels, pixels, pixels, device='meta'),)
+            )
     except ShapeError as error:
         raise ConfigError(f'The backbone must take {kind}: {error}') from None
     except SelfSupError:
         raise
     except Exception as error:  # networks of others raise whatever they like at a size they do not take
-        raise ConfigError(f'The backbone {name} cannot take {kind} of {pixels} x {pixels} pixels '
-                          f'({one_line(error)}{_raised_in(error, backbone)}): {NEEDS_CONVOLUTIONS}.') from error
+        raise ConfigError(
+            f'The backbone {name} cannot take {kind} of {pixels} x {pixels} pixels '
+            f'({one_line(error)}{_raised_in(error, backbone)}): {NEEDS_CONVOLUTIONS}.'
+        ) from error
     finally:
         for module, mode in modes.items():
             module.training = mode
     maps = tuple(maps) if isinstance(maps, (tuple, list)) else (maps,)
     for x in maps:
         if not isinstance(x, Tensor) or x.dim() != 4:
-            raise ConfigError(f'The backbone {name} returned {type(x).__name__} {tuple(getattr(x, "shape", ()))}, which '
-                              'is no feature map (B, C, H, W): use a backbone that returns maps, without pooling or flattening.')
+            raise ConfigError(
+                f'The backbone {name} returned {type(x).__name__} {tuple(getattr(x, "shape", ()))}, which '
+                'is no feature map (B, C, H, W): use a backbone that returns maps, without pooling or flattening.'
+            )
     return maps
 
 
 def _fractions(maps: tuple[Tensor, ...], pixels: int) -> tuple[MapGeometry, ...] | None:
     """The geometry of the maps of an image of that side, None if one of them is no whole fraction of it."""
     found = tuple(MapGeometry(x.shape[1], pixels // max(x.shape[-1], 1)) for x in maps)
-    whole = all(g.stride >= 1 and tuple(x.shape[-2:]) == (pixels / g.stride,) * 2 for x, g in zip(maps, found, strict=True))
+    whole = all(
+        g.stride >= 1 and tuple(x.shape[-2:]) == (pixels / g.stride,) * 2 for x, g in zip(maps, found, strict=True)
+    )
     return found if whole else None
 
 
@@ -127,11 +140,17 @@ def check_masked(backbone: nn.Module, block: int, path: str = 'visible', channel
     tensor = next(iter((*backbone.parameters(), *backbone.buffers())), torch.empty(0))
     visible = torch.zeros(2, GRID, GRID, dtype=torch.bool, device=tensor.device)
     visible[0, 1, 1] = visible[1, 2, 0] = True
-    norms = [module for module in backbone.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training]
+    norms = [
+        module
+        for module in backbone.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training
+    ]
     buffers = {name: buffer.clone() for name, buffer in backbone.named_buffers()}
     try:
         for norm in norms:
-            norm.training = False  # two visible positions are no statistic, and processes must not wait for each other here
+            norm.training = (
+                False  # two visible positions are no statistic, and processes must not wait for each other here
+            )
         pixels = torch.ones(2, channels, GRID * block, GRID * block, device=tensor.device, dtype=_float(tensor))
         devices = [] if tensor.device.type == 'cpu' else [tensor.device]
         with torch.random.fork_rng(devices, device_type=tensor.device.type if devices else 'cuda'), torch.enable_grad():
@@ -141,8 +160,10 @@ def check_masked(backbone: nn.Module, block: int, path: str = 'visible', channel
     except (SelfSupError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # networks of others raise whatever they like
-        raise ConfigError(f'The backbone {type(backbone).__name__} cannot take images of which parts are hidden '
-                          f'({one_line(error)}{_raised_in(error, backbone)}): {NEEDS_CONVOLUTIONS}.') from error
+        raise ConfigError(
+            f'The backbone {type(backbone).__name__} cannot take images of which parts are hidden '
+            f'({one_line(error)}{_raised_in(error, backbone)}): {NEEDS_CONVOLUTIONS}.'
+        ) from error
     finally:
         for norm in norms:
             norm.training = True
@@ -155,5 +176,6 @@ def _float(tensor: Tensor) -> torch.dtype:
 def one_line(error: Exception) -> str:
     """What an error of someone else's code says, in one line of at most 200 characters."""
     said = ' '.join(str(error).split())
-    return f'{type(error).__name__}: {said[:197] + "..." if len(said) > 200 else said}' if said else type(error).__name__
-
+    return (
+        f'{type(error).__name__}: {said[:197] + "..." if len(said) > 200 else said}' if said else type(error).__name__
+    )

@@ -15,7 +15,7 @@ class Sobel(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        along_w = torch.tensor([[1., 0., -1.], [2., 0., -2.], [1., 0., -1.]])
+        along_w = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]])
         self.register_buffer('kernel', torch.stack([along_w, along_w.t()])[:, None], persistent=False)
 
     def forward(self, img: Tensor) -> Tensor:

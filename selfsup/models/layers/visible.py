@@ -55,10 +55,17 @@ class VisibleMap(BlockMap):
     def with_stored(self, stored: Tensor, axes: str | None = None, clean: bool = True) -> VisibleMap:
         return VisibleMap(stored, self.blocks, self.axes if axes is None else axes)
 
-    def with_margin(self, stored: Tensor, margin: tuple[int, int, int, int] | None = None, value: float | str | None = None) -> VisibleMap:
+    def with_margin(
+        self, stored: Tensor, margin: tuple[int, int, int, int] | None = None, value: float | str | None = None
+    ) -> VisibleMap:
         """A map like this one, with a margin (or its own) around it."""
-        return VisibleMap(stored, self.blocks, self.axes, self.margin if margin is None else margin,
-                          self.margin_value if value is None else value)
+        return VisibleMap(
+            stored,
+            self.blocks,
+            self.axes,
+            self.margin if margin is None else margin,
+            self.margin_value if value is None else value,
+        )
 
     def block_size(self) -> tuple[int, int]:
         axes = self.axes.upper()
@@ -110,8 +117,12 @@ class VisibleMap(BlockMap):
         axes = self.axes.upper()
         images = axes.index('N')
         if any(plain.shape[axes.index(axis)] != 1 for axis in 'HW'):
-            plain = plain.expand(*(whole if axis in 'NHW' else size
-                                   for axis, size, whole in zip(axes, plain.shape, self.whole_sizes(), strict=True)))
+            plain = plain.expand(
+                *(
+                    whole if axis in 'NHW' else size
+                    for axis, size, whole in zip(axes, plain.shape, self.whole_sizes(), strict=True)
+                )
+            )
             return from_maps(self.blocks.gather(as_maps(plain, axes)), axes, channel_sizes(plain, axes))
         return plain if plain.shape[images] == 1 else plain.index_select(images, self.blocks.image)
 
@@ -154,8 +165,9 @@ def map_kind(path: str) -> type[BlockMap]:
     return PATHS[path]
 
 
-def encode_visible(backbone: nn.Module, img: Tensor, visible: Tensor, path: str = 'visible',
-                   sync: bool = False) -> tuple[VisibleMap | MaskedMap, ...]:
+def encode_visible(
+    backbone: nn.Module, img: Tensor, visible: Tensor, path: str = 'visible', sync: bool = False
+) -> tuple[VisibleMap | MaskedMap, ...]:
     """The maps of `backbone` for images of which only some blocks are visible.
 
     Args:
@@ -189,13 +201,19 @@ def checked_maps(backbone: nn.Module, maps: object, start: BlockMap) -> tuple[Vi
     maps = tuple(maps) if isinstance(maps, (tuple, list)) else (maps,)
     for m in maps:
         if isinstance(m, BlockMap) and m.blocks is not start.blocks:
-            raise ConfigError(f'{type(backbone).__name__} returned a map of {" x ".join(map(str, m.shape[2:]))}, which does not hold '
-                              f'{start.blocks.fh} x {start.blocks.fw} equal blocks: make the block size a multiple of the stride of the '
-                              'network, or return fewer stages.')
+            raise ConfigError(
+                f'{type(backbone).__name__} returned a map of {" x ".join(map(str, m.shape[2:]))}, which does not hold '
+                f'{start.blocks.fh} x {start.blocks.fw} equal blocks: make the block size a multiple of the stride of the '
+                'network, or return fewer stages.'
+            )
         if not isinstance(m, BlockMap) or m.axes != 'NCHW':
-            given = repr(m) if isinstance(m, BlockMap) else f'{type(m).__name__} of shape {tuple(getattr(m, "shape", ()))}'
-            raise ConfigError(f'{type(backbone).__name__} returned {given}, which is no feature map (B, C, H, W): use a backbone that '
-                              'returns maps, without pooling or flattening.')
+            given = (
+                repr(m) if isinstance(m, BlockMap) else f'{type(m).__name__} of shape {tuple(getattr(m, "shape", ()))}'
+            )
+            raise ConfigError(
+                f'{type(backbone).__name__} returned {given}, which is no feature map (B, C, H, W): use a backbone that '
+                'returns maps, without pooling or flattening.'
+            )
     if not maps:
         raise ShapeError(f'{type(backbone).__name__} returned no maps.')
     return maps

@@ -23,8 +23,14 @@ from .norm_relu import Normed, Rectified, relu_rows
 VISIBLE = Rules(NORMS)
 
 
-def _window(x: BlockMap, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[tuple[int, int], ...], dilation: tuple[int, int],
-            ceil_mode: bool = False) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
+def _window(
+    x: BlockMap,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[tuple[int, int], ...],
+    dilation: tuple[int, int],
+    ceil_mode: bool = False,
+) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
     """Pixels to fetch around a block at the (top, bottom, left, right), and outputs per block.
 
     Args:
@@ -35,7 +41,7 @@ def _window(x: BlockMap, kernel: tuple[int, int], stride: tuple[int, int], paddi
     """
     pads, sizes = [], []
     for axis, size in enumerate(x.block_size()):
-        before, after = (p + m for p, m in zip(padding[axis], x.margin[2 * axis:2 * axis + 2], strict=True))
+        before, after = (p + m for p, m in zip(padding[axis], x.margin[2 * axis : 2 * axis + 2], strict=True))
         grid = (x.blocks.fh, x.blocks.fw)[axis]
         reach, step = dilation[axis] * (kernel[axis] - 1) + 1, stride[axis]
         room = grid * size + before + after - reach
@@ -44,7 +50,8 @@ def _window(x: BlockMap, kernel: tuple[int, int], stride: tuple[int, int], paddi
             raise ConfigError(
                 f'A block of {x.block_size()[0]} x {x.block_size()[1]} positions cannot go through kernel {kernel}, stride {stride}, '
                 f'padding {padding}{where()}: the output does not fall into equal blocks. Make the block size a multiple of '
-                'the stride of the network, return fewer stages, or use a padding that keeps positions in place.')
+                'the stride of the network, return fewer stages, or use a padding that keeps positions in place.'
+            )
         pads += [before, max(reach - step - before, 0)]
         sizes.append(size // step)
     return tuple(pads), tuple(sizes)
@@ -56,14 +63,17 @@ def _whole_with_margin(x: BlockMap) -> Tensor:
     return functional.pad(x.dense(), (left, right, top, bottom), x.margin_value)
 
 
-def _pooled_size(x: BlockMap, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int],
-                 ceil_mode: bool) -> tuple[int, ...]:
+def _pooled_size(
+    x: BlockMap, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int], ceil_mode: bool
+) -> tuple[int, ...]:
     """(H, W) that pooling the whole map gives."""
     sizes = []
     for size, k, step, p in zip(x.shape[2:], kernel, stride, padding, strict=True):
         room = size + 2 * p - k
         number = (-(-room // step) if ceil_mode else room // step) + 1
-        sizes.append(number - 1 if ceil_mode and (number - 1) * step >= size + p else number)  # torch's: no window starts beyond the image
+        sizes.append(
+            number - 1 if ceil_mode and (number - 1) * step >= size + p else number
+        )  # torch's: no window starts beyond the image
     return tuple(sizes)
 
 
@@ -71,8 +81,9 @@ def _fetch(x: BlockMap, pads: tuple[int, int, int, int], outside: float = 0.0) -
     return x.blocks.with_halo(x.stored, pads, outside) if any(pads) else x.stored
 
 
-def _explicit_padding(padding: int | str | tuple[int, ...], kernel: tuple[int, int],
-                      dilation: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+def _explicit_padding(
+    padding: int | str | tuple[int, ...], kernel: tuple[int, int], dilation: tuple[int, int]
+) -> tuple[tuple[int, int], ...]:
     """((top, bottom), (left, right)) of a convolution's `padding`."""
     if padding == 'valid':
         return (0, 0), (0, 0)
@@ -84,15 +95,26 @@ def _explicit_padding(padding: int | str | tuple[int, ...], kernel: tuple[int, i
 
 @VISIBLE.add('conv2d')
 @takes_margin
-def conv2d(x: BlockMap, weight: Tensor, bias: Tensor | None = None, stride: int | tuple[int, ...] = 1,
-           padding: int | str | tuple[int, ...] = 0, dilation: int | tuple[int, ...] = 1, groups: int = 1) -> BlockMap:
+def conv2d(
+    x: BlockMap,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | tuple[int, ...] = 1,
+    padding: int | str | tuple[int, ...] = 0,
+    dilation: int | tuple[int, ...] = 1,
+    groups: int = 1,
+) -> BlockMap:
     """A convolution: as it is where no output looks beyond its block, else on blocks with a halo."""
     need_channels_first(x, 'conv2d')
     if any(x.margin) and x.margin_value != 0:
         if isinstance(x.margin_value, str):
-            return x.with_whole(functional.conv2d(_whole_with_margin(x), weight, bias, stride, padding, dilation, groups))
-        raise ConfigError(f"conv2d of a map that was padded with {x.margin_value}{where()}: hidden neighbours are zeros, so only zeros can "
-                          "be padded here. Pad with 0, or use path='masked'.")
+            return x.with_whole(
+                functional.conv2d(_whole_with_margin(x), weight, bias, stride, padding, dilation, groups)
+            )
+        raise ConfigError(
+            f'conv2d of a map that was padded with {x.margin_value}{where()}: hidden neighbours are zeros, so only zeros can '
+            "be padded here. Pad with 0, or use path='masked'."
+        )
     kernel, stride, dilation = tuple(weight.shape[2:]), pair(stride), pair(dilation)
     pads, _ = _window(x, kernel, stride, _explicit_padding(padding, kernel, dilation), dilation)
     values, weight, bias = in_autocast_dtype(x.stored, weight, bias)  # before blocks are fetched: half the traffic
@@ -101,7 +123,9 @@ def conv2d(x: BlockMap, weight: Tensor, bias: Tensor | None = None, stride: int 
         return x.with_stored(block_conv.conv_inside(values, weight, bias, x.blocks, stride, dilation, groups, kept))
     if block_conv.prefers_whole_map(values, weight, groups, stride):
         return x.with_stored(block_conv.depthwise_on_whole_map(values, weight, bias, x.blocks, pads, dilation, groups))
-    return x.with_stored(block_conv.conv_with_halo(values, weight, bias, x.blocks, pads, stride, dilation, groups, kept))
+    return x.with_stored(
+        block_conv.conv_with_halo(values, weight, bias, x.blocks, pads, stride, dilation, groups, kept)
+    )
 
 
 @VISIBLE.add('relu')
@@ -127,7 +151,9 @@ def _unchanged(x: BlockMap, made: Normed | Rectified | None) -> bool:
 
 
 @VISIBLE.add(large_kernel_conv2d)
-def large_kernel(x: BlockMap, weight: Tensor, bias: Tensor | None = None, implementation: str | None = None) -> BlockMap:
+def large_kernel(
+    x: BlockMap, weight: Tensor, bias: Tensor | None = None, implementation: str | None = None
+) -> BlockMap:
     """On the whole map with zeros where hidden, if the kernel is larger than a block; else as any convolution."""
     need_channels_first(x, 'large_kernel_conv2d')
     if not block_conv.prefers_whole_map(x.stored, weight, len(weight), (1, 1)):
@@ -145,8 +171,15 @@ def linear(x: BlockMap, weight: Tensor, bias: Tensor | None = None) -> BlockMap:
 
 @VISIBLE.add('max_pool2d')
 @takes_margin
-def max_pool2d(x: BlockMap, kernel_size: int, stride: int | None = None, padding: int = 0, dilation: int = 1,
-               ceil_mode: bool = False, return_indices: bool = False) -> BlockMap:
+def max_pool2d(
+    x: BlockMap,
+    kernel_size: int,
+    stride: int | None = None,
+    padding: int = 0,
+    dilation: int = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> BlockMap:
     """Hidden neighbours take part as zeros, what lies beyond the image does not take part (as in SparK's public code)."""
     need_channels_first(x, 'max_pool2d')
     kernel, dilation = pair(kernel_size), pair(dilation)
@@ -156,42 +189,69 @@ def max_pool2d(x: BlockMap, kernel_size: int, stride: int | None = None, padding
     padding = pair(padding)
     if isinstance(x.margin_value, str):
         return x.with_whole(functional.max_pool2d(_whole_with_margin(x), kernel, stride, padding, dilation, ceil_mode))
-    if not any(x.margin) and dilation == (1, 1) and not keeps_blocks(x, _pooled_size(x, kernel, stride, padding, ceil_mode), stride):
-        return pooled_beyond_blocks(x, functional.max_pool2d(x.dense(), kernel, stride, padding, 1, ceil_mode), kernel, stride, padding,
-                                    ceil_mode)
+    if (
+        not any(x.margin)
+        and dilation == (1, 1)
+        and not keeps_blocks(x, _pooled_size(x, kernel, stride, padding, ceil_mode), stride)
+    ):
+        return pooled_beyond_blocks(
+            x,
+            functional.max_pool2d(x.dense(), kernel, stride, padding, 1, ceil_mode),
+            kernel,
+            stride,
+            padding,
+            ceil_mode,
+        )
     if any(x.margin) and any(padding):
         raise ConfigError(f'max_pool2d of a padded map cannot pad again{where()}.')
     outside = x.margin_value if any(x.margin) else float('-inf')
     pads, _ = _window(x, kernel, stride, tuple((p, p) for p in padding), dilation, ceil_mode)
     if any(x.margin) and _overhangs(x, pads, (0, 0)):
-        raise ConfigError(f'max_pool2d of a padded map cannot look beyond its padding{where()}: pad more, or leave out ceil_mode.')
+        raise ConfigError(
+            f'max_pool2d of a padded map cannot look beyond its padding{where()}: pad more, or leave out ceil_mode.'
+        )
     return x.with_stored(block_conv.max_pool(_fetch(x, pads, outside), kernel, stride, dilation))
 
 
 @VISIBLE.add('avg_pool2d')
 @takes_margin
-def avg_pool2d(x: BlockMap, kernel_size: int, stride: int | None = None, padding: int = 0, ceil_mode: bool = False,
-               count_include_pad: bool = True, divisor_override: int | None = None) -> BlockMap:
+def avg_pool2d(
+    x: BlockMap,
+    kernel_size: int,
+    stride: int | None = None,
+    padding: int = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> BlockMap:
     """Hidden neighbours take part as zeros and are counted (as in SparK's public code)."""
     need_channels_first(x, 'avg_pool2d')
     kernel, padding = pair(kernel_size), pair(padding)
     stride = kernel if stride is None or stride == [] else pair(stride)
     settings = kernel, stride, padding, ceil_mode
     if isinstance(x.margin_value, str):
-        return x.with_whole(functional.avg_pool2d(_whole_with_margin(x), *settings, count_include_pad, divisor_override))
+        return x.with_whole(
+            functional.avg_pool2d(_whole_with_margin(x), *settings, count_include_pad, divisor_override)
+        )
     if not any(x.margin) and not keeps_blocks(x, _pooled_size(x, *settings), stride):
         whole = functional.avg_pool2d(x.dense(), *settings, count_include_pad, divisor_override)
         return pooled_beyond_blocks(x, whole, *settings)
     pads, _ = _window(x, kernel, stride, tuple((p, p) for p in padding), (1, 1), ceil_mode)
     overhangs = _overhangs(x, pads, padding)
     if any(x.margin) and x.margin_value != 0 and (any(padding) or overhangs):
-        raise ConfigError(f'avg_pool2d of a map that was padded with {x.margin_value} cannot look beyond that padding{where()}: pad more, '
-                          'or leave out padding and ceil_mode.')
+        raise ConfigError(
+            f'avg_pool2d of a map that was padded with {x.margin_value} cannot look beyond that padding{where()}: pad more, '
+            'or leave out padding and ceil_mode.'
+        )
     outside = x.margin_value if any(x.margin) else 0.0
-    out = x.with_stored(functional.avg_pool2d(_fetch(x, pads, outside), kernel, stride, 0, divisor_override=divisor_override))
+    out = x.with_stored(
+        functional.avg_pool2d(_fetch(x, pads, outside), kernel, stride, 0, divisor_override=divisor_override)
+    )
     if divisor_override is None and (overhangs or (any(padding) and not count_include_pad)):
         # windows at the border count what lies inside of the image, its margin and, if asked for, the padding
-        counted = functional.pad(x.new_ones((1, 1, *x.shape[2:])), (padding[1],) * 2 + (padding[0],) * 2, value=float(count_include_pad))
+        counted = functional.pad(
+            x.new_ones((1, 1, *x.shape[2:])), (padding[1],) * 2 + (padding[0],) * 2, value=float(count_include_pad)
+        )
         counts = functional.avg_pool2d(counted, kernel, stride, 0, ceil_mode, divisor_override=1)
         out = mul(out, counts.reciprocal() * (kernel[0] * kernel[1]))
     return out
@@ -206,8 +266,10 @@ def _overhangs(x: BlockMap, pads: tuple[int, int, int, int], padding: tuple[int,
 def pad(x: BlockMap, pad: tuple[int, ...], mode: str = 'constant', value: float | None = None) -> BlockMap:
     """Zeros, another value for a pooling, or a copy of the map's border, around the image; the next operation must use them up."""
     if mode not in PAD_MODES or len(pad) != 4 or x.axes != 'NCHW' or min(pad) < 0:
-        raise ConfigError(f'A map (axes NCHW) can be padded in space only{where()}; got axes {x.axes}, pad={tuple(pad)}, '
-                          f'mode={mode!r}: {CONVOLUTIONS}.')
+        raise ConfigError(
+            f'A map (axes NCHW) can be padded in space only{where()}; got axes {x.axes}, pad={tuple(pad)}, '
+            f'mode={mode!r}: {CONVOLUTIONS}.'
+        )
     left, right, top, bottom = pad
     return x.with_margin(x.stored, (top, bottom, left, right), (value or 0.0) if mode == 'constant' else mode)
 

@@ -43,15 +43,26 @@ class ODCMemory(nn.Module):
         ConfigError: a number out of range, or fewer images than `num_classes * min_cluster`.
     """
 
-    def __init__(self, length: int, feat_dim: int, momentum: float = 0.5, num_classes: int = 10000, min_cluster: int = 20,
-                 debug: bool = False) -> None:
+    def __init__(
+        self,
+        length: int,
+        feat_dim: int,
+        momentum: float = 0.5,
+        num_classes: int = 10000,
+        min_cluster: int = 20,
+        debug: bool = False,
+    ) -> None:
         super().__init__()
         if min(length, feat_dim, num_classes, min_cluster) < 1 or not 0 <= momentum <= 1:
-            raise ConfigError(f'ODCMemory length={length}, feat_dim={feat_dim}, num_classes={num_classes}, min_cluster={min_cluster}, '
-                              f'momentum={momentum}: use numbers >= 1 and a momentum in [0, 1].')
+            raise ConfigError(
+                f'ODCMemory length={length}, feat_dim={feat_dim}, num_classes={num_classes}, min_cluster={min_cluster}, '
+                f'momentum={momentum}: use numbers >= 1 and a momentum in [0, 1].'
+            )
         if length < num_classes * min_cluster:
-            raise ConfigError(f'ODCMemory: {num_classes} clusters (num_classes) of {min_cluster} or more images (min_cluster) need '
-                              f'{num_classes * min_cluster} images; there are {length} (length). Lower num_classes or min_cluster.')
+            raise ConfigError(
+                f'ODCMemory: {num_classes} clusters (num_classes) of {min_cluster} or more images (min_cluster) need '
+                f'{num_classes * min_cluster} images; there are {length} (length). Lower num_classes or min_cluster.'
+            )
         self.momentum, self.num_classes, self.min_cluster, self.debug = momentum, num_classes, min_cluster, debug
         self.feature_bank = ShardedRows(length, feat_dim)
         self.register_buffer('label_bank', torch.full((length,), -1))  # (N,) int64, in [0, K) once initialised
@@ -74,14 +85,20 @@ class ODCMemory(nn.Module):
         """
         labels = torch.as_tensor(labels)
         dim = self.feature_bank.dim
-        given = distributed.broadcast_object(None if features is None else tuple(features.shape))  # all processes raise, or none
+        given = distributed.broadcast_object(
+            None if features is None else tuple(features.shape)
+        )  # all processes raise, or none
         if tuple(labels.shape) != (len(self),) or given != (len(self), dim):
-            raise ShapeError(f'ODCMemory has length={len(self)} and feat_dim={dim}; it got features and labels of {given} and '
-                             f'{tuple(labels.shape)}: set length to the number of training images, feat_dim to out_channels of the neck.')
+            raise ShapeError(
+                f'ODCMemory has length={len(self)} and feat_dim={dim}; it got features and labels of {given} and '
+                f'{tuple(labels.shape)}: set length to the number of training images, feat_dim to out_channels of the neck.'
+            )
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= self.num_classes:
-            raise ShapeError(f'ODCMemory has num_classes={self.num_classes}; the labels go from {low} to {high}: use one number of '
-                             'clusters in both places.')
+            raise ShapeError(
+                f'ODCMemory has num_classes={self.num_classes}; the labels go from {low} to {high}: use one number of '
+                'clusters in both places.'
+            )
         self.feature_bank.fill(features)
         for rows in self.feature_bank.local.split(CHUNK):  # in place, without a second table
             rows.copy_(l2_normalize(rows, eps=1e-10))
@@ -116,13 +133,15 @@ class ODCMemory(nn.Module):
         Args:
             cinds: clusters to do; None for all.
         """
-        labels = self.label_bank[self.feature_bank.rank::self.feature_bank.world]
+        labels = self.label_bank[self.feature_bank.rank :: self.feature_bank.world]
         sums = torch.zeros_like(self.centroids).index_add_(0, labels, self.feature_bank.local)
         counts = torch.bincount(self.label_bank, minlength=self.num_classes)
         means = distributed.sum(sums) / counts.clamp(min=1)[:, None]
         chosen = counts > 0
         if cinds is not None:
-            chosen &= torch.zeros_like(chosen).index_fill_(0, torch.tensor(cinds, dtype=torch.long, device=chosen.device), True)
+            chosen &= torch.zeros_like(chosen).index_fill_(
+                0, torch.tensor(cinds, dtype=torch.long, device=chosen.device), True
+            )
         self.centroids.copy_(torch.where(chosen[:, None], means, self.centroids))
 
     @torch.no_grad()
@@ -133,7 +152,9 @@ class ODCMemory(nn.Module):
         if len(small) == 0:
             return
         if self.debug and distributed.is_main():
-            logging.getLogger('selfsup').info('ODC: %d of %d clusters have fewer than %d images', len(small), len(sizes), self.min_cluster)
+            logging.getLogger('selfsup').info(
+                'ODC: %d of %d clusters have fewer than %d images', len(small), len(sizes), self.min_cluster
+            )
         large = (sizes >= self.min_cluster).nonzero()[:, 0].to(self.label_bank.device)
         dissolved = (sizes < self.min_cluster).to(self.label_bank.device)[self.label_bank].nonzero()[:, 0]
         mine, rows = self.feature_bank.own(dissolved)

@@ -42,7 +42,7 @@ class ShardedRows(nn.Module):
     @property
     def local(self) -> Tensor:
         """(count, D): rows `rank::world` of the table."""
-        return self.shard[:self.count]
+        return self.shard[: self.count]
 
     def take(self, index: Tensor) -> Tensor:
         """Rows (n, D) by number, on every process. A collective.
@@ -78,7 +78,7 @@ class ShardedRows(nn.Module):
             size = min(CHUNK, self.length - start)
             rows = torch.empty(size, self.dim, dtype=self.shard.dtype, device=self.shard.device)
             if self.rank == 0:
-                rows.copy_(table[start:start + size])
+                rows.copy_(table[start : start + size])
             self.put(torch.arange(start, start + size, device=rows.device), distributed.broadcast(rows))
 
     def whole(self) -> Tensor:
@@ -87,10 +87,12 @@ class ShardedRows(nn.Module):
             return self.local
         table = torch.empty(self.length, self.dim, dtype=self.shard.dtype, device='cpu' if self.rank == 0 else 'meta')
         for start in range(0, len(self.shard) - 1, CHUNK):
-            part = self.shard[start:min(start + CHUNK, len(self.shard) - 1)]
+            part = self.shard[start : min(start + CHUNK, len(self.shard) - 1)]
             everyone = distributed.gather_no_grad(part)  # (world * len(part), D)
             if self.rank == 0:
-                number = (torch.arange(start, start + len(part)) * self.world + torch.arange(self.world)[:, None]).flatten()
+                number = (
+                    torch.arange(start, start + len(part)) * self.world + torch.arange(self.world)[:, None]
+                ).flatten()
                 exists = number < self.length
                 table[number[exists]] = everyone.cpu()[exists]
         return table
@@ -98,13 +100,23 @@ class ShardedRows(nn.Module):
     def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
         destination[prefix + 'rows'] = self.whole()
 
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, local_metadata: dict, strict: bool, missing_keys: list,
-                              unexpected_keys: list, error_msgs: list) -> None:
+    def _load_from_state_dict(
+        self,
+        state_dict: dict,
+        prefix: str,
+        local_metadata: dict,
+        strict: bool,
+        missing_keys: list,
+        unexpected_keys: list,
+        error_msgs: list,
+    ) -> None:
         key = prefix + 'rows'
         rows = state_dict.get(key)
         if rows is None:
             missing_keys.append(key)
         elif rows.shape != (self.length, self.dim):
-            error_msgs.append(f'size mismatch for {key}: {tuple(rows.shape)} in the file, {(self.length, self.dim)} in the model.')
+            error_msgs.append(
+                f'size mismatch for {key}: {tuple(rows.shape)} in the file, {(self.length, self.dim)} in the model.'
+            )
         else:
-            self.local.copy_(rows[self.rank::self.world])
+            self.local.copy_(rows[self.rank :: self.world])

@@ -30,8 +30,10 @@ class SimpleMemory(nn.Module):
     def __init__(self, length: int, feat_dim: int, momentum: float = 0.5) -> None:
         super().__init__()
         if length < 1 or feat_dim < 1 or not 0 <= momentum <= 1:
-            raise ConfigError(f'SimpleMemory length={length}, feat_dim={feat_dim}, momentum={momentum}: use numbers >= 1 and a momentum '
-                              'in [0, 1].')
+            raise ConfigError(
+                f'SimpleMemory length={length}, feat_dim={feat_dim}, momentum={momentum}: use numbers >= 1 and a momentum '
+                'in [0, 1].'
+            )
         self.momentum = momentum
         self.register_buffer('feature_bank', l2_normalize(torch.randn(length, feat_dim)))  # (N, D)
 

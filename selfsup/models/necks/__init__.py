@@ -14,5 +14,16 @@ from .nonlinear import NonLinearNeckSimCLR, NonLinearNeckV0, NonLinearNeckV1, No
 from .relative_loc import RelativeLocNeck
 from .spark import SparKNeck
 
-__all__ = ['FPN', 'AvgPoolNeck', 'ConvNeXtV2Decoder', 'LightDecoder', 'LinearNeck', 'NonLinearNeckSimCLR', 'NonLinearNeckV0',
-           'NonLinearNeckV1', 'NonLinearNeckV2', 'RelativeLocNeck', 'SparKNeck']
+__all__ = [
+    'FPN',
+    'AvgPoolNeck',
+    'ConvNeXtV2Decoder',
+    'LightDecoder',
+    'LinearNeck',
+    'NonLinearNeckSimCLR',
+    'NonLinearNeckV0',
+    'NonLinearNeckV1',
+    'NonLinearNeckV2',
+    'RelativeLocNeck',
+    'SparKNeck',
+]

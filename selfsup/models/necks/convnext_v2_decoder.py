@@ -25,6 +25,5 @@ class ConvNeXtV2Decoder(nn.Sequential):
     def __init__(self, width: int = 512, depth: int = 1, kernel_size: int = 7) -> None:
         if min(width, depth) < 1:
             raise ConfigError(f'ConvNeXtV2Decoder width={width}, depth={depth}: use whole numbers above 0.')
-        super().__init__(*(ConvNeXtBlock(width, grn_scope='image', kernel_size=kernel_size)
-                           for _ in range(depth)))
+        super().__init__(*(ConvNeXtBlock(width, grn_scope='image', kernel_size=kernel_size) for _ in range(depth)))
         self.width = width

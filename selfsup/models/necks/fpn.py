@@ -29,17 +29,29 @@ class FPN(nn.Module):
         ConfigError: no `in_channels`, or numbers below 1.
     """
 
-    def __init__(self, in_channels: Sequence[int], out_channels: int = 256, norm_cfg: dict | None = None, input_norm: bool = False) -> None:
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: int = 256,
+        norm_cfg: dict | None = None,
+        input_norm: bool = False,
+    ) -> None:
         super().__init__()
         from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
         if isinstance(in_channels, int) or not in_channels or min(*in_channels, out_channels) < 1:
-            raise ConfigError(f'FPN in_channels={in_channels!r}, out_channels={out_channels!r}: give the channels of each map of the '
-                              'backbone, such as (256, 512, 1024, 2048) for a ResNet-50, and numbers >= 1.')
+            raise ConfigError(
+                f'FPN in_channels={in_channels!r}, out_channels={out_channels!r}: give the channels of each map of the '
+                'backbone, such as (256, 512, 1024, 2048) for a ResNet-50, and numbers >= 1.'
+            )
         self.in_channels, self.out_channels = tuple(in_channels), out_channels
         self.levels = (*(str(i) for i in range(len(self.in_channels))), 'pool')
-        self.norms = nn.ModuleList(LayerNorm2d(channels) if input_norm else nn.Identity() for channels in self.in_channels)
-        self.pyramid = FeaturePyramidNetwork(list(self.in_channels), out_channels, LastLevelMaxPool(), norm_layer(norm_cfg))
+        self.norms = nn.ModuleList(
+            LayerNorm2d(channels) if input_norm else nn.Identity() for channels in self.in_channels
+        )
+        self.pyramid = FeaturePyramidNetwork(
+            list(self.in_channels), out_channels, LastLevelMaxPool(), norm_layer(norm_cfg)
+        )
 
     def init_weights(self, init_linear: str = 'normal') -> None:
         """Nothing to do: torchvision has drawn the weights, which are convolutions."""
@@ -52,6 +64,8 @@ class FPN(nn.Module):
         """
         found = tuple(x.shape[1] for x in maps)
         if found != self.in_channels:
-            raise ShapeError(f'FPN has in_channels={self.in_channels}, but the maps have {found} channels: set in_channels, or '
-                             'out_indices of the backbone.')
+            raise ShapeError(
+                f'FPN has in_channels={self.in_channels}, but the maps have {found} channels: set in_channels, or '
+                'out_indices of the backbone.'
+            )
         return self.pyramid({name: norm(x) for name, norm, x in zip(self.levels, self.norms, maps, strict=False)})

@@ -26,8 +26,12 @@ class UpBlock(nn.Module):
         super().__init__()
         self.up = nn.ConvTranspose2d(in_channels, in_channels, factor + 2, stride=factor, padding=1)
         self.conv = nn.Sequential(
-            nn.Conv2d(in_channels, in_channels, 3, padding=1, bias=False), build_norm(norm_cfg, in_channels)[1], nn.ReLU6(inplace=True),
-            nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False), build_norm(norm_cfg, out_channels)[1])
+            nn.Conv2d(in_channels, in_channels, 3, padding=1, bias=False),
+            build_norm(norm_cfg, in_channels)[1],
+            nn.ReLU6(inplace=True),
+            nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
+            build_norm(norm_cfg, out_channels)[1],
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, factor * H, factor * W)."""
@@ -63,19 +67,27 @@ class LightDecoder(nn.Module):
     def __init__(self, width: int = 768, stride: int = 32, out_channels: int = 3, norm_cfg: dict | None = None) -> None:
         super().__init__()
         if stride < 2:
-            raise ConfigError(f'LightDecoder stride={stride}: it enlarges the last map to the size of the images, so it needs a network '
-                              'whose last map is smaller, by 2, 4, 8, 16, 32, ...')
+            raise ConfigError(
+                f'LightDecoder stride={stride}: it enlarges the last map to the size of the images, so it needs a network '
+                'whose last map is smaller, by 2, 4, 8, 16, 32, ...'
+            )
         factors = enlargements(stride)
         if width % 2 ** len(factors):
-            raise ConfigError(f'LightDecoder width={width}: it is halved {len(factors)} times from a stride of {stride} on; use a multiple '
-                              f'of {2 ** len(factors)}.')
+            raise ConfigError(
+                f'LightDecoder width={width}: it is halved {len(factors)} times from a stride of {stride} on; use a multiple '
+                f'of {2 ** len(factors)}.'
+            )
         if type(out_channels) is not int or out_channels < 1:
-            raise ConfigError(f'LightDecoder out_channels={out_channels!r}: give the channels of the images, 1 or more.')
+            raise ConfigError(
+                f'LightDecoder out_channels={out_channels!r}: give the channels of the images, 1 or more.'
+            )
         self.width, self.out_channels = width, out_channels
         norm_cfg = resolve_sync_bn({'type': 'BN'} if norm_cfg is None else norm_cfg)
         channels = [width >> i for i in range(len(factors) + 1)]
-        self.blocks = nn.ModuleList(UpBlock(c_in, c_out, norm_cfg, factor)
-                                    for (c_in, c_out), factor in zip(pairwise(channels), factors, strict=True))
+        self.blocks = nn.ModuleList(
+            UpBlock(c_in, c_out, norm_cfg, factor)
+            for (c_in, c_out), factor in zip(pairwise(channels), factors, strict=True)
+        )
         self.proj = nn.Conv2d(channels[-1], out_channels, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

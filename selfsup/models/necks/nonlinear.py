@@ -24,7 +24,9 @@ class NonLinearNeckV0(Projection):
         with_avg_pool: pool first; False flattens.
     """
 
-    def __init__(self, in_channels: int, hid_channels: int, out_channels: int, sync_bn: bool = False, with_avg_pool: bool = True) -> None:
+    def __init__(
+        self, in_channels: int, hid_channels: int, out_channels: int, sync_bn: bool = False, with_avg_pool: bool = True
+    ) -> None:
         super().__init__(in_channels, with_avg_pool)
         self.fc0 = nn.Linear(in_channels, hid_channels)
         self.bn0 = batch_norm_1d(hid_channels, sync_bn, momentum=0.001, affine=False)
@@ -51,7 +53,9 @@ class NonLinearNeckV1(Projection):
 
     def __init__(self, in_channels: int, hid_channels: int, out_channels: int, with_avg_pool: bool = True) -> None:
         super().__init__(in_channels, with_avg_pool)
-        self.mlp = nn.Sequential(nn.Linear(in_channels, hid_channels), nn.ReLU(inplace=True), nn.Linear(hid_channels, out_channels))
+        self.mlp = nn.Sequential(
+            nn.Linear(in_channels, hid_channels), nn.ReLU(inplace=True), nn.Linear(hid_channels, out_channels)
+        )
         self.init_weights()
 
     def project(self, x: Tensor) -> Tensor:
@@ -72,8 +76,12 @@ class NonLinearNeckV2(Projection):
 
     def __init__(self, in_channels: int, hid_channels: int, out_channels: int, with_avg_pool: bool = True) -> None:
         super().__init__(in_channels, with_avg_pool)
-        self.mlp = nn.Sequential(nn.Linear(in_channels, hid_channels), nn.BatchNorm1d(hid_channels), nn.ReLU(inplace=True),
-                                 nn.Linear(hid_channels, out_channels))
+        self.mlp = nn.Sequential(
+            nn.Linear(in_channels, hid_channels),
+            nn.BatchNorm1d(hid_channels),
+            nn.ReLU(inplace=True),
+            nn.Linear(hid_channels, out_channels),
+        )
         self.init_weights()
 
     def project(self, x: Tensor) -> Tensor:
@@ -99,8 +107,17 @@ class NonLinearNeckSimCLR(Projection):
         ConfigError: `num_layers` < 1.
     """
 
-    def __init__(self, in_channels: int, hid_channels: int, out_channels: int, num_layers: int = 2, sync_bn: bool = True,
-                 with_bias: bool = False, with_last_bn: bool = True, with_avg_pool: bool = True) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        hid_channels: int,
+        out_channels: int,
+        num_layers: int = 2,
+        sync_bn: bool = True,
+        with_bias: bool = False,
+        with_last_bn: bool = True,
+        with_avg_pool: bool = True,
+    ) -> None:
         super().__init__(in_channels, with_avg_pool)
         if num_layers < 1:
             raise ConfigError(f'NonLinearNeckSimCLR num_layers={num_layers}: use 1 or more.')

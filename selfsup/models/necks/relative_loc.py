@@ -46,8 +46,10 @@ class RelativeLocNeck(Projection):
         found = last_map(x)
         numbers = found[0].numel() if not self.with_avg_pool else found.shape[1]
         if numbers != self.in_channels:
-            raise ShapeError(f'RelativeLocNeck has in_channels={self.in_channels // 2} and reads two joined maps, {self.in_channels} '
-                             f'numbers; its input of shape {tuple(found.shape)} gives {numbers}: set in_channels={numbers // 2}.')
+            raise ShapeError(
+                f'RelativeLocNeck has in_channels={self.in_channels // 2} and reads two joined maps, {self.in_channels} '
+                f'numbers; its input of shape {tuple(found.shape)} gives {numbers}: set in_channels={numbers // 2}.'
+            )
         return super().forward(found)
 
     def project(self, x: Tensor) -> Tensor:

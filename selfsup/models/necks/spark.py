@@ -41,11 +41,15 @@ class SparKNeck(nn.Module):
         if norm not in NORMS:
             raise ConfigError(f"SparKNeck norm='{norm}' is unknown.{did_you_mean(str(norm), NORMS)}")
         if len(in_channels) != levels:
-            raise ConfigError(f'SparKNeck has levels={levels}, but the backbone returns {len(in_channels)} maps with {list(in_channels)} '
-                              f'channels: let it return {levels} (out_indices=(1, 2, 3, 4); timm counts those of ConvNeXts from 0), or set '
-                              'neck.levels.')
+            raise ConfigError(
+                f'SparKNeck has levels={levels}, but the backbone returns {len(in_channels)} maps with {list(in_channels)} '
+                f'channels: let it return {levels} (out_indices=(1, 2, 3, 4); timm counts those of ConvNeXts from 0), or set '
+                'neck.levels.'
+            )
         if width % 2 ** (levels - 1):
-            raise ConfigError(f'SparKNeck width={width}: it is halved {levels - 1} times; use a multiple of {2 ** (levels - 1)}.')
+            raise ConfigError(
+                f'SparKNeck width={width}: it is halved {levels - 1} times; use a multiple of {2 ** (levels - 1)}.'
+            )
         self.levels = levels
         self.norms, self.projs, self.mask_tokens = nn.ModuleList(), nn.ModuleList(), nn.ParameterList()
         for level, channels in enumerate(reversed(in_channels)):
