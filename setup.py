@@ -30,6 +30,7 @@ setup(
         'mmengine>=0.11.0rc3,<0.12',
         'mmcv-lite>=2.2',
         'timm>=1.0',
+        'annotated-types>=0.6',
         'numpy>=1.24',
         'tensorboard',
         'pillow',
@@ -40,7 +41,7 @@ setup(
     extras_require={
         'detection': ['pycocotools'],
         'convert': ['safetensors', 'onnx', 'onnxscript', 'onnxruntime'],
-        'dev': ['pytest>=8', 'ruff>=0.6'],
+        'dev': ['pytest>=8', 'ruff>=0.12', 'mypy>=1.15', 'pre-commit'],
     },
     classifiers=['Programming Language :: Python :: 3', 'License :: OSI Approved :: Apache Software License'],
 )

@@ -36,8 +36,8 @@ def options_of(command: str) -> list[str]:
 
 def main() -> None:
     args = parse_args()
-    from selfsup.evaluation.results import check_free, write_result
-    from selfsup.evaluation.training_log import images_left_out, last_and_best, logged_accuracies
+    from selfsup.evaluation.results.record import check_free, write_result
+    from selfsup.evaluation.results.training_log import images_left_out, last_and_best, logged_accuracies
     from selfsup.optim.trained import check_counts
 
     path = check_free(args.work_dir / f'{args.protocol}.json', args.force)

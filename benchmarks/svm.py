@@ -76,7 +76,7 @@ def write(
     """Arrays, result.json and lines of the log; arrays of an earlier run go, as it may have had other k or samples."""
     import numpy as np
 
-    from selfsup.evaluation.results import write_result
+    from selfsup.evaluation.results.record import write_result
 
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob('test_ap*.npy'):
@@ -104,7 +104,8 @@ def write(
 
 def run_full(args: argparse.Namespace, feature: str, data: dict, solver) -> tuple[dict, dict, list[str]]:
     """Arrays, numbers and lines of the full protocol."""
-    from selfsup.evaluation import svm_files, voc_svm
+    from selfsup.evaluation.svm import files as svm_files
+    from selfsup.evaluation.svm import voc07 as voc_svm
 
     names = svm_files.read_names(args.labels / 'test_images.npy', len(data['test']))
     found = voc_svm.full_protocol(solver, **data)
@@ -122,7 +123,7 @@ def run_full(args: argparse.Namespace, feature: str, data: dict, solver) -> tupl
 
 def run_low_shot(args: argparse.Namespace, feature: str, data: dict, solver) -> tuple[dict, dict, list[str]]:
     """Arrays, numbers and lines of the low-shot protocol."""
-    from selfsup.evaluation import voc_svm
+    from selfsup.evaluation.svm import voc07 as voc_svm
 
     ks, samples = sorted(args.k or voc_svm.K_VALUES), sorted(args.samples or voc_svm.SAMPLES)
     found = voc_svm.low_shot_protocol(solver, targets=low_shot_targets(args, ks, samples, data['train_labels']), **data)
@@ -143,7 +144,7 @@ def run_low_shot(args: argparse.Namespace, feature: str, data: dict, solver) -> 
 
 def low_shot_targets(args: argparse.Namespace, ks: list[int], samples: list[int], train_labels) -> dict:
     """(sample, k) -> labels."""
-    from selfsup.evaluation import svm_files
+    from selfsup.evaluation.svm import files as svm_files
 
     folder = args.labels / 'low_shot' / 'labels'
     return {
@@ -160,9 +161,10 @@ def main() -> None:
         raise ConfigError(f'--features names a layer twice: {" ".join(args.features)}.')
     import torch
 
-    from selfsup.evaluation import svm_files, voc_svm
-    from selfsup.evaluation.batched_svm import BatchedSolver
-    from selfsup.evaluation.sklearn_svm import SklearnSolver
+    from selfsup.evaluation.svm import files as svm_files
+    from selfsup.evaluation.svm import voc07 as voc_svm
+    from selfsup.evaluation.svm.batched import BatchedSolver
+    from selfsup.evaluation.svm.liblinear import SklearnSolver
 
     train_labels = svm_files.read_labels(args.labels / 'train_labels.npy')
     test_labels = svm_files.read_labels(args.labels / 'test_labels.npy', classes=train_labels.shape[1])

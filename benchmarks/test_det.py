@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from selfsup.evaluation.results import check_free, write_result
+    from selfsup.evaluation.results.record import check_free, write_result
 
     work_dir = Path(args.work_dir or Path(args.checkpoint).parent)
     path, picture = check_free(work_dir / 'detection.json', args.force), work_dir / 'detections.png'
@@ -65,10 +65,10 @@ def main() -> None:
     from selfsup.datasets.loaders import build_loader
     from selfsup.datasets.robust import unreadable
     from selfsup.engine.launch import init_distributed, shut_down
-    from selfsup.engine.state_checks import read_meta
+    from selfsup.engine.resume.state_checks import read_meta
     from selfsup.engine.weights import load_model
     from selfsup.evaluation.class_names import check_checkpoint_classes
-    from selfsup.evaluation.detection import detect_and_evaluate
+    from selfsup.evaluation.detection.average_precision import detect_and_evaluate
     from selfsup.optim.trained import parameters_by_part
     from selfsup.registry import MODELS
     from selfsup.visualization.detections import detection_grid

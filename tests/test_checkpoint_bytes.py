@@ -13,7 +13,7 @@ from selfsup.checkpoint_bytes import with_digest
 from selfsup.checkpoint_io import check_finite, read_checkpoint, write_checkpoint_atomic
 from selfsup.convert.backbone import extract_backbone, publish
 from selfsup.convert.openselfsup import upgrade_file
-from selfsup.engine.state_checks import check_labels, check_mask_state, check_model_state
+from selfsup.engine.resume.state_checks import check_labels, check_mask_state, check_model_state
 from selfsup.engine.weights import load_matching
 from selfsup.errors import CheckpointError
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def run(tmp_path_factory):
     """A tiny run of MoCo with a moving average, its checkpoint, and a runner that is ready to resume."""
     from selfsup.config import compile_config, load
-    from selfsup.engine import messages
+    from selfsup.engine.logs import messages
     from selfsup.engine.runner import Runner
 
     folder = tmp_path_factory.mktemp('run')

@@ -29,7 +29,7 @@ def main() -> None:
     args = parse_args()
     from selfsup import config
     from selfsup.engine.weights import load_model
-    from selfsup.evaluation.parameters import flops, nonzero_flops, size_and_nonzero
+    from selfsup.evaluation.analysis.parameters import flops, nonzero_flops, size_and_nonzero
     from selfsup.optim.trained import trained_and_frozen
     from selfsup.registry import MODELS
 

@@ -19,8 +19,8 @@ def check(args: argparse.Namespace) -> None:
     from selfsup.datasets.loaders import build_loader
     from selfsup.engine.launch import init_distributed
     from selfsup.errors import DataError
+    from selfsup.evaluation.analysis.throughput import advice, loader_speed, step_speed
     from selfsup.evaluation.readable import met_broken, read_everything, unreadable
-    from selfsup.evaluation.throughput import advice, loader_speed, step_speed
     from selfsup.registry import MODELS
 
     compiled = config.compile_config(config.load(args.config, args.cfg_options))

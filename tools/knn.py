@@ -55,7 +55,7 @@ def main() -> None:
     from selfsup.evaluation.features import extract_features
     from selfsup.evaluation.knn import knn_accuracy
     from selfsup.evaluation.labelled import labelled_loaders, labelled_pair
-    from selfsup.evaluation.results import check_free, write_result
+    from selfsup.evaluation.results.record import check_free, write_result
 
     weights = args.checkpoint or args.pretrained
     compiled = config.compile_config(config.load(args.config, args.cfg_options))

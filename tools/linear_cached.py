@@ -45,9 +45,9 @@ def main() -> None:
     from selfsup import config
     from selfsup.engine.launch import init_distributed, shut_down
     from selfsup.engine.weights import build_with_weights
-    from selfsup.evaluation import cached_linear as linear
-    from selfsup.evaluation.head_inputs import both_caches
-    from selfsup.evaluation.results import check_free, write_result
+    from selfsup.evaluation.linear import cached as linear
+    from selfsup.evaluation.linear.head_inputs import both_caches
+    from selfsup.evaluation.results.record import check_free, write_result
 
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
     work_dir = args.work_dir or Path(config.work_dir_of(compiled, args.config), Path(args.pretrained).name)

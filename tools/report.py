@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
 
 def pages(results: list, tables: list) -> dict[Path, str]:
     """File -> its text with all blocks renewed."""
-    from selfsup.evaluation import report
+    from selfsup.evaluation.results import tables as report
 
     zoo, readme = ROOT / 'docs/model_zoo.md', ROOT / 'README.md'
     text = report.replace_block(zoo.read_text(), 'measured', report.measured_tables(results))
@@ -42,7 +42,7 @@ def small(results: list) -> list:
 
 def main() -> None:
     args = parse_args()
-    from selfsup.evaluation import report
+    from selfsup.evaluation.results import tables as report
     from selfsup.visualization.report import plot_layers, plot_pairs
 
     if args.print:

@@ -63,7 +63,7 @@ def read_config(args: argparse.Namespace) -> Any:
     from detectron2.config import get_cfg
 
     from benchmarks.detection.solver import lr_factor, optimizer_class
-    from selfsup.evaluation.results import check_free
+    from selfsup.evaluation.results.record import check_free
 
     cfg = get_cfg()
     cfg.SOLVER.OPTIMIZER, cfg.SOLVER.LR_DECAY = 'sgd', 1.0
@@ -242,7 +242,7 @@ def work(args: argparse.Namespace) -> None:
     from detectron2.checkpoint import DetectionCheckpointer
     from detectron2.utils import comm
 
-    from selfsup.evaluation.results import write_result
+    from selfsup.evaluation.results.record import write_result
 
     start = time.perf_counter()
     cfg = setup(args)

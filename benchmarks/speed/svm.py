@@ -79,8 +79,8 @@ def one_fit(data: dict, rows, positive, cost: float, where: str) -> float:
     import numpy as np
     import torch
 
-    from selfsup.evaluation.average_precision import average_precision
-    from selfsup.evaluation.sklearn_svm import fit_one
+    from selfsup.evaluation.svm.average_precision import average_precision
+    from selfsup.evaluation.svm.liblinear import fit_one
 
     torch.set_num_threads(1)
     svm = fit_one(data['train'][rows], positive[rows], cost)
@@ -122,8 +122,8 @@ def accuracy(ours, data: dict, test, test_labels, costs, classes: list[int], job
     import torch
     from joblib import Parallel, delayed
 
-    from selfsup.evaluation.average_precision import average_precision
-    from selfsup.evaluation.sklearn_svm import fit_one
+    from selfsup.evaluation.svm.average_precision import average_precision
+    from selfsup.evaluation.svm.liblinear import fit_one
 
     found = Parallel(n_jobs=jobs)(
         delayed(fit_one)(data['train'], data['positive'][:, c], cost, 1e-8, 1000, dual=False)
@@ -184,9 +184,9 @@ def main() -> None:
     import numpy as np
     import torch
 
-    from selfsup.datasets.voc07 import draw_samples
-    from selfsup.evaluation import voc_svm
-    from selfsup.evaluation.batched_svm import BatchedSolver
+    from selfsup.evaluation.svm import voc07 as voc_svm
+    from selfsup.evaluation.svm.batched import BatchedSolver
+    from selfsup.evaluation.svm.voc07_labels import draw_samples
 
     torch.set_num_threads(args.threads)
     train, train_labels = make_features(args.images[0], args.width, args.classes, seed=1)

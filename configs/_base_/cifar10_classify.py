@@ -18,23 +18,11 @@ data = dict(
     train=dict(
         type='ClassificationDataset',
         data_source=dict(type='ImageFolder', root='data/cifar10/train'),
-        pipeline=[dict(type='RandomCrop', size=32, padding=4), dict(type='RandomHorizontalFlip'), *to_tensor],
-    ),
-    val=dict(
-        type='ClassificationDataset', data_source=dict(type='ImageFolder', root='data/cifar10/test'), pipeline=to_tensor
-    ),
+        pipeline=[dict(type='RandomCrop', size=32, padding=4), dict(type='RandomHorizontalFlip'), *to_tensor]),
+    val=dict(type='ClassificationDataset', data_source=dict(type='ImageFolder', root='data/cifar10/test'), pipeline=to_tensor),
 )
 lr_config = dict(policy='CosineAnnealing', by_epoch=False, min_lr=0)
-custom_hooks = [
-    dict(
-        type='ValidateHook',
-        dataset=data['val'],
-        initial=True,
-        interval=100,
-        imgs_per_gpu=250,
-        eval_param=dict(topk=(1, 5)),
-    )
-]
+custom_hooks = [dict(type='ValidateHook', dataset=data['val'], initial=True, interval=100, imgs_per_gpu=250, eval_param=dict(topk=(1, 5)))]
 use_fp16 = True  # bf16 on the CPU
 channels_last = True
 checkpoint_config = dict(interval=10, max_keep_ckpts=1)

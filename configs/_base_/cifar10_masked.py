@@ -18,20 +18,10 @@ data = dict(
     train=dict(
         type='ExtractDataset',
         data_source=source,
-        pipeline=[
-            dict(type='RandomResizedCrop', size=32, scale=(0.5, 1.0)),
-            dict(type='RandomHorizontalFlip'),
-            *to_tensor,
-        ],
-    ),
+        pipeline=[dict(type='RandomResizedCrop', size=32, scale=(0.5, 1.0)), dict(type='RandomHorizontalFlip'), *to_tensor]),
 )
-optimizer = dict(
-    type='AdamW',
-    lr=1.5e-3,
-    weight_decay=0.05,
-    betas=(0.9, 0.95),
-    paramwise_options={'': dict(max_ndim=1, weight_decay=0.0), r'\.bias$': dict(weight_decay=0.0)},
-)
+optimizer = dict(type='AdamW', lr=1.5e-3, weight_decay=0.05, betas=(0.9, 0.95),
+                 paramwise_options={'': dict(max_ndim=1, weight_decay=0.), r'\.bias$': dict(weight_decay=0.)})
 lr_config = dict(policy='CosineAnnealing', by_epoch=False, min_lr=0, warmup='linear', warmup_iters=40, warmup_ratio=0.1)
 custom_hooks = [
     dict(
@@ -41,12 +31,8 @@ custom_hooks = [
         train=dict(type='ClassificationDataset', data_source=source, pipeline=to_tensor),
         test=dict(type='ClassificationDataset', data_source=test_source, pipeline=to_tensor),
     ),
-    dict(
-        type='ReconstructionHook',
-        interval=100,
-        initial=True,
-        dataset=dict(type='ExtractDataset', data_source=test_source, pipeline=to_tensor),
-    ),
+    dict(type='ReconstructionHook', interval=100, initial=True,
+         dataset=dict(type='ExtractDataset', data_source=test_source, pipeline=to_tensor)),
 ]
 use_fp16 = True  # bf16 on the CPU
 channels_last = True

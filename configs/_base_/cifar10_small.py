@@ -21,11 +21,8 @@ data = dict(
         data_source=source,
         pipeline=[
             dict(type='RandomResizedCrop', size=32, scale=(0.2, 1.0)),
-            dict(
-                type='RandomAppliedTrans',
-                p=0.8,
-                transforms=[dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)],
-            ),
+            dict(type='RandomAppliedTrans', p=0.8, transforms=[
+                dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)]),
             dict(type='RandomGrayscale', p=0.2),
             dict(type='RandomHorizontalFlip'),
             *to_tensor,
@@ -39,9 +36,7 @@ knn = dict(
     k=20,
     interval=100,  # before training and at its end
     train=dict(type='ClassificationDataset', data_source=source, pipeline=to_tensor),
-    test=dict(
-        type='ClassificationDataset', data_source=dict(type='ImageFolder', root='data/cifar10/test'), pipeline=to_tensor
-    ),
+    test=dict(type='ClassificationDataset', data_source=dict(type='ImageFolder', root='data/cifar10/test'), pipeline=to_tensor),
 )
 custom_hooks = [knn]
 use_fp16 = True  # bf16 on the CPU

@@ -12,13 +12,11 @@ model = dict(
 )
 data = dict(
     drop_last=True,
-    train=dict(
-        pipeline=[
-            dict(type='RandomResizedCrop', size=size, scale=(0.2, 1.0), interpolation=3),  # 3: bicubic
-            dict(type='RandomHorizontalFlip'),
-            *_base_.to_tensor,
-        ]
-    ),
+    train=dict(pipeline=[
+        dict(type='RandomResizedCrop', size=size, scale=(0.2, 1.0), interpolation=3),  # 3: bicubic
+        dict(type='RandomHorizontalFlip'),
+        *_base_.to_tensor,
+    ]),
 )
 custom_hooks = [dict(type='ReconstructionHook', interval=50)]
 optimizer = dict(
@@ -26,10 +24,8 @@ optimizer = dict(
     base_lr=1.5e-4,  # for 256 images
     weight_decay=0.05,
     betas=(0.9, 0.95),
-    paramwise_options={'': dict(max_ndim=1, weight_decay=0.0), r'\.bias$': dict(weight_decay=0.0)},
+    paramwise_options={'': dict(max_ndim=1, weight_decay=0.), r'\.bias$': dict(weight_decay=0.)},
 )
-lr_config = dict(
-    policy='WarmupCosine', min_lr=0.0, warmup='linear', warmup_iters=40, warmup_by_epoch=True, warmup_ratio=0.0
-)
+lr_config = dict(policy='WarmupCosine', min_lr=0., warmup='linear', warmup_iters=40, warmup_by_epoch=True, warmup_ratio=0.)
 channels_last = True  # visible blocks are stored that way
 total_epochs = 1600

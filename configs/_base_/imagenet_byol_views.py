@@ -2,11 +2,7 @@
 
 img_norm_cfg = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
 colour = [
-    dict(
-        type='RandomAppliedTrans',
-        transforms=[dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)],
-        p=0.8,
-    ),
+    dict(type='RandomAppliedTrans', transforms=[dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)], p=0.8),
     dict(type='RandomGrayscale', p=0.2),
 ]
 crop = [dict(type='RandomResizedCrop', size=224, interpolation=3), dict(type='RandomHorizontalFlip')]  # 3: bicubic

@@ -8,19 +8,10 @@ data = dict(
     train=dict(
         type='ClassificationDataset',
         data_source=dict(type='ImageNet', root='data/imagenet/train', list_file='data/imagenet/meta/train_labeled.txt'),
-        pipeline=[dict(type='RandomResizedCrop', size=224), dict(type='RandomHorizontalFlip'), *to_tensor],
-    ),
+        pipeline=[dict(type='RandomResizedCrop', size=224), dict(type='RandomHorizontalFlip'), *to_tensor]),
     val=dict(
         type='ClassificationDataset',
         data_source=dict(type='ImageNet', root='data/imagenet/val', list_file='data/imagenet/meta/val_labeled.txt'),
-        pipeline=[dict(type='Resize', size=256), dict(type='CenterCrop', size=224), *to_tensor],
-    ),
+        pipeline=[dict(type='Resize', size=256), dict(type='CenterCrop', size=224), *to_tensor]),
 )
-validation = dict(
-    type='ValidateHook',
-    dataset=data['val'],
-    initial=True,
-    imgs_per_gpu=32,
-    workers_per_gpu=4,
-    eval_param=dict(topk=(1, 5)),
-)
+validation = dict(type='ValidateHook', dataset=data['val'], initial=True, imgs_per_gpu=32, workers_per_gpu=4, eval_param=dict(topk=(1, 5)))

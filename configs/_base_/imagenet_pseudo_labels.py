@@ -16,15 +16,11 @@ data = dict(
             dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=1.0, hue=0.5),
             dict(type='RandomGrayscale', p=0.2),
             *to_tensor,
-        ],
-    ),
+        ]),
 )
 extractor = dict(
     imgs_per_gpu=128,
     workers_per_gpu=8,
     dataset=dict(
-        type='ExtractDataset',
-        data_source=source,
-        pipeline=[dict(type='Resize', size=256), dict(type='CenterCrop', size=224), *to_tensor],
-    ),
-)
+        type='ExtractDataset', data_source=source,
+        pipeline=[dict(type='Resize', size=256), dict(type='CenterCrop', size=224), *to_tensor]))

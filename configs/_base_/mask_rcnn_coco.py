@@ -25,14 +25,8 @@ data = dict(
     drop_last=True,
     train=dict(
         type='DetectionDataset',
-        data_source=dict(
-            type='COCO',
-            root='data/coco/train2017',
-            ann_file=annotations.format('train'),
-            masks=True,
-            keep_empty=False,
-            bad_boxes='clip',
-        ),
+        data_source=dict(type='COCO', root='data/coco/train2017', ann_file=annotations.format('train'), masks=True, keep_empty=False,
+                         bad_boxes='clip'),
         pipeline=[
             dict(type='RandomShortestSize', min_size=(640, 672, 704, 736, 768, 800), max_size=1333),
             dict(type='RandomHorizontalFlip'),
@@ -41,14 +35,5 @@ data = dict(
     ),
     val=val,
 )
-custom_hooks = [
-    dict(
-        type='DetectionHook',
-        dataset=val,
-        interval=4,
-        imgs_per_gpu=2,
-        workers_per_gpu=4,
-        prefetch=True,
-        img_norm_cfg=img_norm_cfg,
-    )
-]
+custom_hooks = [dict(type='DetectionHook', dataset=val, interval=4, imgs_per_gpu=2, workers_per_gpu=4, prefetch=True,
+                     img_norm_cfg=img_norm_cfg)]

@@ -16,13 +16,11 @@ model = dict(
 )
 data = dict(
     imgs_per_gpu=128,
-    train=dict(
-        pipeline=[
-            dict(type='RandomResizedCrop', size=size, scale=(0.67, 1.0), interpolation=3),  # 3: bicubic
-            dict(type='RandomHorizontalFlip'),
-            *_base_.to_tensor,
-        ]
-    ),
+    train=dict(pipeline=[
+        dict(type='RandomResizedCrop', size=size, scale=(0.67, 1.0), interpolation=3),  # 3: bicubic
+        dict(type='RandomHorizontalFlip'),
+        *_base_.to_tensor,
+    ]),
 )
 custom_hooks = [dict(type='ReconstructionHook', interval=50)]
 optimizer = dict(
@@ -30,21 +28,14 @@ optimizer = dict(
     base_lr=2e-4,  # for 256 images
     weight_decay=0.04,
     betas=(0.9, 0.95),
-    max_grad_norm=5.0,
+    max_grad_norm=5.,
     paramwise_options={
-        '': dict(max_ndim=1, weight_decay=0.0),
-        r'\.bias$|cls_token|pos_embed|mask_token|gamma': dict(weight_decay=0.0),
+        '': dict(max_ndim=1, weight_decay=0.),
+        r'\.bias$|cls_token|pos_embed|mask_token|gamma': dict(weight_decay=0.),
     },
 )
-lr_config = dict(
-    policy='WarmupCosine',
-    min_lr_ratio=0.001,
-    reach_end=True,
-    warmup='linear',
-    warmup_iters=40,
-    warmup_by_epoch=True,
-    warmup_ratio=0.005,
-)
+lr_config = dict(policy='WarmupCosine', min_lr_ratio=0.001, reach_end=True,
+                 warmup='linear', warmup_iters=40, warmup_by_epoch=True, warmup_ratio=0.005)
 weight_decay_config = dict(end=0.2)
 log_config = dict(interval=100)
 channels_last = True  # visible blocks are stored that way

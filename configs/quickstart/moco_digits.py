@@ -29,9 +29,7 @@ data = dict(
             dict(type='RandomAffine', degrees=10, translate=(0.08, 0.08)),
             dict(type='RandomResizedCrop', size=24, scale=(0.6, 1.0), ratio=(0.8, 1.25)),
             dict(type='RandomAppliedTrans', transforms=[dict(type='ColorJitter', brightness=0.4, contrast=0.4)], p=0.8),
-            dict(
-                type='RandomAppliedTrans', transforms=[dict(type='GaussianBlur', sigma_min=0.1, sigma_max=1.0)], p=0.5
-            ),
+            dict(type='RandomAppliedTrans', transforms=[dict(type='GaussianBlur', sigma_min=0.1, sigma_max=1.0)], p=0.5),
             dict(type='ToTensor'),
             dict(type='Normalize', **img_norm_cfg),
         ],

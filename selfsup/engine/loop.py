@@ -13,8 +13,8 @@ from ..distributed import rank
 from ..errors import ConfigError, DataError, ShapeError
 from ..registry import LOOPS
 from .ddp import explain_unfinished, refuse_unused
+from .resume.state import seed_iteration, unwrap
 from .run_checks import check_run
-from .state import seed_iteration, unwrap
 
 
 @LOOPS.register_module()

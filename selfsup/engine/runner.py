@@ -31,19 +31,19 @@ from ..optim.paramwise import param_groups
 from ..optim.trained import check_protocol, parameters_by_part
 from ..provenance import sha256
 from ..registry import HOOKS, LOOPS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, RUNNERS, build_from_config
-from . import messages
-from .branch import Branch
-from .comparison import Changes, check_asked, compare_and_log, describe_run
-from .curves import build_visualizer
-from .ending import ending_logged
 from .environment import collect_environment
 from .launch import init_distributed, shut_down
-from .log import LogTrouble, lasting, write_beside
+from .logs import messages
+from .logs.curves import build_visualizer
+from .logs.ending import ending_logged
+from .logs.log import LogTrouble, lasting, write_beside
+from .resume.branch import Branch
+from .resume.comparison import Changes, check_asked, compare_and_log, describe_run
+from .resume.state import check_fingerprint, unwrap
+from .resume.state_checks import check_average, check_model_state, check_training_state
+from .resume.training_state import load_training_state
 from .schedulers import check_optimizer, check_smallest
 from .start import decide_start, on_main
-from .state import check_fingerprint, unwrap
-from .state_checks import check_average, check_model_state, check_training_state
-from .training_state import load_training_state
 from .weights import load_backbone, load_matching, load_model, state_dict_of
 
 HISTORY = 10_000  # values kept per logged scalar; mmengine keeps a million and copies them at every update

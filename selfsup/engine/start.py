@@ -10,9 +10,9 @@ from .. import distributed as dist
 from ..checkpoint_io import read_checkpoint
 from ..errors import CheckpointError, ConfigError, SelfSupError
 from ..files import remove_leftovers
-from .branch import emergency_folder, peek
-from .checkpoint import check_writable, hold_work_dir, newest_loadable, prepare_work_dir
-from .state_checks import read_meta
+from .resume.branch import emergency_folder, peek
+from .resume.checkpoint import check_writable, hold_work_dir, newest_loadable, prepare_work_dir
+from .resume.state_checks import read_meta
 
 
 def on_main(act: Callable[[], Any]) -> Any:

@@ -21,7 +21,7 @@ from ..convert.incoming import Incoming, convertible, for_backbone, for_model
 from ..convert.layouts import find_backbone, flat_weights
 from ..errors import CheckpointError, SelfSupWarning
 from ..registry import MODELS
-from .state import unwrap
+from .resume.state import unwrap
 
 logger = logging.getLogger('selfsup')
 

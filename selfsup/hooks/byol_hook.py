@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from ..engine.state import unwrap
+from ..engine.resume.state import unwrap
 from ..errors import ConfigError, SelfSupWarning
 from ..registry import HOOKS
 

@@ -11,8 +11,8 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from .. import distributed as dist
-from ..engine.state import unwrap
-from ..engine.state_checks import check_labels
+from ..engine.resume.state import unwrap
+from ..engine.resume.state_checks import check_labels
 from ..errors import ConfigError, SelfSupError, did_you_mean
 from ..evaluation.clustering import cluster
 from ..evaluation.features import collect, evaluating

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine.state import unwrap
+from ..engine.resume.state import unwrap
 from ..errors import ConfigError
 from ..evaluation.class_names import compare, naming_of
-from ..evaluation.detection import evaluate_detector
+from ..evaluation.detection.average_precision import evaluate_detector
 from ..registry import DATASETS, HOOKS
 from .evaluation_hook import EvaluationHook, build_dataset, ordered_loader
 

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from .. import distributed as dist
 from ..checkpoint_io import AVERAGE
-from ..engine.state import unwrap
+from ..engine.resume.state import unwrap
 from ..errors import CheckpointError, ConfigError
 from ..registry import HOOKS
 from .sparse_training_hook import SparseTrainingHook

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.hooks import Hook
 
 from .. import distributed as dist
-from ..engine.state import unwrap
+from ..engine.resume.state import unwrap
 from ..errors import ConfigError
 from ..evaluation.features import evaluation_loader
 from ..registry import DATASETS

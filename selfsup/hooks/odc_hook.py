@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from ..engine.state import unwrap
+from ..engine.resume.state import unwrap
 from ..errors import ConfigError
 from ..registry import HOOKS
 from .label_statistics import checked_power, report, save_labels

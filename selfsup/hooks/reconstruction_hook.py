@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from .. import distributed as dist
-from ..engine.state import unwrap
+from ..engine.resume.state import unwrap
 from ..errors import ConfigError
 from ..evaluation.features import evaluating
 from ..registry import DATASETS, HOOKS

@@ -14,7 +14,7 @@ from typing import Any
 from mmengine.hooks import Hook
 
 from ..distributed import is_main
-from ..engine.state import unwrap
+from ..engine.resume.state import unwrap
 from ..engine.weights import export_backbone
 from ..errors import ConfigError, DataError, SelfSupError
 from ..files import write_atomic

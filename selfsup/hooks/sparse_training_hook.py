@@ -14,8 +14,8 @@ from mmengine.hooks import Hook
 from torch import Tensor, nn
 
 from .. import distributed as dist
-from ..engine.state import seed_iteration, unwrap
-from ..engine.state_checks import check_mask_state
+from ..engine.resume.state import seed_iteration, unwrap
+from ..engine.resume.state_checks import check_mask_state
 from ..errors import CheckpointError, ConfigError, SelfSupWarning, TrainingError, did_you_mean
 from ..optim import sparsity as sparse
 from ..registry import HOOKS

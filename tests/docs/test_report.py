@@ -6,7 +6,7 @@ import runpy
 
 import pytest
 
-from selfsup.evaluation import report
+from selfsup.evaluation.results import tables as report
 
 from .pages import ROOT
 

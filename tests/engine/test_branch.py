@@ -7,8 +7,8 @@ import shutil
 import pytest
 import torch
 
-from selfsup.engine.branch import RECORD, peek
-from selfsup.engine.checkpoint import newest_loadable
+from selfsup.engine.resume.branch import RECORD, peek
+from selfsup.engine.resume.checkpoint import newest_loadable
 from selfsup.errors import CheckpointError
 from tests.resume.runs import differences, train, write_config
 
@@ -295,7 +295,7 @@ class Full:
     """A disk that takes no checkpoint into `folders` while `full`."""
 
     def __init__(self, monkeypatch, *folders):
-        import selfsup.engine.branch as branch
+        import selfsup.engine.resume.branch as branch
 
         self.full, real = True, branch.write_checkpoint_atomic
 

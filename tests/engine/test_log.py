@@ -11,7 +11,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from selfsup.engine.log import KEPT, LastingFile, LogTrouble
+from selfsup.engine.logs.log import KEPT, LastingFile, LogTrouble
 from selfsup.errors import TrainingError
 from selfsup.registry import HOOKS
 from tests.resume.runs import differences, train, write_config

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from selfsup.engine import messages
+from selfsup.engine.logs import messages
 from selfsup.errors import SelfSupWarning
 from tests.resume.runs import train, write_config
 

@@ -280,7 +280,7 @@ def test_a_work_dir_that_cannot_be_written(config, tmp_path, monkeypatch):
 
 HOLDER = """
 import sys, time
-from selfsup.engine.checkpoint import hold_work_dir
+from selfsup.engine.resume.checkpoint import hold_work_dir
 with hold_work_dir(sys.argv[1]):
     print('held', flush=True)
     time.sleep(60)

@@ -13,7 +13,7 @@ import torch
 from selfsup.errors import CheckpointError, DataError
 from selfsup.evaluation import extracted
 from selfsup.evaluation.arrays import read_array
-from selfsup.evaluation.feature_cache import FeatureCache
+from selfsup.evaluation.linear.feature_cache import FeatureCache
 
 
 class Images:

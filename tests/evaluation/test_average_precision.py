@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from selfsup.errors import DataError, ShapeError
-from selfsup.evaluation import average_precision as ap
+from selfsup.evaluation.svm import average_precision as ap
 
 
 def by_definition(scores: np.ndarray, positive: np.ndarray) -> float:

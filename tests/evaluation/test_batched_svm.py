@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from selfsup.errors import DataError
-from selfsup.evaluation import batched_svm
-from selfsup.evaluation.batched_svm import BatchedSolver
-from selfsup.evaluation.sklearn_svm import fit_one
-from selfsup.evaluation.voc_svm import COSTS
+from selfsup.evaluation.svm import batched as batched_svm
+from selfsup.evaluation.svm.batched import BatchedSolver
+from selfsup.evaluation.svm.liblinear import fit_one
+from selfsup.evaluation.svm.voc07 import COSTS
 
 
 def problem(images, width):

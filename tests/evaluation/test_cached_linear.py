@@ -16,9 +16,9 @@ from selfsup.checkpoint_io import read_checkpoint
 from selfsup.config import compile_config, load
 from selfsup.engine.weights import build_with_weights
 from selfsup.errors import ConfigError, DataError
-from selfsup.evaluation.cached_linear import CachedHeads, best_rates, check_run, parse_rates
-from selfsup.evaluation.feature_cache import FeatureCache, cached
-from selfsup.evaluation.head_inputs import both_caches
+from selfsup.evaluation.linear.cached import CachedHeads, best_rates, check_run, parse_rates
+from selfsup.evaluation.linear.feature_cache import FeatureCache, cached
+from selfsup.evaluation.linear.head_inputs import both_caches
 from tests.resume.runs import train
 
 from .linear_runs import write_config, write_digits
@@ -165,7 +165,7 @@ def test_a_killed_extraction_leaves_no_cache(tmp_path):
 
         dataset, sampler = range(3), range(3)
 
-    from selfsup.evaluation.feature_cache import Draw
+    from selfsup.evaluation.linear.feature_cache import Draw
 
     with pytest.raises(KeyboardInterrupt):
         cached(tmp_path / 'c', {}, [Draw(Broken, lambda img: [img])])

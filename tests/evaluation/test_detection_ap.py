@@ -14,8 +14,14 @@ from benchmarks.detection.miniature import write_miniature
 from selfsup.datasets.data_sources import COCO, VOCDetection
 from selfsup.datasets.loaders import build_loader
 from selfsup.errors import CheckpointError, ConfigError, DataError
-from selfsup.evaluation.detection import Detections, coco_ap, detect_and_evaluate, evaluate_detector, voc_numbers
-from selfsup.evaluation.voc_ap import voc_ap
+from selfsup.evaluation.detection.average_precision import (
+    Detections,
+    coco_ap,
+    detect_and_evaluate,
+    evaluate_detector,
+    voc_numbers,
+)
+from selfsup.evaluation.detection.voc_ap import voc_ap
 
 CLASSES = ['disc', 'square', 'triangle']
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from selfsup.errors import DataError, ShapeError
-from selfsup.evaluation.batched_svm import BatchedSolver
 from selfsup.evaluation.few_shot import nearest_mean_accuracy
 from selfsup.evaluation.inputs import as_features, as_labels
 from selfsup.evaluation.knn import knn_accuracy, knn_predict
-from selfsup.evaluation.voc_svm import full_protocol, low_shot_protocol
+from selfsup.evaluation.svm.batched import BatchedSolver
+from selfsup.evaluation.svm.voc07 import full_protocol, low_shot_protocol
 
 RNG = np.random.default_rng(0)
 FEATURES = np.round(RNG.normal(size=(30, 4)) * 4)  # whole numbers: every type below holds them exactly

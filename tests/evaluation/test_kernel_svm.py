@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from selfsup.errors import DataError, SelfSupWarning, ShapeError
-from selfsup.evaluation import kernel_svm
-from selfsup.evaluation.kernel_svm import inner_products, solve_costs
-from selfsup.evaluation.sklearn_svm import fit_one
-from selfsup.evaluation.voc_svm import COSTS
+from selfsup.evaluation.svm import kernel as kernel_svm
+from selfsup.evaluation.svm.kernel import inner_products, solve_costs
+from selfsup.evaluation.svm.liblinear import fit_one
+from selfsup.evaluation.svm.voc07 import COSTS
 
 
 def samples_of(n, width, seed=0):

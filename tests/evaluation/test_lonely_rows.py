@@ -3,7 +3,7 @@
 import pytest
 
 from selfsup.errors import ConfigError
-from selfsup.evaluation.cached_linear import CachedHeads
+from selfsup.evaluation.linear.cached import CachedHeads
 from selfsup.registry import HEADS
 
 COMPILED = {'optim_wrapper': {'optimizer': {'type': 'SGD', 'lr': 0.1}}, 'param_scheduler': []}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from selfsup.evaluation.parameters import flops, nonzero_flops, size_and_nonzero
+from selfsup.evaluation.analysis.parameters import flops, nonzero_flops, size_and_nonzero
 from selfsup.hooks.sparse_training_hook import maskable
 from selfsup.models.algorithms.base import Algorithm
 from selfsup.models.backbones.slak import SLaK

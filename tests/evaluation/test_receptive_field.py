@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from selfsup.errors import ConfigError, DataError, ShapeError
-from selfsup.evaluation.receptive_field import Area, areas, contribution, in_logarithms, receptive_field
+from selfsup.evaluation.analysis.receptive_field import Area, areas, contribution, in_logarithms, receptive_field
 from selfsup.models.backbones import ResNet, SLaK
 
 

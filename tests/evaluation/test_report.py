@@ -7,8 +7,8 @@ import json
 import pytest
 
 from selfsup.errors import DataError
-from selfsup.evaluation import report
-from selfsup.evaluation.results import write_result
+from selfsup.evaluation.results import tables as report
+from selfsup.evaluation.results.record import write_result
 from selfsup.visualization.report import plot_layers, plot_pairs
 
 TABLE = {

@@ -10,7 +10,7 @@ import re
 import pytest
 
 from selfsup.errors import DataError
-from selfsup.evaluation.results import FIELDS, check_free, read_result, write_result
+from selfsup.evaluation.results.record import FIELDS, check_free, read_result, write_result
 
 
 @pytest.fixture

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from selfsup.datasets.voc07 import draw_samples
 from selfsup.errors import DataError, SelfSupWarning, ShapeError
-from selfsup.evaluation import batched_svm, svm, voc_svm
-from selfsup.evaluation.batched_svm import BatchedSolver
-from selfsup.evaluation.sklearn_svm import SklearnSolver, fit_one
+from selfsup.evaluation.svm import batched as batched_svm
+from selfsup.evaluation.svm import newton as svm
+from selfsup.evaluation.svm import voc07 as voc_svm
+from selfsup.evaluation.svm.batched import BatchedSolver
+from selfsup.evaluation.svm.liblinear import SklearnSolver, fit_one
+from selfsup.evaluation.svm.voc07_labels import draw_samples
 
 from .voc_features import make
 

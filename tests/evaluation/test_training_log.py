@@ -7,7 +7,7 @@ import json
 import pytest
 
 from selfsup.errors import DataError
-from selfsup.evaluation.training_log import last_and_best, logged_accuracies
+from selfsup.evaluation.results.training_log import last_and_best, logged_accuracies
 
 
 def _start(work_dir, stamp, values, resume_from=None):

@@ -330,7 +330,7 @@ def test_hooks_that_do_not_fit(configs, tmp_path, hooks, more, message):
 
 def test_snip_needs_labels(tmp_path):
     """DeepCluster's first labels come after the first masks."""
-    from tests.configs.small import check, image_folder
+    from tests.shipped_configs.small import check, image_folder
 
     with pytest.raises(ConfigError, match=r"init='snip' looks at the loss.*gets its labels later, from clustering"):
         check(

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from selfsup.errors import ConfigError, ShapeError
-from selfsup.evaluation.head_inputs import _pooling
+from selfsup.evaluation.linear.head_inputs import _pooling
 from selfsup.models.layers.pooling import pool_layer
 from selfsup.registry import HEADS
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.configs import small
 from tests.distributed.helpers import run_ranks
+from tests.shipped_configs import small
 
 from .runs import differences, train
 

@@ -18,7 +18,7 @@ from torch import nn
 from benchmarks.detection import train_net
 from benchmarks.detection.solver import lr_factor, optimizer_class, param_groups
 from selfsup.errors import ConfigError, DataError, SelfSupError
-from selfsup.evaluation.results import write_result
+from selfsup.evaluation.results.record import write_result
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'benchmarks' / 'detection'

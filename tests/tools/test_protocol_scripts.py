@@ -16,7 +16,7 @@ from selfsup.checkpoint_io import write_checkpoint_atomic
 from selfsup.config import compile_config, load, work_dir_of
 from selfsup.engine.weights import build_with_weights
 from selfsup.errors import ConfigError
-from selfsup.evaluation.results import read_result
+from selfsup.evaluation.results.record import read_result
 from tests.evaluation.linear_runs import write_config
 from tests.resume.runs import train
 

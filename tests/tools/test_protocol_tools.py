@@ -16,7 +16,7 @@ from selfsup.errors import CheckpointError, ConfigError, DataError
 from selfsup.evaluation.features import extract_features
 from selfsup.evaluation.knn import knn_accuracy
 from selfsup.evaluation.labelled import labelled_pair
-from selfsup.evaluation.results import read_result
+from selfsup.evaluation.results.record import read_result
 from tests.evaluation.linear_runs import write_config, write_digits
 
 

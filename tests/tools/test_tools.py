@@ -15,9 +15,9 @@ import torch
 from selfsup.checkpoint_io import read_checkpoint, write_checkpoint_atomic
 from selfsup.convert.backbone import backbone_weights, publish
 from selfsup.errors import CheckpointError, ConfigError, DataError, SelfSupWarning, ShapeError
+from selfsup.evaluation.analysis.throughput import advice, loader_speed, step_speed
 from selfsup.evaluation.layer_features import pool_layers, read_splits, save_splits
 from selfsup.evaluation.readable import unreadable
-from selfsup.evaluation.throughput import advice, loader_speed, step_speed
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 NAMES = sorted(p.stem for p in TOOLS.glob('*.py') if p.stem != 'torchrun')  # that one shows torchrun's own help

@@ -12,7 +12,7 @@ from PIL import Image
 
 from selfsup.datasets.data_sources.boxes import Objects
 from selfsup.errors import DataError
-from selfsup.evaluation.detection import Detections
+from selfsup.evaluation.detection.average_precision import Detections
 from selfsup.visualization import receptive_field
 from selfsup.visualization.curves import _running_mean, plot_curves
 from selfsup.visualization.detections import COLOURS, detection_grid, draw_objects

@@ -31,8 +31,8 @@ def main() -> None:
     args = parser.parse_args()
     import numpy as np
 
-    from selfsup.datasets.voc07 import read_partition
     from selfsup.errors import DataError
+    from selfsup.evaluation.svm.voc07_labels import read_partition
 
     partitions = (
         {'train': 'train', 'val': 'val', 'test': 'test'}

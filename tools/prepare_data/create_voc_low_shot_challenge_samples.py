@@ -30,9 +30,9 @@ def main() -> None:
     args = parser.parse_args()
     import numpy as np
 
-    from selfsup.datasets.voc07 import draw_samples
     from selfsup.errors import DataError
     from selfsup.evaluation.arrays import read_array
+    from selfsup.evaluation.svm.voc07_labels import draw_samples
 
     try:
         ks = [int(word) for word in args.k_values.split(',')]

@@ -13,14 +13,8 @@ _base_ = ['../../_base_/convnext_recipe.py', '../../_base_/default_runtime.py']
 img_norm_cfg = dict(mean=[0.4914, 0.4822, 0.4465], std=[0.2470, 0.2435, 0.2616])
 to_tensor = [dict(type='ToTensor'), dict(type='Normalize', **img_norm_cfg)]
 model = dict(
-    backbone=dict(
-        type='TIMMBackbone',
-        model_name='convnext_atto',
-        depths=(1, 1, 2, 1),
-        dims=(32, 64, 128, 256),
-        patch_size=2,
-        drop_path_rate=0.1,
-    ),
+    backbone=dict(type='TIMMBackbone', model_name='convnext_atto', depths=(1, 1, 2, 1), dims=(32, 64, 128, 256), patch_size=2,
+                  drop_path_rate=0.1),
     head=dict(in_channels=256, num_classes=10),
 )
 data = dict(
@@ -36,12 +30,9 @@ data = dict(
             dict(type='TIMMAutoAugment', policy='rand-m9-mstd0.5-inc1', size=32, mean=img_norm_cfg['mean']),
             *to_tensor,
             dict(type='RandomErasing', p=0.25, scale=(0.02, 1 / 3), ratio=(0.3, 1 / 0.3), value='random'),
-        ],
-    ),
+        ]),
 )
-test = dict(
-    type='ClassificationDataset', data_source=dict(type='ImageFolder', root='data/cifar10/test'), pipeline=to_tensor
-)
+test = dict(type='ClassificationDataset', data_source=dict(type='ImageFolder', root='data/cifar10/test'), pipeline=to_tensor)
 optimizer_config = dict(update_interval=1)
 lr_config = dict(warmup_iters=1)
 custom_hooks = [

@@ -21,26 +21,14 @@ data = dict(
     train=dict(
         type='ClassificationDataset',
         data_source=dict(type='Cifar10', root='data/cifar', split='train'),
-        pipeline=[dict(type='RandomCrop', size=32, padding=4), dict(type='RandomHorizontalFlip'), *to_tensor],
-    ),
-    val=dict(
-        type='ClassificationDataset',
-        data_source=dict(type='Cifar10', root='data/cifar', split='test'),
-        pipeline=to_tensor,
-    ),
+        pipeline=[dict(type='RandomCrop', size=32, padding=4), dict(type='RandomHorizontalFlip'), *to_tensor]),
+    val=dict(type='ClassificationDataset', data_source=dict(type='Cifar10', root='data/cifar', split='test'), pipeline=to_tensor),
 )
 optimizer = dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4)
 lr_config = dict(policy='step', step=[150, 250])
 checkpoint_config = dict(interval=50)
 custom_hooks = [
-    dict(
-        type='ValidateHook',
-        dataset=data['val'],
-        initial=True,
-        interval=1,
-        imgs_per_gpu=128,
-        workers_per_gpu=2,
-        eval_param=dict(topk=(1, 5)),
-    ),
+    dict(type='ValidateHook', dataset=data['val'], initial=True, interval=1, imgs_per_gpu=128, workers_per_gpu=2,
+         eval_param=dict(topk=(1, 5))),
 ]
 total_epochs = 350

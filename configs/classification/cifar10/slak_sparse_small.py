@@ -12,45 +12,23 @@ _base_ = '../../_base_/cifar10_small.py'
 pixels = 64
 to_tensor = _base_.to_tensor
 test_pipeline = [dict(type='Resize', size=pixels), *to_tensor]
-test = dict(
-    type='ClassificationDataset', data_source=dict(type='ImageFolder', root='data/cifar10/test'), pipeline=test_pipeline
-)
+test = dict(type='ClassificationDataset', data_source=dict(type='ImageFolder', root='data/cifar10/test'), pipeline=test_pipeline)
 model = dict(
     type='Classification',
-    backbone=dict(
-        _delete_=True,
-        type='SLaK',
-        depths=(1, 1, 3, 1),
-        dims=(24, 48, 96, 128),
-        kernel_size=(31, 15, 7, 5, 3),
-        layer_scale_init_value=0.1,
-    ),
+    backbone=dict(_delete_=True, type='SLaK', depths=(1, 1, 3, 1), dims=(24, 48, 96, 128), kernel_size=(31, 15, 7, 5, 3),
+                  layer_scale_init_value=0.1),
     head=dict(type='ClsHead', with_avg_pool=True, in_channels=128, num_classes=10),
 )
 data = dict(
-    train=dict(
-        _delete_=True,
-        type='ClassificationDataset',
-        data_source=_base_.source,
-        pipeline=[
-            dict(type='RandomResizedCrop', size=pixels, scale=(0.5, 1.0)),
-            dict(type='RandomHorizontalFlip'),
-            *to_tensor,
-        ],
-    ),
+    train=dict(_delete_=True, type='ClassificationDataset', data_source=_base_.source, pipeline=[
+        dict(type='RandomResizedCrop', size=pixels, scale=(0.5, 1.0)), dict(type='RandomHorizontalFlip'), *to_tensor]),
     val=test,
 )
 custom_hooks = [
     dict(type='SparseTrainingHook', sparsity=0.4, init='snip', update_interval=25, prune_rate=0.3),
     dict(type='EMAHook', momentum=0.99, warmup=True),
-    dict(
-        type='ValidateHook', dataset=test, interval=100, imgs_per_gpu=256, eval_param=dict(topk=(1,))
-    ),  # before and after training
-    dict(
-        _base_.knn,
-        train=dict(type='ClassificationDataset', data_source=_base_.source, pipeline=test_pipeline),
-        test=test,
-    ),
+    dict(type='ValidateHook', dataset=test, interval=100, imgs_per_gpu=256, eval_param=dict(topk=(1,))),  # before and after training
+    dict(_base_.knn, train=dict(type='ClassificationDataset', data_source=_base_.source, pipeline=test_pipeline), test=test),
 ]
 use_fp16 = False  # faster here: the large kernels work in full precision
 total_epochs = 4

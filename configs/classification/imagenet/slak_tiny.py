@@ -9,14 +9,8 @@ Expected: the reference result; not run here.
 _base_ = ['../../_base_/imagenet_augmented.py', '../../_base_/convnext_recipe.py', '../../_base_/default_runtime.py']
 
 model = dict(
-    backbone=dict(
-        type='SLaK',
-        arch='tiny',
-        width_factor=1.3,
-        kernel_size=(51, 49, 47, 13, 5),
-        drop_path_rate=0.1,
-        norm_cfg=dict(type='SyncBN'),
-    ),
+    backbone=dict(type='SLaK', arch='tiny', width_factor=1.3, kernel_size=(51, 49, 47, 13, 5), drop_path_rate=0.1,
+                  norm_cfg=dict(type='SyncBN')),
     head=dict(in_channels=998),
 )
 custom_hooks = [

@@ -14,10 +14,7 @@ model = dict(
     neck=dict(type='NonLinearNeckV2', in_channels=_base_.channels, hid_channels=256, out_channels=128),
     head=dict(
         type='LatentPredictHead',
-        predictor=dict(
-            type='NonLinearNeckV2', in_channels=128, hid_channels=256, out_channels=128, with_avg_pool=False
-        ),
-    ),
+        predictor=dict(type='NonLinearNeckV2', in_channels=128, hid_channels=256, out_channels=128, with_avg_pool=False)),
 )
 custom_hooks = [dict(type='BYOLHook'), _base_.knn]
 total_epochs = 4

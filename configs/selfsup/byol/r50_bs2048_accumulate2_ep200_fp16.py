@@ -11,6 +11,6 @@ _base_ = './r50_bs256_accumulate16_ep300.py'
 update_interval = 2
 data = dict(imgs_per_gpu=256)
 optimizer_config = dict(update_interval=update_interval)
-custom_hooks = [dict(type='BYOLHook', end_momentum=1.0, update_interval=update_interval)]
+custom_hooks = [dict(type='BYOLHook', end_momentum=1., update_interval=update_interval)]
 use_fp16 = True
 total_epochs = 200

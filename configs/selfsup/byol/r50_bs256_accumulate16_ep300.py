@@ -14,45 +14,20 @@ model = dict(
     type='BYOL',
     base_momentum=0.99,
     backbone=dict(type='ResNet', depth=50, out_indices=[4], norm_cfg=dict(type='SyncBN')),
-    neck=dict(
-        type='NonLinearNeckSimCLR',
-        in_channels=2048,
-        hid_channels=4096,
-        out_channels=256,
-        num_layers=2,
-        sync_bn=True,
-        with_bias=True,
-        with_last_bn=False,
-    ),
+    neck=dict(type='NonLinearNeckSimCLR', in_channels=2048, hid_channels=4096, out_channels=256, num_layers=2,
+              sync_bn=True, with_bias=True, with_last_bn=False),
     head=dict(
-        type='LatentPredictHead',
-        size_average=True,
-        predictor=dict(
-            type='NonLinearNeckSimCLR',
-            in_channels=256,
-            hid_channels=4096,
-            out_channels=256,
-            num_layers=2,
-            sync_bn=True,
-            with_bias=True,
-            with_last_bn=False,
-            with_avg_pool=False,
-        ),
-    ),
+        type='LatentPredictHead', size_average=True,
+        predictor=dict(type='NonLinearNeckSimCLR', in_channels=256, hid_channels=4096, out_channels=256, num_layers=2,
+                       sync_bn=True, with_bias=True, with_last_bn=False, with_avg_pool=False)),
 )
 optimizer = dict(
-    type='LARS',
-    lr=4.8,
-    weight_decay=1e-6,
-    momentum=0.9,
+    type='LARS', lr=4.8, weight_decay=1e-6, momentum=0.9,
     paramwise_options={
-        r'(bn|gn)(\d+)?.(weight|bias)': dict(weight_decay=0.0, lars_exclude=True),
-        'bias': dict(weight_decay=0.0, lars_exclude=True),
-    },
-)
+        r'(bn|gn)(\d+)?.(weight|bias)': dict(weight_decay=0., lars_exclude=True),
+        'bias': dict(weight_decay=0., lars_exclude=True),
+    })
 optimizer_config = dict(update_interval=update_interval)
-lr_config = dict(
-    policy='CosineAnnealing', min_lr=0.0, warmup='linear', warmup_iters=10, warmup_ratio=1e-4, warmup_by_epoch=True
-)
-custom_hooks = [dict(type='BYOLHook', end_momentum=1.0, update_interval=update_interval)]
+lr_config = dict(policy='CosineAnnealing', min_lr=0., warmup='linear', warmup_iters=10, warmup_ratio=1e-4, warmup_by_epoch=True)
+custom_hooks = [dict(type='BYOLHook', end_momentum=1., update_interval=update_interval)]
 total_epochs = 300

@@ -14,25 +14,15 @@ model = dict(
     backbone=dict(type='ResNet', depth=50, out_indices=[4], norm_cfg=dict(type='BN')),
     neck=dict(type='NonLinearNeckV2', in_channels=2048, hid_channels=4096, out_channels=256),
     head=dict(
-        type='LatentPredictHead',
-        size_average=True,
-        predictor=dict(
-            type='NonLinearNeckV2', in_channels=256, hid_channels=4096, out_channels=256, with_avg_pool=False
-        ),
-    ),
+        type='LatentPredictHead', size_average=True,
+        predictor=dict(type='NonLinearNeckV2', in_channels=256, hid_channels=4096, out_channels=256, with_avg_pool=False)),
 )
 optimizer = dict(
-    type='LARS',
-    lr=0.2,
-    weight_decay=1.5e-6,
-    momentum=0.9,
+    type='LARS', lr=0.2, weight_decay=1.5e-6, momentum=0.9,
     paramwise_options={
-        r'(bn|gn)(\d+)?.(weight|bias)': dict(weight_decay=0.0, lars_exclude=True),
-        'bias': dict(weight_decay=0.0, lars_exclude=True),
-    },
-)
-lr_config = dict(
-    policy='CosineAnnealing', min_lr=0.0, warmup='linear', warmup_iters=2, warmup_ratio=1e-4, warmup_by_epoch=True
-)
-custom_hooks = [dict(type='BYOLHook', end_momentum=1.0, update_interval=1)]
+        r'(bn|gn)(\d+)?.(weight|bias)': dict(weight_decay=0., lars_exclude=True),
+        'bias': dict(weight_decay=0., lars_exclude=True),
+    })
+lr_config = dict(policy='CosineAnnealing', min_lr=0., warmup='linear', warmup_iters=2, warmup_ratio=1e-4, warmup_by_epoch=True)
+custom_hooks = [dict(type='BYOLHook', end_momentum=1., update_interval=1)]
 total_epochs = 200

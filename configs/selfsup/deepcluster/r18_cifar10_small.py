@@ -16,30 +16,13 @@ model = dict(
 )
 data = dict(train=dict(type='DeepClusterDataset'))
 extractor = dict(
-    imgs_per_gpu=256,
-    workers_per_gpu=0,
-    dataset=dict(type='ExtractDataset', data_source=_base_.source, pipeline=_base_.to_tensor),
-)
+    imgs_per_gpu=256, workers_per_gpu=0,
+    dataset=dict(type='ExtractDataset', data_source=_base_.source, pipeline=_base_.to_tensor))
 custom_hooks = [
-    dict(
-        type='DeepClusterHook',
-        extractor=extractor,
-        clustering=dict(type='Kmeans', k=num_classes, pca_dim=64),
-        unif_sampling=True,
-        reweight=False,
-        reweight_pow=0.5,
-        initial=True,
-        interval=2,
-    ),
+    dict(type='DeepClusterHook', extractor=extractor, clustering=dict(type='Kmeans', k=num_classes, pca_dim=64),
+         unif_sampling=True, reweight=False, reweight_pow=0.5, initial=True, interval=2),
     _base_.knn,
 ]
-optimizer = dict(
-    _delete_=True,
-    type='SGD',
-    lr=0.05,
-    momentum=0.9,
-    weight_decay=1e-4,
-    paramwise_options={r'\Ahead.': dict(momentum=0.0)},
-)
+optimizer = dict(_delete_=True, type='SGD', lr=0.05, momentum=0.9, weight_decay=1e-4, paramwise_options={r'\Ahead.': dict(momentum=0.)})
 lr_config = dict(_delete_=True, policy='step', step=[5])  # not to 0: a new head has to be learned after each clustering
 total_epochs = 6

@@ -17,19 +17,9 @@ model = dict(
     head=dict(type='ClsHead', in_channels=2048, num_classes=num_classes),
 )
 custom_hooks = [
-    dict(
-        type='DeepClusterHook',
-        extractor=_base_.extractor,
-        clustering=dict(type='Kmeans', k=num_classes, pca_dim=256),
-        unif_sampling=True,
-        reweight=False,
-        reweight_pow=0.5,
-        initial=True,
-        interval=1,
-    ),
+    dict(type='DeepClusterHook', extractor=_base_.extractor, clustering=dict(type='Kmeans', k=num_classes, pca_dim=256),
+         unif_sampling=True, reweight=False, reweight_pow=0.5, initial=True, interval=1),
 ]
-optimizer = dict(
-    type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-5, paramwise_options={r'\Ahead.': dict(momentum=0.0)}
-)
+optimizer = dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-5, paramwise_options={r'\Ahead.': dict(momentum=0.)})
 lr_config = dict(policy='step', step=[400])  # as published: constant
 total_epochs = 200

@@ -10,9 +10,7 @@ _base_ = '../../_base_/cifar10_masked.py'
 
 model = dict(
     type='FCMAE',
-    backbone=dict(
-        type='TIMMBackbone', model_name='convnextv2_atto', depths=(1, 1, 2, 1), dims=(32, 64, 128, 256), patch_size=1
-    ),
+    backbone=dict(type='TIMMBackbone', model_name='convnextv2_atto', depths=(1, 1, 2, 1), dims=(32, 64, 128, 256), patch_size=1),
     decoder=dict(type='ConvNeXtV2Decoder', width=128),
 )
 use_fp16 = False  # as fast here, on CPUs with bf16 instructions

@@ -9,8 +9,6 @@ Expected: not known; not run here.
 _base_ = '../../_base_/fcmae_pretrain.py'
 
 model = dict(
-    backbone=dict(
-        _delete_=True, type='SLaK', arch='tiny', width_factor=1.3, norm_cfg=dict(type='SyncBN'), out_indices=(4,)
-    ),
+    backbone=dict(_delete_=True, type='SLaK', arch='tiny', width_factor=1.3, norm_cfg=dict(type='SyncBN'), out_indices=(4,)),
     sync_bn=True,
 )

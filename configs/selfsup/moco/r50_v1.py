@@ -11,15 +11,13 @@ _base_ = ['../../_base_/moco_r50.py', '../../_base_/imagenet_views.py', '../../_
 model = dict(neck=dict(type='LinearNeck', in_channels=2048, out_channels=128), head=dict(temperature=0.07))
 data = dict(
     drop_last=True,
-    train=dict(
-        pipeline=[
-            dict(type='RandomResizedCrop', size=224, scale=(0.2, 1.0)),
-            dict(type='RandomGrayscale', p=0.2),
-            dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4),
-            dict(type='RandomHorizontalFlip'),
-            dict(type='ToTensor'),
-            dict(type='Normalize', **_base_.img_norm_cfg),
-        ]
-    ),
+    train=dict(pipeline=[
+        dict(type='RandomResizedCrop', size=224, scale=(0.2, 1.0)),
+        dict(type='RandomGrayscale', p=0.2),
+        dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4),
+        dict(type='RandomHorizontalFlip'),
+        dict(type='ToTensor'),
+        dict(type='Normalize', **_base_.img_norm_cfg),
+    ]),
 )
 lr_config = dict(policy='step', step=[120, 160])

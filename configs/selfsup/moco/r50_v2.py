@@ -14,22 +14,15 @@ model = dict(
 )
 data = dict(
     drop_last=True,
-    train=dict(
-        pipeline=[
-            dict(type='RandomResizedCrop', size=224, scale=(0.2, 1.0)),
-            dict(
-                type='RandomAppliedTrans',
-                p=0.8,
-                transforms=[dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)],
-            ),
-            dict(type='RandomGrayscale', p=0.2),
-            dict(
-                type='RandomAppliedTrans', transforms=[dict(type='GaussianBlur', sigma_min=0.1, sigma_max=2.0)], p=0.5
-            ),
-            dict(type='RandomHorizontalFlip'),
-            dict(type='ToTensor'),
-            dict(type='Normalize', **_base_.img_norm_cfg),
-        ]
-    ),
+    train=dict(pipeline=[
+        dict(type='RandomResizedCrop', size=224, scale=(0.2, 1.0)),
+        dict(type='RandomAppliedTrans', p=0.8,
+             transforms=[dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)]),
+        dict(type='RandomGrayscale', p=0.2),
+        dict(type='RandomAppliedTrans', transforms=[dict(type='GaussianBlur', sigma_min=0.1, sigma_max=2.0)], p=0.5),
+        dict(type='RandomHorizontalFlip'),
+        dict(type='ToTensor'),
+        dict(type='Normalize', **_base_.img_norm_cfg),
+    ]),
 )
-lr_config = dict(policy='CosineAnnealing', min_lr=0.0)
+lr_config = dict(policy='CosineAnnealing', min_lr=0.)

@@ -8,8 +8,4 @@ Expected: not run here.
 
 _base_ = './r50_v2.py'
 
-model = dict(
-    neck=dict(
-        _delete_=True, type='NonLinearNeckSimCLR', in_channels=2048, hid_channels=2048, out_channels=128, num_layers=2
-    )
-)
+model = dict(neck=dict(_delete_=True, type='NonLinearNeckSimCLR', in_channels=2048, hid_channels=2048, out_channels=128, num_layers=2))

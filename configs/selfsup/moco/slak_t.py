@@ -18,14 +18,6 @@ optimizer = dict(
     type='AdamW',
     base_lr=1.5e-4,  # for 256 images
     weight_decay=0.05,
-    paramwise_options={'': dict(max_ndim=1, weight_decay=0.0), r'\.bias$': dict(weight_decay=0.0)},
+    paramwise_options={'': dict(max_ndim=1, weight_decay=0.), r'\.bias$': dict(weight_decay=0.)},
 )
-lr_config = dict(
-    _delete_=True,
-    policy='WarmupCosine',
-    min_lr=0.0,
-    warmup='linear',
-    warmup_iters=10,
-    warmup_by_epoch=True,
-    warmup_ratio=0.0,
-)
+lr_config = dict(_delete_=True, policy='WarmupCosine', min_lr=0., warmup='linear', warmup_iters=10, warmup_by_epoch=True, warmup_ratio=0.)

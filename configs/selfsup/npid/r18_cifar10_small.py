@@ -16,7 +16,5 @@ model = dict(
     memory_bank=dict(type='SimpleMemory', length=20000, feat_dim=128, momentum=0.5),
 )
 data = dict(imgs_per_gpu=128, train=dict(type='NPIDDataset'))
-optimizer = dict(
-    _delete_=True, type='SGD', lr=0.03, momentum=0.9, weight_decay=5e-4
-)  # slowly enough for a bank that is an epoch old
+optimizer = dict(_delete_=True, type='SGD', lr=0.03, momentum=0.9, weight_decay=5e-4)  # slowly enough for a bank that is an epoch old
 total_epochs = 10

@@ -17,17 +17,14 @@ model = dict(
     memory_bank=dict(type='SimpleMemory', length=1281167, feat_dim=128, momentum=0.5),
 )
 data = dict(
-    train=dict(
-        type='NPIDDataset',
-        pipeline=[
-            dict(type='RandomResizedCrop', size=224, scale=(0.2, 1.0)),
-            dict(type='RandomGrayscale', p=0.2),
-            dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4),
-            dict(type='RandomHorizontalFlip'),
-            dict(type='ToTensor'),
-            dict(type='Normalize', **_base_.img_norm_cfg),
-        ],
-    ),
+    train=dict(type='NPIDDataset', pipeline=[
+        dict(type='RandomResizedCrop', size=224, scale=(0.2, 1.0)),
+        dict(type='RandomGrayscale', p=0.2),
+        dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4),
+        dict(type='RandomHorizontalFlip'),
+        dict(type='ToTensor'),
+        dict(type='Normalize', **_base_.img_norm_cfg),
+    ]),
 )
 optimizer = dict(type='SGD', lr=0.03, momentum=0.9, weight_decay=1e-4)
 lr_config = dict(policy='step', step=[120, 160])

@@ -14,34 +14,15 @@ model = dict(
     backbone=dict(type='ResNet', depth=50, out_indices=[4], norm_cfg=dict(type='SyncBN')),
     neck=dict(type='NonLinearNeckV0', in_channels=2048, hid_channels=512, out_channels=256, sync_bn=True),
     head=dict(type='ClsHead', in_channels=256, num_classes=num_classes),
-    memory_bank=dict(
-        type='ODCMemory', length=1281167, feat_dim=256, momentum=0.5, num_classes=num_classes, min_cluster=20
-    ),
+    memory_bank=dict(type='ODCMemory', length=1281167, feat_dim=256, momentum=0.5, num_classes=num_classes, min_cluster=20),
 )
 data = dict(sampling_replace=True)
 custom_hooks = [
-    dict(
-        type='DeepClusterHook',
-        extractor=_base_.extractor,
-        clustering=dict(type='Kmeans', k=num_classes, pca_dim=-1),
-        unif_sampling=False,
-        reweight=False,
-        reweight_pow=0.5,
-        init_memory=True,
-        initial=True,
-        interval=1000000,
-    ),  # only once
-    dict(
-        type='ODCHook',
-        centroids_update_interval=10,
-        deal_with_small_clusters_interval=1,
-        evaluate_interval=50,
-        reweight=True,
-        reweight_pow=0.5,
-    ),
+    dict(type='DeepClusterHook', extractor=_base_.extractor, clustering=dict(type='Kmeans', k=num_classes, pca_dim=-1),
+         unif_sampling=False, reweight=False, reweight_pow=0.5, init_memory=True, initial=True, interval=1000000),  # only once
+    dict(type='ODCHook', centroids_update_interval=10, deal_with_small_clusters_interval=1, evaluate_interval=50, reweight=True,
+         reweight_pow=0.5),
 ]
-optimizer = dict(
-    type='SGD', lr=0.06, momentum=0.9, weight_decay=1e-5, paramwise_options={r'\Ahead.': dict(momentum=0.0)}
-)
+optimizer = dict(type='SGD', lr=0.06, momentum=0.9, weight_decay=1e-5, paramwise_options={r'\Ahead.': dict(momentum=0.)})
 lr_config = dict(policy='step', step=[400], gamma=0.4)
 total_epochs = 440

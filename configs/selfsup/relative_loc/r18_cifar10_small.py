@@ -20,15 +20,10 @@ data = dict(
         # no RandomGrayscale, which is against the chromatic aberration of lenses: images of 32 pixels show none, and kNN needs colour
         pipeline=[dict(type='Resize', size=(50, 50)), dict(type='RandomCrop', size=48)],
         format_pipeline=_base_.to_tensor,
-        patch_jitter=4,
-    ),  # cells of 16 pixels, patches of 12
+        patch_jitter=4),  # cells of 16 pixels, patches of 12
 )
 # Images as large as those that patches are cut from: at 32 pixels the statistics of the batch norms, learned on patches of enlarged
 # images, do not fit, and the trained network falls below the untrained one.
 enlarged = [dict(type='Resize', size=(48, 48)), *_base_.to_tensor]
-custom_hooks = [
-    dict(
-        _base_.knn, train=dict(_base_.knn['train'], pipeline=enlarged), test=dict(_base_.knn['test'], pipeline=enlarged)
-    )
-]
+custom_hooks = [dict(_base_.knn, train=dict(_base_.knn['train'], pipeline=enlarged), test=dict(_base_.knn['test'], pipeline=enlarged))]
 total_epochs = 4

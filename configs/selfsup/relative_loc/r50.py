@@ -18,20 +18,11 @@ data = dict(
     imgs_per_gpu=64,
     train=dict(
         type='RelativeLocDataset',
-        pipeline=[
-            dict(type='Resize', size=292),
-            dict(type='RandomCrop', size=255),
-            dict(type='RandomGrayscale', p=0.66),
-        ],
-        format_pipeline=[dict(type='ToTensor'), dict(type='Normalize', **_base_.img_norm_cfg)],
-    ),
+        pipeline=[dict(type='Resize', size=292), dict(type='RandomCrop', size=255), dict(type='RandomGrayscale', p=0.66)],
+        format_pipeline=[dict(type='ToTensor'), dict(type='Normalize', **_base_.img_norm_cfg)]),
 )
 optimizer = dict(
-    type='SGD',
-    lr=0.2,
-    momentum=0.9,
-    weight_decay=1e-4,
-    paramwise_options={r'\Aneck.': dict(weight_decay=5e-4), r'\Ahead.': dict(weight_decay=5e-4)},
-)
+    type='SGD', lr=0.2, momentum=0.9, weight_decay=1e-4,
+    paramwise_options={r'\Aneck.': dict(weight_decay=5e-4), r'\Ahead.': dict(weight_decay=5e-4)})
 lr_config = dict(policy='step', step=[30, 50], warmup='linear', warmup_iters=5, warmup_ratio=0.1, warmup_by_epoch=True)
 total_epochs = 70

@@ -14,13 +14,7 @@ model = dict(
 )
 data = dict(
     imgs_per_gpu=128,
-    train=dict(
-        type='RotationPredDataset',
-        pipeline=[
-            dict(type='RandomResizedCrop', size=32, scale=(0.5, 1.0)),
-            dict(type='RandomHorizontalFlip'),
-            *_base_.to_tensor,
-        ],
-    ),
+    train=dict(type='RotationPredDataset', pipeline=[
+        dict(type='RandomResizedCrop', size=32, scale=(0.5, 1.0)), dict(type='RandomHorizontalFlip'), *_base_.to_tensor]),
 )
 total_epochs = 2

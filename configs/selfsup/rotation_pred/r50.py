@@ -17,13 +17,8 @@ data = dict(
     imgs_per_gpu=16,
     train=dict(
         type='RotationPredDataset',
-        pipeline=[
-            dict(type='RandomResizedCrop', size=224),
-            dict(type='RandomHorizontalFlip'),
-            dict(type='ToTensor'),
-            dict(type='Normalize', **_base_.img_norm_cfg),
-        ],
-    ),
+        pipeline=[dict(type='RandomResizedCrop', size=224), dict(type='RandomHorizontalFlip'), dict(type='ToTensor'),
+                  dict(type='Normalize', **_base_.img_norm_cfg)]),
 )
 optimizer = dict(type='SGD', lr=0.2, momentum=0.9, weight_decay=1e-4)
 lr_config = dict(policy='step', step=[30, 50], warmup='linear', warmup_iters=5, warmup_ratio=0.1, warmup_by_epoch=True)

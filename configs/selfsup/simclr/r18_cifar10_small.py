@@ -10,9 +10,7 @@ _base_ = '../../_base_/cifar10_small.py'
 
 model = dict(
     type='SimCLR',
-    neck=dict(
-        type='NonLinearNeckSimCLR', in_channels=_base_.channels, hid_channels=256, out_channels=128, sync_bn=False
-    ),
+    neck=dict(type='NonLinearNeckSimCLR', in_channels=_base_.channels, hid_channels=256, out_channels=128, sync_bn=False),
     head=dict(type='ContrastiveHead', temperature=0.2),
 )
 total_epochs = 4

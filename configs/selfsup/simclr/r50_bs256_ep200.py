@@ -15,36 +15,23 @@ model = dict(
     head=dict(type='ContrastiveHead', temperature=0.1),
 )
 data = dict(
-    train=dict(
-        pipeline=[
-            dict(type='RandomResizedCrop', size=224),
-            dict(type='RandomHorizontalFlip'),
-            dict(
-                type='RandomAppliedTrans',
-                p=0.8,
-                transforms=[dict(type='ColorJitter', brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2)],
-            ),
-            dict(type='RandomGrayscale', p=0.2),
-            dict(
-                type='RandomAppliedTrans', transforms=[dict(type='GaussianBlur', sigma_min=0.1, sigma_max=2.0)], p=0.5
-            ),
-            dict(type='ToTensor'),
-            dict(type='Normalize', **_base_.img_norm_cfg),
-        ]
-    ),
+    train=dict(pipeline=[
+        dict(type='RandomResizedCrop', size=224),
+        dict(type='RandomHorizontalFlip'),
+        dict(type='RandomAppliedTrans', p=0.8,
+             transforms=[dict(type='ColorJitter', brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2)]),
+        dict(type='RandomGrayscale', p=0.2),
+        dict(type='RandomAppliedTrans', transforms=[dict(type='GaussianBlur', sigma_min=0.1, sigma_max=2.0)], p=0.5),
+        dict(type='ToTensor'),
+        dict(type='Normalize', **_base_.img_norm_cfg),
+    ]),
 )
 optimizer = dict(
-    type='LARS',
-    lr=0.3,
-    weight_decay=1e-6,
-    momentum=0.9,
+    type='LARS', lr=0.3, weight_decay=1e-6, momentum=0.9,
     # as published: weights of norms named otherwise (downsample.1.weight) keep decay and trust ratio
     paramwise_options={
-        r'(bn|gn)(\d+)?.(weight|bias)': dict(weight_decay=0.0, lars_exclude=True),
-        'bias': dict(weight_decay=0.0, lars_exclude=True),
-    },
-)
-lr_config = dict(
-    policy='CosineAnnealing', min_lr=0.0, warmup='linear', warmup_iters=10, warmup_ratio=1e-4, warmup_by_epoch=True
-)
+        r'(bn|gn)(\d+)?.(weight|bias)': dict(weight_decay=0., lars_exclude=True),
+        'bias': dict(weight_decay=0., lars_exclude=True),
+    })
+lr_config = dict(policy='CosineAnnealing', min_lr=0., warmup='linear', warmup_iters=10, warmup_ratio=1e-4, warmup_by_epoch=True)
 total_epochs = 200

@@ -14,9 +14,6 @@ model = dict(
     neck=dict(norm='ln'),
     mask_ratio=0.75,
 )
-crop = [
-    dict(type='RandomResizedCrop', size=size, scale=(0.67, 1.0), interpolation=3),
-    dict(type='RandomHorizontalFlip'),
-]
+crop = [dict(type='RandomResizedCrop', size=size, scale=(0.67, 1.0), interpolation=3), dict(type='RandomHorizontalFlip')]
 data = dict(imgs_per_gpu=64, train=dict(pipeline=[*crop, *_base_.to_tensor]))
 optimizer = dict(base_lr=4e-4, betas=(0.9, 0.999))

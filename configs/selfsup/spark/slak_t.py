@@ -9,14 +9,7 @@ Expected: not known; not run here.
 _base_ = '../../_base_/spark_pretrain.py'
 
 model = dict(
-    backbone=dict(
-        type='SLaK',
-        arch='tiny',
-        width_factor=1.3,
-        norm_cfg=dict(type='SyncBN'),
-        out_indices=(1, 2, 3, 4),
-        drop_path_rate=0.1,
-    ),
+    backbone=dict(type='SLaK', arch='tiny', width_factor=1.3, norm_cfg=dict(type='SyncBN'), out_indices=(1, 2, 3, 4), drop_path_rate=0.1),
     neck=dict(norm='ln'),
 )
 optimizer = dict(betas=(0.9, 0.999))

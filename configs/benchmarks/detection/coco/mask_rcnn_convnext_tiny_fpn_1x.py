@@ -21,7 +21,7 @@ optimizer = dict(
     betas=(0.9, 0.999),
     weight_decay=0.05,
     layer_decay=dict(rate=0.95, groups='spark'),
-    paramwise_options={'': dict(max_ndim=1, weight_decay=0.0)},
+    paramwise_options={'': dict(max_ndim=1, weight_decay=0.)},
 )
 lr_config = dict(policy='step', step=[8, 11], warmup='linear', warmup_iters=500, warmup_ratio=0.001)
 use_fp16 = True

@@ -17,15 +17,8 @@ model = dict(
     neck=dict(in_channels=(256, 512, 1024, 2048), norm_cfg=dict(type='SyncBN')),
     head_norm_cfg=dict(type='SyncBN'),
 )
-optimizer = dict(
-    type='SGD',
-    lr=0.02,
-    momentum=0.9,
-    weight_decay=1e-4,
-    paramwise_options={r'(bn\d?|\.1)\.(weight|bias)$': dict(max_ndim=1, weight_decay=0.0)},
-)
-lr_config = dict(
-    policy='step', by_epoch=False, step=[60000, 80000], warmup='linear', warmup_iters=1000, warmup_ratio=0.001
-)
+optimizer = dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4, paramwise_options={r'(bn\d?|\.1)\.(weight|bias)$': dict(
+    max_ndim=1, weight_decay=0.)})
+lr_config = dict(policy='step', by_epoch=False, step=[60000, 80000], warmup='linear', warmup_iters=1000, warmup_ratio=0.001)
 checkpoint_config = dict(interval=5000)
 total_iters = 90000

@@ -20,52 +20,25 @@ model = dict(
     masks=True,
     box_channels=128,
     anchor_sizes=(16, 24, 36),
-    rcnn=dict(
-        rpn_pre_nms_top_n_train=500,
-        rpn_post_nms_top_n_train=200,
-        rpn_pre_nms_top_n_test=300,
-        rpn_post_nms_top_n_test=100,
-        box_batch_size_per_image=64,
-        box_detections_per_img=20,
-    ),
+    rcnn=dict(rpn_pre_nms_top_n_train=500, rpn_post_nms_top_n_train=200, rpn_pre_nms_top_n_test=300, rpn_post_nms_top_n_test=100,
+              box_batch_size_per_image=64, box_detections_per_img=20),
 )
-val = dict(
-    type='DetectionDataset',
-    data_source=dict(type='COCO', root='data/shapes/coco/val', ann_file='data/shapes/coco/val.json'),
-    pipeline=[],
-)
+val = dict(type='DetectionDataset', data_source=dict(type='COCO', root='data/shapes/coco/val', ann_file='data/shapes/coco/val.json'),
+           pipeline=[])
 data = dict(
     imgs_per_gpu=4,
     workers_per_gpu=0,
     drop_last=True,
     train=dict(
         type='DetectionDataset',
-        data_source=dict(
-            type='COCO',
-            root='data/shapes/coco/train',
-            ann_file='data/shapes/coco/train.json',
-            masks=True,
-            keep_empty=False,
-        ),
-        pipeline=[
-            dict(type='RandomShortestSize', min_size=(56, 64, 72), max_size=112),
-            dict(type='RandomHorizontalFlip'),
-        ],
+        data_source=dict(type='COCO', root='data/shapes/coco/train', ann_file='data/shapes/coco/train.json', masks=True, keep_empty=False),
+        pipeline=[dict(type='RandomShortestSize', min_size=(56, 64, 72), max_size=112), dict(type='RandomHorizontalFlip')],
         masks=True,
     ),
     val=val,
 )
-custom_hooks = [
-    dict(
-        type='DetectionHook',
-        dataset=val,
-        interval=100,
-        initial=True,
-        imgs_per_gpu=4,
-        prefetch=True,
-        img_norm_cfg=img_norm_cfg,
-    )
-]
+custom_hooks = [dict(type='DetectionHook', dataset=val, interval=100, initial=True, imgs_per_gpu=4, prefetch=True,
+                     img_norm_cfg=img_norm_cfg)]
 optimizer = dict(type='AdamW', lr=1e-3, weight_decay=1e-4)
 lr_config = dict(policy='CosineAnnealing', by_epoch=False, min_lr=0, warmup='linear', warmup_iters=10, warmup_ratio=0.1)
 checkpoint_config = dict(interval=50)

@@ -30,40 +30,16 @@ data = dict(
     drop_last=True,
     train=dict(
         type='DetectionDataset',
-        data_source=dict(
-            type='VOCDetection',
-            root=voc,
-            splits=('VOC2007/trainval', 'VOC2012/trainval'),
-            keep_empty=False,
-            bad_boxes='clip',
-        ),
-        pipeline=[
-            dict(type='RandomShortestSize', min_size=tuple(range(480, 801, 32)), max_size=1333),
-            dict(type='RandomHorizontalFlip'),
-        ],
+        data_source=dict(type='VOCDetection', root=voc, splits=('VOC2007/trainval', 'VOC2012/trainval'), keep_empty=False,
+                         bad_boxes='clip'),
+        pipeline=[dict(type='RandomShortestSize', min_size=tuple(range(480, 801, 32)), max_size=1333), dict(type='RandomHorizontalFlip')],
     ),
     val=val,
 )
-custom_hooks = [
-    dict(
-        type='DetectionHook',
-        dataset=val,
-        interval=8,
-        imgs_per_gpu=2,
-        workers_per_gpu=4,
-        prefetch=True,
-        img_norm_cfg=img_norm_cfg,
-    )
-]
-optimizer = dict(
-    type='SGD',
-    lr=0.02,
-    momentum=0.9,
-    weight_decay=1e-4,
-    paramwise_options={r'(bn\d?|\.1)\.(weight|bias)$': dict(max_ndim=1, weight_decay=0.0)},
-)
-lr_config = dict(
-    policy='step', by_epoch=False, step=[18000, 22000], warmup='linear', warmup_iters=100, warmup_ratio=0.001
-)
+custom_hooks = [dict(type='DetectionHook', dataset=val, interval=8, imgs_per_gpu=2, workers_per_gpu=4, prefetch=True,
+                     img_norm_cfg=img_norm_cfg)]
+optimizer = dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4, paramwise_options={r'(bn\d?|\.1)\.(weight|bias)$': dict(
+    max_ndim=1, weight_decay=0.)})
+lr_config = dict(policy='step', by_epoch=False, step=[18000, 22000], warmup='linear', warmup_iters=100, warmup_ratio=0.001)
 checkpoint_config = dict(interval=3000)
 total_iters = 24000

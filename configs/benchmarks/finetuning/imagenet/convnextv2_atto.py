@@ -6,11 +6,7 @@ Hardware and time: 8 GPUs with 32 images each, 4 iterations per step; not run he
 Expected: the reference result; not run here.
 """
 
-_base_ = [
-    '../../../_base_/imagenet_augmented.py',
-    '../../../_base_/convnextv2_finetune.py',
-    '../../../_base_/default_runtime.py',
-]
+_base_ = ['../../../_base_/imagenet_augmented.py', '../../../_base_/convnextv2_finetune.py', '../../../_base_/default_runtime.py']
 
 model = dict(
     backbone=dict(arch='atto', drop_path_rate=0.1),
@@ -18,9 +14,7 @@ model = dict(
     mixup=None,
 )
 data = dict(imgs_per_gpu=32)
-optimizer = dict(
-    base_lr=2e-4, weight_decay=0.3, layer_decay=dict(rate=0.9, groups='single')
-)  # base_lr is for 256 images
+optimizer = dict(base_lr=2e-4, weight_decay=0.3, layer_decay=dict(rate=0.9, groups='single'))  # base_lr is for 256 images
 lr_config = dict(warmup=None)
 custom_hooks = [_base_.average, _base_.validation]
 checkpoint_config = dict(max_keep_ckpts=3)

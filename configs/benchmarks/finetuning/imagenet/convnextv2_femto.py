@@ -9,8 +9,8 @@ Expected: the reference result; not run here.
 _base_ = 'convnextv2_atto.py'
 
 model = dict(
-    backbone=dict(arch='femto', drop_path_rate=0.0),
-    head=dict(in_channels=384, label_smoothing=0.0),  # smoothed in the mixing
+    backbone=dict(arch='femto', drop_path_rate=0.),
+    head=dict(in_channels=384, label_smoothing=0.),  # smoothed in the mixing
     mixup=dict(_delete_=True, type='Mixup', mixup_alpha=0.3, cutmix_alpha=0.3, label_smoothing=0.2),
 )
 optimizer = dict(weight_decay=0.05)

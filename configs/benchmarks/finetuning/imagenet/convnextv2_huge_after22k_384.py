@@ -7,11 +7,7 @@ Hardware and time: 8 GPUs with 32 images each, 2 iterations per step; not run he
 Expected: the reference result; not run here.
 """
 
-_base_ = [
-    '../../../_base_/imagenet_augmented_384.py',
-    '../../../_base_/convnextv2_after_22k.py',
-    '../../../_base_/default_runtime.py',
-]
+_base_ = ['../../../_base_/imagenet_augmented_384.py', '../../../_base_/convnextv2_after_22k.py', '../../../_base_/default_runtime.py']
 
 model = dict(backbone=dict(arch='huge', drop_path_rate=0.5), head=dict(in_channels=2816))
 data = dict(imgs_per_gpu=32)

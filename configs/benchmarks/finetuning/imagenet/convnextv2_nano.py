@@ -10,6 +10,6 @@ _base_ = 'convnextv2_atto.py'
 
 model = dict(
     backbone=dict(arch='nano'),
-    head=dict(in_channels=640, label_smoothing=0.0),  # smoothed in the mixing
+    head=dict(in_channels=640, label_smoothing=0.),  # smoothed in the mixing
     mixup=dict(_delete_=True, type='Mixup', mixup_alpha=0.5, cutmix_alpha=0.5, label_smoothing=0.2),
 )

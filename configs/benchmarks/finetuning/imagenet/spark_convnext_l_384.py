@@ -12,9 +12,7 @@ size = 384
 model = dict(backbone=dict(arch='large', drop_path_rate=0.5), head=dict(in_channels=1536))
 crop = [dict(type='RandomResizedCrop', size=size, interpolation=3), dict(type='RandomHorizontalFlip')]
 policy = dict(type='TIMMAutoAugment', policy='v0', size=size)
-val = dict(
-    _base_.data.val, pipeline=[dict(type='Resize', size=(size, size), interpolation=3), *_base_.to_tensor]
-)  # warps, without a crop
+val = dict(_base_.data.val, pipeline=[dict(type='Resize', size=(size, size), interpolation=3), *_base_.to_tensor])  # warps, without a crop
 data = dict(imgs_per_gpu=32, train=dict(pipeline=[*crop, policy, *_base_.to_tensor, _base_.erasing]), val=val)
 optimizer = dict(base_lr=6e-5)
 custom_hooks = [dict(_base_.average, momentum=0.99995), dict(_base_.validation, dataset=val)]

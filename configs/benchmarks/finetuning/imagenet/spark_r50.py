@@ -6,20 +6,14 @@ Hardware and time: 8 GPUs with 256 images each; not run here.
 Expected: the reference result; not run here.
 """
 
-_base_ = [
-    '../../../_base_/imagenet_trivial_augment.py',
-    '../../../_base_/spark_finetune.py',
-    '../../../_base_/default_runtime.py',
-]
+_base_ = ['../../../_base_/imagenet_trivial_augment.py', '../../../_base_/spark_finetune.py', '../../../_base_/default_runtime.py']
 
 model = dict(
     backbone=dict(type='TIMMBackbone', model_name='resnet50', out_indices=(4,), drop_path_rate=0.05, sync_bn=True),
     head=dict(in_channels=2048, init_std=None, criterion='bce'),
     mixup=dict(mixup_alpha=0.1),
 )
-data = dict(
-    imgs_per_gpu=256, drop_last=False
-)  # 626 steps, as the release: the last batch has 146 images on each of 8 GPUs
+data = dict(imgs_per_gpu=256, drop_last=False)  # 626 steps, as the release: the last batch has 146 images on each of 8 GPUs
 optimizer = dict(
     type='LAMB',
     base_lr=2e-3,  # for 256 images

@@ -10,5 +10,5 @@ Expected: top-1 44.6 from SimCLR's small run, 21.8 from random weights, seed 0. 
 _base_ = '../../../_base_/cifar10_classify.py'
 
 model = dict(backbone=dict(frozen_stages=3))
-optimizer = dict(type='SGD', lr=0.5, momentum=0.9, weight_decay=0.0)
+optimizer = dict(type='SGD', lr=0.5, momentum=0.9, weight_decay=0.)
 total_epochs = 2

@@ -13,7 +13,7 @@ model = dict(
     backbone=dict(type='ResNet', depth=50, out_indices=[4], frozen_stages=4, norm_cfg=dict(type='BN')),
     head=dict(type='ClsHead', with_avg_pool=True, in_channels=2048, num_classes=1000),
 )
-optimizer = dict(type='SGD', lr=30.0, momentum=0.9, weight_decay=0.0)
+optimizer = dict(type='SGD', lr=30., momentum=0.9, weight_decay=0.)
 lr_config = dict(policy='step', step=[60, 80])
 custom_hooks = [dict(interval=1, **_base_.validation)]
 total_epochs = 100

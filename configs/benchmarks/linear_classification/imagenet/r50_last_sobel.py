@@ -4,6 +4,5 @@ Command: bash benchmarks/dist_train_linear.sh configs/benchmarks/linear_classifi
 Hardware and time: 8 GPUs (lr is for 8 x 32 images); not run here.
 Expected: the reference result; not run here.
 """
-
 _base_ = './r50_last.py'
 model = dict(with_sobel=True, backbone=dict(in_channels=2))

@@ -4,6 +4,5 @@ Command: bash benchmarks/dist_train_semi.sh configs/benchmarks/semi_classificati
 Hardware and time: 4 GPUs (lr is for 4 x 64 images); not run here.
 Expected: not run here.
 """
-
 _base_ = './r50_lr0_01_head1.py'
 optimizer = dict(lr=0.1)

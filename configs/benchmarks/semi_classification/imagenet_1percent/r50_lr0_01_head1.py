@@ -4,7 +4,6 @@ Command: bash benchmarks/dist_train_semi.sh configs/benchmarks/semi_classificati
 Hardware and time: 4 GPUs (lr is for 4 x 64 images); not run here.
 Expected: not run here.
 """
-
 _base_ = ['../../../_base_/semi_r50.py', '../../../_base_/imagenet_labelled.py', '../../../_base_/default_runtime.py']
 
 data = dict(imgs_per_gpu=64, train=dict(data_source=dict(list_file='data/imagenet/meta/train_labeled_1percent.txt')))

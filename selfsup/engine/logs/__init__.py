@@ -1,0 +1,1 @@
+"""Logs, curves and last words of a run, through files that outlast their disk."""

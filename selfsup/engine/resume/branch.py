@@ -1,0 +1,414 @@
+"""Which checkpoints belong to a run: what was written after what. Recorded, not guessed from names and times of files.
+
+Every start of a run is a session with a random name, and every save has a number that only grows within a work dir. A checkpoint
+carries its line of descent, `meta.branch`: `[[session, number of its last save that counts], ...]`, oldest first, ending with itself. So
+of any two files it can be told whether one was trained on from the other. Beside them, `checkpoints.json` records the line that the run
+in the work dir follows. It may be lost or stale: the files alone lead to the same answer, unless two lines lie in one folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...checkpoint_io import read_checkpoint, write_checkpoint_atomic
+from ...errors import CheckpointError
+from ...files import write_atomic
+
+logger = logging.getLogger('selfsup')
+
+RECORD = 'checkpoints.json'
+NAME = re.compile(r'(epoch|iter)_(\d+)\.pth$')
+Line = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint of a run.
+
+    Args:
+        path: the file.
+        line: its line of descent, (session, save) pairs; the last pair is the file itself. A checkpoint written before there were
+            lines counts as save number `iteration` of the session ''.
+        iteration: iterations finished.
+    """
+
+    path: Path
+    line: Line
+    iteration: int
+
+    @property
+    def number(self) -> int:
+        """Number of the save; 0 for a file from before there were numbers."""
+        session, save = self.line[-1]
+        return save if session else 0
+
+    @property
+    def kind(self) -> str:
+        """'epoch' or 'iter'."""
+        return self.path.name.split('_')[0]
+
+    def is_before(self, line: Line) -> bool:
+        """True where `line` was trained on from this file, or is its own."""
+        session, save = self.line[-1]
+        return any(name == session and last >= save for name, last in line)
+
+    def is_after(self, line: Line) -> bool:
+        """True where this file was trained on from the end of `line`, or is it."""
+        session, save = line[-1]
+        return any(name == session and last >= save for name, last in self.line)
+
+
+def in_order(files: Iterable[Saved]) -> list[Saved]:
+    """Oldest first: by the number of the save; those from before there were numbers come first, by iteration."""
+    return sorted(files, key=lambda file: (file.number, file.iteration))
+
+
+def peek(path: str | os.PathLike) -> tuple[Saved | None, dict]:
+    """What a file says of itself, without reading its tensors. Its check sums are not compared.
+
+    Returns:
+        the checkpoint (None where the file holds weights without a training state) and its `meta`.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+    except Exception:  # the many ways a file can be damaged; also a form that cannot be mapped
+        content = read_checkpoint(path)  # says what is wrong
+    meta = content.get('meta') if isinstance(content, dict) else None
+    if (
+        not isinstance(meta, dict)
+        or not isinstance(meta.get('iter'), int)
+        or not {'state_dict', 'optimizer'} <= set(content)
+    ):
+        return None, meta if isinstance(meta, dict) else {}
+    return Saved(Path(path), _line_of(meta.get('branch')) or (('', meta['iter']),), meta['iter']), meta
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The `epoch_N.pth` and `iter_N.pth` of a folder.
+
+    Args:
+        runs: checkpoints of a run, oldest first.
+        bare: files of weights alone: nobody's checkpoints, whatever their name.
+        broken: files that cannot be read, with the reason.
+    """
+
+    runs: list[Saved]
+    bare: list[Path]
+    broken: dict[Path, str]
+
+
+def survey(folders: Iterable[str | os.PathLike | None], record: Record | None) -> Survey:
+    """Look at every file of `folders` that has the name of a checkpoint, and at recorded ones elsewhere.
+
+    Args:
+        folders: None and folders that are not there hold nothing.
+        record: what `checkpoints.json` says.
+    """
+    runs, bare, broken = [], [], {}
+    paths = {p for folder in folders if folder for p in Path(folder).glob('*.pth') if NAME.match(p.name)}
+    for path in sorted(p for p in {*paths, *(f.path for f in (record.files if record else ()))} if p.is_file()):
+        try:
+            found, _ = peek(path)
+        except CheckpointError as error:
+            broken[path] = str(error)
+            continue
+        if found:
+            runs.append(found)
+        else:
+            bare.append(path)
+    return Survey(in_order(runs), bare, broken)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What `checkpoints.json` says: the line that the work dir follows, and its files, oldest first."""
+
+    line: Line
+    files: list[Saved]
+
+
+def read_record(work_dir: str | os.PathLike) -> Record | None:
+    """The record of a work dir; None where there is none, or where it is damaged, which is said."""
+    path = Path(work_dir) / RECORD
+    try:
+        content = json.loads(path.read_text())
+        digest = content.pop('sha256')
+        if digest != _digest(content):
+            raise ValueError
+        files = [Saved(path.parent / f['file'], ((f['session'], f['save']),), f['iter']) for f in content['files']]
+        return Record(_line_of(content['branch']) or (), files)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        logger.warning(
+            f'{path} cannot be read or was changed by hand: the checkpoints themselves say which one is the newest.'
+        )
+        return None
+
+
+def set_aside(paths: Iterable[Path], label: str = 'aside') -> Path | None:
+    """Move files into a new subfolder `{label}_{time}` of their folder; that folder, or None where there was nothing to move.
+
+    Raises:
+        CheckpointError: they could not be moved.
+    """
+    target = None
+    try:
+        for path in paths:
+            if target is None:
+                target = _new_folder(path.parent, time.strftime(f'{label}_%Y%m%d_%H%M%S'))
+            path.rename(target / path.name)
+    except OSError as error:
+        raise CheckpointError(
+            f'{path} is in the way and could not be moved to a subfolder: {error.strerror}. Free some space, or choose '
+            'another --work_dir.'
+        ) from None
+    return target
+
+
+class Branch:
+    """The line of checkpoints that this run writes into its work dir. Only the process of rank 0 writes and moves files.
+
+    Args:
+        work_dir: where checkpoints go.
+        emergency_dir: where they go when that fails; None: nowhere.
+    """
+
+    def __init__(self, work_dir: str | os.PathLike, emergency_dir: str | os.PathLike | None = None) -> None:
+        self.work_dir = Path(work_dir)
+        self.emergency = emergency_folder(work_dir, emergency_dir)
+        self._base: Line = ()
+        self._session = uuid.uuid4().hex[:12]
+        self._number = 0  # of the latest save in this work dir, of whatever line
+        self._files: list[Saved] = []
+        self._told: set[str] = set()
+
+    @property
+    def line(self) -> list[list]:
+        """`meta.branch` of the checkpoint that is written next."""
+        return [list(pair) for pair in (*self._base, (self._session, self._number + 1))]
+
+    def begin(self, resumed: str | os.PathLike | None, iteration: int = 0) -> None:
+        """Start a line. Files of other lines in the work dir are set aside, by name.
+
+        Args:
+            resumed: the checkpoint that the run goes on from, loaded by now; None: a new line.
+            iteration: iterations that it had finished.
+
+        Raises:
+            CheckpointError: files of another line could not be set aside, or not be recorded as such.
+        """
+        record = read_record(self.work_dir)
+        recorded = record.files if record else []
+        found = survey((self.work_dir, self.emergency), record)
+        self._number = max((file.number for file in [*found.runs, *recorded]), default=0)
+        others: list[Path] = []
+        if resumed is not None:
+            start = peek(resumed)[0] or Saved(Path(resumed), (('', iteration),), iteration)
+            self._base = start.line
+            self._number = max(self._number, start.number)
+            before = [file for file in found.runs if file.is_before(start.line)]
+            self._files = before if any(_same(file.path, start.path) for file in before) else in_order([*before, start])
+            damaged = {file.path for file in recorded if not file.is_before(start.line)} & set(found.broken)
+            others = [
+                path
+                for path in sorted({file.path for file in found.runs if file not in before} | damaged)
+                if path.parent == self.work_dir and not _same(path, start.path)
+            ]
+        self._write_record(must=bool(others) or (record is not None and not self._continues(record)))
+        folder = set_aside(others)
+        if folder:
+            logger.warning(
+                f'Set aside in {folder}, as {resumed} was not trained on from them: {", ".join(p.name for p in others)}.'
+            )
+        if resumed is not None:
+            self._link()
+
+    def write(self, checkpoint: dict, name: str, *, keep: int = -1, verify: bool = False) -> Path:
+        """Store `checkpoint`, whose `meta.branch` is `line`, in the work dir, or else in the emergency folder. Older files go after that.
+
+        Args:
+            checkpoint: what to store.
+            name: file name. A file of that name that this line did not write is set aside first.
+            keep: how many of the line's files of this kind stay in their folder, the newest; -1: all.
+            verify: read the file back.
+
+        Returns:
+            the file.
+
+        Raises:
+            CheckpointError: it could be written nowhere; older checkpoints are as they were.
+        """
+        path = self.work_dir / name
+        try:
+            self._store(checkpoint, path)
+        except CheckpointError as problem:
+            if self.emergency is None:
+                raise
+            path = self.emergency / name
+            try:
+                self._store(checkpoint, path)
+            except CheckpointError as second:
+                raise CheckpointError(f'{problem} Nor in the emergency folder: {second}') from None
+            logger.warning(
+                f'{problem} Saved in {path} instead; the run goes on. --auto_resume with the same --emergency_dir finds it.'
+            )
+        if verify:
+            read_checkpoint(path)  # a hook may have added something that could not be read back
+        self._number += 1
+        written = Saved(path, (*self._base, (self._session, self._number)), checkpoint['meta']['iter'])
+        self._files = [file for file in self._files if file.path != path] + [written]
+        old = [f for f in self._files if f.kind == written.kind and f.path.parent == path.parent and f.number > 0]
+        old = old[:-keep] if keep > 0 else []
+        self._files = [file for file in self._files if file not in old]
+        self._write_record()
+        if path.parent == self.work_dir:
+            self._link()
+        for file in old:
+            _remove(file)
+        return path
+
+    def _store(self, checkpoint: dict, path: Path) -> None:
+        if path.exists() and not any(file.path == path for file in self._files):
+            folder = set_aside([path])
+            logger.warning(f'{path.name} was not written by this run and stood where it writes: moved to {folder}.')
+        write_checkpoint_atomic(checkpoint, path)
+
+    def _continues(self, record: Record) -> bool:
+        """True where files alone would lead from the recorded line to what this run is about to write."""
+        return bool(record.line) and any(
+            name == record.line[-1][0] and last >= record.line[-1][1] for name, last in self._base
+        )
+
+    def _write_record(self, must: bool = False) -> None:
+        """Renew `checkpoints.json`. The checkpoints can be found without it, so that a failure is said once; `must`: raised."""
+        line = (*self._base, (self._session, self._number))
+        files = [
+            {
+                'file': _name_in(file.path, self.work_dir),
+                'session': file.line[-1][0],
+                'save': file.line[-1][1],
+                'iter': file.iteration,
+            }
+            for file in self._files
+        ]
+        content: dict[str, Any] = {'branch': line, 'files': files}
+        content = json.loads(json.dumps(content))
+        text = json.dumps({**content, 'sha256': _digest(content)}, indent=1) + '\n'
+        try:
+            write_atomic(self.work_dir / RECORD, lambda file: file.write(text.encode()), CheckpointError)
+        except CheckpointError as error:
+            if must:
+                raise
+            self._tell(
+                f'{error} The run goes on: --auto_resume finds the newest checkpoint without this list.', 'record'
+            )
+
+    def _link(self) -> None:
+        """Let `latest.pth` point at the newest file in the work dir; where that fails it is removed, said once, rather than wrong."""
+        here = [file.path for file in self._files if file.path.parent == self.work_dir]
+        link = self.work_dir / 'latest.pth'
+        try:
+            if here:
+                point_latest(here[-1])
+            elif link.is_symlink():
+                link.unlink()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                if link.is_symlink():
+                    link.unlink()
+            self._tell(
+                f'{link} could not be made a link to {here[-1].name if here else "nothing"}: {error.strerror}. Checkpoints are '
+                'saved all the same, and --auto_resume does not need it.',
+                'link',
+            )
+
+    def _tell(self, message: str, what: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            logger.warning(message)
+
+
+def emergency_folder(work_dir: str | os.PathLike, emergency_dir: str | os.PathLike | None) -> Path | None:
+    """The subfolder of `emergency_dir` that belongs to one work dir: several runs may share an emergency folder."""
+    if not emergency_dir:
+        return None
+    work_dir = Path(work_dir).absolute()
+    return Path(emergency_dir).absolute() / f'{work_dir.name}-{hashlib.sha256(str(work_dir).encode()).hexdigest()[:8]}'
+
+
+def point_latest(path: Path) -> None:
+    """Make `latest.pth` beside `path` a link to it, in one step.
+
+    Raises:
+        OSError: it cannot be linked; what was there is unchanged.
+    """
+    link = path.parent / f'.latest.pth.{os.getpid()}.tmp'
+    try:
+        link.unlink(missing_ok=True)
+        link.symlink_to(path.name)
+        os.replace(link, path.parent / 'latest.pth')
+    finally:
+        link.unlink(missing_ok=True)
+
+
+def _remove(file: Saved) -> None:
+    """Remove a file that this line wrote; one that something else has put in its place stays."""
+    with contextlib.suppress(OSError, CheckpointError):
+        found, _ = peek(file.path)
+        if found and found.line[-1] == file.line[-1]:
+            file.path.unlink()
+
+
+def _line_of(value: Any) -> Line | None:
+    """A line of descent from a checkpoint or a record; None where there is none."""
+    if not isinstance(value, list) or not value:
+        return None
+    good = all(
+        isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], int)
+        for pair in value
+    )
+    return tuple((session, save) for session, save in value) if good else None
+
+
+def _digest(content: dict) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _name_in(path: Path, folder: Path) -> str:
+    """Relative where the file lies in the folder, so that a copied or moved work dir stays whole."""
+    path, folder = path.absolute(), folder.absolute()
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+
+def _same(one: Path, other: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return os.path.samefile(one, other)
+    return False
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    """A folder that was not there before: `name`, or `name_2`, ..."""
+    for number in range(1, 1000):
+        folder = parent / (name if number == 1 else f'{name}_{number}')
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise FileExistsError(17, 'File exists', str(parent / name))

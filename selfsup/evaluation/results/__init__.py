@@ -1,0 +1,1 @@
+"""Results as data, and the tables made from them."""

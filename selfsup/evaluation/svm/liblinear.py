@@ -1,0 +1,114 @@
+"""The documented solver of the VOC2007 protocols: one `sklearn.svm.LinearSVC` after the other, a process per core."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .voc07 import FOLDS, POSITIVE_WEIGHT, FullScores
+from .voc07_labels import DIFFICULT, POSITIVE
+
+SETTINGS = {
+    'class_weight': {1: POSITIVE_WEIGHT, -1: 1},
+    'intercept_scaling': 1.0,
+    'penalty': 'l2',
+    'loss': 'squared_hinge',
+}
+
+
+def fit_one(
+    features: np.ndarray,
+    positive: np.ndarray,
+    cost: float,
+    tolerance: float = 1e-4,
+    max_iterations: int = 2000,
+    dual: bool = True,
+):
+    """A fitted `LinearSVC`.
+
+    Args:
+        features: (n, D) float64. positive: (n,) bool.
+        tolerance, max_iterations, dual: of liblinear; the defaults are the documented ones.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.svm import LinearSVC
+
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            'ignore', ConvergenceWarning
+        )  # the documented limit of 2000 rounds is often reached at C = 100
+        svm = LinearSVC(C=cost, tol=tolerance, max_iter=max_iterations, dual=dual, random_state=0, **SETTINGS)
+        return svm.fit(features, np.where(positive, 1, -1))
+
+
+class SklearnSolver:
+    """Args: tolerance, max_iterations: see `fit_one`; jobs: processes, None: one per core."""
+
+    def __init__(self, tolerance: float = 1e-4, max_iterations: int = 2000, jobs: int | None = None) -> None:
+        self.tolerance, self.max_iterations, self.jobs = tolerance, max_iterations, jobs or os.cpu_count()
+
+    def _scores(
+        self, features: np.ndarray, rows: np.ndarray, positive: np.ndarray, cost: float, others: Sequence[np.ndarray]
+    ) -> list:
+        svm = fit_one(features[rows], positive[rows], cost, self.tolerance, self.max_iterations)
+        return [svm.decision_function(x) for x in others]
+
+    def _run(self, tasks: Sequence[tuple]) -> list[list[np.ndarray]]:
+        from joblib import Parallel, delayed
+
+        return Parallel(n_jobs=self.jobs)(
+            delayed(self._scores)(*task) for task in tasks
+        )  # arrays are shared through files
+
+    def fit_full(
+        self, train: Tensor, positive: Tensor, folds: Tensor, test: Tensor, costs: Sequence[float]
+    ) -> FullScores:
+        """Class by class and cost by cost: three folds, then all samples."""
+        train, positive, folds, test = (t.cpu().numpy() for t in (train, positive, folds, test))
+        everything = np.ones(len(train), bool)
+        plan = [
+            (at, c, fold)
+            for at in range(len(costs))
+            for c in range(positive.shape[1])
+            for fold in (*range(FOLDS), None)
+        ]
+        found = self._run(
+            [
+                (train, everything, positive[:, c], costs[at], [test])
+                if fold is None
+                else (train, folds[:, c] != fold, positive[:, c], costs[at], [train])
+                for at, c, fold in plan
+            ]
+        )
+        held_out = np.empty((len(costs), positive.shape[1], len(train)))
+        judged = np.empty((len(costs), positive.shape[1], len(test)))
+        for (at, c, fold), (scores,) in zip(plan, found, strict=True):
+            if fold is None:
+                judged[at, c] = scores
+            else:
+                held_out[at, c, folds[:, c] == fold] = scores[folds[:, c] == fold]
+        return FullScores(torch.from_numpy(held_out), torch.from_numpy(judged))
+
+    def fit_low_shot(
+        self, train: Tensor, labels: Sequence[Tensor], others: Sequence[Tensor], costs: Sequence[float]
+    ) -> Iterator[list[Tensor]]:
+        """One class after the other."""
+        features, others = train.cpu().numpy(), [x.cpu().numpy() for x in others]
+        for c in range(labels[0].shape[1]):
+            columns = [target[:, c].cpu().numpy() for target in labels]
+            found = self._run(
+                [
+                    (features, column != DIFFICULT, column == POSITIVE, cost, others)
+                    for column in columns
+                    for cost in costs
+                ]
+            )
+            yield [
+                torch.from_numpy(np.stack([f[i] for f in found])).view(len(labels), len(costs), -1)
+                for i in range(len(others))
+            ]
