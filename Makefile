@@ -1,12 +1,13 @@
 # make demo   fresh machine: install into .venv, pretrain MoCo v2 on the bundled digits, measure before and after
 # make test   fresh machine: install into .venv, run all tests
+# make lint   rules, format and types, as CI checks them; make format mends the first two
 # make test-long   the long ones, which `make test` leaves out: a hundred kills, ...
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test test-fast test-long lint docs install clean
+.PHONY: demo test test-fast test-long lint format docs install clean
 
 install: $(READY)
 
@@ -32,6 +33,12 @@ test-long: $(READY)
 
 lint: $(READY)
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+format: $(READY)
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
 
 docs: $(READY)
 	$(BIN)/python -m selfsup.config.reference > docs/configs.md

@@ -22,6 +22,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['selfsup', 'selfsup.*']),
+    package_data={'selfsup': ['py.typed']},
     python_requires='>=3.10',
     install_requires=[
         'torch>=2.6',
