@@ -7,8 +7,10 @@ the global gradient clipping of NVIDIA's and timm's implementation, as SparK (ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Interval
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -45,13 +47,13 @@ class LAMB(Optimizer):
     def __init__(
         self,
         params: Iterable,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-6,
-        weight_decay: float = 0.01,
+        lr: Annotated[float, Ge(0)] = 1e-3,
+        betas: tuple[Annotated[float, Interval(ge=0, lt=1)], Annotated[float, Interval(ge=0, lt=1)]] = (0.9, 0.999),
+        eps: Annotated[float, Ge(0)] = 1e-6,
+        weight_decay: Annotated[float, Ge(0)] = 0.01,
         bias_correction: bool = True,
         grad_averaging: bool = True,
-        max_grad_norm: float | None = 1.0,
+        max_grad_norm: Annotated[float, Ge(0)] | None = 1.0,
         trust_clip: bool = False,
         always_adapt: bool = False,
     ) -> None:

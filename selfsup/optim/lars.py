@@ -7,8 +7,10 @@ OpenSelfSup: the learning rate is inside the momentum buffer, so a change of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Interval
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -41,11 +43,11 @@ class LARS(Optimizer):
     def __init__(
         self,
         params: Iterable,
-        lr: float,
-        momentum: float = 0,
-        dampening: float = 0,
-        weight_decay: float = 0,
-        eta: float = 0.001,
+        lr: Annotated[float, Ge(0)],
+        momentum: Annotated[float, Interval(ge=0, lt=1)] = 0,
+        dampening: Annotated[float, Interval(ge=0, le=1)] = 0,
+        weight_decay: Annotated[float, Ge(0)] = 0,
+        eta: Annotated[float, Ge(0)] = 0.001,
         nesterov: bool = False,
         lars_exclude: bool = False,
     ) -> None:

@@ -8,13 +8,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor, nn
 
+from ...arguments import Part
 from ...errors import ConfigError, ShapeError, did_you_mean
-from ...registry import Registry
+from ...registry import BACKBONES, HEADS, MEMORIES, NECKS, Registry
 from ..layers.pooling import global_average
+
+# Parts of a model as the arguments of a method: a config, or a module.
+Backbone = Annotated[dict | nn.Module, Part(BACKBONES)]
+Neck = Annotated[dict | nn.Module, Part(NECKS)]
+Head = Annotated[dict | nn.Module, Part(HEADS)]
+Memory = Annotated[dict | nn.Module, Part(MEMORIES)]
 
 
 @dataclass(frozen=True)

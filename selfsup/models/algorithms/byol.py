@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
-from torch import Tensor, nn
+from annotated_types import Interval
+from torch import Tensor
 
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
 from ..layers.momentum import check_momentum, momentum_copy, momentum_update
-from .base import Algorithm, Step, build_part, init_neck
+from .base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
 
 
 @MODELS.register_module()
@@ -42,11 +44,11 @@ class BYOL(Algorithm):
 
     def __init__(
         self,
-        backbone: dict | nn.Module,
-        neck: dict | nn.Module,
-        head: dict | nn.Module,
-        base_momentum: float = 0.996,
-        end_momentum: float = 1.0,
+        backbone: Backbone,
+        neck: Neck,
+        head: Head,
+        base_momentum: Annotated[float, Interval(ge=0, le=1)] = 0.996,
+        end_momentum: Annotated[float, Interval(ge=0, le=1)] = 1.0,
     ) -> None:
         super().__init__()
         check_momentum('BYOL model.base_momentum', base_momentum)

@@ -5,14 +5,17 @@ Axes: B images per process, C channels, H and W pixels.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Tensor, nn
 
+from ...arguments import Part
 from ...errors import ConfigError
 from ...registry import BACKBONES, BATCH_AUGMENTS, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
 from ..layers.pooling import global_average
 from ..layers.sobel import Sobel
-from .base import Algorithm, Step, build_part
+from .base import Algorithm, Backbone, Head, Neck, Step, build_part
 
 
 @MODELS.register_module()
@@ -34,11 +37,11 @@ class Classification(Algorithm):
 
     def __init__(
         self,
-        backbone: dict | nn.Module,
-        head: dict | nn.Module,
-        neck: dict | nn.Module | None = None,
+        backbone: Backbone,
+        head: Head,
+        neck: Neck | None = None,
         with_sobel: bool = False,
-        mixup: dict | None = None,
+        mixup: Annotated[dict | None, Part(BATCH_AUGMENTS)] = None,
     ) -> None:
         super().__init__()
         self.sobel = Sobel() if with_sobel else nn.Identity()

@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from typing import Annotated
 
+from annotated_types import Ge
 from torch import Tensor, nn
 
+from ...arguments import Layer
 from ...errors import ConfigError, ShapeError, did_you_mean
 from ...registry import BACKBONES, MODELS, NECKS
-from ..layers.norm import norm_layer
-from .base import Algorithm, Step, build_part
+from ..layers.norm import NORMS, norm_layer
+from .base import Algorithm, Backbone, Neck, Step, build_part
 
 Images = Tensor | Sequence[Tensor]
 CONV_HEAD = 4  # convolutions of the box head with a norm, and of the mask head
@@ -51,14 +54,14 @@ class Detection(Algorithm):
 
     def __init__(
         self,
-        backbone: dict | nn.Module,
-        neck: dict | nn.Module,
-        num_classes: int,
+        backbone: Backbone,
+        neck: Neck,
+        num_classes: Annotated[int, Ge(1)],
         masks: bool = False,
-        head_norm_cfg: dict | None = None,
-        box_channels: int = 1024,
-        anchor_sizes: Sequence[int] = (32, 64, 128, 256, 512),
-        size_divisible: int = 32,
+        head_norm_cfg: Annotated[dict | None, Layer(NORMS)] = None,
+        box_channels: Annotated[int, Ge(1)] = 1024,
+        anchor_sizes: Sequence[Annotated[int, Ge(1)]] = (32, 64, 128, 256, 512),
+        size_divisible: Annotated[int, Ge(1)] = 32,
         rcnn: dict | None = None,
     ) -> None:
         super().__init__()

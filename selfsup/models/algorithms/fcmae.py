@@ -14,7 +14,10 @@ release's norms over the whole batch are `backbone.grn_scope='batch'`.
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import torch
+from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
 from ...errors import ConfigError, did_you_mean
@@ -25,7 +28,7 @@ from ..layers.init import init_convnext
 from ..layers.masking import BlockMasking, enlarge, mean_count
 from ..layers.probe import check_masked, probe_maps
 from ..layers.visible import encode_visible
-from .base import Algorithm, Step, build_part
+from .base import Algorithm, Backbone, Head, Neck, Step, build_part
 
 INITS = ('std02', 'release')
 
@@ -54,14 +57,14 @@ class FCMAE(Algorithm):
 
     def __init__(
         self,
-        backbone: dict | nn.Module,
-        decoder: dict | nn.Module,
-        head: dict | nn.Module,
-        mask_ratio: float = 0.6,
-        keep: str = 'floor',
-        block: int = 32,
-        init: str = 'std02',
-        path: str = 'visible',
+        backbone: Backbone,
+        decoder: Neck,
+        head: Head,
+        mask_ratio: Annotated[float, Interval(gt=0, lt=1)] = 0.6,
+        keep: Literal['round', 'floor'] = 'floor',
+        block: Annotated[int, Ge(1)] = 32,
+        init: Literal['std02', 'release'] = 'std02',
+        path: Literal['visible', 'masked'] = 'visible',
         sync_bn: bool = False,
     ) -> None:
         super().__init__()

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
 from ... import distributed
@@ -23,7 +25,7 @@ from ...errors import SelfSupWarning, ShapeError
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize, similarity
 from ..layers.momentum import check_momentum, momentum_copy, momentum_update
-from .base import Algorithm, Step, build_part, init_neck
+from .base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
 
 
 @MODELS.register_module(name=['MOCO', 'MoCo'])
@@ -47,12 +49,12 @@ class MOCO(Algorithm):
 
     def __init__(
         self,
-        backbone: dict | nn.Module,
-        neck: dict | nn.Module,
-        head: dict | nn.Module,
-        queue_len: int = 65536,
-        feat_dim: int = 128,
-        momentum: float = 0.999,
+        backbone: Backbone,
+        neck: Neck,
+        head: Head,
+        queue_len: Annotated[int, Ge(1)] = 65536,
+        feat_dim: Annotated[int, Ge(1)] = 128,
+        momentum: Annotated[float, Interval(ge=0, le=1)] = 0.999,
     ) -> None:
         super().__init__()
         check_momentum('MOCO model.momentum', momentum)

@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
-from torch import Tensor, nn
+from annotated_types import Ge
+from torch import Tensor
 
 from ... import distributed
 from ...errors import ConfigError, SelfSupWarning, ShapeError
 from ...registry import BACKBONES, HEADS, MEMORIES, MODELS, NECKS
 from ..layers.functional import l2_normalize, similarity
-from .base import Algorithm, Step, build_part, init_neck
+from .base import Algorithm, Backbone, Head, Memory, Neck, Step, build_part, init_neck
 
 
 @MODELS.register_module()
@@ -41,11 +43,11 @@ class NPID(Algorithm):
 
     def __init__(
         self,
-        backbone: dict | nn.Module,
-        neck: dict | nn.Module,
-        head: dict | nn.Module,
-        memory_bank: dict | nn.Module,
-        neg_num: int = 65536,
+        backbone: Backbone,
+        neck: Neck,
+        head: Head,
+        memory_bank: Memory,
+        neg_num: Annotated[int, Ge(1)] = 65536,
         ensure_neg: bool = False,
     ) -> None:
         super().__init__()

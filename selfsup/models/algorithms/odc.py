@@ -21,7 +21,7 @@ from ...errors import ConfigError, ShapeError
 from ...registry import BACKBONES, HEADS, MEMORIES, MODELS, NECKS
 from ..layers.functional import class_weights, l2_normalize
 from ..layers.sobel import Sobel
-from .base import Algorithm, Step, build_part, init_neck
+from .base import Algorithm, Backbone, Head, Memory, Neck, Step, build_part, init_neck
 
 
 @MODELS.register_module()
@@ -43,10 +43,10 @@ class ODC(Algorithm):
 
     def __init__(
         self,
-        backbone: dict | nn.Module,
-        neck: dict | nn.Module,
-        head: dict | nn.Module,
-        memory_bank: dict | nn.Module,
+        backbone: Backbone,
+        neck: Neck,
+        head: Head,
+        memory_bank: Memory,
         with_sobel: bool = False,
     ) -> None:
         super().__init__()

@@ -11,13 +11,13 @@ OpenSelfSup; the two patches of a pair are separate forward passes, each with it
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...errors import ShapeError
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
 from ..layers.pooling import global_average, last_map
-from .base import Algorithm, Step, build_part, init_neck
+from .base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
 
 
 @MODELS.register_module()
@@ -35,9 +35,7 @@ class RelativeLoc(Algorithm):
 
     dataset = 'RelativeLocDataset'
 
-    def __init__(
-        self, backbone: dict | nn.Module, neck: dict | nn.Module, head: dict | nn.Module, shared_centre: bool = False
-    ) -> None:
+    def __init__(self, backbone: Backbone, neck: Neck, head: Head, shared_centre: bool = False) -> None:
         super().__init__()
         self.backbone = build_part(BACKBONES, backbone)
         self.neck = build_part(NECKS, neck)

@@ -13,8 +13,10 @@ patches of all of them. The neck and the decoder are told the channels and the s
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
 from ...errors import ConfigError
@@ -25,7 +27,7 @@ from ..layers.masking import BlockMasking, mean_count
 from ..layers.norm import resolve_sync_bn
 from ..layers.probe import check_masked, probe_maps
 from ..layers.visible import encode_visible
-from .base import Algorithm, Step, build_part
+from .base import Algorithm, Backbone, Head, Neck, Step, build_part
 
 
 @MODELS.register_module()
@@ -53,14 +55,14 @@ class SparK(Algorithm):
 
     def __init__(
         self,
-        backbone: dict | nn.Module,
-        neck: dict | nn.Module,
-        decoder: dict | nn.Module,
-        head: dict | nn.Module,
-        mask_ratio: float = 0.6,
-        keep: str = 'round',
-        block: int = 32,
-        path: str = 'visible',
+        backbone: Backbone,
+        neck: Neck,
+        decoder: Neck,
+        head: Head,
+        mask_ratio: Annotated[float, Interval(gt=0, lt=1)] = 0.6,
+        keep: Literal['round', 'floor'] = 'round',
+        block: Annotated[int, Ge(1)] = 32,
+        path: Literal['visible', 'masked'] = 'visible',
         sync_bn: bool = False,
     ) -> None:
         super().__init__()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
+from ...arguments import Layer
 from ...errors import ConfigError, did_you_mean
 from ...registry import HEADS
 from ..layers.functional import full_precision, top1_accuracy
 from ..layers.init import init_linear_layers
-from ..layers.norm import build_norm, resolve_sync_bn
+from ..layers.norm import NORMS, build_norm, resolve_sync_bn
 from ..layers.pooling import to_vector
 
 CRITERIA = ('ce', 'bce')
@@ -41,12 +44,12 @@ class ClsHead(nn.Module):
     def __init__(
         self,
         with_avg_pool: bool = False,
-        in_channels: int = 2048,
-        num_classes: int = 1000,
-        norm_cfg: dict | None = None,
-        label_smoothing: float = 0.0,
-        init_std: float | None = 0.01,
-        criterion: str = 'ce',
+        in_channels: Annotated[int, Ge(1)] = 2048,
+        num_classes: Annotated[int, Ge(1)] = 1000,
+        norm_cfg: Annotated[dict | None, Layer(NORMS)] = None,
+        label_smoothing: Annotated[float, Interval(ge=0, lt=1)] = 0.0,
+        init_std: Annotated[float, Ge(0)] | None = 0.01,
+        criterion: Literal['ce', 'bce'] = 'ce',
     ) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:

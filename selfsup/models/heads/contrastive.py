@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
+from annotated_types import Gt
 from torch import Tensor, nn
 
 from ...errors import ConfigError
@@ -22,7 +25,7 @@ class ContrastiveHead(nn.Module):
         ConfigError: `temperature` <= 0.
     """
 
-    def __init__(self, temperature: float = 0.1) -> None:
+    def __init__(self, temperature: Annotated[float, Gt(0)] = 0.1) -> None:
         super().__init__()
         if temperature <= 0:
             raise ConfigError(f'ContrastiveHead temperature={temperature}: use a number > 0.')

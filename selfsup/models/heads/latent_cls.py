@@ -17,7 +17,7 @@ class LatentClsHead(nn.Module):
     """Cross entropy between the classes that one linear layer `predictor` gives to an input and, as labels, to its target.
 
     Args:
-        predictor: `dict(in_channels=..., num_classes=...)`.
+        predictor: `dict(in_channels=..., num_classes=...)`, settings without a type.
 
     Raises:
         ConfigError: `predictor` has other keys.

@@ -6,7 +6,10 @@ order row, column, channel (channel fastest).
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from ...errors import ConfigError, ShapeError
@@ -25,13 +28,15 @@ class MaskedPixelHead(nn.Module):
         patch_size: side p of a patch in pixels.
         norm_pix: predict each patch with its mean subtracted and divided by its standard deviation (unbiased, over all
             P numbers); False predicts the normalised image itself.
-        eps: added to the variance.
+        eps: added to the variance, >= 0.
 
     Raises:
         ConfigError: `patch_size` is no whole number above 0.
     """
 
-    def __init__(self, patch_size: int = 32, norm_pix: bool = True, eps: float = 1e-6) -> None:
+    def __init__(
+        self, patch_size: Annotated[int, Ge(1)] = 32, norm_pix: bool = True, eps: Annotated[float, Ge(0)] = 1e-6
+    ) -> None:
         super().__init__()
         if not isinstance(patch_size, int) or patch_size < 1:
             raise ConfigError(

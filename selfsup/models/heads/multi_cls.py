@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import MappingProxyType
+from typing import Annotated, Literal
 
 import torch.nn.functional as F
+from annotated_types import Ge, Interval, Len
 from torch import Tensor, nn
 
+from ...arguments import Choice, Layer
 from ...errors import ConfigError, ShapeError, did_you_mean
 from ...registry import HEADS
 from ..layers.functional import full_precision, top1_accuracy
 from ..layers.init import init_linear_layers
-from ..layers.norm import build_norm, resolve_sync_bn
+from ..layers.norm import NORMS, build_norm, resolve_sync_bn
 from ..layers.pooling import LAYER_WINDOWS, pool_layer
 
 BASIC, BOTTLENECK = (64, 64, 128, 256, 512), (64, 256, 512, 1024, 2048)
@@ -42,12 +45,12 @@ class MultiClsHead(nn.Module):
 
     def __init__(
         self,
-        pool_type: str = 'adaptive',
-        in_indices: Sequence[int] = (0,),
-        with_last_layer_unpool: bool | str = False,
-        backbone: str = 'resnet50',
-        norm_cfg: dict | None = {'type': 'BN'},  # noqa: B006
-        num_classes: int = 1000,
+        pool_type: Literal['adaptive', 'specified'] = 'adaptive',
+        in_indices: Annotated[Sequence[Annotated[int, Interval(ge=0, le=4)]], Len(1)] = (0,),
+        with_last_layer_unpool: bool | Literal['replace'] = False,
+        backbone: Annotated[str, Choice(CHANNELS)] = 'resnet50',
+        norm_cfg: Annotated[dict | None, Layer(NORMS)] = {'type': 'BN'},  # noqa: B006
+        num_classes: Annotated[int, Ge(1)] = 1000,
     ) -> None:
         super().__init__()
         if pool_type not in ('adaptive', 'specified'):

@@ -6,8 +6,10 @@ Zhan et al. 2020, arXiv 2006.10645, sections 3.2 (update of samples and centroid
 from __future__ import annotations
 
 import logging
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
 from ... import distributed
@@ -45,11 +47,11 @@ class ODCMemory(nn.Module):
 
     def __init__(
         self,
-        length: int,
-        feat_dim: int,
-        momentum: float = 0.5,
-        num_classes: int = 10000,
-        min_cluster: int = 20,
+        length: Annotated[int, Ge(1)],
+        feat_dim: Annotated[int, Ge(1)],
+        momentum: Annotated[float, Interval(ge=0, le=1)] = 0.5,
+        num_classes: Annotated[int, Ge(1)] = 10000,
+        min_cluster: Annotated[int, Ge(1)] = 20,
         debug: bool = False,
     ) -> None:
         super().__init__()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
 from ...errors import ConfigError
@@ -27,7 +30,12 @@ class SimpleMemory(nn.Module):
         ConfigError: a number out of range.
     """
 
-    def __init__(self, length: int, feat_dim: int, momentum: float = 0.5) -> None:
+    def __init__(
+        self,
+        length: Annotated[int, Ge(1)],
+        feat_dim: Annotated[int, Ge(1)],
+        momentum: Annotated[float, Interval(ge=0, le=1)] = 0.5,
+    ) -> None:
         super().__init__()
         if length < 1 or feat_dim < 1 or not 0 <= momentum <= 1:
             raise ConfigError(

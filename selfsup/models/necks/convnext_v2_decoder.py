@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from annotated_types import Ge
 from torch import nn
 
 from ...errors import ConfigError
@@ -22,7 +25,12 @@ class ConvNeXtV2Decoder(nn.Sequential):
         ConfigError: `width` or `depth` is no whole number above 0.
     """
 
-    def __init__(self, width: int = 512, depth: int = 1, kernel_size: int = 7) -> None:
+    def __init__(
+        self,
+        width: Annotated[int, Ge(1)] = 512,
+        depth: Annotated[int, Ge(1)] = 1,
+        kernel_size: Annotated[int, Ge(1)] = 7,
+    ) -> None:
         if min(width, depth) < 1:
             raise ConfigError(f'ConvNeXtV2Decoder width={width}, depth={depth}: use whole numbers above 0.')
         super().__init__(*(ConvNeXtBlock(width, grn_scope='image', kernel_size=kernel_size) for _ in range(depth)))

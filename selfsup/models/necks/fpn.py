@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
+from annotated_types import Ge, Len
 from torch import Tensor, nn
 
+from ...arguments import Layer
 from ...errors import ConfigError, ShapeError
 from ...registry import NECKS
 from ..layers.layer_norm2d import LayerNorm2d
-from ..layers.norm import norm_layer
+from ..layers.norm import NORMS, norm_layer
 
 
 @NECKS.register_module()
@@ -31,9 +34,9 @@ class FPN(nn.Module):
 
     def __init__(
         self,
-        in_channels: Sequence[int],
-        out_channels: int = 256,
-        norm_cfg: dict | None = None,
+        in_channels: Annotated[Sequence[Annotated[int, Ge(1)]], Len(1)],
+        out_channels: Annotated[int, Ge(1)] = 256,
+        norm_cfg: Annotated[dict | None, Layer(NORMS)] = None,
         input_norm: bool = False,
     ) -> None:
         super().__init__()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Annotated
 
+from annotated_types import Ge
 from torch import Tensor, nn
 
+from ...arguments import Layer
 from ...errors import ConfigError
 from ...registry import NECKS
-from ..layers.norm import build_norm, resolve_sync_bn
+from ..layers.norm import NORMS, build_norm, resolve_sync_bn
 
 
 class UpBlock(nn.Module):
@@ -64,7 +67,13 @@ class LightDecoder(nn.Module):
         ConfigError: `stride` is below 2, `width` cannot be halved as often, or `out_channels` is below 1.
     """
 
-    def __init__(self, width: int = 768, stride: int = 32, out_channels: int = 3, norm_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        width: Annotated[int, Ge(1)] = 768,
+        stride: Annotated[int, Ge(2)] = 32,
+        out_channels: Annotated[int, Ge(1)] = 3,
+        norm_cfg: Annotated[dict | None, Layer(NORMS)] = None,
+    ) -> None:
         super().__init__()
         if stride < 2:
             raise ConfigError(

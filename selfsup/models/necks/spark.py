@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from ...errors import ConfigError, did_you_mean
@@ -36,7 +37,13 @@ class SparKNeck(nn.Module):
         ConfigError: a value outside of the above.
     """
 
-    def __init__(self, in_channels: Sequence[int] = (), width: int = 768, levels: int = 4, norm: str = 'bn') -> None:
+    def __init__(
+        self,
+        in_channels: Sequence[Annotated[int, Ge(1)]] = (),
+        width: Annotated[int, Ge(1)] = 768,
+        levels: Annotated[int, Ge(1)] = 4,
+        norm: Literal['bn', 'ln', 'none'] = 'bn',
+    ) -> None:
         super().__init__()
         if norm not in NORMS:
             raise ConfigError(f"SparKNeck norm='{norm}' is unknown.{did_you_mean(str(norm), NORMS)}")
