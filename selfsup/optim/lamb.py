@@ -7,7 +7,7 @@ the global gradient clipping of NVIDIA's and timm's implementation, as SparK (ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, Interval
@@ -84,7 +84,7 @@ class LAMB(Optimizer):
         )
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update; `closure`, if given, re-evaluates the loss and its value is returned."""
         loss = None
         if closure is not None:
@@ -108,7 +108,7 @@ class LAMB(Optimizer):
 
     def _update(self, params: list[Tensor], group: dict, shrink: Tensor | None) -> None:
         beta1, beta2 = group['betas']
-        grads = [p.grad for p in params]
+        grads = [p.grad for p in params if p.grad is not None]  # all of them
         if shrink is not None:
             grads = list(torch._foreach_mul(grads, shrink))
         first, second = self._moments(params)

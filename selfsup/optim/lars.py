@@ -7,7 +7,7 @@ OpenSelfSup: the learning rate is inside the momentum buffer, so a change of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, Interval
@@ -72,7 +72,7 @@ class LARS(Optimizer):
         )
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update; `closure`, if given, re-evaluates the loss and its value is returned."""
         loss = None
         if closure is not None:
@@ -85,7 +85,7 @@ class LARS(Optimizer):
         return loss
 
     def _update(self, params: list[Tensor], group: dict) -> None:
-        grads = [p.grad for p in params]
+        grads = [p.grad for p in params if p.grad is not None]  # all of them
         decay = group['weight_decay']
         updates = list(torch._foreach_add(grads, params, alpha=decay))
         if group['lars_exclude']:

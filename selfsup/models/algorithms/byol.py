@@ -40,6 +40,7 @@ class BYOL(Algorithm):
     """
 
     dataset = 'BYOLDataset'
+    momentum: Tensor  # of the latest update, to log
     momentum_copies = (('backbone', 'target_backbone'), ('neck', 'target_neck'))
 
     def __init__(
@@ -59,7 +60,7 @@ class BYOL(Algorithm):
         self.target_backbone, self.target_neck = momentum_copy(self.backbone), momentum_copy(self.neck)
         self.head = build_part(HEADS, head)
         self.base_momentum, self.end_momentum = base_momentum, end_momentum
-        self.register_buffer('momentum', torch.tensor(float(base_momentum)))  # of the latest update, to log
+        self.register_buffer('momentum', torch.tensor(float(base_momentum)))
 
     def loss(self, img: Tensor) -> Step:
         """Each view's prediction of the other view's target, summed over both directions; in [-4, 4].

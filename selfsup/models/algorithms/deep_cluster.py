@@ -34,6 +34,7 @@ class DeepCluster(Algorithm):
     """
 
     dataset = 'DeepClusterDataset'
+    loss_weight: Tensor  # (K,), of each cluster
 
     def __init__(self, backbone: Backbone, neck: Neck, head: Head, with_sobel: bool = False) -> None:
         super().__init__()
@@ -42,7 +43,7 @@ class DeepCluster(Algorithm):
         self.neck = build_part(NECKS, neck)
         init_neck(self.neck, 'kaiming')
         self.head = build_part(HEADS, head)
-        self.register_buffer('loss_weight', torch.ones(self.head.num_classes))  # (K,), of each cluster
+        self.register_buffer('loss_weight', torch.ones(self.head.num_classes))
         self._labelled = False  # labels were seen to be assigned: asked once, because asking makes a GPU wait
 
     def extract(self, img: Tensor) -> tuple[Tensor, ...]:

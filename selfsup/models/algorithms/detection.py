@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Ge
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from ...arguments import Layer
 from ...errors import ConfigError, ShapeError, did_you_mean
 from ...registry import BACKBONES, MODELS, NECKS
 from ..layers.norm import NORMS, norm_layer
-from .base import Algorithm, Backbone, Neck, Step, build_part
+from .base import Algorithm, Backbone, Neck, Step, build_part, refuse_classes
 
 Images = Tensor | Sequence[Tensor]
 CONV_HEAD = 4  # convolutions of the box head with a norm, and of the mask head
@@ -75,27 +75,14 @@ class Detection(Algorithm):
         self.num_classes, self.masks, self.size_divisible = num_classes, masks, size_divisible
         self.backbone = build_part(BACKBONES, backbone)
         self.neck = build_part(NECKS, neck)
-        self._check_parts(anchor_sizes)
+        _check_parts(self.backbone, self.neck, anchor_sizes)
         self.rpn, self.roi_heads = _torchvision_parts(
             self.neck, num_classes, masks, head_norm_cfg, box_channels, anchor_sizes, _checked(rcnn or {})
         )
 
-    def _check_parts(self, anchor_sizes: Sequence[int]) -> None:
-        if not hasattr(self.neck, 'levels'):
-            raise ConfigError(
-                f"Detection needs neck=dict(type='FPN', in_channels={tuple(self.backbone.channels)}); got "
-                f'{type(self.neck).__name__}.'
-            )
-        if tuple(self.backbone.channels) != self.neck.in_channels:
-            raise ConfigError(
-                f'The backbone returns maps of {tuple(self.backbone.channels)} channels, model.neck.in_channels='
-                f'{self.neck.in_channels}: set in_channels, or out_indices of the backbone.'
-            )
-        if len(anchor_sizes) != len(self.neck.levels) or min(anchor_sizes) <= 0:
-            raise ConfigError(
-                f'Detection anchor_sizes={tuple(anchor_sizes)!r}: give {len(self.neck.levels)} sizes, one for each level of '
-                f'the pyramid ({", ".join(self.neck.levels)}), in pixels.'
-            )
+    def check_classes(self, classes: int | None) -> None:
+        """The labels are those of the objects in the images."""
+        refuse_classes('training images', classes, self, 'model')
 
     def loss(
         self,
@@ -164,6 +151,22 @@ def _image_list(images: Tensor, sizes: list[tuple[int, int]]) -> object:
     return ImageList(images, sizes)
 
 
+def _check_parts(backbone: Any, neck: Any, anchor_sizes: Sequence[int]) -> None:
+    channels = tuple(backbone.channels)
+    if not hasattr(neck, 'levels'):
+        raise ConfigError(f"Detection needs neck=dict(type='FPN', in_channels={channels}); got {type(neck).__name__}.")
+    if channels != neck.in_channels:
+        raise ConfigError(
+            f'The backbone returns maps of {channels} channels, model.neck.in_channels={neck.in_channels}: set in_channels, or '
+            'out_indices of the backbone.'
+        )
+    if len(anchor_sizes) != len(neck.levels) or min(anchor_sizes) <= 0:
+        raise ConfigError(
+            f'Detection anchor_sizes={tuple(anchor_sizes)!r}: give {len(neck.levels)} sizes, one for each level of the pyramid '
+            f'({", ".join(neck.levels)}), in pixels.'
+        )
+
+
 def _checked(rcnn: dict) -> dict:
     """`rcnn`, if it holds only numbers that `FasterRCNN` knows: torchvision itself takes any name without a word."""
     from torchvision.models.detection import FasterRCNN
@@ -183,7 +186,7 @@ def _checked(rcnn: dict) -> dict:
 
 
 def _torchvision_parts(
-    neck: nn.Module,
+    neck: Any,
     num_classes: int,
     masks: bool,
     head_norm_cfg: dict | None,

@@ -14,7 +14,7 @@ release's norms over the whole batch are `backbone.grn_scope='batch'`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Interval
@@ -99,11 +99,12 @@ class FCMAE(Algorithm):
         for part in (self.proj, self.decoder, self.pred):
             init_convnext(part, std)
         if init == 'release':
-            if not hasattr(self.backbone, 'downsample_layers'):
+            encoder: Any = self.backbone
+            if not hasattr(encoder, 'downsample_layers'):
                 raise ConfigError(
-                    f"FCMAE init='release' is about ConvNeXtV2; a {type(self.backbone).__name__} needs init='std02'."
+                    f"FCMAE init='release' is about ConvNeXtV2; a {type(encoder).__name__} needs init='std02'."
                 )
-            for part in (self.backbone.downsample_layers[0], self.backbone.stages):
+            for part in (encoder.downsample_layers[0], encoder.stages):
                 init_convnext(part, std)
             for module in self.decoder.modules():
                 if isinstance(module, nn.Linear):

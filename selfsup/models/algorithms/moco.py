@@ -45,6 +45,8 @@ class MOCO(Algorithm):
     """
 
     dataset = 'ContrastiveDataset'
+    queue: Tensor  # (D, K)
+    queue_ptr: Tensor  # (1,) int64, the column that the next key goes to
     momentum_copies = (('backbone', 'key_backbone'), ('neck', 'key_neck'))
 
     def __init__(
@@ -64,8 +66,8 @@ class MOCO(Algorithm):
         self.key_backbone, self.key_neck = momentum_copy(self.backbone), momentum_copy(self.neck)
         self.head = build_part(HEADS, head)
         self.momentum = momentum
-        self.register_buffer('queue', l2_normalize(torch.randn(queue_len, feat_dim)).T.contiguous())  # (D, K)
-        self.register_buffer('queue_ptr', torch.zeros(1, dtype=torch.long))  # column that the next key goes to
+        self.register_buffer('queue', l2_normalize(torch.randn(queue_len, feat_dim)).T.contiguous())
+        self.register_buffer('queue_ptr', torch.zeros(1, dtype=torch.long))
 
     def check_data(self, images: int, batches: Sequence[int]) -> None:
         """The queue holds the keys of one global batch and not yet those of every image.

@@ -17,7 +17,7 @@ from ...errors import ShapeError
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
 from ..layers.pooling import global_average, last_map
-from .base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
+from .base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck, refuse_classes
 
 
 @MODELS.register_module()
@@ -41,9 +41,12 @@ class RelativeLoc(Algorithm):
         self.neck = build_part(NECKS, neck)
         self.head = build_part(HEADS, head)
         init_neck(self.neck, 'normal')
-        if hasattr(self.head, 'init_weights'):
-            self.head.init_weights('normal', std=0.005)
+        init_neck(self.head, 'normal', std=0.005)
         self.shared_centre = shared_centre
+
+    def check_classes(self, classes: int | None) -> None:
+        """The classes are the eight places, whatever the images show."""
+        refuse_classes('places around a patch', 8, self.head)
 
     def loss(self, img: Tensor, patch_label: Tensor) -> Step:
         """Cross entropy, mean over all pairs of all images.

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...registry import BACKBONES, HEADS, MODELS
 from ..layers.functional import l2_normalize
 from ..layers.pooling import global_average
-from .base import Algorithm, Backbone, Head, Step, build_part
+from .base import Algorithm, Backbone, Head, Step, build_part, init_neck, refuse_classes
 
 
 @MODELS.register_module()
@@ -31,8 +31,11 @@ class RotationPred(Algorithm):
         super().__init__()
         self.backbone = build_part(BACKBONES, backbone)
         self.head = build_part(HEADS, head)
-        if hasattr(self.head, 'init_weights'):
-            self.head.init_weights('kaiming')
+        init_neck(self.head, 'kaiming')
+
+    def check_classes(self, classes: int | None) -> None:
+        """The classes are the four rotations, whatever the images show."""
+        refuse_classes('rotations of an image', 4, self.head)
 
     def loss(self, img: Tensor, rot_label: Tensor) -> Step:
         """Cross entropy, mean over all rotations of all images.

@@ -67,20 +67,19 @@ class SparK(Algorithm):
     ) -> None:
         super().__init__()
         self.masking, self.path = BlockMasking(mask_ratio, keep, block), path
-        backbone = build_part(BACKBONES, backbone)
-        self.channels = image_channels(backbone)
-        maps = probe_maps(backbone, self.channels)
-        stride = maps[-1].stride
+        encoder = build_part(BACKBONES, backbone)
+        self.channels = image_channels(encoder)
+        maps = probe_maps(encoder, self.channels)
         if isinstance(decoder, dict):
-            decoder = NECKS.build(
-                {'stride': stride, **({} if self.channels == 3 else {'out_channels': self.channels}), **decoder}
-            )
+            drawn = {} if self.channels == 3 else {'out_channels': self.channels}
+            decoder = {'stride': maps[-1].stride, **drawn, **decoder}
+        drawing = build_part(NECKS, decoder)
         if isinstance(neck, dict):
-            neck = NECKS.build({'in_channels': [m.channels for m in maps], 'width': decoder.width, **neck})
-        self.backbone, self.neck, self.decoder = backbone, neck, decoder
+            neck = {'in_channels': [m.channels for m in maps], 'width': drawing.width, **neck}
+        self.backbone, self.neck, self.decoder = encoder, build_part(NECKS, neck), drawing
         self.head = build_part(HEADS, head)
         self._check([m.stride for m in maps])
-        check_masked(backbone, block, path, self.channels)
+        check_masked(encoder, block, path, self.channels)
         self.sync_bn = sync_bn
         if (
             sync_bn and resolve_sync_bn({'type': 'SyncBN'})['type'] == 'SyncBN'

@@ -72,7 +72,7 @@ class ClsHead(nn.Module):
         if std is None and init_linear == 'normal':
             self.fc_cls.reset_parameters()
         else:
-            init_linear_layers(self, init_linear, std)
+            init_linear_layers(self, init_linear, std or 0.0)
 
     def reset(self) -> None:
         """Forget the classes: initial weights again, drawn from torch's generator, for labels that were numbered anew."""

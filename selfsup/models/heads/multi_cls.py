@@ -72,7 +72,7 @@ class MultiClsHead(nn.Module):
         if with_last_layer_unpool is True:
             self.inputs.append((self.in_indices[-1], False))
         channels = [CHANNELS[backbone][layer] for layer, _ in self.inputs]
-        sides = [LAYER_WINDOWS[layer][2 if pooled else 0] for layer, pooled in self.inputs]
+        sides = [LAYER_WINDOWS[layer][2] if pooled else LAYER_WINDOWS[layer][0] for layer, pooled in self.inputs]
         norm_cfg = None if norm_cfg is None else resolve_sync_bn(norm_cfg)
         self.norms = nn.ModuleList(
             nn.Identity() if norm_cfg is None else build_norm(norm_cfg, c)[1] for c in channels[: len(self.in_indices)]

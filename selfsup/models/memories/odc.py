@@ -45,6 +45,10 @@ class ODCMemory(nn.Module):
         ConfigError: a number out of range, or fewer images than `num_classes * min_cluster`.
     """
 
+    label_bank: Tensor  # (N,) int64, in [0, K) once initialised
+    centroids: Tensor  # (K, D)
+    initialized: Tensor  # scalar, bool
+
     def __init__(
         self,
         length: Annotated[int, Ge(1)],
@@ -67,8 +71,8 @@ class ODCMemory(nn.Module):
             )
         self.momentum, self.num_classes, self.min_cluster, self.debug = momentum, num_classes, min_cluster, debug
         self.feature_bank = ShardedRows(length, feat_dim)
-        self.register_buffer('label_bank', torch.full((length,), -1))  # (N,) int64, in [0, K) once initialised
-        self.register_buffer('centroids', torch.zeros(num_classes, feat_dim))  # (K, D)
+        self.register_buffer('label_bank', torch.full((length,), -1))
+        self.register_buffer('centroids', torch.zeros(num_classes, feat_dim))
         self.register_buffer('initialized', torch.zeros((), dtype=torch.bool))
 
     def __len__(self) -> int:

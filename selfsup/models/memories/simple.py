@@ -30,6 +30,8 @@ class SimpleMemory(nn.Module):
         ConfigError: a number out of range.
     """
 
+    feature_bank: Tensor  # (N, D)
+
     def __init__(
         self,
         length: Annotated[int, Ge(1)],
@@ -43,7 +45,7 @@ class SimpleMemory(nn.Module):
                 'in [0, 1].'
             )
         self.momentum = momentum
-        self.register_buffer('feature_bank', l2_normalize(torch.randn(length, feat_dim)))  # (N, D)
+        self.register_buffer('feature_bank', l2_normalize(torch.randn(length, feat_dim)))
 
     def __len__(self) -> int:
         return len(self.feature_bank)
