@@ -14,7 +14,6 @@ from annotated_types import Ge, Interval
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ..errors import ConfigError
 from ..registry import OPTIMIZERS
 
 
@@ -39,9 +38,6 @@ class LAMB(Optimizer):
 
     After `step`, `global_grad_norm` holds the norm before clipping, a scalar tensor on the device (None without clipping).
     The number of steps is kept per group, as in the reference.
-
-    Raises:
-        ConfigError: a number is out of its range.
     """
 
     def __init__(
@@ -57,16 +53,6 @@ class LAMB(Optimizer):
         trust_clip: bool = False,
         always_adapt: bool = False,
     ) -> None:
-        for name, value in (
-            ('lr', lr),
-            ('eps', eps),
-            ('weight_decay', weight_decay),
-            ('max_grad_norm', max_grad_norm or 0),
-        ):
-            if not value >= 0:
-                raise ConfigError(f'LAMB: {name}={value!r}; it must be at least 0.')
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            raise ConfigError(f'LAMB: betas={betas!r}; it must be two numbers in [0, 1).')
         self.max_grad_norm = max_grad_norm
         self.global_grad_norm: Tensor | None = None
         super().__init__(

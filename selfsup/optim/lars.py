@@ -37,7 +37,7 @@ class LARS(Optimizer):
         lars_exclude: the default for groups that do not say.
 
     Raises:
-        ConfigError: a number is out of its range.
+        ConfigError: `nesterov` without momentum, or with dampening.
     """
 
     def __init__(
@@ -51,9 +51,6 @@ class LARS(Optimizer):
         nesterov: bool = False,
         lars_exclude: bool = False,
     ) -> None:
-        for name, value in (('lr', lr), ('momentum', momentum), ('weight_decay', weight_decay), ('eta', eta)):
-            if not value >= 0:
-                raise ConfigError(f'LARS: {name}={value!r}; it must be at least 0.')
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ConfigError(
                 f'LARS: nesterov=True wants momentum > 0 and dampening=0; got {momentum} and {dampening}.'

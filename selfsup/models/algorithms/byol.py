@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
-from ..layers.momentum import check_momentum, momentum_copy, momentum_update
+from ..layers.momentum import momentum_copy, momentum_update
 from .base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
 
 
@@ -34,9 +34,6 @@ class BYOL(Algorithm):
         head: config of a `LatentPredictHead`, which holds the predictor.
         base_momentum: share of the OLD target weights kept at the start of training; 0.996 for 1000 epochs, 0.99 for 300.
         end_momentum: the same at its end. Both in [0, 1].
-
-    Raises:
-        ConfigError: a momentum out of range.
     """
 
     dataset = 'BYOLDataset'
@@ -52,8 +49,6 @@ class BYOL(Algorithm):
         end_momentum: Annotated[float, Interval(ge=0, le=1)] = 1.0,
     ) -> None:
         super().__init__()
-        check_momentum('BYOL model.base_momentum', base_momentum)
-        check_momentum('BYOL model.end_momentum', end_momentum)
         self.backbone = build_part(BACKBONES, backbone)
         self.neck = build_part(NECKS, neck)
         init_neck(self.neck, 'kaiming')

@@ -20,7 +20,7 @@ import torch
 from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
-from ...errors import ConfigError, did_you_mean
+from ...errors import ConfigError
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
 from ..layers.image_channels import check_image_channels, image_channels
@@ -29,8 +29,6 @@ from ..layers.masking import BlockMasking, enlarge, mean_count
 from ..layers.probe import check_masked, probe_maps
 from ..layers.visible import encode_visible
 from .base import Algorithm, Backbone, Head, Neck, Step, build_part
-
-INITS = ('std02', 'release')
 
 
 @MODELS.register_module()
@@ -50,7 +48,7 @@ class FCMAE(Algorithm):
         sync_bn: batch norms of the backbone take the statistics of the visible positions of all processes.
 
     Raises:
-        ConfigError: parts that do not fit each other, or a value outside of the above.
+        ConfigError: parts that do not fit each other.
     """
 
     dataset = 'ExtractDataset'
@@ -68,8 +66,6 @@ class FCMAE(Algorithm):
         sync_bn: bool = False,
     ) -> None:
         super().__init__()
-        if init not in INITS:
-            raise ConfigError(f"FCMAE init='{init}' is unknown.{did_you_mean(str(init), INITS)}")
         self.masking, self.path, self.sync_bn = BlockMasking(mask_ratio, keep, block), path, sync_bn
         self.backbone = build_part(BACKBONES, backbone)
         self.head = build_part(HEADS, head)

@@ -24,7 +24,7 @@ from ... import distributed
 from ...errors import SelfSupWarning, ShapeError
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize, similarity
-from ..layers.momentum import check_momentum, momentum_copy, momentum_update
+from ..layers.momentum import momentum_copy, momentum_update
 from .base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
 
 
@@ -39,9 +39,6 @@ class MOCO(Algorithm):
         queue_len: number of negatives K, at least one global batch.
         feat_dim: length D of the embeddings.
         momentum: share of the OLD key weights kept in each update, in [0, 1].
-
-    Raises:
-        ConfigError: `momentum` or `queue_len` out of range.
     """
 
     dataset = 'ContrastiveDataset'
@@ -59,7 +56,6 @@ class MOCO(Algorithm):
         momentum: Annotated[float, Interval(ge=0, le=1)] = 0.999,
     ) -> None:
         super().__init__()
-        check_momentum('MOCO model.momentum', momentum)
         self.backbone = build_part(BACKBONES, backbone)
         self.neck = build_part(NECKS, neck)
         init_neck(self.neck, 'kaiming')

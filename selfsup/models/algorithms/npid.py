@@ -37,6 +37,9 @@ class NPID(Algorithm):
         memory_bank: config of a `SimpleMemory`; its docstring says what a bank costs.
         neg_num: number of negatives K per image, drawn uniformly with replacement.
         ensure_neg: an image is never its own negative. False, the documented default, lets it happen.
+
+    Raises:
+        ConfigError: `ensure_neg` with a bank of one image.
     """
 
     dataset = 'NPIDDataset'
@@ -56,9 +59,9 @@ class NPID(Algorithm):
         init_neck(self.neck, 'kaiming')
         self.head = build_part(HEADS, head)
         self.memory_bank = build_part(MEMORIES, memory_bank)
-        if neg_num < 1 or (ensure_neg and len(self.memory_bank) < 2):
+        if ensure_neg and len(self.memory_bank) < 2:
             raise ConfigError(
-                f'NPID neg_num={neg_num}, ensure_neg={ensure_neg} with a memory_bank of length={len(self.memory_bank)}: '
+                f'NPID ensure_neg=True with a memory_bank of length={len(self.memory_bank)}: '
                 'there must be a negative to draw.'
             )
         self.neg_num, self.ensure_neg = neg_num, ensure_neg

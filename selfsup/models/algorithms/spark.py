@@ -48,7 +48,7 @@ class SparK(Algorithm):
             of all of them, those of the decoder where SyncBN can run.
 
     Raises:
-        ConfigError: parts that do not fit each other, or a value outside of the above.
+        ConfigError: parts that do not fit each other.
     """
 
     dataset = 'ExtractDataset'

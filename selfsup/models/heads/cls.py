@@ -11,14 +11,11 @@ from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
 from ...arguments import Layer
-from ...errors import ConfigError, did_you_mean
 from ...registry import HEADS
 from ..layers.functional import full_precision, top1_accuracy
 from ..layers.init import init_linear_layers
 from ..layers.norm import NORMS, build_norm, resolve_sync_bn
 from ..layers.pooling import to_vector
-
-CRITERIA = ('ce', 'bce')
 
 
 @HEADS.register_module()
@@ -36,9 +33,6 @@ class ClsHead(nn.Module):
             `head_init_scale` of 0.001. None leaves weights and biases as torch draws them (timm's ResNets).
         criterion: 'ce': cross entropy; 'bce': the mean over images and classes of binary cross entropies (arXiv:2110.00476;
             SparK's ResNets).
-
-    Raises:
-        ConfigError: a value outside of the above.
     """
 
     def __init__(
@@ -52,14 +46,6 @@ class ClsHead(nn.Module):
         criterion: Literal['ce', 'bce'] = 'ce',
     ) -> None:
         super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise ConfigError(f'{type(self).__name__} label_smoothing={label_smoothing!r}: it must lie in [0, 1).')
-        if init_std is not None and not init_std >= 0:
-            raise ConfigError(f'{type(self).__name__} init_std={init_std!r}: it must be at least 0.')
-        if criterion not in CRITERIA:
-            raise ConfigError(
-                f'{type(self).__name__} criterion={criterion!r} is unknown.{did_you_mean(str(criterion), CRITERIA)}'
-            )
         self.with_avg_pool, self.in_channels, self.num_classes = with_avg_pool, in_channels, num_classes
         self.label_smoothing, self.init_std, self.criterion = label_smoothing, init_std, criterion
         self.norm = nn.Identity() if norm_cfg is None else build_norm(resolve_sync_bn(norm_cfg, 'BN1d'), in_channels)[1]

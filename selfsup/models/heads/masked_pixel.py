@@ -12,7 +12,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from ...errors import ConfigError, ShapeError
+from ...errors import ShapeError
 from ...registry import HEADS
 from ..layers.functional import full_precision
 from ..layers.masking import enlarge
@@ -29,19 +29,12 @@ class MaskedPixelHead(nn.Module):
         norm_pix: predict each patch with its mean subtracted and divided by its standard deviation (unbiased, over all
             P numbers); False predicts the normalised image itself.
         eps: added to the variance, >= 0.
-
-    Raises:
-        ConfigError: `patch_size` is no whole number above 0.
     """
 
     def __init__(
         self, patch_size: Annotated[int, Ge(1)] = 32, norm_pix: bool = True, eps: Annotated[float, Ge(0)] = 1e-6
     ) -> None:
         super().__init__()
-        if not isinstance(patch_size, int) or patch_size < 1:
-            raise ConfigError(
-                f'MaskedPixelHead patch_size={patch_size!r}: give the side of a patch in whole pixels (32, say).'
-            )
         self.patch_size, self.norm_pix, self.eps = patch_size, norm_pix, eps
 
     def patchify(self, images: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from annotated_types import Ge, Interval, Len
 from torch import Tensor, nn
 
 from ...arguments import Choice, Layer
-from ...errors import ConfigError, ShapeError, did_you_mean
+from ...errors import ShapeError
 from ...registry import HEADS
 from ..layers.functional import full_precision, top1_accuracy
 from ..layers.init import init_linear_layers
@@ -38,9 +38,6 @@ class MultiClsHead(nn.Module):
         backbone: 'resnet50' (also 'resnet18', 'resnet34', 'resnet101', 'resnet152'), for the channels of its layers.
         norm_cfg: BN, SyncBN or GN with arguments, e.g. `dict(type='BN', momentum=0.1, affine=False)`; None for no norm.
         num_classes: number of classes; labels are in [0, num_classes).
-
-    Raises:
-        ConfigError: an unknown `pool_type` or `backbone`, or a layer out of range.
     """
 
     def __init__(
@@ -53,18 +50,6 @@ class MultiClsHead(nn.Module):
         num_classes: Annotated[int, Ge(1)] = 1000,
     ) -> None:
         super().__init__()
-        if pool_type not in ('adaptive', 'specified'):
-            raise ConfigError(f"MultiClsHead pool_type={pool_type!r}: use 'adaptive' or 'specified'.")
-        if backbone not in CHANNELS:
-            raise ConfigError(
-                f'MultiClsHead backbone={backbone!r} is not known.{did_you_mean(str(backbone), CHANNELS)}'
-            )
-        if not in_indices or not set(in_indices) <= set(range(len(LAYER_WINDOWS))):
-            raise ConfigError(f'MultiClsHead in_indices={tuple(in_indices)!r}: give layers from 0 (stem) to 4.')
-        if with_last_layer_unpool not in (False, True, 'replace'):
-            raise ConfigError(
-                f"MultiClsHead with_last_layer_unpool={with_last_layer_unpool!r}: use True, False or 'replace'."
-            )
         self.adaptive, self.in_indices = pool_type == 'adaptive', tuple(in_indices)
         pooled = len(self.in_indices) - (with_last_layer_unpool == 'replace')
         # of each classifier: its layer, and whether the map is pooled

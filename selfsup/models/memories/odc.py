@@ -42,7 +42,7 @@ class ODCMemory(nn.Module):
         debug: log the small clusters whenever there are any.
 
     Raises:
-        ConfigError: a number out of range, or fewer images than `num_classes * min_cluster`.
+        ConfigError: fewer images than `num_classes * min_cluster`.
     """
 
     label_bank: Tensor  # (N,) int64, in [0, K) once initialised
@@ -59,11 +59,6 @@ class ODCMemory(nn.Module):
         debug: bool = False,
     ) -> None:
         super().__init__()
-        if min(length, feat_dim, num_classes, min_cluster) < 1 or not 0 <= momentum <= 1:
-            raise ConfigError(
-                f'ODCMemory length={length}, feat_dim={feat_dim}, num_classes={num_classes}, min_cluster={min_cluster}, '
-                f'momentum={momentum}: use numbers >= 1 and a momentum in [0, 1].'
-            )
         if length < num_classes * min_cluster:
             raise ConfigError(
                 f'ODCMemory: {num_classes} clusters (num_classes) of {min_cluster} or more images (min_cluster) need '

@@ -7,7 +7,6 @@ from typing import Annotated
 from annotated_types import Ge
 from torch import nn
 
-from ...errors import ConfigError
 from ...registry import NECKS
 from ..layers.convnext_block import ConvNeXtBlock
 
@@ -20,9 +19,6 @@ class ConvNeXtV2Decoder(nn.Sequential):
         width: channels; 512 in the paper.
         depth: number of blocks; 1 in the paper.
         kernel_size: of the depthwise convolutions.
-
-    Raises:
-        ConfigError: `width` or `depth` is no whole number above 0.
     """
 
     def __init__(
@@ -31,7 +27,5 @@ class ConvNeXtV2Decoder(nn.Sequential):
         depth: Annotated[int, Ge(1)] = 1,
         kernel_size: Annotated[int, Ge(1)] = 7,
     ) -> None:
-        if min(width, depth) < 1:
-            raise ConfigError(f'ConvNeXtV2Decoder width={width}, depth={depth}: use whole numbers above 0.')
         super().__init__(*(ConvNeXtBlock(width, grn_scope='image', kernel_size=kernel_size) for _ in range(depth)))
         self.width = width

@@ -7,7 +7,6 @@ from typing import Annotated
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from ...errors import ConfigError
 from ...registry import NECKS
 from ..layers.norm import batch_norm_1d
 from .base import Projection
@@ -122,9 +121,6 @@ class NonLinearNeckSimCLR(Projection):
         with_bias: linear layers have a bias.
         with_last_bn: a BN, with weight and bias, follows the last linear layer.
         with_avg_pool: pool first; False flattens.
-
-    Raises:
-        ConfigError: `num_layers` < 1.
     """
 
     def __init__(
@@ -139,8 +135,6 @@ class NonLinearNeckSimCLR(Projection):
         with_avg_pool: bool = True,
     ) -> None:
         super().__init__(in_channels, with_avg_pool)
-        if num_layers < 1:
-            raise ConfigError(f'NonLinearNeckSimCLR num_layers={num_layers}: use 1 or more.')
         self.num_layers = num_layers
         self.relu = nn.ReLU(inplace=True)
         for i in range(num_layers):

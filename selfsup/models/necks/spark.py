@@ -9,7 +9,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from ...errors import ConfigError, did_you_mean
+from ...errors import ConfigError
 from ...registry import NECKS
 from ..layers.layer_norm2d import LayerNorm2d
 from ..layers.masking import enlarge
@@ -17,8 +17,6 @@ from ..layers.masking import enlarge
 if TYPE_CHECKING:
     from ..layers.masked import MaskedMap
     from ..layers.visible import VisibleMap
-
-NORMS = ('bn', 'ln', 'none')
 
 
 @NECKS.register_module()
@@ -34,7 +32,7 @@ class SparKNeck(nn.Module):
         norm: 'bn' (ResNets in the paper), 'ln' over channels (ConvNeXts) or 'none'.
 
     Raises:
-        ConfigError: a value outside of the above.
+        ConfigError: `in_channels` are not `levels` numbers, or `width` cannot be halved as often.
     """
 
     def __init__(
@@ -45,8 +43,6 @@ class SparKNeck(nn.Module):
         norm: Literal['bn', 'ln', 'none'] = 'bn',
     ) -> None:
         super().__init__()
-        if norm not in NORMS:
-            raise ConfigError(f"SparKNeck norm='{norm}' is unknown.{did_you_mean(str(norm), NORMS)}")
         if len(in_channels) != levels:
             raise ConfigError(
                 f'SparKNeck has levels={levels}, but the backbone returns {len(in_channels)} maps with {list(in_channels)} '
