@@ -15,6 +15,8 @@ is a dict of such.
         backbone_name: Annotated[str, Choice(CHANNELS)] = 'resnet50',
     ) -> None: ...
 
+`Count`, `Share` (of a whole, 0 and 1 included) and `NotNegative` are ranges that many arguments have.
+
 `checked` holds a function to its hints; `Registry.register_module` holds every class with it that is registered where it is written.
 A hint counts only there: what other libraries write is no promise. A value that is the default itself is always allowed.
 """
@@ -42,7 +44,7 @@ from typing import (
     is_typeddict,
 )
 
-from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen, MultipleOf
+from annotated_types import Ge, GroupedMetadata, Gt, Interval, Le, Lt, MaxLen, MinLen, MultipleOf
 
 from .errors import ConfigError, did_you_mean
 
@@ -106,6 +108,11 @@ class Layer:
     """The argument is `dict(type=..., arguments)` of a layer; `names` are the types it may have."""
 
     names: Iterable[str]
+
+
+Count = Annotated[int, Ge(1)]
+Share = Annotated[float, Interval(ge=0, le=1)]
+NotNegative = Annotated[float, Ge(0)]
 
 
 class Argument(NamedTuple):
