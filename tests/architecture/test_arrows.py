@@ -33,7 +33,7 @@ ALLOWED = {
     'datasets': set(),
     'optim': set(),
     'visualization': set(),
-    'config': set(),
+    'config': {'optim'},
     'evaluation': {'datasets', 'optim'},
     'engine': {'config', 'convert', 'datasets', 'optim'},
     'hooks': {'evaluation', 'engine', 'datasets', 'optim', 'visualization'},
