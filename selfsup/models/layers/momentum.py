@@ -7,20 +7,6 @@ import copy
 import torch
 from torch import nn
 
-from ...errors import ConfigError
-
-
-def check_momentum(name: str, value: float) -> None:
-    """Refuse what is no share of old weights to keep: outside [0, 1] the copy runs away from the network.
-
-    Raises:
-        ConfigError: `value` is no number in [0, 1].
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ConfigError(
-            f'{name}={value!r} must lie in [0, 1]: it is the share of the old weights that is kept, for example 0.999.'
-        )
-
 
 def momentum_copy(module: nn.Module) -> nn.Module:
     """A deep copy without gradients. It is outside DDP's gradient buckets and the optimizer."""
