@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..large_kernel.conv import LargeKernelConv2d
 from .drop_path import DropPath
 from .grn import GRN
-from .large_kernel import LargeKernelConv2d
 
 WIDE = 15  # taps from which a depthwise convolution is a large-kernel one, which trains faster and ends on every device
 

@@ -1,4 +1,4 @@
-"""Rules of both kinds of partly visible maps that change the shape: order of axes, groups of channels, parts, joints.
+"""Rules that change the shape: order of axes, groups of channels.
 
 Channels may be split, joined and reordered at will. Positions stay positions: each of them may be cut into smaller ones that become
 channels (space to depth) and back, and the two spatial axes may be seen as one.
@@ -7,16 +7,17 @@ channels (space to depth) and back, and the two spatial axes may be seen as one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from ...errors import ConfigError
-from .block_map import CONVOLUTIONS, BlockMap, where
-from .map_axes import NHW, dims_of, groups_of, renamed, resolved, stored_axes
-from .map_folded import FoldedMap
-from .map_rules import SHARED, all_zero, first_map, operand
+from ....errors import ConfigError
+from ..axes import NHW, dims_of, groups_of, renamed, resolved, stored_axes
+from ..block_map import BlockMap
+from ..folded_map import FoldedMap
+from ..messages import CONVOLUTIONS, where
+from ..rule_table import rule
 
 
 def channel_axis(x: BlockMap, dim: int, name: str) -> int:
@@ -31,7 +32,7 @@ def channel_axis(x: BlockMap, dim: int, name: str) -> int:
 # ---- order ------------------------------------------------------------------------------------------------------------------
 
 
-@SHARED.add('permute')
+@rule('permute')
 def permute(x: BlockMap, *dims: int | tuple[int, ...]) -> BlockMap:
     """Another order of the axes; the images stay first."""
     seen = dims_of(x.axes)
@@ -46,7 +47,7 @@ def permute(x: BlockMap, *dims: int | tuple[int, ...]) -> BlockMap:
     )
 
 
-@SHARED.add('transpose', 'swapaxes', 'swapdims')
+@rule('transpose', 'swapaxes', 'swapdims')
 def transpose(x: BlockMap, first: int, second: int) -> BlockMap:
     """Exchange two axes other than that of the images."""
     order = list(range(x.dim()))
@@ -54,7 +55,7 @@ def transpose(x: BlockMap, first: int, second: int) -> BlockMap:
     return permute(x, order)
 
 
-@SHARED.add('movedim', 'moveaxis')
+@rule('movedim', 'moveaxis')
 def movedim(x: BlockMap, source: int, destination: int) -> BlockMap:
     """Move one axis elsewhere."""
     order = list(range(x.dim()))
@@ -65,7 +66,7 @@ def movedim(x: BlockMap, source: int, destination: int) -> BlockMap:
 # ---- regrouping -------------------------------------------------------------------------------------------------------------
 
 
-@SHARED.add('reshape', 'view')
+@rule('reshape', 'view')
 def reshape(x: BlockMap, *shape: int | Sequence[int]) -> BlockMap | FoldedMap:
     """Regroup channels, cut positions into channels or join them again, or see the two spatial axes as one or as two."""
     wanted = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
@@ -121,7 +122,7 @@ def _cut(x: BlockMap, axis: str, held: int, whole: int, new: list[int]) -> tuple
     return 'C' * at + axis + 'C' * (len(new) - at - 1), [*[1] * at, held // inner, *new[at + 1 :]]
 
 
-@SHARED.add('flatten')
+@rule('flatten')
 def flatten(x: BlockMap, start_dim: int = 0, end_dim: int = -1) -> BlockMap:
     """Several dimensions as one."""
     shape = x.shape
@@ -129,7 +130,7 @@ def flatten(x: BlockMap, start_dim: int = 0, end_dim: int = -1) -> BlockMap:
     return reshape(x, [*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]])
 
 
-@SHARED.add('unflatten')
+@rule('unflatten')
 def unflatten(x: BlockMap, dim: int, sizes: Sequence[int]) -> BlockMap:
     """One dimension as several."""
     shape = x.shape
@@ -137,22 +138,22 @@ def unflatten(x: BlockMap, dim: int, sizes: Sequence[int]) -> BlockMap:
     return reshape(x, [*shape[:dim], *resolved(sizes, shape[dim]), *shape[dim + 1 :]])
 
 
-@SHARED.add('view_as', 'reshape_as')
+@rule('view_as', 'reshape_as')
 def reshape_as(x: BlockMap, other: BlockMap | Tensor) -> BlockMap:
     """The shape of another."""
     return reshape(x, other.shape)
 
 
-@SHARED.add('unsqueeze')
+@rule('unsqueeze')
 def unsqueeze(x: BlockMap, dim: int) -> BlockMap:
     """A new axis of one channel."""
     dims = dims_of(x.axes)
     dim %= len(dims) + 1
     at = len(x.axes) if dim == len(dims) else stored_axes(x.axes, dim)[0]
-    return x.with_stored(x.stored.unsqueeze(at), renamed([*_labels(x)[:at], '', *_labels(x)[at:]]))
+    return x.with_stored(x.stored.unsqueeze(at), renamed([*labels(x)[:at], '', *labels(x)[at:]]))
 
 
-@SHARED.add('squeeze')
+@rule('squeeze')
 def squeeze(x: BlockMap, *dim: int) -> BlockMap:
     """Without an axis of one channel; a dimension must be named, as the number of images and positions may be 1 by chance."""
     if len(dim) != 1 or not isinstance(dim[0], int):
@@ -161,17 +162,17 @@ def squeeze(x: BlockMap, *dim: int) -> BlockMap:
     return x.with_stored(x.stored.squeeze(at), without(x, at)) if x.stored.shape[at] == 1 else x
 
 
-def _labels(x: BlockMap) -> list[str]:
+def labels(x: BlockMap) -> list[str]:
     """Axes of what is stored, with '' for channels."""
     return [axis if axis in NHW else '' for axis in x.axes]
 
 
 def without(x: BlockMap, *at: int) -> str:
     """The axes but for some of what is stored."""
-    return renamed([label for i, label in enumerate(_labels(x)) if i not in at])
+    return renamed([label for i, label in enumerate(labels(x)) if i not in at])
 
 
-@SHARED.add('expand')
+@rule('expand')
 def expand(x: BlockMap, *sizes: int | Sequence[int]) -> BlockMap:
     """Repeat channels of which there is one; the number of images and positions stays."""
     wanted = list(sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes)
@@ -189,158 +190,9 @@ def expand(x: BlockMap, *sizes: int | Sequence[int]) -> BlockMap:
     return x.with_stored(x.stored.expand(stored))
 
 
-@SHARED.add('repeat_interleave')
+@rule('repeat_interleave')
 def repeat_interleave(x: BlockMap, repeats: int, dim: int | None = None) -> BlockMap:
     """Each channel several times."""
     if dim is None or not isinstance(repeats, int):
         raise ConfigError(f'repeat_interleave of a map needs a number and a dimension{where()}.')
     return x.with_stored(x.stored.repeat_interleave(repeats, channel_axis(x, dim, 'repeat_interleave')))
-
-
-# ---- parts and joints -------------------------------------------------------------------------------------------------------
-
-
-@SHARED.add('cat', 'concat', 'concatenate')
-def cat(maps: Sequence[BlockMap | Tensor], dim: int = 0, *, axis: int | None = None) -> BlockMap:
-    """Maps, and plain tensors that hold a value for each position, one after another along the channels."""
-    x = first_map(*maps)
-    dim = dim if axis is None else axis
-    at = channel_axis(x, dim, 'cat')
-    clean = all(isinstance(m, BlockMap) for m in maps) and all_zero(*maps)
-    return x.with_stored(torch.cat([_joined(x, m, dim) for m in maps], at), clean=clean)
-
-
-def _joined(x: BlockMap, other: BlockMap | Tensor, dim: int) -> Tensor:
-    """What `cat` joins to a map: a map of the same place, or the part of a plain tensor that belongs to what is stored."""
-    if isinstance(other, BlockMap):
-        return operand(x, other)
-    shape = x.shape
-    fits = (
-        isinstance(other, Tensor)
-        and other.dim() == len(shape)
-        and all(
-            given == own for d, (given, own) in enumerate(zip(other.shape, shape, strict=True)) if d != dim % len(shape)
-        )
-    )
-    if not fits:
-        raise ConfigError(
-            f'cat joins a map {tuple(shape)} with maps, or with tensors of its size{where()}; got '
-            f'{tuple(other.shape) if isinstance(other, Tensor) else type(other).__name__}.'
-        )
-    part = x.with_stored(
-        x.stored.narrow(channel_axis(x, dim, 'cat'), 0, 1).expand(
-            [other.shape[dim] if i == channel_axis(x, dim, 'cat') else size for i, size in enumerate(x.stored.shape)]
-        )
-    )
-    return operand(part, other).expand(part.stored.shape)
-
-
-@SHARED.add('stack')
-def stack(maps: Sequence[BlockMap], dim: int = 0) -> BlockMap:
-    """Maps along a new axis of channels."""
-    x = first_map(*maps)
-    if not all(isinstance(m, BlockMap) for m in maps):
-        raise ConfigError(f'stack joins maps with maps only{where()}; got {[type(m).__name__ for m in maps]}.')
-    dims = dims_of(x.axes)
-    dim %= len(dims) + 1
-    at = len(x.axes) if dim == len(dims) else stored_axes(x.axes, dim)[0]
-    labels = _labels(x)
-    return x.with_stored(
-        torch.stack([operand(x, m) for m in maps], at), renamed([*labels[:at], '', *labels[at:]]), clean=all_zero(*maps)
-    )
-
-
-@SHARED.add('chunk')
-def chunk(x: BlockMap, chunks: int, dim: int = 0) -> tuple[BlockMap, ...]:
-    """Parts of equal numbers of channels."""
-    return tuple(x.with_stored(part) for part in x.stored.chunk(chunks, channel_axis(x, dim, 'chunk')))
-
-
-@SHARED.add('split', 'split_with_sizes')
-def split(x: BlockMap, split_size: int | list[int], dim: int = 0) -> tuple[BlockMap, ...]:
-    """Parts of given numbers of channels."""
-    return tuple(x.with_stored(part) for part in x.stored.split(split_size, channel_axis(x, dim, 'split')))
-
-
-@SHARED.add('tensor_split')
-def tensor_split(x: BlockMap, sections: int | list[int], dim: int = 0) -> tuple[BlockMap, ...]:
-    """Parts of numbers of channels that differ by one at most, or that begin where told."""
-    return tuple(x.with_stored(part) for part in x.stored.tensor_split(sections, channel_axis(x, dim, 'tensor_split')))
-
-
-@SHARED.add('unbind')
-def unbind(x: BlockMap, dim: int = 0) -> tuple[BlockMap, ...]:
-    """Each channel for itself, without their axis."""
-    at = channel_axis(x, dim, 'unbind')
-    return tuple(x.with_stored(part, without(x, at)) for part in x.stored.unbind(at))
-
-
-@SHARED.add('select')
-def select(x: BlockMap, dim: int, index: int) -> BlockMap:
-    """One channel, without the axis."""
-    at = channel_axis(x, dim, 'select')
-    return x.with_stored(x.stored.select(at, index), without(x, at))
-
-
-def _along_channels(name: str) -> Callable:
-    """Rule of the method `name`, whose first argument is a dimension."""
-
-    def rule(x: BlockMap, dim: int, *args: object, **kwargs: object) -> BlockMap:
-        return x.with_stored(getattr(x.stored, name)(channel_axis(x, dim, name), *args, **kwargs))
-
-    return rule
-
-
-for _name in ('narrow', 'index_select'):
-    SHARED.add(_name)(_along_channels(_name))
-
-
-@SHARED.add('flip', 'roll')
-def mixes_positions(x: BlockMap, *_: object, **__: object) -> BlockMap:
-    """Refused: what would take the place of a position may be hidden."""
-    raise ConfigError(f'flip and roll of a map move positions to where others are hidden{where()}: {CONVOLUTIONS}.')
-
-
-# ---- index ------------------------------------------------------------------------------------------------------------------
-
-
-def _stored_key(x: BlockMap, key: object) -> tuple[list[object], list[int]]:
-    """The index for what is stored, and its axes that an integer takes away."""
-    key = key if isinstance(key, tuple) else (key,)
-    dims = dims_of(x.axes)
-    if any(part is Ellipsis for part in key):
-        at = next(i for i, part in enumerate(key) if part is Ellipsis)
-        key = key[:at] + (slice(None),) * (len(dims) + 1 - len(key)) + key[at + 1 :]
-    found, gone = [], []
-    for dim, part in enumerate(key):
-        channels = dim < len(dims) and dims[dim] not in NHW
-        if not isinstance(part, slice) and not (channels and isinstance(part, (int, list, Tensor))):
-            raise ConfigError(f'Only the channels of a map can be sliced{where()}; got the index {key}.')
-        if not channels and (dim >= len(dims) or part != slice(None)):
-            raise ConfigError(f'Only the channels of a map can be sliced{where()}; got the index {key}.')
-        if isinstance(part, int):
-            gone.append(len(found))
-        found += [part] if channels else [slice(None)] * len(dims[dim])
-    if sum(not isinstance(part, (slice, int)) for part in found) > 1 or any(
-        isinstance(p, Tensor) and p.dim() != 1 for p in found
-    ):
-        raise ConfigError(f'The channels of a map can be picked by one list of numbers{where()}; got the index {key}.')
-    return found, gone
-
-
-@SHARED.add(Tensor.__getitem__)
-def getitem(x: BlockMap, key: object) -> BlockMap:
-    """Some of the channels: x[:, a:b], x[..., a:b] for channels-last, x[:, 0], x[:, order]."""
-    found, gone = _stored_key(x, key)
-    return x.with_stored(x.stored[tuple(found)], without(x, *gone))
-
-
-@SHARED.add(Tensor.__setitem__)
-def setitem(x: BlockMap, key: object, value: object) -> None:
-    """Write into some of the channels."""
-    found, gone = _stored_key(x, key)
-    if isinstance(value, BlockMap) or (isinstance(value, Tensor) and value.dim() > 0):
-        target = x.with_stored(x.stored[tuple(found)], without(x, *gone))
-        value = operand(target, value)
-    x.stored[tuple(found)] = value
-    x.hidden_zero = False

@@ -1,4 +1,4 @@
-"""Rules of both kinds of partly visible maps for sums, means, variances, extremes and norms: over channels, or over visible positions.
+"""Rules for sums, means, variances, extremes, softmax and p-norms: over channels, or over visible positions.
 
 Over channels the result is a map. Over the positions of each image it is a plain tensor, to which hidden positions contribute nothing: they
 are absent, not zeros. An image of which nothing is visible gets 0.
@@ -13,11 +13,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...errors import ConfigError
-from .block_map import BlockMap, where
-from .map_axes import NHW, as_maps, as_seen, dims_of, from_maps, stored_axes
-from .map_rules import SHARED, operand
-from .map_shapes import without
+from ....errors import ConfigError
+from ...layers.functional import length
+from ..axes import NHW, as_maps, as_seen, dims_of, from_maps, stored_axes
+from ..block_map import BlockMap
+from ..messages import where
+from ..rule_table import rule
+from .pointwise import operand
+from .shapes import without
 
 Dims = int | tuple[int, ...] | None
 
@@ -71,7 +74,7 @@ def _as_map(x: BlockMap, stored: Tensor, given: Over, keepdim: bool, clean: bool
 # ---- sums and means ---------------------------------------------------------------------------------------------------------
 
 
-@SHARED.add('mean')
+@rule('mean')
 def mean(
     x: BlockMap, dim: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> BlockMap | Tensor:
@@ -79,7 +82,7 @@ def mean(
     return _average(x, dim, keepdim, dtype, 'mean')
 
 
-@SHARED.add('sum')
+@rule('sum')
 def total(
     x: BlockMap, dim: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> BlockMap | Tensor:
@@ -97,30 +100,6 @@ def _average(x: BlockMap, dim: Dims, keepdim: bool, dtype: torch.dtype | None, k
     sums = x.image_sum(as_maps(t, x.axes))
     out = (sums / image_count(x)[:, None] if kind == 'mean' else sums).to(x.dtype if dtype is None else dtype)
     return _as_plain(x, out, given, keepdim)
-
-
-@SHARED.add('adaptive_avg_pool2d')
-def adaptive_avg_pool2d(x: BlockMap, output_size: int | tuple[int, int]) -> Tensor:
-    """Mean over the visible positions, (B, C, 1, 1); other output sizes are refused."""
-    _one_value(output_size, 'adaptive_avg_pool2d')
-    return mean(x, (2, 3), keepdim=True)
-
-
-@SHARED.add('adaptive_max_pool2d')
-def adaptive_max_pool2d(x: BlockMap, output_size: int | tuple[int, int], return_indices: bool = False) -> Tensor:
-    """Largest of the visible positions, (B, C, 1, 1); other output sizes are refused."""
-    _one_value(output_size, 'adaptive_max_pool2d')
-    if return_indices:
-        raise ConfigError(f'adaptive_max_pool2d of a map cannot return indices{where()}.')
-    return amax(x, (2, 3), keepdim=True)
-
-
-def _one_value(output_size: object, name: str) -> None:
-    if output_size not in (1, (1, 1), [1, 1]):
-        raise ConfigError(
-            f'{name} of a map gives one value per image and channel{where()}; got output_size={output_size}: regions '
-            'hold hidden and visible positions alike; masked training needs a convolutional network without them.'
-        )
 
 
 # ---- variances --------------------------------------------------------------------------------------------------------------
@@ -155,7 +134,7 @@ def _variance(
     return var, average.to(x.dtype) if keepdim else average.to(x.dtype).squeeze(given.dims)
 
 
-@SHARED.add('var')
+@rule('var')
 def var(
     x: BlockMap,
     dim: Dims = None,
@@ -168,7 +147,7 @@ def var(
     return _variance(x, dim, rest, unbiased, correction, keepdim, 'var')[0]
 
 
-@SHARED.add('var_mean')
+@rule('var_mean')
 def var_mean(
     x: BlockMap,
     dim: Dims = None,
@@ -181,7 +160,7 @@ def var_mean(
     return _variance(x, dim, rest, unbiased, correction, keepdim, 'var_mean')
 
 
-@SHARED.add('std')
+@rule('std')
 def std(
     x: BlockMap,
     dim: Dims = None,
@@ -194,7 +173,7 @@ def std(
     return _root(_variance(x, dim, rest, unbiased, correction, keepdim, 'std')[0])
 
 
-@SHARED.add('std_mean')
+@rule('std_mean')
 def std_mean(
     x: BlockMap,
     dim: Dims = None,
@@ -237,13 +216,13 @@ def _extreme(x: BlockMap, dim: Dims, keepdim: bool, name: str) -> BlockMap | Ten
     return _as_plain(x, torch.where(there.any(1)[:, None], out, 0.0), given, keepdim)
 
 
-@SHARED.add('amax')
+@rule('amax')
 def amax(x: BlockMap, dim: Dims = None, keepdim: bool = False) -> BlockMap | Tensor:
     """Largest value; equal ones share the gradient."""
     return _extreme(x, dim, keepdim, 'amax')
 
 
-@SHARED.add('amin')
+@rule('amin')
 def amin(x: BlockMap, dim: Dims = None, keepdim: bool = False) -> BlockMap | Tensor:
     """Smallest value; equal ones share the gradient."""
     return _extreme(x, dim, keepdim, 'amin')
@@ -268,10 +247,10 @@ def _with_indices(name: str) -> Callable:
 
 
 for _name in ('max', 'min'):
-    SHARED.add(_name)(_with_indices(_name))
+    rule(_name)(_with_indices(_name))
 
 
-@SHARED.add('softmax')
+@rule('softmax')
 def softmax(x: BlockMap, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None) -> BlockMap:
     """Over the channels of each position, or, where the positions are one axis, over the visible ones of each image."""
     given = _one_axis(x, dim, 'softmax')
@@ -283,7 +262,7 @@ def softmax(x: BlockMap, dim: int | None = None, _stacklevel: int = 3, dtype: to
     return powers.with_stored(powers.stored / operand(x, torch.where(sums == 0, 1.0, sums)))
 
 
-@SHARED.add('log_softmax')
+@rule('log_softmax')
 def log_softmax(
     x: BlockMap, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
 ) -> BlockMap:
@@ -294,7 +273,7 @@ def log_softmax(
     return x.with_stored(torch.log_softmax(x.stored, given.channels[0], dtype=dtype), clean=False)
 
 
-@SHARED.add('logsumexp')
+@rule('logsumexp')
 def logsumexp(x: BlockMap, dim: Dims, keepdim: bool = False) -> BlockMap:
     """Over the channels of each position."""
     given = over(x, dim, 'logsumexp')
@@ -310,18 +289,6 @@ def _one_axis(x: BlockMap, dim: int | None, name: str) -> Over:
 
 
 # ---- norms ------------------------------------------------------------------------------------------------------------------
-
-
-def length(t: Tensor, order: float, dims: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """p-norm of `t` over `dims`, computed in `dtype`; its gradient at 0 is 0.
-
-    On CPU torch's norm over the positions of small blocks takes up to 100 times as long as the same sum of squares.
-    """
-    if order != 2 or t.device.type != 'cpu' or t.dtype != dtype:
-        return torch.linalg.vector_norm(t, order, dims, dtype=dtype)
-    squares = t.square().sum(dims)
-    zero = squares == 0
-    return squares.masked_fill(zero, 1.0).sqrt().masked_fill(zero, 0.0)
 
 
 def vector_norm_over(
@@ -355,7 +322,7 @@ def vector_norm_over(
     return out if keepdim else out.squeeze(tuple(d % len(seen) for d in dims))
 
 
-@SHARED.add(torch.linalg.vector_norm)
+@rule(torch.linalg.vector_norm)
 def vector_norm(
     x: BlockMap, ord: float = 2, dim: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> BlockMap | Tensor:
@@ -363,7 +330,7 @@ def vector_norm(
     return vector_norm_over(x, ord, dim, keepdim, dtype)
 
 
-@SHARED.add(torch.norm, Tensor.norm)
+@rule(torch.norm, Tensor.norm)
 def norm(
     x: BlockMap,
     p: float | str | None = 2,

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...errors import ConfigError
-from .block_map import BlockMap, operation_name, where
+from .block_map import BlockMap
+from .messages import operation_name, where
 
 
 class FoldedMap:
