@@ -8,6 +8,7 @@ therefore runs on a map as it is: same module, same weights, same state dict.
 from __future__ import annotations
 
 import inspect
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -68,76 +69,77 @@ class BlockMap(TensorFace):
         return cls._start(x, Blocks(visible, sync))
 
     @classmethod
+    @abstractmethod
     def _start(cls, x: Tensor, blocks: Blocks) -> Self:
-        raise NotImplementedError
+        """A map of a whole tensor (B, C, H, W)."""
 
+    @abstractmethod
     def dense(self) -> Tensor:
         """(B, C, H, W), zeros where hidden; differentiable."""
-        raise NotImplementedError
 
+    @abstractmethod
     def with_whole(self, whole: Tensor, blocks: Blocks | None = None) -> Self:
         """A map like this one made of a whole tensor (B, C, H, W), whose hidden positions do not count; or one of other blocks."""
-        raise NotImplementedError
 
+    @abstractmethod
     def with_stored(self, stored: Tensor, axes: str | None = None, clean: bool = True) -> Self:
         """A map like this one that holds `stored`. `clean`: its hidden positions, if stored, are zero where this map's are."""
-        raise NotImplementedError
 
+    @abstractmethod
     def with_margin(self, margin: Margin, value: float | str) -> Self:
         """This map with `margin` pixels around it, see `BlockMap`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def positions(self) -> Tensor:
         """(N, C, ...) the visible positions, differentiable; for a map in NCHW order."""
-        raise NotImplementedError
 
+    @abstractmethod
     def with_positions(self, positions: Tensor) -> Self:
         """A map like this one with other values at its visible positions, given as `positions` gives them."""
-        raise NotImplementedError
 
     def with_normed(self, normed: Normed) -> Self:
         """A map like this one with what batch norm made of `positions`."""
         return self.with_positions(normed.out)
 
+    @abstractmethod
     def per_image(self, t: Tensor, dim: int) -> Tensor:
         """A plain tensor with one entry per image along `dim`, as it goes with the first axis of what is stored."""
-        raise NotImplementedError
 
+    @abstractmethod
     def image_total(self, t: Tensor) -> Tensor:
         """(B, ...) sums for each image over the first axis of `t`, which is that of what is stored."""
-        raise NotImplementedError
 
+    @abstractmethod
     def by_image(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """(B, P, C) positions of each image of `t`, laid out as in `image_sum`, and (B, P) bool, which of them are visible."""
-        raise NotImplementedError
 
+    @abstractmethod
     def image_norm(self, t: Tensor, order: float, dtype: torch.dtype) -> Tensor:
         """(B, C) norms over the visible positions of each image, for `t` as in `image_sum`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def image_sum(self, t: Tensor) -> Tensor:
         """(B, C) sums over the visible positions of each image of `t` (N, C, h, w), a form of what is stored (`axes.as_maps`)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def spread(self, plain: Tensor) -> Tensor:
         """A plain tensor of the axes of what is stored, each of full size or 1, in a form that broadcasts with `stored`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def zeroed(self) -> Tensor:
         """What is stored, with zeros at hidden positions where these are stored."""
-        raise NotImplementedError
 
+    @abstractmethod
     def safe(self, t: Tensor) -> Tensor:
         """`t`, laid out like `stored`, with ones at hidden positions where these are stored, so that it can be divided by."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hide(self, t: Tensor) -> Tensor:
         """`t`, laid out like `stored`, with zeros at hidden positions where these are stored."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hide_(self) -> None:
         """After a change in place: make hidden positions zero again where they were."""
-        raise NotImplementedError
 
     @classmethod
     def __torch_function__(

@@ -316,8 +316,8 @@ class Blocks:
 
     def with_halo(self, values: Tensor, pads: Pads, outside: float = 0.0) -> Tensor:
         """`fetch`, differentiable, with the value `outside` beyond the image."""
-        padded = _Fetch.apply(values, self, pads)
-        return padded if outside == 0 else torch.where(self._halo(*values.shape[2:], pads)[2][:, None], padded, outside)
+        padded, (zh, zw) = _Fetch.apply(values, self, pads), values.shape[2:]
+        return padded if outside == 0 else torch.where(self._halo(zh, zw, pads)[2][:, None], padded, outside)
 
     def by_image(self, rows: Tensor) -> Tensor:
         """(B, M, C) from one row per visible block (N, C); M is the largest count, and rows that are missing are zeros."""

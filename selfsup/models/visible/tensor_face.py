@@ -6,6 +6,7 @@ Every method and operator that is not answered here is looked up as an operation
 from __future__ import annotations
 
 import functools
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -33,15 +34,16 @@ class TensorFace:
     axes: str
     margin: tuple[int, int, int, int]
 
+    @abstractmethod
     def block_size(self) -> tuple[int, int]:
         """Pixels of one block at the scale of this map, (height, width)."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def __torch_function__(
         cls, func: Callable, types: tuple[type, ...], args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        raise NotImplementedError
+        """Follow the rule of a torch operation."""
 
     def _call(self, function: Callable, *args: object, **kwargs: object) -> Any:
         return self.__torch_function__(function, (type(self),), (self, *args), kwargs)

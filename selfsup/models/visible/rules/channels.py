@@ -6,7 +6,6 @@ A product may also sum over all positions of an image, as a pooling with learned
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ from ..rule_table import rule
 from ..visible_map import VisibleMap
 from .norms import need_channels_first
 from .pointwise import all_zero, first_map, operand
-from .shapes import channel_axis, reshape
+from .shapes import channel_axis, regroup, transpose
 
 
 @rule('glu')
@@ -40,9 +39,8 @@ def channel_shuffle(x: BlockMap, groups: int) -> BlockMap:
         raise ConfigError(
             f'channel_shuffle of {channels} channels needs groups that divide them{where()}; got {groups}.'
         )
-    return reshape(
-        reshape(x, batch, groups, channels // groups, height, width).transpose(1, 2), batch, channels, height, width
-    )
+    grouped = regroup(x, [batch, groups, channels // groups, height, width])
+    return regroup(transpose(grouped, 1, 2), [batch, channels, height, width])
 
 
 def _need_channels_last(x: BlockMap, name: str) -> None:
@@ -71,14 +69,14 @@ def linear_masked(x: MaskedMap, weight: Tensor, bias: Tensor | None = None) -> M
 
 
 @rule(torch.functional.einsum, torch.einsum)
-def einsum(equation: str, *operands: BlockMap | Tensor | Sequence[BlockMap | Tensor]) -> BlockMap | Tensor:
+def einsum(equation: str, *operands: BlockMap | Tensor | list | tuple) -> BlockMap | Tensor:
     """Sums over channels at each position, which give a map, or also over all positions of each image, which give a plain tensor."""
-    given = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else list(operands)
-    x, terms, out = first_map(*given), *_terms(equation, len(given))
-    letters = _letters(x, terms[next(i for i, v in enumerate(given) if v is x)], equation)
+    values = [v for part in operands for v in (part if isinstance(part, (list, tuple)) else (part,))]
+    x, terms, out = first_map(*values), *_terms(equation, len(values))
+    letters = _letters(x, terms[next(i for i, v in enumerate(values) if v is x)], equation)
     spatial = [letter for letter, axis in letters.items() if axis != 'N']
     image = next(letter for letter, axis in letters.items() if axis == 'N')
-    for term, value in zip(terms, given, strict=True):
+    for term, value in zip(terms, values, strict=True):
         fits = (
             _letters(value, term, equation) == letters
             if isinstance(value, BlockMap)
@@ -92,7 +90,7 @@ def einsum(equation: str, *operands: BlockMap | Tensor | Sequence[BlockMap | Ten
             f'einsum {equation!r} of a map must keep the images and both spatial axes, or sum over both of these{where()}.'
         )
     stored_terms, arguments = [], []
-    for term, value in zip(terms, given, strict=True):
+    for term, value in zip(terms, values, strict=True):
         if isinstance(value, BlockMap):
             operand(x.with_stored(x.stored, value.axes), value)  # raises where the two are not at one place
             arguments.append(value.stored if all(kept) else value.zeroed())
@@ -111,7 +109,7 @@ def einsum(equation: str, *operands: BlockMap | Tensor | Sequence[BlockMap | Ten
     stored_out = out if fused is None else out.replace(fused, pair)
     axes = renamed([axis for letter in out for axis in (letters.get(letter, 'C') if letter in letters else ' ')])
     return x.with_stored(
-        torch.einsum(f'{",".join(stored_terms)}->{stored_out}', *arguments), axes, clean=all_zero(*given)
+        torch.einsum(f'{",".join(stored_terms)}->{stored_out}', *arguments), axes, clean=all_zero(*values)
     )
 
 

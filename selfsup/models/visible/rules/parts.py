@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,8 +15,6 @@ from ..messages import CONVOLUTIONS, where
 from ..rule_table import rule
 from .pointwise import all_zero, first_map, operand
 from .shapes import channel_axis, labels, without
-
-# ---- parts and joints -------------------------------------------------------------------------------------------------------
 
 
 @rule('cat', 'concat', 'concatenate')
@@ -37,7 +36,9 @@ def _joined(x: BlockMap, other: BlockMap | Tensor, dim: int) -> Tensor:
         isinstance(other, Tensor)
         and other.dim() == len(shape)
         and all(
-            given == own for d, (given, own) in enumerate(zip(other.shape, shape, strict=True)) if d != dim % len(shape)
+            size == of_map
+            for d, (size, of_map) in enumerate(zip(other.shape, shape, strict=True))
+            if d != dim % len(shape)
         )
     )
     if not fits:
@@ -101,10 +102,10 @@ def select(x: BlockMap, dim: int, index: int) -> BlockMap:
 def _along_channels(name: str) -> Callable:
     """Rule of the method `name`, whose first argument is a dimension."""
 
-    def rule(x: BlockMap, dim: int, *args: object, **kwargs: object) -> BlockMap:
+    def apply(x: BlockMap, dim: int, *args: object, **kwargs: object) -> BlockMap:
         return x.with_stored(getattr(x.stored, name)(channel_axis(x, dim, name), *args, **kwargs))
 
-    return rule
+    return apply
 
 
 for _name in ('narrow', 'index_select'):
@@ -120,14 +121,15 @@ def mixes_positions(x: BlockMap, *_: object, **__: object) -> BlockMap:
 # ---- index ------------------------------------------------------------------------------------------------------------------
 
 
-def _stored_key(x: BlockMap, key: object) -> tuple[list[object], list[int]]:
+def _stored_key(x: BlockMap, key: object) -> tuple[list[Any], list[int]]:
     """The index for what is stored, and its axes that an integer takes away."""
     key = key if isinstance(key, tuple) else (key,)
     dims = dims_of(x.axes)
     if any(part is Ellipsis for part in key):
         at = next(i for i, part in enumerate(key) if part is Ellipsis)
         key = key[:at] + (slice(None),) * (len(dims) + 1 - len(key)) + key[at + 1 :]
-    found, gone = [], []
+    index: list[Any] = []
+    gone: list[int] = []
     for dim, part in enumerate(key):
         channels = dim < len(dims) and dims[dim] not in NHW
         if not isinstance(part, slice) and not (channels and isinstance(part, (int, list, Tensor))):
@@ -135,28 +137,26 @@ def _stored_key(x: BlockMap, key: object) -> tuple[list[object], list[int]]:
         if not channels and (dim >= len(dims) or part != slice(None)):
             raise ConfigError(f'Only the channels of a map can be sliced{where()}; got the index {key}.')
         if isinstance(part, int):
-            gone.append(len(found))
-        found += [part] if channels else [slice(None)] * len(dims[dim])
-    if sum(not isinstance(part, (slice, int)) for part in found) > 1 or any(
-        isinstance(p, Tensor) and p.dim() != 1 for p in found
+            gone.append(len(index))
+        index += [part] if channels else [slice(None)] * len(dims[dim])
+    if sum(not isinstance(part, (slice, int)) for part in index) > 1 or any(
+        isinstance(p, Tensor) and p.dim() != 1 for p in index
     ):
         raise ConfigError(f'The channels of a map can be picked by one list of numbers{where()}; got the index {key}.')
-    return found, gone
+    return index, gone
 
 
 @rule(Tensor.__getitem__)
 def getitem(x: BlockMap, key: object) -> BlockMap:
     """Some of the channels: x[:, a:b], x[..., a:b] for channels-last, x[:, 0], x[:, order]."""
-    found, gone = _stored_key(x, key)
-    return x.with_stored(x.stored[tuple(found)], without(x, *gone))
+    index, gone = _stored_key(x, key)
+    return x.with_stored(x.stored[tuple(index)], without(x, *gone))
 
 
 @rule(Tensor.__setitem__)
-def setitem(x: BlockMap, key: object, value: object) -> None:
+def setitem(x: BlockMap, key: object, value: BlockMap | Tensor | float) -> None:
     """Write into some of the channels."""
-    found, gone = _stored_key(x, key)
-    if isinstance(value, BlockMap) or (isinstance(value, Tensor) and value.dim() > 0):
-        target = x.with_stored(x.stored[tuple(found)], without(x, *gone))
-        value = operand(target, value)
-    x.stored[tuple(found)] = value
+    index, gone = _stored_key(x, key)
+    target = x.with_stored(x.stored[tuple(index)], without(x, *gone))
+    x.stored[tuple(index)] = operand(target, value)
     x.hidden_zero = False

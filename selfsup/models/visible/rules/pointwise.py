@@ -78,7 +78,7 @@ def _like(function: Callable) -> Callable:
     return apply
 
 
-def _of_two(function: Callable) -> Callable:
+def of_two(function: Callable) -> Callable:
     """Rule of a function of two operands, of which one at least is a map."""
 
     def apply(a: Operand, b: Operand) -> BlockMap:
@@ -113,15 +113,15 @@ def _in_place(name: str) -> Callable:
 def _fill() -> None:
     for names, clean, singular in ((ZERO_KEEPING, True, False), (OTHER, False, False), (SINGULAR, False, True)):
         for name in names:
-            for function in {getattr(place, name, None) for place in (torch, Tensor, functional)} - {None}:
+            for function in {getattr(place, name) for place in (torch, Tensor, functional) if hasattr(place, name)}:
                 rule(function)(_pointwise(function, clean, singular, name in BOUNDS))
     for name in OF_ONE:
-        for function in {getattr(place, name, None) for place in (torch, Tensor)} - {None}:
+        for function in {getattr(place, name) for place in (torch, Tensor) if hasattr(place, name)}:
             rule(function)(_like(function))
     for name in COMPARISONS:
-        rule(name, getattr(Tensor, f'__{name}__'))(_of_two(getattr(torch, name)))
+        rule(name, getattr(Tensor, f'__{name}__'))(of_two(getattr(torch, name)))
     for name in OF_TWO:
-        rule(name)(_of_two(getattr(torch, name)))
+        rule(name)(of_two(getattr(torch, name)))
     for name in IN_PLACE:
         rule(name)(_in_place(name))
 

@@ -7,6 +7,7 @@ each block. The others cost what they cost in a plain network.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor
 from torch.nn import functional
@@ -24,8 +25,8 @@ MODES = 'nearest', 'nearest-exact', 'bilinear', 'bicubic', 'area'
 @rule('interpolate')
 def interpolate(
     x: BlockMap,
-    size: object = None,
-    scale_factor: object = None,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
     mode: str = 'nearest',
     align_corners: bool | None = None,
     recompute_scale_factor: bool | None = None,
@@ -49,10 +50,12 @@ def interpolate(
     return x.with_whole(whole, finer[0] if finer is not None and tuple(whole.shape[2:]) == finer[1] else None)
 
 
-def _target(x: BlockMap, size: object, scale_factor: object) -> tuple[int, ...]:
+def _target(
+    x: BlockMap, size: int | Sequence[int] | None, scale_factor: float | Sequence[float] | None
+) -> tuple[int, ...]:
     if size is not None:
         return tuple(int(side) for side in ((size, size) if isinstance(size, (int, Tensor)) else size))
-    factors = (scale_factor,) * 2 if isinstance(scale_factor, (int, float)) else tuple(scale_factor)
+    factors = (scale_factor,) * 2 if isinstance(scale_factor, (int, float)) else tuple(scale_factor or ())
     return tuple(math.floor(side * factor) for side, factor in zip(x.shape[2:], factors, strict=True))
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ....errors import ConfigError
-from ..axes import NHW, dims_of, groups_of, renamed, resolved, stored_axes
+from ..axes import NHW, dims_of, flat, groups_of, renamed, resolved, stored_axes
 from ..block_map import BlockMap
 from ..folded_map import FoldedMap
 from ..messages import CONVOLUTIONS, where
@@ -33,10 +33,10 @@ def channel_axis(x: BlockMap, dim: int, name: str) -> int:
 
 
 @rule('permute')
-def permute(x: BlockMap, *dims: int | tuple[int, ...]) -> BlockMap:
+def permute(x: BlockMap, *dims: int | Sequence[int]) -> BlockMap:
     """Another order of the axes; the images stay first."""
     seen = dims_of(x.axes)
-    order = [d % len(seen) for d in (dims[0] if len(dims) == 1 else dims)]
+    order = [d % len(seen) for d in flat(dims)]
     if sorted(order) != list(range(len(seen))) or seen[order[0]] != seen[0]:
         raise ConfigError(
             f'A map can only permute its channel and spatial axes{where()}; got {tuple(order)}: {CONVOLUTIONS}.'
@@ -69,31 +69,35 @@ def movedim(x: BlockMap, source: int, destination: int) -> BlockMap:
 @rule('reshape', 'view')
 def reshape(x: BlockMap, *shape: int | Sequence[int]) -> BlockMap | FoldedMap:
     """Regroup channels, cut positions into channels or join them again, or see the two spatial axes as one or as two."""
-    wanted = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
-    if isinstance(wanted, torch.dtype):
-        raise ConfigError(f'A map cannot be viewed as another type{where()}; got {wanted}: use to().')
-    seen, sizes = dims_of(x.axes), x.shape
-    new = resolved(wanted, x.numel())
-    if tuple(new) == tuple(sizes):
-        return x.with_stored(x.stored)
-    if x.axes == 'NCHW' and new == [1, sizes[0] * sizes[1], *sizes[2:]]:
+    if isinstance(shape[0], torch.dtype):
+        raise ConfigError(f'A map cannot be viewed as another type{where()}; got {shape[0]}: use to().')
+    new, sizes = resolved(flat(shape), x.numel()), list(x.shape)
+    if x.axes == 'NCHW' and new == [1, sizes[0] * sizes[1], *sizes[2:]] != sizes:
         return FoldedMap(x)
-    groups = groups_of(sizes, new)
-    parts = (
-        None
-        if groups is None
-        else [_regrouped(x, [seen[i] for i in old], [new[j] for j in made]) for old, made in groups]
-    )
-    if parts is None or None in parts:
+    return regroup(x, new)
+
+
+def regroup(x: BlockMap, new: list[int]) -> BlockMap:
+    """The map in the nominal shape `new`.
+
+    Raises:
+        ConfigError: positions of the two do not belong together.
+    """
+    seen, sizes = dims_of(x.axes), x.shape
+    if new == list(sizes):
+        return x.with_stored(x.stored)
+    parts = [_parts(x, [seen[i] for i in old], [new[j] for j in made]) for old, made in groups_of(sizes, new)]
+    whole = [part for part in parts if part is not None]
+    if not whole or len(whole) < len(parts):
         raise ConfigError(
             f'A map cannot be reshaped from {tuple(sizes)} to {tuple(new)}{where()}: only its channels can be regrouped; '
             f'{CONVOLUTIONS}.'
         )
-    axes = renamed([axis for part, _ in parts for axis in part])
-    return x.with_stored(x.stored.reshape([size for _, part in parts for size in part]), axes)
+    axes = renamed([axis for letters, _ in whole for axis in letters])
+    return x.with_stored(x.stored.reshape([size for _, stored in whole for size in stored]), axes)
 
 
-def _regrouped(x: BlockMap, old: list[str], new: list[int]) -> tuple[str, list[int]] | None:
+def _parts(x: BlockMap, old: list[str], new: list[int]) -> tuple[str, list[int]] | None:
     """Axes and stored sizes that take the place of dimensions `old` of the same number of elements, None if there are none."""
     spatial = [axis for axis in old if axis in NHW]
     if not spatial:
@@ -127,7 +131,7 @@ def flatten(x: BlockMap, start_dim: int = 0, end_dim: int = -1) -> BlockMap:
     """Several dimensions as one."""
     shape = x.shape
     start, end = start_dim % len(shape), end_dim % len(shape)
-    return reshape(x, [*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]])
+    return regroup(x, [*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]])
 
 
 @rule('unflatten')
@@ -135,11 +139,11 @@ def unflatten(x: BlockMap, dim: int, sizes: Sequence[int]) -> BlockMap:
     """One dimension as several."""
     shape = x.shape
     dim %= len(shape)
-    return reshape(x, [*shape[:dim], *resolved(sizes, shape[dim]), *shape[dim + 1 :]])
+    return regroup(x, [*shape[:dim], *resolved(sizes, shape[dim]), *shape[dim + 1 :]])
 
 
 @rule('view_as', 'reshape_as')
-def reshape_as(x: BlockMap, other: BlockMap | Tensor) -> BlockMap:
+def reshape_as(x: BlockMap, other: BlockMap | Tensor) -> BlockMap | FoldedMap:
     """The shape of another."""
     return reshape(x, other.shape)
 
@@ -175,13 +179,14 @@ def without(x: BlockMap, *at: int) -> str:
 @rule('expand')
 def expand(x: BlockMap, *sizes: int | Sequence[int]) -> BlockMap:
     """Repeat channels of which there is one; the number of images and positions stays."""
-    wanted = list(sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes)
+    wanted = flat(sizes)
     dims, shape = dims_of(x.axes), x.shape
     if len(wanted) != len(dims) or any(
-        size not in (-1, own) and (own != 1 or axis in NHW) for size, own, axis in zip(wanted, shape, dims, strict=True)
+        size not in (-1, of_map) and (of_map != 1 or axis in NHW)
+        for size, of_map, axis in zip(wanted, shape, dims, strict=True)
     ):
         raise ConfigError(
-            f'A map {tuple(shape)} cannot be expanded to {tuple(wanted)}{where()}: only an axis of one channel can be.'
+            f'A map {tuple(shape)} cannot be expanded to {wanted}{where()}: only an axis of one channel can be.'
         )
     stored = list(x.stored.shape)
     for dim, size in enumerate(wanted):

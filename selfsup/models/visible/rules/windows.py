@@ -20,7 +20,7 @@ from ..messages import where
 from ..visible_map import VisibleMap
 
 Pair = tuple[int, int]
-One = int | Sequence[int]  # an argument that may be one number for height and width
+One = int | list[int] | tuple[int, ...]  # an argument that may be one number for height and width
 
 
 def pair(value: One) -> Pair:
