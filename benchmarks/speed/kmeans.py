@@ -23,7 +23,7 @@ TARGET_SECONDS, TARGET_OBJECTIVE = 1.5, 1.01  # largest ratios ours / faiss
 def make_points(number: int, width: int, blobs: int):
     import torch
 
-    from selfsup.evaluation.clustering import preprocess
+    from selfsup.hooks.deep_cluster.clustering import preprocess
 
     generator = torch.Generator().manual_seed(0)
     centres = torch.randn(blobs, width, generator=generator)
@@ -35,7 +35,7 @@ def make_points(number: int, width: int, blobs: int):
 def measure(points, k: int, seeds: int, threads: int) -> dict:
     import faiss
 
-    from selfsup.evaluation import clustering
+    from selfsup.hooks.deep_cluster import clustering
 
     faiss.omp_set_num_threads(threads)
     sides = {'torch': clustering.kmeans, 'faiss': clustering.faiss_kmeans}

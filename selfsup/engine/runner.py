@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from .. import distributed as dist
 from ..checkpoint_io import read_checkpoint
-from ..config import LoadedConfig
+from ..config import LoadedConfig, RunConfig
 from ..datasets.loaders import build_loader
 from ..errors import CheckpointError, ConfigError, SelfSupWarning, TrainingError, explain_worker
 from ..optim.base_lr import IMAGES, scaled_lr
@@ -87,6 +87,7 @@ class Runner(MMRunner):
         emergency_dir: str | None = None,
     ) -> None:
         self._cap_history()
+        self.config = RunConfig.of(compiled)
         self.loaded = loaded
         self.pretrained = compiled.get('pretrained')
         self._pretrained_sha256: str | None = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge, Interval
 from mmengine.hooks import Hook
 
 from ..engine.resume.state import unwrap
@@ -22,7 +23,9 @@ class BYOLHook(Hook):
             value above 1 that differs from `optimizer_config.update_interval` gives a warning.
     """
 
-    def __init__(self, end_momentum: float = 1.0, update_interval: int = 1) -> None:
+    def __init__(
+        self, end_momentum: Annotated[float, Interval(ge=0, le=1)] = 1.0, update_interval: Annotated[int, Ge(1)] = 1
+    ) -> None:
         if not 0 <= end_momentum <= 1:
             raise ConfigError(f'BYOLHook end_momentum={end_momentum}: use a number in [0, 1].')
         self.end_momentum, self.update_interval = end_momentum, update_interval

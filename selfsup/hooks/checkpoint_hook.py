@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from annotated_types import Ge
 from mmengine.hooks import Hook
 
 from ..errors import ConfigError
@@ -29,7 +30,11 @@ class CheckpointHook(Hook):
     priority = 'VERY_LOW'  # after every hook that changes what is saved
 
     def __init__(
-        self, interval: int = 1, by_epoch: bool = True, max_keep_ckpts: int = -1, save_last: bool = True
+        self,
+        interval: Annotated[int, Ge(1)] = 1,
+        by_epoch: bool = True,
+        max_keep_ckpts: Annotated[int, Ge(1)] | Literal[-1] = -1,
+        save_last: bool = True,
     ) -> None:
         if interval < 1:
             raise ConfigError(f'checkpoint interval={interval}: use 1 or more.')

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge
+
+from ..arguments import Part
 from ..engine.resume.state import unwrap
 from ..errors import ConfigError
 from ..evaluation.class_names import compare, naming_of
@@ -32,11 +35,11 @@ class DetectionHook(EvaluationHook):
 
     def __init__(
         self,
-        dataset: dict,
-        interval: int = 1,
+        dataset: Annotated[dict, Part(DATASETS)],
+        interval: Annotated[int, Ge(1)] = 1,
         initial: bool = False,
-        imgs_per_gpu: int = 1,
-        workers_per_gpu: int = 0,
+        imgs_per_gpu: Annotated[int, Ge(1)] = 1,
+        workers_per_gpu: Annotated[int, Ge(0)] = 0,
         prefetch: bool = False,
         img_norm_cfg: dict | None = None,
     ) -> None:

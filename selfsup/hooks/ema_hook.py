@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Interval
 from mmengine.hooks import Hook
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
@@ -16,7 +17,7 @@ from ..checkpoint_io import AVERAGE
 from ..engine.resume.state import unwrap
 from ..errors import CheckpointError, ConfigError
 from ..registry import HOOKS
-from .sparse_training_hook import SparseTrainingHook
+from .sparse_training.hook import SparseTrainingHook
 
 
 @HOOKS.register_module()
@@ -41,7 +42,9 @@ class EMAHook(Hook):
 
     priority = 'ABOVE_NORMAL'  # after SparseTrainingHook, before all that evaluates or saves
 
-    def __init__(self, momentum: float = 0.9999, evaluate: bool = True, warmup: bool = False) -> None:
+    def __init__(
+        self, momentum: Annotated[float, Interval(ge=0, lt=1)] = 0.9999, evaluate: bool = True, warmup: bool = False
+    ) -> None:
         if isinstance(momentum, bool) or not isinstance(momentum, int | float) or not 0 <= momentum < 1:
             raise ConfigError(
                 f'EMAHook momentum={momentum!r}: use a number in [0, 1), the share of the old average kept; 0.9999 is usual.'

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
+from annotated_types import Ge, Gt
+
+from ..arguments import Part
 from ..datasets.robust import unreadable
 from ..evaluation.features import extract_features
 from ..evaluation.knn import check_temperature, knn_accuracy
@@ -19,7 +23,7 @@ class KNNHook(EvaluationHook):
     Args:
         train: labelled dataset config (`ClassificationDataset` with an evaluation pipeline) whose images vote.
         test: labelled dataset config whose images are classified.
-        k: number of neighbours, or a list of numbers.
+        k: number of neighbours, >= 1, or a list of numbers.
         temperature: of the exponential weights, > 0.
         imgs_per_gpu: batch size per process.
         workers_per_gpu: loader workers per process.
@@ -33,13 +37,13 @@ class KNNHook(EvaluationHook):
 
     def __init__(
         self,
-        train: dict,
-        test: dict,
-        k: int | list[int] = 20,
-        temperature: float = 0.07,
-        imgs_per_gpu: int = 256,
-        workers_per_gpu: int = 0,
-        interval: int = 1,
+        train: Annotated[dict, Part(DATASETS)],
+        test: Annotated[dict, Part(DATASETS)],
+        k: Annotated[int, Ge(1)] | Sequence[Annotated[int, Ge(1)]] = 20,
+        temperature: Annotated[float, Gt(0)] = 0.07,
+        imgs_per_gpu: Annotated[int, Ge(1)] = 256,
+        workers_per_gpu: Annotated[int, Ge(0)] = 0,
+        interval: Annotated[int, Ge(1)] = 1,
         initial: bool = True,
     ) -> None:
         super().__init__(interval, initial)

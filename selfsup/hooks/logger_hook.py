@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge
 from mmengine.hooks import LoggerHook as MMLoggerHook
 
 from ..registry import HOOKS
@@ -25,7 +26,7 @@ class LoggerHook(MMLoggerHook):
 
     only_watches = True  # a resume with other arguments, or without it, ends in the same weights
 
-    def __init__(self, interval: int = 50, ignore_last: bool = True) -> None:
+    def __init__(self, interval: Annotated[int, Ge(1)] = 50, ignore_last: bool = True) -> None:
         super().__init__(interval=interval, ignore_last=ignore_last)
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge, Interval
 from mmengine.hooks import Hook
 
 from ..engine.resume.state import unwrap
 from ..errors import ConfigError
 from ..registry import HOOKS
-from .label_statistics import checked_power, report, save_labels
+from .deep_cluster.label_statistics import checked_power, report, save_labels
 
 EPOCHS_PER_FILE = 10
 
@@ -37,11 +38,11 @@ class ODCHook(Hook):
 
     def __init__(
         self,
-        centroids_update_interval: int,
-        deal_with_small_clusters_interval: int,
-        evaluate_interval: int,
+        centroids_update_interval: Annotated[int, Ge(1)],
+        deal_with_small_clusters_interval: Annotated[int, Ge(1)],
+        evaluate_interval: Annotated[int, Ge(1)],
         reweight: bool,
-        reweight_pow: float,
+        reweight_pow: Annotated[float, Interval(ge=0, le=1)],
         dist_mode: bool = True,
     ) -> None:
         self.intervals = {

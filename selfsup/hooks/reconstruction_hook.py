@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from PIL import Image
 
 from .. import distributed as dist
+from ..arguments import Part
 from ..engine.resume.state import unwrap
 from ..errors import ConfigError
 from ..evaluation.features import evaluating
@@ -36,7 +38,12 @@ class ReconstructionHook(EvaluationHook):
     on_average = False  # its pictures are of the trained weights
 
     def __init__(
-        self, dataset: dict | None = None, num_images: int = 8, interval: int = 50, initial: bool = False, seed: int = 0
+        self,
+        dataset: Annotated[dict, Part(DATASETS)] | None = None,
+        num_images: Annotated[int, Ge(1)] = 8,
+        interval: Annotated[int, Ge(1)] = 50,
+        initial: bool = False,
+        seed: int = 0,
     ) -> None:
         super().__init__(interval, initial)
         if num_images < 1:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge
 from mmengine.hooks import LoggerHook
 from mmengine.hooks import RuntimeInfoHook as MMRuntimeInfoHook
 
@@ -28,7 +29,7 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
 
     only_watches = True  # a resume with other arguments, or without it, ends in the same weights
 
-    def __init__(self, sync_interval: int = 10) -> None:
+    def __init__(self, sync_interval: Annotated[int, Ge(1)] = 10) -> None:
         self.sync_interval = sync_interval
         self._pending: list[tuple[int, float, dict[str, torch.Tensor]]] = []
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge
+
+from ..arguments import Part
 from ..engine.resume.state import unwrap
 from ..errors import ConfigError, did_you_mean
 from ..evaluation.features import collect, evaluating, left_out
@@ -35,12 +38,12 @@ class ValidateHook(EvaluationHook):
 
     def __init__(
         self,
-        dataset: dict,
+        dataset: Annotated[dict, Part(DATASETS)],
         dist_mode: bool = True,
         initial: bool = True,
-        interval: int = 1,
-        imgs_per_gpu: int = 32,
-        workers_per_gpu: int = 0,
+        interval: Annotated[int, Ge(1)] = 1,
+        imgs_per_gpu: Annotated[int, Ge(1)] = 32,
+        workers_per_gpu: Annotated[int, Ge(0)] = 0,
         prefetch: bool = False,
         img_norm_cfg: dict | None = None,
         eval_param: dict | None = None,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from selfsup.errors import ConfigError, DataError, SelfSupError
-from selfsup.hooks.label_statistics import label_change
+from selfsup.hooks.deep_cluster.label_statistics import label_change
 from tests.distributed.helpers import run_ranks
 from tests.resume.runs import differences, train, write_images
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from selfsup.errors import ShapeError
-from selfsup.evaluation.collapse import collapse_statistics
+from selfsup.hooks.collapse_hook import collapse_statistics
 
 
 def _gaussian(b, d, seed=0):

@@ -7,7 +7,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from selfsup.errors import ConfigError, DataError, SelfSupWarning
-from selfsup.evaluation.clustering import assign, cluster, fill_empty, kmeans, preprocess
+from selfsup.hooks.deep_cluster.clustering import assign, cluster, fill_empty, kmeans, preprocess
 
 
 def blobs(number=600, width=32, centres=6, noise=0.1):

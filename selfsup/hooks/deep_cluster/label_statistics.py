@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import distributed as dist
-from ..errors import ConfigError
+from ... import distributed as dist
+from ...errors import ConfigError
 
 
 def checked_power(hook: str, power: float) -> float:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge, Interval
 from mmengine.hooks import Hook
 from torch import Tensor
 
-from .. import distributed as dist
-from ..engine.resume.state import unwrap
-from ..engine.resume.state_checks import check_labels
-from ..errors import ConfigError, SelfSupError, did_you_mean
-from ..evaluation.clustering import cluster
-from ..evaluation.features import collect, evaluating
-from ..registry import DATASETS, HOOKS
-from .evaluation_hook import ordered_loader, share_statistics
+from ... import distributed as dist
+from ...engine.resume.state import unwrap
+from ...engine.resume.state_checks import check_labels
+from ...errors import ConfigError, SelfSupError, did_you_mean
+from ...evaluation.features import collect, evaluating
+from ...registry import DATASETS, HOOKS
+from ..evaluation_hook import ordered_loader, share_statistics
+from .clustering import cluster
 from .label_statistics import checked_power, label_change, report, save_labels
 
 STATE = 'deep_cluster'  # entry of the checkpoint
@@ -56,10 +57,10 @@ class DeepClusterHook(Hook):
         clustering: dict,
         unif_sampling: bool,
         reweight: bool,
-        reweight_pow: float = 0.5,
+        reweight_pow: Annotated[float, Interval(ge=0, le=1)] = 0.5,
         init_memory: bool = False,
         initial: bool = True,
-        interval: int = 1,
+        interval: Annotated[int, Ge(1)] = 1,
         dist_mode: bool = True,
         data_loaders: list | None = None,
     ) -> None:

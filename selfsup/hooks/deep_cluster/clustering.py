@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError, DataError, SelfSupWarning, did_you_mean
+from ...errors import ConfigError, DataError, SelfSupWarning, did_you_mean
 
 logger = logging.getLogger('selfsup')
 

@@ -6,20 +6,21 @@ import copy
 import re
 import warnings
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from annotated_types import Ge, Interval
 from mmengine.hooks import Hook
 from torch import Tensor, nn
 
-from .. import distributed as dist
-from ..engine.resume.state import seed_iteration, unwrap
-from ..engine.resume.state_checks import check_mask_state
-from ..errors import CheckpointError, ConfigError, SelfSupWarning, TrainingError, did_you_mean
-from ..optim import sparsity as sparse
-from ..registry import HOOKS
-from .sparsity_table import Change, summary
+from ... import distributed as dist
+from ...engine.resume.state import seed_iteration, unwrap
+from ...engine.resume.state_checks import check_mask_state
+from ...errors import CheckpointError, ConfigError, SelfSupWarning, TrainingError, did_you_mean
+from ...optim import sparsity as sparse
+from ...registry import HOOKS
+from .table import Change, summary
 
 STATE = 'sparse_training'  # entry of the checkpoint
 INITS = ('snip', 'erk', 'uniform', 'resume')
@@ -119,13 +120,13 @@ class SparseTrainingHook(Hook):
 
     def __init__(
         self,
-        sparsity: float | None = None,
-        init: str = 'snip',
-        update_interval: int | None = 100,
-        prune_rate: float = 0.3,
-        final_prune_rate: float = 0.005,
-        growth: str = 'random',
-        prune: str = 'magnitude',
+        sparsity: Annotated[float, Interval(ge=0, lt=1)] | None = None,
+        init: Literal['snip', 'erk', 'uniform', 'resume'] = 'snip',
+        update_interval: Annotated[int, Ge(1)] | None = 100,
+        prune_rate: Annotated[float, Interval(gt=0, le=1)] = 0.3,
+        final_prune_rate: Annotated[float, Interval(ge=0, le=1)] = 0.005,
+        growth: Literal['random', 'bernoulli', 'gradient', 'momentum'] = 'random',
+        prune: Literal['magnitude'] = 'magnitude',
         only: str = '',
         mask_moments: bool = False,
     ) -> None:

@@ -1,0 +1,110 @@
+"""What a hook may ask of the training it is called in, and what of its loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.runner import LogProcessor
+from mmengine.visualization import Visualizer
+from torch import nn
+
+from ..config import RunConfig
+from ..datasets.loaders import DeviceLoader
+from .logs.log import LogTrouble
+from .optim_wrapper import OptimWrapper
+from .resume.comparison import Changes
+
+
+class Loop(Protocol):
+    """Where a training stands. Iterations are micro-batches; `epoch` and `iter` count what is finished."""
+
+    dataloader: DeviceLoader
+    iters_per_epoch: int
+    window_closed: bool  # no gradient is pending: the latest iteration ended an accumulation window
+    stepped: bool  # the latest iteration moved the weights: it closed a window, and fp16 did not skip the step
+    stop_training: bool  # a hook may set it: the run ends after this iteration
+
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def iter(self) -> int: ...
+    @property
+    def max_epochs(self) -> int: ...
+    @property
+    def max_iters(self) -> int: ...
+    @property
+    def max_steps(self) -> int:
+        """Optimizer steps of the whole run, if fp16 skips none."""
+
+
+class Run(Protocol):
+    """A training that goes on: what hooks are called with, and what the loop runs in.
+
+    `Runner` is the one class that is this. It is an mmengine Runner too, so that hooks written for mmengine find there what they use.
+    """
+
+    config: RunConfig
+    model: nn.Module  # the algorithm, inside of DistributedDataParallel where there are several processes: see `unwrap`
+    optim_wrapper: OptimWrapper
+    param_schedulers: list[Any]
+    device: torch.device
+    logger: MMLogger
+    log_trouble: LogTrouble  # `guarding(path)` around the writing of files that the run does not depend on
+    log_processor: LogProcessor
+    message_hub: MessageHub  # scalars that the next log line shows
+    visualizer: Visualizer  # curves
+    environment: dict[str, str]  # versions, machine and command
+
+    @property
+    def train_loop(self) -> Loop: ...
+    @property
+    def train_dataloader(self) -> DeviceLoader: ...
+    @property
+    def epoch(self) -> int:
+        """Epochs finished."""
+
+    @property
+    def iter(self) -> int:
+        """Iterations (micro-batches) finished."""
+
+    @property
+    def max_epochs(self) -> int: ...
+    @property
+    def max_iters(self) -> int: ...
+    @property
+    def hooks(self) -> list[Hook]:
+        """All hooks, in the order in which they are called."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def rank(self) -> int: ...
+    @property
+    def world_size(self) -> int: ...
+    @property
+    def work_dir(self) -> str: ...
+    @property
+    def log_dir(self) -> str:
+        """Folder of this start of the run, inside the work dir."""
+
+    @property
+    def timestamp(self) -> str:
+        """Name of this start of the run."""
+
+    @property
+    def changes(self) -> Changes:
+        """What differs from the run that is resumed."""
+
+    @property
+    def last_checkpoint(self) -> Path | None:
+        """The newest checkpoint of this run, or the one it was resumed from."""
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call the method `fn_name` of every hook that has it, with this run and `kwargs`."""
+
+    def save_checkpoint(self, name: str, *, epoch: int, iteration: int, keep: int = -1) -> Path:
+        """Write the state of the run to `name` in the work dir."""
