@@ -1,4 +1,4 @@
-"""The solver of the VOC2007 protocols by matrix products, on a CPU or a GPU: all SVMs on the same samples together, small sets one by one."""
+"""The solver of the VOC2007 protocols by matrix products, on a CPU or a GPU: what shares its samples together, low-shot sets one by one."""
 
 from __future__ import annotations
 
