@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge
 from mmengine.hooks import Hook
 
+from ..engine.run import Run
 from ..errors import ConfigError
 from ..registry import HOOKS
 
@@ -44,14 +45,14 @@ class CheckpointHook(Hook):
         self.max_keep_ckpts, self.save_last = max_keep_ckpts, save_last
         self._due = False
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: Run) -> None:
         if not self.by_epoch:
             return
         last = runner.iter >= runner.max_iters
         if (runner.epoch + 1) % self.interval == 0 or (last and self.save_last):
             self._save(runner, f'epoch_{runner.epoch + 1}.pth', runner.epoch + 1, runner.iter)
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(self, runner: Run, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         if self.by_epoch:
             return
         done = runner.iter + 1
@@ -60,6 +61,6 @@ class CheckpointHook(Hook):
             self._due = False
             self._save(runner, f'iter_{done}.pth', runner.epoch, done)
 
-    def _save(self, runner: Any, name: str, epoch: int, iteration: int) -> None:
+    def _save(self, runner: Run, name: str, epoch: int, iteration: int) -> None:
         path = runner.save_checkpoint(name, epoch=epoch, iteration=iteration, keep=self.max_keep_ckpts)
         runner.logger.info(f'Saved {path}')

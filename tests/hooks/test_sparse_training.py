@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from selfsup.errors import CheckpointError, ConfigError, SelfSupWarning, TrainingError
-from selfsup.hooks.sparse_training.hook import STATE, SparseTrainingHook, maskable, snip_scores
+from selfsup.hooks.sparse_training.first_masks import maskable, snip_scores
+from selfsup.hooks.sparse_training.hook import STATE, SparseTrainingHook
 from selfsup.models.algorithms.base import Algorithm, Step
 from selfsup.models.backbones.slak import SLaK
 from selfsup.optim.sparsity import snip_densities, unpack_mask

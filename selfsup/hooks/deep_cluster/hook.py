@@ -12,8 +12,10 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from ... import distributed as dist
+from ...contracts import ClusterMemory, PseudoLabelled, SamplesUniformly, TakesLabels
 from ...engine.resume.state import unwrap
 from ...engine.resume.state_checks import check_labels
+from ...engine.run import Run
 from ...errors import ConfigError, SelfSupError, did_you_mean
 from ...evaluation.features import collect, evaluating
 from ...registry import DATASETS, HOOKS
@@ -86,7 +88,7 @@ class DeepClusterHook(Hook):
         self.init_memory, self.initial, self.interval = init_memory, initial, interval
         self.labels: Tensor | None = None  # (N,) int64 on the CPU
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Run) -> None:
         self._check(runner)
         if self.initial and runner.iter == 0:
             self._cluster(runner, 0)
@@ -96,39 +98,39 @@ class DeepClusterHook(Hook):
                 + ('.' if runner.iter == 0 else ', or resume from a checkpoint of a run that had this hook.')
             )
 
-    def before_train_epoch(self, runner: Any) -> None:
+    def before_train_epoch(self, runner: Run) -> None:
         """What an epoch reads follows from the labels alone, so that an epoch begun anew in its middle is the same."""
-        loader = runner.train_loop.dataloader
-        loader.dataset.assign_labels(self.labels)
+        self._dataset.assign_labels(self.labels)
         if self.unif_sampling:
-            loader.sampler.set_uniform_indices(self.labels, self.clustering['k'])
+            runner.train_loop.dataloader.sampler.set_uniform_indices(self.labels, self.clustering['k'])
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: Run) -> None:
         done = runner.epoch + 1
         if done % self.interval == 0 and runner.iter < runner.max_iters:
             self._cluster(runner, done)
 
-    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Run, checkpoint: dict) -> None:
         checkpoint[STATE] = {'labels': self.labels}
 
-    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+    def after_load_checkpoint(self, runner: Run, checkpoint: dict) -> None:
         state = checkpoint.get(STATE, {})
         self.labels = state.get('labels') if isinstance(state, dict) else state
         if self.labels is not None:
             check_labels(self.labels, len(runner.train_loop.dataloader.dataset), self.clustering['k'])
 
-    def _check(self, runner: Any) -> None:
+    def _check(self, runner: Run) -> None:
         model, loader = unwrap(runner.model), runner.train_loop.dataloader
-        if not hasattr(model, 'embed') or not hasattr(model, 'set_reweight'):
+        memory = getattr(model, 'memory_bank', None)
+        if not isinstance(model, PseudoLabelled):
             raise ConfigError(
                 f'DeepClusterHook needs a model with pseudo labels (DeepCluster, ODC); this is {type(model).__name__}.'
             )
-        if not hasattr(loader.dataset, 'assign_labels'):
+        if not isinstance(loader.dataset, TakesLabels):
             raise ConfigError(
                 f'DeepClusterHook needs a data set that takes labels; data.train is a {type(loader.dataset).__name__}: use '
                 'DeepClusterDataset.'
             )
-        if self.unif_sampling and not hasattr(loader.sampler, 'set_uniform_indices'):
+        if self.unif_sampling and not isinstance(loader.sampler, SamplesUniformly):
             raise ConfigError(
                 f'DeepClusterHook unif_sampling=True: a {type(loader.sampler).__name__} cannot do it. Use EpochSampler.'
             )
@@ -137,34 +139,35 @@ class DeepClusterHook(Hook):
                 f'DeepClusterHook makes k={self.clustering["k"]} clusters, but the head has num_classes='
                 f'{model.head.num_classes}: make them equal.'
             )
-        if self.init_memory and not hasattr(model, 'memory_bank'):
+        if self.init_memory and not isinstance(memory, ClusterMemory):
             raise ConfigError(
                 f'DeepClusterHook init_memory=True, but {type(model).__name__} has no memory_bank: remove it.'
             )
+        self._model, self._memory, self._dataset = model, memory, loader.dataset
 
-    def _cluster(self, runner: Any, epoch: int) -> None:
+    def _cluster(self, runner: Run, epoch: int) -> None:
         """Labels for `epoch` (from 0), and everything that follows from them. Every rank calls."""
         start = time.perf_counter()
-        model = unwrap(runner.model)
+        head = self._model.head
         seed = int(np.random.SeedSequence([runner.seed, epoch]).generate_state(1)[0])
         share_statistics(runner)
-        features = self._features(runner, model)
+        features = self._features(runner)
         old, (self.labels, objective) = self.labels, self._solve(runner, features, seed)
         save_labels(runner, self.labels, epoch)
-        runner.train_loop.dataloader.dataset.assign_labels(self.labels)
+        self._dataset.assign_labels(self.labels)
         if self.reweight:
-            model.set_reweight(self.labels, self.reweight_pow)
+            self._model.set_reweight(self.labels, self.reweight_pow)
         if self.init_memory:
-            model.memory_bank.init_memory(features, self.labels)
+            self._memory.init_memory(features, self.labels)
         torch.manual_seed(seed)
-        model.head.reset()
-        for parameter in model.head.parameters():
+        head.reset()
+        for parameter in head.parameters():
             dist.broadcast(parameter.data)
         change = {} if old is None else {'cluster_change': label_change(old, self.labels)}
         report(runner, self.labels, self.clustering['k'], {**change, 'cluster_objective': objective / len(self.labels)})
         runner.logger.info(f'DeepClusterHook: labels of epoch {epoch} ({time.perf_counter() - start:.1f} s)')
 
-    def _features(self, runner: Any, model: Any) -> Tensor | None:
+    def _features(self, runner: Run) -> Tensor | None:
         """(N, D) on rank 0, None elsewhere."""
         cfg = self.extractor
         loader = ordered_loader(
@@ -175,12 +178,12 @@ class DeepClusterHook(Hook):
             cfg.get('prefetch', False),
             cfg.get('img_norm_cfg'),
         )
-        with evaluating(model):
-            found = collect(lambda batch: {'z': model.embed(batch['img']).float()}, loader, main_only=True)
+        with evaluating(unwrap(runner.model)):
+            rows = collect(lambda batch: {'z': self._model.embed(batch['img']).float()}, loader, main_only=True)
         loader.close()
-        return found.get('z')
+        return rows.get('z')
 
-    def _solve(self, runner: Any, features: Tensor | None, seed: int) -> tuple[Tensor, float]:
+    def _solve(self, runner: Run, features: Tensor | None, seed: int) -> tuple[Tensor, float]:
         """Rank 0 clusters; its labels, or its error, on all ranks."""
         error, labels, objective = None, None, 0.0
         if dist.is_main():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ... import distributed as dist
+from ...engine.run import Run
 from ...errors import ConfigError
 
 
@@ -40,22 +40,21 @@ def label_change(old: Tensor, new: Tensor) -> float:
     return 1 - float(stayed.sum()) / len(new)
 
 
-def report(runner: Any, labels: Tensor, k: int, others: dict[str, float]) -> dict[str, float]:
-    """Log number of empty clusters, smallest and largest size, and `others`; returns them all."""
+def report(runner: Run, labels: Tensor, k: int, others: dict[str, float]) -> None:
+    """Log number of empty clusters, smallest and largest size, and `others`."""
     sizes = torch.bincount(labels.cpu(), minlength=k)
-    found = {
+    numbers = {
         'cluster_empty': int((sizes == 0).sum()),
         'cluster_min': int(sizes.min()),
         'cluster_max': int(sizes.max()),
         **others,
     }
-    for key, value in found.items():
+    for key, value in numbers.items():
         runner.message_hub.update_scalar(f'train/{key}', value)
-    runner.logger.info('Clusters: ' + '  '.join(f'{key} {value:.4g}' for key, value in found.items()))
-    return found
+    runner.logger.info('Clusters: ' + '  '.join(f'{key} {value:.4g}' for key, value in numbers.items()))
 
 
-def save_labels(runner: Any, labels: Tensor, number: int) -> None:
+def save_labels(runner: Run, labels: Tensor, number: int) -> None:
     """Write `cluster_epoch_{number}.npy` into the work dir, on rank 0."""
     if dist.is_main():
         path = Path(runner.work_dir) / f'cluster_epoch_{number}.npy'
