@@ -5,6 +5,8 @@ All of them must be called by every rank. They use the default process group (gl
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as torch_dist
 from torch import Tensor
@@ -92,7 +94,7 @@ def broadcast(x: Tensor, source: int = 0) -> Tensor:
     return x
 
 
-def broadcast_object(obj: object, source: int = 0) -> object:
+def broadcast_object(obj: Any, source: int = 0) -> Any:
     """Rank `source`'s picklable object on every rank."""
     if world_size() == 1:
         return obj

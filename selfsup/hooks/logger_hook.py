@@ -24,7 +24,7 @@ class Pace:
         self._start, self._first = time.monotonic(), runner.iter
 
     def after_epoch(self, runner: Run) -> tuple[float, timedelta] | None:
-        """Mean loss of the epoch, as far as it was trained since the start, and the time that is left; None for a run resumed at its end."""
+        """Mean loss of what was trained of the epoch since the start, and the time that is left; None for a run resumed at its end."""
         count = runner.iter - max(self._first, runner.epoch * runner.train_loop.iters_per_epoch)
         if count < 1:
             return None

@@ -146,8 +146,9 @@ def _blocks(features: Tensor, device: torch.device, rows: int = 65536) -> Iterat
 def _whiten(features: Tensor, dims: int, device: torch.device) -> Tensor:
     """Coordinates along the `dims` directions of largest variance, each scaled to variance 1."""
     width = features.shape[1]
-    mean = sum(block.sum(dim=0, dtype=torch.float64) for block in _blocks(features, device)) / len(features)
     covariance = torch.zeros(width, width, dtype=torch.float64, device=device)
+    sums = (block.sum(dim=0, dtype=torch.float64) for block in _blocks(features, device))
+    mean = sum(sums, covariance.new_zeros(width)) / len(features)
     for block in _blocks(features, device):
         block = block - mean.float()
         covariance += (block.T @ block).double()

@@ -102,7 +102,7 @@ class DeepClusterHook(Hook):
         """What an epoch reads follows from the labels alone, so that an epoch begun anew in its middle is the same."""
         self._dataset.assign_labels(self.labels)
         if self.unif_sampling:
-            runner.train_loop.dataloader.sampler.set_uniform_indices(self.labels, self.clustering['k'])
+            self._sampler.set_uniform_indices(self.labels, self.clustering['k'])
 
     def after_train_epoch(self, runner: Run) -> None:
         done = runner.epoch + 1
@@ -120,7 +120,7 @@ class DeepClusterHook(Hook):
 
     def _check(self, runner: Run) -> None:
         model, loader = unwrap(runner.model), runner.train_loop.dataloader
-        memory = getattr(model, 'memory_bank', None)
+        memory: Any = getattr(model, 'memory_bank', None)
         if not isinstance(model, PseudoLabelled):
             raise ConfigError(
                 f'DeepClusterHook needs a model with pseudo labels (DeepCluster, ODC); this is {type(model).__name__}.'
@@ -143,7 +143,9 @@ class DeepClusterHook(Hook):
             raise ConfigError(
                 f'DeepClusterHook init_memory=True, but {type(model).__name__} has no memory_bank: remove it.'
             )
-        self._model, self._memory, self._dataset = model, memory, loader.dataset
+        self._model, self._memory = model, memory
+        self._dataset: TakesLabels = loader.dataset
+        self._sampler: Any = loader.sampler
 
     def _cluster(self, runner: Run, epoch: int) -> None:
         """Labels for `epoch` (from 0), and everything that follows from them. Every rank calls."""
@@ -185,16 +187,17 @@ class DeepClusterHook(Hook):
 
     def _solve(self, runner: Run, features: Tensor | None, seed: int) -> tuple[Tensor, float]:
         """Rank 0 clusters; its labels, or its error, on all ranks."""
-        error, labels, objective = None, None, 0.0
-        if dist.is_main():
+        error: SelfSupError | None = None
+        labels, objective = torch.empty(0), 0.0
+        if features is not None:
             try:
                 labels, objective = cluster(features, seed=seed, device=runner.device, **self.clustering)
             except SelfSupError as problem:
                 error = problem
-        error, objective, size = dist.broadcast_object((error, objective, 0 if labels is None else len(labels)))
+        error, objective, size = dist.broadcast_object((error, objective, len(labels)))
         if error is not None:
             raise error
-        labels = torch.empty(size, dtype=torch.int64) if labels is None else labels
+        labels = torch.empty(size, dtype=torch.int64) if features is None else labels
         return dist.broadcast(labels.to(runner.device)).cpu(), objective
 
 
