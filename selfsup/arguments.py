@@ -1,8 +1,9 @@
 """What an argument may be, declared once, in the signature of who takes it.
 
 Ranges use the vocabulary of `annotated-types` (`Ge`, `Gt`, `Le`, `Lt`, `Interval`, `Len`, `MultipleOf`); this file adds what a config needs
-beside them. Kinds are the type hints themselves: `int` is a whole number (True is none), `float` any finite number, `Literal[...]` a choice,
-`Sequence[...]`, `list[...]` and `tuple[...]` a list or tuple whose members are checked too, `X | None` may be absent.
+beside them. Kinds are the type hints themselves: `int` is a whole number (True is none), `float` any finite number, `Literal[...]` a
+choice, `Sequence[...]`, `list[...]` and `tuple[...]` a list or tuple whose members are checked too, `X | None` may be absent. A `TypedDict`
+is a dict of such.
 
     def __init__(
         self,
@@ -13,34 +14,390 @@ beside them. Kinds are the type hints themselves: `int` is a whole number (True 
         norm_cfg: Annotated[dict | None, Layer(NORMS)] = None,
         backbone_name: Annotated[str, Choice(CHANNELS)] = 'resnet50',
     ) -> None: ...
+
+`checked` holds a function to its hints; `Registry.register_module` holds every class with it that is registered where it is written.
+A hint counts only there: what other libraries write is no promise. A value that is the default itself is always allowed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+import math
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache, wraps
+from numbers import Integral, Real
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
-if TYPE_CHECKING:
-    from .registry import Registry
+from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen, MultipleOf
+
+from .errors import ConfigError, did_you_mean
+
+F = TypeVar('F', bound=Callable[..., Any])
+SEQUENCES = (list, tuple, Sequence)
+MAPPINGS = (dict, Mapping)
+# Rule of a number -> test, words where it stands alone, words where a bound of the other side stands there too.
+BOUNDS: Mapping[type, tuple[Callable[[Any, Any], bool], str, str]] = types.MappingProxyType(
+    {
+        Ge: (lambda rule, value: value >= rule.ge, ' >= {0.ge}', ' in [{0.ge}, '),
+        Gt: (lambda rule, value: value > rule.gt, ' > {0.gt}', ' in ({0.gt}, '),
+        Le: (lambda rule, value: value <= rule.le, ' <= {0.le}', '{0.le}]'),
+        Lt: (lambda rule, value: value < rule.lt, ' < {0.lt}', '{0.lt})'),
+        MultipleOf: (
+            lambda rule, value: value % rule.multiple_of == 0,
+            ', a multiple of {0.multiple_of}',
+            ', a multiple of {0.multiple_of}',
+        ),
+    }
+)
+# Kind -> words for one and for many.
+NOUNS: Mapping[Any, tuple[str, str]] = types.MappingProxyType(
+    {
+        int: ('a whole number', 'whole numbers'),
+        float: ('a number', 'numbers'),
+        bool: ('True or False', 'True or False'),
+        str: ('a string', 'strings'),
+        type(None): ('None', 'None'),
+        **dict.fromkeys(SEQUENCES, ('a list', 'lists')),
+        **dict.fromkeys(MAPPINGS, ('a dict', 'dicts')),
+    }
+)
 
 
-@dataclass(frozen=True)
+class Table(Protocol):
+    """What is asked of a registry here."""
+
+    name: str
+
+    def find(self, key: str) -> Any: ...
+
+    def names(self) -> list[str]: ...
+
+
+@dataclass(frozen=True, eq=False)
 class Part:
     """The argument is `dict(type=..., arguments)` of a class in `registry`, or such an object built already."""
 
-    registry: Registry
+    registry: Table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Choice:
     """The argument is one of `options`; for options that stand in a table and not in a `Literal`."""
 
     options: Iterable[str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layer:
     """The argument is `dict(type=..., arguments)` of a layer; `names` are the types it may have."""
 
     names: Iterable[str]
+
+
+class Argument(NamedTuple):
+    """One argument of a class or function: what it may be, and its value where nobody gives one."""
+
+    hint: Any
+    default: Any
+    required: bool
+
+
+class Problem(NamedTuple):
+    """A value that its hint does not allow: where it stands, from the name of the argument on, and what it must be."""
+
+    path: tuple[str, ...]
+    value: Any
+    text: str
+
+
+# ---- what a signature says ----
+
+
+def functions_of(owner: Any) -> list[Any]:
+    """What is called to make `owner`: its `__init__` and those of its parents, or the function itself."""
+    if not inspect.isclass(owner):
+        return [owner]
+    return [vars(c)['__init__'] for c in inspect.getmro(owner) if '__init__' in vars(c) and c is not object]
+
+
+@cache
+def arguments_of(owner: Any) -> tuple[Mapping[str, Argument], bool]:
+    """What a class or function can be called with: its arguments by name, and whether any other name is accepted too.
+
+    `**kwargs` stand for the arguments of the next class that the parents define; they accept anything only when no parent
+    names its arguments.
+    """
+    named: dict[str, Argument] = {}
+    anything = True
+    for depth, function in enumerate(functions_of(owner)):
+        try:
+            parameters = list(_signature(function).parameters.values())[inspect.isclass(owner) :]
+        except (TypeError, ValueError):  # some builtins have no signature
+            return named, True
+        own = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        for p in own:
+            hint = _hints(function).get(p.name, Any)
+            named.setdefault(p.name, Argument(hint, p.default, p.default is p.empty and depth == 0))
+        anything = anything and not (depth and own)
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return named, False
+    return named, anything
+
+
+_signature = cache(inspect.signature)
+
+
+@cache
+def _hints(function: Any) -> dict[str, Any]:
+    """Hints of a function that `checked` holds to them; {} for any other."""
+    return get_type_hints(function, include_extras=True) if getattr(function, 'is_checked', False) else {}
+
+
+def opened(hint: Any) -> tuple[Any, list[Any]]:
+    """A hint without `Annotated`, and what stood beside it, groups such as `Interval` taken apart."""
+    if getattr(get_origin(hint), '_name', '') in ('Required', 'NotRequired'):  # in typing from Python 3.11 on
+        return opened(get_args(hint)[0])
+    if get_origin(hint) is not Annotated:
+        return hint, []
+    kind, *marks = get_args(hint)
+    rules = [rule for mark in marks for rule in (mark if isinstance(mark, GroupedMetadata) else (mark,))]
+    inner, more = opened(kind)
+    return inner, more + rules
+
+
+def alternatives(kind: Any) -> tuple[Any, ...]:
+    """The hints that a union joins; a hint that is none alone."""
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
+# ---- whether a value is what a hint says ----
+
+
+def problems(hint: Any, value: Any, path: tuple[str, ...]) -> Iterator[Problem]:
+    """Where a value, or what is inside of it, is not what its hint says.
+
+    Args:
+        hint: with or without `Annotated`.
+        value: what was given. What is inside the dict of a `Part` or `Layer` is not looked at.
+        path: of the value.
+    """
+    kind, rules = opened(hint)
+    choices = alternatives(kind)
+    if len(choices) == 1:
+        fits = _fits(kind, value)
+        inner = list(_inner_problems(kind, value, path)) if fits else []
+    else:
+        tries = [list(problems(choice, value, path)) for choice in choices]
+        fits = any(all(problem.path != path for problem in one) for one in tries)
+        inner = min((one for one in tries if all(problem.path != path for problem in one)), key=len, default=[])
+    if inner:
+        yield from inner
+    elif not fits or not all(_holds(rule, value) for rule in rules):
+        yield Problem(path, value, f'must be {words(hint)}.{_nearest(kind, rules, value)}')
+
+
+def members(kind: Any, value: Any) -> Iterator[tuple[str, Any, Any]]:
+    """What stands inside a value of a kind and has a hint of its own: key or index, hint, value."""
+    origin, inside = get_origin(kind) or kind, get_args(kind)
+    if is_typeddict(kind) and isinstance(value, Mapping):
+        hints = get_type_hints(kind, include_extras=True)
+        yield from ((name, hints[name], item) for name, item in value.items() if name in hints)
+    elif origin in SEQUENCES and inside and _fits(kind, value):
+        fixed = origin is tuple and inside[-1] is not Ellipsis
+        for i, item in enumerate(value):
+            yield str(i), inside[i if fixed else 0], item
+    elif origin in MAPPINGS and inside and isinstance(value, Mapping):
+        yield from ((str(name), inside[1], item) for name, item in value.items())
+
+
+def _inner_problems(kind: Any, value: Any, path: tuple[str, ...]) -> Iterator[Problem]:
+    if is_typeddict(kind):
+        known = get_type_hints(kind)
+        for name in value:
+            if name not in known:
+                text = f'is not a key of {path[-1]}.{did_you_mean(str(name), known)}'
+                yield Problem((*path, str(name)), value[name], text)
+        lacking = sorted(kind.__required_keys__ - set(value))
+        if lacking:
+            yield Problem(path, value, f"lacks '{lacking[0]}'.{did_you_mean('', known)}")
+    for name, hint, item in members(kind, value):
+        yield from problems(hint, item, (*path, name))
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    """Whether a value is of a kind; what is inside is not looked at, kinds that are not known here hold of anything."""
+    origin, inside = get_origin(kind) or kind, get_args(kind)
+    if origin is Literal:
+        return any(type(value) is type(option) and value == option for option in inside)
+    if origin in (None, type(None)):
+        return value is None
+    if origin in (int, float):
+        number = isinstance(value, Integral if origin is int else Real) and not isinstance(value, bool)
+        return number and (isinstance(value, Integral) or math.isfinite(value))
+    if origin in SEQUENCES:
+        fixed = origin is tuple and inside and inside[-1] is not Ellipsis
+        return isinstance(value, Sequence) and not isinstance(value, str) and (not fixed or len(value) == len(inside))
+    if origin in MAPPINGS or is_typeddict(kind):
+        return isinstance(value, Mapping)
+    try:
+        return not isinstance(origin, type) or isinstance(value, origin)
+    except TypeError:  # a protocol that cannot be asked
+        return True
+
+
+def _holds(rule: Any, value: Any) -> bool:
+    """Whether a value keeps to a rule. Rules of numbers hold for each number of a list, and leave anything else alone."""
+    if isinstance(rule, Choice):
+        return not isinstance(value, str) or value in rule.options
+    if isinstance(rule, (MinLen, MaxLen)):
+        if not isinstance(value, (str, Sequence, Mapping)):
+            return True
+        return len(value) >= rule.min_length if isinstance(rule, MinLen) else len(value) <= rule.max_length
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return all(_holds(rule, item) for item in value)
+    if type(rule) not in BOUNDS or not isinstance(value, Real) or isinstance(value, bool):
+        return True
+    return BOUNDS[type(rule)][0](rule, value)
+
+
+# ---- the same in words ----
+
+
+def words(hint: Any, many: bool = False, outer: Sequence[Any] = ()) -> str:
+    """What a hint allows, as a user reads it: `a number in [0, 1]`, `a list of whole numbers >= 1 or None`.
+
+    Args:
+        hint: with or without `Annotated`.
+        many: say it of several: `numbers in [0, 1]`.
+        outer: rules that hold for it as well.
+    """
+    kind, rules = opened(hint)
+    rules = [*outer, *rules]
+    choices = alternatives(kind)
+    built = next((rule for rule in rules if isinstance(rule, (Part, Layer))), None)
+    if built is not None and get_origin(kind) not in SEQUENCES:
+        example = 'Name' if isinstance(built, Part) else next(iter(built.names))
+        return f"dict(type='{example}', ...){' or None' if type(None) in choices else ''}"
+    if len(choices) > 1:
+        return ' or '.join(dict.fromkeys(words(choice, many, rules) for choice in choices))
+    origin, inside = get_origin(kind) or kind, get_args(kind)
+    options = inside if origin is Literal else next((r.options for r in rules if isinstance(r, Choice)), None)
+    if options is not None and origin is not type(None):
+        return _either([repr(option) for option in options])
+    noun = NOUNS.get(dict if is_typeddict(kind) else origin, (f'a {getattr(origin, "__name__", origin)}',) * 2)[many]
+    if origin in (int, float):
+        return noun + _range(rules)
+    if origin not in SEQUENCES:
+        return noun
+    if origin is tuple and inside and inside[-1] is not Ellipsis:
+        kinds = dict.fromkeys(words(item, len(inside) > 1, rules) for item in inside)
+        return f'{noun} of {len(inside)} {" and ".join(kinds)}'
+    return f'{noun} of {_length(rules)}{words(inside[0], True, _of_numbers(rules))}' if inside else noun
+
+
+def _of_numbers(rules: Sequence[Any]) -> list[Any]:
+    return [rule for rule in rules if not isinstance(rule, (MinLen, MaxLen))]
+
+
+def _either(options: Sequence[str]) -> str:
+    if len(options) > 12:
+        return f'one of {", ".join(options[:3])}, ... ({len(options)} in all)'
+    return ' or '.join(part for part in (', '.join(options[:-1]), options[-1]) if part)
+
+
+def _range(rules: Sequence[Any]) -> str:
+    bounds = sorted((rule for rule in rules if type(rule) in BOUNDS), key=lambda rule: [*BOUNDS].index(type(rule)))
+    both = len([rule for rule in bounds if not isinstance(rule, MultipleOf)]) == 2
+    texts = [BOUNDS[type(rule)][1:] for rule in bounds]
+    return ''.join(text[both].format(rule) for text, rule in zip(texts, bounds, strict=True))
+
+
+def _length(rules: Sequence[Any]) -> str:
+    least = max((r.min_length for r in rules if isinstance(r, MinLen)), default=0)
+    most = min((r.max_length for r in rules if isinstance(r, MaxLen)), default=None)
+    if most is None:
+        return f'{least} or more ' if least else ''
+    return f'{least} ' if least == most else f'{least} to {most} ' if least else f'at most {most} '
+
+
+def _nearest(kind: Any, rules: Sequence[Any], value: Any) -> str:
+    """' Did you mean ...?' for a name that is nearly one of the options."""
+    options = [o for choice in alternatives(kind) if get_origin(choice) is Literal for o in get_args(choice)]
+    options += [option for rule in rules if isinstance(rule, Choice) for option in rule.options]
+    return did_you_mean(value, options).partition(' Known:')[0] if isinstance(value, str) and options else ''
+
+
+# ---- who is held to it ----
+
+
+def checked(function: F) -> F:
+    """Hold every call of a function, or of an `__init__`, to its hints. They are read at the first call.
+
+    Raises:
+        ConfigError: at a call; names the function (or the class that is made), the argument, what was given and what it may be.
+    """
+    if getattr(function, 'is_checked', False):
+        return function
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        _check_call(call, args, kwargs)
+        return function(*args, **kwargs)
+
+    call.__dict__['is_checked'] = True
+    return call  # type: ignore[return-value]  # it takes and gives what `function` does
+
+
+def _check_call(function: Any, args: tuple, kwargs: dict) -> None:
+    signature = _signature(function)
+    try:
+        given = signature.bind(*args, **kwargs).arguments
+    except TypeError:  # an argument is missing or unknown: the call itself says so
+        return
+    hints = _hints(function)
+    for name, value in given.items():
+        parameter = signature.parameters[name]
+        if (
+            name not in hints
+            or value is parameter.default
+            or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        ):
+            continue
+        for problem in problems(hints[name], value, (name,)):
+            owner = type(args[0]).__name__ if function.__name__ == '__init__' else function.__name__
+            raise ConfigError(f'{owner} {".".join(problem.path)}={problem.value!r}: {problem.text}')
+
+
+def held(owner: F) -> F:
+    """Hold a class or function to its hints; with a class, the parents of its own package that its arguments go on to.
+
+    Args:
+        owner: a class or function; a class itself is changed, so that it stays the same object.
+    """
+    if not inspect.isclass(owner):
+        return checked(owner)
+    package = owner.__module__.partition('.')[0]
+    for parent in inspect.getmro(owner):
+        init = vars(parent).get('__init__')
+        if init is None:
+            continue
+        if parent.__module__.partition('.')[0] != package:
+            break
+        type.__setattr__(parent, '__init__', checked(init))
+        if not inspect.unwrap(init).__code__.co_flags & inspect.CO_VARKEYWORDS:
+            break
+    return owner

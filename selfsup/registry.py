@@ -16,6 +16,7 @@ from typing import Any
 from mmengine import registry as roots
 from mmengine.registry import Registry as MMRegistry
 
+from .arguments import held
 from .errors import ConfigError, SelfSupError, UnknownNameError, did_you_mean
 
 
@@ -93,6 +94,16 @@ class Registry(MMRegistry):
         super().__init__(
             name, parent=parent, scope=scope, locations=list(locations), build_func=build_func or build_from_config
         )
+
+    def register_module(self, name: Any = None, force: bool = False, module: Any = None) -> Any:
+        """Register a class or function, as a decorator or by a call.
+
+        The decorator holds it to the hints of its arguments (`selfsup.arguments`): where a class is written, they are a promise. What is
+        registered by a call, `register_module(module=...)`, is mostly somebody else's and stays as it is.
+        """
+        if module is not None:
+            return super().register_module(name, force, module)
+        return lambda written: super(Registry, self).register_module(name, force, held(written))
 
     def import_from_location(self) -> None:
         if not self._imported:

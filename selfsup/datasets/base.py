@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -11,12 +11,13 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..arguments import Part
 from ..errors import ConfigError, DataError
 from ..registry import DATA_SOURCES
-from .pipelines import build_view_pipeline, to_uint8
+from .pipelines import Steps, build_view_pipeline, to_uint8
 from .robust import RobustReader
 
-Steps = Sequence[dict | Callable]
+Source = Annotated[dict | object, Part(DATA_SOURCES)]
 
 
 class ImageDataset(Dataset):
@@ -32,7 +33,7 @@ class ImageDataset(Dataset):
         DataError: the data source has no samples.
     """
 
-    def __init__(self, data_source: dict | Any, prefetch: bool = False, **pipelines: Steps) -> None:
+    def __init__(self, data_source: Source, prefetch: bool = False, **pipelines: Steps) -> None:
         self.pipelines = {name: build_view_pipeline(steps, name, prefetch) for name, steps in pipelines.items()}
         self.data_source = DATA_SOURCES.build(data_source) if isinstance(data_source, dict) else data_source
         self.prefetch = prefetch

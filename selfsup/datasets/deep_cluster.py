@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..registry import DATASETS
-from .base import ImageDataset, Steps
+from .base import ImageDataset, Source, Steps
 
 
 @DATASETS.register_module()
@@ -30,7 +29,7 @@ class DeepClusterDataset(ImageDataset):
         prefetch: see `ImageDataset`.
     """
 
-    def __init__(self, data_source: dict | Any, pipeline: Steps, prefetch: bool = False) -> None:
+    def __init__(self, data_source: Source, pipeline: Steps, prefetch: bool = False) -> None:
         super().__init__(data_source, prefetch, pipeline=pipeline)
         self.pseudo_labels = torch.full((len(self),), -1).share_memory_()  # (N,) int64
 

@@ -9,17 +9,20 @@ from __future__ import annotations
 import copy
 import errno
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
+from annotated_types import Ge, Gt, Len
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from .. import distributed as dist
+from ..arguments import Part
 from ..errors import ConfigError, DataError, SelfSupError, ShapeError, did_you_mean, explain_worker
 from ..registry import DATASETS, SAMPLERS
 from .agreement import check_ranks_agree
@@ -27,18 +30,40 @@ from .pipelines import check_statistics
 from .samplers import Draw, EpochSampler
 from .shared_memory import check_room, tensor_bytes
 
-LOADER_KEYS = (
-    'batch_size',
-    'num_workers',
-    'dataset',
-    'sampler',
-    'drop_last',
-    'prefetch',
-    'img_norm_cfg',
-    'pin_memory',
-    'persistent_workers',
-    'prefetch_factor',
-)
+Channels = Annotated[Sequence[float], Len(1)]
+Spreads = Annotated[Sequence[Annotated[float, Gt(0)]], Len(1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderSettings:
+    """One section of the runner config: how a dataset is read.
+
+    Args:
+        batch_size: samples per process and iteration, counted before views.
+        num_workers: loader workers per process; 0 loads in the training process.
+        dataset: dict(type='ContrastiveDataset', ...) or a dataset.
+        sampler: dict, perhaps without a type: `EpochSampler`'s arguments.
+        drop_last: leave out the last, smaller global batch.
+        prefetch: hand over uint8 images and normalise on the device.
+        img_norm_cfg: `mean` and `std` of `Normalize`; needed with `prefetch`.
+        pin_memory: copy batches through page-locked memory; on CUDA only.
+        persistent_workers: keep the workers between epochs.
+        prefetch_factor: batches that each worker prepares ahead.
+    """
+
+    batch_size: Annotated[int, Ge(1)]
+    num_workers: Annotated[int, Ge(0)] = 0
+    dataset: Annotated[dict | object, Part(DATASETS)]
+    sampler: dict | None = None
+    drop_last: bool = False
+    prefetch: bool = False
+    img_norm_cfg: dict | None = None
+    pin_memory: bool = True
+    persistent_workers: bool = True
+    prefetch_factor: Annotated[int, Ge(1)] = 2
+
+
+LOADER_KEYS = tuple(field.name for field in fields(LoaderSettings))
 
 
 class Failure(NamedTuple):
@@ -282,7 +307,7 @@ class Normalize:
         device: where the images are.
     """
 
-    def __init__(self, mean: list[float], std: list[float], device: torch.device) -> None:
+    def __init__(self, mean: Channels, std: Spreads, device: torch.device) -> None:
         if len(mean) != len(std) or min(std, default=0) <= 0:
             raise ConfigError(f'img_norm_cfg needs a mean and a std > 0 for each channel; got mean={mean}, std={std}.')
         check_statistics(mean, std, 'img_norm_cfg')

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge
 from PIL import Image
 from torch import Tensor
 
 from ..errors import ConfigError, DataError
 from ..registry import DATASETS
-from .base import ImageDataset, Steps
+from .base import ImageDataset, Source, Steps
 from .pipelines import build_pipeline
 
 SIDE = 3  # cells per side of the grid
@@ -40,11 +41,11 @@ class RelativeLocDataset(ImageDataset):
 
     def __init__(
         self,
-        data_source: dict | Any,
+        data_source: Source,
         pipeline: Steps,
         format_pipeline: Steps = (),
         prefetch: bool = False,
-        patch_jitter: int = 21,
+        patch_jitter: Annotated[int, Ge(0)] = 21,
     ) -> None:
         super().__init__(data_source, prefetch, format_pipeline=format_pipeline)
         if patch_jitter < 0:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Sized
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
+from annotated_types import Ge
 from torch import Tensor
 
 from ..errors import ConfigError, DataError
@@ -49,14 +50,14 @@ class EpochSampler:
 
     def __init__(
         self,
-        dataset: Sized | int,
+        dataset: Sized | Annotated[int, Ge(1)],
         shuffle: bool = True,
         replace: bool = False,
         *,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        batch_size: int = 1,
+        seed: Annotated[int, Ge(0)] = 0,
+        rank: Annotated[int, Ge(0)] = 0,
+        world_size: Annotated[int, Ge(1)] = 1,
+        batch_size: Annotated[int, Ge(1)] = 1,
         drop_last: bool = False,
     ) -> None:
         if replace and not shuffle:
@@ -183,10 +184,10 @@ class UniformSampler(EpochSampler):
         self,
         dataset: Sized,
         *,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        batch_size: int = 1,
+        seed: Annotated[int, Ge(0)] = 0,
+        rank: Annotated[int, Ge(0)] = 0,
+        world_size: Annotated[int, Ge(1)] = 1,
+        batch_size: Annotated[int, Ge(1)] = 1,
         drop_last: bool = False,
     ) -> None:
         super().__init__(
@@ -226,14 +227,14 @@ class RepeatAugSampler(EpochSampler):
 
     def __init__(
         self,
-        dataset: Sized | int,
-        num_repeats: int = 3,
+        dataset: Sized | Annotated[int, Ge(1)],
+        num_repeats: Annotated[int, Ge(1)] = 3,
         shuffle: bool = True,
         *,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        batch_size: int = 1,
+        seed: Annotated[int, Ge(0)] = 0,
+        rank: Annotated[int, Ge(0)] = 0,
+        world_size: Annotated[int, Ge(1)] = 1,
+        batch_size: Annotated[int, Ge(1)] = 1,
         drop_last: bool = False,
     ) -> None:
         if isinstance(num_repeats, bool) or not isinstance(num_repeats, int) or num_repeats < 1:
@@ -267,13 +268,13 @@ class GivenIterationSampler(EpochSampler):
 
     def __init__(
         self,
-        dataset: Sized | int,
-        total_iter: int,
+        dataset: Sized | Annotated[int, Ge(1)],
+        total_iter: Annotated[int, Ge(1)],
         *,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        batch_size: int = 1,
+        seed: Annotated[int, Ge(0)] = 0,
+        rank: Annotated[int, Ge(0)] = 0,
+        world_size: Annotated[int, Ge(1)] = 1,
+        batch_size: Annotated[int, Ge(1)] = 1,
         drop_last: bool = False,
     ) -> None:
         if not isinstance(total_iter, int) or total_iter < 1:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge, Len
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..arguments import Part
 from ..errors import ConfigError, DataError
 from ..registry import DATASETS
 from .robust import unreadable
 
+Data = Annotated[dict | object, Part(DATASETS)]
 
-def _build(dataset: dict | Any, prefetch: bool) -> Any:
+
+def _build(dataset: Data, prefetch: bool) -> Any:
     if not isinstance(dataset, dict):
         return dataset
     return DATASETS.build({'prefetch': True, **dataset} if prefetch else dataset)
@@ -35,7 +39,7 @@ class ConcatDataset(Dataset):
         ConfigError: no datasets, of several types, or they differ in `prefetch`.
     """
 
-    def __init__(self, datasets: Sequence[dict | Any], prefetch: bool = False) -> None:
+    def __init__(self, datasets: Annotated[Sequence[Data], Len(1)], prefetch: bool = False) -> None:
         if not isinstance(datasets, (list, tuple)) or not datasets:
             raise ConfigError(f"ConcatDataset takes datasets=[dict(type='Name', ...), ...]; got {datasets!r}.")
         self.datasets = [_build(dataset, prefetch) for dataset in datasets]
@@ -101,7 +105,7 @@ class RepeatDataset(Dataset):
         ConfigError: `times` < 1.
     """
 
-    def __init__(self, dataset: dict | Any, times: int, prefetch: bool = False) -> None:
+    def __init__(self, dataset: Data, times: Annotated[int, Ge(1)], prefetch: bool = False) -> None:
         if not isinstance(times, int) or times < 1:
             raise ConfigError(f'RepeatDataset times={times!r}: use a whole number of 1 or more.')
         self.dataset, self.times = _build(dataset, prefetch), times

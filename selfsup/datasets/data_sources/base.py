@@ -13,8 +13,10 @@ from PIL import Image
 from ...errors import DataError
 from ..robust import UNREADABLE
 
+PathLike = str | os.PathLike  # of a file or folder; `~` is the home
 
-def load_rgb(file: str | os.PathLike | BinaryIO) -> Image.Image:
+
+def load_rgb(file: PathLike | BinaryIO) -> Image.Image:
     """Decode an image file completely, so that damage shows here and not in the middle of a pipeline.
 
     Returns:
@@ -33,7 +35,7 @@ def load_rgb(file: str | os.PathLike | BinaryIO) -> Image.Image:
         return image if image.mode == 'RGB' else image.convert('RGB')
 
 
-def open_image(path: str | os.PathLike) -> Image.Image:
+def open_image(path: PathLike) -> Image.Image:
     """The RGB image in a file that the user named.
 
     Raises:

@@ -7,7 +7,7 @@ import pickle
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -15,7 +15,7 @@ from PIL import Image
 from ...errors import ConfigError, DataError, SelfSupWarning
 from .base import ByteTable, DataSource, NameTable, load_rgb
 
-BAD_BOXES = ('error', 'clip')
+BadBoxes = Literal['error', 'clip']
 ROUNDING = 1.0  # pixels that a box may reach out of its image: annotation files round
 FILES_TRIED = 8
 SHOWN = 5
@@ -49,8 +49,8 @@ class BoxCheck:
             left out where nothing remains.
     """
 
-    def __init__(self, policy: str) -> None:
-        if policy not in BAD_BOXES:
+    def __init__(self, policy: BadBoxes) -> None:
+        if policy not in get_args(BadBoxes):
             raise ConfigError(f"bad_boxes={policy!r}: use 'error' or 'clip'.")
         self.policy = policy
         self.bad: list[str] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from PIL import Image
@@ -11,7 +11,7 @@ from PIL import Image
 from ...distributed import world_size
 from ...errors import ConfigError, DataError
 from ...registry import DATA_SOURCES
-from .base import DataSource
+from .base import DataSource, PathLike
 
 SPLITS = ('train', 'test')
 
@@ -32,7 +32,9 @@ class Cifar10(DataSource):
 
     torchvision_name: ClassVar[str] = 'CIFAR10'
 
-    def __init__(self, root: str, split: str, return_label: bool = True, download: bool = False) -> None:
+    def __init__(
+        self, root: PathLike, split: Literal['train', 'test'], return_label: bool = True, download: bool = False
+    ) -> None:
         super().__init__(return_label)
         if split not in SPLITS:
             raise ConfigError(f"split={split!r} is not a split of {self.torchvision_name}: write 'train' or 'test'.")

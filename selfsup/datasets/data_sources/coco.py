@@ -10,7 +10,8 @@ import numpy as np
 
 from ...errors import DataError
 from ...registry import DATA_SOURCES
-from .boxes import BoxCheck, BoxSource, Objects
+from .base import PathLike
+from .boxes import BadBoxes, BoxCheck, BoxSource, Objects
 
 SECTIONS = ('images', 'annotations', 'categories')
 LARGEST = 10**9  # pixels: of a side, of a number in a box
@@ -38,7 +39,12 @@ class COCO(BoxSource):
     """
 
     def __init__(
-        self, root: str, ann_file: str, masks: bool = False, keep_empty: bool = True, bad_boxes: str = 'error'
+        self,
+        root: PathLike,
+        ann_file: PathLike,
+        masks: bool = False,
+        keep_empty: bool = True,
+        bad_boxes: BadBoxes = 'error',
     ) -> None:
         super().__init__()
         self.root, self.ann_file = os.path.expanduser(root), os.path.expanduser(ann_file)

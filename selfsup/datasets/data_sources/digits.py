@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import numpy as np
+from annotated_types import Ge, Interval
 from PIL import Image
 
 from ...errors import ConfigError
@@ -21,7 +24,7 @@ class Digits(DataSource):
         size: side in pixels to enlarge to (bicubic); None keeps 8.
         return_label: hand out labels.
         test_share: share of each class that is held out, in (0, 1).
-        seed: of the division; keep it the same for both splits.
+        seed: of the division, in [0, 2**32); keep it the same for both splits.
 
     Raises:
         ConfigError: an argument out of its range.
@@ -29,11 +32,11 @@ class Digits(DataSource):
 
     def __init__(
         self,
-        split: str = 'train',
-        size: int | None = None,
+        split: Literal['train', 'test'] = 'train',
+        size: Annotated[int, Ge(1)] | None = None,
         return_label: bool = True,
-        test_share: float = 0.2,
-        seed: int = 0,
+        test_share: Annotated[float, Interval(gt=0, lt=1)] = 0.2,
+        seed: Annotated[int, Interval(ge=0, lt=2**32)] = 0,
     ) -> None:
         super().__init__(return_label)
         if split not in ('train', 'test'):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image
 
 from ...errors import DataError, SelfSupWarning
 from ...registry import DATA_SOURCES
-from .base import DataSource, NameTable, load_rgb
+from .base import DataSource, NameTable, PathLike, load_rgb
 from .folder_tree import listed, of_the_system, suspicions
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.ppm', '.pgm')
@@ -95,9 +95,7 @@ class ImageFolder(DataSource):
         DataError: `root` does not exist, is a file, cannot be searched, or holds no images.
     """
 
-    def __init__(
-        self, root: str, return_label: bool = True, extensions: tuple[str, ...] | list[str] = EXTENSIONS
-    ) -> None:
+    def __init__(self, root: PathLike, return_label: bool = True, extensions: str | Sequence[str] = EXTENSIONS) -> None:
         super().__init__(return_label)
         self.root = os.path.expanduser(root)
         extensions = tuple(e.lower() for e in ([extensions] if isinstance(extensions, str) else extensions))

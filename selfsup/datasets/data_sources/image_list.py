@@ -11,7 +11,7 @@ from PIL import Image
 from ...errors import DataError, SelfSupWarning
 from ...registry import DATA_SOURCES
 from ..robust import MAX_BAD_SHARE, printable
-from .base import DataSource, NameTable, load_rgb
+from .base import DataSource, NameTable, PathLike, load_rgb
 from .list_files import label_warnings, read_list, why_missing
 from .memcached import open_reader
 
@@ -42,10 +42,10 @@ class ImageList(DataSource):
 
     def __init__(
         self,
-        root: str,
-        list_file: str,
+        root: PathLike,
+        list_file: PathLike,
         memcached: bool = False,
-        mclient_path: str | None = None,
+        mclient_path: PathLike | None = None,
         return_label: bool = True,
     ) -> None:
         super().__init__(return_label)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from typing import Annotated
 from xml.etree import ElementTree
 
 import numpy as np
+from annotated_types import Len
 
 from ...errors import ConfigError, DataError, did_you_mean
 from ...registry import DATA_SOURCES
-from .boxes import BoxCheck, BoxSource, Objects
+from .base import PathLike
+from .boxes import BadBoxes, BoxCheck, BoxSource, Objects
 
 CLASSES = (
     'aeroplane',
@@ -58,11 +61,11 @@ class VOCDetection(BoxSource):
 
     def __init__(
         self,
-        root: str,
-        splits: Sequence[str],
+        root: PathLike,
+        splits: Annotated[Sequence[str], Len(1)],
         classes: Sequence[str] | None = None,
         keep_empty: bool = True,
-        bad_boxes: str = 'error',
+        bad_boxes: BadBoxes = 'error',
     ) -> None:
         super().__init__()
         self.root = os.path.expanduser(root)

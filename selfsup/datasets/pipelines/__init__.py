@@ -1,6 +1,6 @@
 """Image transforms by name. Importing this registers torchvision's, timm's policies and ours."""
 
-from .compose import Compose, build_pipeline, build_steps, build_view_pipeline
+from .compose import Compose, Steps, build_pipeline, build_steps, build_view_pipeline
 from .normalization import check_statistics
 from .timm_steps import TIMMAutoAugment
 from .torchvision_steps import make_step
@@ -12,6 +12,7 @@ __all__ = [
     'Lighting',
     'RandomAppliedTrans',
     'Solarization',
+    'Steps',
     'TIMMAutoAugment',
     'ToTensor',
     'build_pipeline',

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
+from ...arguments import Part
 from ...errors import ConfigError, DataError, SelfSupError
 from ...registry import PIPELINES
 from .normalization import check_pipeline
 
+Steps = Sequence[Annotated[dict | Callable, Part(PIPELINES)]]
 TO_TENSOR = ('ToTensor', 'ToImage', 'PILToTensor')
 # Steps that the device takes over with prefetch, or that need what it hands out.
 AFTER_PREFETCH = ('ToTensor', 'Normalize', 'Lighting', 'ConvertImageDtype', 'ToDtype', 'RandomErasing', 'GaussianNoise')
@@ -59,7 +61,7 @@ class Compose:
         return f'Compose({", ".join(type(step).__name__ for step in self.steps)})'
 
 
-def build_steps(steps: Sequence[dict | Callable]) -> list[Callable]:
+def build_steps(steps: Steps) -> list[Callable]:
     """Steps from dicts; what is no dict is taken as it is.
 
     Raises:
@@ -71,12 +73,12 @@ def build_steps(steps: Sequence[dict | Callable]) -> list[Callable]:
     return [step if callable(step) else PIPELINES.build(step) for step in steps]
 
 
-def build_pipeline(steps: Sequence[dict | Callable]) -> Compose:
+def build_pipeline(steps: Steps) -> Compose:
     """A callable that runs `steps` in order; see `build_steps`."""
     return Compose(build_steps(steps))
 
 
-def build_view_pipeline(steps: Sequence[dict | Callable], name: str, prefetch: bool) -> Compose:
+def build_view_pipeline(steps: Steps, name: str, prefetch: bool) -> Compose:
     """The pipeline of a dataset, checked for what it must end in.
 
     Args:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from types import MappingProxyType
+from typing import Annotated
 
+from annotated_types import Ge, Interval, Len
 from PIL import Image, ImageOps
+from torchvision.transforms import InterpolationMode
 
 from ...errors import ConfigError, did_you_mean
 from ...registry import PIPELINES
@@ -58,9 +61,9 @@ class TIMMAutoAugment:
     def __init__(
         self,
         policy: str,
-        size: int | Sequence[int] = 224,
-        interpolation: int | str = 'bicubic',
-        mean: Sequence[float] = (0.485, 0.456, 0.406),
+        size: Annotated[int, Ge(1)] | Annotated[Sequence[Annotated[int, Ge(1)]], Len(1, 2)] = 224,
+        interpolation: int | str | InterpolationMode = 'bicubic',
+        mean: Annotated[Sequence[Annotated[float, Interval(ge=0, le=1)]], Len(3, 3)] = (0.485, 0.456, 0.406),
     ) -> None:
         self.policy = policy
         sides = [size] if isinstance(size, int) else list(size)
