@@ -28,8 +28,6 @@ class BYOLHook(Hook):
     def __init__(
         self, end_momentum: Annotated[float, Interval(ge=0, le=1)] = 1.0, update_interval: Annotated[int, Ge(1)] = 1
     ) -> None:
-        if not 0 <= end_momentum <= 1:
-            raise ConfigError(f'BYOLHook end_momentum={end_momentum}: use a number in [0, 1].')
         self.end_momentum, self.update_interval = end_momentum, update_interval
 
     def before_run(self, runner: Run) -> None:

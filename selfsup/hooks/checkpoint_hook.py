@@ -8,7 +8,6 @@ from annotated_types import Ge
 from mmengine.hooks import Hook
 
 from ..engine.run import Run
-from ..errors import ConfigError
 from ..registry import HOOKS
 
 
@@ -22,9 +21,6 @@ class CheckpointHook(Hook):
         max_keep_ckpts: newest files to keep of this kind (epochs or iterations), >= 1; -1 keeps all. Only files that this run
             and those it goes on from wrote are removed.
         save_last: also save when training ends.
-
-    Raises:
-        ConfigError: a number out of range.
     """
 
     only_watches = True  # a resume with other arguments, or without it, ends in the same weights
@@ -37,10 +33,6 @@ class CheckpointHook(Hook):
         max_keep_ckpts: Annotated[int, Ge(1)] | Literal[-1] = -1,
         save_last: bool = True,
     ) -> None:
-        if interval < 1:
-            raise ConfigError(f'checkpoint interval={interval}: use 1 or more.')
-        if max_keep_ckpts != -1 and max_keep_ckpts < 1:
-            raise ConfigError(f'max_keep_ckpts={max_keep_ckpts}: use 1 or more, or -1 to keep all.')
         self.interval, self.by_epoch = interval, by_epoch
         self.max_keep_ckpts, self.save_last = max_keep_ckpts, save_last
         self._due = False

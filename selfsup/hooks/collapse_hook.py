@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from ..engine.run import Run
-from ..errors import ConfigError, SelfSupWarning, ShapeError
+from ..errors import SelfSupWarning, ShapeError
 from ..registry import HOOKS
 
 
@@ -73,8 +73,6 @@ class CollapseHook(Hook):
         min_std: Annotated[float, Interval(ge=0, le=1)] = 0.05,
         min_rank: Annotated[float, Ge(1)] = 1.5,
     ) -> None:
-        if interval < 1:
-            raise ConfigError(f'CollapseHook interval={interval}: use 1 or more.')
         self.interval, self.min_std, self.min_rank = interval, min_std, min_rank
         self._warned = False
 

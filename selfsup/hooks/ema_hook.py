@@ -38,7 +38,7 @@ class EMAHook(Hook):
         warmup: at step n (from 1) keep at most n / (n + 9), so that a short run does not remember its beginning.
 
     Raises:
-        ConfigError: `momentum` out of range, or a second EMAHook in the run.
+        ConfigError: a second EMAHook in the run.
     """
 
     priority = 'ABOVE_NORMAL'  # after SparseTrainingHook, before all that evaluates or saves
@@ -46,10 +46,6 @@ class EMAHook(Hook):
     def __init__(
         self, momentum: Annotated[float, Interval(ge=0, lt=1)] = 0.9999, evaluate: bool = True, warmup: bool = False
     ) -> None:
-        if isinstance(momentum, bool) or not isinstance(momentum, int | float) or not 0 <= momentum < 1:
-            raise ConfigError(
-                f'EMAHook momentum={momentum!r}: use a number in [0, 1), the share of the old average kept; 0.9999 is usual.'
-            )
         self.momentum, self.evaluate, self.warmup = momentum, evaluate, warmup
         self.average: AveragedModel | None = None
         self._saved: dict | None = None  # from the checkpoint, until the model is ready

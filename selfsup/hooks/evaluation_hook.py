@@ -12,7 +12,6 @@ from torch import nn
 from .. import distributed as dist
 from ..engine.resume.state import unwrap
 from ..engine.run import Run
-from ..errors import ConfigError
 from ..evaluation.features import evaluation_loader
 from ..registry import DATASETS
 
@@ -22,15 +21,15 @@ LEFT_OUT = 'left_out'  # of the numbers of an evaluation: images, not percent
 def ordered_loader(
     runner: Run,
     dataset: dict,
-    batch_size: int,
-    num_workers: int,
+    imgs_per_gpu: int,
+    workers_per_gpu: int = 0,
     prefetch: bool = False,
     img_norm_cfg: dict | None = None,
 ) -> Any:
     """Loader of a dataset config that gives every sample once and in order, shared between the ranks; to be closed after use."""
     section = {'dataset': dataset, 'prefetch': prefetch, 'img_norm_cfg': img_norm_cfg}
     return evaluation_loader(
-        section, batch_size=batch_size, num_workers=num_workers, device=runner.device, seed=runner.seed
+        section, batch_size=imgs_per_gpu, num_workers=workers_per_gpu, device=runner.device, seed=runner.seed
     )
 
 
@@ -74,8 +73,6 @@ class EvaluationHook(Hook):
     on_offered = True  # False: `evaluate` does more than measure, and is not for the models of other hooks
 
     def __init__(self, interval: Annotated[int, Ge(1)] = 1, initial: bool = True) -> None:
-        if interval < 1:
-            raise ConfigError(f'{type(self).__name__} interval={interval}: use 1 or more epochs.')
         self.interval, self.initial = interval, initial
 
     def before_train(self, runner: Run) -> None:

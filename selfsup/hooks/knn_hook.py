@@ -12,7 +12,7 @@ from ..datasets.robust import unreadable
 from ..engine.run import Run
 from ..errors import ConfigError
 from ..evaluation.features import extract_features
-from ..evaluation.knn import check_temperature, knn_accuracy
+from ..evaluation.knn import knn_accuracy
 from ..evaluation.labelled import check_classes
 from ..registry import DATASETS, HOOKS
 from .evaluation_hook import EvaluationHook, ordered_loader, with_left_out
@@ -33,7 +33,7 @@ class KNNHook(EvaluationHook):
         initial: measure the untrained network too.
 
     Raises:
-        ConfigError: no temperature above 0.
+        ConfigError: images without labels.
         DataError: before training, where the two have different classes.
     """
 
@@ -49,7 +49,6 @@ class KNNHook(EvaluationHook):
         initial: bool = True,
     ) -> None:
         super().__init__(interval, initial)
-        check_temperature(temperature, 'KNNHook temperature')
         self.datasets, self.temperature = (train, test), temperature
         self.k = [k] if isinstance(k, int) else list(k)
         self.imgs_per_gpu, self.workers_per_gpu = imgs_per_gpu, workers_per_gpu

@@ -12,7 +12,7 @@ from ..engine.resume.state import unwrap
 from ..engine.run import Run
 from ..errors import ConfigError
 from ..registry import HOOKS
-from .deep_cluster.label_statistics import checked_power, report, save_labels
+from .deep_cluster.label_statistics import report, save_labels
 
 EPOCHS_PER_FILE = 10
 
@@ -33,7 +33,7 @@ class ODCHook(Hook):
         dist_mode: accepted for old configs.
 
     Raises:
-        ConfigError: an interval below 1, or a model without the memory.
+        ConfigError: a model without the memory.
     """
 
     priority = 'HIGH'  # before the log is written and before the checkpoint
@@ -52,9 +52,7 @@ class ODCHook(Hook):
             'small': deal_with_small_clusters_interval,
             'report': evaluate_interval,
         }
-        if min(self.intervals.values()) < 1:
-            raise ConfigError(f'ODCHook: intervals are 1 or more iterations; got {tuple(self.intervals.values())}.')
-        self.reweight, self.reweight_pow = reweight, checked_power('ODCHook', reweight_pow)
+        self.reweight, self.reweight_pow = reweight, reweight_pow
         self._due: set[str] = set()
 
     def before_train(self, runner: Run) -> None:

@@ -48,8 +48,6 @@ class ReconstructionHook(EvaluationHook):
         seed: int = 0,
     ) -> None:
         super().__init__(interval, initial)
-        if num_images < 1:
-            raise ConfigError(f'ReconstructionHook num_images={num_images}: use 1 or more.')
         self.dataset, self.num_images, self.seed = dataset, num_images, seed
 
     def before_train(self, runner: Run) -> None:

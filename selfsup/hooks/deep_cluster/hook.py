@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -12,20 +12,44 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from ... import distributed as dist
+from ...arguments import Part
 from ...contracts import ClusterMemory, PseudoLabelled, SamplesUniformly, TakesLabels
 from ...engine.resume.state import unwrap
 from ...engine.resume.state_checks import check_labels
 from ...engine.run import Run
-from ...errors import ConfigError, SelfSupError, did_you_mean
+from ...errors import ConfigError, SelfSupError
 from ...evaluation.features import collect, evaluating
 from ...registry import DATASETS, HOOKS
 from ..evaluation_hook import ordered_loader, share_statistics
-from .clustering import cluster
-from .label_statistics import checked_power, label_change, report, save_labels
+from .clustering import Backend, cluster
+from .label_statistics import label_change, report, save_labels
 
 STATE = 'deep_cluster'  # entry of the checkpoint
-EXTRACTOR = ('dataset', 'imgs_per_gpu', 'workers_per_gpu', 'prefetch', 'img_norm_cfg')
-CLUSTERING = ('type', 'k', 'pca_dim', 'backend')
+
+
+class _Extractor(TypedDict):
+    dataset: Annotated[dict, Part(DATASETS)]
+    imgs_per_gpu: Annotated[int, Ge(1)]
+
+
+class Extractor(_Extractor, total=False):
+    """The training images as they are clustered, and how they are loaded."""
+
+    workers_per_gpu: Annotated[int, Ge(0)]
+    prefetch: bool
+    img_norm_cfg: dict | None
+
+
+class _Clustering(TypedDict):
+    k: Annotated[int, Ge(2)]
+
+
+class Clustering(_Clustering, total=False):
+    """Arguments of `cluster`; there is one type."""
+
+    type: Literal['Kmeans']
+    pca_dim: Annotated[int, Ge(1)] | Literal[-1]
+    backend: Backend
 
 
 @HOOKS.register_module()
@@ -38,7 +62,7 @@ class DeepClusterHook(Hook):
 
     Args:
         extractor: dict(dataset, imgs_per_gpu, workers_per_gpu[, prefetch, img_norm_cfg]): the training images as they are clustered.
-        clustering: dict(k=clusters[, pca_dim=-1, type='Kmeans', backend='auto']), see `evaluation.clustering.cluster`.
+        clustering: dict(k=clusters[, pca_dim=-1, type='Kmeans', backend='auto']), see `clustering.cluster`.
         unif_sampling: draw the samples of every epoch uniformly by cluster.
         reweight: weight the loss of each cluster by its size to the power -`reweight_pow`.
         reweight_pow: in [0, 1]; the paper's is 0.5.
@@ -55,8 +79,8 @@ class DeepClusterHook(Hook):
 
     def __init__(
         self,
-        extractor: dict,
-        clustering: dict,
+        extractor: Extractor,
+        clustering: Clustering,
         unif_sampling: bool,
         reweight: bool,
         reweight_pow: Annotated[float, Interval(ge=0, le=1)] = 0.5,
@@ -66,25 +90,10 @@ class DeepClusterHook(Hook):
         dist_mode: bool = True,
         data_loaders: list | None = None,
     ) -> None:
-        _check_dict('extractor', extractor, EXTRACTOR, ('dataset', 'imgs_per_gpu'))
-        _check_dict('clustering', clustering, CLUSTERING, ('k',))
-        if clustering.get('type', 'Kmeans') != 'Kmeans':
-            raise ConfigError(f"DeepClusterHook clustering.type='{clustering['type']}' is not supported: use 'Kmeans'.")
-        _check_whole('interval', interval, 1)
-        _check_whole('extractor.imgs_per_gpu', extractor['imgs_per_gpu'], 1)
-        _check_whole('extractor.workers_per_gpu', extractor.get('workers_per_gpu', 0), 0)
-        _check_whole('clustering.k', clustering['k'], 2)
-        _check_whole('clustering.pca_dim', clustering.get('pca_dim', -1), -1)
-        if not isinstance(extractor['dataset'], dict) or 'type' not in extractor['dataset']:
-            raise ConfigError(
-                "DeepClusterHook extractor.dataset is written dict(type='ExtractDataset', ...); "
-                f'got {extractor["dataset"]!r}.'
-            )
-        DATASETS.get(extractor['dataset']['type'])  # a misspelt name must not wait for the first clustering
+        DATASETS.get(extractor['dataset'].get('type', ''))  # a misspelt name must not wait for the first clustering
         self.extractor = extractor
-        self.clustering = {key: value for key, value in clustering.items() if key != 'type'}
-        self.unif_sampling, self.reweight = unif_sampling, reweight
-        self.reweight_pow = checked_power('DeepClusterHook', reweight_pow)
+        self.clustering: dict[str, Any] = {key: value for key, value in clustering.items() if key != 'type'}
+        self.unif_sampling, self.reweight, self.reweight_pow = unif_sampling, reweight, reweight_pow
         self.init_memory, self.initial, self.interval = init_memory, initial, interval
         self.labels: Tensor | None = None  # (N,) int64 on the CPU
 
@@ -171,15 +180,7 @@ class DeepClusterHook(Hook):
 
     def _features(self, runner: Run) -> Tensor | None:
         """(N, D) on rank 0, None elsewhere."""
-        cfg = self.extractor
-        loader = ordered_loader(
-            runner,
-            cfg['dataset'],
-            cfg['imgs_per_gpu'],
-            cfg.get('workers_per_gpu', 0),
-            cfg.get('prefetch', False),
-            cfg.get('img_norm_cfg'),
-        )
+        loader = ordered_loader(runner, **self.extractor)
         with evaluating(unwrap(runner.model)):
             rows = collect(lambda batch: {'z': self._model.embed(batch['img']).float()}, loader, main_only=True)
         loader.close()
@@ -199,21 +200,3 @@ class DeepClusterHook(Hook):
             raise error
         labels = torch.empty(size, dtype=torch.int64) if features is None else labels
         return dist.broadcast(labels.to(runner.device)).cpu(), objective
-
-
-def _check_dict(name: str, given: dict, known: tuple[str, ...], needed: tuple[str, ...]) -> None:
-    if not isinstance(given, dict):
-        raise ConfigError(
-            f'DeepClusterHook {name} is written dict({", ".join(f"{key}=..." for key in needed)}); got {given!r}.'
-        )
-    for key in given:
-        if key not in known:
-            raise ConfigError(f"DeepClusterHook {name} has no key '{key}'.{did_you_mean(key, known)}")
-    for key in needed:
-        if key not in given:
-            raise ConfigError(f"DeepClusterHook {name} lacks '{key}'; got {', '.join(given) or 'nothing'}.")
-
-
-def _check_whole(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(f'DeepClusterHook {name}={value!r}: use {least} or more, a whole number.')

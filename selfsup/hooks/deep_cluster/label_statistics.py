@@ -10,20 +10,6 @@ from torch import Tensor
 
 from ... import distributed as dist
 from ...engine.run import Run
-from ...errors import ConfigError
-
-
-def checked_power(hook: str, power: float) -> float:
-    """`reweight_pow` of a hook.
-
-    Raises:
-        ConfigError: it is no number in [0, 1].
-    """
-    if isinstance(power, bool) or not isinstance(power, int | float) or not 0 <= power <= 1:
-        raise ConfigError(
-            f'{hook} reweight_pow={power!r}: give a number in [0, 1]; 0 is no weighting, the paper uses 0.5.'
-        )
-    return power
 
 
 def label_change(old: Tensor, new: Tensor) -> float:
