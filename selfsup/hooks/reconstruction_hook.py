@@ -55,7 +55,7 @@ class ReconstructionHook(EvaluationHook):
         super().before_train(runner)
 
     def _prepare(self, runner: Any, algorithm: Any) -> None:
-        cfg = self.dataset or self._training_images(runner.compiled['train_dataloader'])
+        cfg = self.dataset or self._training_images(runner.config.train_dataloader)
         dataset = DATASETS.build(cfg)
         chosen = np.unique(np.linspace(0, len(dataset) - 1, self.num_images).astype(int)).tolist()
         self._images = torch.stack([dataset[i]['img'] for i in chosen])
