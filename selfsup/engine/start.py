@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from .. import distributed as dist
 from ..checkpoint_io import read_checkpoint
@@ -84,8 +85,9 @@ def decide_start(
     """
     work_dir, resume_from, seed = config.work_dir, config.resume_from, config.seed
     held.enter_context(hold_work_dir(work_dir))
-    if emergency_dir:
-        _prepare_emergency(work_dir, emergency_dir)
+    emergency = emergency_folder(work_dir, emergency_dir)
+    if emergency is not None:
+        _prepare_emergency(emergency)
     if auto_resume and not resume_from:
         newest = newest_loadable(work_dir, emergency_dir)
         resume_from = str(newest) if newest else None
@@ -100,12 +102,11 @@ def decide_start(
     return resume_from, seed
 
 
-def _prepare_emergency(work_dir: str, emergency_dir: str) -> None:
-    folder = emergency_folder(work_dir, emergency_dir)
+def _prepare_emergency(folder: Path) -> None:
     try:
         check_writable(folder)
         remove_leftovers(folder)
     except OSError as error:
         raise CheckpointError(
-            f'--emergency_dir {emergency_dir} cannot be used: {error.strerror}. Choose another folder.'
+            f'--emergency_dir {folder.parent} cannot be used: {error.strerror}. Choose another folder.'
         ) from None
