@@ -8,7 +8,7 @@ from torch import nn
 
 from selfsup.errors import ConfigError, ShapeError
 from selfsup.models.layers.masking import BlockMasking, enlarge, mean_count
-from selfsup.models.layers.probe import probe_maps
+from selfsup.models.visible import probe_maps
 from selfsup.registry import BACKBONES, HEADS, MODELS, NECKS
 
 RESNET = {'type': 'ResNet', 'depth': 18, 'stage_blocks': (1, 1, 1, 1), 'base_channels': 8}

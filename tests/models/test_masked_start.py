@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from selfsup.errors import ConfigError, ShapeError
-from selfsup.models.layers.probe import check_masked, probe_maps
 from selfsup.models.necks.light_decoder import LightDecoder
+from selfsup.models.visible import check_masked, probe_maps
 from selfsup.registry import BACKBONES, MODELS, NECKS
 
 from .test_visible_operations import plain

@@ -25,8 +25,7 @@ from ..layers.functional import l2_normalize
 from ..layers.image_channels import check_image_channels, image_channels
 from ..layers.masking import BlockMasking, Keep, MaskRatio, mean_count
 from ..layers.norm import resolve_sync_bn
-from ..layers.probe import check_masked, probe_maps
-from ..layers.visible import encode_visible
+from ..visible import check_masked, encode_visible, probe_maps
 from .base import Algorithm, Backbone, Head, Neck, Step, build_part
 
 

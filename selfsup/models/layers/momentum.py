@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def momentum_copy(module: nn.Module) -> nn.Module:
@@ -22,7 +22,8 @@ def momentum_update(target: nn.Module, source: nn.Module, momentum: float) -> No
         source: the network that the optimizer trains.
         momentum: share of the OLD weights kept, in [0, 1].
     """
-    old, new = list(target.parameters()), list(source.parameters())
+    old: list[Tensor] = list(target.parameters())
+    new: list[Tensor] = list(source.parameters())
     if old:
         torch._foreach_mul_(old, momentum)  # two launches instead of two per tensor
         torch._foreach_add_(old, new, alpha=1 - momentum)

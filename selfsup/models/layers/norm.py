@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -98,7 +99,7 @@ def _bad_layer(key: str, cfg: object, known: tuple[str, ...], error: Exception) 
     return ConfigError(f'{key}={cfg!r} has no usable type.{did_you_mean(str(kind), known)}')
 
 
-def batch_norm_1d(channels: int, sync: bool = False, **kwargs: float | bool) -> nn.Module:
+def batch_norm_1d(channels: int, sync: bool = False, **kwargs: Any) -> nn.Module:
     """Batch normalisation of vectors (B, C), over the batches of all processes if `sync` (and where that can run).
 
     `kwargs` are those of torch's layer: momentum (share of the NEW statistics), affine, eps.
@@ -154,7 +155,7 @@ def sync_batch_norm(
     total = counts.sum()
     mean = (counts * means).sum(0) / total
     var = (counts * (variances + (means - mean).square())).sum(0) / total
-    if running_mean is not None:
+    if running_mean is not None and running_var is not None:
         with torch.no_grad():
             running_mean.lerp_(mean.to(running_mean.dtype), momentum)
             running_var.lerp_((var * (total / (total - 1))).to(running_var.dtype), momentum)

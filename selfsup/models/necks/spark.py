@@ -15,8 +15,7 @@ from ..layers.layer_norm2d import LayerNorm2d
 from ..layers.masking import enlarge
 
 if TYPE_CHECKING:
-    from ..layers.masked import MaskedMap
-    from ..layers.visible import VisibleMap
+    from ..visible import MaskedMap, VisibleMap
 
 
 @NECKS.register_module()
