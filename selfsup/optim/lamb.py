@@ -73,10 +73,7 @@ class LAMB(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update; `closure`, if given, re-evaluates the loss and its value is returned."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = None if closure is None else torch.enable_grad()(closure)()
         shrink = self._shrink()
         for group in self.param_groups:
             params = [p for p in group['params'] if p.grad is not None]
