@@ -169,11 +169,13 @@ def parts(hint: Any, value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[
     mark = next((rule for rule in rules if isinstance(rule, (Part, Layer))), None)
     if mark is not None and isinstance(value, dict):
         yield path, value, mark
-        return
-    for choice in alternatives(kind):
-        inside = members(choice, value) if opened(choice)[0] is choice else [('', choice, value)]
-        for name, inner, item in inside:
-            yield from parts(inner, item, (*path, name) if name else path)
+    elif mark is not None and isinstance(value, list | tuple):
+        yield from (((*path, str(i)), item, mark) for i, item in enumerate(value) if isinstance(item, dict))
+    else:
+        for choice in alternatives(kind):
+            inside = members(choice, value) if opened(choice)[0] is choice else [('', choice, value)]
+            for name, inner, item in inside:
+                yield from parts(inner, item, (*path, name) if name else path)
 
 
 def _inner_problems(kind: Any, value: Any, path: tuple[str, ...]) -> Iterator[Problem]:
@@ -252,8 +254,8 @@ def checked(function: F) -> F:
 def _check_call(function: Any, args: tuple, kwargs: dict) -> None:
     signature = _signature(function)
     try:
-        given = signature.bind(*args, **kwargs).arguments
-    except TypeError:  # an argument is missing or unknown: the call itself says so
+        given = signature.bind_partial(*args, **kwargs).arguments
+    except TypeError:  # an argument is unknown: the call itself says so
         return
     hints = _hints(function)
     for name, value in given.items():
