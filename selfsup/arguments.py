@@ -15,6 +15,8 @@ is a dict of such.
         backbone_name: Annotated[str, Choice(CHANNELS)] = 'resnet50',
     ) -> None: ...
 
+`Count`, `Share` (of a whole, 0 and 1 included) and `NotNegative` are ranges that many arguments have.
+
 `checked` holds a function to its hints; `Registry.register_module` holds every class with it that is registered where it is written.
 A hint counts only there: what other libraries write is no promise. A value that is the default itself is always allowed.
 """
@@ -31,14 +33,32 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_
 from annotated_types import MaxLen, MinLen
 
 from .errors import ConfigError, did_you_mean
-from .hints import BOUNDS, MAPPINGS, SEQUENCES, Choice, Layer, Part, Table, alternatives, nearest, opened, words
+from .hints import (
+    BOUNDS,
+    MAPPINGS,
+    SEQUENCES,
+    Choice,
+    Count,
+    Layer,
+    NotNegative,
+    Part,
+    Share,
+    Table,
+    alternatives,
+    nearest,
+    opened,
+    words,
+)
 
 __all__ = [
     'Argument',
     'Choice',
+    'Count',
     'Layer',
+    'NotNegative',
     'Part',
     'Problem',
+    'Share',
     'Table',
     'arguments_of',
     'checked',
