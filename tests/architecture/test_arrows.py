@@ -9,6 +9,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / 'selfsup'
 LEAVES = {
+    'arguments',
+    'contracts',
     'errors',
     'registry',
     'distributed',

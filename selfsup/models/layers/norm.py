@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ... import distributed
 from ...errors import ConfigError, SelfSupWarning, did_you_mean
 
-NORM_TYPES = ('BN', 'BN1d', 'BN2d', 'BN3d', 'SyncBN', 'GN', 'LN', 'IN', 'IN1d', 'IN2d', 'IN3d')
+NORMS = ('BN', 'BN1d', 'BN2d', 'BN3d', 'SyncBN', 'GN', 'LN', 'LN2d', 'IN', 'IN1d', 'IN2d', 'IN3d')
 CONV_TYPES = ('Conv1d', 'Conv2d', 'Conv3d', 'Conv', 'ConvWS', 'ConvAWS')
 
 
@@ -65,7 +65,7 @@ def build_norm(norm_cfg: dict, channels: int, postfix: int | str = '') -> tuple[
         name, layer = build_norm_layer({**norm_cfg, 'type': 'BN'} if sync else norm_cfg, channels, postfix=postfix)
         return name, SyncBatchNorm.like(layer) if sync else layer
     except (AssertionError, KeyError, TypeError, ValueError) as error:
-        raise _bad_layer('norm_cfg', norm_cfg, NORM_TYPES, error) from None
+        raise _bad_layer('norm_cfg', norm_cfg, NORMS, error) from None
 
 
 def norm_layer(norm_cfg: dict | None) -> Callable[[int], nn.Module] | None:
