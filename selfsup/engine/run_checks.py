@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..datasets.shared_memory import check_room
+from ..datasets.loaders.shared_memory import check_room
 from ..distributed import gather_objects, world_size
 from ..errors import ConfigError
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...datasets.samplers import EpochSampler
+from ...datasets.loaders.samplers import EpochSampler
 from ...errors import ConfigError
 from ...optim.paramwise import param_groups
 from ...optim.schedules import policy_lr
