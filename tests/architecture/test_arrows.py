@@ -34,7 +34,7 @@ ALLOWED = {
     'optim': set(),
     'visualization': set(),
     'config': set(),
-    'evaluation': {'datasets', 'optim'},
+    'evaluation': {'datasets', 'models/layers', 'optim'},
     'engine': {'config', 'convert', 'datasets', 'optim'},
     'hooks': {'evaluation', 'engine', 'datasets', 'optim', 'visualization'},
     'convert': {'models', 'models/algorithms', 'models/backbones', 'models/layers'},
