@@ -210,6 +210,16 @@ def problems(hint: Any, value: Any, path: tuple[str, ...]) -> Iterator[Problem]:
         yield Problem(path, value, f'must be {words(hint)}.{_nearest(kind, rules, value)}')
 
 
+def require(hint: Any, value: Any, name: str) -> None:
+    """Refuse a value that is not what its hint says.
+
+    Raises:
+        ConfigError: names the value, what it is and what it must be; `name` says whose it is.
+    """
+    for problem in problems(hint, value, (name,)):
+        raise ConfigError(f'{".".join(problem.path)}={problem.value!r}: {problem.text}')
+
+
 def members(kind: Any, value: Any) -> Iterator[tuple[str, Any, Any]]:
     """What stands inside a value of a kind and has a hint of its own: key or index, hint, value."""
     origin, inside = get_origin(kind) or kind, get_args(kind)
@@ -222,6 +232,19 @@ def members(kind: Any, value: Any) -> Iterator[tuple[str, Any, Any]]:
             yield str(i), inside[i if fixed else 0], item
     elif origin in MAPPINGS and inside and isinstance(value, Mapping):
         yield from ((str(name), inside[1], item) for name, item in value.items())
+
+
+def parts(hint: Any, value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict, Part | Layer]]:
+    """The dicts with a type in a value, however deep its hint names them: path, dict, and what the hint says that it is."""
+    kind, rules = opened(hint)
+    mark = next((rule for rule in rules if isinstance(rule, (Part, Layer))), None)
+    if mark is not None and isinstance(value, dict):
+        yield path, value, mark
+        return
+    for choice in alternatives(kind):
+        inside = members(choice, value) if opened(choice)[0] is choice else [('', choice, value)]
+        for name, inner, item in inside:
+            yield from parts(inner, item, (*path, name) if name else path)
 
 
 def _inner_problems(kind: Any, value: Any, path: tuple[str, ...]) -> Iterator[Problem]:
@@ -261,14 +284,16 @@ def _fits(kind: Any, value: Any) -> bool:
 
 def _holds(rule: Any, value: Any) -> bool:
     """Whether a value keeps to a rule. Rules of numbers hold for each number of a list, and leave anything else alone."""
-    if isinstance(rule, Choice):
-        return not isinstance(value, str) or value in rule.options
     if isinstance(rule, (MinLen, MaxLen)):
         if not isinstance(value, (str, Sequence, Mapping)):
             return True
         return len(value) >= rule.min_length if isinstance(rule, MinLen) else len(value) <= rule.max_length
     if isinstance(value, Sequence) and not isinstance(value, str):
         return all(_holds(rule, item) for item in value)
+    if isinstance(rule, (Part, Layer)):
+        return not isinstance(value, (str, Real))
+    if isinstance(rule, Choice):
+        return not isinstance(value, str) or value in rule.options
     if type(rule) not in BOUNDS or not isinstance(value, Real) or isinstance(value, bool):
         return True
     return BOUNDS[type(rule)][0](rule, value)
@@ -377,9 +402,8 @@ def _check_call(function: Any, args: tuple, kwargs: dict) -> None:
             or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         ):
             continue
-        for problem in problems(hints[name], value, (name,)):
-            owner = type(args[0]).__name__ if function.__name__ == '__init__' else function.__name__
-            raise ConfigError(f'{owner} {".".join(problem.path)}={problem.value!r}: {problem.text}')
+        owner = type(args[0]).__name__ if function.__name__ == '__init__' else function.__name__
+        require(hints[name], value, f'{owner} {name}')
 
 
 def held(owner: F) -> F:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +56,7 @@ class RunConfig:
     find_unused_parameters: bool = False
     channels_last: bool = False
     deterministic: bool = False
-    allow_changed: tuple[str, ...] = ()
+    allow_changed: Sequence[str] = ()
     compiled: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod

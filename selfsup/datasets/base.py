@@ -53,6 +53,11 @@ class ImageDataset(Dataset):
         """int64 (N,) classes of all samples, or None."""
         return getattr(self.data_source, 'labels', None)
 
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes of the images, or of the objects in them; None without labels."""
+        return getattr(self.data_source, 'num_classes', None)
+
     def read(self, index: int) -> tuple[Image.Image, Any, int]:
         """Image, its label or None (in detection, its objects), and the number of the sample: a neighbour's when `index` is unreadable."""
         sample, taken = self.reader.read(index)

@@ -61,6 +61,12 @@ class ConcatDataset(Dataset):
         labels = [dataset.labels for dataset in self.datasets]
         return None if any(part is None for part in labels) else np.concatenate(labels)
 
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes; None where one dataset has no labels."""
+        numbers = [dataset.num_classes for dataset in self.datasets]
+        return None if None in numbers else max(numbers)
+
     def __getitem__(self, index: int) -> dict[str, Tensor | int]:
         if not 0 <= index < len(self):
             raise IndexError(index)
@@ -113,6 +119,11 @@ class RepeatDataset(Dataset):
     def labels(self) -> np.ndarray | None:
         """int64 (N * times,) classes of all samples, or None."""
         return None if self.dataset.labels is None else np.tile(self.dataset.labels, self.times)
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes; None without labels."""
+        return self.dataset.num_classes
 
     def __getitem__(self, index: int) -> dict[str, Tensor | int]:
         if not 0 <= index < len(self):

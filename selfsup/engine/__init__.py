@@ -5,6 +5,7 @@ Importing this package registers the runner, the loop, the optimizer wrappers an
 
 from . import loop, optim_wrapper, runner, schedulers  # noqa: F401
 from .resume.state import unwrap
-from .runner import Runner, train
+from .runner import Runner
+from .start import train
 
 __all__ = ['Runner', 'train', 'unwrap']

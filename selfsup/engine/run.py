@@ -40,6 +40,9 @@ class Loop(Protocol):
     def max_steps(self) -> int:
         """Optimizer steps of the whole run, if fp16 skips none."""
 
+    def start_at(self, epoch: int, iteration: int) -> None:
+        """Continue after `iteration` finished iterations, `epoch` finished epochs."""
+
 
 class Run(Protocol):
     """A training that goes on: what hooks are called with, and what the loop runs in.
@@ -94,6 +97,10 @@ class Run(Protocol):
     @property
     def timestamp(self) -> str:
         """Name of this start of the run."""
+
+    @property
+    def images_per_step(self) -> int:
+        """Images of one optimizer step, of all processes."""
 
     @property
     def changes(self) -> Changes:

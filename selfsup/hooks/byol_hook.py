@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Ge, Interval
 from mmengine.hooks import Hook
 
+from ..contracts import MovingTarget
 from ..engine.resume.state import unwrap
+from ..engine.run import Run
 from ..errors import ConfigError, SelfSupWarning
 from ..registry import HOOKS
 
@@ -26,13 +28,11 @@ class BYOLHook(Hook):
     def __init__(
         self, end_momentum: Annotated[float, Interval(ge=0, le=1)] = 1.0, update_interval: Annotated[int, Ge(1)] = 1
     ) -> None:
-        if not 0 <= end_momentum <= 1:
-            raise ConfigError(f'BYOLHook end_momentum={end_momentum}: use a number in [0, 1].')
         self.end_momentum, self.update_interval = end_momentum, update_interval
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: Run) -> None:
         model = unwrap(runner.model)
-        if not hasattr(model, 'end_momentum'):
+        if not isinstance(model, MovingTarget):
             raise ConfigError(
                 f'BYOLHook needs a model with a target network (BYOL); this is {type(model).__name__}. Remove the hook.'
             )

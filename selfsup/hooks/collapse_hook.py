@@ -11,7 +11,8 @@ from annotated_types import Ge, Interval
 from mmengine.hooks import Hook
 from torch import Tensor
 
-from ..errors import ConfigError, SelfSupWarning, ShapeError
+from ..engine.run import Run
+from ..errors import SelfSupWarning, ShapeError
 from ..registry import HOOKS
 
 
@@ -72,12 +73,10 @@ class CollapseHook(Hook):
         min_std: Annotated[float, Interval(ge=0, le=1)] = 0.05,
         min_rank: Annotated[float, Ge(1)] = 1.5,
     ) -> None:
-        if interval < 1:
-            raise ConfigError(f'CollapseHook interval={interval}: use 1 or more.')
         self.interval, self.min_std, self.min_rank = interval, min_std, min_rank
         self._warned = False
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(self, runner: Run, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         due = (runner.iter + 1) % self.interval == 0 or runner.iter == 0
         if not due or outputs is None or outputs.embedding is None or len(outputs.embedding) < 2:
             return

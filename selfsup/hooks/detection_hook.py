@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Ge
 
 from ..arguments import Part
 from ..engine.resume.state import unwrap
+from ..engine.run import Run
 from ..errors import ConfigError
 from ..evaluation.class_names import compare, naming_of
 from ..evaluation.detection.average_precision import evaluate_detector
@@ -49,7 +50,7 @@ class DetectionHook(EvaluationHook):
         if 'gt_boxes' not in getattr(DATASETS.get(dataset['type']), 'ragged', ()):
             raise ConfigError(f'DetectionHook dataset.type={dataset["type"]!r} has no boxes: use DetectionDataset.')
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Run) -> None:
         train = runner.train_loop.dataloader.dataset
         compare(
             naming_of(train, 'the training images'),
@@ -57,7 +58,7 @@ class DetectionHook(EvaluationHook):
         )
         super().before_train(runner)
 
-    def evaluate(self, runner: Any) -> dict[str, float]:
+    def evaluate(self, runner: Run) -> dict[str, float]:
         loader = ordered_loader(runner, self.dataset, *self.loading)
         numbers = evaluate_detector(unwrap(runner.model), loader)
         loader.close()

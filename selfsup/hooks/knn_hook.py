@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Ge, Gt
 
 from ..arguments import Part
 from ..datasets.robust import unreadable
+from ..engine.run import Run
+from ..errors import ConfigError
 from ..evaluation.features import extract_features
 from ..evaluation.knn import knn_accuracy
 from ..evaluation.labelled import check_classes
@@ -31,6 +33,7 @@ class KNNHook(EvaluationHook):
         initial: measure the untrained network too.
 
     Raises:
+        ConfigError: images without labels.
         DataError: before training, where the two have different classes.
     """
 
@@ -50,18 +53,21 @@ class KNNHook(EvaluationHook):
         self.k = [k] if isinstance(k, int) else list(k)
         self.imgs_per_gpu, self.workers_per_gpu = imgs_per_gpu, workers_per_gpu
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Run) -> None:
         line = check_classes(*(DATASETS.build(dataset) for dataset in self.datasets))
         if line is not None:
             runner.logger.info(line)
         super().before_train(runner)
 
-    def evaluate(self, runner: Any) -> dict[str, float]:
-        found, missing = [], 0
+    def evaluate(self, runner: Run) -> dict[str, float]:
+        features, missing = [], 0
         for dataset in self.datasets:
             loader = ordered_loader(runner, dataset, self.imgs_per_gpu, self.workers_per_gpu)
-            found += extract_features(runner.model, loader)
+            features.append(extract_features(runner.model, loader))
             missing += len(unreadable(loader.dataset))
             loader.close()
-        accuracy = knn_accuracy(*found, k=self.k, temperature=self.temperature)
+        (train, train_labels), (test, test_labels) = features
+        if train_labels is None or test_labels is None:
+            raise ConfigError('KNNHook needs images with labels: use ClassificationDataset for train and test.')
+        accuracy = knn_accuracy(train, train_labels, test, test_labels, self.k, self.temperature)
         return with_left_out({f'knn_{k}': value for k, value in accuracy.items()}, missing)

@@ -9,7 +9,28 @@ from typing import Annotated, Any
 from annotated_types import Ge
 from mmengine.hooks import LoggerHook as MMLoggerHook
 
+from ..engine.run import Run
 from ..registry import HOOKS
+
+
+class Pace:
+    """How a run goes on from where it was started.
+
+    Args:
+        runner: which starts now.
+    """
+
+    def __init__(self, runner: Run) -> None:
+        self._start, self._first = time.monotonic(), runner.iter
+
+    def after_epoch(self, runner: Run) -> tuple[float, timedelta] | None:
+        """Mean loss of what was trained of the epoch since the start, and the time that is left; None for a run resumed at its end."""
+        count = runner.iter - max(self._first, runner.epoch * runner.train_loop.iters_per_epoch)
+        if count < 1:
+            return None
+        pace = (time.monotonic() - self._start) / (runner.iter - self._first)
+        time_left = timedelta(seconds=round(pace * (runner.max_iters - runner.iter)))
+        return float(runner.message_hub.get_scalar('train/loss').mean(count)), time_left
 
 
 @HOOKS.register_module()
@@ -29,7 +50,7 @@ class LoggerHook(MMLoggerHook):
     def __init__(self, interval: Annotated[int, Ge(1)] = 50, ignore_last: bool = True) -> None:
         super().__init__(interval=interval, ignore_last=ignore_last)
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(self, runner: Run, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         length = len(runner.train_dataloader)
         due = (batch_idx + 1) % self.interval == 0
         end = batch_idx + 1 == length and (not self.ignore_last or length <= self.interval)
@@ -38,22 +59,14 @@ class LoggerHook(MMLoggerHook):
             runner.logger.info(line)
             runner.visualizer.add_scalars(tag, step=runner.iter + 1, file_path=self.json_log_path)
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Run) -> None:
         super().before_train(runner)
-        self._start = time.monotonic(), runner.iter
+        self._pace = Pace(runner)
 
-    def after_train_epoch(self, runner: Any, metrics: Any = None) -> None:
-        (start, first), done = self._start, runner.epoch + 1
-        count = runner.iter - max(
-            first, runner.epoch * runner.train_loop.iters_per_epoch
-        )  # of this epoch, since the start
-        if count < 1:  # resumed at the very end of the epoch
-            return
-        left = timedelta(
-            seconds=round((time.monotonic() - start) / (runner.iter - first) * (runner.max_iters - runner.iter))
-        )
-        losses = runner.message_hub.get_scalar('train/loss')
-        runner.logger.info(
-            f'Epoch {done} of {runner.max_epochs} is done: mean loss {losses.mean(count):.4f}, '
-            f'{left} left, ends {datetime.now() + left:%Y-%m-%d %H:%M}'
-        )
+    def after_train_epoch(self, runner: Run, metrics: Any = None) -> None:
+        if (pace := self._pace.after_epoch(runner)) is not None:
+            loss, time_left = pace
+            runner.logger.info(
+                f'Epoch {runner.epoch + 1} of {runner.max_epochs} is done: mean loss {loss:.4f}, '
+                f'{time_left} left, ends {datetime.now() + time_left:%Y-%m-%d %H:%M}'
+            )

@@ -11,6 +11,7 @@ from mmengine.hooks import LoggerHook
 from mmengine.hooks import RuntimeInfoHook as MMRuntimeInfoHook
 
 from .. import distributed as dist
+from ..engine.run import Run
 from ..engine.schedulers import CosineWeightDecay
 from ..errors import TrainingError
 from ..registry import HOOKS
@@ -33,22 +34,22 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
         self.sync_interval = sync_interval
         self._pending: list[tuple[int, float, dict[str, torch.Tensor]]] = []
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: Run) -> None:
         self.last_loop_stage = None
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Run) -> None:
         super().before_train(runner)
         intervals = [h.interval for h in runner.hooks if isinstance(h, LoggerHook)]
         self._decays = any(isinstance(s, CosineWeightDecay) for s in runner.param_schedulers)
         self._every = math.gcd(self.sync_interval, *intervals) if runner.device.type == 'cuda' else 1
 
-    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+    def before_train_iter(self, runner: Run, batch_idx: int, data_batch: Any = None) -> None:
         super().before_train_iter(runner, batch_idx, data_batch)
         if self._decays:  # the largest: groups without weight decay keep theirs at 0
             groups = runner.optim_wrapper.optimizer.param_groups
             runner.message_hub.update_scalar('train/weight_decay', max(group['weight_decay'] for group in groups))
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(self, runner: Run, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         if outputs is None:
             return
         values = {**outputs.losses, **outputs.logs}
@@ -63,13 +64,13 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
         if (batch_idx + 1) % self._every == 0 or batch_idx + 1 == len(runner.train_dataloader):
             self._flush(runner)
 
-    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Run, checkpoint: dict) -> None:
         self._flush(runner)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: Run) -> None:
         self._flush(runner)
 
-    def _flush(self, runner: Any) -> None:
+    def _flush(self, runner: Run) -> None:
         pending, self._pending = self._pending, []
         if not pending:
             return
@@ -84,7 +85,7 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
                 self._stop(runner, iteration, lr, row)
 
     @staticmethod
-    def _stop(runner: Any, iteration: int, lr: float, row: dict[str, float]) -> None:
+    def _stop(runner: Run, iteration: int, lr: float, row: dict[str, float]) -> None:
         parts = ', '.join(f'{k} {v:.4g}' for k, v in row.items())
         kept = (
             f'the last good checkpoint is {runner.last_checkpoint}'

@@ -9,6 +9,7 @@ from annotated_types import Ge
 
 from ..arguments import Part
 from ..engine.resume.state import unwrap
+from ..engine.run import Run
 from ..errors import ConfigError, did_you_mean
 from ..evaluation.features import collect, evaluating, left_out
 from ..evaluation.labelled import check_classes
@@ -59,28 +60,25 @@ class ValidateHook(EvaluationHook):
         evaluate = getattr(DATASETS.get(name), 'evaluate', None)
         if evaluate is None:
             raise ConfigError(f'ValidateHook dataset.type={name!r} has no evaluate(): use ClassificationDataset.')
-        parameters = list(inspect.signature(evaluate).parameters.values())[
-            3:
-        ]  # after self, scores and the name of the head
-        known = [p.name for p in parameters]
-        for key in () if any(p.kind is p.VAR_KEYWORD for p in parameters) else self.eval_param:
-            if key not in known:
+        parameters = inspect.signature(evaluate).parameters
+        known = list(parameters)[3:]  # after self, scores and the name of the head
+        anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        for key in self.eval_param:
+            if key not in known and not anything:
                 raise ConfigError(
                     f'ValidateHook eval_param={self.eval_param}: {name}.evaluate takes no {key!r}.{did_you_mean(key, known)}'
                 )
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Run) -> None:
         train = runner.train_loop.dataloader.dataset
-        if (
-            'gt_label' in inspect.signature(unwrap(runner.model).loss).parameters
-            and getattr(train, 'labels', None) is not None
-        ):
+        loss: Any = unwrap(runner.model).loss
+        if 'gt_label' in inspect.signature(loss).parameters and getattr(train, 'labels', None) is not None:
             line = check_classes(train, build_dataset(self.dataset, self.loading[2]))
             if line is not None:
                 runner.logger.info(line)
         super().before_train(runner)
 
-    def evaluate(self, runner: Any) -> dict[str, float]:
+    def evaluate(self, runner: Run) -> dict[str, float]:
         model = unwrap(runner.model)
         loader = ordered_loader(runner, self.dataset, *self.loading)
         with evaluating(model):

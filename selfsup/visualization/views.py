@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ..errors import DataError
-from .drawing import INK, NEUTRAL, PAPER, centred, font, square
+from .drawing import INK, NEUTRAL, PAPER, centred, font, save_figure, square
 
 GAP, GROUP_GAP, TEXT, MARGIN = 4, 16, 18, 16  # pixels
 
@@ -85,7 +85,4 @@ def view_grid(
     for number, row in enumerate(rows):
         for x, picture in zip(left, row, strict=True):
             canvas.paste(square(picture, cell), (x, top + number * (cell + GAP)))
-    out_png = Path(out_png)
-    out_png.parent.mkdir(parents=True, exist_ok=True)
-    canvas.save(out_png)
-    return out_png
+    return save_figure(canvas, out_png)

@@ -117,7 +117,7 @@ def test_a_few_nans_are_forgiven_and_many_are_not():
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(k=0), 'k of 1 or more clusters; got k=0'),
+        (dict(k=0), 'k=0: must be a whole number >= 1'),
         (dict(k=2, pca_dim=33), 'pca_dim=33, but the features have 32 numbers'),
         (dict(k=2, pca_dim=0), 'pca_dim=0'),
         (dict(k=2, backend='fais'), "Did you mean 'faiss'"),

@@ -14,12 +14,14 @@ import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
-from ...errors import ConfigError, DataError, SelfSupWarning, did_you_mean
+from ...arguments import checked
+from ...errors import ConfigError, DataError, SelfSupWarning
 
 logger = logging.getLogger('selfsup')
 
@@ -28,7 +30,7 @@ TOLERATED = 1e-3  # share of numbers that may be NaN or infinite; they become 0
 SPLIT = (
     1 / 1024
 )  # an empty cluster and the one it is split from lie this much (relative) beside the old centroid, as in faiss
-BACKENDS = ('auto', 'faiss', 'torch')
+Backend = Literal['auto', 'faiss', 'torch']
 CELLS = MappingProxyType(
     {'cpu': 1 << 17, 'cuda': 1 << 27}
 )  # distances held at a time: half a MiB stays in the cache of a CPU core
@@ -46,12 +48,13 @@ class Clusters(NamedTuple):
     objective: float
 
 
+@checked
 def cluster(
     features: Tensor,
-    k: int,
-    pca_dim: int = -1,
+    k: Annotated[int, Ge(1)],
+    pca_dim: Annotated[int, Ge(1)] | Literal[-1] = -1,
     seed: int = 0,
-    backend: str = 'auto',
+    backend: Backend = 'auto',
     device: torch.device | str | None = None,
 ) -> Clusters:
     """Sort images into `k` clusters, none of them empty.
@@ -68,10 +71,6 @@ def cluster(
         DataError: fewer images than clusters, or too many numbers are not finite.
         ConfigError: `pca_dim`, `k` or `backend` cannot be used.
     """
-    if backend not in BACKENDS:
-        raise ConfigError(f"clustering backend='{backend}' does not exist.{did_you_mean(backend, BACKENDS)}")
-    if not isinstance(k, int) or k < 1:
-        raise ConfigError(f'clustering needs k of 1 or more clusters; got k={k!r}.')
     if len(features) < k:
         raise DataError(
             f'{len(features)} images cannot fill k={k} clusters: lower k (custom_hooks.clustering.k and the num_classes '
@@ -146,8 +145,9 @@ def _blocks(features: Tensor, device: torch.device, rows: int = 65536) -> Iterat
 def _whiten(features: Tensor, dims: int, device: torch.device) -> Tensor:
     """Coordinates along the `dims` directions of largest variance, each scaled to variance 1."""
     width = features.shape[1]
-    mean = sum(block.sum(dim=0, dtype=torch.float64) for block in _blocks(features, device)) / len(features)
     covariance = torch.zeros(width, width, dtype=torch.float64, device=device)
+    sums = (block.sum(dim=0, dtype=torch.float64) for block in _blocks(features, device))
+    mean = sum(sums, covariance.new_zeros(width)) / len(features)
     for block in _blocks(features, device):
         block = block - mean.float()
         covariance += (block.T @ block).double()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -12,18 +12,44 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from ... import distributed as dist
+from ...arguments import Part
+from ...contracts import ClusterMemory, PseudoLabelled, SamplesUniformly, TakesLabels
 from ...engine.resume.state import unwrap
 from ...engine.resume.state_checks import check_labels
-from ...errors import ConfigError, SelfSupError, did_you_mean
+from ...engine.run import Run
+from ...errors import ConfigError, SelfSupError
 from ...evaluation.features import collect, evaluating
 from ...registry import DATASETS, HOOKS
 from ..evaluation_hook import ordered_loader, share_statistics
-from .clustering import cluster
-from .label_statistics import checked_power, label_change, report, save_labels
+from .clustering import Backend, cluster
+from .label_statistics import label_change, report, save_labels
 
 STATE = 'deep_cluster'  # entry of the checkpoint
-EXTRACTOR = ('dataset', 'imgs_per_gpu', 'workers_per_gpu', 'prefetch', 'img_norm_cfg')
-CLUSTERING = ('type', 'k', 'pca_dim', 'backend')
+
+
+class _Extractor(TypedDict):
+    dataset: Annotated[dict, Part(DATASETS)]
+    imgs_per_gpu: Annotated[int, Ge(1)]
+
+
+class Extractor(_Extractor, total=False):
+    """The training images as they are clustered, and how they are loaded."""
+
+    workers_per_gpu: Annotated[int, Ge(0)]
+    prefetch: bool
+    img_norm_cfg: dict | None
+
+
+class _Clustering(TypedDict):
+    k: Annotated[int, Ge(2)]
+
+
+class Clustering(_Clustering, total=False):
+    """Arguments of `cluster`; there is one type."""
+
+    type: Literal['Kmeans']
+    pca_dim: Annotated[int, Ge(1)] | Literal[-1]
+    backend: Backend
 
 
 @HOOKS.register_module()
@@ -36,7 +62,7 @@ class DeepClusterHook(Hook):
 
     Args:
         extractor: dict(dataset, imgs_per_gpu, workers_per_gpu[, prefetch, img_norm_cfg]): the training images as they are clustered.
-        clustering: dict(k=clusters[, pca_dim=-1, type='Kmeans', backend='auto']), see `evaluation.clustering.cluster`.
+        clustering: dict(k=clusters[, pca_dim=-1, type='Kmeans', backend='auto']), see `clustering.cluster`.
         unif_sampling: draw the samples of every epoch uniformly by cluster.
         reweight: weight the loss of each cluster by its size to the power -`reweight_pow`.
         reweight_pow: in [0, 1]; the paper's is 0.5.
@@ -53,8 +79,8 @@ class DeepClusterHook(Hook):
 
     def __init__(
         self,
-        extractor: dict,
-        clustering: dict,
+        extractor: Extractor,
+        clustering: Clustering,
         unif_sampling: bool,
         reweight: bool,
         reweight_pow: Annotated[float, Interval(ge=0, le=1)] = 0.5,
@@ -64,29 +90,14 @@ class DeepClusterHook(Hook):
         dist_mode: bool = True,
         data_loaders: list | None = None,
     ) -> None:
-        _check_dict('extractor', extractor, EXTRACTOR, ('dataset', 'imgs_per_gpu'))
-        _check_dict('clustering', clustering, CLUSTERING, ('k',))
-        if clustering.get('type', 'Kmeans') != 'Kmeans':
-            raise ConfigError(f"DeepClusterHook clustering.type='{clustering['type']}' is not supported: use 'Kmeans'.")
-        _check_whole('interval', interval, 1)
-        _check_whole('extractor.imgs_per_gpu', extractor['imgs_per_gpu'], 1)
-        _check_whole('extractor.workers_per_gpu', extractor.get('workers_per_gpu', 0), 0)
-        _check_whole('clustering.k', clustering['k'], 2)
-        _check_whole('clustering.pca_dim', clustering.get('pca_dim', -1), -1)
-        if not isinstance(extractor['dataset'], dict) or 'type' not in extractor['dataset']:
-            raise ConfigError(
-                "DeepClusterHook extractor.dataset is written dict(type='ExtractDataset', ...); "
-                f'got {extractor["dataset"]!r}.'
-            )
-        DATASETS.get(extractor['dataset']['type'])  # a misspelt name must not wait for the first clustering
+        DATASETS.get(extractor['dataset'].get('type', ''))  # a misspelt name must not wait for the first clustering
         self.extractor = extractor
-        self.clustering = {key: value for key, value in clustering.items() if key != 'type'}
-        self.unif_sampling, self.reweight = unif_sampling, reweight
-        self.reweight_pow = checked_power('DeepClusterHook', reweight_pow)
+        self.clustering: dict[str, Any] = {key: value for key, value in clustering.items() if key != 'type'}
+        self.unif_sampling, self.reweight, self.reweight_pow = unif_sampling, reweight, reweight_pow
         self.init_memory, self.initial, self.interval = init_memory, initial, interval
         self.labels: Tensor | None = None  # (N,) int64 on the CPU
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Run) -> None:
         self._check(runner)
         if self.initial and runner.iter == 0:
             self._cluster(runner, 0)
@@ -96,39 +107,39 @@ class DeepClusterHook(Hook):
                 + ('.' if runner.iter == 0 else ', or resume from a checkpoint of a run that had this hook.')
             )
 
-    def before_train_epoch(self, runner: Any) -> None:
+    def before_train_epoch(self, runner: Run) -> None:
         """What an epoch reads follows from the labels alone, so that an epoch begun anew in its middle is the same."""
-        loader = runner.train_loop.dataloader
-        loader.dataset.assign_labels(self.labels)
+        self._dataset.assign_labels(self.labels)
         if self.unif_sampling:
-            loader.sampler.set_uniform_indices(self.labels, self.clustering['k'])
+            self._sampler.set_uniform_indices(self.labels, self.clustering['k'])
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: Run) -> None:
         done = runner.epoch + 1
         if done % self.interval == 0 and runner.iter < runner.max_iters:
             self._cluster(runner, done)
 
-    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Run, checkpoint: dict) -> None:
         checkpoint[STATE] = {'labels': self.labels}
 
-    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+    def after_load_checkpoint(self, runner: Run, checkpoint: dict) -> None:
         state = checkpoint.get(STATE, {})
         self.labels = state.get('labels') if isinstance(state, dict) else state
         if self.labels is not None:
             check_labels(self.labels, len(runner.train_loop.dataloader.dataset), self.clustering['k'])
 
-    def _check(self, runner: Any) -> None:
+    def _check(self, runner: Run) -> None:
         model, loader = unwrap(runner.model), runner.train_loop.dataloader
-        if not hasattr(model, 'embed') or not hasattr(model, 'set_reweight'):
+        memory: Any = getattr(model, 'memory_bank', None)
+        if not isinstance(model, PseudoLabelled):
             raise ConfigError(
                 f'DeepClusterHook needs a model with pseudo labels (DeepCluster, ODC); this is {type(model).__name__}.'
             )
-        if not hasattr(loader.dataset, 'assign_labels'):
+        if not isinstance(loader.dataset, TakesLabels):
             raise ConfigError(
                 f'DeepClusterHook needs a data set that takes labels; data.train is a {type(loader.dataset).__name__}: use '
                 'DeepClusterDataset.'
             )
-        if self.unif_sampling and not hasattr(loader.sampler, 'set_uniform_indices'):
+        if self.unif_sampling and not isinstance(loader.sampler, SamplesUniformly):
             raise ConfigError(
                 f'DeepClusterHook unif_sampling=True: a {type(loader.sampler).__name__} cannot do it. Use EpochSampler.'
             )
@@ -137,77 +148,55 @@ class DeepClusterHook(Hook):
                 f'DeepClusterHook makes k={self.clustering["k"]} clusters, but the head has num_classes='
                 f'{model.head.num_classes}: make them equal.'
             )
-        if self.init_memory and not hasattr(model, 'memory_bank'):
+        if self.init_memory and not isinstance(memory, ClusterMemory):
             raise ConfigError(
                 f'DeepClusterHook init_memory=True, but {type(model).__name__} has no memory_bank: remove it.'
             )
+        self._model, self._memory = model, memory
+        self._dataset: TakesLabels = loader.dataset
+        self._sampler: Any = loader.sampler
 
-    def _cluster(self, runner: Any, epoch: int) -> None:
+    def _cluster(self, runner: Run, epoch: int) -> None:
         """Labels for `epoch` (from 0), and everything that follows from them. Every rank calls."""
         start = time.perf_counter()
-        model = unwrap(runner.model)
+        head = self._model.head
         seed = int(np.random.SeedSequence([runner.seed, epoch]).generate_state(1)[0])
         share_statistics(runner)
-        features = self._features(runner, model)
+        features = self._features(runner)
         old, (self.labels, objective) = self.labels, self._solve(runner, features, seed)
         save_labels(runner, self.labels, epoch)
-        runner.train_loop.dataloader.dataset.assign_labels(self.labels)
+        self._dataset.assign_labels(self.labels)
         if self.reweight:
-            model.set_reweight(self.labels, self.reweight_pow)
+            self._model.set_reweight(self.labels, self.reweight_pow)
         if self.init_memory:
-            model.memory_bank.init_memory(features, self.labels)
+            self._memory.init_memory(features, self.labels)
         torch.manual_seed(seed)
-        model.head.reset()
-        for parameter in model.head.parameters():
+        head.reset()
+        for parameter in head.parameters():
             dist.broadcast(parameter.data)
         change = {} if old is None else {'cluster_change': label_change(old, self.labels)}
         report(runner, self.labels, self.clustering['k'], {**change, 'cluster_objective': objective / len(self.labels)})
         runner.logger.info(f'DeepClusterHook: labels of epoch {epoch} ({time.perf_counter() - start:.1f} s)')
 
-    def _features(self, runner: Any, model: Any) -> Tensor | None:
+    def _features(self, runner: Run) -> Tensor | None:
         """(N, D) on rank 0, None elsewhere."""
-        cfg = self.extractor
-        loader = ordered_loader(
-            runner,
-            cfg['dataset'],
-            cfg['imgs_per_gpu'],
-            cfg.get('workers_per_gpu', 0),
-            cfg.get('prefetch', False),
-            cfg.get('img_norm_cfg'),
-        )
-        with evaluating(model):
-            found = collect(lambda batch: {'z': model.embed(batch['img']).float()}, loader, main_only=True)
+        loader = ordered_loader(runner, **self.extractor)
+        with evaluating(unwrap(runner.model)):
+            rows = collect(lambda batch: {'z': self._model.embed(batch['img']).float()}, loader, main_only=True)
         loader.close()
-        return found.get('z')
+        return rows.get('z')
 
-    def _solve(self, runner: Any, features: Tensor | None, seed: int) -> tuple[Tensor, float]:
+    def _solve(self, runner: Run, features: Tensor | None, seed: int) -> tuple[Tensor, float]:
         """Rank 0 clusters; its labels, or its error, on all ranks."""
-        error, labels, objective = None, None, 0.0
-        if dist.is_main():
+        error: SelfSupError | None = None
+        labels, objective = torch.empty(0), 0.0
+        if features is not None:
             try:
                 labels, objective = cluster(features, seed=seed, device=runner.device, **self.clustering)
             except SelfSupError as problem:
                 error = problem
-        error, objective, size = dist.broadcast_object((error, objective, 0 if labels is None else len(labels)))
+        error, objective, size = dist.broadcast_object((error, objective, len(labels)))
         if error is not None:
             raise error
-        labels = torch.empty(size, dtype=torch.int64) if labels is None else labels
+        labels = torch.empty(size, dtype=torch.int64) if features is None else labels
         return dist.broadcast(labels.to(runner.device)).cpu(), objective
-
-
-def _check_dict(name: str, given: dict, known: tuple[str, ...], needed: tuple[str, ...]) -> None:
-    if not isinstance(given, dict):
-        raise ConfigError(
-            f'DeepClusterHook {name} is written dict({", ".join(f"{key}=..." for key in needed)}); got {given!r}.'
-        )
-    for key in given:
-        if key not in known:
-            raise ConfigError(f"DeepClusterHook {name} has no key '{key}'.{did_you_mean(key, known)}")
-    for key in needed:
-        if key not in given:
-            raise ConfigError(f"DeepClusterHook {name} lacks '{key}'; got {', '.join(given) or 'nothing'}.")
-
-
-def _check_whole(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(f'DeepClusterHook {name}={value!r}: use {least} or more, a whole number.')

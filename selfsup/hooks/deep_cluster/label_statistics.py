@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ... import distributed as dist
-from ...errors import ConfigError
-
-
-def checked_power(hook: str, power: float) -> float:
-    """`reweight_pow` of a hook.
-
-    Raises:
-        ConfigError: it is no number in [0, 1].
-    """
-    if isinstance(power, bool) or not isinstance(power, int | float) or not 0 <= power <= 1:
-        raise ConfigError(
-            f'{hook} reweight_pow={power!r}: give a number in [0, 1]; 0 is no weighting, the paper uses 0.5.'
-        )
-    return power
+from ...engine.run import Run
 
 
 def label_change(old: Tensor, new: Tensor) -> float:
@@ -40,22 +26,21 @@ def label_change(old: Tensor, new: Tensor) -> float:
     return 1 - float(stayed.sum()) / len(new)
 
 
-def report(runner: Any, labels: Tensor, k: int, others: dict[str, float]) -> dict[str, float]:
-    """Log number of empty clusters, smallest and largest size, and `others`; returns them all."""
+def report(runner: Run, labels: Tensor, k: int, others: dict[str, float]) -> None:
+    """Log number of empty clusters, smallest and largest size, and `others`."""
     sizes = torch.bincount(labels.cpu(), minlength=k)
-    found = {
+    numbers = {
         'cluster_empty': int((sizes == 0).sum()),
         'cluster_min': int(sizes.min()),
         'cluster_max': int(sizes.max()),
         **others,
     }
-    for key, value in found.items():
+    for key, value in numbers.items():
         runner.message_hub.update_scalar(f'train/{key}', value)
-    runner.logger.info('Clusters: ' + '  '.join(f'{key} {value:.4g}' for key, value in found.items()))
-    return found
+    runner.logger.info('Clusters: ' + '  '.join(f'{key} {value:.4g}' for key, value in numbers.items()))
 
 
-def save_labels(runner: Any, labels: Tensor, number: int) -> None:
+def save_labels(runner: Run, labels: Tensor, number: int) -> None:
     """Write `cluster_epoch_{number}.npy` into the work dir, on rank 0."""
     if dist.is_main():
         path = Path(runner.work_dir) / f'cluster_epoch_{number}.npy'

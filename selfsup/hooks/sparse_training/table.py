@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
 
-from torch import Tensor
-
-
-class Change(NamedTuple):
-    """What an exchange did to one layer."""
-
-    pruned: int  # weights that were active and are not
-    grown: int  # weights that were not and are
+from ...optim.sparsity import Change, Masks
 
 
 def part_of(name: str) -> str:
@@ -23,19 +15,16 @@ def part_of(name: str) -> str:
     return '.'.join(words[: number + 1])
 
 
-def summary(
-    title: str, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], changes: Mapping[str, Change] | None = None
-) -> str:
+def summary(title: str, masks: Masks, changes: Mapping[str, Change] | None = None) -> str:
     """Weights, active weights and density of every part and of all.
 
     Args:
         title: first line.
-        weights: every weight that may be masked, by name.
-        masks: those that are.
-        changes: of the layers in `masks`, for the columns `pruned` and `grown`.
+        masks: of the model.
+        changes: of its layers, for the columns `pruned` and `grown`.
     """
     rows: dict[str, list[int]] = {}
-    for name, weight in weights.items():
+    for name, weight in masks.weights.items():
         active = int(masks[name].sum()) if name in masks else weight.numel()
         change = changes.get(name, Change(0, 0)) if changes else Change(0, 0)
         for part in (part_of(name), 'all'):
