@@ -9,8 +9,7 @@ from annotated_types import Ge, Interval
 from mmengine.hooks import Hook
 
 from ..contracts import MovingTarget
-from ..engine.resume.state import unwrap
-from ..engine.run import Run
+from ..engine import Run, unwrap
 from ..errors import ConfigError, SelfSupWarning
 from ..registry import HOOKS
 

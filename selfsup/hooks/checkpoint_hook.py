@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge
 from mmengine.hooks import Hook
 
-from ..engine.run import Run
+from ..engine import Run
 from ..registry import HOOKS
 
 

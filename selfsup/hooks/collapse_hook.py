@@ -11,7 +11,7 @@ from annotated_types import Ge, Interval
 from mmengine.hooks import Hook
 from torch import Tensor
 
-from ..engine.run import Run
+from ..engine import Run
 from ..errors import SelfSupWarning, ShapeError
 from ..registry import HOOKS
 

@@ -7,8 +7,7 @@ from typing import Annotated
 from annotated_types import Ge
 
 from ..arguments import Part
-from ..engine.resume.state import unwrap
-from ..engine.run import Run
+from ..engine import Run, unwrap
 from ..errors import ConfigError
 from ..evaluation.class_names import compare, naming_of
 from ..evaluation.detection.average_precision import evaluate_detector
@@ -50,16 +49,10 @@ class DetectionHook(EvaluationHook):
         if 'gt_boxes' not in getattr(DATASETS.get(dataset['type']), 'ragged', ()):
             raise ConfigError(f'DetectionHook dataset.type={dataset["type"]!r} has no boxes: use DetectionDataset.')
 
-    def before_train(self, runner: Run) -> None:
-        train = runner.train_loop.dataloader.dataset
-        compare(
-            naming_of(train, 'the training images'),
-            naming_of(build_dataset(self.dataset, self.loading[2]), 'the test images'),
-        )
-        super().before_train(runner)
+    def check(self, runner: Run) -> None:
+        train, test = runner.train_loop.dataloader.dataset, build_dataset(self.dataset, self.loading[2])
+        compare(naming_of(train, 'the training images'), naming_of(test, 'the test images'))
 
     def evaluate(self, runner: Run) -> dict[str, float]:
-        loader = ordered_loader(runner, self.dataset, *self.loading)
-        numbers = evaluate_detector(unwrap(runner.model), loader)
-        loader.close()
-        return numbers
+        with ordered_loader(runner, self.dataset, *self.loading) as loader:
+            return evaluate_detector(unwrap(runner.model), loader)

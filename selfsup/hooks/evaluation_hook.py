@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 from annotated_types import Ge
@@ -10,8 +11,8 @@ from mmengine.hooks import Hook
 from torch import nn
 
 from .. import distributed as dist
-from ..engine.resume.state import unwrap
-from ..engine.run import Run
+from ..datasets.loaders import DeviceLoader
+from ..engine import Run, unwrap
 from ..evaluation.features import evaluation_loader
 from ..registry import DATASETS
 
@@ -25,11 +26,13 @@ def ordered_loader(
     workers_per_gpu: int = 0,
     prefetch: bool = False,
     img_norm_cfg: dict | None = None,
-) -> Any:
-    """Loader of a dataset config that gives every sample once and in order, shared between the ranks; to be closed after use."""
+) -> closing[DeviceLoader]:
+    """Loader of a dataset config that gives every sample once and in order, shared between the ranks; for a `with` statement."""
     section = {'dataset': dataset, 'prefetch': prefetch, 'img_norm_cfg': img_norm_cfg}
-    return evaluation_loader(
-        section, batch_size=imgs_per_gpu, num_workers=workers_per_gpu, device=runner.device, seed=runner.seed
+    return closing(
+        evaluation_loader(
+            section, batch_size=imgs_per_gpu, num_workers=workers_per_gpu, device=runner.device, seed=runner.seed
+        )
     )
 
 
@@ -76,6 +79,8 @@ class EvaluationHook(Hook):
         self.interval, self.initial = interval, initial
 
     def before_train(self, runner: Run) -> None:
+        if (line := self.check(runner)) is not None:
+            runner.logger.info(line)
         if self.initial and runner.iter == 0:
             self._run(runner, 0)
 
@@ -83,6 +88,9 @@ class EvaluationHook(Hook):
         done = runner.epoch + 1
         if done % self.interval == 0 or runner.iter >= runner.max_iters:
             self._run(runner, done)
+
+    def check(self, runner: Run) -> str | None:
+        """Refuse what does not fit before training, as the first evaluation may be hours away; a line for the log, or None."""
 
     def evaluate(self, runner: Run) -> dict[str, float]:
         """Numbers by name; called on every rank."""

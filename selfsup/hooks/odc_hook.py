@@ -8,8 +8,7 @@ from annotated_types import Ge, Interval
 from mmengine.hooks import Hook
 
 from ..contracts import ClusterMemory, PseudoLabelled
-from ..engine.resume.state import unwrap
-from ..engine.run import Run
+from ..engine import Run, unwrap
 from ..errors import ConfigError
 from ..registry import HOOKS
 from .deep_cluster.label_statistics import report, save_labels

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from ..arguments import Part
-from ..engine.resume.state import unwrap
-from ..engine.run import Run
+from ..engine import Run, unwrap
 from ..errors import ConfigError, did_you_mean
 from ..evaluation.features import collect, evaluating, left_out
 from ..evaluation.labelled import check_classes
@@ -69,21 +68,17 @@ class ValidateHook(EvaluationHook):
                     f'ValidateHook eval_param={self.eval_param}: {name}.evaluate takes no {key!r}.{did_you_mean(key, known)}'
                 )
 
-    def before_train(self, runner: Run) -> None:
+    def check(self, runner: Run) -> str | None:
         train = runner.train_loop.dataloader.dataset
         loss: Any = unwrap(runner.model).loss
         if 'gt_label' in inspect.signature(loss).parameters and getattr(train, 'labels', None) is not None:
-            line = check_classes(train, build_dataset(self.dataset, self.loading[2]))
-            if line is not None:
-                runner.logger.info(line)
-        super().before_train(runner)
+            return check_classes(train, build_dataset(self.dataset, self.loading[2]))
+        return None
 
     def evaluate(self, runner: Run) -> dict[str, float]:
         model = unwrap(runner.model)
-        loader = ordered_loader(runner, self.dataset, *self.loading)
-        with evaluating(model):
+        with ordered_loader(runner, self.dataset, *self.loading) as loader, evaluating(model):
             scores = collect(lambda batch: {k: v.float() for k, v in model(batch, mode='test').items()}, loader)
-        loader.close()
         results: dict[str, float] = {}
         for name, value in scores.items():
             results.update(loader.dataset.evaluate(value, name, **self.eval_param))

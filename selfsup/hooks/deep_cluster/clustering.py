@@ -138,8 +138,7 @@ def _finite(features: Tensor) -> Tensor:
 
 
 def _blocks(features: Tensor, device: torch.device, rows: int = 65536) -> Iterator[Tensor]:
-    for block in features.split(rows):
-        yield block.to(device, torch.float32)
+    return (block.to(device, torch.float32) for block in features.split(rows))
 
 
 def _whiten(features: Tensor, dims: int, device: torch.device) -> Tensor:

@@ -14,9 +14,8 @@ from torch import Tensor
 from ... import distributed as dist
 from ...arguments import Part
 from ...contracts import ClusterMemory, PseudoLabelled, SamplesUniformly, TakesLabels
-from ...engine.resume.state import unwrap
+from ...engine import Run, unwrap
 from ...engine.resume.state_checks import check_labels
-from ...engine.run import Run
 from ...errors import ConfigError, SelfSupError
 from ...evaluation.features import collect, evaluating
 from ...registry import DATASETS, HOOKS
@@ -159,7 +158,6 @@ class DeepClusterHook(Hook):
     def _cluster(self, runner: Run, epoch: int) -> None:
         """Labels for `epoch` (from 0), and everything that follows from them. Every rank calls."""
         start = time.perf_counter()
-        head = self._model.head
         seed = int(np.random.SeedSequence([runner.seed, epoch]).generate_state(1)[0])
         share_statistics(runner)
         features = self._features(runner)
@@ -171,8 +169,8 @@ class DeepClusterHook(Hook):
         if self.init_memory:
             self._memory.init_memory(features, self.labels)
         torch.manual_seed(seed)
-        head.reset()
-        for parameter in head.parameters():
+        self._model.head.reset()
+        for parameter in self._model.head.parameters():
             dist.broadcast(parameter.data)
         change = {} if old is None else {'cluster_change': label_change(old, self.labels)}
         report(runner, self.labels, self.clustering['k'], {**change, 'cluster_objective': objective / len(self.labels)})
@@ -180,10 +178,8 @@ class DeepClusterHook(Hook):
 
     def _features(self, runner: Run) -> Tensor | None:
         """(N, D) on rank 0, None elsewhere."""
-        loader = ordered_loader(runner, **self.extractor)
-        with evaluating(unwrap(runner.model)):
+        with ordered_loader(runner, **self.extractor) as loader, evaluating(unwrap(runner.model)):
             rows = collect(lambda batch: {'z': self._model.embed(batch['img']).float()}, loader, main_only=True)
-        loader.close()
         return rows.get('z')
 
     def _solve(self, runner: Run, features: Tensor | None, seed: int) -> tuple[Tensor, float]:
