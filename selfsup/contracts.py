@@ -16,6 +16,28 @@ if TYPE_CHECKING:
 
 
 @runtime_checkable
+class ChecksData(Protocol):
+    """A method that says whether it can be trained on the data, before the first step; every `Algorithm` is one."""
+
+    def check_data(self, images: int, batches: Sequence[int]) -> None:
+        """Refuse a number of images, or numbers of images in the batches of all processes together."""
+
+    def check_classes(self, classes: int | None) -> None:
+        """Refuse images of more classes than the method knows; None where they have no labels."""
+
+    def trial(self, batch: dict[str, Tensor]) -> None:
+        """Run every layer that training runs."""
+
+
+@runtime_checkable
+class StartsFrom(Protocol):
+    """A neck or head that can be given the initial weights that a method asks for."""
+
+    def init_weights(self, init_linear: str) -> None:
+        """Draw the weights anew, 'normal' or 'kaiming'."""
+
+
+@runtime_checkable
 class PseudoLabelled(Protocol):
     """A method that learns labels which clustering gives to the images (DeepCluster, ODC). `DeepClusterHook` clusters for it."""
 

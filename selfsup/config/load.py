@@ -13,7 +13,6 @@ from typing import Any
 from ..errors import ConfigError, SelfSupWarning, did_you_mean
 from . import compat, keys, locate
 from . import options as cli
-from .check import check
 from .text import to_text
 
 
@@ -46,6 +45,8 @@ def load(path: str | os.PathLike, options: dict | list[str] | None = None) -> Lo
     Raises:
         ConfigError: one line per problem, each with file:line, dotted path and the nearest names.
     """
+    from .check import check  # it needs the registries, which `--help` need not wait for
+
     values, facts = _read(path)
     places = locate.flatten(facts.tree)
     known = keys.top_names(keys.all_keys())

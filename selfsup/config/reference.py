@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..arguments import words
+from ..optim.schedules import POLICY_ARGS
 from . import keys
 
 HEAD = """# Config keys
@@ -34,7 +36,7 @@ def _cell(text: str, code: bool = False) -> str:
 def _table(rows: tuple[keys.Key, ...]) -> str:
     lines = []
     for key in rows:
-        kind = key.kind + (f', builds from `{key.registry}`' if key.registry else '')
+        kind = words(key.kind) + (f', builds from `{key.registry}`' if key.registry else '')
         cells = (_cell(key.path, True), _cell(kind), _cell(key.default), _cell(key.example, True), _cell(key.meaning))
         lines.append(f'| {" | ".join(cells)} |\n')
     return COLUMNS + ''.join(lines)
@@ -42,7 +44,10 @@ def _table(rows: tuple[keys.Key, ...]) -> str:
 
 def _policies() -> str:
     lines = ['| policy | needs | may have |\n|---|---|---|\n']
-    for name, (needed, optional) in keys.POLICIES.items():
+    for name, args in POLICY_ARGS.items():
+        needed, optional = (
+            [arg for arg, default in args.items() if (default is ...) is must] for must in (True, False)
+        )
         lines.append(f'| `{name}` | {", ".join(needed) or "-"} | {", ".join(optional) or "-"} |\n')
     return ''.join(lines)
 

@@ -11,8 +11,8 @@ import warnings
 from typing import Any
 
 from ..errors import SelfSupWarning
+from ..optim.schedules import POLICY_ARGS
 from . import keys
-from .check import is_absent, policy_name
 from .load import LoadedConfig
 
 LOADER_OPTIONS = ('pin_memory', 'persistent_workers', 'prefetch_factor')
@@ -128,7 +128,7 @@ def _dataloaders(cfg: dict) -> dict[str, dict | None]:
 
 
 def _optim_wrapper(cfg: dict) -> dict:
-    if is_absent(cfg, 'optim_wrapper'):
+    if keys.is_absent(cfg, 'optim_wrapper'):
         optimizer, config = cfg['optimizer'], cfg.get('optimizer_config', {})
         fp16 = cfg.get('use_fp16', False) or config.get('use_fp16', False)
         paramwise, layer_decay = optimizer.pop('paramwise_options', None), optimizer.pop('layer_decay', None)
@@ -156,11 +156,11 @@ def _optim_wrapper(cfg: dict) -> dict:
 def _param_scheduler(cfg: dict, by_epoch: bool) -> list[dict]:
     lr = cfg.get('lr_config')
     if lr:
-        policy = policy_name(lr.pop('policy'))
+        policy = keys.policy_name(lr.pop('policy'))
         lr.setdefault('by_epoch', by_epoch)
         if lr.get('warmup') is None:  # switched off by a child: the base's settings of it mean nothing
             lr = {k: v for k, v in lr.items() if not k.startswith('warmup')}
-        if 'min_lr_ratio' in keys.POLICIES[policy][1] and 'min_lr_ratio' not in lr:
+        if 'min_lr_ratio' in POLICY_ARGS[policy] and 'min_lr_ratio' not in lr:
             lr.setdefault('min_lr', 0.0)
     decay = cfg.get('weight_decay_config')
     if lr or decay:

@@ -51,6 +51,11 @@ class ImageDataset(Dataset):
         """int64 (N,) classes of all samples, or None."""
         return getattr(self.data_source, 'labels', None)
 
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes of the images, or of the objects in them; None without labels."""
+        return getattr(self.data_source, 'num_classes', None)
+
     def read(self, index: int) -> tuple[Image.Image, int | None, int]:
         """Image, its label or None, and the number of the sample: that of a neighbour when `index` cannot be read."""
         sample, taken = self.reader.read(index)

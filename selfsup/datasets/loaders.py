@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from .. import distributed as dist
-from ..arguments import Part
+from ..arguments import Part, held
 from ..errors import ConfigError, DataError, SelfSupError, ShapeError, did_you_mean, explain_worker
 from ..registry import DATASETS, SAMPLERS
 from .agreement import check_ranks_agree
@@ -34,6 +34,7 @@ Channels = Annotated[Sequence[float], Len(1)]
 Spreads = Annotated[Sequence[Annotated[float, Gt(0)]], Len(1)]
 
 
+@held
 @dataclass(frozen=True, kw_only=True)
 class LoaderSettings:
     """One section of the runner config: how a dataset is read.
@@ -298,6 +299,7 @@ def _each(value: Tensor | list[Tensor], function: Callable[[Tensor], Any]) -> An
     return [function(x) for x in value] if isinstance(value, list) else function(value)
 
 
+@held
 class Normalize:
     """uint8 images (..., C, H, W) -> (x / 255 - mean) / std, float32; the operations of ToTensor and Normalize in their order.
 
@@ -308,8 +310,8 @@ class Normalize:
     """
 
     def __init__(self, mean: Channels, std: Spreads, device: torch.device) -> None:
-        if len(mean) != len(std) or min(std, default=0) <= 0:
-            raise ConfigError(f'img_norm_cfg needs a mean and a std > 0 for each channel; got mean={mean}, std={std}.')
+        if len(mean) != len(std):
+            raise ConfigError(f'img_norm_cfg needs a mean and a std for each channel; got mean={mean}, std={std}.')
         check_statistics(mean, std, 'img_norm_cfg')
         self.mean = torch.tensor(mean, dtype=torch.float32, device=device).view(-1, 1, 1)
         self.std = torch.tensor(std, dtype=torch.float32, device=device).view(-1, 1, 1)
@@ -336,9 +338,8 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         ConfigError: an unknown or missing key, or settings that contradict each other.
         DataError: the dataset gives no batch, or is not the same in all processes.
     """
-    _check_loader_keys(cfg)
-    prefetch, workers = bool(cfg.get('prefetch')), cfg.get('num_workers', 0)
-    dataset = cfg['dataset']
+    settings = _settings(cfg)
+    prefetch, dataset = settings.prefetch, settings.dataset
     if isinstance(dataset, dict):
         dataset = DATASETS.build({'prefetch': True, **dataset} if prefetch else dataset)
     if getattr(dataset, 'prefetch', False) != prefetch:
@@ -349,44 +350,43 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
     if world_size == dist.world_size():
         check_ranks_agree(dataset)
     sampler = _build_sampler(
-        {'type': 'EpochSampler', **(cfg.get('sampler') or {})},
+        {'type': 'EpochSampler', **(settings.sampler or {})},
         dataset,
         seed=seed,
         rank=rank,
         world_size=world_size,
-        batch_size=cfg['batch_size'],
-        drop_last=cfg.get('drop_last', False),
+        batch_size=settings.batch_size,
+        drop_last=settings.drop_last,
     )
+    workers = settings.num_workers
     loader = DataLoader(
         SeededDataset(dataset, seed),
-        batch_size=cfg['batch_size'],
+        batch_size=settings.batch_size,
         sampler=sampler,
         num_workers=workers,
         collate_fn=partial(collate, ragged=getattr(dataset, 'ragged', ())),
-        pin_memory=device.type == 'cuda' and cfg.get('pin_memory', True),
-        persistent_workers=workers > 0 and cfg.get('persistent_workers', True),
-        prefetch_factor=cfg.get('prefetch_factor', 2) if workers else None,
+        pin_memory=device.type == 'cuda' and settings.pin_memory,
+        persistent_workers=workers > 0 and settings.persistent_workers,
+        prefetch_factor=settings.prefetch_factor if workers else None,
         worker_init_fn=_one_thread,
         generator=torch.Generator(),
     )  # a generator of its own: iterating must not draw from torch's
-    return DeviceLoader(loader, device, Normalize(**cfg['img_norm_cfg'], device=device) if prefetch else None)
+    return DeviceLoader(loader, device, Normalize(**settings.img_norm_cfg, device=device) if prefetch else None)
 
 
-def _check_loader_keys(cfg: dict) -> None:
+def _settings(cfg: dict) -> LoaderSettings:
     for key in cfg:
         if key not in LOADER_KEYS:
             raise ConfigError(f"'{key}' is not a setting of a loader.{did_you_mean(key, LOADER_KEYS)}")
     for key in ('batch_size', 'dataset'):
         if key not in cfg:
             raise ConfigError(f"A loader needs '{key}'; got {', '.join(cfg) or 'nothing'}.")
-    for key, least in (('batch_size', 1), ('num_workers', 0), ('prefetch_factor', 1)):
-        value = cfg.get(key, least)
-        if not isinstance(value, int) or value < least:
-            raise ConfigError(f'{key}={value!r} must be a whole number of {least} or more.')
-    if cfg.get('prefetch') and set(cfg.get('img_norm_cfg') or ()) != {'mean', 'std'}:
+    settings = LoaderSettings(**cfg)
+    if settings.prefetch and set(settings.img_norm_cfg or ()) != {'mean', 'std'}:
         raise ConfigError(
-            f'prefetch=True needs img_norm_cfg=dict(mean=[...], std=[...]); got {cfg.get("img_norm_cfg")!r}.'
+            f'prefetch=True needs img_norm_cfg=dict(mean=[...], std=[...]); got {settings.img_norm_cfg!r}.'
         )
+    return settings
 
 
 def _build_sampler(cfg: dict, dataset: Dataset, **settings: Any) -> EpochSampler:

@@ -220,9 +220,6 @@ class RepeatAugSampler(EpochSampler):
         num_repeats: views per image, >= 1 (DeiT, SparK: 3).
         shuffle: False keeps the order of the dataset.
         seed, rank, world_size, batch_size, drop_last: see `EpochSampler`.
-
-    Raises:
-        ConfigError: `num_repeats` is no whole number of 1 or more.
     """
 
     def __init__(
@@ -237,8 +234,6 @@ class RepeatAugSampler(EpochSampler):
         batch_size: Annotated[int, Ge(1)] = 1,
         drop_last: bool = False,
     ) -> None:
-        if isinstance(num_repeats, bool) or not isinstance(num_repeats, int) or num_repeats < 1:
-            raise ConfigError(f'RepeatAugSampler num_repeats={num_repeats!r}: use a whole number of 1 or more.')
         self.num_repeats = num_repeats
         super().__init__(
             dataset, shuffle, seed=seed, rank=rank, world_size=world_size, batch_size=batch_size, drop_last=drop_last
@@ -261,9 +256,6 @@ class GivenIterationSampler(EpochSampler):
         total_iter: batches per epoch, >= 1.
         seed, rank, world_size, batch_size: see `EpochSampler`.
         drop_last: has no effect, all batches are full.
-
-    Raises:
-        ConfigError: `total_iter` < 1.
     """
 
     def __init__(
@@ -277,8 +269,6 @@ class GivenIterationSampler(EpochSampler):
         batch_size: Annotated[int, Ge(1)] = 1,
         drop_last: bool = False,
     ) -> None:
-        if not isinstance(total_iter, int) or total_iter < 1:
-            raise ConfigError(f'GivenIterationSampler total_iter={total_iter!r}: use a whole number of 1 or more.')
         self.total_iter = total_iter
         super().__init__(dataset, seed=seed, rank=rank, world_size=world_size, batch_size=batch_size)
 

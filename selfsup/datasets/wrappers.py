@@ -36,12 +36,10 @@ class ConcatDataset(Dataset):
         prefetch: for those given as dicts, see `ImageDataset`.
 
     Raises:
-        ConfigError: no datasets, of several types, or they differ in `prefetch`.
+        ConfigError: they are of several types, or they differ in `prefetch`.
     """
 
     def __init__(self, datasets: Annotated[Sequence[Data], Len(1)], prefetch: bool = False) -> None:
-        if not isinstance(datasets, (list, tuple)) or not datasets:
-            raise ConfigError(f"ConcatDataset takes datasets=[dict(type='Name', ...), ...]; got {datasets!r}.")
         self.datasets = [_build(dataset, prefetch) for dataset in datasets]
         kinds = sorted({type(dataset).__name__ for dataset in self.datasets})
         if len(kinds) > 1 or len({bool(dataset.prefetch) for dataset in self.datasets}) > 1:
@@ -61,6 +59,12 @@ class ConcatDataset(Dataset):
         """int64 (N,) classes of all samples; None where one dataset has none."""
         labels = [dataset.labels for dataset in self.datasets]
         return None if any(part is None for part in labels) else np.concatenate(labels)
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes; None where one dataset has no labels."""
+        numbers = [dataset.num_classes for dataset in self.datasets]
+        return None if None in numbers else max(numbers)
 
     def __getitem__(self, index: int) -> dict[str, Tensor | int]:
         if not 0 <= index < len(self):
@@ -100,14 +104,9 @@ class RepeatDataset(Dataset):
         dataset: dict or dataset.
         times: >= 1.
         prefetch: for a dict, see `ImageDataset`.
-
-    Raises:
-        ConfigError: `times` < 1.
     """
 
     def __init__(self, dataset: Data, times: Annotated[int, Ge(1)], prefetch: bool = False) -> None:
-        if not isinstance(times, int) or times < 1:
-            raise ConfigError(f'RepeatDataset times={times!r}: use a whole number of 1 or more.')
         self.dataset, self.times = _build(dataset, prefetch), times
         self.prefetch = bool(self.dataset.prefetch)
         self.ragged = getattr(self.dataset, 'ragged', ())
@@ -119,6 +118,11 @@ class RepeatDataset(Dataset):
     def labels(self) -> np.ndarray | None:
         """int64 (N * times,) classes of all samples, or None."""
         return None if self.dataset.labels is None else np.tile(self.dataset.labels, self.times)
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes; None without labels."""
+        return self.dataset.num_classes
 
     def __getitem__(self, index: int) -> dict[str, Tensor | int]:
         if not 0 <= index < len(self):

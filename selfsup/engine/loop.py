@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 from annotated_types import Ge
 from mmengine.runner.base_loop import BaseLoop
@@ -13,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..datasets.loaders import DeviceLoader
 from ..datasets.robust import share_unreadable
 from ..distributed import rank
-from ..errors import ConfigError, DataError, ShapeError
+from ..errors import ConfigError, DataError
 from ..registry import LOOPS
 from .ddp import explain_unfinished, refuse_unused
 from .optim_wrapper import OptimWrapper
@@ -54,8 +53,6 @@ class TrainLoop(BaseLoop):
                 f'The training data give no batch: {len(dataloader.dataset)} images, batches of '
                 f'{dataloader.batch_size} per process. Lower data.imgs_per_gpu or set data.drop_last=False.'
             )
-        _check_labels(unwrap(runner.model), dataloader.dataset)
-        _check_pairs(unwrap(runner.model), dataloader)
         if max_epochs is not None and max_iters is None:
             self._max_epochs, self._max_iters = max_epochs, max_epochs * self.iters_per_epoch
         elif max_iters is not None and max_epochs is None:
@@ -189,37 +186,3 @@ class TrainLoop(BaseLoop):
         if not self._gradients_seen:
             refuse_unused(self.runner.model)
         self._gradients_seen = True
-
-
-def _check_labels(model: nn.Module, dataset: Any) -> None:
-    """Refuse more classes than the head has: on a GPU such a label ends in an assert of the device that names nothing.
-
-    Only for a method that reads these labels: the head of a pretext task has its own classes, whatever the images are labelled.
-    """
-    reads = inspect.signature(model.loss).parameters
-    if 'gt_label' in reads:
-        owner, key = getattr(model, 'head', None), 'model.head.num_classes'
-    elif 'gt_labels' in reads:  # of the objects in an image
-        owner, key = model, 'model.num_classes'
-    else:
-        return
-    classes = getattr(owner, 'num_classes', None)
-    found = getattr(getattr(dataset, 'data_source', None), 'num_classes', None)
-    if not hasattr(dataset, 'data_source') and getattr(dataset, 'labels', None) is not None:  # a dataset made of others
-        found = int(dataset.labels.max()) + 1
-    if classes is not None and found is not None and found > classes:
-        raise ShapeError(f'The training images have {found} classes, but {key}={classes}: set it to {found} or more.')
-
-
-def _check_pairs(model: nn.Module, dataloader: Any) -> None:
-    """Refuse odd batches where a method mixes the images in pairs: the last batch of an epoch may be hours away."""
-    if not getattr(getattr(model, 'mixup', None), 'even_batches', False):
-        return
-    full, last = dataloader.batch_size, len(dataloader.sampler) % dataloader.batch_size
-    if full % 2 and len(dataloader.sampler) >= full:
-        raise ConfigError(f'model.mixup pairs the images of a batch: data.imgs_per_gpu={full} must be even.')
-    if last % 2:
-        raise ConfigError(
-            f'model.mixup pairs the images of a batch, but the last batch of an epoch has {last} per process: set '
-            'data.drop_last=True.'
-        )

@@ -7,8 +7,10 @@ OpenSelfSup: the learning rate is inside the momentum buffer, so a change of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge, Interval
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -35,23 +37,20 @@ class LARS(Optimizer):
         lars_exclude: the default for groups that do not say.
 
     Raises:
-        ConfigError: a number is out of its range.
+        ConfigError: `nesterov` without momentum, or with dampening.
     """
 
     def __init__(
         self,
         params: Iterable,
-        lr: float,
-        momentum: float = 0,
-        dampening: float = 0,
-        weight_decay: float = 0,
-        eta: float = 0.001,
+        lr: Annotated[float, Ge(0)],
+        momentum: Annotated[float, Interval(ge=0, lt=1)] = 0,
+        dampening: Annotated[float, Interval(ge=0, le=1)] = 0,
+        weight_decay: Annotated[float, Ge(0)] = 0,
+        eta: Annotated[float, Ge(0)] = 0.001,
         nesterov: bool = False,
         lars_exclude: bool = False,
     ) -> None:
-        for name, value in (('lr', lr), ('momentum', momentum), ('weight_decay', weight_decay), ('eta', eta)):
-            if not value >= 0:
-                raise ConfigError(f'LARS: {name}={value!r}; it must be at least 0.')
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ConfigError(
                 f'LARS: nesterov=True wants momentum > 0 and dampening=0; got {momentum} and {dampening}.'
@@ -70,7 +69,7 @@ class LARS(Optimizer):
         )
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update; `closure`, if given, re-evaluates the loss and its value is returned."""
         loss = None
         if closure is not None:
@@ -83,7 +82,7 @@ class LARS(Optimizer):
         return loss
 
     def _update(self, params: list[Tensor], group: dict) -> None:
-        grads = [p.grad for p in params]
+        grads = [p.grad for p in params if p.grad is not None]  # all of them
         decay = group['weight_decay']
         updates = list(torch._foreach_add(grads, params, alpha=decay))
         if group['lars_exclude']:

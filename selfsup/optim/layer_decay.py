@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from ..errors import ConfigError, did_you_mean
+from ..arguments import require
+from ..errors import ConfigError
+from .options import LayerDecay
 
-GROUPS = ('single', 'group', 'spark')
 AFTER = -1  # stage of what comes after the last block
 # Blocks per layer in the second and third stage of SparK's ResNets, by the depths of all stages.
 SPARK_RESNETS = MappingProxyType(
@@ -58,10 +59,7 @@ def lr_scales(model: nn.Module, rate: float, groups: str = 'single') -> dict[str
         ConfigError: a `rate` or `groups` outside of the above, a model without backbone, or a backbone whose parameters have
             no known order.
     """
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 1:
-        raise ConfigError(f'layer_decay: rate={rate!r}; it must lie in (0, 1].')
-    if groups not in GROUPS:
-        raise ConfigError(f'layer_decay: groups={groups!r} is unknown.{did_you_mean(str(groups), GROUPS)}')
+    require(LayerDecay, {'rate': rate, 'groups': groups}, 'layer_decay')
     backbone = getattr(model, 'backbone', None)
     names = {} if backbone is None else {name: p.dim() for name, p in backbone.named_parameters()}
     if not names:

@@ -389,8 +389,8 @@ def test_images_of_different_sizes(tmp_path, workers):
     ('change', 'message'),
     [
         (dict(num_worker=2), "'num_worker' is not a setting of a loader. Did you mean 'num_workers'"),
-        (dict(batch_size=0), 'batch_size=0 must be a whole number of 1 or more'),
-        (dict(num_workers=-1), 'num_workers=-1 must be'),
+        (dict(batch_size=0), 'batch_size=0: must be a whole number >= 1'),
+        (dict(num_workers=-1), 'num_workers=-1: must be'),
         (dict(prefetch=True), r'prefetch=True needs img_norm_cfg=dict\(mean=\[...\], std=\[...\]\); got None'),
         (dict(sampler=dict(type='EpochSample')), "Did you mean 'EpochSampler'"),
         (dict(sampler=dict(shufle=True)), "Did you mean 'shuffle'"),
@@ -417,7 +417,7 @@ def test_samplers_that_cannot_resume_are_refused():
 
 
 def test_settings_of_prefetch():
-    with pytest.raises(ConfigError, match='a mean and a std > 0 for each channel'):
+    with pytest.raises(ConfigError, match=r'Normalize std.0=0.0: must be a number > 0'):
         make(prefetch=True, img_norm_cfg=dict(mean=[0.5], std=[0.0]))
     with pytest.raises(ShapeError, match='img_norm_cfg is for 2 channels; the images have 3'):
         next(iter(make(prefetch=True, img_norm_cfg=dict(mean=[0.5, 0.5], std=[0.5, 0.5]))))

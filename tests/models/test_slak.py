@@ -10,9 +10,9 @@ import torch.nn.functional as F
 
 from selfsup.errors import ConfigError
 from selfsup.models.backbones import ConvNeXt, SLaK
-from selfsup.models.layers.large_kernel import LargeKernelConv2d
-from selfsup.models.layers.large_kernel_unit import LargeKernelUnit
-from selfsup.models.layers.visible import encode_visible
+from selfsup.models.backbones.large_kernel_unit import LargeKernelUnit
+from selfsup.models.large_kernel.conv import LargeKernelConv2d
+from selfsup.models.visible import encode_visible
 from selfsup.registry import BACKBONES
 
 from .tiny_models import tiny_batch, tiny_model

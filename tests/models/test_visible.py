@@ -10,9 +10,8 @@ from torch import nn
 from selfsup.errors import ConfigError, ShapeError
 from selfsup.models.backbones import ConvNeXt, ConvNeXtV2, ResNet
 from selfsup.models.layers.grn import GRN
-from selfsup.models.layers.masked import MaskedMap
 from selfsup.models.layers.norm import SyncBatchNorm, sync_batch_norm
-from selfsup.models.layers.visible import VisibleMap, encode_visible, register_rule
+from selfsup.models.visible import MaskedMap, VisibleMap, encode_visible, register_rule
 
 from .visible_cases import assert_same, close, ragged, randomised, weighted_loss
 

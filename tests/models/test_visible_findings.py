@@ -7,9 +7,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from selfsup.errors import ConfigError
-from selfsup.models.layers.masked import MaskedMap
-from selfsup.models.layers.probe import probe_maps
-from selfsup.models.layers.visible import VisibleMap, encode_visible
+from selfsup.models.visible import MaskedMap, VisibleMap, encode_visible, probe_maps
 
 from .test_visible import BOTH, gradients, hide, sample
 from .visible_cases import close, ragged

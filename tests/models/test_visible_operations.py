@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from selfsup.errors import ConfigError
-from selfsup.models.layers.visible import encode_visible
+from selfsup.models.visible import encode_visible
 
 from .test_visible import BOTH, MAPS, gradients, hide, positions, sample
 from .visible_cases import ragged

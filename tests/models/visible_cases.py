@@ -4,7 +4,7 @@ import copy
 
 import torch
 
-from selfsup.models.layers.visible import encode_visible
+from selfsup.models.visible import encode_visible
 
 
 def ragged(batch, fh, fw, seed=0):

@@ -9,11 +9,9 @@ import numpy as np
 from PIL import Image
 
 from ...distributed import world_size
-from ...errors import ConfigError, DataError
+from ...errors import DataError
 from ...registry import DATA_SOURCES
 from .base import DataSource, PathLike
-
-SPLITS = ('train', 'test')
 
 
 @DATA_SOURCES.register_module()
@@ -36,8 +34,6 @@ class Cifar10(DataSource):
         self, root: PathLike, split: Literal['train', 'test'], return_label: bool = True, download: bool = False
     ) -> None:
         super().__init__(return_label)
-        if split not in SPLITS:
-            raise ConfigError(f"split={split!r} is not a split of {self.torchvision_name}: write 'train' or 'test'.")
         self.split = split
         data = self._open(os.path.expanduser(root), download)
         self._images = data.data  # uint8 (N, 32, 32, 3)

@@ -70,7 +70,7 @@ class VOCDetection(BoxSource):
         super().__init__()
         self.root = os.path.expanduser(root)
         self.classes = list(CLASSES if classes is None else classes)
-        if isinstance(splits, str) or not splits or any(str(split).count('/') != 1 for split in splits):
+        if any(split.count('/') != 1 for split in splits):
             raise ConfigError(f"VOCDetection splits={splits!r}: write ('VOC2007/trainval',).")
         self._numbers = {name: number for number, name in enumerate(self.classes)}
         check = BoxCheck(bad_boxes)

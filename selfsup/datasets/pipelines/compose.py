@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
-from ...arguments import Part
+from ...arguments import Part, checked
 from ...errors import ConfigError, DataError, SelfSupError
 from ...registry import PIPELINES
 from .normalization import check_pipeline
@@ -61,6 +61,7 @@ class Compose:
         return f'Compose({", ".join(type(step).__name__ for step in self.steps)})'
 
 
+@checked
 def build_steps(steps: Steps) -> list[Callable]:
     """Steps from dicts; what is no dict is taken as it is.
 
@@ -68,8 +69,6 @@ def build_steps(steps: Steps) -> list[Callable]:
         ConfigError: `steps` is no list.
         UnknownNameError: a step that no registry knows.
     """
-    if isinstance(steps, (dict, str)) or not isinstance(steps, Sequence):
-        raise ConfigError(f"A pipeline is a list of dict(type='Name', ...); got {steps!r}.")
     return [step if callable(step) else PIPELINES.build(step) for step in steps]
 
 

@@ -15,6 +15,7 @@ import torch
 from annotated_types import Interval
 from torchvision.transforms import AutoAugmentPolicy, InterpolationMode, v2
 
+from ...arguments import checked
 from ...errors import ConfigError
 from ...registry import PIPELINES
 from .compose import Steps, build_steps
@@ -106,7 +107,7 @@ def make_step(kind: type[v2.Transform]) -> Callable[..., v2.Transform]:
     shown.__module__, shown.__doc__ = kind.__module__, kind.__doc__
     shown.__annotations__ = hints
     shown.__signature__ = signature
-    return shown
+    return checked(shown)
 
 
 def register_all() -> None:

@@ -1,6 +1,6 @@
 """Linear SVMs of one set of samples for many costs, in terms of the samples' inner products.
 
-The problem is that of `svm.py`. Its solution is w = X^T a with a_i = d_i y_i slack_i, where slack_i = max(0, 1 - y_i f_i),
+The problem is that of `newton.py`. Its solution is w = X^T a with a_i = d_i y_i slack_i, where slack_i = max(0, 1 - y_i f_i),
 d_i = 2 C c_i and f = X w = K a, K = X X^T. Where there are fewer samples than numbers per sample, K is the smaller matrix.
 
 - As long as all samples are inside the margin, which is so for small C, the problem is a ridge regression: (K + D^-1) a = y. For all

@@ -3,7 +3,7 @@
 Goyal et al., "Scaling and Benchmarking Self-Supervised Visual Representation Learning", arXiv:1905.01235, sections 4.1 and 6.1,
 with the settings of OpenSelfSup: costs 1, 10, 100, 2^-4 ... 2^-19, positives weigh twice, three folds choose the cost of each class.
 
-Both protocols take either of two solvers that agree: `batched` (`svm.py`) and `sklearn` (`sklearn_svm.py`, one `LinearSVC`
+Both protocols take either of two solvers that agree: `batched` (`batched.py`) and `sklearn` (`liblinear.py`, one `LinearSVC`
 after the other). A solver has two functions: `fit_full` and `fit_low_shot`.
 """
 

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
-from torch import Tensor, nn
+from annotated_types import Interval
+from torch import Tensor
 
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
-from ..layers.momentum import check_momentum, momentum_copy, momentum_update
-from .base import Algorithm, Step, build_part, init_neck
+from ..layers.momentum import momentum_copy, momentum_update
+from .base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
 
 
 @MODELS.register_module()
@@ -32,32 +34,28 @@ class BYOL(Algorithm):
         head: config of a `LatentPredictHead`, which holds the predictor.
         base_momentum: share of the OLD target weights kept at the start of training; 0.996 for 1000 epochs, 0.99 for 300.
         end_momentum: the same at its end. Both in [0, 1].
-
-    Raises:
-        ConfigError: a momentum out of range.
     """
 
     dataset = 'BYOLDataset'
+    momentum: Tensor  # of the latest update, to log
     momentum_copies = (('backbone', 'target_backbone'), ('neck', 'target_neck'))
 
     def __init__(
         self,
-        backbone: dict | nn.Module,
-        neck: dict | nn.Module,
-        head: dict | nn.Module,
-        base_momentum: float = 0.996,
-        end_momentum: float = 1.0,
+        backbone: Backbone,
+        neck: Neck,
+        head: Head,
+        base_momentum: Annotated[float, Interval(ge=0, le=1)] = 0.996,
+        end_momentum: Annotated[float, Interval(ge=0, le=1)] = 1.0,
     ) -> None:
         super().__init__()
-        check_momentum('BYOL model.base_momentum', base_momentum)
-        check_momentum('BYOL model.end_momentum', end_momentum)
         self.backbone = build_part(BACKBONES, backbone)
         self.neck = build_part(NECKS, neck)
         init_neck(self.neck, 'kaiming')
         self.target_backbone, self.target_neck = momentum_copy(self.backbone), momentum_copy(self.neck)
         self.head = build_part(HEADS, head)
         self.base_momentum, self.end_momentum = base_momentum, end_momentum
-        self.register_buffer('momentum', torch.tensor(float(base_momentum)))  # of the latest update, to log
+        self.register_buffer('momentum', torch.tensor(float(base_momentum)))
 
     def loss(self, img: Tensor) -> Step:
         """Each view's prediction of the other view's target, summed over both directions; in [-4, 4].

@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ... import distributed
 from ...errors import ConfigError
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize, similarity
-from .base import Algorithm, Step, build_part, init_neck
+from .base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
 
 
 @MODELS.register_module()
@@ -35,7 +35,7 @@ class SimCLR(Algorithm):
 
     dataset = 'ContrastiveDataset'
 
-    def __init__(self, backbone: dict | nn.Module, neck: dict | nn.Module, head: dict | nn.Module) -> None:
+    def __init__(self, backbone: Backbone, neck: Neck, head: Head) -> None:
         super().__init__()
         self.backbone = build_part(BACKBONES, backbone)
         self.neck = build_part(NECKS, neck)

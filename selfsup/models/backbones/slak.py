@@ -13,9 +13,9 @@ from torch import nn
 
 from ...errors import ConfigError
 from ...registry import BACKBONES
-from ..layers.large_kernel_unit import BN, LargeKernelUnit
 from ..layers.norm import resolve_sync_bn
 from .convnext import ConvNeXt
+from .large_kernel_unit import BN, LargeKernelUnit
 
 
 @BACKBONES.register_module()

@@ -6,8 +6,10 @@ Zhan et al. 2020, arXiv 2006.10645, sections 3.2 (update of samples and centroid
 from __future__ import annotations
 
 import logging
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
 from ... import distributed
@@ -40,24 +42,23 @@ class ODCMemory(nn.Module):
         debug: log the small clusters whenever there are any.
 
     Raises:
-        ConfigError: a number out of range, or fewer images than `num_classes * min_cluster`.
+        ConfigError: fewer images than `num_classes * min_cluster`.
     """
+
+    label_bank: Tensor  # (N,) int64, in [0, K) once initialised
+    centroids: Tensor  # (K, D)
+    initialized: Tensor  # scalar, bool
 
     def __init__(
         self,
-        length: int,
-        feat_dim: int,
-        momentum: float = 0.5,
-        num_classes: int = 10000,
-        min_cluster: int = 20,
+        length: Annotated[int, Ge(1)],
+        feat_dim: Annotated[int, Ge(1)],
+        momentum: Annotated[float, Interval(ge=0, le=1)] = 0.5,
+        num_classes: Annotated[int, Ge(1)] = 10000,
+        min_cluster: Annotated[int, Ge(1)] = 20,
         debug: bool = False,
     ) -> None:
         super().__init__()
-        if min(length, feat_dim, num_classes, min_cluster) < 1 or not 0 <= momentum <= 1:
-            raise ConfigError(
-                f'ODCMemory length={length}, feat_dim={feat_dim}, num_classes={num_classes}, min_cluster={min_cluster}, '
-                f'momentum={momentum}: use numbers >= 1 and a momentum in [0, 1].'
-            )
         if length < num_classes * min_cluster:
             raise ConfigError(
                 f'ODCMemory: {num_classes} clusters (num_classes) of {min_cluster} or more images (min_cluster) need '
@@ -65,8 +66,8 @@ class ODCMemory(nn.Module):
             )
         self.momentum, self.num_classes, self.min_cluster, self.debug = momentum, num_classes, min_cluster, debug
         self.feature_bank = ShardedRows(length, feat_dim)
-        self.register_buffer('label_bank', torch.full((length,), -1))  # (N,) int64, in [0, K) once initialised
-        self.register_buffer('centroids', torch.zeros(num_classes, feat_dim))  # (K, D)
+        self.register_buffer('label_bank', torch.full((length,), -1))
+        self.register_buffer('centroids', torch.zeros(num_classes, feat_dim))
         self.register_buffer('initialized', torch.zeros((), dtype=torch.bool))
 
     def __len__(self) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from annotated_types import Ge
 from torch import nn
 
-from ...errors import ConfigError
 from ...registry import NECKS
 from ..layers.convnext_block import ConvNeXtBlock
 
@@ -17,13 +19,13 @@ class ConvNeXtV2Decoder(nn.Sequential):
         width: channels; 512 in the paper.
         depth: number of blocks; 1 in the paper.
         kernel_size: of the depthwise convolutions.
-
-    Raises:
-        ConfigError: `width` or `depth` is no whole number above 0.
     """
 
-    def __init__(self, width: int = 512, depth: int = 1, kernel_size: int = 7) -> None:
-        if min(width, depth) < 1:
-            raise ConfigError(f'ConvNeXtV2Decoder width={width}, depth={depth}: use whole numbers above 0.')
+    def __init__(
+        self,
+        width: Annotated[int, Ge(1)] = 512,
+        depth: Annotated[int, Ge(1)] = 1,
+        kernel_size: Annotated[int, Ge(1)] = 7,
+    ) -> None:
         super().__init__(*(ConvNeXtBlock(width, grn_scope='image', kernel_size=kernel_size) for _ in range(depth)))
         self.width = width

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from ...registry import NECKS
@@ -18,7 +21,9 @@ class LinearNeck(Projection):
         with_avg_pool: pool first; False flattens.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, with_avg_pool: bool = True) -> None:
+    def __init__(
+        self, in_channels: Annotated[int, Ge(1)], out_channels: Annotated[int, Ge(1)], with_avg_pool: bool = True
+    ) -> None:
         super().__init__(in_channels, with_avg_pool)
         self.fc = nn.Linear(in_channels, out_channels)
         self.init_weights()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from ...errors import ShapeError
@@ -25,7 +27,13 @@ class RelativeLocNeck(Projection):
         with_avg_pool: pool first; False flattens.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, sync_bn: bool = False, with_avg_pool: bool = True) -> None:
+    def __init__(
+        self,
+        in_channels: Annotated[int, Ge(1)],
+        out_channels: Annotated[int, Ge(1)],
+        sync_bn: bool = False,
+        with_avg_pool: bool = True,
+    ) -> None:
         super().__init__(2 * in_channels, with_avg_pool)
         self.fc = nn.Linear(2 * in_channels, out_channels)
         self.bn = batch_norm_1d(out_channels, sync_bn, momentum=0.003)

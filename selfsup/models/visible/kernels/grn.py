@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .blocks import Blocks
+from ..grid import Blocks
 
 
 def can_fuse(stored: Tensor, axes: str) -> bool:

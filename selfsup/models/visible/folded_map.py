@@ -6,12 +6,17 @@ images (B, C, H, W) become (1, B * C, H, W), then (1, B * D, H, W), then (B, D, 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ...errors import ConfigError
-from .block_map import BlockMap, operation_name, where
+from .axes import flat
+from .block_map import BlockMap
+from .messages import operation_name, where
 
 
 class FoldedMap:
@@ -42,9 +47,9 @@ class FoldedMap:
         """Like `Tensor.size`."""
         return self.shape if dim is None else self.shape[dim]
 
-    def permute(self, *dims: int | list[int]) -> FoldedMap:
+    def permute(self, *dims: int | Sequence[int]) -> FoldedMap:
         """Images and channels exchanged; nothing else."""
-        order = tuple(dims[0] if len(dims) == 1 else dims)
+        order = flat(dims)
         if order != (1, 0, 2, 3):
             raise ConfigError(
                 f'Images folded into channels can only be exchanged with them{where()}; got the order {order}.'
@@ -57,9 +62,9 @@ class FoldedMap:
         order[first], order[second] = order[second], order[first]
         return self.permute(order)
 
-    def reshape(self, *shape: int | tuple[int, ...]) -> FoldedMap | BlockMap:
+    def reshape(self, *shape: int | Sequence[int]) -> FoldedMap | BlockMap:
         """Back to (B, C, H, W), or the same again."""
-        wanted = tuple(int(size) for size in (shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape))
+        wanted = tuple(int(size) for size in flat(shape))
         if not any(self.pads):
             for target, made in ((self.folded.shape, self.folded), (self.shape, self)):
                 if (
@@ -107,9 +112,9 @@ class FoldedMap:
 
     @classmethod
     def __torch_function__(
-        cls, func: object, types: tuple[type, ...], args: tuple = (), kwargs: dict | None = None
-    ) -> object:
-        methods = {
+        cls, func: Callable, types: tuple[type, ...], args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        methods: dict[Callable, Callable] = {
             functional.conv2d: cls._convolved,
             torch.conv2d: cls._convolved,
             functional.pad: cls._padded,

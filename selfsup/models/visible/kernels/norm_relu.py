@@ -47,7 +47,8 @@ class _Again:
     """Computes a rectified norm again, once for all that ask for it in one backward pass."""
 
     def __init__(self, eps: float) -> None:
-        self.eps, self._rows = eps, None
+        self.eps = eps
+        self._rows: Tensor | None = None
 
     def __call__(self, rows: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         if self._rows is None:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ConfigError, SelfSupError, ShapeError
-from .block_map import place
-from .visible import checked_maps, map_kind
+from .encode import checked_maps, map_kind
+from .messages import place
 
 PIXELS = 256  # side of the image that is imagined; a multiple of every usual stride
 GRID = 4  # blocks per side of the image of the rehearsal

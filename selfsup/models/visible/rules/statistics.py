@@ -1,4 +1,4 @@
-"""Rules of both kinds of partly visible maps for sums, means, variances, extremes and norms: over channels, or over visible positions.
+"""Rules for sums, means, variances, extremes, softmax and p-norms: over channels, or over visible positions.
 
 Over channels the result is a map. Over the positions of each image it is a plain tensor, to which hidden positions contribute nothing: they
 are absent, not zeros. An image of which nothing is visible gets 0.
@@ -7,19 +7,22 @@ are absent, not zeros. An image of which nothing is visible gets 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ...errors import ConfigError
-from .block_map import BlockMap, where
-from .map_axes import NHW, as_maps, as_seen, dims_of, from_maps, stored_axes
-from .map_rules import SHARED, operand
-from .map_shapes import without
+from ....errors import ConfigError
+from ...layers.functional import length
+from ..axes import NHW, as_maps, as_seen, dims_of, from_maps, stored_axes
+from ..block_map import BlockMap
+from ..messages import where
+from ..rule_table import rule
+from .pointwise import of_two, operand
+from .shapes import without
 
-Dims = int | tuple[int, ...] | None
+Dims = int | Sequence[int] | None
 
 
 def image_count(x: BlockMap) -> Tensor:
@@ -54,24 +57,24 @@ def over(x: BlockMap, dim: Dims, name: str) -> Over:
     return Over(tuple(stored_axes(x.axes, d)[0] for d in dims if seen[d] not in NHW), bool(spatial), dims)
 
 
-def _as_plain(x: BlockMap, per_image: Tensor, given: Over, keepdim: bool) -> Tensor:
+def _as_plain(x: BlockMap, per_image: Tensor, which: Over, keepdim: bool) -> Tensor:
     """(B, C) numbers, where C are the channels of `x` or those left of them, as the network expects a statistic."""
-    sizes = [1 if i in given.channels else size for i, size in enumerate(x.stored.shape) if x.axes[i] not in NHW]
+    sizes = [1 if i in which.channels else size for i, size in enumerate(x.stored.shape) if x.axes[i] not in NHW]
     out = as_seen(from_maps(per_image[:, :, None, None], x.axes, sizes), x.axes)
-    return out if keepdim else out.squeeze(given.dims)
+    return out if keepdim else out.squeeze(which.dims)
 
 
-def _as_map(x: BlockMap, stored: Tensor, given: Over, keepdim: bool, clean: bool = True) -> BlockMap:
+def _as_map(x: BlockMap, stored: Tensor, which: Over, keepdim: bool, clean: bool = True) -> BlockMap:
     """A map of a statistic over channels, whose axes are kept in `stored`."""
     if keepdim:
         return x.with_stored(stored, clean=clean)
-    return x.with_stored(stored.squeeze(given.channels), without(x, *given.channels), clean)
+    return x.with_stored(stored.squeeze(which.channels), without(x, *which.channels), clean)
 
 
 # ---- sums and means ---------------------------------------------------------------------------------------------------------
 
 
-@SHARED.add('mean')
+@rule('mean')
 def mean(
     x: BlockMap, dim: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> BlockMap | Tensor:
@@ -79,7 +82,7 @@ def mean(
     return _average(x, dim, keepdim, dtype, 'mean')
 
 
-@SHARED.add('sum')
+@rule('sum')
 def total(
     x: BlockMap, dim: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> BlockMap | Tensor:
@@ -88,39 +91,20 @@ def total(
 
 
 def _average(x: BlockMap, dim: Dims, keepdim: bool, dtype: torch.dtype | None, kind: str) -> BlockMap | Tensor:
-    given = over(x, dim, kind)
-    if not given.positions:
-        return _as_map(x, getattr(x.stored, kind)(given.channels, keepdim=True, dtype=dtype), given, keepdim)
+    which = over(x, dim, kind)
+    if which.positions:
+        return _of_images(x, which, keepdim, dtype, kind)
+    return _as_map(x, getattr(x.stored, kind)(which.channels, keepdim=True, dtype=dtype), which, keepdim)
+
+
+def _of_images(x: BlockMap, which: Over, keepdim: bool, dtype: torch.dtype | None, kind: str) -> Tensor:
+    """'mean' or 'sum' over the visible positions of each image."""
     wide = torch.promote_types(x.dtype, torch.float32)  # half precision cannot count a map
     t = x.zeroed().to(wide)
-    t = getattr(t, kind)(given.channels, keepdim=True) if given.channels else t
+    t = getattr(t, kind)(which.channels, keepdim=True) if which.channels else t
     sums = x.image_sum(as_maps(t, x.axes))
     out = (sums / image_count(x)[:, None] if kind == 'mean' else sums).to(x.dtype if dtype is None else dtype)
-    return _as_plain(x, out, given, keepdim)
-
-
-@SHARED.add('adaptive_avg_pool2d')
-def adaptive_avg_pool2d(x: BlockMap, output_size: int | tuple[int, int]) -> Tensor:
-    """Mean over the visible positions, (B, C, 1, 1); other output sizes are refused."""
-    _one_value(output_size, 'adaptive_avg_pool2d')
-    return mean(x, (2, 3), keepdim=True)
-
-
-@SHARED.add('adaptive_max_pool2d')
-def adaptive_max_pool2d(x: BlockMap, output_size: int | tuple[int, int], return_indices: bool = False) -> Tensor:
-    """Largest of the visible positions, (B, C, 1, 1); other output sizes are refused."""
-    _one_value(output_size, 'adaptive_max_pool2d')
-    if return_indices:
-        raise ConfigError(f'adaptive_max_pool2d of a map cannot return indices{where()}.')
-    return amax(x, (2, 3), keepdim=True)
-
-
-def _one_value(output_size: object, name: str) -> None:
-    if output_size not in (1, (1, 1), [1, 1]):
-        raise ConfigError(
-            f'{name} of a map gives one value per image and channel{where()}; got output_size={output_size}: regions '
-            'hold hidden and visible positions alike; masked training needs a convolutional network without them.'
-        )
+    return _as_plain(x, out, which, keepdim)
 
 
 # ---- variances --------------------------------------------------------------------------------------------------------------
@@ -138,24 +122,24 @@ def _variance(
     """(variance, mean); a variance of a single number is 0."""
     if isinstance(dim, bool) or len(rest) > 2:
         raise ConfigError(f'{name} of a map needs dimensions{where()}; got dim={dim}.')
-    unbiased, keepdim = (*rest, *(unbiased, keepdim)[len(rest) :])
+    unbiased, keepdim = rest[0] if rest else unbiased, rest[1] if len(rest) > 1 else keepdim
     correction = (1 if unbiased in (None, True) else 0) if correction is None else correction
-    given = over(x, dim, name)
-    if not given.positions:
-        var, average = torch.var_mean(x.stored, given.channels, correction=correction, keepdim=True)
-        return _as_map(x, var, given, keepdim), _as_map(x, average, given, keepdim)
-    average = mean(x, dim, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+    which = over(x, dim, name)
+    if not which.positions:
+        both = torch.var_mean(x.stored, which.channels, correction=correction, keepdim=True)
+        return _as_map(x, both[0], which, keepdim), _as_map(x, both[1], which, keepdim)
+    average = _of_images(x, which, True, torch.promote_types(x.dtype, torch.float32), 'mean')
     wide = x.with_stored(x.stored.to(average.dtype), clean=True)
     centred = x.hide(wide.stored - operand(wide, average))
     squares = x.image_sum(
-        as_maps(centred.square().sum(given.channels, keepdim=True) if given.channels else centred.square(), x.axes)
+        as_maps(centred.square().sum(which.channels, keepdim=True) if which.channels else centred.square(), x.axes)
     )
-    number = image_count(x) * math.prod(x.stored.shape[i] for i in given.channels)
-    var = _as_plain(x, (squares / (number - correction).clamp(min=1)[:, None]).to(x.dtype), given, keepdim)
-    return var, average.to(x.dtype) if keepdim else average.to(x.dtype).squeeze(given.dims)
+    number = image_count(x) * math.prod(x.stored.shape[i] for i in which.channels)
+    var = _as_plain(x, (squares / (number - correction).clamp(min=1)[:, None]).to(x.dtype), which, keepdim)
+    return var, average.to(x.dtype) if keepdim else average.to(x.dtype).squeeze(which.dims)
 
 
-@SHARED.add('var')
+@rule('var')
 def var(
     x: BlockMap,
     dim: Dims = None,
@@ -168,7 +152,7 @@ def var(
     return _variance(x, dim, rest, unbiased, correction, keepdim, 'var')[0]
 
 
-@SHARED.add('var_mean')
+@rule('var_mean')
 def var_mean(
     x: BlockMap,
     dim: Dims = None,
@@ -181,7 +165,7 @@ def var_mean(
     return _variance(x, dim, rest, unbiased, correction, keepdim, 'var_mean')
 
 
-@SHARED.add('std')
+@rule('std')
 def std(
     x: BlockMap,
     dim: Dims = None,
@@ -194,7 +178,7 @@ def std(
     return _root(_variance(x, dim, rest, unbiased, correction, keepdim, 'std')[0])
 
 
-@SHARED.add('std_mean')
+@rule('std_mean')
 def std_mean(
     x: BlockMap,
     dim: Dims = None,
@@ -227,80 +211,82 @@ class Extreme(NamedTuple):
 
 
 def _extreme(x: BlockMap, dim: Dims, keepdim: bool, name: str) -> BlockMap | Tensor:
-    given = over(x, dim, name)
-    t = getattr(x.stored, name)(given.channels, keepdim=True) if given.channels else x.stored
-    if not given.positions:
-        return _as_map(x, t, given, keepdim)
+    which = over(x, dim, name)
+    t = getattr(x.stored, name)(which.channels, keepdim=True) if which.channels else x.stored
+    if not which.positions:
+        return _as_map(x, t, which, keepdim)
     rows, there = x.by_image(as_maps(t, x.axes))
     away = float('-inf' if name == 'amax' else 'inf')
     out = getattr(rows.masked_fill(~there[:, :, None], away), name)(1)
-    return _as_plain(x, torch.where(there.any(1)[:, None], out, 0.0), given, keepdim)
+    return _as_plain(x, torch.where(there.any(1)[:, None], out, 0.0), which, keepdim)
 
 
-@SHARED.add('amax')
+@rule('amax')
 def amax(x: BlockMap, dim: Dims = None, keepdim: bool = False) -> BlockMap | Tensor:
     """Largest value; equal ones share the gradient."""
     return _extreme(x, dim, keepdim, 'amax')
 
 
-@SHARED.add('amin')
+@rule('amin')
 def amin(x: BlockMap, dim: Dims = None, keepdim: bool = False) -> BlockMap | Tensor:
     """Smallest value; equal ones share the gradient."""
     return _extreme(x, dim, keepdim, 'amin')
 
 
 def _with_indices(name: str) -> Callable:
-    both, alone = {'max': (torch.maximum, 'amax'), 'min': (torch.minimum, 'amin')}[name]
+    rule_of_two, alone = of_two(getattr(torch, f'{name}imum')), f'a{name}'
 
-    def rule(x: object, dim: object = None, keepdim: bool = False, *, other: object = None) -> BlockMap | Extreme:
+    def apply(
+        x: BlockMap, dim: int | BlockMap | Tensor | None = None, keepdim: bool = False, *, other: Any = None
+    ) -> BlockMap | Extreme:
         second = dim if isinstance(dim, (BlockMap, Tensor)) else other
         if second is not None:
-            return both(x, second)
+            return rule_of_two(x, second)
         if not isinstance(dim, int):
             raise ConfigError(f'{name} of a map needs one dimension{where()}; got dim={dim}.')
-        given = over(x, dim, name)
-        if given.positions:
+        which = over(x, dim, name)
+        if which.positions:
             return Extreme(_extreme(x, dim, keepdim, alone), None)
-        values, indices = getattr(x.stored, name)(given.channels[0], True)
-        return Extreme(_as_map(x, values, given, keepdim), _as_map(x, indices, given, keepdim, clean=False))
+        values, indices = getattr(x.stored, name)(which.channels[0], True)
+        return Extreme(_as_map(x, values, which, keepdim), _as_map(x, indices, which, keepdim, clean=False))
 
-    return rule
+    return apply
 
 
 for _name in ('max', 'min'):
-    SHARED.add(_name)(_with_indices(_name))
+    rule(_name)(_with_indices(_name))
 
 
-@SHARED.add('softmax')
+@rule('softmax')
 def softmax(x: BlockMap, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None) -> BlockMap:
     """Over the channels of each position, or, where the positions are one axis, over the visible ones of each image."""
-    given = _one_axis(x, dim, 'softmax')
-    if not given.positions:
-        return x.with_stored(torch.softmax(x.stored, given.channels[0], dtype=dtype), clean=False)
+    which = _one_axis(x, dim, 'softmax')
+    if not which.positions:
+        return x.with_stored(torch.softmax(x.stored, which.channels[0], dtype=dtype), clean=False)
     x = x if dtype is None else x.with_stored(x.stored.to(dtype))
     powers = x.with_stored(x.hide((x.stored - operand(x, amax(x, dim, keepdim=True).detach())).exp()))
-    sums = total(powers, dim, keepdim=True)
+    sums = _of_images(powers, which, True, None, 'sum')
     return powers.with_stored(powers.stored / operand(x, torch.where(sums == 0, 1.0, sums)))
 
 
-@SHARED.add('log_softmax')
+@rule('log_softmax')
 def log_softmax(
     x: BlockMap, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
 ) -> BlockMap:
     """Over the channels of each position."""
-    given = _one_axis(x, dim, 'log_softmax')
-    if given.positions:
+    which = _one_axis(x, dim, 'log_softmax')
+    if which.positions:
         raise ConfigError(f'log_softmax of a map is over the channels{where()}; got dim={dim}.')
-    return x.with_stored(torch.log_softmax(x.stored, given.channels[0], dtype=dtype), clean=False)
+    return x.with_stored(torch.log_softmax(x.stored, which.channels[0], dtype=dtype), clean=False)
 
 
-@SHARED.add('logsumexp')
+@rule('logsumexp')
 def logsumexp(x: BlockMap, dim: Dims, keepdim: bool = False) -> BlockMap:
     """Over the channels of each position."""
-    given = over(x, dim, 'logsumexp')
-    if given.positions:
+    which = over(x, dim, 'logsumexp')
+    if which.positions:
         raise ConfigError(f'logsumexp of a map is over the channels{where()}; got dim={dim}.')
-    return _as_map(x, torch.logsumexp(x.stored, given.channels, True), given, keepdim, clean=False)
+    return _as_map(x, torch.logsumexp(x.stored, which.channels, True), which, keepdim, clean=False)
 
 
 def _one_axis(x: BlockMap, dim: int | None, name: str) -> Over:
@@ -312,30 +298,18 @@ def _one_axis(x: BlockMap, dim: int | None, name: str) -> Over:
 # ---- norms ------------------------------------------------------------------------------------------------------------------
 
 
-def length(t: Tensor, order: float, dims: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """p-norm of `t` over `dims`, computed in `dtype`; its gradient at 0 is 0.
-
-    On CPU torch's norm over the positions of small blocks takes up to 100 times as long as the same sum of squares.
-    """
-    if order != 2 or t.device.type != 'cpu' or t.dtype != dtype:
-        return torch.linalg.vector_norm(t, order, dims, dtype=dtype)
-    squares = t.square().sum(dims)
-    zero = squares == 0
-    return squares.masked_fill(zero, 1.0).sqrt().masked_fill(zero, 0.0)
-
-
 def vector_norm_over(
     x: BlockMap, order: float, dim: Dims, keepdim: bool, dtype: torch.dtype | None
 ) -> BlockMap | Tensor:
     """p-norm over the visible positions of each image, or of the batch, or over the channels; see `GRN`."""
     seen = dims_of(x.axes)
-    dims = range(len(seen)) if dim is None else (dim,) if isinstance(dim, int) else dim
+    dims: Sequence[int] = range(len(seen)) if dim is None else (dim,) if isinstance(dim, int) else dim
     letters = ''.join(sorted(''.join(seen[d] for d in dims).upper()))
     wide = torch.promote_types(x.dtype, torch.float32) if dtype is None else dtype
     if not any(axis in NHW for axis in letters):
-        given = over(x, dim, 'norm')
-        out = torch.linalg.vector_norm(x.safe(x.stored), order, given.channels, True, dtype=dtype)
-        return _as_map(x, out, given, keepdim, clean=False)
+        which = over(x, dim, 'norm')
+        out = torch.linalg.vector_norm(x.safe(x.stored), order, which.channels, True, dtype=dtype)
+        return _as_map(x, out, which, keepdim, clean=False)
     if not order > 0:
         raise ConfigError(
             f'The norm of a map over positions needs an order above 0: hidden positions are zeros{where()}; got {order}.'
@@ -355,7 +329,7 @@ def vector_norm_over(
     return out if keepdim else out.squeeze(tuple(d % len(seen) for d in dims))
 
 
-@SHARED.add(torch.linalg.vector_norm)
+@rule(torch.linalg.vector_norm)
 def vector_norm(
     x: BlockMap, ord: float = 2, dim: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> BlockMap | Tensor:
@@ -363,7 +337,7 @@ def vector_norm(
     return vector_norm_over(x, ord, dim, keepdim, dtype)
 
 
-@SHARED.add(torch.norm, Tensor.norm)
+@rule(torch.norm, Tensor.norm)
 def norm(
     x: BlockMap,
     p: float | str | None = 2,

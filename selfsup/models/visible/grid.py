@@ -15,6 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...errors import ConfigError, ShapeError
+from .messages import where
+
 Pads = tuple[int, int, int, int]
 
 
@@ -313,8 +316,8 @@ class Blocks:
 
     def with_halo(self, values: Tensor, pads: Pads, outside: float = 0.0) -> Tensor:
         """`fetch`, differentiable, with the value `outside` beyond the image."""
-        padded = _Fetch.apply(values, self, pads)
-        return padded if outside == 0 else torch.where(self._halo(*values.shape[2:], pads)[2][:, None], padded, outside)
+        padded, (zh, zw) = _Fetch.apply(values, self, pads), values.shape[2:]
+        return padded if outside == 0 else torch.where(self._halo(zh, zw, pads)[2][:, None], padded, outside)
 
     def by_image(self, rows: Tensor) -> Tensor:
         """(B, M, C) from one row per visible block (N, C); M is the largest count, and rows that are missing are zeros."""
@@ -328,3 +331,43 @@ class Blocks:
             return Places(place, self.batch * most)
 
         return _Put.apply(rows, self._table(('by_image',), build)).view(self.batch, -1, rows.shape[1])
+
+
+def check_grid(x: Tensor, visible: Tensor) -> None:
+    """Raise a ShapeError where `visible` is no grid of blocks for `x`."""
+    if not isinstance(visible, Tensor) or visible.dtype != torch.bool or visible.dim() != 3:
+        given = (
+            f'{tuple(visible.shape)} {visible.dtype}' if isinstance(visible, Tensor) else repr(type(visible).__name__)
+        )
+        raise ShapeError(f'visible must be a bool tensor (B, fh, fw), True = kept; got {given}.')
+    if x.dim() != 4 or not x.is_floating_point():
+        raise ShapeError(f'Images must be a float tensor (B, C, H, W); got {tuple(x.shape)} {x.dtype}.')
+    if len(x) != len(visible):
+        raise ShapeError(
+            f'There are {len(x)} images but visible has {len(visible)} grids: give one (fh, fw) grid per image.'
+        )
+    if 0 in visible.shape or x.shape[2] % visible.shape[1] or x.shape[3] % visible.shape[2]:
+        raise ShapeError(
+            f'An image of {x.shape[2]} x {x.shape[3]} pixels cannot be cut into {visible.shape[1]} x {visible.shape[2]} equal '
+            'blocks: resize the images to multiples of the block size.'
+        )
+    if visible.device != x.device:
+        raise ShapeError(
+            f'The images are on {x.device} but visible is on {visible.device}: move visible to {x.device}.'
+        )
+    if not bool(visible.any()):
+        raise ShapeError(f'visible {tuple(visible.shape)} keeps no block at all: lower the mask ratio.')
+
+
+def check_scale(blocks: Blocks, whole: Tensor) -> Tensor:
+    """`whole` (B, C, H, W) itself.
+
+    Raises:
+        ConfigError: it cannot be cut into the blocks.
+    """
+    if whole.shape[2] % blocks.fh or whole.shape[3] % blocks.fw or 0 in whole.shape[2:]:
+        raise ConfigError(
+            f'The map became {whole.shape[2]} x {whole.shape[3]}, which does not hold {blocks.fh} x {blocks.fw} equal blocks'
+            f'{where()}: make the block size a multiple of the stride of the network, or return fewer stages.'
+        )
+    return whole

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .blocks import Blocks, Pads, map_of, rows_of
-from .functional import in_autocast_dtype, ready_to_convolve
-from .large_kernel import large_kernel_conv2d
+from ...large_kernel.conv import large_kernel_conv2d
+from ...large_kernel.operands import in_autocast_dtype, ready_to_convolve
+from ..grid import Blocks, Pads, map_of, rows_of
 from .norm_relu import Rectified
 
 Pair = tuple[int, int]

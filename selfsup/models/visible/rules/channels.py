@@ -1,4 +1,4 @@
-"""Rules of both kinds of partly visible maps for products and reorderings of channels: einsum, matmul, GLU, shuffles.
+"""Rules for products and reorderings of channels: linear layers, einsum, matmul, GLU, shuffles.
 
 A product may also sum over all positions of an image, as a pooling with learned weights does. Hidden positions contribute nothing to it.
 """
@@ -6,27 +6,31 @@ A product may also sum over all positions of an image, as a pooling with learned
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...errors import ConfigError
-from .block_map import CONVOLUTIONS, BlockMap, where
-from .map_axes import NHW, dims_of, renamed
-from .map_norms import NORMS, need_channels_first
-from .map_rules import SHARED, all_zero, first_map, operand
-from .map_shapes import channel_axis, reshape
+from ....errors import ConfigError
+from ..axes import NHW, dims_of, renamed
+from ..block_map import BlockMap
+from ..kernels import conv
+from ..masked_map import MaskedMap
+from ..messages import CONVOLUTIONS, where
+from ..rule_table import rule
+from ..visible_map import VisibleMap
+from .norms import need_channels_first
+from .pointwise import all_zero, first_map, operand
+from .shapes import channel_axis, regroup, transpose
 
 
-@SHARED.add('glu')
+@rule('glu')
 def glu(x: BlockMap, dim: int = -1) -> BlockMap:
     """The first half of the channels, gated by the second."""
     return x.with_stored(functional.glu(x.stored, channel_axis(x, dim, 'glu')))
 
 
-@SHARED.add('channel_shuffle', 'native_channel_shuffle')
+@rule('channel_shuffle', 'native_channel_shuffle')
 def channel_shuffle(x: BlockMap, groups: int) -> BlockMap:
     """Channels of the groups in turns."""
     need_channels_first(x, 'channel_shuffle')
@@ -35,49 +39,44 @@ def channel_shuffle(x: BlockMap, groups: int) -> BlockMap:
         raise ConfigError(
             f'channel_shuffle of {channels} channels needs groups that divide them{where()}; got {groups}.'
         )
-    return reshape(
-        reshape(x, batch, groups, channels // groups, height, width).transpose(1, 2), batch, channels, height, width
-    )
+    grouped = regroup(x, [batch, groups, channels // groups, height, width])
+    return regroup(transpose(grouped, 1, 2), [batch, channels, height, width])
 
 
-@SHARED.add('pixel_unshuffle')
-def pixel_unshuffle(x: BlockMap, downscale_factor: int) -> BlockMap:
-    """Positions become channels, within each block."""
-    need_channels_first(x, 'pixel_unshuffle')
-    if any(size % downscale_factor for size in x.block_size()):
+def _need_channels_last(x: BlockMap, name: str) -> None:
+    """Raise a ConfigError where the channels are not the last axis."""
+    if x.axes[-1] in NHW:
         raise ConfigError(
-            f'pixel_unshuffle by {downscale_factor} does not divide blocks of {x.block_size()}{where()}: make the block size '
-            'a multiple of the stride of the network.'
+            f'{name} of a map needs the channels as the last axis{where()}; got axes {x.axes}: permute it first.'
         )
-    return x.with_stored(functional.pixel_unshuffle(x.stored, downscale_factor))
-
-
-@SHARED.add('pixel_shuffle')
-def pixel_shuffle(x: BlockMap, upscale_factor: int) -> BlockMap:
-    """Channels become positions, within each block."""
-    need_channels_first(x, 'pixel_shuffle')
-    return x.with_stored(functional.pixel_shuffle(x.stored, upscale_factor))
-
-
-@NORMS.add('local_response_norm')
-def local_response_norm(x: BlockMap, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> BlockMap:
-    """By the channels around each."""
-    need_channels_first(x, 'local_response_norm')
-    return x.with_stored(functional.local_response_norm(x.stored, size, alpha, beta, k))
 
 
 # ---- products ---------------------------------------------------------------------------------------------------------------
 
 
-@SHARED.add(torch.functional.einsum, torch.einsum)
-def einsum(equation: str, *operands: BlockMap | Tensor | Sequence[BlockMap | Tensor]) -> BlockMap | Tensor:
+@rule('linear', path='visible')
+def linear(x: VisibleMap, weight: Tensor, bias: Tensor | None = None) -> VisibleMap:
+    """(..., D) of (..., C): a linear layer on the channels, which must be the last axis."""
+    _need_channels_last(x, 'linear')
+    return x.with_stored(conv.linear(x.stored, weight, bias))
+
+
+@rule('linear', path='masked')
+def linear_masked(x: MaskedMap, weight: Tensor, bias: Tensor | None = None) -> MaskedMap:
+    """(..., D) of (..., C)."""
+    _need_channels_last(x, 'linear')
+    return x.with_stored(functional.linear(x.stored, weight, bias), clean=bias is None)
+
+
+@rule(torch.functional.einsum, torch.einsum)
+def einsum(equation: str, *operands: BlockMap | Tensor | list | tuple) -> BlockMap | Tensor:
     """Sums over channels at each position, which give a map, or also over all positions of each image, which give a plain tensor."""
-    given = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else list(operands)
-    x, terms, out = first_map(*given), *_terms(equation, len(given))
-    letters = _letters(x, terms[next(i for i, v in enumerate(given) if v is x)], equation)
+    values = [v for part in operands for v in (part if isinstance(part, (list, tuple)) else (part,))]
+    x, terms, out = first_map(*values), *_terms(equation, len(values))
+    letters = _letters(x, terms[next(i for i, v in enumerate(values) if v is x)], equation)
     spatial = [letter for letter, axis in letters.items() if axis != 'N']
     image = next(letter for letter, axis in letters.items() if axis == 'N')
-    for term, value in zip(terms, given, strict=True):
+    for term, value in zip(terms, values, strict=True):
         fits = (
             _letters(value, term, equation) == letters
             if isinstance(value, BlockMap)
@@ -91,7 +90,7 @@ def einsum(equation: str, *operands: BlockMap | Tensor | Sequence[BlockMap | Ten
             f'einsum {equation!r} of a map must keep the images and both spatial axes, or sum over both of these{where()}.'
         )
     stored_terms, arguments = [], []
-    for term, value in zip(terms, given, strict=True):
+    for term, value in zip(terms, values, strict=True):
         if isinstance(value, BlockMap):
             operand(x.with_stored(x.stored, value.axes), value)  # raises where the two are not at one place
             arguments.append(value.stored if all(kept) else value.zeroed())
@@ -110,7 +109,7 @@ def einsum(equation: str, *operands: BlockMap | Tensor | Sequence[BlockMap | Ten
     stored_out = out if fused is None else out.replace(fused, pair)
     axes = renamed([axis for letter in out for axis in (letters.get(letter, 'C') if letter in letters else ' ')])
     return x.with_stored(
-        torch.einsum(f'{",".join(stored_terms)}->{stored_out}', *arguments), axes, clean=all_zero(*given)
+        torch.einsum(f'{",".join(stored_terms)}->{stored_out}', *arguments), axes, clean=all_zero(*values)
     )
 
 
@@ -135,7 +134,7 @@ def _letters(x: BlockMap, term: str, equation: str) -> dict[str, str]:
     return {letter: axis for letter, axis in zip(term, dims, strict=True) if axis in NHW}
 
 
-@SHARED.add('matmul', 'bmm')
+@rule('matmul', 'bmm')
 def matmul(a: BlockMap | Tensor, b: BlockMap | Tensor) -> BlockMap | Tensor:
     """A matrix on the channels of a map, as the last axis; or the sum over all positions of the products of two maps."""
     if isinstance(a, BlockMap) and isinstance(b, Tensor) and b.dim() == 2 and dims_of(a.axes)[-1] not in NHW:
@@ -154,7 +153,7 @@ def matmul(a: BlockMap | Tensor, b: BlockMap | Tensor) -> BlockMap | Tensor:
     raise ConfigError(f'matmul of {shapes}, of which one at least is a partly visible map{where()}: {CONVOLUTIONS}.')
 
 
-@SHARED.add(
+@rule(
     'baddbmm',
     'addbmm',
     'addmm',

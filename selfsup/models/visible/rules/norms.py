@@ -1,4 +1,4 @@
-"""Normalisation of partly visible maps; every statistic is over visible positions only."""
+"""Rules for norms; every statistic is over visible positions only."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ... import distributed
-from ...errors import ConfigError, ShapeError
-from . import grn
-from .block_map import CONVOLUTIONS, BlockMap, Rules, where
-from .map_axes import NHW, dims_of
-from .map_rules import SHARED
-from .map_statistics import image_count
-from .norm import sync_batch_norm
-from .norm_relu import batch_norm_rows
+from .... import distributed
+from ....errors import ConfigError, ShapeError
+from ...layers.grn import formula, global_response_norm
+from ...layers.norm import sync_batch_norm
+from ..axes import dims_of
+from ..block_map import BlockMap
+from ..kernels.grn import can_fuse, normalised
+from ..kernels.norm_relu import batch_norm_rows
+from ..masked_map import MaskedMap
+from ..messages import CONVOLUTIONS, where
+from ..rule_table import rule
+from ..visible_map import VisibleMap
+from .statistics import image_count
 
-NORMS = Rules(SHARED)
 
-
-@NORMS.add('batch_norm')
+@rule('batch_norm')
 def batch_norm(
     x: BlockMap,
     running_mean: Tensor | None,
@@ -51,7 +53,7 @@ def batch_norm(
     )
 
 
-@NORMS.add('layer_norm')
+@rule('layer_norm')
 def layer_norm(
     x: BlockMap,
     normalized_shape: list[int],
@@ -90,7 +92,7 @@ def _by_group(x: BlockMap, groups: int, weight: Tensor | None, bias: Tensor | No
     return x.with_stored(out.to(x.dtype), clean=bias is None)
 
 
-@NORMS.add('group_norm')
+@rule('group_norm')
 def group_norm(
     x: BlockMap,
     num_groups: int,
@@ -103,7 +105,7 @@ def group_norm(
     return _by_group(x, num_groups, weight, bias, eps)
 
 
-@NORMS.add('instance_norm')
+@rule('instance_norm')
 def instance_norm(
     x: BlockMap,
     running_mean: Tensor | None = None,
@@ -123,10 +125,25 @@ def instance_norm(
     return _by_group(x, x.shape[1], weight, bias, eps)
 
 
-@NORMS.add(grn.global_response_norm)
-def global_response_norm(x: BlockMap, gamma: Tensor, beta: Tensor, scope: str, eps: float) -> BlockMap:
-    """Over the visible positions of each image, or of the batch."""
-    return grn.formula(x, gamma, beta, scope, eps)
+@rule(global_response_norm, path='visible')
+def response_norm(x: VisibleMap, gamma: Tensor, beta: Tensor, scope: str, eps: float) -> VisibleMap:
+    """(B, H, W, C): over the visible positions of each image, or of the batch."""
+    if not can_fuse(x.stored, x.axes):
+        return formula(x, gamma, beta, scope, eps)
+    return x.with_stored(normalised(x.stored, x.blocks, gamma, beta, scope, eps), clean=False)
+
+
+@rule(global_response_norm, path='masked')
+def response_norm_masked(x: MaskedMap, gamma: Tensor, beta: Tensor, scope: str, eps: float) -> MaskedMap:
+    """(B, H, W, C): the same, by rules of the operations that it is made of."""
+    return formula(x, gamma, beta, scope, eps)
+
+
+@rule('local_response_norm')
+def local_response_norm(x: BlockMap, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> BlockMap:
+    """By the channels around each."""
+    need_channels_first(x, 'local_response_norm')
+    return x.with_stored(functional.local_response_norm(x.stored, size, alpha, beta, k))
 
 
 def need_channels_first(x: BlockMap, name: str) -> None:
@@ -136,22 +153,7 @@ def need_channels_first(x: BlockMap, name: str) -> None:
         raise ConfigError(f'{name} of a map needs the axes NCHW{where()}; got {x.axes}: {what_to_do}.')
 
 
-def need_channels_last(x: BlockMap, name: str) -> None:
-    """Raise a ConfigError where the channels are not the last axis."""
-    if x.axes[-1] in NHW:
-        raise ConfigError(
-            f'{name} of a map needs the channels as the last axis{where()}; got axes {x.axes}: permute it first.'
-        )
-
-
-@NORMS.add('linear')
-def linear(x: BlockMap, weight: Tensor, bias: Tensor | None = None) -> BlockMap:
-    """A linear layer on the channels, which must be the last axis."""
-    need_channels_last(x, 'linear')
-    return x.with_stored(functional.linear(x.stored, weight, bias), clean=bias is None)
-
-
-@NORMS.add('normalize')
+@rule('normalize')
 def normalize(x: BlockMap, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: None = None) -> BlockMap:
     """Unit length of each position's channels."""
     if dims_of(x.axes)[dim] != 'C':
@@ -159,7 +161,7 @@ def normalize(x: BlockMap, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out
     return x.with_stored(functional.normalize(x.stored, p, x.axes.index('C'), eps))
 
 
-@NORMS.add('dropout2d', 'feature_dropout')
+@rule('dropout2d', 'feature_dropout')
 def dropout2d(x: BlockMap, p: float = 0.5, training: bool = True, inplace: bool = False) -> BlockMap:
     """Whole channels of an image are dropped."""
     need_channels_first(x, 'dropout2d')

@@ -16,8 +16,8 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...errors import ConfigError
-from .large_kernel import LargeKernelConv2d
-from .norm import build_norm
+from ..large_kernel.conv import LargeKernelConv2d
+from ..layers.norm import build_norm
 
 BN = MappingProxyType({'type': 'BN'})
 

@@ -16,6 +16,11 @@ CHANNELS = 'CDEFGIJKLM'
 NHW = 'NHWhw'
 
 
+def flat(numbers: tuple[int | Sequence[int], ...]) -> tuple[int, ...]:
+    """Numbers that were given one by one, or as one sequence, as `x.permute(0, 2, 1)` and `x.permute([0, 2, 1])`."""
+    return tuple(n for part in numbers for n in (part if isinstance(part, Sequence) else (part,)))
+
+
 def dims_of(axes: str) -> list[str]:
     """What the network sees: one entry per dimension, 'hw' for positions in one."""
     return [('hw' if axis == 'h' else axis) for axis in axes if axis != 'w']
@@ -79,12 +84,13 @@ def as_stored(t: Tensor, axes: str, height: int, width: int) -> Tensor:
     return t.unflatten(at, (height, width) if t.shape[at] == height * width and t.shape[at] != 1 else (1, 1))
 
 
-def groups_of(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]] | None:
+def groups_of(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
     """Which dimensions of a reshape belong together: indices of old and new ones whose products agree, as short as possible.
 
-    Dimensions of size 1 that are left over belong to the last group. None where the numbers of elements differ.
+    Dimensions of size 1 that are left over belong to the last group. Empty where the numbers of elements differ.
     """
-    found, i, j = [], 0, 0
+    groups: list[tuple[list[int], list[int]]] = []
+    i = j = 0
     while i < len(old) and j < len(new):
         left, right = [i], [j]
         a, b = old[i], new[j]
@@ -95,13 +101,13 @@ def groups_of(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], l
             elif b < a and j < len(new):
                 b, right, j = b * new[j], [*right, j], j + 1
             else:
-                return None
-        found.append((left, right))
-    if math.prod(old) != math.prod(new) or not found:
-        return None
-    found[-1][0].extend(range(i, len(old)))
-    found[-1][1].extend(range(j, len(new)))
-    return found
+                return []
+        groups.append((left, right))
+    if math.prod(old) != math.prod(new) or not groups:
+        return []
+    groups[-1][0].extend(range(i, len(old)))
+    groups[-1][1].extend(range(j, len(new)))
+    return groups
 
 
 def resolved(shape: Sequence[int], elements: int) -> list[int]:

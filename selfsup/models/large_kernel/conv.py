@@ -17,9 +17,8 @@ from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from ...errors import ConfigError, ShapeError, did_you_mean
-from .band_conv import band_conv
-from .functional import in_autocast_dtype, ready_to_convolve
-from .large_kernel_table import fastest_on_cpu
+from .band import band_conv
+from .operands import in_autocast_dtype, ready_to_convolve
 
 
 def large_kernel_conv2d(
@@ -65,24 +64,22 @@ def large_kernel_conv2d(
 def choose(x: Tensor, weight: Tensor) -> str:
     """Name of the implementation that `large_kernel_conv2d` takes for these tensors.
 
-    On a CPU: what was measured to be fastest for the nearest shape (`large_kernel_table`), on channels-last maps; 'native' is taken for
-    such maps only, since it leaves the layout as it is and can take 100 times as long on a contiguous one. On a GPU: 'band' for
-    kernels of at least 21 taps along one axis, a choice by reasoning that has not been measured.
+    On a CPU 'correlation' where a gradient is needed and 'trimmed' where none is. For every shape of a SLaK-T in training this was
+    measured to be within 15 % of the fastest (`benchmarks/speed/large_kernel.py`). Both lay a contiguous map out as channels-last,
+    for which torch's convolution can be 100 times as fast. On a GPU: 'band' for kernels of at least 21 taps along one axis, a choice by
+    reasoning that has not been measured.
     """
-    needs_grad = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
     if x.dtype == torch.float64:
         return 'trimmed'  # an exact test, which may differentiate twice
-    kernel = _useful(x, weight)
     if x.device.type == 'cpu':
-        dtype = torch.get_autocast_dtype('cpu') if torch.is_autocast_enabled('cpu') else x.dtype
-        fastest = fastest_on_cpu(dtype == torch.float32, needs_grad, len(x), x.shape[2:], kernel)
-        return 'trimmed' if fastest == 'native' and not x.is_contiguous(memory_format=torch.channels_last) else fastest
+        return 'correlation' if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad) else 'trimmed'
+    kernel = _useful(x, weight)
     return 'band' if max(kernel) >= 21 and min(kernel) <= 7 else 'trimmed'
 
 
 def _useful(x: Tensor, weight: Tensor) -> tuple[int, int]:
     """(kh, kw) of the taps in the middle that can touch the map: an output is at most H - 1 rows away from an input."""
-    return tuple(min(k, 2 * size - 1) for k, size in zip(weight.shape[2:], x.shape[2:], strict=True))
+    return min(weight.shape[2], 2 * x.shape[2] - 1), min(weight.shape[3], 2 * x.shape[3] - 1)
 
 
 def _trim(x: Tensor, weight: Tensor) -> Tensor:

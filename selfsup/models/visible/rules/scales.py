@@ -1,31 +1,32 @@
-"""Rules of both kinds of partly visible maps for operations that are rare or look far: on the whole map, with zeros where hidden.
+"""Rules for operations to another scale: within each block, or on the whole map with zeros where hidden.
 
-They cost what they cost in a plain network. Enlarging by a whole number with mode 'nearest', and transposed convolutions whose kernel is
-their stride, stay within each block.
+Enlarging by a whole number with mode 'nearest', transposed convolutions whose kernel is their stride, and pixel shuffles stay within
+each block. The others cost what they cost in a plain network.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...errors import ConfigError
-from .block_map import BlockMap, where
-from .map_norms import need_channels_first
-from .map_rules import SHARED
+from ....errors import ConfigError
+from ..block_map import BlockMap
+from ..messages import where
+from ..rule_table import rule
+from .norms import need_channels_first
+from .windows import pair
 
-PAD_MODES = 'constant', 'reflect', 'replicate', 'circular'
 MODES = 'nearest', 'nearest-exact', 'bilinear', 'bicubic', 'area'
 
 
-@SHARED.add('interpolate')
+@rule('interpolate')
 def interpolate(
     x: BlockMap,
-    size: object = None,
-    scale_factor: object = None,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
     mode: str = 'nearest',
     align_corners: bool | None = None,
     recompute_scale_factor: bool | None = None,
@@ -49,14 +50,16 @@ def interpolate(
     return x.with_whole(whole, finer[0] if finer is not None and tuple(whole.shape[2:]) == finer[1] else None)
 
 
-def _target(x: BlockMap, size: object, scale_factor: object) -> tuple[int, ...]:
+def _target(
+    x: BlockMap, size: int | Sequence[int] | None, scale_factor: float | Sequence[float] | None
+) -> tuple[int, ...]:
     if size is not None:
         return tuple(int(side) for side in ((size, size) if isinstance(size, (int, Tensor)) else size))
-    factors = (scale_factor,) * 2 if isinstance(scale_factor, (int, float)) else tuple(scale_factor)
+    factors = (scale_factor,) * 2 if isinstance(scale_factor, (int, float)) else tuple(scale_factor or ())
     return tuple(math.floor(side * factor) for side, factor in zip(x.shape[2:], factors, strict=True))
 
 
-@SHARED.add('conv_transpose2d')
+@rule('conv_transpose2d')
 def conv_transpose2d(
     x: BlockMap,
     weight: Tensor,
@@ -76,43 +79,20 @@ def conv_transpose2d(
     return x.with_whole(functional.conv_transpose2d(x.dense(), *arguments))
 
 
-def pair(value: int | tuple[int, ...] | list[int]) -> tuple[int, int]:
-    """Height and width of an argument that may be one number for both."""
-    two = (value, value) if isinstance(value, int) else tuple(value)
-    return two * 2 if len(two) == 1 else two
+@rule('pixel_unshuffle')
+def pixel_unshuffle(x: BlockMap, downscale_factor: int) -> BlockMap:
+    """Positions become channels, within each block."""
+    need_channels_first(x, 'pixel_unshuffle')
+    if any(size % downscale_factor for size in x.block_size()):
+        raise ConfigError(
+            f'pixel_unshuffle by {downscale_factor} does not divide blocks of {x.block_size()}{where()}: make the block size '
+            'a multiple of the stride of the network.'
+        )
+    return x.with_stored(functional.pixel_unshuffle(x.stored, downscale_factor))
 
 
-def keeps_blocks(x: BlockMap, sizes: tuple[int, int], stride: tuple[int, int]) -> bool:
-    """Whether an operation of that stride, which gives maps of `sizes` (H, W), leaves a whole number of positions in each block."""
-    grid = x.blocks.fh, x.blocks.fw
-    return all(
-        held % step == 0 and size * step == held * number
-        for size, step, held, number in zip(sizes, stride, x.block_size(), grid, strict=True)
-    )
-
-
-def pooled_beyond_blocks(
-    x: BlockMap,
-    whole: Tensor,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    ceil_mode: bool,
-) -> BlockMap:
-    """A map whose positions cover several blocks each, as pooling the last stage of a network gives.
-
-    A position is visible if any of those it was pooled from is.
-
-    Args:
-        x: what was pooled.
-        whole: (B, C, h, w) what pooling the whole map gave, with zeros where hidden.
-        kernel: of the pooling, as the following.
-    """
-    mask = x.blocks.pixel_mask(*x.block_size(), torch.float32)
-
-    def visible() -> Tensor:
-        seen = functional.max_pool2d(mask, kernel, stride, padding, 1, ceil_mode)
-        return seen[:, 0] > 0
-
-    blocks = x.blocks.coarser((kernel, stride, padding, ceil_mode, *x.block_size()), visible, tuple(x.shape[2:]))
-    return x.with_whole(whole, blocks)
+@rule('pixel_shuffle')
+def pixel_shuffle(x: BlockMap, upscale_factor: int) -> BlockMap:
+    """Channels become positions, within each block."""
+    need_channels_first(x, 'pixel_shuffle')
+    return x.with_stored(functional.pixel_shuffle(x.stored, upscale_factor))
