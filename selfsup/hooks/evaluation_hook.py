@@ -74,13 +74,17 @@ class EvaluationHook(Hook):
     def after_train_epoch(self, runner: Any) -> None:
         done = runner.epoch + 1
         if done % self.interval == 0 or runner.iter >= runner.max_iters:
-            self._run(runner, done)
+            runner.call_hook(
+                'before_val_epoch'
+            )  # mmengine's word for it: its EMAHook puts the average in the model, ...
+            metrics = self._run(runner, done)
+            runner.call_hook('after_val_epoch', metrics=metrics)  # ... and EarlyStoppingHook looks at the numbers
 
     def evaluate(self, runner: Any) -> dict[str, float]:
         """Numbers by name; called on every rank."""
         raise NotImplementedError
 
-    def _run(self, runner: Any, epoch: int) -> None:
+    def _run(self, runner: Any, epoch: int) -> dict[str, float]:
         start = time.perf_counter()
         share_statistics(runner)
         metrics = self.evaluate(runner)
@@ -96,3 +100,4 @@ class EvaluationHook(Hook):
         runner.visualizer.add_scalars(
             {**metrics, 'epoch': epoch, 'iter': runner.iter}, step=runner.iter, file_path=f'{runner.timestamp}.json'
         )
+        return metrics

@@ -56,3 +56,6 @@ class LoggerHook(MMLoggerHook):
             f'Epoch {done} of {runner.max_epochs} is done: mean loss {losses.mean(count):.4f}, '
             f'{left} left, ends {datetime.now() + left:%Y-%m-%d %H:%M}'
         )
+
+    def after_val_epoch(self, runner: Any, metrics: Any = None) -> None:
+        """Whoever measures logs it: see `EvaluationHook`."""
