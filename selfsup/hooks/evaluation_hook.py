@@ -87,7 +87,9 @@ class EvaluationHook(Hook):
     def after_train_epoch(self, runner: Run) -> None:
         done = runner.epoch + 1
         if done % self.interval == 0 or runner.iter >= runner.max_iters:
-            self._run(runner, done)
+            # in mmengine's words: its EMAHook puts the average into the model, its EarlyStoppingHook looks at the numbers
+            runner.call_hook('before_val_epoch')
+            runner.call_hook('after_val_epoch', metrics=self._run(runner, done))
 
     def check(self, runner: Run) -> str | None:
         """Refuse what does not fit before training, as the first evaluation may be hours away; a line for the log, or None."""
@@ -96,7 +98,7 @@ class EvaluationHook(Hook):
         """Numbers by name; called on every rank."""
         raise NotImplementedError
 
-    def _run(self, runner: Run, epoch: int) -> None:
+    def _run(self, runner: Run, epoch: int) -> dict[str, float]:
         start = time.perf_counter()
         share_statistics(runner)
         metrics = self.evaluate(runner)
@@ -114,3 +116,4 @@ class EvaluationHook(Hook):
         runner.visualizer.add_scalars(
             {**metrics, 'epoch': epoch, 'iter': runner.iter}, step=runner.iter, file_path=f'{runner.timestamp}.json'
         )
+        return metrics

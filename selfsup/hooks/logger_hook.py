@@ -68,3 +68,6 @@ class LoggerHook(MMLoggerHook):
                 f'Epoch {runner.epoch + 1} of {runner.max_epochs} is done: mean loss {loss:.4f}, '
                 f'{time_left} left, ends {datetime.now() + time_left:%Y-%m-%d %H:%M}'
             )
+
+    def after_val_epoch(self, runner: Run, metrics: Any = None) -> None:
+        """Whoever measures logs it: see `EvaluationHook`."""
