@@ -15,6 +15,8 @@ is a dict of such.
         backbone_name: Annotated[str, Choice(CHANNELS)] = 'resnet50',
     ) -> None: ...
 
+`Count`, `Share` (of a whole, 0 and 1 included) and `NotNegative` are ranges that many arguments have.
+
 `checked` holds a function to its hints; `Registry.register_module` holds every class with it that is registered where it is written.
 A hint counts only there: what other libraries write is no promise. A value that is the default itself is always allowed.
 """
@@ -26,9 +28,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, wraps
 from numbers import Integral, Real
-from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
 
-from annotated_types import MaxLen, MinLen
+from annotated_types import Ge, Interval, MaxLen, MinLen
 
 from .errors import ConfigError, did_you_mean
 from .hints import BOUNDS, MAPPINGS, SEQUENCES, Choice, Layer, Part, Table, alternatives, nearest, opened, words
@@ -36,9 +38,12 @@ from .hints import BOUNDS, MAPPINGS, SEQUENCES, Choice, Layer, Part, Table, alte
 __all__ = [
     'Argument',
     'Choice',
+    'Count',
     'Layer',
+    'NotNegative',
     'Part',
     'Problem',
+    'Share',
     'Table',
     'arguments_of',
     'checked',
@@ -52,6 +57,11 @@ __all__ = [
 ]
 
 F = TypeVar('F', bound=Callable[..., Any])
+
+
+Count = Annotated[int, Ge(1)]
+Share = Annotated[float, Interval(ge=0, le=1)]
+NotNegative = Annotated[float, Ge(0)]
 
 
 class Argument(NamedTuple):
