@@ -37,7 +37,7 @@ ALLOWED = {
     'optim': set(),
     'visualization': set(),
     'config': {'optim'},
-    'evaluation': {'datasets', 'optim'},
+    'evaluation': {'datasets', 'models/layers', 'optim'},
     'engine': {'config', 'convert', 'datasets', 'models/algorithms', 'optim'},
     'hooks': {'evaluation', 'engine', 'datasets', 'optim', 'visualization'},
     'convert': {'models', 'models/algorithms', 'models/backbones', 'models/layers'},
