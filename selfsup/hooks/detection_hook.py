@@ -6,7 +6,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from ..arguments import Part
+from ..arguments import Count, Part
 from ..engine import Run, unwrap
 from ..errors import ConfigError
 from ..evaluation.class_names import compare, naming_of
@@ -36,9 +36,9 @@ class DetectionHook(EvaluationHook):
     def __init__(
         self,
         dataset: Annotated[dict, Part(DATASETS)],
-        interval: Annotated[int, Ge(1)] = 1,
+        interval: Count = 1,
         initial: bool = False,
-        imgs_per_gpu: Annotated[int, Ge(1)] = 1,
+        imgs_per_gpu: Count = 1,
         workers_per_gpu: Annotated[int, Ge(0)] = 0,
         prefetch: bool = False,
         img_norm_cfg: dict | None = None,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-from annotated_types import Ge
 from mmengine.hooks import Hook
 from torch import nn
 
 from .. import distributed as dist
+from ..arguments import Count
 from ..datasets.loaders import DeviceLoader
 from ..engine import Run, unwrap
 from ..evaluation.features import evaluation_loader
@@ -75,7 +75,7 @@ class EvaluationHook(Hook):
     priority = 'LOW'  # after the optimizer and its schedules, before the checkpoint
     on_offered = True  # False: `evaluate` does more than measure, and is not for the models of other hooks
 
-    def __init__(self, interval: Annotated[int, Ge(1)] = 1, initial: bool = True) -> None:
+    def __init__(self, interval: Count = 1, initial: bool = True) -> None:
         self.interval, self.initial = interval, initial
 
     def before_train(self, runner: Run) -> None:

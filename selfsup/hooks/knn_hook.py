@@ -7,7 +7,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, MinLen
 
-from ..arguments import Part
+from ..arguments import Count, Part
 from ..datasets.robust import unreadable
 from ..engine import Run
 from ..errors import ConfigError
@@ -41,11 +41,11 @@ class KNNHook(EvaluationHook):
         self,
         train: Annotated[dict, Part(DATASETS)],
         test: Annotated[dict, Part(DATASETS)],
-        k: Annotated[int, Ge(1)] | Annotated[Sequence[Annotated[int, Ge(1)]], MinLen(1)] = 20,
+        k: Count | Annotated[Sequence[Count], MinLen(1)] = 20,
         temperature: Annotated[float, Gt(0)] = 0.07,
-        imgs_per_gpu: Annotated[int, Ge(1)] = 256,
+        imgs_per_gpu: Count = 256,
         workers_per_gpu: Annotated[int, Ge(0)] = 0,
-        interval: Annotated[int, Ge(1)] = 1,
+        interval: Count = 1,
         initial: bool = True,
     ) -> None:
         super().__init__(interval, initial)

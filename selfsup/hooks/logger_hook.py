@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 
-from annotated_types import Ge
 from mmengine.hooks import LoggerHook as MMLoggerHook
 
+from ..arguments import Count
 from ..engine import Run
 from ..registry import HOOKS
 
@@ -45,7 +45,7 @@ class LoggerHook(MMLoggerHook):
 
     only_watches = True  # a resume with other arguments, or without it, ends in the same weights
 
-    def __init__(self, interval: Annotated[int, Ge(1)] = 50, ignore_last: bool = True) -> None:
+    def __init__(self, interval: Count = 50, ignore_last: bool = True) -> None:
         super().__init__(interval=interval, ignore_last=ignore_last)
 
     def after_train_iter(self, runner: Run, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from annotated_types import Ge
 from PIL import Image
 
 from .. import distributed as dist
-from ..arguments import Part
+from ..arguments import Count, Part
 from ..contracts import Reconstructing
 from ..engine import Run, unwrap
 from ..errors import ConfigError
@@ -41,8 +40,8 @@ class ReconstructionHook(EvaluationHook):
     def __init__(
         self,
         dataset: Annotated[dict, Part(DATASETS)] | None = None,
-        num_images: Annotated[int, Ge(1)] = 8,
-        interval: Annotated[int, Ge(1)] = 50,
+        num_images: Count = 8,
+        interval: Count = 50,
         initial: bool = False,
         seed: int = 0,
     ) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from annotated_types import Ge
 from mmengine.hooks import LoggerHook
 from mmengine.hooks import RuntimeInfoHook as MMRuntimeInfoHook
 
 from .. import distributed as dist
+from ..arguments import Count
 from ..engine import Run
 from ..engine.schedulers import CosineWeightDecay
 from ..errors import TrainingError
@@ -30,7 +30,7 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
 
     only_watches = True  # a resume with other arguments, or without it, ends in the same weights
 
-    def __init__(self, sync_interval: Annotated[int, Ge(1)] = 10) -> None:
+    def __init__(self, sync_interval: Count = 10) -> None:
         self.sync_interval = sync_interval
         self._pending: list[tuple[int, float, dict[str, torch.Tensor]]] = []
 

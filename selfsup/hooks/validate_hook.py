@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from ..arguments import Part
+from ..arguments import Count, Part
 from ..engine import Run, unwrap
 from ..errors import ConfigError, did_you_mean
 from ..evaluation.features import collect, evaluating, left_out
@@ -41,8 +41,8 @@ class ValidateHook(EvaluationHook):
         dataset: Annotated[dict, Part(DATASETS)],
         dist_mode: bool = True,
         initial: bool = True,
-        interval: Annotated[int, Ge(1)] = 1,
-        imgs_per_gpu: Annotated[int, Ge(1)] = 32,
+        interval: Count = 1,
+        imgs_per_gpu: Count = 32,
         workers_per_gpu: Annotated[int, Ge(0)] = 0,
         prefetch: bool = False,
         img_norm_cfg: dict | None = None,

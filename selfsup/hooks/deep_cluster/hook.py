@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import torch
-from annotated_types import Ge, Interval
+from annotated_types import Ge
 from mmengine.hooks import Hook
 from torch import Tensor
 
 from ... import distributed as dist
-from ...arguments import Part
+from ...arguments import Count, Part, Share
 from ...contracts import ClusterMemory, PseudoLabelled, SamplesUniformly, TakesLabels
 from ...engine import Run, unwrap
 from ...engine.resume.state_checks import check_labels
@@ -28,7 +28,7 @@ STATE = 'deep_cluster'  # entry of the checkpoint
 
 class _Extractor(TypedDict):
     dataset: Annotated[dict, Part(DATASETS)]
-    imgs_per_gpu: Annotated[int, Ge(1)]
+    imgs_per_gpu: Count
 
 
 class Extractor(_Extractor, total=False):
@@ -47,7 +47,7 @@ class Clustering(_Clustering, total=False):
     """Arguments of `cluster`; there is one type."""
 
     type: Literal['Kmeans']
-    pca_dim: Annotated[int, Ge(1)] | Literal[-1]
+    pca_dim: Count | Literal[-1]
     backend: Backend
 
 
@@ -82,10 +82,10 @@ class DeepClusterHook(Hook):
         clustering: Clustering,
         unif_sampling: bool,
         reweight: bool,
-        reweight_pow: Annotated[float, Interval(ge=0, le=1)] = 0.5,
+        reweight_pow: Share = 0.5,
         init_memory: bool = False,
         initial: bool = True,
-        interval: Annotated[int, Ge(1)] = 1,
+        interval: Count = 1,
         dist_mode: bool = True,
         data_loaders: list | None = None,
     ) -> None:

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 from mmengine.hooks import Hook
 from torch import Tensor, nn
 
 from ... import distributed as dist
+from ...arguments import Count, Share
 from ...contracts import TakesLabels
 from ...engine import Run, unwrap
 from ...engine.resume.state import seed_iteration
@@ -66,9 +67,9 @@ class SparseTrainingHook(Hook):
         self,
         sparsity: Annotated[float, Interval(ge=0, lt=1)] | None = None,
         init: Literal['snip', 'erk', 'uniform', 'resume'] = 'snip',
-        update_interval: Annotated[int, Ge(1)] | None = 100,
+        update_interval: Count | None = 100,
         prune_rate: Annotated[float, Interval(gt=0, le=1)] = 0.3,
-        final_prune_rate: Annotated[float, Interval(ge=0, le=1)] = 0.005,
+        final_prune_rate: Share = 0.005,
         growth: Literal['random', 'bernoulli', 'gradient', 'momentum'] = 'random',
         prune: Literal['magnitude'] = 'magnitude',
         only: str = '',
