@@ -16,7 +16,7 @@ from ..config import RunConfig
 from ..datasets.loaders import DeviceLoader
 from .logs.log import LogTrouble
 from .optim_wrapper import OptimWrapper
-from .resume.comparison import Changes
+from .resume.changes import Changes
 
 
 class Loop(Protocol):

@@ -17,7 +17,8 @@ from ...provenance import sha256
 from ..run import Run
 from ..weights import load_matching, state_dict_of
 from .branch import Branch
-from .comparison import Changes, compare_and_log, describe_run
+from .changes import Changes
+from .comparison import compare_and_log, describe_run
 from .state import check_fingerprint, unwrap
 from .state_checks import check_average, check_model_state, check_training_state
 from .training_state import load_training_state
