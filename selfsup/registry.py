@@ -135,6 +135,11 @@ class Registry(MMRegistry):
             raise UnknownNameError(f"type='{key}' is not a {self.name}.{did_you_mean(key, self.names())}")
         return found
 
+    def registered(self) -> dict[str, Any]:
+        """Name -> class or function, without those of the parent."""
+        self.import_from_location()
+        return dict(self._module_dict)
+
     def names(self) -> list[str]:
         """Names to offer a user, sorted: those registered here and, where mmengine's own are as usable, the parent's."""
         self.import_from_location()

@@ -35,7 +35,9 @@ class ImageDataset(Dataset):
 
     def __init__(self, data_source: Source, prefetch: bool = False, **pipelines: Steps) -> None:
         self.pipelines = {name: build_view_pipeline(steps, name, prefetch) for name, steps in pipelines.items()}
-        self.data_source = DATA_SOURCES.build(data_source) if isinstance(data_source, dict) else data_source
+        self.data_source: Any = data_source
+        if isinstance(data_source, dict):
+            self.data_source = DATA_SOURCES.build(data_source)
         self.prefetch = prefetch
         if not hasattr(self.data_source, 'get_sample'):
             raise ConfigError(f"A data source is written dict(type='ImageFolder', ...); got {data_source!r}.")
@@ -56,8 +58,8 @@ class ImageDataset(Dataset):
         """Number of classes of the images, or of the objects in them; None without labels."""
         return getattr(self.data_source, 'num_classes', None)
 
-    def read(self, index: int) -> tuple[Image.Image, int | None, int]:
-        """Image, its label or None, and the number of the sample: that of a neighbour when `index` cannot be read."""
+    def read(self, index: int) -> tuple[Image.Image, Any, int]:
+        """Image, its label or None (in detection, its objects), and the number of the sample: a neighbour's when `index` is unreadable."""
         sample, taken = self.reader.read(index)
         image, label = sample if isinstance(sample, tuple) else (sample, None)
         return image, label, taken

@@ -57,8 +57,8 @@ class DetectionDataset(ImageDataset):
         image, target = self.pipelines['pipeline'](pair)
         image = (as_uint8 if self.prefetch else as_float)(image).as_subclass(Tensor)
         boxes = target['boxes'].as_subclass(Tensor)
-        kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])  # a crop may leave nothing of an object
-        sample = {'img': image, 'gt_boxes': boxes[kept], 'gt_labels': target['labels'][kept]}
+        remains = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])  # a crop may leave nothing of an object
+        sample = {'img': image, 'gt_boxes': boxes[remains], 'gt_labels': target['labels'][remains]}
         if self.masks:
-            sample['gt_masks'] = target['masks'].as_subclass(Tensor)[kept]
+            sample['gt_masks'] = target['masks'].as_subclass(Tensor)[remains]
         return sample

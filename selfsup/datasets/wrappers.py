@@ -19,7 +19,8 @@ from .robust import unreadable
 Data = Annotated[dict | object, Part(DATASETS)]
 
 
-def _build(dataset: Data, prefetch: bool) -> Any:
+def build_dataset(dataset: Data, prefetch: bool) -> Any:
+    """The dataset that a dict describes, read with `prefetch` where the dict says nothing; a dataset is returned as it is."""
     if not isinstance(dataset, dict):
         return dataset
     return DATASETS.build({'prefetch': True, **dataset} if prefetch else dataset)
@@ -40,7 +41,7 @@ class ConcatDataset(Dataset):
     """
 
     def __init__(self, datasets: Annotated[Sequence[Data], Len(1)], prefetch: bool = False) -> None:
-        self.datasets = [_build(dataset, prefetch) for dataset in datasets]
+        self.datasets = [build_dataset(dataset, prefetch) for dataset in datasets]
         kinds = sorted({type(dataset).__name__ for dataset in self.datasets})
         if len(kinds) > 1 or len({bool(dataset.prefetch) for dataset in self.datasets}) > 1:
             raise ConfigError(
@@ -107,7 +108,7 @@ class RepeatDataset(Dataset):
     """
 
     def __init__(self, dataset: Data, times: Annotated[int, Ge(1)], prefetch: bool = False) -> None:
-        self.dataset, self.times = _build(dataset, prefetch), times
+        self.dataset, self.times = build_dataset(dataset, prefetch), times
         self.prefetch = bool(self.dataset.prefetch)
         self.ragged = getattr(self.dataset, 'ragged', ())
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..contracts import ChecksData
-from ..datasets.shared_memory import check_room
+from ..datasets.loaders.shared_memory import check_room
 from ..distributed import gather_objects, world_size
 from ..errors import ConfigError
 

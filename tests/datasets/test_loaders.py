@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import get_worker_info
 
 from selfsup.datasets.loaders import DeviceLoader, SeededDataset, build_loader
-from selfsup.datasets.samplers import EpochSampler, count_repeats
+from selfsup.datasets.loaders.samplers import EpochSampler, count_repeats
 from selfsup.errors import ConfigError, DataError, ShapeError
 
 from .conftest import TENSOR, save_image

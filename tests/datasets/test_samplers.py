@@ -7,13 +7,13 @@ from timm.data.distributed_sampler import RepeatAugSampler as TimmSampler
 
 from selfsup.datasets import ClassificationDataset, ConcatDataset, ContrastiveDataset
 from selfsup.datasets.loaders import build_loader
-from selfsup.datasets.samplers import (
+from selfsup.datasets.loaders.samplers import (
     EpochSampler,
     GivenIterationSampler,
     RepeatAugSampler,
     UniformSampler,
-    uniform_order,
 )
+from selfsup.datasets.loaders.uniform import uniform_order
 from selfsup.errors import ConfigError, DataError
 from selfsup.registry import SAMPLERS
 

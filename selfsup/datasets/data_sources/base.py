@@ -121,7 +121,7 @@ class DataSource(ABC):
             return None
         return len(self.classes) if self.classes is not None else int(self.labels.max()) + 1
 
-    def get_sample(self, index: int) -> Image.Image | tuple[Image.Image, int]:
+    def get_sample(self, index: int) -> Image.Image | tuple[Image.Image, Any]:
         """RGB image, or (RGB image, label) where there are labels and `return_label` is True."""
         image = self.read_image(index)
         if self.return_label and self.labels is not None:

@@ -87,11 +87,13 @@ class BoxSource(DataSource):
     """Images with objects. A subclass reads its annotations and calls `store`.
 
     Attributes:
+        root: folder that the paths of the images start from.
         classes: name of each class.
         sizes: (N, 2) int64 height and width of each image.
         left_out: number of images that `keep_empty=False` left out.
     """
 
+    root: str
     classes: list[str]
     sizes: np.ndarray
     left_out: int

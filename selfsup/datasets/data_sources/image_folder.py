@@ -29,8 +29,8 @@ def find_images(
     real = os.path.realpath(folder)
     if real in above:
         return
-    with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
+    with os.scandir(folder) as unsorted:
+        entries = sorted(unsorted, key=lambda entry: entry.name)
     for entry in entries:
         if of_the_system(entry.name):
             continue
@@ -49,10 +49,10 @@ def left_out(others: Counter[str]) -> str:
     if not others:
         return ''
     Image.init()  # imports Pillow's plugins, which tell what they read
-    found = sorted(
+    images = sorted(
         (-count, ending) for ending, count in others.items() if Image.registered_extensions().get(ending) in Image.OPEN
     )
-    return ', '.join(f'{-count} file{"s" if count < -1 else ""} ending in {ending}' for count, ending in found)
+    return ', '.join(f'{-count} file{"s" if count < -1 else ""} ending in {ending}' for count, ending in images)
 
 
 def image_files(paths: Iterable[str]) -> list[str]:
@@ -118,12 +118,11 @@ class ImageFolder(DataSource):
                 f'{f", but {skipped}" if skipped else ""}. Check the folder, or set extensions.'
             )
         self._names = NameTable(names)
-        folders = [name.split(os.sep, 1)[0] if os.sep in name else None for name in names]
-        if None not in folders:
-            self._label(folders)
-            found = suspicions(self.root, names, self.classes)
+        if all(os.sep in name for name in names):
+            classes = self._label([name.split(os.sep, 1)[0] for name in names])
+            remarks = suspicions(self.root, names, classes)
         else:
-            found = self._unlabelled(names)
+            remarks = self._unlabelled(names)
         if skipped:
             warnings.warn(
                 f"root='{self.root}': {skipped} are left out, {len(names)} images are read. Name all endings in extensions=(...) "
@@ -131,7 +130,7 @@ class ImageFolder(DataSource):
                 SelfSupWarning,
                 stacklevel=3,
             )
-        for text in found if return_label else ():
+        for text in remarks if return_label else ():
             warnings.warn(f"root='{self.root}': {text}", SelfSupWarning, stacklevel=3)
 
     def _unlabelled(self, names: list[str]) -> list[str]:
@@ -149,13 +148,14 @@ class ImageFolder(DataSource):
             f'there are no labels, as {count} beside its folders: {listed(stray)}. If the folders are classes, move or remove them.'
         ]
 
-    def _label(self, folders: list[str]) -> None:
+    def _label(self, folders: list[str]) -> list[str]:
+        """Number the images by the first-level folders that they lie in; returns those, which are the classes."""
         self.classes = sorted(set(folders))
         numbers = {name: number for number, name in enumerate(self.classes)}
         self.labels = np.array([numbers[folder] for folder in folders], dtype=np.int64)
-        with os.scandir(self.root) as found:
+        with os.scandir(self.root) as entries:
             empty = sorted(
-                e.name for e in found if _is_folder(e) and e.name not in numbers and not of_the_system(e.name)
+                e.name for e in entries if _is_folder(e) and e.name not in numbers and not of_the_system(e.name)
             )
         if empty:
             warnings.warn(
@@ -163,6 +163,7 @@ class ImageFolder(DataSource):
                 SelfSupWarning,
                 stacklevel=4,
             )
+        return self.classes
 
     def __len__(self) -> int:
         return len(self._names)

@@ -58,10 +58,10 @@ class ImageList(DataSource):
         self.labels = None if labels is None else np.asarray(labels, dtype=np.int64)
         if self._reader is None:
             self._look_at_files(list_file)
-        for text in label_warnings(self.labels) if labels and return_label else ():
+        for text in label_warnings(self.labels) if self.labels is not None and return_label else ():
             warnings.warn(f"list_file='{list_file}': {text}", SelfSupWarning, stacklevel=2)
 
-    def _look_at_files(self, list_file: str) -> None:
+    def _look_at_files(self, list_file: PathLike) -> None:
         """A wrong `root` or a list of other files shows now, not one by one in hours of training."""
         tried = np.unique(np.linspace(0, len(self) - 1, FILES_TRIED).astype(int)).tolist()
         missing = [index for index in tried if not os.path.isfile(self.describe(index))]
@@ -98,12 +98,12 @@ class ImageList(DataSource):
         """Label -> first folder of the paths that carry it; empty unless each label has one folder, and each folder one label."""
         if self.labels is None:
             return {}
-        found: dict[int, str] = {}
+        folders: dict[int, str] = {}
         for index, label in enumerate(self.labels.tolist()):
             folder, separator, _ = self._names[index].removeprefix('./').partition('/')
-            if not separator or found.setdefault(label, folder) != folder:
+            if not separator or folders.setdefault(label, folder) != folder:
                 return {}
-        return found if len(set(found.values())) == len(found) else {}
+        return folders if len(set(folders.values())) == len(folders) else {}
 
     def __len__(self) -> int:
         return len(self._names)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from ...arguments import Part, checked
 from ...errors import ConfigError, DataError, SelfSupError
 from ...registry import PIPELINES
-from .normalization import check_pipeline
+from .normalization import check_pipeline, name_of
 
 Steps = Sequence[Annotated[dict | Callable, Part(PIPELINES)]]
 TO_TENSOR = ('ToTensor', 'ToImage', 'PILToTensor')
@@ -101,7 +101,7 @@ def build_view_pipeline(steps: Steps, name: str, prefetch: bool) -> Compose:
             )
     elif None not in names and not any(step in TO_TENSOR for step in names):
         raise ConfigError(
-            f"{name} makes no tensor: it holds {', '.join(names) or 'no step'}. End it with dict(type='ToTensor') and "
+            f"{name} makes no tensor: it holds {', '.join(map(str, names)) or 'no step'}. End it with dict(type='ToTensor') and "
             "dict(type='Normalize', mean=[...], std=[...]), or set prefetch=True."
         )
     return pipeline
@@ -110,14 +110,7 @@ def build_view_pipeline(steps: Steps, name: str, prefetch: bool) -> Compose:
 def _names(steps: Any) -> Iterator[str | None]:
     """Names of all steps, nested ones included; None for code that may do anything."""
     for step in steps if isinstance(steps, (list, tuple)) else ():
-        kind = step.get('type') if isinstance(step, dict) else step
-        module = getattr(
-            PIPELINES.find(kind.removeprefix('selfsup.')) if isinstance(kind, str) else kind, '__module__', ''
-        )
-        ours = module.startswith(('torchvision.', 'selfsup.datasets.pipelines.'))
-        name = (
-            kind.removeprefix('selfsup.') if isinstance(kind, str) else getattr(kind, '__name__', type(kind).__name__)
-        )
-        yield name if ours and name not in OPEN_ENDED else None
+        name, known = name_of(step)
+        yield name if known and name not in OPEN_ENDED else None
         if isinstance(step, dict):
             yield from _names(step.get('transforms'))

@@ -52,7 +52,7 @@ def with_defaults(compiled: dict) -> dict[str, Any]:
     Lists take the place of tuples, so that the result may be stored anywhere.
     """
     tables = dict(registries_of(compiled))
-    return {name: _fill(value, tables, (name,)) for name, value in compiled.items()}
+    return {name: fill_defaults(value, tables, (name,)) for name, value in compiled.items()}
 
 
 def settings_of(compiled: dict, images: int) -> dict[str, Any]:
@@ -104,16 +104,16 @@ def short_name(key: str, hooks: list[dict]) -> str:
 # ---- defaults ----
 
 
-def _fill(value: Any, tables: Mapping[Path, Table], path: Path) -> Any:
+def fill_defaults(value: Any, tables: Mapping[Path, Table], path: Path) -> Any:
     """`value`, which stands at `path`, with the defaults of the classes of `tables`: path of a dict -> where its type is registered."""
     if isinstance(value, list | tuple):
-        return [_fill(item, tables, (*path, str(i))) for i, item in enumerate(value)]
+        return [fill_defaults(item, tables, (*path, str(i))) for i, item in enumerate(value)]
     if not isinstance(value, dict):
         return value if isinstance(value, _PLAIN) else repr(value)
     table, name = tables.get(path), value.get('type')
     cls = table.find(name.removeprefix('selfsup.')) if table and isinstance(name, str) else None
     if table is None or cls is None:
-        return {str(key): _fill(inner, tables, (*path, str(key))) for key, inner in value.items()}
+        return {str(key): fill_defaults(inner, tables, (*path, str(key))) for key, inner in value.items()}
     given = (*GIVEN.get(table.name, ()), *(('lr',) if 'base_lr' in value else ()))
     defaults = {} if table.name == 'sampler' else _defaults(cls, value)  # those of a sampler the loader gives
     missing = {key: default for key, default in defaults.items() if key not in value and key not in given}
@@ -121,7 +121,9 @@ def _fill(value: Any, tables: Mapping[Path, Table], path: Path) -> Any:
     filled = {}
     for key, inner in {**value, **missing}.items():
         inside = parts(named[key].hint, inner, ()) if key in named else ()
-        filled[str(key)] = _fill(inner, {at: mark.registry for at, _, mark in inside if isinstance(mark, Part)}, ())
+        filled[str(key)] = fill_defaults(
+            inner, {at: mark.registry for at, _, mark in inside if isinstance(mark, Part)}, ()
+        )
     return filled
 
 

@@ -169,7 +169,7 @@ def _extract(folder: Path, key: dict, draws: Sequence[Draw], dtype: torch.dtype)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     arrays: dict[str, np.memmap] = {}
-    labels, bad = None, np.zeros(0, dtype=np.int64)
+    labels, bad = torch.empty(0), np.zeros(0, dtype=np.int64)
     for view, draw in enumerate(draws):
 
         def allocate(name: str, shape: tuple, kind: torch.dtype, view: int = view) -> Tensor:
@@ -180,11 +180,11 @@ def _extract(folder: Path, key: dict, draws: Sequence[Draw], dtype: torch.dtype)
             return torch.from_numpy(arrays[name][view])
 
         def layers(batch: dict[str, Tensor], draw: Draw = draw) -> dict[str, Tensor]:
-            found = {f'layer{i}': _convert(x, dtype) for i, x in enumerate(draw.forward(batch['img']))}
-            return {**found, 'labels': batch['gt_label'].long()}
+            maps = {f'layer{i}': _convert(x, dtype) for i, x in enumerate(draw.forward(batch['img']))}
+            return {**maps, 'labels': batch['gt_label'].long()}
 
         loader = draw.open_loader()
-        labels = collect(layers, loader, main_only=True, allocate=allocate).get('labels')
+        labels = collect(layers, loader, main_only=True, allocate=allocate).get('labels', labels)
         left_out(loader.dataset)
         bad = np.union1d(bad, unreadable(loader.dataset))
         loader.close()

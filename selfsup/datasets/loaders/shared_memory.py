@@ -7,16 +7,16 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import SHARED_MEMORY, SHARED_MEMORY_REMEDY, DataError
+from ...errors import SHARED_MEMORY, SHARED_MEMORY_REMEDY, DataError
 
 
 def free_bytes() -> int | None:
     """Free shared memory of this machine, in bytes; None where there is no /dev/shm."""
     try:
-        found = os.statvfs(SHARED_MEMORY)
+        memory = os.statvfs(SHARED_MEMORY)
     except OSError:
         return None
-    return found.f_bavail * found.f_frsize
+    return memory.f_bavail * memory.f_frsize
 
 
 def tensor_bytes(value: Any) -> int:

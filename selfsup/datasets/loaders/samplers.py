@@ -9,8 +9,9 @@ import numpy as np
 from annotated_types import Ge
 from torch import Tensor
 
-from ..errors import ConfigError, DataError
-from ..registry import SAMPLERS
+from ...errors import ConfigError, DataError
+from ...registry import SAMPLERS
+from .uniform import UniformEpoch, check_labels, uniform_order
 
 ORDER_STREAM = (0, 0, 1)  # sets the draw of an order apart from those of samples, which have three numbers fewer
 
@@ -19,7 +20,7 @@ class Draw(NamedTuple):
     """One sample of an epoch: what the sampler yields and `SeededDataset` takes."""
 
     epoch: int
-    index: int
+    index: int  # type: ignore[assignment]  # it hides the method `index` of tuples, which nobody calls
     repeat: int  # earlier occurrences of `index` in this epoch
 
 
@@ -67,8 +68,7 @@ class EpochSampler:
         self.seed, self.rank, self.world_size = seed, rank, world_size
         self.batch_size, self.drop_last = batch_size, drop_last
         self.epoch = self.skip_batches = 0
-        self._uniform: tuple[np.ndarray, int] | None = None  # labels and number of classes, for the epoch below
-        self._uniform_epoch: int | None = None  # None: the next one
+        self._uniform: UniformEpoch | None = None
         self.total = self._total()
 
     def _total(self) -> int:
@@ -103,9 +103,9 @@ class EpochSampler:
         self._bind()
 
     def _bind(self) -> None:
-        """Uniform indices that wait for an epoch get the current one."""
-        if self._uniform is not None and self._uniform_epoch is None:
-            self._uniform_epoch = self.epoch
+        """A uniform epoch that waits for its number gets the current one."""
+        if self._uniform is not None:
+            self._uniform = self._uniform.bound(self.epoch)
 
     def set_uniform_indices(self, labels: np.ndarray | Tensor | Sequence[int], num_classes: int) -> None:
         """Sample the next epoch, and only it, uniformly by class; see `uniform_order`.
@@ -120,8 +120,7 @@ class EpochSampler:
         Raises:
             DataError: another number of labels than of samples, or a label out of range.
         """
-        self._uniform = check_labels(labels, num_classes, self.size), num_classes
-        self._uniform_epoch = None
+        self._uniform = UniformEpoch(check_labels(labels, num_classes, self.size), num_classes)
 
     def order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Global order of an epoch.
@@ -135,8 +134,8 @@ class EpochSampler:
 
     def _draw(self, rng: np.random.Generator, epoch: int) -> np.ndarray:
         """Sample numbers of an epoch, before they are cut or padded."""
-        if self._uniform is not None and epoch == self._uniform_epoch:
-            return uniform_order(*self._uniform, rng)
+        if self._uniform is not None and epoch == self._uniform.epoch:
+            return uniform_order(self._uniform.labels, self._uniform.num_classes, rng)
         if self.replace:
             return rng.integers(0, self.size, size=self.size)
         return rng.permutation(self.size) if self.shuffle else np.arange(self.size)
@@ -279,37 +278,3 @@ class GivenIterationSampler(EpochSampler):
         return rng.permutation(
             np.resize(rng.permutation(self.size), self.total)
         )  # those that get one turn more are drawn too
-
-
-def check_labels(labels: np.ndarray | Tensor | Sequence[int], num_classes: int, size: int) -> np.ndarray:
-    """`labels` as int64 (size,), or a DataError where they are not in [0, num_classes) or not one per sample."""
-    found = np.asarray(labels)
-    if found.shape != (size,):
-        raise DataError(f'Uniform sampling needs one label for each of the {size} samples; got {found.shape}.')
-    if found.min() < 0 or found.max() >= num_classes:
-        raise DataError(
-            f'Uniform sampling by num_classes={num_classes}: the labels go from {found.min()} to {found.max()}.'
-        )
-    return found.astype(np.int64)
-
-
-def uniform_order(labels: np.ndarray, num_classes: int, rng: np.random.Generator) -> np.ndarray:
-    """Sample numbers with about as many of each class (DeepCluster, arXiv 1807.05520, section 3.3), as in OpenSelfSup.
-
-    Of each class that has samples, int(N / num_classes) + 1 are drawn, with replacement where the class has no more than that;
-    all are shuffled and cut to N. With empty classes there are fewer; the sampler then repeats them from the front.
-
-    Args:
-        labels: int64 (N,) in [0, num_classes).
-        num_classes: number of classes.
-        rng: what draws.
-
-    Returns:
-        int64 (M,), M <= N.
-    """
-    share = len(labels) // num_classes + 1
-    by_class = np.argsort(labels, kind='stable')
-    ends = np.cumsum(np.bincount(labels, minlength=num_classes))
-    members = [part for part in np.split(by_class, ends[:-1]) if len(part)]
-    drawn = [rng.choice(part, share, replace=len(part) <= share) for part in members]
-    return rng.permutation(np.concatenate(drawn))[: len(labels)]

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import distributed as dist
-from ..errors import DataError
-from .digest import data_digest
+from ... import distributed as dist
+from ...errors import DataError
+from ..digest import data_digest
 
 SAMPLES_READ = 8  # of a source that does not name its samples
 DIFFERENCES = {
@@ -35,14 +35,14 @@ def check_ranks_agree(dataset: Any) -> None:
         return
     mine = data_digest(dataset, sizes=False)
     mine['content'] = _content(dataset) if mine['names'] is None else None
-    found = dist.gather_objects(mine)
+    of_ranks = dist.gather_objects(mine)
     for key, text in DIFFERENCES.items():
-        values = [one[key] for one in found]
+        values = [one[key] for one in of_ranks]
         if any(value != values[0] for value in values) and not (key == 'content' and None in values):
             other = next(rank for rank, value in enumerate(values) if value != values[0])
             shown = text.format(f'{_shown(values[0])} and {_shown(values[other])}')
             raise DataError(
-                f'Processes 0 and {other} of {len(found)} do not see the same {type(dataset).__name__}: {shown}. Every process '
+                f'Processes 0 and {other} of {len(of_ranks)} do not see the same {type(dataset).__name__}: {shown}. Every process '
                 'must list the same images in the same order: sort what comes from a set, a dict or a folder, and give every '
                 'machine the same files.'
             )
@@ -55,7 +55,7 @@ def _shown(value: Any) -> str:
 
 def _content(dataset: Any) -> str | None:
     """Digest of a few samples, evenly spaced; None where they cannot be read, or come out differently each time."""
-    source = getattr(dataset, 'data_source', None)
+    source: Any = getattr(dataset, 'data_source', None)
     if not hasattr(source, 'get_sample'):
         return None
     chosen = np.unique(np.linspace(0, len(source) - 1, SAMPLES_READ).astype(int)).tolist()
