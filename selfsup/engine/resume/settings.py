@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from mmengine.hooks import Hook
 from mmengine.runner.priority import get_priority
@@ -15,7 +15,7 @@ from ...arguments import Part, Table, arguments_of, parts
 from ...config.report import Path
 from ...config.typed import GIVEN, registries_of
 from ...optim.base_lr import scaled_lr
-from ...optim.schedules import POLICY_ARGS
+from ...optim.schedules import COMMON_ARGS, POLICY_ARGS, policy_lr
 
 MISSING = 'not set'  # what a setting is that only one of two configs has
 _PLAIN = (type(None), bool, int, float, str)
@@ -136,11 +136,11 @@ def _defaults(cls: Any, value: dict) -> dict[str, Any]:
         if isinstance(argument.default, (*_PLAIN, list, tuple, dict))
     }
     if value.get('type') == 'PolicyLR':
-        common = {'by_epoch': True, 'warmup': None, 'warmup_iters': 0, 'warmup_ratio': 0.1, 'warmup_by_epoch': False}
-        own = POLICY_ARGS.get(value.get('policy', ''), {})
-        found.update({**common, **{k: v for k, v in own.items() if v is not ...}})
+        formula, _ = arguments_of(policy_lr)
+        args = {name: formula[name].default for name in COMMON_ARGS} | POLICY_ARGS.get(value.get('policy', ''), {})
+        found.update({name: default for name, default in args.items() if default not in (..., inspect.Parameter.empty)})
     if inspect.isclass(cls) and issubclass(cls, Hook):
-        found['priority'] = cls.priority
+        found['priority'] = cast(type[Hook], cls).priority
     return found
 
 
