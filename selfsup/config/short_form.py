@@ -15,7 +15,6 @@ from ..optim.schedules import POLICY_ARGS
 from . import keys
 from .load import LoadedConfig
 
-LOADER_OPTIONS = ('pin_memory', 'persistent_workers', 'prefetch_factor')
 ITERATIONS_PER_CHECKPOINT = 1000  # of runs counted in iterations, where the config says nothing
 
 
@@ -92,7 +91,7 @@ def _loader(settings: dict, dataset: dict, cfg: dict, sampler: dict, drop_last: 
         'drop_last': drop_last,
         'prefetch': prefetch,
         'img_norm_cfg': settings.get('img_norm_cfg') or cfg.get('img_norm_cfg'),
-        **{name: settings[name] for name in LOADER_OPTIONS if name in settings},
+        **{key.path: settings[key.path] for key in keys.LOADING if key.path in settings},
     }
 
 
