@@ -16,9 +16,11 @@ from ...config.report import Path
 from ...config.typed import GIVEN, registries_of
 from ...optim.base_lr import scaled_lr
 from ...optim.schedules import COMMON_ARGS, POLICY_ARGS, policy_lr
+from ...registry import BACKBONES, BATCH_AUGMENTS, DATA_SOURCES, DATASETS, HEADS, MEMORIES, NECKS, PIPELINES
 
 MISSING = 'not set'  # what a setting is that only one of two configs has
 _PLAIN = (type(None), bool, int, float, str)
+PARTS = (BACKBONES, NECKS, HEADS, MEMORIES, BATCH_AUGMENTS, DATASETS, DATA_SOURCES, PIPELINES)
 FLAGS = ('use_fp16', 'channels_last', 'deterministic', 'prefetch', 'find_unused_parameters')
 # mmengine's name of a section -> the documented short one; the longer name first
 SPELLINGS = MappingProxyType(
@@ -110,8 +112,10 @@ def fill_defaults(value: Any, tables: Mapping[Path, Table], path: Path) -> Any:
         return [fill_defaults(item, tables, (*path, str(i))) for i, item in enumerate(value)]
     if not isinstance(value, dict):
         return value if isinstance(value, _PLAIN) else repr(value)
-    table, name = tables.get(path), value.get('type')
-    cls = table.find(name.removeprefix('selfsup.')) if table and isinstance(name, str) else None
+    name = str(value.get('type')).removeprefix('selfsup.')
+    # a class of a user may not declare what its parts are; checkpoints from before declarations hold the defaults of those too
+    table = tables.get(path) or next((parts_of for parts_of in PARTS if name in parts_of.registered()), None)
+    cls = table.find(name) if table else None
     if table is None or cls is None:
         return {str(key): fill_defaults(inner, tables, (*path, str(key))) for key, inner in value.items()}
     given = (*GIVEN.get(table.name, ()), *(('lr',) if 'base_lr' in value else ()))
