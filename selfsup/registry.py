@@ -105,6 +105,8 @@ class Registry(MMRegistry):
             return super().register_module(name, force, module)
         return lambda written: super(Registry, self).register_module(name, force, held(written))
 
+    _imported: bool
+
     def import_from_location(self) -> None:
         if not self._imported:
             self._imported = True  # first: the modules below look names up themselves

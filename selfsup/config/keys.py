@@ -7,7 +7,7 @@ Kinds are hints, as those of arguments (`selfsup.arguments`). `*` in a path stan
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -70,6 +70,22 @@ MODEL = Section('Model', both=(
     Key('pretrained', str | None, 'None', "'pretrains/moco_r50_v2.pth'", 'The same, outside `model`. Write one of the two.'),
 ))
 
+LOADING = (
+    Key('pin_memory', bool, 'True on CUDA', 'True', 'Copy batches through page-locked memory.'),
+    Key('persistent_workers', bool, 'True with workers', 'True', 'Keep the workers between epochs.'),
+    Key('prefetch_factor', Count, '2', '4', 'Batches that each worker prepares ahead.'),
+)
+NORM = (
+    Key('img_norm_cfg.mean', list[float], REQUIRED, '[0.485, 0.456, 0.406]', 'Mean per channel.'),
+    Key('img_norm_cfg.std', list[float], REQUIRED, '[0.229, 0.224, 0.225]', 'Standard deviation per channel.'),
+)
+
+
+def _below(prefix: str, rows: tuple[Key, ...]) -> tuple[Key, ...]:
+    """The same rows inside of another dict."""
+    return tuple(replace(row, path=f'{prefix}.{row.path}') for row in rows)
+
+
 DATA = Section(
     'Data', 'Batch sizes and workers count per process. `val_dataloader` and `test_dataloader` take the keys of `train_dataloader`.',
     both=(
@@ -77,8 +93,7 @@ DATA = Section(
             'on a GPU). The pipelines then leave out ToTensor and Normalize.'),
         Key('img_norm_cfg', dict | None, 'None', 'dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])',
             'Normalisation that `prefetch` applies; values for images in [0, 1].'),
-        Key('img_norm_cfg.mean', list[float], REQUIRED, '[0.485, 0.456, 0.406]', 'Mean per channel.'),
-        Key('img_norm_cfg.std', list[float], REQUIRED, '[0.229, 0.224, 0.225]', 'Standard deviation per channel.'),
+        *NORM,
     ),
     short=(
         Key('data', dict, '-', 'dict(imgs_per_gpu=32, workers_per_gpu=4, train=dict(...))', 'The data sets and how they are read.'),
@@ -88,9 +103,7 @@ DATA = Section(
         Key('data.sampler', dict | None, "dict(type='EpochSampler')", "dict(type='RepeatAugSampler', num_repeats=3)",
             'Order of the training samples, in place of `sampling_replace`.', 'SAMPLERS'),
         Key('data.drop_last', bool, 'False', 'True', 'Leave out the last, smaller training batch.'),
-        Key('data.pin_memory', bool, 'True on CUDA', 'True', 'Copy batches through page-locked memory.'),
-        Key('data.persistent_workers', bool, 'True with workers', 'True', 'Keep the workers between epochs.'),
-        Key('data.prefetch_factor', Count, '2', '4', 'Batches that each worker prepares ahead.'),
+        *_below('data', LOADING),
         Key('data.train', dict, REQUIRED, "dict(type='ContrastiveDataset', data_source=dict(...), pipeline=[...])",
             'The data set to train on.', 'DATASETS'),
         Key('data.val', dict | None, 'None', "dict(type='ClassificationDataset', ...)", 'The data set of tools/test.py.', 'DATASETS'),
@@ -109,15 +122,16 @@ DATA = Section(
         Key('train_dataloader.prefetch', bool, 'top-level prefetch', 'True', 'As the top-level key, for this loader.'),
         Key('train_dataloader.img_norm_cfg', dict | None, 'top-level img_norm_cfg', 'dict(mean=[...], std=[...])',
             'As the top-level key, for this loader.'),
-        Key('train_dataloader.img_norm_cfg.mean', list[float], REQUIRED, '[0.485, 0.456, 0.406]', 'Mean per channel.'),
-        Key('train_dataloader.img_norm_cfg.std', list[float], REQUIRED, '[0.229, 0.224, 0.225]', 'Standard deviation per channel.'),
-        Key('train_dataloader.pin_memory', bool, 'True on CUDA', 'True', 'Copy batches through page-locked memory.'),
-        Key('train_dataloader.persistent_workers', bool, 'True with workers', 'True', 'Keep the workers between epochs.'),
-        Key('train_dataloader.prefetch_factor', Count, '2', '4', 'Batches that each worker prepares ahead.'),
+        *_below('train_dataloader', NORM),
+        *_below('train_dataloader', LOADING),
         Key('val_dataloader', dict | None, 'None', 'dict(batch_size=32, dataset=dict(...))', 'Data of tools/test.py, in order.'),
         Key('test_dataloader', dict | None, 'None', 'dict(batch_size=32, dataset=dict(...))', 'Further data, in order.'),
     ))
 
+CLIP = (
+    Key('max_norm', Positive, REQUIRED, '10', 'Largest gradient norm.'),
+    Key('norm_type', Positive, '2', '2', 'Which norm.'),
+)
 PARAMWISE_KEYS = (
     Key('lr', PARAMWISE['lr'], "the optimizer's", '0.1', 'Learning rate.'),
     Key('lr_mult', PARAMWISE['lr_mult'], '1', '10', "Factor on the optimizer's learning rate."),
@@ -136,7 +150,7 @@ def _paramwise(prefix: str) -> tuple[Key, ...]:
         Key(prefix, dict | None, 'None', example, 'Regex -> options of the parameters whose name it finds (`re.search`), in order; '
             'later patterns win.'),
         Key(f'{prefix}.*', dict, '-', 'dict(weight_decay=0.)', 'Options of one regex.'),
-        *(Key(f'{prefix}.*.{k.path}', k.kind, k.default, k.example, k.meaning) for k in PARAMWISE_KEYS))
+        *_below(f'{prefix}.*', PARAMWISE_KEYS))
 
 
 def _layer_decay(prefix: str) -> tuple[Key, ...]:
@@ -168,8 +182,7 @@ OPTIMIZER = Section(
         Key('optimizer_config', dict | None, 'None', 'dict(update_interval=2)', 'How the gradients are used.'),
         Key('optimizer_config.update_interval', Count, '1', '16', 'Iterations whose gradients are averaged for one optimizer step.'),
         Key('optimizer_config.grad_clip', dict | None, 'None', 'dict(max_norm=10)', 'Gradient clipping.'),
-        Key('optimizer_config.grad_clip.max_norm', Positive, REQUIRED, '10', 'Largest gradient norm.'),
-        Key('optimizer_config.grad_clip.norm_type', Positive, '2', '2', 'Which norm.'),
+        *_below('optimizer_config.grad_clip', CLIP),
         Key('optimizer_config.use_fp16', bool, 'False', 'True', 'Same as the top-level `use_fp16`; either switches it on.'),
         Key('optimizer_config.coalesce', bool, '-', 'True', 'Accepted, without effect (a warning says so).'),
         Key('optimizer_config.bucket_size_mb', int, '-', '-1', 'Accepted, without effect (a warning says so).'),
@@ -186,8 +199,7 @@ OPTIMIZER = Section(
             "mmengine's place for `paramwise_options`; its other keys are not supported."),
         Key('optim_wrapper.accumulative_counts', Count, '1', '16', 'Iterations per optimizer step.'),
         Key('optim_wrapper.clip_grad', dict | None, 'None', 'dict(max_norm=10)', 'Gradient clipping.'),
-        Key('optim_wrapper.clip_grad.max_norm', Positive, REQUIRED, '10', 'Largest gradient norm.'),
-        Key('optim_wrapper.clip_grad.norm_type', Positive, '2', '2', 'Which norm.'),
+        *_below('optim_wrapper.clip_grad', CLIP),
         Key('optim_wrapper.dtype', Literal['float16', 'bfloat16'], 'by device', "'bfloat16'",
             'AmpOptimWrapper: type of the low precision.'),
         Key('optim_wrapper.loss_scale', Literal['dynamic'] | Positive | dict, "'dynamic'", '512.', 'AmpOptimWrapper: loss scaling.'),
