@@ -139,57 +139,26 @@ def _variance(
     return var, average.to(x.dtype) if keepdim else average.to(x.dtype).squeeze(which.dims)
 
 
-@rule('var')
-def var(
-    x: BlockMap,
-    dim: Dims = None,
-    *rest: bool,
-    unbiased: bool | None = None,
-    correction: float | None = None,
-    keepdim: bool = False,
-) -> BlockMap | Tensor:
-    """Variance over the visible positions of each image, over the channels, or over both."""
-    return _variance(x, dim, rest, unbiased, correction, keepdim, 'var')[0]
+def _variances(name: str) -> Callable:
+    """Rule of `var`, `std`, and their forms with the mean: over the visible positions of each image, over the channels, or both."""
+
+    def apply(
+        x: BlockMap,
+        dim: Dims = None,
+        *rest: bool,
+        unbiased: bool | None = None,
+        correction: float | None = None,
+        keepdim: bool = False,
+    ) -> BlockMap | Tensor | tuple[BlockMap | Tensor, BlockMap | Tensor]:
+        variance, average = _variance(x, dim, rest, unbiased, correction, keepdim, name)
+        measure = _root(variance) if name.startswith('std') else variance
+        return (measure, average) if name.endswith('_mean') else measure
+
+    return apply
 
 
-@rule('var_mean')
-def var_mean(
-    x: BlockMap,
-    dim: Dims = None,
-    *rest: bool,
-    unbiased: bool | None = None,
-    correction: float | None = None,
-    keepdim: bool = False,
-) -> tuple[BlockMap | Tensor, BlockMap | Tensor]:
-    """Variance and mean."""
-    return _variance(x, dim, rest, unbiased, correction, keepdim, 'var_mean')
-
-
-@rule('std')
-def std(
-    x: BlockMap,
-    dim: Dims = None,
-    *rest: bool,
-    unbiased: bool | None = None,
-    correction: float | None = None,
-    keepdim: bool = False,
-) -> BlockMap | Tensor:
-    """Standard deviation; its gradient at 0 is 0."""
-    return _root(_variance(x, dim, rest, unbiased, correction, keepdim, 'std')[0])
-
-
-@rule('std_mean')
-def std_mean(
-    x: BlockMap,
-    dim: Dims = None,
-    *rest: bool,
-    unbiased: bool | None = None,
-    correction: float | None = None,
-    keepdim: bool = False,
-) -> tuple[BlockMap | Tensor, BlockMap | Tensor]:
-    """Standard deviation and mean."""
-    variance, average = _variance(x, dim, rest, unbiased, correction, keepdim, 'std_mean')
-    return _root(variance), average
+for _name in ('var', 'std', 'var_mean', 'std_mean'):
+    rule(_name)(_variances(_name))
 
 
 def _root(t: BlockMap | Tensor) -> BlockMap | Tensor:
