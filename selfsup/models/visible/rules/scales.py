@@ -203,7 +203,7 @@ def interpolate(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> BlockMap:
-    """To another scale at which a block is a whole number of positions; hidden neighbours take part as zeros."""
+    """(B, C, h, w) of (B, C, H, W), at a scale at which a block is a whole number of positions; hidden neighbours take part as zeros."""
     need_channels_first(x, 'interpolate')
     if mode not in MODES:
         raise ConfigError(f'interpolate of a map takes the modes {", ".join(MODES)}{where()}; got mode={mode!r}.')
@@ -241,7 +241,7 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: int | tuple[int, ...] = 1,
 ) -> BlockMap:
-    """A transposed convolution; hidden positions add nothing to their neighbours."""
+    """(B, D, s * H, s * W) of (B, C, H, W); hidden positions add nothing to their neighbours."""
     need_channels_first(x, 'conv_transpose2d')
     steps, pads, more, spread = (pair(value) for value in (stride, padding, output_padding, dilation))
     arguments = weight, bias, stride, padding, output_padding, groups, dilation
@@ -252,7 +252,7 @@ def conv_transpose2d(
 
 @rule('pixel_unshuffle')
 def pixel_unshuffle(x: BlockMap, downscale_factor: int) -> BlockMap:
-    """Positions become channels, within each block."""
+    """(B, C * r * r, H / r, W / r) of (B, C, H, W): positions become channels, within each block."""
     need_channels_first(x, 'pixel_unshuffle')
     if any(size % downscale_factor for size in x.block_size()):
         raise ConfigError(
@@ -264,6 +264,6 @@ def pixel_unshuffle(x: BlockMap, downscale_factor: int) -> BlockMap:
 
 @rule('pixel_shuffle')
 def pixel_shuffle(x: BlockMap, upscale_factor: int) -> BlockMap:
-    """Channels become positions, within each block."""
+    """(B, C / (r * r), H * r, W * r) of (B, C, H, W): channels become positions, within each block."""
     need_channels_first(x, 'pixel_shuffle')
     return x.with_stored(functional.pixel_shuffle(x.stored, upscale_factor))

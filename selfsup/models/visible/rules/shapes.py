@@ -36,7 +36,7 @@ def channel_axis(x: BlockMap, dim: int, name: str) -> int:
 
 @rule('permute')
 def permute(x: BlockMap, *dims: int | Sequence[int]) -> BlockMap:
-    """Another order of the axes; the images stay first."""
+    """(B, H, W, C) of (B, C, H, W), say: another order of the axes; the images stay first."""
     seen = dims_of(x.axes)
     order = [d % len(seen) for d in flat(dims)]
     if sorted(order) != list(range(len(seen))) or seen[order[0]] != seen[0]:
@@ -152,7 +152,7 @@ def reshape_as(x: BlockMap, other: BlockMap | Tensor) -> BlockMap | FoldedMap:
 
 @rule('unsqueeze')
 def unsqueeze(x: BlockMap, dim: int) -> BlockMap:
-    """A new axis of one channel."""
+    """(B, C, 1, H, W) of (B, C, H, W), say: a new axis of one channel."""
     at, axes = _with_new_axis(x, dim)
     return x.with_stored(x.stored.unsqueeze(at), axes)
 
@@ -186,7 +186,7 @@ def without(x: BlockMap, *at: int) -> str:
 
 @rule('expand')
 def expand(x: BlockMap, *sizes: int | Sequence[int]) -> BlockMap:
-    """Repeat channels of which there is one; the number of images and positions stays."""
+    """(B, n, H, W) of (B, 1, H, W): repeat channels of which there is one; the number of images and positions stays."""
     wanted = flat(sizes)
     dims, shape = dims_of(x.axes), x.shape
     if len(wanted) != len(dims) or any(
@@ -205,7 +205,7 @@ def expand(x: BlockMap, *sizes: int | Sequence[int]) -> BlockMap:
 
 @rule('repeat_interleave')
 def repeat_interleave(x: BlockMap, repeats: int, dim: int | None = None) -> BlockMap:
-    """Each channel several times."""
+    """(B, C * repeats, H, W) of (B, C, H, W): each channel several times."""
     if dim is None or not isinstance(repeats, int):
         raise ConfigError(f'repeat_interleave of a map needs a number and a dimension{where()}.')
     return x.with_stored(x.stored.repeat_interleave(repeats, channel_axis(x, dim, 'repeat_interleave')))
@@ -216,7 +216,7 @@ def repeat_interleave(x: BlockMap, repeats: int, dim: int | None = None) -> Bloc
 
 @rule('cat', 'concat', 'concatenate')
 def cat(maps: Sequence[BlockMap | Tensor], dim: int = 0, *, axis: int | None = None) -> BlockMap:
-    """Maps, and plain tensors that hold a value for each position, one after another along the channels."""
+    """(B, C + D, H, W) of (B, C, H, W) and (B, D, H, W), each a map or a plain tensor with a value for each position."""
     x = first_map(*maps)
     dim = dim if axis is None else axis
     at = channel_axis(x, dim, 'cat')
@@ -253,7 +253,7 @@ def _joined(x: BlockMap, other: BlockMap | Tensor, dim: int) -> Tensor:
 
 @rule('stack')
 def stack(maps: Sequence[BlockMap], dim: int = 0) -> BlockMap:
-    """Maps along a new axis of channels."""
+    """(B, n, C, H, W) of n maps (B, C, H, W), say: along a new axis of channels."""
     x = first_map(*maps)
     if not all(isinstance(m, BlockMap) for m in maps):
         raise ConfigError(f'stack joins maps with maps only{where()}; got {[type(m).__name__ for m in maps]}.')
@@ -263,13 +263,13 @@ def stack(maps: Sequence[BlockMap], dim: int = 0) -> BlockMap:
 
 @rule('chunk')
 def chunk(x: BlockMap, chunks: int, dim: int = 0) -> tuple[BlockMap, ...]:
-    """Parts of equal numbers of channels."""
+    """Parts (B, C / chunks, H, W), the last of which may have fewer channels."""
     return tuple(x.with_stored(part) for part in x.stored.chunk(chunks, channel_axis(x, dim, 'chunk')))
 
 
 @rule('split', 'split_with_sizes')
 def split(x: BlockMap, split_size: int | list[int], dim: int = 0) -> tuple[BlockMap, ...]:
-    """Parts of given numbers of channels."""
+    """Parts (B, split_size, H, W), or of the numbers of channels in a list."""
     return tuple(x.with_stored(part) for part in x.stored.split(split_size, channel_axis(x, dim, 'split')))
 
 
@@ -281,14 +281,14 @@ def tensor_split(x: BlockMap, sections: int | list[int], dim: int = 0) -> tuple[
 
 @rule('unbind')
 def unbind(x: BlockMap, dim: int = 0) -> tuple[BlockMap, ...]:
-    """Each channel for itself, without their axis."""
+    """(B, H, W) for each channel of (B, C, H, W)."""
     at = channel_axis(x, dim, 'unbind')
     return tuple(x.with_stored(part, without(x, at)) for part in x.stored.unbind(at))
 
 
 @rule('select')
 def select(x: BlockMap, dim: int, index: int) -> BlockMap:
-    """One channel, without the axis."""
+    """(B, H, W) of (B, C, H, W): one channel, without the axis."""
     at = channel_axis(x, dim, 'select')
     return x.with_stored(x.stored.select(at, index), without(x, at))
 
