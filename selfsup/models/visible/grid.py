@@ -117,13 +117,13 @@ def map_of(rows: Tensor, height: int, width: int) -> Tensor:
 def _once(method: M) -> M:
     """Keep what a method of `Blocks` makes of its arguments, for the other maps of the forward pass."""
 
-    def kept(self: Blocks, *args: Any) -> Any:
+    def table(self: Blocks, *args: Any) -> Any:
         key = (method.__name__, *args)
         if key not in self._tables:
             self._tables[key] = method(self, *args)
         return self._tables[key]
 
-    return cast(M, kept)
+    return cast(M, table)
 
 
 class Blocks:
@@ -259,8 +259,8 @@ class Blocks:
         most = max(map(len, readers))
         flat = [
             (y - e * size + before, e)
-            for y, found in enumerate(readers)
-            for e in found + [blocks] * (most - len(found))
+            for y, reading in enumerate(readers)
+            for e in reading + [blocks] * (most - len(reading))
         ]
         place, offset = torch.tensor(flat, device=block.device).unbind(1)
         reader = block[:, None] + offset
@@ -322,10 +322,10 @@ class Blocks:
 def check_grid(x: Tensor, visible: Tensor) -> None:
     """Raise a ShapeError where `visible` is no grid of blocks for `x`."""
     if not isinstance(visible, Tensor) or visible.dtype != torch.bool or visible.dim() != 3:
-        given = (
+        shown = (
             f'{tuple(visible.shape)} {visible.dtype}' if isinstance(visible, Tensor) else repr(type(visible).__name__)
         )
-        raise ShapeError(f'visible must be a bool tensor (B, fh, fw), True = kept; got {given}.')
+        raise ShapeError(f'visible must be a bool tensor (B, fh, fw), True = kept; got {shown}.')
     if x.dim() != 4 or not x.is_floating_point():
         raise ShapeError(f'Images must be a float tensor (B, C, H, W); got {tuple(x.shape)} {x.dtype}.')
     if len(x) != len(visible):

@@ -84,8 +84,8 @@ def einsum(equation: str, *operands: BlockMap | Tensor | list | tuple) -> BlockM
         )
         if not fits:
             raise ConfigError(f'einsum {equation!r} of a map{where()}: {CONVOLUTIONS}.')
-    kept = [letter in out for letter in spatial]
-    if image not in out or any(kept) != all(kept):
+    in_result = [letter in out for letter in spatial]
+    if image not in out or any(in_result) != all(in_result):
         raise ConfigError(
             f'einsum {equation!r} of a map must keep the images and both spatial axes, or sum over both of these{where()}.'
         )
@@ -93,7 +93,7 @@ def einsum(equation: str, *operands: BlockMap | Tensor | list | tuple) -> BlockM
     for term, value in zip(terms, values, strict=True):
         if isinstance(value, BlockMap):
             operand(x.with_stored(x.stored, value.axes), value)  # raises where the two are not at one place
-            arguments.append(value.stored if all(kept) else value.zeroed())
+            arguments.append(value.stored if all(in_result) else value.zeroed())
         else:
             at = term.find(image)
             arguments.append(value if at < 0 or value.shape[at] == 1 else x.per_image(value, at))
@@ -102,7 +102,7 @@ def einsum(equation: str, *operands: BlockMap | Tensor | list | tuple) -> BlockM
     if fused is not None:
         pair = ''.join([c for c in string.ascii_letters if c not in ''.join(terms)][:2])
         stored_terms = [term.replace(fused, pair) for term in stored_terms]
-    if not any(kept):
+    if not any(in_result):
         rest = out.replace(image, '')
         total = x.image_total(torch.einsum(f'{",".join(stored_terms)}->{image}{rest}', *arguments))
         return total.movedim(0, out.index(image))
