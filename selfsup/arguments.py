@@ -15,6 +15,8 @@ is a dict of such.
         backbone_name: Annotated[str, Choice(CHANNELS)] = 'resnet50',
     ) -> None: ...
 
+`Count`, `Share` (of a whole, 0 and 1 included) and `NotNegative` are ranges that many arguments have.
+
 `checked` holds a function to its hints; `Registry.register_module` holds every class with it that is registered where it is written.
 A hint counts only there: what other libraries write is no promise. A value that is the default itself is always allowed.
 """
@@ -23,89 +25,53 @@ from __future__ import annotations
 
 import inspect
 import math
-import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, wraps
 from numbers import Integral, Real
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    NamedTuple,
-    Protocol,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-    is_typeddict,
-)
+from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
 
-from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen, MultipleOf
+from annotated_types import MaxLen, MinLen
 
 from .errors import ConfigError, did_you_mean
+from .hints import (
+    BOUNDS,
+    MAPPINGS,
+    SEQUENCES,
+    Choice,
+    Count,
+    Layer,
+    NotNegative,
+    Part,
+    Share,
+    Table,
+    alternatives,
+    nearest,
+    opened,
+    words,
+)
+
+__all__ = [
+    'Argument',
+    'Choice',
+    'Count',
+    'Layer',
+    'NotNegative',
+    'Part',
+    'Problem',
+    'Share',
+    'Table',
+    'arguments_of',
+    'checked',
+    'held',
+    'members',
+    'opened',
+    'parts',
+    'problems',
+    'require',
+    'words',
+]
 
 F = TypeVar('F', bound=Callable[..., Any])
-SEQUENCES = (list, tuple, Sequence)
-MAPPINGS = (dict, Mapping)
-# Rule of a number -> test, words where it stands alone, words where a bound of the other side stands there too.
-BOUNDS: Mapping[type, tuple[Callable[[Any, Any], bool], str, str]] = types.MappingProxyType(
-    {
-        Ge: (lambda rule, value: value >= rule.ge, ' >= {0.ge}', ' in [{0.ge}, '),
-        Gt: (lambda rule, value: value > rule.gt, ' > {0.gt}', ' in ({0.gt}, '),
-        Le: (lambda rule, value: value <= rule.le, ' <= {0.le}', '{0.le}]'),
-        Lt: (lambda rule, value: value < rule.lt, ' < {0.lt}', '{0.lt})'),
-        MultipleOf: (
-            lambda rule, value: value % rule.multiple_of == 0,
-            ', a multiple of {0.multiple_of}',
-            ', a multiple of {0.multiple_of}',
-        ),
-    }
-)
-# Kind -> words for one and for many.
-NOUNS: Mapping[Any, tuple[str, str]] = types.MappingProxyType(
-    {
-        int: ('a whole number', 'whole numbers'),
-        float: ('a number', 'numbers'),
-        bool: ('True or False', 'True or False'),
-        str: ('a string', 'strings'),
-        type(None): ('None', 'None'),
-        **dict.fromkeys(SEQUENCES, ('a list', 'lists')),
-        **dict.fromkeys(MAPPINGS, ('a dict', 'dicts')),
-    }
-)
-
-
-class Table(Protocol):
-    """What is asked of a registry here."""
-
-    name: str
-
-    def find(self, key: str) -> Any: ...
-
-    def names(self) -> list[str]: ...
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """The argument is `dict(type=..., arguments)` of a class in `registry`, or such an object built already."""
-
-    registry: Table
-
-
-@dataclass(frozen=True, eq=False)
-class Choice:
-    """The argument is one of `options`; for options that stand in a table and not in a `Literal`."""
-
-    options: Iterable[str]
-
-
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """The argument is `dict(type=..., arguments)` of a layer; `names` are the types it may have."""
-
-    names: Iterable[str]
 
 
 class Argument(NamedTuple):
@@ -167,23 +133,6 @@ def _hints(function: Any) -> dict[str, Any]:
     return get_type_hints(function, include_extras=True) if getattr(function, 'is_checked', False) else {}
 
 
-def opened(hint: Any) -> tuple[Any, list[Any]]:
-    """A hint without `Annotated`, and what stood beside it, groups such as `Interval` taken apart."""
-    if getattr(get_origin(hint), '_name', '') in ('Required', 'NotRequired'):  # in typing from Python 3.11 on
-        return opened(get_args(hint)[0])
-    if get_origin(hint) is not Annotated:
-        return hint, []
-    kind, *marks = get_args(hint)
-    rules = [rule for mark in marks for rule in (mark if isinstance(mark, GroupedMetadata) else (mark,))]
-    inner, more = opened(kind)
-    return inner, more + rules
-
-
-def alternatives(kind: Any) -> tuple[Any, ...]:
-    """The hints that a union joins; a hint that is none alone."""
-    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-
-
 # ---- whether a value is what a hint says ----
 
 
@@ -207,7 +156,7 @@ def problems(hint: Any, value: Any, path: tuple[str, ...]) -> Iterator[Problem]:
     if inner:
         yield from inner
     elif not fits or not all(_holds(rule, value) for rule in rules):
-        yield Problem(path, value, f'must be {words(hint)}.{_nearest(kind, rules, value)}')
+        yield Problem(path, value, f'must be {words(hint)}.{nearest(kind, rules, value)}')
 
 
 def require(hint: Any, value: Any, name: str) -> None:
@@ -240,11 +189,13 @@ def parts(hint: Any, value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[
     mark = next((rule for rule in rules if isinstance(rule, (Part, Layer))), None)
     if mark is not None and isinstance(value, dict):
         yield path, value, mark
-        return
-    for choice in alternatives(kind):
-        inside = members(choice, value) if opened(choice)[0] is choice else [('', choice, value)]
-        for name, inner, item in inside:
-            yield from parts(inner, item, (*path, name) if name else path)
+    elif mark is not None and isinstance(value, list | tuple):
+        yield from (((*path, str(i)), item, mark) for i, item in enumerate(value) if isinstance(item, dict))
+    else:
+        for choice in alternatives(kind):
+            inside = members(choice, value) if opened(choice)[0] is choice else [('', choice, value)]
+            for name, inner, item in inside:
+                yield from parts(inner, item, (*path, name) if name else path)
 
 
 def _inner_problems(kind: Any, value: Any, path: tuple[str, ...]) -> Iterator[Problem]:
@@ -299,73 +250,6 @@ def _holds(rule: Any, value: Any) -> bool:
     return BOUNDS[type(rule)][0](rule, value)
 
 
-# ---- the same in words ----
-
-
-def words(hint: Any, many: bool = False, outer: Sequence[Any] = ()) -> str:
-    """What a hint allows, as a user reads it: `a number in [0, 1]`, `a list of whole numbers >= 1 or None`.
-
-    Args:
-        hint: with or without `Annotated`.
-        many: say it of several: `numbers in [0, 1]`.
-        outer: rules that hold for it as well.
-    """
-    kind, rules = opened(hint)
-    rules = [*outer, *rules]
-    choices = alternatives(kind)
-    built = next((rule for rule in rules if isinstance(rule, (Part, Layer))), None)
-    if built is not None and get_origin(kind) not in SEQUENCES:
-        example = 'Name' if isinstance(built, Part) else next(iter(built.names))
-        return f"dict(type='{example}', ...){' or None' if type(None) in choices else ''}"
-    if len(choices) > 1:
-        return ' or '.join(dict.fromkeys(words(choice, many, rules) for choice in choices))
-    origin, inside = get_origin(kind) or kind, get_args(kind)
-    options = inside if origin is Literal else next((r.options for r in rules if isinstance(r, Choice)), None)
-    if options is not None and origin is not type(None):
-        return _either([repr(option) for option in options])
-    noun = NOUNS.get(dict if is_typeddict(kind) else origin, (f'a {getattr(origin, "__name__", origin)}',) * 2)[many]
-    if origin in (int, float):
-        return noun + _range(rules)
-    if origin not in SEQUENCES:
-        return noun
-    if origin is tuple and inside and inside[-1] is not Ellipsis:
-        kinds = dict.fromkeys(words(item, len(inside) > 1, rules) for item in inside)
-        return f'{noun} of {len(inside)} {" and ".join(kinds)}'
-    return f'{noun} of {_length(rules)}{words(inside[0], True, _of_numbers(rules))}' if inside else noun
-
-
-def _of_numbers(rules: Sequence[Any]) -> list[Any]:
-    return [rule for rule in rules if not isinstance(rule, (MinLen, MaxLen))]
-
-
-def _either(options: Sequence[str]) -> str:
-    if len(options) > 12:
-        return f'one of {", ".join(options[:3])}, ... ({len(options)} in all)'
-    return ' or '.join(part for part in (', '.join(options[:-1]), options[-1]) if part)
-
-
-def _range(rules: Sequence[Any]) -> str:
-    bounds = sorted((rule for rule in rules if type(rule) in BOUNDS), key=lambda rule: [*BOUNDS].index(type(rule)))
-    both = len([rule for rule in bounds if not isinstance(rule, MultipleOf)]) == 2
-    texts = [BOUNDS[type(rule)][1:] for rule in bounds]
-    return ''.join(text[both].format(rule) for text, rule in zip(texts, bounds, strict=True))
-
-
-def _length(rules: Sequence[Any]) -> str:
-    least = max((r.min_length for r in rules if isinstance(r, MinLen)), default=0)
-    most = min((r.max_length for r in rules if isinstance(r, MaxLen)), default=None)
-    if most is None:
-        return f'{least} or more ' if least else ''
-    return f'{least} ' if least == most else f'{least} to {most} ' if least else f'at most {most} '
-
-
-def _nearest(kind: Any, rules: Sequence[Any], value: Any) -> str:
-    """' Did you mean ...?' for a name that is nearly one of the options."""
-    options = [o for choice in alternatives(kind) if get_origin(choice) is Literal for o in get_args(choice)]
-    options += [option for rule in rules if isinstance(rule, Choice) for option in rule.options]
-    return did_you_mean(value, options).partition(' Known:')[0] if isinstance(value, str) and options else ''
-
-
 # ---- who is held to it ----
 
 
@@ -390,8 +274,8 @@ def checked(function: F) -> F:
 def _check_call(function: Any, args: tuple, kwargs: dict) -> None:
     signature = _signature(function)
     try:
-        given = signature.bind(*args, **kwargs).arguments
-    except TypeError:  # an argument is missing or unknown: the call itself says so
+        given = signature.bind_partial(*args, **kwargs).arguments
+    except TypeError:  # an argument is unknown: the call itself says so
         return
     hints = _hints(function)
     for name, value in given.items():

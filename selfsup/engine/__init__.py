@@ -5,7 +5,8 @@ Importing this package registers the runner, the loop, the optimizer wrappers an
 
 from . import loop, optim_wrapper, runner, schedulers  # noqa: F401
 from .resume.state import unwrap
+from .run import Run
 from .runner import Runner
 from .start import train
 
-__all__ = ['Runner', 'train', 'unwrap']
+__all__ = ['Run', 'Runner', 'train', 'unwrap']

@@ -33,7 +33,7 @@ from .logs.log import LogTrouble, lasting, write_beside
 from .loop import TrainLoop
 from .optim_wrapper import OptimWrapper
 from .optimization import build_optim_wrapper, build_schedules
-from .resume.comparison import Changes
+from .resume.changes import Changes
 from .resume.saving import Checkpoints
 from .resume.state import unwrap
 from .weights import load_backbone, load_model

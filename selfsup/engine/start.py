@@ -13,9 +13,10 @@ from ..errors import CheckpointError, ConfigError
 from ..files import remove_leftovers
 from .launch import init_distributed, shut_down
 from .logs import messages
-from .resume.branch import emergency_folder, peek
+from .resume.branch import emergency_folder
 from .resume.checkpoint import check_writable, hold_work_dir, newest_loadable, prepare_work_dir
 from .resume.comparison import check_asked
+from .resume.lineage import peek
 from .resume.state_checks import read_meta
 from .runner import Runner
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import Annotated
 
-from annotated_types import Ge, Interval
 from mmengine.hooks import Hook
 
+from ..arguments import Count, Share
 from ..contracts import MovingTarget
-from ..engine.resume.state import unwrap
-from ..engine.run import Run
+from ..engine import Run, unwrap
 from ..errors import ConfigError, SelfSupWarning
 from ..registry import HOOKS
 
@@ -25,9 +23,7 @@ class BYOLHook(Hook):
             value above 1 that differs from `optimizer_config.update_interval` gives a warning.
     """
 
-    def __init__(
-        self, end_momentum: Annotated[float, Interval(ge=0, le=1)] = 1.0, update_interval: Annotated[int, Ge(1)] = 1
-    ) -> None:
+    def __init__(self, end_momentum: Share = 1.0, update_interval: Count = 1) -> None:
         self.end_momentum, self.update_interval = end_momentum, update_interval
 
     def before_run(self, runner: Run) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from annotated_types import Ge
 from mmengine.hooks import Hook
 
-from ..engine.run import Run
+from ..arguments import Count
+from ..engine import Run
 from ..registry import HOOKS
 
 
@@ -28,9 +28,9 @@ class CheckpointHook(Hook):
 
     def __init__(
         self,
-        interval: Annotated[int, Ge(1)] = 1,
+        interval: Count = 1,
         by_epoch: bool = True,
-        max_keep_ckpts: Annotated[int, Ge(1)] | Literal[-1] = -1,
+        max_keep_ckpts: Count | Literal[-1] = -1,
         save_last: bool = True,
     ) -> None:
         self.interval, self.by_epoch = interval, by_epoch

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge, Interval
+from annotated_types import Ge
 from mmengine.hooks import Hook
 from torch import Tensor
 
-from ..engine.run import Run
+from ..arguments import Count, Share
+from ..engine import Run
 from ..errors import SelfSupWarning, ShapeError
 from ..registry import HOOKS
 
@@ -69,8 +70,8 @@ class CollapseHook(Hook):
 
     def __init__(
         self,
-        interval: Annotated[int, Ge(1)] = 10,
-        min_std: Annotated[float, Interval(ge=0, le=1)] = 0.05,
+        interval: Count = 10,
+        min_std: Share = 0.05,
         min_rank: Annotated[float, Ge(1)] = 1.5,
     ) -> None:
         self.interval, self.min_std, self.min_rank = interval, min_std, min_rank

@@ -12,8 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from .. import distributed as dist
 from ..checkpoint_io import AVERAGE
-from ..engine.resume.state import unwrap
-from ..engine.run import Run
+from ..engine import Run, unwrap
 from ..errors import CheckpointError, ConfigError
 from ..registry import HOOKS
 from .sparse_training.hook import SparseTrainingHook
@@ -88,10 +87,10 @@ class EMAHook(Hook):
                 average.mul_(mask)
 
     def before_save_checkpoint(self, runner: Run, checkpoint: dict) -> None:
-        weights = self._averaged().state_dict()
+        weights = self._averaged().state_dict().items()
         checkpoint[AVERAGE] = {
             'steps': self.steps,
-            'state_dict': {k: v.detach().cpu() for k, v in weights.items()} if dist.is_main() else {},
+            'state_dict': {name: weight.detach().cpu() for name, weight in weights} if dist.is_main() else {},
         }
 
     def offered_model(self) -> tuple[str, nn.Module] | None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any, Protocol, runtime_checkable
+from contextlib import closing
+from typing import Any, Protocol, runtime_checkable
 
-from annotated_types import Ge
 from mmengine.hooks import Hook
 from torch import nn
 
 from .. import distributed as dist
-from ..engine.resume.state import unwrap
-from ..engine.run import Run
+from ..arguments import Count
+from ..datasets.loaders import DeviceLoader
+from ..engine import Run, unwrap
 from ..evaluation.features import evaluation_loader
 from ..registry import DATASETS
 
@@ -25,11 +26,13 @@ def ordered_loader(
     workers_per_gpu: int = 0,
     prefetch: bool = False,
     img_norm_cfg: dict | None = None,
-) -> Any:
-    """Loader of a dataset config that gives every sample once and in order, shared between the ranks; to be closed after use."""
+) -> closing[DeviceLoader]:
+    """Loader of a dataset config that gives every sample once and in order, shared between the ranks; for a `with` statement."""
     section = {'dataset': dataset, 'prefetch': prefetch, 'img_norm_cfg': img_norm_cfg}
-    return evaluation_loader(
-        section, batch_size=imgs_per_gpu, num_workers=workers_per_gpu, device=runner.device, seed=runner.seed
+    return closing(
+        evaluation_loader(
+            section, batch_size=imgs_per_gpu, num_workers=workers_per_gpu, device=runner.device, seed=runner.seed
+        )
     )
 
 
@@ -72,23 +75,30 @@ class EvaluationHook(Hook):
     priority = 'LOW'  # after the optimizer and its schedules, before the checkpoint
     on_offered = True  # False: `evaluate` does more than measure, and is not for the models of other hooks
 
-    def __init__(self, interval: Annotated[int, Ge(1)] = 1, initial: bool = True) -> None:
+    def __init__(self, interval: Count = 1, initial: bool = True) -> None:
         self.interval, self.initial = interval, initial
 
     def before_train(self, runner: Run) -> None:
+        if (line := self.check(runner)) is not None:
+            runner.logger.info(line)
         if self.initial and runner.iter == 0:
             self._run(runner, 0)
 
     def after_train_epoch(self, runner: Run) -> None:
         done = runner.epoch + 1
         if done % self.interval == 0 or runner.iter >= runner.max_iters:
-            self._run(runner, done)
+            # in mmengine's words: its EMAHook puts the average into the model, its EarlyStoppingHook looks at the numbers
+            runner.call_hook('before_val_epoch')
+            runner.call_hook('after_val_epoch', metrics=self._run(runner, done))
+
+    def check(self, runner: Run) -> str | None:
+        """Refuse what does not fit before training, as the first evaluation may be hours away; a line for the log, or None."""
 
     def evaluate(self, runner: Run) -> dict[str, float]:
         """Numbers by name; called on every rank."""
         raise NotImplementedError
 
-    def _run(self, runner: Run, epoch: int) -> None:
+    def _run(self, runner: Run, epoch: int) -> dict[str, float]:
         start = time.perf_counter()
         share_statistics(runner)
         metrics = self.evaluate(runner)
@@ -106,3 +116,4 @@ class EvaluationHook(Hook):
         runner.visualizer.add_scalars(
             {**metrics, 'epoch': epoch, 'iter': runner.iter}, step=runner.iter, file_path=f'{runner.timestamp}.json'
         )
+        return metrics

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, MinLen
 
-from ..arguments import Part
+from ..arguments import Count, Part
 from ..datasets.robust import unreadable
-from ..engine.run import Run
+from ..engine import Run
 from ..errors import ConfigError
 from ..evaluation.features import extract_features
 from ..evaluation.knn import knn_accuracy
@@ -41,31 +41,26 @@ class KNNHook(EvaluationHook):
         self,
         train: Annotated[dict, Part(DATASETS)],
         test: Annotated[dict, Part(DATASETS)],
-        k: Annotated[int, Ge(1)] | Sequence[Annotated[int, Ge(1)]] = 20,
+        k: Count | Annotated[Sequence[Count], MinLen(1)] = 20,
         temperature: Annotated[float, Gt(0)] = 0.07,
-        imgs_per_gpu: Annotated[int, Ge(1)] = 256,
+        imgs_per_gpu: Count = 256,
         workers_per_gpu: Annotated[int, Ge(0)] = 0,
-        interval: Annotated[int, Ge(1)] = 1,
+        interval: Count = 1,
         initial: bool = True,
     ) -> None:
         super().__init__(interval, initial)
-        self.datasets, self.temperature = (train, test), temperature
+        self.datasets, self.temperature, self.loading = (train, test), temperature, (imgs_per_gpu, workers_per_gpu)
         self.k = [k] if isinstance(k, int) else list(k)
-        self.imgs_per_gpu, self.workers_per_gpu = imgs_per_gpu, workers_per_gpu
 
-    def before_train(self, runner: Run) -> None:
-        line = check_classes(*(DATASETS.build(dataset) for dataset in self.datasets))
-        if line is not None:
-            runner.logger.info(line)
-        super().before_train(runner)
+    def check(self, runner: Run) -> str | None:
+        return check_classes(*(DATASETS.build(dataset) for dataset in self.datasets))
 
     def evaluate(self, runner: Run) -> dict[str, float]:
         features, missing = [], 0
         for dataset in self.datasets:
-            loader = ordered_loader(runner, dataset, self.imgs_per_gpu, self.workers_per_gpu)
-            features.append(extract_features(runner.model, loader))
-            missing += len(unreadable(loader.dataset))
-            loader.close()
+            with ordered_loader(runner, dataset, *self.loading) as loader:
+                features.append(extract_features(runner.model, loader))
+                missing += len(unreadable(loader.dataset))
         (train, train_labels), (test, test_labels) = features
         if train_labels is None or test_labels is None:
             raise ConfigError('KNNHook needs images with labels: use ClassificationDataset for train and test.')

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 
-from annotated_types import Ge
 from mmengine.hooks import LoggerHook as MMLoggerHook
 
-from ..engine.run import Run
+from ..arguments import Count
+from ..engine import Run
 from ..registry import HOOKS
 
 
-class Pace:
-    """How a run goes on from where it was started.
+def pace(runner: Run, start: float, first: int) -> tuple[float, timedelta] | None:
+    """How the epoch that ends went, and how long the run will go on as it has since it was started.
 
     Args:
-        runner: which starts now.
+        runner: at the end of an epoch.
+        start: `time.monotonic()` of its start.
+        first: iteration at which it was started.
+
+    Returns:
+        Mean loss of what was trained of the epoch since the start, and the time that is left; None for a run resumed at its end.
     """
-
-    def __init__(self, runner: Run) -> None:
-        self._start, self._first = time.monotonic(), runner.iter
-
-    def after_epoch(self, runner: Run) -> tuple[float, timedelta] | None:
-        """Mean loss of what was trained of the epoch since the start, and the time that is left; None for a run resumed at its end."""
-        count = runner.iter - max(self._first, runner.epoch * runner.train_loop.iters_per_epoch)
-        if count < 1:
-            return None
-        pace = (time.monotonic() - self._start) / (runner.iter - self._first)
-        time_left = timedelta(seconds=round(pace * (runner.max_iters - runner.iter)))
-        return float(runner.message_hub.get_scalar('train/loss').mean(count)), time_left
+    count = runner.iter - max(first, runner.epoch * runner.train_loop.iters_per_epoch)
+    if count < 1:
+        return None
+    seconds = (time.monotonic() - start) / (runner.iter - first) * (runner.max_iters - runner.iter)
+    return float(runner.message_hub.get_scalar('train/loss').mean(count)), timedelta(seconds=round(seconds))
 
 
 @HOOKS.register_module()
@@ -47,7 +45,7 @@ class LoggerHook(MMLoggerHook):
 
     only_watches = True  # a resume with other arguments, or without it, ends in the same weights
 
-    def __init__(self, interval: Annotated[int, Ge(1)] = 50, ignore_last: bool = True) -> None:
+    def __init__(self, interval: Count = 50, ignore_last: bool = True) -> None:
         super().__init__(interval=interval, ignore_last=ignore_last)
 
     def after_train_iter(self, runner: Run, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
@@ -61,12 +59,15 @@ class LoggerHook(MMLoggerHook):
 
     def before_train(self, runner: Run) -> None:
         super().before_train(runner)
-        self._pace = Pace(runner)
+        self._start = time.monotonic(), runner.iter
 
     def after_train_epoch(self, runner: Run, metrics: Any = None) -> None:
-        if (pace := self._pace.after_epoch(runner)) is not None:
-            loss, time_left = pace
+        if (measured := pace(runner, *self._start)) is not None:
+            loss, time_left = measured
             runner.logger.info(
                 f'Epoch {runner.epoch + 1} of {runner.max_epochs} is done: mean loss {loss:.4f}, '
                 f'{time_left} left, ends {datetime.now() + time_left:%Y-%m-%d %H:%M}'
             )
+
+    def after_val_epoch(self, runner: Run, metrics: Any = None) -> None:
+        """Whoever measures logs it: see `EvaluationHook`."""

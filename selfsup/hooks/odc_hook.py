@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from annotated_types import Ge, Interval
 from mmengine.hooks import Hook
 
+from ..arguments import Count, Share
 from ..contracts import ClusterMemory, PseudoLabelled
-from ..engine.resume.state import unwrap
-from ..engine.run import Run
+from ..engine import Run, unwrap
 from ..errors import ConfigError
 from ..registry import HOOKS
 from .deep_cluster.label_statistics import report, save_labels
@@ -40,11 +39,11 @@ class ODCHook(Hook):
 
     def __init__(
         self,
-        centroids_update_interval: Annotated[int, Ge(1)],
-        deal_with_small_clusters_interval: Annotated[int, Ge(1)],
-        evaluate_interval: Annotated[int, Ge(1)],
+        centroids_update_interval: Count,
+        deal_with_small_clusters_interval: Count,
+        evaluate_interval: Count,
         reweight: bool,
-        reweight_pow: Annotated[float, Interval(ge=0, le=1)],
+        reweight_pow: Share,
         dist_mode: bool = True,
     ) -> None:
         self.intervals = {

@@ -7,14 +7,12 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from annotated_types import Ge
 from PIL import Image
 
 from .. import distributed as dist
-from ..arguments import Part
+from ..arguments import Count, Part
 from ..contracts import Reconstructing
-from ..engine.resume.state import unwrap
-from ..engine.run import Run
+from ..engine import Run, unwrap
 from ..errors import ConfigError
 from ..evaluation.features import evaluating
 from ..registry import DATASETS, HOOKS
@@ -42,15 +40,16 @@ class ReconstructionHook(EvaluationHook):
     def __init__(
         self,
         dataset: Annotated[dict, Part(DATASETS)] | None = None,
-        num_images: Annotated[int, Ge(1)] = 8,
-        interval: Annotated[int, Ge(1)] = 50,
+        num_images: Count = 8,
+        interval: Count = 50,
         initial: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__(interval, initial)
         self.dataset, self.num_images, self.seed = dataset, num_images, seed
 
-    def before_train(self, runner: Run) -> None:
+    def check(self, runner: Run) -> None:
+        """On all ranks: what cannot be read or cut into blocks is refused too."""
         algorithm = unwrap(runner.model)
         if not isinstance(algorithm, Reconstructing):
             raise ConfigError(
@@ -58,11 +57,6 @@ class ReconstructionHook(EvaluationHook):
                 'nothing: remove the hook.'
             )
         self._algorithm = algorithm
-        # on all ranks, and before training: what cannot be read or cut into blocks must not end a run after its first hours
-        self._prepare(runner)
-        super().before_train(runner)
-
-    def _prepare(self, runner: Run) -> None:
         cfg = self.dataset or self._training_images(runner.config.train_dataloader)
         dataset = DATASETS.build(cfg)
         chosen = np.unique(np.linspace(0, len(dataset) - 1, self.num_images).astype(int)).tolist()

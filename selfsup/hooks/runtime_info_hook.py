@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from annotated_types import Ge
 from mmengine.hooks import LoggerHook
 from mmengine.hooks import RuntimeInfoHook as MMRuntimeInfoHook
 
 from .. import distributed as dist
-from ..engine.run import Run
+from ..arguments import Count
+from ..engine import Run
 from ..engine.schedulers import CosineWeightDecay
 from ..errors import TrainingError
 from ..registry import HOOKS
@@ -30,7 +30,7 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
 
     only_watches = True  # a resume with other arguments, or without it, ends in the same weights
 
-    def __init__(self, sync_interval: Annotated[int, Ge(1)] = 10) -> None:
+    def __init__(self, sync_interval: Count = 10) -> None:
         self.sync_interval = sync_interval
         self._pending: list[tuple[int, float, dict[str, torch.Tensor]]] = []
 
@@ -57,8 +57,7 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
             values['loss'] = outputs.total
         if runner.optim_wrapper.grad_norm is not None and runner.train_loop.window_closed:
             values['grad_norm'] = runner.optim_wrapper.grad_norm
-        device = runner.device
-        values = {k: torch.as_tensor(v, device=device).detach().float().mean() for k, v in values.items()}
+        values = {k: torch.as_tensor(v, device=runner.device).detach().float().mean() for k, v in values.items()}
         self._pending.append((runner.iter, runner.optim_wrapper.optimizer.param_groups[0]['lr'], values))
         # the end of an epoch may be logged, whatever the interval
         if (batch_idx + 1) % self._every == 0 or batch_idx + 1 == len(runner.train_dataloader):
@@ -74,11 +73,9 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
         pending, self._pending = self._pending, []
         if not pending:
             return
-        means = dist.mean(torch.stack([v for _, _, values in pending for v in values.values()])).tolist()
-        position = 0
+        means = iter(dist.mean(torch.stack([v for _, _, values in pending for v in values.values()])).tolist())
         for iteration, lr, values in pending:
-            row = dict(zip(values, means[position : position + len(values)], strict=True))
-            position += len(values)
+            row = {key: next(means) for key in values}
             for key, value in row.items():
                 runner.message_hub.update_scalar(f'train/{key}', value)
             if not math.isfinite(row['loss']):
@@ -87,13 +84,10 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
     @staticmethod
     def _stop(runner: Run, iteration: int, lr: float, row: dict[str, float]) -> None:
         parts = ', '.join(f'{k} {v:.4g}' for k, v in row.items())
-        kept = (
-            f'the last good checkpoint is {runner.last_checkpoint}'
-            if runner.last_checkpoint
-            else 'no checkpoint was saved yet'
-        )
+        last = runner.last_checkpoint
+        good = f'the last good checkpoint is {last}' if last else 'no checkpoint was saved yet'
         raise TrainingError(
             f'The loss is not finite at iteration {iteration + 1} (epoch {runner.epoch + 1}, learning rate {lr:.4g}): '
-            f'{parts}; {kept}. Lower the learning rate, lengthen the warm-up or clip gradients '
+            f'{parts}; {good}. Lower the learning rate, lengthen the warm-up or clip gradients '
             '(optimizer_config.grad_clip).'
         )

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,13 @@ from typing import Any
 from mmengine.hooks import Hook
 
 from ..distributed import is_main
-from ..engine.resume.state import unwrap
-from ..engine.run import Run
+from ..engine import Run, unwrap
 from ..engine.weights import export_backbone
 from ..errors import ConfigError, DataError, SelfSupError
 from ..files import write_atomic
 from ..provenance import git_commit, git_message
 from ..registry import HOOKS
-from .logger_hook import Pace
+from .logger_hook import pace
 
 LOG = 'pretrain_log.txt'
 
@@ -51,7 +51,7 @@ class SparKLogHook(Hook):
         self._epochs: list[dict[str, Any]] = []
 
     def before_train(self, runner: Run) -> None:
-        self._pace = Pace(runner)
+        self._start = time.monotonic(), runner.iter
         self._saved = runner.last_checkpoint
         if is_main():
             self._epochs = _read(Path(runner.work_dir) / LOG)[: runner.epoch] if runner.iter else []
@@ -62,10 +62,10 @@ class SparKLogHook(Hook):
 
     def after_train_epoch(self, runner: Run) -> None:
         self._export(runner)
-        pace = self._pace.after_epoch(runner)
-        if not is_main() or pace is None:
+        measured = pace(runner, *self._start)
+        if not is_main() or measured is None:
             return
-        loss, time_left = pace
+        loss, time_left = measured
         self._epochs.append(
             {
                 'cur_ep': f'{runner.epoch + 1}/{runner.max_epochs}',

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from ..arguments import Part
-from ..engine.resume.state import unwrap
-from ..engine.run import Run
+from ..arguments import Count, Part
+from ..engine import Run, unwrap
 from ..errors import ConfigError, did_you_mean
 from ..evaluation.features import collect, evaluating, left_out
 from ..evaluation.labelled import check_classes
@@ -42,8 +41,8 @@ class ValidateHook(EvaluationHook):
         dataset: Annotated[dict, Part(DATASETS)],
         dist_mode: bool = True,
         initial: bool = True,
-        interval: Annotated[int, Ge(1)] = 1,
-        imgs_per_gpu: Annotated[int, Ge(1)] = 32,
+        interval: Count = 1,
+        imgs_per_gpu: Count = 32,
         workers_per_gpu: Annotated[int, Ge(0)] = 0,
         prefetch: bool = False,
         img_norm_cfg: dict | None = None,
@@ -69,21 +68,17 @@ class ValidateHook(EvaluationHook):
                     f'ValidateHook eval_param={self.eval_param}: {name}.evaluate takes no {key!r}.{did_you_mean(key, known)}'
                 )
 
-    def before_train(self, runner: Run) -> None:
+    def check(self, runner: Run) -> str | None:
         train = runner.train_loop.dataloader.dataset
         loss: Any = unwrap(runner.model).loss
         if 'gt_label' in inspect.signature(loss).parameters and getattr(train, 'labels', None) is not None:
-            line = check_classes(train, build_dataset(self.dataset, self.loading[2]))
-            if line is not None:
-                runner.logger.info(line)
-        super().before_train(runner)
+            return check_classes(train, build_dataset(self.dataset, self.loading[2]))
+        return None
 
     def evaluate(self, runner: Run) -> dict[str, float]:
         model = unwrap(runner.model)
-        loader = ordered_loader(runner, self.dataset, *self.loading)
-        with evaluating(model):
+        with ordered_loader(runner, self.dataset, *self.loading) as loader, evaluating(model):
             scores = collect(lambda batch: {k: v.float() for k, v in model(batch, mode='test').items()}, loader)
-        loader.close()
         results: dict[str, float] = {}
         for name, value in scores.items():
             results.update(loader.dataset.evaluate(value, name, **self.eval_param))

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ..arguments import NotNegative
 from ..registry import OPTIMIZERS
 
 
@@ -43,13 +44,13 @@ class LAMB(Optimizer):
     def __init__(
         self,
         params: Iterable,
-        lr: Annotated[float, Ge(0)] = 1e-3,
+        lr: NotNegative = 1e-3,
         betas: tuple[Annotated[float, Interval(ge=0, lt=1)], Annotated[float, Interval(ge=0, lt=1)]] = (0.9, 0.999),
-        eps: Annotated[float, Ge(0)] = 1e-6,
-        weight_decay: Annotated[float, Ge(0)] = 0.01,
+        eps: NotNegative = 1e-6,
+        weight_decay: NotNegative = 0.01,
         bias_correction: bool = True,
         grad_averaging: bool = True,
-        max_grad_norm: Annotated[float, Ge(0)] | None = 1.0,
+        max_grad_norm: NotNegative | None = 1.0,
         trust_clip: bool = False,
         always_adapt: bool = False,
     ) -> None:
@@ -72,10 +73,7 @@ class LAMB(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update; `closure`, if given, re-evaluates the loss and its value is returned."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = None if closure is None else torch.enable_grad()(closure)()
         shrink = self._shrink()
         for group in self.param_groups:
             params = [p for p in group['params'] if p.grad is not None]

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ..arguments import NotNegative, Share
 from ..errors import ConfigError
 from ..registry import OPTIMIZERS
 
@@ -43,11 +44,11 @@ class LARS(Optimizer):
     def __init__(
         self,
         params: Iterable,
-        lr: Annotated[float, Ge(0)],
+        lr: NotNegative,
         momentum: Annotated[float, Interval(ge=0, lt=1)] = 0,
-        dampening: Annotated[float, Interval(ge=0, le=1)] = 0,
-        weight_decay: Annotated[float, Ge(0)] = 0,
-        eta: Annotated[float, Ge(0)] = 0.001,
+        dampening: Share = 0,
+        weight_decay: NotNegative = 0,
+        eta: NotNegative = 0.001,
         nesterov: bool = False,
         lars_exclude: bool = False,
     ) -> None:
@@ -71,10 +72,7 @@ class LARS(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update; `closure`, if given, re-evaluates the loss and its value is returned."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = None if closure is None else torch.enable_grad()(closure)()
         for group in self.param_groups:
             params = [p for p in group['params'] if p.grad is not None]
             if params:

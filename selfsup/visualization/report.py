@@ -107,10 +107,8 @@ def plot_layers(table: dict[str, Any], out_png: str | os.PathLike, layers: Seque
     axes.set_xticks(range(len(places)), layers)
     axes.spines['bottom'].set_bounds(-0.15, len(places) - 0.85)
     axes.set_ylabel('top-1, percent', color=INK, fontsize=8)
-    source = table['source'].split(',')[0]
-    axes.set_title(
-        f'Published, not measured here: ImageNet top-1 by layer ({source})', color=INK, fontsize=10, loc='left'
-    )
+    title = f'Published, not measured here: ImageNet top-1 by layer ({table["source"].split(",")[0]})'
+    axes.set_title(title, color=INK, fontsize=10, loc='left')
     hide_frame(axes)
     axes.tick_params(colors=INK, labelsize=8)
     return save_figure(figure, out_png)

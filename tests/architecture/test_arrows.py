@@ -12,6 +12,7 @@ LEAVES = {
     'arguments',
     'contracts',
     'errors',
+    'hints',
     'registry',
     'distributed',
     'checkpoint_bytes',

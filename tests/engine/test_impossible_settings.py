@@ -32,7 +32,7 @@ def sgd(*rates):
     ],
 )
 def test_momentum_of_a_copy_outside_0_and_1(method, key, value):
-    with pytest.raises(ConfigError, match=rf'{method} model\.{key}={value!r} must lie in \[0, 1\]'):
+    with pytest.raises(ConfigError, match=rf'{method} {key}={value!r}: must be a number in \[0, 1\]'):
         tiny_model(method, TINY_RESNET, 64, **{key: value})
     for fine in (0, 0.5, 1):
         tiny_model(method, TINY_RESNET, 64, **{key: fine})

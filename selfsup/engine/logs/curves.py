@@ -67,6 +67,9 @@ class TensorboardVisBackend(MMTensorboardVisBackend):
                 self.event_writer = EventWriter(log_dir, trouble)
 
         class Summaries(SummaryWriter):
+            file_writer: Any
+            all_writers: Any
+
             def _get_file_writer(self) -> FileWriter:
                 if self.file_writer is None:
                     self.file_writer = EventFiles(self.log_dir)

@@ -11,7 +11,8 @@ from pathlib import Path
 from ...checkpoint_io import read_checkpoint
 from ...errors import CheckpointError
 from ...files import only_process, remove_leftovers
-from .branch import RECORD, Record, Saved, Survey, emergency_folder, read_record, set_aside, survey
+from .branch import emergency_folder, set_aside
+from .lineage import RECORD, Record, Saved, Survey, read_record, survey
 
 logger = logging.getLogger('selfsup')
 

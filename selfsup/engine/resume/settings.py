@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from mmengine.hooks import Hook
 from mmengine.runner.priority import get_priority
@@ -15,7 +15,7 @@ from ...arguments import Part, Table, arguments_of, parts
 from ...config.report import Path
 from ...config.typed import GIVEN, registries_of
 from ...optim.base_lr import scaled_lr
-from ...optim.schedules import POLICY_ARGS
+from ...optim.schedules import COMMON_ARGS, POLICY_ARGS, policy_lr
 
 MISSING = 'not set'  # what a setting is that only one of two configs has
 _PLAIN = (type(None), bool, int, float, str)
@@ -52,7 +52,7 @@ def with_defaults(compiled: dict) -> dict[str, Any]:
     Lists take the place of tuples, so that the result may be stored anywhere.
     """
     tables = dict(registries_of(compiled))
-    return {name: _fill(value, tables, (name,)) for name, value in compiled.items()}
+    return {name: fill_defaults(value, tables, (name,)) for name, value in compiled.items()}
 
 
 def settings_of(compiled: dict, images: int) -> dict[str, Any]:
@@ -104,16 +104,16 @@ def short_name(key: str, hooks: list[dict]) -> str:
 # ---- defaults ----
 
 
-def _fill(value: Any, tables: Mapping[Path, Table], path: Path) -> Any:
+def fill_defaults(value: Any, tables: Mapping[Path, Table], path: Path) -> Any:
     """`value`, which stands at `path`, with the defaults of the classes of `tables`: path of a dict -> where its type is registered."""
     if isinstance(value, list | tuple):
-        return [_fill(item, tables, (*path, str(i))) for i, item in enumerate(value)]
+        return [fill_defaults(item, tables, (*path, str(i))) for i, item in enumerate(value)]
     if not isinstance(value, dict):
         return value if isinstance(value, _PLAIN) else repr(value)
     table, name = tables.get(path), value.get('type')
     cls = table.find(name.removeprefix('selfsup.')) if table and isinstance(name, str) else None
     if table is None or cls is None:
-        return {str(key): _fill(inner, tables, (*path, str(key))) for key, inner in value.items()}
+        return {str(key): fill_defaults(inner, tables, (*path, str(key))) for key, inner in value.items()}
     given = (*GIVEN.get(table.name, ()), *(('lr',) if 'base_lr' in value else ()))
     defaults = {} if table.name == 'sampler' else _defaults(cls, value)  # those of a sampler the loader gives
     missing = {key: default for key, default in defaults.items() if key not in value and key not in given}
@@ -121,7 +121,9 @@ def _fill(value: Any, tables: Mapping[Path, Table], path: Path) -> Any:
     filled = {}
     for key, inner in {**value, **missing}.items():
         inside = parts(named[key].hint, inner, ()) if key in named else ()
-        filled[str(key)] = _fill(inner, {at: mark.registry for at, _, mark in inside if isinstance(mark, Part)}, ())
+        filled[str(key)] = fill_defaults(
+            inner, {at: mark.registry for at, _, mark in inside if isinstance(mark, Part)}, ()
+        )
     return filled
 
 
@@ -134,11 +136,11 @@ def _defaults(cls: Any, value: dict) -> dict[str, Any]:
         if isinstance(argument.default, (*_PLAIN, list, tuple, dict))
     }
     if value.get('type') == 'PolicyLR':
-        common = {'by_epoch': True, 'warmup': None, 'warmup_iters': 0, 'warmup_ratio': 0.1, 'warmup_by_epoch': False}
-        own = POLICY_ARGS.get(value.get('policy', ''), {})
-        found.update({**common, **{k: v for k, v in own.items() if v is not ...}})
+        formula, _ = arguments_of(policy_lr)
+        args = {name: formula[name].default for name in COMMON_ARGS} | POLICY_ARGS.get(value.get('policy', ''), {})
+        found.update({name: default for name, default in args.items() if default not in (..., inspect.Parameter.empty)})
     if inspect.isclass(cls) and issubclass(cls, Hook):
-        found['priority'] = cls.priority
+        found['priority'] = cast(type[Hook], cls).priority
     return found
 
 

@@ -184,11 +184,10 @@ def check_optimizer(saved: Mapping, optimizer: torch.optim.Optimizer, path: str)
 
 def _check_group(group: Mapping, old: Mapping, path: str) -> None:
     for name in _SETTINGS:
-        if name not in group or (
-            name == 'initial_lr' and name not in old
-        ):  # a run without schedules has none; they bring their own
+        # a run without schedules has no 'initial_lr'; they bring their own
+        if name not in group or (name == 'initial_lr' and name not in old):
             continue
-        value = old.get(name)
+        value: Any = old.get(name)
         numbers = value if isinstance(value, list | tuple) else [value]
         pair = isinstance(group[name], tuple)
         if (
@@ -219,7 +218,8 @@ def _check_values(
     values: Mapping[str, Any], parameter: nn.Parameter, wanted: Mapping[str, Any], number: int, path: str
 ) -> None:
     for name, pattern in wanted.items():
-        value, where = values.get(name), f"'{name}' of parameter {number} in its optimizer state"
+        value: Any = values.get(name)
+        where = f"'{name}' of parameter {number} in its optimizer state"
         whole = isinstance(pattern, Tensor) and pattern.dim() > 0
         if whole and not (
             isinstance(value, Tensor)

@@ -14,13 +14,12 @@ import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
 from types import MappingProxyType
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
-from annotated_types import Ge
 from torch import Tensor
 
-from ...arguments import checked
+from ...arguments import Count, checked
 from ...errors import ConfigError, DataError, SelfSupWarning
 
 logger = logging.getLogger('selfsup')
@@ -51,8 +50,8 @@ class Clusters(NamedTuple):
 @checked
 def cluster(
     features: Tensor,
-    k: Annotated[int, Ge(1)],
-    pca_dim: Annotated[int, Ge(1)] | Literal[-1] = -1,
+    k: Count,
+    pca_dim: Count | Literal[-1] = -1,
     seed: int = 0,
     backend: Backend = 'auto',
     device: torch.device | str | None = None,
@@ -138,8 +137,7 @@ def _finite(features: Tensor) -> Tensor:
 
 
 def _blocks(features: Tensor, device: torch.device, rows: int = 65536) -> Iterator[Tensor]:
-    for block in features.split(rows):
-        yield block.to(device, torch.float32)
+    return (block.to(device, torch.float32) for block in features.split(rows))
 
 
 def _whiten(features: Tensor, dims: int, device: torch.device) -> Tensor:

@@ -7,16 +7,15 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import torch
-from annotated_types import Ge, Interval
+from annotated_types import Ge
 from mmengine.hooks import Hook
 from torch import Tensor
 
 from ... import distributed as dist
-from ...arguments import Part
+from ...arguments import Count, Part, Share
 from ...contracts import ClusterMemory, PseudoLabelled, SamplesUniformly, TakesLabels
-from ...engine.resume.state import unwrap
+from ...engine import Run, unwrap
 from ...engine.resume.state_checks import check_labels
-from ...engine.run import Run
 from ...errors import ConfigError, SelfSupError
 from ...evaluation.features import collect, evaluating
 from ...registry import DATASETS, HOOKS
@@ -29,7 +28,7 @@ STATE = 'deep_cluster'  # entry of the checkpoint
 
 class _Extractor(TypedDict):
     dataset: Annotated[dict, Part(DATASETS)]
-    imgs_per_gpu: Annotated[int, Ge(1)]
+    imgs_per_gpu: Count
 
 
 class Extractor(_Extractor, total=False):
@@ -48,7 +47,7 @@ class Clustering(_Clustering, total=False):
     """Arguments of `cluster`; there is one type."""
 
     type: Literal['Kmeans']
-    pca_dim: Annotated[int, Ge(1)] | Literal[-1]
+    pca_dim: Count | Literal[-1]
     backend: Backend
 
 
@@ -83,10 +82,10 @@ class DeepClusterHook(Hook):
         clustering: Clustering,
         unif_sampling: bool,
         reweight: bool,
-        reweight_pow: Annotated[float, Interval(ge=0, le=1)] = 0.5,
+        reweight_pow: Share = 0.5,
         init_memory: bool = False,
         initial: bool = True,
-        interval: Annotated[int, Ge(1)] = 1,
+        interval: Count = 1,
         dist_mode: bool = True,
         data_loaders: list | None = None,
     ) -> None:
@@ -159,7 +158,6 @@ class DeepClusterHook(Hook):
     def _cluster(self, runner: Run, epoch: int) -> None:
         """Labels for `epoch` (from 0), and everything that follows from them. Every rank calls."""
         start = time.perf_counter()
-        head = self._model.head
         seed = int(np.random.SeedSequence([runner.seed, epoch]).generate_state(1)[0])
         share_statistics(runner)
         features = self._features(runner)
@@ -171,8 +169,8 @@ class DeepClusterHook(Hook):
         if self.init_memory:
             self._memory.init_memory(features, self.labels)
         torch.manual_seed(seed)
-        head.reset()
-        for parameter in head.parameters():
+        self._model.head.reset()
+        for parameter in self._model.head.parameters():
             dist.broadcast(parameter.data)
         change = {} if old is None else {'cluster_change': label_change(old, self.labels)}
         report(runner, self.labels, self.clustering['k'], {**change, 'cluster_objective': objective / len(self.labels)})
@@ -180,10 +178,8 @@ class DeepClusterHook(Hook):
 
     def _features(self, runner: Run) -> Tensor | None:
         """(N, D) on rank 0, None elsewhere."""
-        loader = ordered_loader(runner, **self.extractor)
-        with evaluating(unwrap(runner.model)):
+        with ordered_loader(runner, **self.extractor) as loader, evaluating(unwrap(runner.model)):
             rows = collect(lambda batch: {'z': self._model.embed(batch['img']).float()}, loader, main_only=True)
-        loader.close()
         return rows.get('z')
 
     def _solve(self, runner: Run, features: Tensor | None, seed: int) -> tuple[Tensor, float]:

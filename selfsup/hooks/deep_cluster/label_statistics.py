@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ... import distributed as dist
-from ...engine.run import Run
+from ...engine import Run
 
 
 def label_change(old: Tensor, new: Tensor) -> float:

@@ -67,14 +67,6 @@ def snip_scores(model: nn.Module, batch: dict[str, Tensor], names: Iterable[str]
     return scores
 
 
-def snip_densities(
-    model: nn.Module, batch: dict[str, Tensor], names: Iterable[str], density: float
-) -> dict[str, float]:
-    """Densities by `snip_scores`, those of rank 0 on all: sums over ranks may differ in the last bit."""
-    scores = snip_scores(model, batch, names)
-    return dist.broadcast_object(sparse.snip_densities(scores, density) if dist.is_main() else {})
-
-
 def random_masks(
     weights: Mapping[str, nn.Parameter],
     densities: Mapping[str, float],

@@ -7,19 +7,20 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 from mmengine.hooks import Hook
 from torch import Tensor, nn
 
 from ... import distributed as dist
+from ...arguments import Count, Share
 from ...contracts import TakesLabels
-from ...engine.resume.state import seed_iteration, unwrap
+from ...engine import Run, unwrap
+from ...engine.resume.state import seed_iteration
 from ...engine.resume.state_checks import check_mask_state
-from ...engine.run import Run
 from ...errors import CheckpointError, ConfigError, SelfSupWarning
 from ...optim import sparsity as sparse
 from ...registry import HOOKS
-from .first_masks import maskable, masks_of_zeros, random_masks, snip_densities
+from .first_masks import maskable, masks_of_zeros, random_masks, snip_scores
 from .table import summary
 
 STATE = 'sparse_training'  # entry of the checkpoint
@@ -66,9 +67,9 @@ class SparseTrainingHook(Hook):
         self,
         sparsity: Annotated[float, Interval(ge=0, lt=1)] | None = None,
         init: Literal['snip', 'erk', 'uniform', 'resume'] = 'snip',
-        update_interval: Annotated[int, Ge(1)] | None = 100,
+        update_interval: Count | None = 100,
         prune_rate: Annotated[float, Interval(gt=0, le=1)] = 0.3,
-        final_prune_rate: Annotated[float, Interval(ge=0, le=1)] = 0.005,
+        final_prune_rate: Share = 0.005,
         growth: Literal['random', 'bernoulli', 'gradient', 'momentum'] = 'random',
         prune: Literal['magnitude'] = 'magnitude',
         only: str = '',
@@ -200,8 +201,9 @@ class SparseTrainingHook(Hook):
                     "gets its labels later, from clustering: use init='erk' or 'uniform'."
                 )
             seed_iteration(runner.seed, dist.rank(), 0)
-            batch = runner.train_loop.dataloader.peek()
-            densities = snip_densities(unwrap(runner.model), batch, self.weights, density)
+            scores = snip_scores(unwrap(runner.model), runner.train_loop.dataloader.peek(), self.weights)
+            # rank 0's for all: sums over ranks may differ in the last bit
+            densities = dist.broadcast_object(sparse.snip_densities(scores, density) if dist.is_main() else {})
         elif self.init == 'erk':
             densities = sparse.erk_densities(shapes, density)
         else:

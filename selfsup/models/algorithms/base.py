@@ -169,7 +169,10 @@ class Algorithm(nn.Module):
         self(batch, mode='loss')
 
     def after_load_backbone(self) -> None:
-        """Called when weights were loaded into `self.backbone`; a method with momentum copies copies them again."""
+        """Called when weights were loaded into `self.backbone`: `momentum_copies` of it start from the same weights again."""
+        for part, follower in self.momentum_copies:
+            if part == 'backbone':
+                self.get_submodule(follower).load_state_dict(self.backbone.state_dict())
 
     def extract(self, img: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of the backbone for images (B, C, H, W)."""

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
 
 import torch
-from annotated_types import Interval
 from torch import Tensor
 
+from ...arguments import Share
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
 from ..layers.momentum import momentum_copy, momentum_update
@@ -45,8 +44,8 @@ class BYOL(Algorithm):
         backbone: Backbone,
         neck: Neck,
         head: Head,
-        base_momentum: Annotated[float, Interval(ge=0, le=1)] = 0.996,
-        end_momentum: Annotated[float, Interval(ge=0, le=1)] = 1.0,
+        base_momentum: Share = 0.996,
+        end_momentum: Share = 1.0,
     ) -> None:
         super().__init__()
         self.backbone = build_part(BACKBONES, backbone)
@@ -83,7 +82,3 @@ class BYOL(Algorithm):
         self.momentum.fill_(momentum)
         momentum_update(self.target_backbone, self.backbone, momentum)
         momentum_update(self.target_neck, self.neck, momentum)
-
-    def after_load_backbone(self) -> None:
-        """The target backbone starts as a copy of the loaded one."""
-        self.target_backbone.load_state_dict(self.backbone.state_dict())

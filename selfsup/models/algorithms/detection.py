@@ -14,10 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, TypedDict
 
-from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
-from ...arguments import Layer
+from ...arguments import Count, Layer, Share
 from ...errors import ConfigError, ShapeError
 from ...registry import BACKBONES, MODELS, NECKS
 from ..layers.norm import NORMS, norm_layer
@@ -25,8 +24,6 @@ from .base import Algorithm, Backbone, Neck, Step, build_part, refuse_classes
 
 Images = Tensor | Sequence[Tensor]
 CONV_HEAD = 4  # convolutions of the box head with a norm, and of the mask head
-Count = Annotated[int, Ge(1)]
-Share = Annotated[float, Interval(ge=0, le=1)]
 
 
 class RCNN(TypedDict, total=False):

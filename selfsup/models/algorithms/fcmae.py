@@ -14,18 +14,18 @@ release's norms over the whole batch are `backbone.grn_scope='batch'`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
+from ...arguments import Count
 from ...errors import ConfigError
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
 from ..layers.image_channels import check_image_channels, image_channels
 from ..layers.init import init_convnext
-from ..layers.masking import BlockMasking, enlarge, mean_count
+from ..layers.masking import BlockMasking, Keep, MaskRatio, enlarge, mean_count
 from ..visible import check_masked, encode_visible, probe_maps
 from .base import Algorithm, Backbone, Head, Neck, Step, build_part
 
@@ -57,9 +57,9 @@ class FCMAE(Algorithm):
         backbone: Backbone,
         decoder: Neck,
         head: Head,
-        mask_ratio: Annotated[float, Interval(gt=0, lt=1)] = 0.6,
-        keep: Literal['round', 'floor'] = 'floor',
-        block: Annotated[int, Ge(1)] = 32,
+        mask_ratio: MaskRatio = 0.6,
+        keep: Keep = 'floor',
+        block: Count = 32,
         init: Literal['std02', 'release'] = 'std02',
         path: Literal['visible', 'masked'] = 'visible',
         sync_bn: bool = False,

@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Annotated
 
 import torch
-from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
 from ... import distributed
+from ...arguments import Count, Share
 from ...errors import SelfSupWarning, ShapeError
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize, similarity
@@ -51,9 +50,9 @@ class MOCO(Algorithm):
         backbone: Backbone,
         neck: Neck,
         head: Head,
-        queue_len: Annotated[int, Ge(1)] = 65536,
-        feat_dim: Annotated[int, Ge(1)] = 128,
-        momentum: Annotated[float, Interval(ge=0, le=1)] = 0.999,
+        queue_len: Count = 65536,
+        feat_dim: Count = 128,
+        momentum: Share = 0.999,
     ) -> None:
         super().__init__()
         self.backbone = build_part(BACKBONES, backbone)
@@ -133,7 +132,3 @@ class MOCO(Algorithm):
         columns = (self.queue_ptr + torch.arange(len(keys), device=keys.device)) % length  # no sync with the host
         self.queue[:, columns] = keys.T.to(self.queue.dtype)
         self.queue_ptr.copy_((self.queue_ptr + len(keys)) % length)
-
-    def after_load_backbone(self) -> None:
-        """The key backbone starts as a copy of the loaded one."""
-        self.key_backbone.load_state_dict(self.backbone.state_dict())

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Annotated
 
 import torch
-from annotated_types import Ge
 from torch import Tensor
 
 from ... import distributed
+from ...arguments import Count
 from ...errors import ConfigError, SelfSupWarning, ShapeError
 from ...registry import BACKBONES, HEADS, MEMORIES, MODELS, NECKS
 from ..layers.functional import l2_normalize, similarity
@@ -50,7 +49,7 @@ class NPID(Algorithm):
         neck: Neck,
         head: Head,
         memory_bank: Memory,
-        neg_num: Annotated[int, Ge(1)] = 65536,
+        neg_num: Count = 65536,
         ensure_neg: bool = False,
     ) -> None:
         super().__init__()

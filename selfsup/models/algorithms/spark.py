@@ -13,17 +13,17 @@ patches of all of them. The neck and the decoder are told the channels and the s
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
+from ...arguments import Count
 from ...errors import ConfigError
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
 from ..layers.image_channels import check_image_channels, image_channels
-from ..layers.masking import BlockMasking, mean_count
+from ..layers.masking import BlockMasking, Keep, MaskRatio, mean_count
 from ..layers.norm import resolve_sync_bn
 from ..visible import check_masked, encode_visible, probe_maps
 from .base import Algorithm, Backbone, Head, Neck, Step, build_part
@@ -58,9 +58,9 @@ class SparK(Algorithm):
         neck: Neck,
         decoder: Neck,
         head: Head,
-        mask_ratio: Annotated[float, Interval(gt=0, lt=1)] = 0.6,
-        keep: Literal['round', 'floor'] = 'round',
-        block: Annotated[int, Ge(1)] = 32,
+        mask_ratio: MaskRatio = 0.6,
+        keep: Keep = 'round',
+        block: Count = 32,
         path: Literal['visible', 'masked'] = 'visible',
         sync_bn: bool = False,
     ) -> None:

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 from torch import Tensor, nn
 
-from ...arguments import Layer
+from ...arguments import Count, Layer, NotNegative
 from ...registry import HEADS
 from ..layers.functional import full_precision, top1_accuracy
 from ..layers.init import init_linear_layers
@@ -38,11 +38,11 @@ class ClsHead(nn.Module):
     def __init__(
         self,
         with_avg_pool: bool = False,
-        in_channels: Annotated[int, Ge(1)] = 2048,
-        num_classes: Annotated[int, Ge(1)] = 1000,
+        in_channels: Count = 2048,
+        num_classes: Count = 1000,
         norm_cfg: Annotated[dict | None, Layer(NORMS)] = None,
         label_smoothing: Annotated[float, Interval(ge=0, lt=1)] = 0.0,
-        init_std: Annotated[float, Ge(0)] | None = 0.01,
+        init_std: NotNegative | None = 0.01,
         criterion: Literal['ce', 'bce'] = 'ce',
     ) -> None:
         super().__init__()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypedDict
+from typing import TypedDict
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge
 from torch import Tensor, nn
 
+from ...arguments import Count
 from ...registry import HEADS
 from ..layers.functional import full_precision, top1_accuracy
 from ..layers.init import init_linear_layers
@@ -17,8 +17,8 @@ from ..layers.init import init_linear_layers
 class Classes(TypedDict):
     """What the linear layer reads, and into how many classes."""
 
-    in_channels: Annotated[int, Ge(1)]
-    num_classes: Annotated[int, Ge(1)]
+    in_channels: Count
+    num_classes: Count
 
 
 @HEADS.register_module()

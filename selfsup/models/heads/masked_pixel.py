@@ -6,12 +6,10 @@ order row, column, channel (channel fastest).
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
-from annotated_types import Ge
 from torch import Tensor, nn
 
+from ...arguments import Count, NotNegative
 from ...errors import ShapeError
 from ...registry import HEADS
 from ..layers.functional import full_precision
@@ -31,9 +29,7 @@ class MaskedPixelHead(nn.Module):
         eps: added to the variance, >= 0.
     """
 
-    def __init__(
-        self, patch_size: Annotated[int, Ge(1)] = 32, norm_pix: bool = True, eps: Annotated[float, Ge(0)] = 1e-6
-    ) -> None:
+    def __init__(self, patch_size: Count = 32, norm_pix: bool = True, eps: NotNegative = 1e-6) -> None:
         super().__init__()
         self.patch_size, self.norm_pix, self.eps = patch_size, norm_pix, eps
 

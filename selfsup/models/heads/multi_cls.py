@@ -7,10 +7,10 @@ from types import MappingProxyType
 from typing import Annotated, Literal
 
 import torch.nn.functional as F
-from annotated_types import Ge, Interval, Len
+from annotated_types import Interval, Len
 from torch import Tensor, nn
 
-from ...arguments import Choice, Layer
+from ...arguments import Choice, Count, Layer
 from ...errors import ShapeError
 from ...registry import HEADS
 from ..layers.functional import full_precision, top1_accuracy
@@ -47,7 +47,7 @@ class MultiClsHead(nn.Module):
         with_last_layer_unpool: bool | Literal['replace'] = False,
         backbone: Annotated[str, Choice(CHANNELS)] = 'resnet50',
         norm_cfg: Annotated[dict | None, Layer(NORMS)] = {'type': 'BN'},  # noqa: B006
-        num_classes: Annotated[int, Ge(1)] = 1000,
+        num_classes: Count = 1000,
     ) -> None:
         super().__init__()
         self.adaptive, self.in_indices = pool_type == 'adaptive', tuple(in_indices)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 from torch import Tensor
 
+from ...arguments import NotNegative, Share
 from ...errors import ConfigError, ShapeError
 from ...registry import BATCH_AUGMENTS
-
-Share = Annotated[float, Interval(ge=0, le=1)]
 
 
 @BATCH_AUGMENTS.register_module()
@@ -39,8 +38,8 @@ class Mixup:
 
     def __init__(
         self,
-        mixup_alpha: Annotated[float, Ge(0)] = 0.8,
-        cutmix_alpha: Annotated[float, Ge(0)] = 1.0,
+        mixup_alpha: NotNegative = 0.8,
+        cutmix_alpha: NotNegative = 1.0,
         cutmix_minmax: tuple[Share, Share] | None = None,
         prob: Share = 1.0,
         switch_prob: Share = 0.5,

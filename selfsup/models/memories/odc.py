@@ -6,13 +6,12 @@ Zhan et al. 2020, arXiv 2006.10645, sections 3.2 (update of samples and centroid
 from __future__ import annotations
 
 import logging
-from typing import Annotated
 
 import torch
-from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
 from ... import distributed
+from ...arguments import Count, Share
 from ...errors import ConfigError, ShapeError
 from ...registry import MEMORIES
 from ..layers.functional import l2_normalize, last_occurrence
@@ -51,11 +50,11 @@ class ODCMemory(nn.Module):
 
     def __init__(
         self,
-        length: Annotated[int, Ge(1)],
-        feat_dim: Annotated[int, Ge(1)],
-        momentum: Annotated[float, Interval(ge=0, le=1)] = 0.5,
-        num_classes: Annotated[int, Ge(1)] = 10000,
-        min_cluster: Annotated[int, Ge(1)] = 20,
+        length: Count,
+        feat_dim: Count,
+        momentum: Share = 0.5,
+        num_classes: Count = 10000,
+        min_cluster: Count = 20,
         debug: bool = False,
     ) -> None:
         super().__init__()

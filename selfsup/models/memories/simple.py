@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
-from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
+from ...arguments import Count, Share
 from ...registry import MEMORIES
 from ..layers.functional import l2_normalize, last_occurrence
 
@@ -30,9 +28,9 @@ class SimpleMemory(nn.Module):
 
     def __init__(
         self,
-        length: Annotated[int, Ge(1)],
-        feat_dim: Annotated[int, Ge(1)],
-        momentum: Annotated[float, Interval(ge=0, le=1)] = 0.5,
+        length: Count,
+        feat_dim: Count,
+        momentum: Share = 0.5,
     ) -> None:
         super().__init__()
         self.momentum = momentum

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from annotated_types import Ge
 from torch import nn
 
+from ...arguments import Count
 from ...registry import NECKS
 from ..layers.convnext_block import ConvNeXtBlock
 
@@ -23,9 +21,9 @@ class ConvNeXtV2Decoder(nn.Sequential):
 
     def __init__(
         self,
-        width: Annotated[int, Ge(1)] = 512,
-        depth: Annotated[int, Ge(1)] = 1,
-        kernel_size: Annotated[int, Ge(1)] = 7,
+        width: Count = 512,
+        depth: Count = 1,
+        kernel_size: Count = 7,
     ) -> None:
         super().__init__(*(ConvNeXtBlock(width, grn_scope='image', kernel_size=kernel_size) for _ in range(depth)))
         self.width = width

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from annotated_types import Ge, Len
+from annotated_types import Len
 from torch import Tensor, nn
 
-from ...arguments import Layer
+from ...arguments import Count, Layer
 from ...errors import ShapeError
 from ...registry import NECKS
 from ..layers.layer_norm2d import LayerNorm2d
@@ -31,8 +31,8 @@ class FPN(nn.Module):
 
     def __init__(
         self,
-        in_channels: Annotated[Sequence[Annotated[int, Ge(1)]], Len(1)],
-        out_channels: Annotated[int, Ge(1)] = 256,
+        in_channels: Annotated[Sequence[Count], Len(1)],
+        out_channels: Count = 256,
         norm_cfg: Annotated[dict | None, Layer(NORMS)] = None,
         input_norm: bool = False,
     ) -> None:

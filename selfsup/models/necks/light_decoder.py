@@ -9,7 +9,7 @@ from typing import Annotated
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from ...arguments import Layer
+from ...arguments import Count, Layer
 from ...errors import ConfigError
 from ...registry import NECKS
 from ..layers.norm import NORMS, build_norm, resolve_sync_bn
@@ -69,9 +69,9 @@ class LightDecoder(nn.Module):
 
     def __init__(
         self,
-        width: Annotated[int, Ge(1)] = 768,
+        width: Count = 768,
         stride: Annotated[int, Ge(2)] = 32,
-        out_channels: Annotated[int, Ge(1)] = 3,
+        out_channels: Count = 3,
         norm_cfg: Annotated[dict | None, Layer(NORMS)] = None,
     ) -> None:
         super().__init__()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from annotated_types import Ge
 from torch import Tensor, nn
 
+from ...arguments import Count
 from ...registry import NECKS
 from .base import Projection
 
@@ -21,9 +19,7 @@ class LinearNeck(Projection):
         with_avg_pool: pool first; False flattens.
     """
 
-    def __init__(
-        self, in_channels: Annotated[int, Ge(1)], out_channels: Annotated[int, Ge(1)], with_avg_pool: bool = True
-    ) -> None:
+    def __init__(self, in_channels: Count, out_channels: Count, with_avg_pool: bool = True) -> None:
         super().__init__(in_channels, with_avg_pool)
         self.fc = nn.Linear(in_channels, out_channels)
         self.init_weights()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from annotated_types import Ge
 from torch import Tensor, nn
 
+from ...arguments import Count
 from ...registry import NECKS
 from ..layers.norm import batch_norm_1d
 from .base import Projection
@@ -28,9 +26,9 @@ class NonLinearNeckV0(Projection):
 
     def __init__(
         self,
-        in_channels: Annotated[int, Ge(1)],
-        hid_channels: Annotated[int, Ge(1)],
-        out_channels: Annotated[int, Ge(1)],
+        in_channels: Count,
+        hid_channels: Count,
+        out_channels: Count,
         sync_bn: bool = False,
         with_avg_pool: bool = True,
     ) -> None:
@@ -60,9 +58,9 @@ class NonLinearNeckV1(Projection):
 
     def __init__(
         self,
-        in_channels: Annotated[int, Ge(1)],
-        hid_channels: Annotated[int, Ge(1)],
-        out_channels: Annotated[int, Ge(1)],
+        in_channels: Count,
+        hid_channels: Count,
+        out_channels: Count,
         with_avg_pool: bool = True,
     ) -> None:
         super().__init__(in_channels, with_avg_pool)
@@ -89,9 +87,9 @@ class NonLinearNeckV2(Projection):
 
     def __init__(
         self,
-        in_channels: Annotated[int, Ge(1)],
-        hid_channels: Annotated[int, Ge(1)],
-        out_channels: Annotated[int, Ge(1)],
+        in_channels: Count,
+        hid_channels: Count,
+        out_channels: Count,
         with_avg_pool: bool = True,
     ) -> None:
         super().__init__(in_channels, with_avg_pool)
@@ -125,10 +123,10 @@ class NonLinearNeckSimCLR(Projection):
 
     def __init__(
         self,
-        in_channels: Annotated[int, Ge(1)],
-        hid_channels: Annotated[int, Ge(1)],
-        out_channels: Annotated[int, Ge(1)],
-        num_layers: Annotated[int, Ge(1)] = 2,
+        in_channels: Count,
+        hid_channels: Count,
+        out_channels: Count,
+        num_layers: Count = 2,
         sync_bn: bool = True,
         with_bias: bool = False,
         with_last_bn: bool = True,

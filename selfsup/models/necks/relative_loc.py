@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
-from annotated_types import Ge
 from torch import Tensor, nn
 
+from ...arguments import Count
 from ...errors import ShapeError
 from ...registry import NECKS
 from ..layers.init import init_linear_layers
@@ -29,8 +28,8 @@ class RelativeLocNeck(Projection):
 
     def __init__(
         self,
-        in_channels: Annotated[int, Ge(1)],
-        out_channels: Annotated[int, Ge(1)],
+        in_channels: Count,
+        out_channels: Count,
         sync_bn: bool = False,
         with_avg_pool: bool = True,
     ) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from annotated_types import Ge
 from torch import Tensor, nn
 
+from ...arguments import Count
 from ...errors import ConfigError
 from ...registry import NECKS
 from ..layers.layer_norm2d import LayerNorm2d
@@ -36,9 +36,9 @@ class SparKNeck(nn.Module):
 
     def __init__(
         self,
-        in_channels: Sequence[Annotated[int, Ge(1)]] = (),
-        width: Annotated[int, Ge(1)] = 768,
-        levels: Annotated[int, Ge(1)] = 4,
+        in_channels: Sequence[Count] = (),
+        width: Count = 768,
+        levels: Count = 4,
         norm: Literal['bn', 'ln', 'none'] = 'bn',
     ) -> None:
         super().__init__()
