@@ -28,12 +28,27 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, wraps
 from numbers import Integral, Real
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
 
-from annotated_types import Ge, Interval, MaxLen, MinLen
+from annotated_types import MaxLen, MinLen
 
 from .errors import ConfigError, did_you_mean
-from .hints import BOUNDS, MAPPINGS, SEQUENCES, Choice, Layer, Part, Table, alternatives, nearest, opened, words
+from .hints import (
+    BOUNDS,
+    MAPPINGS,
+    SEQUENCES,
+    Choice,
+    Count,
+    Layer,
+    NotNegative,
+    Part,
+    Share,
+    Table,
+    alternatives,
+    nearest,
+    opened,
+    words,
+)
 
 __all__ = [
     'Argument',
@@ -57,11 +72,6 @@ __all__ = [
 ]
 
 F = TypeVar('F', bound=Callable[..., Any])
-
-
-Count = Annotated[int, Ge(1)]
-Share = Annotated[float, Interval(ge=0, le=1)]
-NotNegative = Annotated[float, Ge(0)]
 
 
 class Argument(NamedTuple):
@@ -179,11 +189,13 @@ def parts(hint: Any, value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[
     mark = next((rule for rule in rules if isinstance(rule, (Part, Layer))), None)
     if mark is not None and isinstance(value, dict):
         yield path, value, mark
-        return
-    for choice in alternatives(kind):
-        inside = members(choice, value) if opened(choice)[0] is choice else [('', choice, value)]
-        for name, inner, item in inside:
-            yield from parts(inner, item, (*path, name) if name else path)
+    elif mark is not None and isinstance(value, list | tuple):
+        yield from (((*path, str(i)), item, mark) for i, item in enumerate(value) if isinstance(item, dict))
+    else:
+        for choice in alternatives(kind):
+            inside = members(choice, value) if opened(choice)[0] is choice else [('', choice, value)]
+            for name, inner, item in inside:
+                yield from parts(inner, item, (*path, name) if name else path)
 
 
 def _inner_problems(kind: Any, value: Any, path: tuple[str, ...]) -> Iterator[Problem]:
@@ -262,8 +274,8 @@ def checked(function: F) -> F:
 def _check_call(function: Any, args: tuple, kwargs: dict) -> None:
     signature = _signature(function)
     try:
-        given = signature.bind(*args, **kwargs).arguments
-    except TypeError:  # an argument is missing or unknown: the call itself says so
+        given = signature.bind_partial(*args, **kwargs).arguments
+    except TypeError:  # an argument is unknown: the call itself says so
         return
     hints = _hints(function)
     for name, value in given.items():

@@ -105,6 +105,8 @@ class Registry(MMRegistry):
             return super().register_module(name, force, module)
         return lambda written: super(Registry, self).register_module(name, force, held(written))
 
+    _imported: bool
+
     def import_from_location(self) -> None:
         if not self._imported:
             self._imported = True  # first: the modules below look names up themselves
@@ -134,6 +136,11 @@ class Registry(MMRegistry):
         if found is None:
             raise UnknownNameError(f"type='{key}' is not a {self.name}.{did_you_mean(key, self.names())}")
         return found
+
+    def registered(self) -> dict[str, Any]:
+        """Name -> class or function, without those of the parent."""
+        self.import_from_location()
+        return dict(self._module_dict)
 
     def names(self) -> list[str]:
         """Names to offer a user, sorted: those registered here and, where mmengine's own are as usable, the parent's."""

@@ -7,19 +7,18 @@ Kinds are hints, as those of arguments (`selfsup.arguments`). `*` in a path stan
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_type_hints
 
 from annotated_types import Ge, Gt
 
+from ..hints import Count, NotNegative
 from ..optim.options import LayerDecay, ParamwiseOptions
 from ..optim.schedules import POLICY_ARGS, Schedule
 
 REQUIRED = 'required'
 AtLeast0 = Annotated[int, Ge(0)]
-AtLeast1 = Annotated[int, Ge(1)]
-NotNegative = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 LR = get_type_hints(Schedule, include_extras=True)
 PARAMWISE = get_type_hints(ParamwiseOptions, include_extras=True)
@@ -71,6 +70,22 @@ MODEL = Section('Model', both=(
     Key('pretrained', str | None, 'None', "'pretrains/moco_r50_v2.pth'", 'The same, outside `model`. Write one of the two.'),
 ))
 
+LOADING = (
+    Key('pin_memory', bool, 'True on CUDA', 'True', 'Copy batches through page-locked memory.'),
+    Key('persistent_workers', bool, 'True with workers', 'True', 'Keep the workers between epochs.'),
+    Key('prefetch_factor', Count, '2', '4', 'Batches that each worker prepares ahead.'),
+)
+NORM = (
+    Key('img_norm_cfg.mean', list[float], REQUIRED, '[0.485, 0.456, 0.406]', 'Mean per channel.'),
+    Key('img_norm_cfg.std', list[float], REQUIRED, '[0.229, 0.224, 0.225]', 'Standard deviation per channel.'),
+)
+
+
+def _below(prefix: str, rows: tuple[Key, ...]) -> tuple[Key, ...]:
+    """The same rows inside of another dict."""
+    return tuple(replace(row, path=f'{prefix}.{row.path}') for row in rows)
+
+
 DATA = Section(
     'Data', 'Batch sizes and workers count per process. `val_dataloader` and `test_dataloader` take the keys of `train_dataloader`.',
     both=(
@@ -78,20 +93,17 @@ DATA = Section(
             'on a GPU). The pipelines then leave out ToTensor and Normalize.'),
         Key('img_norm_cfg', dict | None, 'None', 'dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])',
             'Normalisation that `prefetch` applies; values for images in [0, 1].'),
-        Key('img_norm_cfg.mean', list[float], REQUIRED, '[0.485, 0.456, 0.406]', 'Mean per channel.'),
-        Key('img_norm_cfg.std', list[float], REQUIRED, '[0.229, 0.224, 0.225]', 'Standard deviation per channel.'),
+        *NORM,
     ),
     short=(
         Key('data', dict, '-', 'dict(imgs_per_gpu=32, workers_per_gpu=4, train=dict(...))', 'The data sets and how they are read.'),
-        Key('data.imgs_per_gpu', AtLeast1, REQUIRED, '32', 'Samples per process and iteration, counted before views.'),
+        Key('data.imgs_per_gpu', Count, REQUIRED, '32', 'Samples per process and iteration, counted before views.'),
         Key('data.workers_per_gpu', AtLeast0, '2', '4', 'Loader workers per process; 0 loads in the training process.'),
         Key('data.sampling_replace', bool, 'False', 'True', 'Draw the training samples of an epoch with replacement.'),
         Key('data.sampler', dict | None, "dict(type='EpochSampler')", "dict(type='RepeatAugSampler', num_repeats=3)",
             'Order of the training samples, in place of `sampling_replace`.', 'SAMPLERS'),
         Key('data.drop_last', bool, 'False', 'True', 'Leave out the last, smaller training batch.'),
-        Key('data.pin_memory', bool, 'True on CUDA', 'True', 'Copy batches through page-locked memory.'),
-        Key('data.persistent_workers', bool, 'True with workers', 'True', 'Keep the workers between epochs.'),
-        Key('data.prefetch_factor', AtLeast1, '2', '4', 'Batches that each worker prepares ahead.'),
+        *_below('data', LOADING),
         Key('data.train', dict, REQUIRED, "dict(type='ContrastiveDataset', data_source=dict(...), pipeline=[...])",
             'The data set to train on.', 'DATASETS'),
         Key('data.val', dict | None, 'None', "dict(type='ClassificationDataset', ...)", 'The data set of tools/test.py.', 'DATASETS'),
@@ -99,7 +111,7 @@ DATA = Section(
     ),
     own=(
         Key('train_dataloader', dict, '-', 'dict(batch_size=32, num_workers=4, dataset=dict(...))', 'Training data and how it is read.'),
-        Key('train_dataloader.batch_size', AtLeast1, REQUIRED, '32', 'Samples per process and iteration, counted before views.'),
+        Key('train_dataloader.batch_size', Count, REQUIRED, '32', 'Samples per process and iteration, counted before views.'),
         Key('train_dataloader.num_workers', AtLeast0, '2', '4', 'Loader workers per process.'),
         Key('train_dataloader.dataset', dict, REQUIRED, "dict(type='ContrastiveDataset', ...)", 'The data set.', 'DATASETS'),
         Key('train_dataloader.sampler', dict, "dict(type='EpochSampler')", "dict(type='EpochSampler', replace=True)",
@@ -110,15 +122,16 @@ DATA = Section(
         Key('train_dataloader.prefetch', bool, 'top-level prefetch', 'True', 'As the top-level key, for this loader.'),
         Key('train_dataloader.img_norm_cfg', dict | None, 'top-level img_norm_cfg', 'dict(mean=[...], std=[...])',
             'As the top-level key, for this loader.'),
-        Key('train_dataloader.img_norm_cfg.mean', list[float], REQUIRED, '[0.485, 0.456, 0.406]', 'Mean per channel.'),
-        Key('train_dataloader.img_norm_cfg.std', list[float], REQUIRED, '[0.229, 0.224, 0.225]', 'Standard deviation per channel.'),
-        Key('train_dataloader.pin_memory', bool, 'True on CUDA', 'True', 'Copy batches through page-locked memory.'),
-        Key('train_dataloader.persistent_workers', bool, 'True with workers', 'True', 'Keep the workers between epochs.'),
-        Key('train_dataloader.prefetch_factor', AtLeast1, '2', '4', 'Batches that each worker prepares ahead.'),
+        *_below('train_dataloader', NORM),
+        *_below('train_dataloader', LOADING),
         Key('val_dataloader', dict | None, 'None', 'dict(batch_size=32, dataset=dict(...))', 'Data of tools/test.py, in order.'),
         Key('test_dataloader', dict | None, 'None', 'dict(batch_size=32, dataset=dict(...))', 'Further data, in order.'),
     ))
 
+CLIP = (
+    Key('max_norm', Positive, REQUIRED, '10', 'Largest gradient norm.'),
+    Key('norm_type', Positive, '2', '2', 'Which norm.'),
+)
 PARAMWISE_KEYS = (
     Key('lr', PARAMWISE['lr'], "the optimizer's", '0.1', 'Learning rate.'),
     Key('lr_mult', PARAMWISE['lr_mult'], '1', '10', "Factor on the optimizer's learning rate."),
@@ -137,7 +150,7 @@ def _paramwise(prefix: str) -> tuple[Key, ...]:
         Key(prefix, dict | None, 'None', example, 'Regex -> options of the parameters whose name it finds (`re.search`), in order; '
             'later patterns win.'),
         Key(f'{prefix}.*', dict, '-', 'dict(weight_decay=0.)', 'Options of one regex.'),
-        *(Key(f'{prefix}.*.{k.path}', k.kind, k.default, k.example, k.meaning) for k in PARAMWISE_KEYS))
+        *_below(f'{prefix}.*', PARAMWISE_KEYS))
 
 
 def _layer_decay(prefix: str) -> tuple[Key, ...]:
@@ -167,10 +180,9 @@ OPTIMIZER = Section(
         *_paramwise('optimizer.paramwise_options'),
         *_layer_decay('optimizer.layer_decay'),
         Key('optimizer_config', dict | None, 'None', 'dict(update_interval=2)', 'How the gradients are used.'),
-        Key('optimizer_config.update_interval', AtLeast1, '1', '16', 'Iterations whose gradients are averaged for one optimizer step.'),
+        Key('optimizer_config.update_interval', Count, '1', '16', 'Iterations whose gradients are averaged for one optimizer step.'),
         Key('optimizer_config.grad_clip', dict | None, 'None', 'dict(max_norm=10)', 'Gradient clipping.'),
-        Key('optimizer_config.grad_clip.max_norm', Positive, REQUIRED, '10', 'Largest gradient norm.'),
-        Key('optimizer_config.grad_clip.norm_type', Positive, '2', '2', 'Which norm.'),
+        *_below('optimizer_config.grad_clip', CLIP),
         Key('optimizer_config.use_fp16', bool, 'False', 'True', 'Same as the top-level `use_fp16`; either switches it on.'),
         Key('optimizer_config.coalesce', bool, '-', 'True', 'Accepted, without effect (a warning says so).'),
         Key('optimizer_config.bucket_size_mb', int, '-', '-1', 'Accepted, without effect (a warning says so).'),
@@ -185,10 +197,9 @@ OPTIMIZER = Section(
         *_layer_decay('optim_wrapper.layer_decay'),
         Key('optim_wrapper.paramwise_cfg', dict | None, 'None', 'dict(paramwise_options={...})',
             "mmengine's place for `paramwise_options`; its other keys are not supported."),
-        Key('optim_wrapper.accumulative_counts', AtLeast1, '1', '16', 'Iterations per optimizer step.'),
+        Key('optim_wrapper.accumulative_counts', Count, '1', '16', 'Iterations per optimizer step.'),
         Key('optim_wrapper.clip_grad', dict | None, 'None', 'dict(max_norm=10)', 'Gradient clipping.'),
-        Key('optim_wrapper.clip_grad.max_norm', Positive, REQUIRED, '10', 'Largest gradient norm.'),
-        Key('optim_wrapper.clip_grad.norm_type', Positive, '2', '2', 'Which norm.'),
+        *_below('optim_wrapper.clip_grad', CLIP),
         Key('optim_wrapper.dtype', Literal['float16', 'bfloat16'], 'by device', "'bfloat16'",
             'AmpOptimWrapper: type of the low precision.'),
         Key('optim_wrapper.loss_scale', Literal['dynamic'] | Positive | dict, "'dynamic'", '512.', 'AmpOptimWrapper: loss scaling.'),
@@ -228,16 +239,16 @@ SCHEDULE = Section(
 LENGTH = Section(
     'Length of the run', 'One of `total_epochs`, `total_iters`, `train_cfg`.',
     short=(
-        Key('total_epochs', AtLeast1, '-', '200', 'Epochs to train.'),
-        Key('total_iters', AtLeast1, '-', '10000', 'Iterations to train, instead of epochs.'),
+        Key('total_epochs', Count, '-', '200', 'Epochs to train.'),
+        Key('total_iters', Count, '-', '10000', 'Iterations to train, instead of epochs.'),
         Key('test_cfg', dict, '-', '{}', 'Accepted when empty, as in old files.'),
     ),
     own=(
         Key('train_cfg', dict, '-', 'dict(by_epoch=True, max_epochs=200)', 'Length of the run. An empty dict counts as absent.'),
         Key('train_cfg.type', Literal['EpochBasedTrainLoop', 'IterBasedTrainLoop'], '-', "'IterBasedTrainLoop'", 'The same as `by_epoch`.'),
         Key('train_cfg.by_epoch', bool, 'True with max_epochs', 'False', 'Count epochs or iterations.'),
-        Key('train_cfg.max_epochs', AtLeast1, '-', '200', 'Epochs to train.'),
-        Key('train_cfg.max_iters', AtLeast1, '-', '10000', 'Iterations to train.'),
+        Key('train_cfg.max_epochs', Count, '-', '200', 'Epochs to train.'),
+        Key('train_cfg.max_iters', Count, '-', '10000', 'Iterations to train.'),
     ))
 
 # Slots of default_hooks with the hook that fills each; None leaves the slot empty.
@@ -262,20 +273,20 @@ HOOKS = Section(
         *(Key(f'log_processor.{name}', kind, '-', example, meaning) for name, kind, example, meaning in (
             ('type', str, "'LogProcessor'", 'The processor.'),
             ('by_epoch', bool, 'True', 'Print epochs or iterations.'),
-            ('window_size', AtLeast1, '10', 'Iterations that a printed value averages over.'),
+            ('window_size', Count, '10', 'Iterations that a printed value averages over.'),
             ('custom_cfg', list, '[]', 'Further statistics.'),
-            ('num_digits', AtLeast1, '4', 'Digits printed.'),
+            ('num_digits', Count, '4', 'Digits printed.'),
             ('mean_pattern', str, repr(MEAN_PATTERN), 'Values that are averaged.'),
             ('log_with_hierarchy', bool, 'False', 'Keep `train/` in the names.'))),
     ),
     short=(
         Key('checkpoint_config', dict | None, 'None', 'dict(interval=10)', 'When checkpoints are written.'),
-        Key('checkpoint_config.interval', AtLeast1, '1 epoch or 1000 iterations', '10', 'Epochs (or iterations) between checkpoints.'),
+        Key('checkpoint_config.interval', Count, '1 epoch or 1000 iterations', '10', 'Epochs (or iterations) between checkpoints.'),
         Key('checkpoint_config.by_epoch', bool, 'as the run', 'False', 'Count epochs or iterations.'),
         Key('checkpoint_config.max_keep_ckpts', int, '-1', '3', 'Newest checkpoints to keep; -1 keeps all.'),
         Key('checkpoint_config.save_last', bool, 'True', 'False', 'Also write one when the run ends.'),
         Key('log_config', dict | None, 'None', "dict(interval=50, hooks=[dict(type='TextLoggerHook')])", 'What is logged, how often.'),
-        Key('log_config.interval', AtLeast1, '50', '10', 'Iterations between two log lines.'),
+        Key('log_config.interval', Count, '50', '10', 'Iterations between two log lines.'),
         Key('log_config.hooks', list[dict], 'both', "[dict(type='TextLoggerHook'), dict(type='TensorboardLoggerHook')]", 'Outputs.'),
         Key('log_config.hooks.*', dict, '-', "dict(type='TextLoggerHook')", 'One output.'),
         Key('log_config.hooks.*.type', Literal['TextLoggerHook', 'TensorboardLoggerHook'], REQUIRED, "'TextLoggerHook'",
@@ -312,7 +323,7 @@ RUN = Section('The run', both=(
     Key('find_unused_parameters', bool, 'False', 'True', "DistributedDataParallel's switch for parameters without gradient."),
     Key('channels_last', bool, 'False', 'True', 'Keep images and filters in NHWC memory: same results up to rounding, often several '
         'times faster on the CPU and with use_fp16.'),
-    Key('gpus', AtLeast1, '-', '1', 'Accepted, without effect (a warning says so): the launcher decides.'),
+    Key('gpus', Count, '-', '1', 'Accepted, without effect (a warning says so): the launcher decides.'),
     Key('custom_imports', dict, '-', "dict(imports=['my_package.models'])", 'Modules to import first; they register your own types.'),
     Key('custom_imports.imports', list[str] | str, REQUIRED, "['my_package.models']", 'The modules.'),
     Key('custom_imports.allow_failed_imports', bool, 'False', 'True', 'Go on where one is missing.'),

@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import did_you_mean
 from ..optim.options import ParamwiseOptions
 from ..optim.schedules import COMMON_ARGS, POLICY_ARGS, policy_problems
-from .keys import LR_CONFIG_KEYS, policy_name
+from .keys import LR, LR_CONFIG_KEYS, policy_name
 from .report import Path, Report
 
 NORMALISING = ('ToTensor', 'Normalize')
@@ -84,6 +84,8 @@ def _check_policy(path: Path, lr: dict, report: Report) -> None:
     policy = policy_name(lr['policy'])
     for name, text in policy_problems({**lr, 'policy': policy or lr['policy']}):
         report.add((*path, name), text, lr[name])
+    for name in lr.keys() & LR.keys():  # those of a PolicyLR have no rows in the key table
+        report.check((*path, name), LR[name], lr[name])
     of_policy = POLICY_ARGS.get(policy or '', LR_CONFIG_KEYS)
     for name in lr:
         if name in LR_CONFIG_KEYS and name not in (*of_policy, *COMMON_ARGS):

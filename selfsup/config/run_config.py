@@ -84,11 +84,6 @@ class RunConfig:
         return self.optim_wrapper.get('accumulative_counts', 1)
 
     @property
-    def max_epochs(self) -> int | None:
-        """Length of the run in epochs; None where it is counted in iterations."""
-        return self.train_cfg.get('max_epochs')
-
-    @property
     def dist_cfg(self) -> dict[str, Any]:
         """Arguments of `engine.launch.init_distributed`."""
         return self.env_cfg.get('dist_cfg', {})

@@ -70,25 +70,10 @@ class TrainLoop(BaseLoop):
         self._carries: list[dict] = []
         self._gradients_seen = False
 
-    @property
-    def epoch(self) -> int:
-        """Epochs finished."""
-        return self._epoch
-
-    @property
-    def iter(self) -> int:
-        """Iterations (micro-batches) finished."""
-        return self._iter
-
-    @property
-    def max_epochs(self) -> int:
-        """Epochs of the whole run."""
-        return self._max_epochs
-
-    @property
-    def max_iters(self) -> int:
-        """Iterations of the whole run."""
-        return self._max_iters
+    epoch = property(lambda self: self._epoch, doc='Epochs finished.')
+    iter = property(lambda self: self._iter, doc='Iterations (micro-batches) finished.')
+    max_epochs = property(lambda self: self._max_epochs, doc='Epochs of the whole run.')
+    max_iters = property(lambda self: self._max_iters, doc='Iterations of the whole run.')
 
     @property
     def max_steps(self) -> int:

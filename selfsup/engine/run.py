@@ -20,7 +20,7 @@ from .resume.changes import Changes
 
 
 class Loop(Protocol):
-    """Where a training stands. Iterations are micro-batches; `epoch` and `iter` count what is finished."""
+    """Where a training stands. Iterations are micro-batches."""
 
     dataloader: DeviceLoader
     iters_per_epoch: int
@@ -29,13 +29,21 @@ class Loop(Protocol):
     stop_training: bool  # a hook may set it: the run ends after this iteration
 
     @property
-    def epoch(self) -> int: ...
+    def epoch(self) -> int:
+        """Epochs finished."""
+
     @property
-    def iter(self) -> int: ...
+    def iter(self) -> int:
+        """Iterations finished."""
+
     @property
-    def max_epochs(self) -> int: ...
+    def max_epochs(self) -> int:
+        """Epochs of the whole run."""
+
     @property
-    def max_iters(self) -> int: ...
+    def max_iters(self) -> int:
+        """Iterations of the whole run."""
+
     @property
     def max_steps(self) -> int:
         """Optimizer steps of the whole run, if fp16 skips none."""
@@ -52,51 +60,28 @@ class Run(Protocol):
 
     config: RunConfig
     model: nn.Module  # the algorithm, inside of DistributedDataParallel where there are several processes: see `unwrap`
+    train_loop: Loop
+    train_dataloader: DeviceLoader
     optim_wrapper: OptimWrapper
     param_schedulers: list[Any]
+    hooks: list[Hook]  # in the order in which they are called
+    epoch: int  # finished ones, as in the loop
+    iter: int
+    max_epochs: int
+    max_iters: int
+    seed: int
     device: torch.device
+    rank: int
+    world_size: int
+    work_dir: str
+    log_dir: str  # of this start of the run, inside the work dir
+    timestamp: str  # name of this start of the run
+    environment: dict[str, str]  # versions, machine and command
     logger: MMLogger
     log_trouble: LogTrouble  # `guarding(path)` around the writing of files that the run does not depend on
     log_processor: LogProcessor
     message_hub: MessageHub  # scalars that the next log line shows
     visualizer: Visualizer  # curves
-    environment: dict[str, str]  # versions, machine and command
-
-    @property
-    def train_loop(self) -> Loop: ...
-    @property
-    def train_dataloader(self) -> DeviceLoader: ...
-    @property
-    def epoch(self) -> int:
-        """Epochs finished."""
-
-    @property
-    def iter(self) -> int:
-        """Iterations (micro-batches) finished."""
-
-    @property
-    def max_epochs(self) -> int: ...
-    @property
-    def max_iters(self) -> int: ...
-    @property
-    def hooks(self) -> list[Hook]:
-        """All hooks, in the order in which they are called."""
-
-    @property
-    def seed(self) -> int: ...
-    @property
-    def rank(self) -> int: ...
-    @property
-    def world_size(self) -> int: ...
-    @property
-    def work_dir(self) -> str: ...
-    @property
-    def log_dir(self) -> str:
-        """Folder of this start of the run, inside the work dir."""
-
-    @property
-    def timestamp(self) -> str:
-        """Name of this start of the run."""
 
     @property
     def images_per_step(self) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ..arguments import require
+from ..arguments import NotNegative, require
 from ..errors import ConfigError
-from .options import NotNegative
 
 IMAGES = 256  # to which a base rate refers (Goyal et al. 2017, arXiv:1706.02677, section 2.1)
 

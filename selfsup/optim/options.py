@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypedDict
 
 from annotated_types import Ge, Interval
 
-NotNegative = Annotated[float, Ge(0)]
+from ..hints import NotNegative
 
 
 class ParamwiseOptions(TypedDict, total=False):

@@ -70,7 +70,8 @@ def param_groups(
                 chosen.update((option, value) for option, value in options.items() if option != 'max_ndim')
         if param.requires_grad:
             if scales.get(name, 1.0) != 1:
-                chosen.update(lr=chosen.get('lr', optimizer_cfg.get('lr')) * scales[name], lr_scale=scales[name])
+                rate = chosen['lr'] if 'lr' in chosen else optimizer_cfg['lr']
+                chosen.update(lr=rate * scales[name], lr_scale=scales[name])
             group = groups.setdefault(tuple(sorted(chosen.items())), {'params': [], 'param_names': [], **chosen})
             group['params'].append(param)
             group['param_names'].append(name)

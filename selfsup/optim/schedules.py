@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal, TypedDict
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Gt
 
-from ..arguments import require
+from ..arguments import Count, NotNegative, Share, require
 from ..errors import ConfigError, did_you_mean
 
 POLICY_ARGS: dict[
@@ -38,16 +38,16 @@ class Schedule(TypedDict, total=False):
 
     policy: str
     by_epoch: bool
-    step: Annotated[int, Ge(1)] | list[Annotated[int, Ge(1)]]
+    step: Count | list[Count]
     gamma: Annotated[float, Gt(0)]
-    power: Annotated[float, Ge(0)]
-    min_lr: Annotated[float, Ge(0)]
-    min_lr_ratio: Annotated[float, Ge(0)]
+    power: NotNegative
+    min_lr: NotNegative
+    min_lr_ratio: NotNegative
     reach_end: bool
     reach_peak: bool
     warmup: Literal['constant', 'linear', 'exp'] | None
     warmup_iters: Annotated[int, Ge(0)]
-    warmup_ratio: Annotated[float, Interval(ge=0, le=1)]
+    warmup_ratio: Share
     warmup_by_epoch: bool
 
 

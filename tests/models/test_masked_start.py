@@ -12,8 +12,7 @@ from selfsup.models.necks.light_decoder import LightDecoder
 from selfsup.models.visible import check_masked, probe_maps
 from selfsup.registry import BACKBONES, MODELS, NECKS
 
-from .test_visible_operations import plain
-from .visible_cases import ragged, randomised
+from .visible_cases import plain, ragged, randomised
 
 
 class Stages(nn.Module):

@@ -8,7 +8,6 @@ hold cannot be compared.
 from __future__ import annotations
 
 import difflib
-import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -39,15 +38,6 @@ def check_asked(allowed: Sequence[str], *, resuming: bool) -> None:
         raise ConfigError(
             f'{OPTION} {" ".join(allowed)} is for a run that is resumed: give --resume_from or --auto_resume as well.'
         )
-
-
-def compare_and_log(logger: logging.Logger, *args: Any, **kwargs: Any) -> Changes:
-    """`compare`, with its table in the log. For rank 0, which alone has looked at the data."""
-    changes = compare(*args, **kwargs)
-    lines = changes.table()
-    if lines:
-        logger.info('Compared with the run that is resumed:\n%s', '\n'.join(f'  {line}' for line in lines))
-    return changes
 
 
 def compare(

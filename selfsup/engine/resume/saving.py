@@ -18,7 +18,7 @@ from ..run import Run
 from ..weights import load_matching, state_dict_of
 from .branch import Branch
 from .changes import Changes
-from .comparison import compare_and_log, describe_run
+from .comparison import compare, describe_run
 from .state import check_fingerprint, unwrap
 from .state_checks import check_average, check_model_state, check_training_state
 from .training_state import load_training_state
@@ -139,8 +139,7 @@ class Checkpoints:
         if not self._description:
             self.describe()
         self.changes = dist.on_main(
-            lambda: compare_and_log(
-                run.logger,
+            lambda: compare(  # rank 0 alone has looked at the data
                 meta,
                 run.config.compiled,
                 self._description.get('data', {}),
@@ -149,6 +148,9 @@ class Checkpoints:
                 allowed=run.config.allow_changed,
             )
         )
+        table = self.changes.table()
+        if table:
+            run.logger.info('Compared with the run that is resumed:\n%s', '\n'.join(f'  {line}' for line in table))
         if 'fingerprint' not in meta:
             warnings.warn(
                 f'{path} does not say how its run was started: its data order cannot be checked.',

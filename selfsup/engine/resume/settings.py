@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from mmengine.hooks import Hook
 from mmengine.runner.priority import get_priority
@@ -15,10 +15,12 @@ from ...arguments import Part, Table, arguments_of, parts
 from ...config.report import Path
 from ...config.typed import GIVEN, registries_of
 from ...optim.base_lr import scaled_lr
-from ...optim.schedules import POLICY_ARGS
+from ...optim.schedules import COMMON_ARGS, POLICY_ARGS, policy_lr
+from ...registry import BACKBONES, BATCH_AUGMENTS, DATA_SOURCES, DATASETS, HEADS, MEMORIES, NECKS, PIPELINES
 
 MISSING = 'not set'  # what a setting is that only one of two configs has
 _PLAIN = (type(None), bool, int, float, str)
+PARTS = (BACKBONES, NECKS, HEADS, MEMORIES, BATCH_AUGMENTS, DATASETS, DATA_SOURCES, PIPELINES)
 FLAGS = ('use_fp16', 'channels_last', 'deterministic', 'prefetch', 'find_unused_parameters')
 # mmengine's name of a section -> the documented short one; the longer name first
 SPELLINGS = MappingProxyType(
@@ -110,8 +112,10 @@ def fill_defaults(value: Any, tables: Mapping[Path, Table], path: Path) -> Any:
         return [fill_defaults(item, tables, (*path, str(i))) for i, item in enumerate(value)]
     if not isinstance(value, dict):
         return value if isinstance(value, _PLAIN) else repr(value)
-    table, name = tables.get(path), value.get('type')
-    cls = table.find(name.removeprefix('selfsup.')) if table and isinstance(name, str) else None
+    name = str(value.get('type')).removeprefix('selfsup.')
+    # a class of a user may not declare what its parts are; checkpoints from before declarations hold the defaults of those too
+    table = tables.get(path) or next((parts_of for parts_of in PARTS if name in parts_of.registered()), None)
+    cls = table.find(name) if table else None
     if table is None or cls is None:
         return {str(key): fill_defaults(inner, tables, (*path, str(key))) for key, inner in value.items()}
     given = (*GIVEN.get(table.name, ()), *(('lr',) if 'base_lr' in value else ()))
@@ -136,11 +140,11 @@ def _defaults(cls: Any, value: dict) -> dict[str, Any]:
         if isinstance(argument.default, (*_PLAIN, list, tuple, dict))
     }
     if value.get('type') == 'PolicyLR':
-        common = {'by_epoch': True, 'warmup': None, 'warmup_iters': 0, 'warmup_ratio': 0.1, 'warmup_by_epoch': False}
-        own = POLICY_ARGS.get(value.get('policy', ''), {})
-        found.update({**common, **{k: v for k, v in own.items() if v is not ...}})
+        formula, _ = arguments_of(policy_lr)
+        args = {name: formula[name].default for name in COMMON_ARGS} | POLICY_ARGS.get(value.get('policy', ''), {})
+        found.update({name: default for name, default in args.items() if default not in (..., inspect.Parameter.empty)})
     if inspect.isclass(cls) and issubclass(cls, Hook):
-        found['priority'] = cls.priority
+        found['priority'] = cast(type[Hook], cls).priority
     return found
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import reduce
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -110,9 +112,12 @@ class LargeKernelUnit(nn.Module):
         parts = {name: _folded(branch) for name, branch in self.named_children()}
         like = next(self.parameters())
         trained = any(p.requires_grad for p in self.parameters())
-        weights, bias = [weight for weight, _ in parts.values()], sum(shift for _, shift in parts.values())
+        weights, bias = (
+            [weight for weight, _ in parts.values()],
+            reduce(torch.add, (shift for _, shift in parts.values())),
+        )
         if square or 'lkb_origin' in parts:
-            plain = {'lkb_reparam': (_total(weights), bias)}
+            plain: dict[str, tuple[Tensor, Tensor | None]] = {'lkb_reparam': (_total(weights), bias)}
         else:
             first, second, *rest = weights
             plain = {'LoRA1_reparam': (_total([first, *rest]), bias), 'LoRA2_reparam': (second, None)}
@@ -124,19 +129,20 @@ class LargeKernelUnit(nn.Module):
 
 
 def _branch(channels: int, kernel_size: tuple[int, int], norm_cfg: Mapping | None) -> nn.Sequential:
-    layers = OrderedDict(conv=LargeKernelConv2d(channels, kernel_size))
-    if norm_cfg is not None:
-        layers['bn'] = build_norm(dict(norm_cfg), channels)[1]
-    return nn.Sequential(layers)
+    conv = LargeKernelConv2d(channels, kernel_size)
+    norms = {} if norm_cfg is None else {'bn': build_norm(dict(norm_cfg), channels)[1]}
+    return nn.Sequential(OrderedDict(conv=conv, **norms))
 
 
-def _norm_of(branch: nn.Module) -> nn.Module | None:
+def _norm_of(branch: nn.Module) -> Any:
+    """The norm of a branch, or None; only a batch norm can be merged, and has the numbers that are read of it."""
     return getattr(branch, 'bn', None)
 
 
 def _folded(branch: nn.Module) -> tuple[Tensor, Tensor]:
     """Weight (C, 1, kh, kw) and bias (C,) of one convolution that does what the branch does; in double precision."""
-    conv, norm = getattr(branch, 'conv', branch), _norm_of(branch)
+    conv: Any = getattr(branch, 'conv', branch)
+    norm = _norm_of(branch)
     weight = conv.weight.double()
     bias = weight.new_zeros(len(weight)) if conv.bias is None else conv.bias.double()
     if norm is None:
@@ -153,14 +159,14 @@ def _folded(branch: nn.Module) -> tuple[Tensor, Tensor]:
 def _total(weights: list[Tensor]) -> Tensor:
     """Sum of kernels (C, 1, kh, kw) of odd sides, laid on each other at their centres."""
     height, width = (max(weight.shape[axis] for weight in weights) for axis in (2, 3))
-    spare = [((height - weight.shape[2]) // 2, (width - weight.shape[3]) // 2) for weight in weights]
-    return sum(functional.pad(weight, (w, w, h, h)) for weight, (h, w) in zip(weights, spare, strict=True))
+    margins = [((height - weight.shape[2]) // 2, (width - weight.shape[3]) // 2) for weight in weights]
+    return reduce(
+        torch.add, (functional.pad(weight, (w, w, h, h)) for weight, (h, w) in zip(weights, margins, strict=True))
+    )
 
 
 def _plain(weight: Tensor, bias: Tensor | None) -> LargeKernelConv2d:
     """A convolution with these numbers."""
-    conv = LargeKernelConv2d(len(weight), tuple(weight.shape[2:]), bias is not None).to(weight)
-    conv.weight.copy_(weight)
-    if bias is not None:
-        conv.bias.copy_(bias)
+    conv = LargeKernelConv2d(len(weight), (weight.shape[2], weight.shape[3]), bias is not None).to(weight)
+    conv.load_state_dict({'weight': weight} if bias is None else {'weight': weight, 'bias': bias})
     return conv

@@ -10,10 +10,11 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from ...errors import ConfigError
 from .grid import Blocks, check_grid
@@ -21,9 +22,6 @@ from .kernels.norm_relu import Normed
 from .messages import HOW_TO_ADD, operation_name, where
 from .rule_table import RULES
 from .tensor_face import TensorFace
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 Margin = tuple[int, int, int, int]
 

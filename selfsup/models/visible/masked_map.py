@@ -7,19 +7,17 @@ other layers leave something at hidden positions; that is masked before the next
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from typing_extensions import Self
 
 from ..layers.functional import length
 from .axes import as_seen, from_maps
 from .block_map import BlockMap, Margin
 from .grid import Blocks, check_scale
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class MaskedMap(BlockMap):

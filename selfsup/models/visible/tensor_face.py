@@ -6,6 +6,7 @@ Every method and operator that is not answered here is looked up as an operation
 from __future__ import annotations
 
 import functools
+import operator
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -82,11 +83,6 @@ class TensorFace:
 
     ndimension = dim
     ndim = property(dim)
-    layout = property(lambda self: self.stored.layout)
-    requires_grad = property(lambda self: self.stored.requires_grad)
-    is_cuda = property(lambda self: self.stored.is_cuda)
-    is_meta = property(lambda self: self.stored.is_meta)
-    is_leaf = property(lambda self: self.stored.is_leaf)
     is_quantized = is_mkldnn = is_sparse = False
 
     @property
@@ -154,27 +150,18 @@ class TensorFace:
     def __rtruediv__(self, other: object) -> Any:
         return self._call(Tensor.reciprocal)._call(Tensor.mul, other)
 
-    __getitem__ = functools.partialmethod(_call, Tensor.__getitem__)
-    __add__ = __radd__ = functools.partialmethod(_call, Tensor.add)
-    __sub__ = functools.partialmethod(_call, Tensor.sub)
-    __mul__ = __rmul__ = functools.partialmethod(_call, Tensor.mul)
-    __truediv__ = functools.partialmethod(_call, Tensor.div)
-    __pow__ = functools.partialmethod(_call, Tensor.pow)
-    __neg__ = functools.partialmethod(_call, Tensor.neg)
-    __abs__ = functools.partialmethod(_call, Tensor.abs)
-    __lt__ = functools.partialmethod(_call, Tensor.lt)
-    __le__ = functools.partialmethod(_call, Tensor.le)
-    __gt__ = functools.partialmethod(_call, Tensor.gt)
-    __ge__ = functools.partialmethod(_call, Tensor.ge)
+
+# fmt: off
+for _name in ('layout', 'requires_grad', 'is_cuda', 'is_meta', 'is_leaf'):
+    setattr(TensorFace, _name, property(operator.attrgetter(f'stored.{_name}')))
+for _name, _function in {
+    '__getitem__': Tensor.__getitem__, '__add__': Tensor.add, '__radd__': Tensor.add, '__sub__': Tensor.sub, '__mul__': Tensor.mul,
+    '__rmul__': Tensor.mul, '__truediv__': Tensor.div, '__pow__': Tensor.pow, '__neg__': Tensor.neg, '__abs__': Tensor.abs,
+    '__lt__': Tensor.lt, '__le__': Tensor.le, '__gt__': Tensor.gt, '__ge__': Tensor.ge,
     # without a rule unless one is registered: the error names the operation
-    __setitem__ = functools.partialmethod(_call, Tensor.__setitem__)
-    __rpow__ = functools.partialmethod(_call, Tensor.__rpow__)
-    __floordiv__ = functools.partialmethod(_call, Tensor.floor_divide)
-    __rfloordiv__ = functools.partialmethod(_call, Tensor.__rfloordiv__)
-    __mod__ = functools.partialmethod(_call, Tensor.remainder)
-    __rmod__ = functools.partialmethod(_call, Tensor.__rmod__)
-    __matmul__ = functools.partialmethod(_call, Tensor.matmul)
-    __rmatmul__ = functools.partialmethod(_call, Tensor.__rmatmul__)
-    __and__ = functools.partialmethod(_call, Tensor.bitwise_and)
-    __or__ = functools.partialmethod(_call, Tensor.bitwise_or)
-    __invert__ = functools.partialmethod(_call, Tensor.bitwise_not)
+    '__setitem__': Tensor.__setitem__, '__rpow__': Tensor.__rpow__, '__floordiv__': Tensor.floor_divide,
+    '__rfloordiv__': Tensor.__rfloordiv__, '__mod__': Tensor.remainder, '__rmod__': Tensor.__rmod__, '__matmul__': Tensor.matmul,
+    '__rmatmul__': Tensor.__rmatmul__, '__and__': Tensor.bitwise_and, '__or__': Tensor.bitwise_or, '__invert__': Tensor.bitwise_not,
+}.items():
+    setattr(TensorFace, _name, functools.partialmethod(TensorFace._call, _function))
+# fmt: on

@@ -7,19 +7,17 @@ ordinary layers run on it, and a convolution that looks beyond its block first f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from ..layers.functional import length
 from .axes import as_maps, as_seen, channel_sizes, from_maps
 from .block_map import BlockMap, Margin
 from .grid import Blocks, check_scale, map_of, rows_of
 from .kernels.norm_relu import Normed, Rectified
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class VisibleMap(BlockMap):
