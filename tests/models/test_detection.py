@@ -106,7 +106,7 @@ def test_layer_decay_reaches_the_backbone_alone():
     [
         ({'num_classes': 0}, 'num_classes=0'),
         ({'anchor_sizes': (16, 32)}, r'give 4 sizes, one for each level of the pyramid \(0, 1, 2, pool\)'),
-        ({'rcnn': {'rpn_nms_tresh': 0.5}}, "is not a key of rcnn. Did you mean 'rpn_nms_thresh'"),
+        ({'rcnn': {'rpn_nms_tresh': 0.5}}, r"is not a key of .*rcnn. Did you mean 'rpn_nms_thresh'"),
         ({'rcnn': {'box_nms_thresh': 'x'}}, r"rcnn\.box_nms_thresh='x': must be a number in \[0, 1\]"),
         ({'rcnn': {'box_positive_fraction': 1.5}}, r'box_positive_fraction=1\.5: must be a number in \[0, 1\]'),
         ({'rcnn': {'box_score_thresh': float('nan')}}, 'box_score_thresh=nan'),
