@@ -75,17 +75,17 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(args.threads)
-    found = measure(make_points(args.number, args.width, blobs=max(2, args.k // 2)), args.k, args.seeds, args.threads)
-    found = {
+    numbers = measure(make_points(args.number, args.width, blobs=max(2, args.k // 2)), args.k, args.seeds, args.threads)
+    numbers = {
         **{name: getattr(args, name) for name in ('number', 'width', 'k', 'seeds', 'threads')},
-        **found,
+        **numbers,
         'torch': torch.__version__,
         'machine': platform.machine(),
     }
-    print(json.dumps(found, indent=1))
+    print(json.dumps(numbers, indent=1))
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(found, indent=1) + '\n')
+        args.out.write_text(json.dumps(numbers, indent=1) + '\n')
 
 
 if __name__ == '__main__':

@@ -24,7 +24,7 @@ sections of one file may differ. `python tools/print_config.py CFG` shows what a
 - Any other top-level name is a helper variable. It must be used by its own file, or as `_base_.name` by a file based on it.
 - Numbers, strings, True, False, None, lists, tuples and dicts only. Imports are fine for helpers.
 - A dict with a `type` builds what is registered under that name. Its other keys are the arguments of the type; `*` stands
-  for a key of your own, such as a regex.
+  for a key of your own, such as a regex. What each argument may be stands at the end of this page, and in the hints of the class.
 - `--cfg-options a.b=c` sets a value from the command line: `data.train.pipeline.0.size=96`, `optimizer.lr=0.1`. Values are
   Python literals, anything else is a string. A dict replaces the dict that was there.
 - Every problem of a file is reported at once, with file and line.

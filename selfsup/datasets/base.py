@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from typing import Annotated, Any
 
 import numpy as np
@@ -113,6 +113,21 @@ class ImageDataset(Dataset):
             )
         if not getattr(self.data_source, 'return_label', True):
             raise ConfigError(f'{type(self).__name__} needs labels: set data_source.return_label=True.')
+
+
+def one_each(dataset: Sized, labels: Tensor | np.ndarray | Sequence[int]) -> Tensor:
+    """Pseudo labels (N,) as a tensor, one for each sample.
+
+    Raises:
+        DataError: another number of labels than of samples.
+    """
+    labels = torch.as_tensor(labels)
+    if tuple(labels.shape) != (len(dataset),):
+        raise DataError(
+            f'{type(dataset).__name__} has {len(dataset)} samples; assign_labels got labels of shape {tuple(labels.shape)}: '
+            'the data set that was clustered must be the one that is trained on.'
+        )
+    return labels
 
 
 def as_float(view: Any) -> Tensor:

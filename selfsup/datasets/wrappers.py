@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 from annotated_types import Ge, Len
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..arguments import Part
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError
 from ..registry import DATASETS
+from .base import one_each
 from .robust import unreadable
 
 Data = Annotated[dict | object, Part(DATASETS)]
@@ -76,12 +76,7 @@ class ConcatDataset(Dataset):
 
     def assign_labels(self, labels: Tensor | np.ndarray | Sequence[int]) -> None:
         """Pseudo labels (N,) for all samples, in their order; see `DeepClusterDataset`."""
-        labels = torch.as_tensor(labels)
-        if tuple(labels.shape) != (len(self),):
-            raise DataError(
-                f'ConcatDataset has {len(self)} samples; assign_labels got labels of shape {tuple(labels.shape)}: the data '
-                'set that was clustered must be the one that is trained on.'
-            )
+        labels = one_each(self, labels)
         for dataset, start in zip(self.datasets, self.starts[:-1].tolist(), strict=True):
             dataset.assign_labels(labels[start : start + len(dataset)])
 

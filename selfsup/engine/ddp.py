@@ -65,8 +65,8 @@ def explain_unfinished(model: nn.Module) -> Iterator[None]:
         if UNFINISHED not in str(error):
             raise
         names = [name for name, value in getattr(model, 'module', model).named_parameters() if value.requires_grad]
-        found = re.search(r'did not receive grad for rank \d+: ([\d ]+)', str(error))
-        raise _error([names[int(i)] for i in found[1].split()] if found else []) from error
+        numbers = re.search(r'did not receive grad for rank \d+: ([\d ]+)', str(error))
+        raise _error([names[int(i)] for i in numbers[1].split()] if numbers else []) from error
 
 
 def _error(unused: list[str]) -> ConfigError:

@@ -102,7 +102,7 @@ def check_shared_memory(loader: Any) -> None:
     """Refuse loader workers that need more shared memory than the machine has free. A collective: processes of a machine share it.
 
     Raises:
-        DataError: see `datasets.shared_memory.check_room`.
+        DataError: see `datasets.loaders.shared_memory.check_room`.
     """
     host = socket.gethostname()
     needs = [need for name, need in gather_objects((host, loader.shared_memory_needed())) if name == host]

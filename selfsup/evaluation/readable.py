@@ -146,11 +146,9 @@ def unreadable(dataset: Any, number: int = 8, seed: int = 0) -> tuple[list[int],
 
 def _origin(dataset: Any, index: int) -> tuple[Any, int]:
     """The data source below a data set, and the number that a sample has in it; the data set itself where it has none."""
-    if hasattr(dataset, 'starts') and hasattr(dataset, 'datasets'):
-        part = max(number for number, start in enumerate(dataset.starts[:-1]) if start <= index)
-        return _origin(dataset.datasets[part], index - int(dataset.starts[part]))
-    if hasattr(dataset, 'times') and hasattr(dataset, 'dataset'):
-        return _origin(dataset.dataset, index % len(dataset.dataset))
+    for reader, first in readers(dataset):
+        if first <= index < first + len(reader.source):
+            return reader.source, index - first
     source: Any = getattr(dataset, 'data_source', None)
     return (source, index) if hasattr(source, 'get_sample') and len(source) == len(dataset) else (dataset, index)
 

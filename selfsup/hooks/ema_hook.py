@@ -87,10 +87,10 @@ class EMAHook(Hook):
                 average.mul_(mask)
 
     def before_save_checkpoint(self, runner: Run, checkpoint: dict) -> None:
-        weights = self._averaged().state_dict().items()
+        weights = self._averaged().state_dict()  # on all ranks: some parts gather theirs
         checkpoint[AVERAGE] = {
             'steps': self.steps,
-            'state_dict': {name: weight.detach().cpu() for name, weight in weights} if dist.is_main() else {},
+            'state_dict': {name: weight.detach().cpu() for name, weight in weights.items()} if dist.is_main() else {},
         }
 
     def offered_model(self) -> tuple[str, nn.Module] | None:

@@ -80,8 +80,11 @@ class ReconstructionHook(EvaluationHook):
                 f'ReconstructionHook cannot take its images from a {dataset.get("type")}: give it dataset=dict(type='
                 "'ExtractDataset', data_source=..., pipeline=...)."
             )
-        steps = evaluation_steps(dataset['pipeline'], loader.get('img_norm_cfg'))
-        return {'type': 'ExtractDataset', 'data_source': dataset['data_source'], 'pipeline': steps}
+        return {
+            'type': 'ExtractDataset',
+            'data_source': dataset['data_source'],
+            'pipeline': evaluation_steps(dataset['pipeline'], loader.get('img_norm_cfg')),
+        }
 
     def evaluate(self, runner: Run) -> dict[str, float]:
         algorithm = self._algorithm
@@ -102,6 +105,5 @@ class ReconstructionHook(EvaluationHook):
             reconstruction_grid(
                 self._images, self._visible, pictures.cpu(), path, *self._scale, title=f'after epoch {epoch}'
             )
-            board = runner.visualizer.get_backend('TensorboardVisBackend')
-            if board is not None:
+            if (board := runner.visualizer.get_backend('TensorboardVisBackend')) is not None:
                 board.add_image('reconstruction', np.asarray(Image.open(path)), step=runner.iter)

@@ -258,5 +258,9 @@ class Masks(dict[str, Tensor]):
 
     def assign_packed(self, packed: Mapping[str, Tensor]) -> None:
         """Go on with the masks that `packed` gave."""
-        weights = {name: self.weights[name] for name in packed}
-        self.assign({name: unpack_mask(packed[name], w.shape).to(w.device) for name, w in weights.items()})
+        self.assign(
+            {
+                name: unpack_mask(bits, self.weights[name].shape).to(self.weights[name].device)
+                for name, bits in packed.items()
+            }
+        )

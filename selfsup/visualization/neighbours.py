@@ -61,15 +61,15 @@ def neighbour_grid(
     if title:
         draw.text((2 * GAP, GAP), title, fill=INK, font=font(16))
     heads = ['query', *(f'{i + 1}' for i in range(columns))]
-    left = [GAP + column_width * i + (2 * GAP if i else 0) for i in range(columns + 1)]
-    for x, head in zip(left, heads, strict=True):
+    edges = [GAP + column_width * i + (2 * GAP if i else 0) for i in range(columns + 1)]
+    for x, head in zip(edges, heads, strict=True):
         centred(draw, head, x, top - TEXT, column_width - GAP, NEUTRAL)
     for row, (query, neighbours) in enumerate(zip(query_images, neighbour_images, strict=True)):
         y = top + row * row_height
         labels: Sequence[int | None] = [None] * (columns + 1)
         if query_labels is not None and neighbour_labels is not None:
             labels = [query_labels[row], *neighbour_labels[row]]
-        for i, (x, image, label) in enumerate(zip(left, [query, *neighbours], labels, strict=True)):
+        for i, (x, image, label) in enumerate(zip(edges, [query, *neighbours], labels, strict=True)):
             colour = INK if i == 0 else NEUTRAL if label is None else RIGHT if label == labels[0] else WRONG
             draw.rectangle((x, y, x + cell + 2 * FRAME - 1, y + cell + 2 * FRAME - 1), fill=colour)
             canvas.paste(square(image, cell), (x + FRAME, y + FRAME))

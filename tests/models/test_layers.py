@@ -15,6 +15,8 @@ from selfsup.registry import BACKBONES, NECKS
 
 
 def test_sync_bn_falls_back_with_one_warning():
+    import mmcv.cnn  # noqa: F401  (its first import changes the filters of warnings)
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('default')
         model = BACKBONES.build(

@@ -127,3 +127,23 @@ class DataSource(ABC):
         if self.return_label and self.labels is not None:
             return image, int(self.labels[index])
         return image
+
+
+class FileSource(DataSource):
+    """Images that are files below a folder.
+
+    Attributes:
+        root: the folder that their names start from.
+    """
+
+    root: str
+    _names: NameTable
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def describe(self, index: int) -> str:
+        return os.path.join(self.root, self._names[index])
+
+    def read_image(self, index: int) -> Image.Image:
+        return load_rgb(self.describe(index))

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import ConfigError, DataError, SelfSupWarning
-from .base import ByteTable, DataSource, NameTable, load_rgb
+from .base import ByteTable, FileSource, NameTable, load_rgb
 
 BadBoxes = Literal['error', 'clip']
 ROUNDING = 1.0  # pixels that a box may reach out of its image: annotation files round
@@ -83,17 +83,15 @@ class BoxCheck:
         )
 
 
-class BoxSource(DataSource):
+class BoxSource(FileSource):
     """Images with objects. A subclass reads its annotations and calls `store`.
 
     Attributes:
-        root: folder that the paths of the images start from.
         classes: name of each class.
         sizes: (N, 2) int64 height and width of each image.
         left_out: number of images that `keep_empty=False` left out.
     """
 
-    root: str
     classes: list[str]
     sizes: np.ndarray
     left_out: int
@@ -128,12 +126,6 @@ class BoxSource(DataSource):
     def num_classes(self) -> int:
         """Number of classes of objects."""
         return len(self.classes)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def describe(self, index: int) -> str:
-        return os.path.join(self.root, self._names[index])
 
     def objects(self, index: int) -> Objects:
         """The objects of image number `index`."""

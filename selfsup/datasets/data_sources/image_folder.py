@@ -12,7 +12,7 @@ from PIL import Image
 
 from ...errors import DataError, SelfSupWarning
 from ...registry import DATA_SOURCES
-from .base import DataSource, NameTable, PathLike, load_rgb
+from .base import FileSource, NameTable, PathLike
 from .folder_tree import listed, of_the_system, suspicions
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.ppm', '.pgm')
@@ -79,7 +79,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 @DATA_SOURCES.register_module()
-class ImageFolder(DataSource):
+class ImageFolder(FileSource):
     """All images below a folder, in sorted order.
 
     Where every image lies in a subfolder of `root`, the first-level subfolders are the classes, numbered in sorted order.
@@ -164,12 +164,3 @@ class ImageFolder(DataSource):
                 stacklevel=4,
             )
         return self.classes
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def describe(self, index: int) -> str:
-        return os.path.join(self.root, self._names[index])
-
-    def read_image(self, index: int) -> Image.Image:
-        return load_rgb(self.describe(index))

@@ -11,7 +11,7 @@ from PIL import Image
 from ...errors import DataError, SelfSupWarning
 from ...registry import DATA_SOURCES
 from ..robust import MAX_BAD_SHARE, printable
-from .base import DataSource, NameTable, PathLike, load_rgb
+from .base import FileSource, NameTable, PathLike, load_rgb
 from .list_files import label_warnings, read_list, why_missing
 from .memcached import open_reader
 
@@ -23,7 +23,7 @@ PATHS_SHOWN = 20
 
 
 @DATA_SOURCES.register_module()
-class ImageList(DataSource):
+class ImageList(FileSource):
     """Images named by a text file, one `path` or `path label` per line, or as CSV; see `read_list` for the forms it may have.
 
     A path may hold spaces (`a b.jpg 3` is 'a b.jpg' with label 3). All lines are labelled or none is. Labels that begin with 1 or leave
@@ -104,12 +104,6 @@ class ImageList(DataSource):
             if not separator or folders.setdefault(label, folder) != folder:
                 return {}
         return folders if len(set(folders.values())) == len(folders) else {}
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def describe(self, index: int) -> str:
-        return os.path.join(self.root, self._names[index])
 
     def read_image(self, index: int) -> Image.Image:
         path = self.describe(index)

@@ -104,8 +104,8 @@ class EpochSampler:
 
     def _bind(self) -> None:
         """A uniform epoch that waits for its number gets the current one."""
-        if self._uniform is not None:
-            self._uniform = self._uniform.bound(self.epoch)
+        if self._uniform is not None and self._uniform.epoch is None:
+            self._uniform = self._uniform._replace(epoch=self.epoch)
 
     def set_uniform_indices(self, labels: np.ndarray | Tensor | Sequence[int], num_classes: int) -> None:
         """Sample the next epoch, and only it, uniformly by class; see `uniform_order`.

@@ -7,8 +7,8 @@ workers, of ranks, or of restarts cannot change a view.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence, Sized
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -25,14 +25,6 @@ class Failure(NamedTuple):
     error: SelfSupError
 
 
-class Samples(Protocol):
-    """What a loader reads: samples by number."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Any: ...
-
-
 class SeededDataset(Dataset):
     """Runs `dataset[index]` with python's, numpy's and torch's generators seeded from (seed, epoch, index, repeat).
 
@@ -43,12 +35,12 @@ class SeededDataset(Dataset):
         seed: run seed, >= 0.
     """
 
-    def __init__(self, dataset: Samples, seed: int) -> None:
+    def __init__(self, dataset: Dataset, seed: int) -> None:
         self.dataset = dataset
         self.seed = seed
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return len(cast(Sized, self.dataset))
 
     def __getitem__(self, draw: Draw | tuple[int, int, int]) -> Any:
         """Sample of `Draw(epoch, index, repeat)`; in a worker a `Failure` instead of a SelfSupError."""

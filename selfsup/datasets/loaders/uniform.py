@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -11,8 +11,7 @@ from torch import Tensor
 from ...errors import DataError
 
 
-@dataclass(frozen=True)
-class UniformEpoch:
+class UniformEpoch(NamedTuple):
     """One epoch of a sampler that is drawn uniformly by class.
 
     Attributes:
@@ -24,10 +23,6 @@ class UniformEpoch:
     labels: np.ndarray
     num_classes: int
     epoch: int | None = None
-
-    def bound(self, epoch: int) -> UniformEpoch:
-        """The same for `epoch`, if it has waited for one."""
-        return replace(self, epoch=epoch) if self.epoch is None else self
 
 
 def check_labels(labels: np.ndarray | Tensor | Sequence[int], num_classes: int, size: int) -> np.ndarray:

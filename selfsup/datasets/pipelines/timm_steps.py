@@ -80,14 +80,12 @@ class TIMMAutoAugment:
             settings['interpolation'] = str_to_pil_interp(interpolation_mode(interpolation).value)
         if family == 'rand':
             self.augment = auto_augment.rand_augment_transform(policy, settings)
-            operations = self.augment.ops
         elif family == 'augmix':
             self.augment = auto_augment.augment_and_mix_transform(policy, {**settings, 'translate_pct': 0.3})
-            operations = self.augment.ops
         else:
             self.augment = auto_augment.auto_augment_transform(policy, settings)
-            operations = [operation for part in self.augment.policy for operation in part]
-        for operation in operations:
+        parts = self.augment.policy if hasattr(self.augment, 'policy') else [self.augment.ops]
+        for operation in (operation for part in parts for operation in part):
             if operation.aug_fn is auto_augment.posterize:
                 operation.aug_fn = _posterize
 

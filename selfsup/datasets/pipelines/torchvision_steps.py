@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import wraps
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -94,6 +95,7 @@ def make_step(kind: type[v2.Transform]) -> Callable[..., v2.Transform]:
         if name in DECLARED and parameter.default is not None  # RandomChoice takes a list of probabilities
     }
 
+    @wraps(kind, assigned=('__module__', '__name__', '__qualname__', '__doc__'), updated=())
     def step(*args: Any, **kwargs: Any) -> v2.Transform:
         bound = signature.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
@@ -102,12 +104,8 @@ def make_step(kind: type[v2.Transform]) -> Callable[..., v2.Transform]:
             _check_area(kind.__name__, bound.arguments['scale'])
         return kind(*bound.args, **bound.kwargs)
 
-    shown: Any = step  # mypy does not know that a function may have a `__signature__`
-    shown.__name__ = shown.__qualname__ = kind.__name__
-    shown.__module__, shown.__doc__ = kind.__module__, kind.__doc__
-    shown.__annotations__ = hints
-    shown.__signature__ = signature
-    return checked(shown)
+    step.__annotations__ = hints
+    return checked(step)
 
 
 def register_all() -> None:

@@ -61,7 +61,7 @@ def compare(
     changes = Changes(before=[one for one in before if isinstance(one, dict)] if isinstance(before, list) else [])
     saved, saved_data = (_dict_of(meta, name, path) for name in ('compiled', 'data'))
     hooks = compiled.get('custom_hooks') or []
-    keys = {given: short_name(given, hooks) for given in allowed}
+    keys = {name: short_name(name, hooks) for name in allowed}
     new = settings_of(with_defaults(compiled), images)
     old = new if saved is None else settings_of(with_defaults(saved), images)
     _compare_data(saved_data, data, changes, tuple(keys.values()))
@@ -158,16 +158,16 @@ def _check_allowed(keys: dict[str, str], old: dict, new: dict, changes: Changes)
         parts = str(row.get('key')).split('.')
         known.update('.'.join(parts[:end]) for end in range(1, len(parts) + 1))
     changed = [row.key for row in changes.rows]
-    for given, key in keys.items():
+    for as_written, key in keys.items():
         if key not in known:
             near = difflib.get_close_matches(key, known, n=3) or changed or [name for name in known if '.' not in name]
-            raise ConfigError(f'{OPTION} {given}: no setting has this name.{did_you_mean(key, near)}')
+            raise ConfigError(f'{OPTION} {as_written}: no setting has this name.{did_you_mean(key, near)}')
         if not any(covers(key, name) for name in (*changed, *changes.harmless)) and old is not new:
             locked = next(
                 (name for name in FINGERPRINT if covers(name, key) or (covers(key, name) and key != DATA)), None
             )
             changes.notes.append(
-                f'{OPTION} {given}: '
+                f'{OPTION} {as_written}: '
                 + (
                     'a change of it can never be allowed: the order of the samples or the state '
                     'of the optimizer depends on it.'

@@ -104,16 +104,16 @@ def _regrouped(saved: dict, optimizer: Optimizer, path: str) -> dict:
             'Start from its weights with load_from.'
         )
     state, new_groups, number = {}, [], 0
-    for own, group in zip(names, optimizer.param_groups, strict=True):
-        numbers = list(range(number, number + len(own)))
-        number += len(own)
+    for group_names, group in zip(names, optimizer.param_groups, strict=True):
+        numbers = list(range(number, number + len(group_names)))
+        number += len(group_names)
         state.update(
             {
                 new: saved['state'][where[name][0]]
-                for new, name in zip(numbers, own, strict=True)
+                for new, name in zip(numbers, group_names, strict=True)
                 if where[name][0] in saved['state']
             }
         )
         options = {name: value for name, value in group.items() if name != 'params'}
-        new_groups.append({**where[own[0]][1], **options, 'params': numbers})
+        new_groups.append({**where[group_names[0]][1], **options, 'params': numbers})
     return {**saved, 'state': state, 'param_groups': new_groups}

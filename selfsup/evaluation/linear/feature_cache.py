@@ -138,10 +138,10 @@ def _usable(folder: Path, key: dict, force: bool) -> bool:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     try:
-        found = json.loads((folder / KEY).read_text())
+        old_key = json.loads((folder / KEY).read_text())
     except (OSError, json.JSONDecodeError):
-        found = None
-    if found == key:
+        old_key = None
+    if old_key == key:
         return True
     strange = (
         [path.name for path in folder.iterdir() if not _OWN.fullmatch(path.name)] if folder.is_dir() else [folder.name]
@@ -152,11 +152,11 @@ def _usable(folder: Path, key: dict, force: bool) -> bool:
             '--cache.'
         )
     if not force:
-        found = found if isinstance(found, dict) else None
+        old_key = old_key if isinstance(old_key, dict) else None
         differing = (
             'no complete cache'
-            if found is None
-            else f'other {", ".join(k for k in key if found.get(k) != key[k]) or "settings"}'
+            if old_key is None
+            else f'other {", ".join(k for k in key if old_key.get(k) != key[k]) or "settings"}'
         )
         raise DataError(f'{folder} exists and holds {differing}; give --force to replace it, or another --cache.')
     return False

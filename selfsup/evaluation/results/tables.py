@@ -71,16 +71,16 @@ def read_results(folder: str | os.PathLike, skip_others: bool = False) -> list[M
     Raises:
         DataError: there is no result, or a file is none and not `skip_others`.
     """
-    found = []
+    measured = []
     for path in sorted(Path(folder).rglob('*.json')):
         try:
-            found.append(Measured(path.relative_to(folder), read_result(path)))
+            measured.append(Measured(path.relative_to(folder), read_result(path)))
         except DataError:
             if not skip_others:
                 raise
-    if not found:
+    if not measured:
         raise DataError(f'{folder} holds no results (*.json).')
-    return found
+    return measured
 
 
 def read_published(path: str | os.PathLike) -> list[dict[str, Any]]:

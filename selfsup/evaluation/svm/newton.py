@@ -77,9 +77,9 @@ def eigenbasis(features: Tensor) -> Basis:
         return Basis(samples @ rotation, rotation)
     samples = _with_ones(features.double())  # float64: here the rotation divides by eigenvalues
     values, vectors = torch.linalg.eigh(samples @ samples.T)
-    kept = values > SMALLEST_EIGENVALUE * values[-1]
-    scale = values[kept].sqrt()
-    return Basis((vectors[:, kept] * scale).float(), (samples.T @ (vectors[:, kept] / scale)).float())
+    large = values > SMALLEST_EIGENVALUE * values[-1]
+    scale = values[large].sqrt()
+    return Basis((vectors[:, large] * scale).float(), (samples.T @ (vectors[:, large] / scale)).float())
 
 
 def _with_ones(features: Tensor) -> Tensor:

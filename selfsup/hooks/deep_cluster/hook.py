@@ -179,8 +179,9 @@ class DeepClusterHook(Hook):
     def _features(self, runner: Run) -> Tensor | None:
         """(N, D) on rank 0, None elsewhere."""
         with ordered_loader(runner, **self.extractor) as loader, evaluating(unwrap(runner.model)):
-            rows = collect(lambda batch: {'z': self._model.embed(batch['img']).float()}, loader, main_only=True)
-        return rows.get('z')
+            return collect(lambda batch: {'z': self._model.embed(batch['img']).float()}, loader, main_only=True).get(
+                'z'
+            )
 
     def _solve(self, runner: Run, features: Tensor | None, seed: int) -> tuple[Tensor, float]:
         """Rank 0 clusters; its labels, or its error, on all ranks."""

@@ -178,11 +178,11 @@ def frozen_statistics(module: nn.Module) -> Iterator[None]:
     Activation checkpointing computes a forward pass twice; without this the second one would count the batch twice.
     """
     layers = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
-    kept = [(layer.momentum, layer.num_batches_tracked) for layer in layers]
+    before = [(layer.momentum, layer.num_batches_tracked) for layer in layers]
     for layer in layers:  # not track_running_stats=False: autograd must save the same tensors in both passes
         layer.momentum, layer.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for layer, (momentum, count) in zip(layers, kept, strict=True):
+        for layer, (momentum, count) in zip(layers, before, strict=True):
             layer.momentum, layer.num_batches_tracked = momentum, count

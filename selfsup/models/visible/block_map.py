@@ -17,7 +17,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ...errors import ConfigError
-from .grid import Blocks, check_grid
+from .grid import Blocks, check_grid, check_scale
 from .kernels.norm_relu import Normed
 from .messages import HOW_TO_ADD, operation_name, where
 from .rule_table import RULES
@@ -75,9 +75,10 @@ class BlockMap(TensorFace):
     def dense(self) -> Tensor:
         """(B, C, H, W), zeros where hidden; differentiable."""
 
-    @abstractmethod
     def with_whole(self, whole: Tensor, blocks: Blocks | None = None) -> Self:
         """A map like this one made of a whole tensor (B, C, H, W), whose hidden positions do not count; or one of other blocks."""
+        blocks = self.blocks if blocks is None else blocks
+        return self._start(check_scale(blocks, whole), blocks)
 
     @abstractmethod
     def with_stored(self, stored: Tensor, axes: str | None = None, clean: bool = True) -> Self:
@@ -123,19 +124,20 @@ class BlockMap(TensorFace):
     def spread(self, plain: Tensor) -> Tensor:
         """A plain tensor of the axes of what is stored, each of full size or 1, in a form that broadcasts with `stored`."""
 
-    @abstractmethod
+    # ---- what a map does that stores hidden positions; one that does not has nothing to do ----
+
     def zeroed(self) -> Tensor:
-        """What is stored, with zeros at hidden positions where these are stored."""
+        """What is stored, with zeros at hidden positions."""
+        return self.stored
 
-    @abstractmethod
     def safe(self, t: Tensor) -> Tensor:
-        """`t`, laid out like `stored`, with ones at hidden positions where these are stored, so that it can be divided by."""
+        """`t`, laid out like `stored`, with ones at hidden positions, so that it can be divided by."""
+        return t
 
-    @abstractmethod
     def hide(self, t: Tensor) -> Tensor:
-        """`t`, laid out like `stored`, with zeros at hidden positions where these are stored."""
+        """`t`, laid out like `stored`, with zeros at hidden positions."""
+        return t
 
-    @abstractmethod
     def hide_(self) -> None:
         """After a change in place: make hidden positions zero again where they were."""
 

@@ -59,11 +59,11 @@ def checked_maps(backbone: nn.Module, maps: object, start: BlockMap) -> tuple[Vi
                 'network, or return fewer stages.'
             )
         if not isinstance(m, BlockMap) or m.axes != 'NCHW':
-            given = (
+            shown = (
                 repr(m) if isinstance(m, BlockMap) else f'{type(m).__name__} of shape {tuple(getattr(m, "shape", ()))}'
             )
             raise ConfigError(
-                f'{type(backbone).__name__} returned {given}, which is no feature map (B, C, H, W): use a backbone that '
+                f'{type(backbone).__name__} returned {shown}, which is no feature map (B, C, H, W): use a backbone that '
                 'returns maps, without pooling or flattening.'
             )
     if not maps:

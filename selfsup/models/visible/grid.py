@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from ...errors import ConfigError, ShapeError
 from .messages import where
 
 Pads = tuple[int, int, int, int]
+M = TypeVar('M', bound=Callable)
 
 
 class _Fetch(torch.autograd.Function):
@@ -113,6 +114,18 @@ def map_of(rows: Tensor, height: int, width: int) -> Tensor:
     return rows.view(-1, height, width, rows.shape[1]).permute(0, 3, 1, 2)
 
 
+def _once(method: M) -> M:
+    """Keep what a method of `Blocks` makes of its arguments, for the other maps of the forward pass."""
+
+    def table(self: Blocks, *args: Any) -> Any:
+        key = (method.__name__, *args)
+        if key not in self._tables:
+            self._tables[key] = method(self, *args)
+        return self._tables[key]
+
+    return cast(M, table)
+
+
 class Blocks:
     """The visible blocks of a batch.
 
@@ -137,13 +150,9 @@ class Blocks:
         within = self.cells % (self.fh * self.fw)
         self.row, self.column = torch.div(within, self.fw, rounding_mode='floor'), within % self.fw
         self.counts = visible.flatten(1).sum(1)
-        self._tables: dict[tuple, object] = {}
+        self._tables: dict[tuple, Any] = {}
+        self._coarser: dict[tuple, Blocks] = {}
         self.finer: tuple[Blocks, tuple[int, int]] | None = None
-
-    def _table(self, key: tuple, build: Callable) -> Any:
-        if key not in self._tables:
-            self._tables[key] = build()
-        return self._tables[key]
 
     def coarser(self, key: tuple, visible: Callable[[], Tensor], size: tuple[int, int]) -> Blocks:
         """Blocks each of which covers several of these.
@@ -153,42 +162,30 @@ class Blocks:
             visible: makes their grid (B, h, w) bool.
             size: of the map that they are a pooling of.
         """
-
-        def build() -> Blocks:
-            blocks = Blocks(visible(), self.sync)
+        if key not in self._coarser:
+            blocks = self._coarser[key] = Blocks(visible(), self.sync)
             blocks.needs_grad, blocks.finer = self.needs_grad, (self, size)
-            return blocks
+        return self._coarser[key]
 
-        return self._table(('coarser', *key), build)
-
+    @_once
     def slots(self) -> Tensor:
         """(B, fh, fw) int64: number of each block among the visible ones, N where hidden."""
+        slots = torch.full((self.visible.numel(),), self.number, device=self.visible.device)
+        slots[self.cells] = torch.arange(self.number, device=slots.device)
+        return slots.view(self.visible.shape)
 
-        def build() -> Tensor:
-            slots = torch.full((self.visible.numel(),), self.number, device=self.visible.device)
-            slots[self.cells] = torch.arange(self.number, device=slots.device)
-            return slots.view(self.visible.shape)
-
-        return self._table(('slots',), build)
-
+    @_once
     def pixel_mask(self, zh: int, zw: int, dtype: torch.dtype) -> Tensor:
         """(B, 1, fh * zh, fw * zw), 1 at the visible pixels of a map whose blocks have zh x zw pixels, 0 at the others."""
+        return self.visible.repeat_interleave(zh, 1).repeat_interleave(zw, 2).unsqueeze(1).to(dtype)
 
-        def build() -> Tensor:
-            return self.visible.repeat_interleave(zh, 1).repeat_interleave(zw, 2).unsqueeze(1).to(dtype)
-
-        return self._table(('mask', zh, zw, dtype), build)
-
+    @_once
     def pixels(self, zh: int, zw: int) -> Places:
         """Places of the N * zh * zw pixels of the visible blocks in the flattened (B, H, W) map."""
-
-        def build() -> Places:
-            row = self.image * self.fh + self.row  # counts on over the images, as pixel rows do
-            y = (row * zh)[:, None] + torch.arange(zh, device=row.device)
-            x = (self.column * zw)[:, None] + torch.arange(zw, device=row.device)
-            return Places((y[:, :, None] * (self.fw * zw) + x[:, None, :]).flatten(), self.visible.numel() * zh * zw)
-
-        return self._table(('pixels', zh, zw), build)
+        row = self.image * self.fh + self.row  # counts on over the images, as pixel rows do
+        y = (row * zh)[:, None] + torch.arange(zh, device=row.device)
+        x = (self.column * zw)[:, None] + torch.arange(zw, device=row.device)
+        return Places((y[:, :, None] * (self.fw * zw) + x[:, None, :]).flatten(), self.visible.numel() * zh * zw)
 
     def rows(self, dense: Tensor) -> Tensor:
         """(N * zh * zw, C) the visible pixels of a whole map (B, C, H, W)."""
@@ -206,31 +203,25 @@ class Blocks:
         """The whole map (B, C, H, W) with zeros where hidden, from the blocks (N, C, zh, zw); channels-last."""
         return self.unrows(rows_of(values), *values.shape[2:])
 
+    @_once
     def _halo(self, zh: int, zw: int, pads: Pads) -> tuple[Tensor, Tensor, Tensor]:
         """For `fetch`: index of each pixel among the stored ones, flat; which of these are zeros; (N, h, w) bool 'inside the image'."""
+        y, y_inside = self._around(self.row, self.fh, zh, pads[0], pads[1])
+        x, x_inside = self._around(self.column, self.fw, zw, pads[2], pads[3])
+        inside = y_inside[:, :, None] & x_inside[:, None, :]
+        slot = self._slot_at(
+            torch.div(y, zh, rounding_mode='floor')[:, :, None], torch.div(x, zw, rounding_mode='floor')[:, None, :]
+        )
+        pixel = (slot * zh + (y % zh)[:, :, None]) * zw + (x % zw)[:, None, :]
+        there = inside & (slot < self.number)
+        return (pixel * there).flatten(), (~there).flatten().nonzero().squeeze(1), inside
 
-        def build() -> tuple[Tensor, Tensor, Tensor]:
-            y, y_inside = self._around(self.row, self.fh, zh, pads[0], pads[1])
-            x, x_inside = self._around(self.column, self.fw, zw, pads[2], pads[3])
-            inside = y_inside[:, :, None] & x_inside[:, None, :]
-            slot = self._slot_at(
-                torch.div(y, zh, rounding_mode='floor')[:, :, None], torch.div(x, zw, rounding_mode='floor')[:, None, :]
-            )
-            pixel = (slot * zh + (y % zh)[:, :, None]) * zw + (x % zw)[:, None, :]
-            there = inside & (slot < self.number)
-            return (pixel * there).flatten(), (~there).flatten().nonzero().squeeze(1), inside
-
-        return self._table(('halo', zh, zw, pads), build)
-
+    @_once
     def _halo_bags(self, zh: int, zw: int, pads: Pads) -> tuple[Tensor, Tensor]:
         """Of the pixels in `_halo` those that are not zeros, and how many of them come before each pixel of the result."""
-
-        def build() -> tuple[Tensor, Tensor]:
-            index, zeros, _ = self._halo(zh, zw, pads)
-            there = torch.ones_like(index).index_fill_(0, zeros, 0)
-            return index[there.bool()], _before(there)
-
-        return self._table(('halo bags', zh, zw, pads), build)
+        index, zeros, _ = self._halo(zh, zw, pads)
+        there = torch.ones_like(index).index_fill_(0, zeros, 0)
+        return index[there.bool()], _before(there)
 
     def _around(self, block: Tensor, blocks: int, size: int, before: int, after: int) -> tuple[Tensor, Tensor]:
         """Along one axis: positions in the image from `before` to `after` each block, clamped, and which of them are inside."""
@@ -241,24 +232,21 @@ class Blocks:
         """Numbers of the blocks at (N, h, 1) rows and (N, 1, w) columns of the grids of the N blocks' images."""
         return self.slots().flatten()[(self.image * (self.fh * self.fw))[:, None, None] + row * self.fw + column]
 
+    @_once
     def _halo_back(self, zh: int, zw: int, pads: Pads) -> Tensor:
         """(N * zh * zw, J): places of each stored pixel in the result of `fetch`; what nobody reads points at its end."""
-
-        def build() -> Tensor:
-            height, width = zh + pads[0] + pads[1], zw + pads[2] + pads[3]
-            y, row, y_read = self._readers(self.row, self.fh, zh, pads[0], pads[1])
-            x, column, x_read = self._readers(self.column, self.fw, zw, pads[2], pads[3])
-            read = y_read[:, :, None] & x_read[:, None, :]
-            slot = self._slot_at(row[:, :, None], column[:, None, :])
-            place = torch.where(
-                read & (slot < self.number),
-                (slot * height + y[:, :, None]) * width + x[:, None, :],
-                self.number * height * width,
-            )
-            place = place.view(self.number, zh, -1, zw, place.shape[2] // zw).transpose(2, 3)
-            return place.reshape(self.number * zh * zw, -1)
-
-        return self._table(('halo back', zh, zw, pads), build)
+        height, width = zh + pads[0] + pads[1], zw + pads[2] + pads[3]
+        y, row, y_read = self._readers(self.row, self.fh, zh, pads[0], pads[1])
+        x, column, x_read = self._readers(self.column, self.fw, zw, pads[2], pads[3])
+        read = y_read[:, :, None] & x_read[:, None, :]
+        slot = self._slot_at(row[:, :, None], column[:, None, :])
+        place = torch.where(
+            read & (slot < self.number),
+            (slot * height + y[:, :, None]) * width + x[:, None, :],
+            self.number * height * width,
+        )
+        place = place.view(self.number, zh, -1, zw, place.shape[2] // zw).transpose(2, 3)
+        return place.reshape(self.number * zh * zw, -1)
 
     def _readers(self, block: Tensor, blocks: int, size: int, before: int, after: int) -> tuple[Tensor, Tensor, Tensor]:
         """Along one axis: which blocks read a position, and where in their halo it is.
@@ -271,8 +259,8 @@ class Blocks:
         most = max(map(len, readers))
         flat = [
             (y - e * size + before, e)
-            for y, found in enumerate(readers)
-            for e in found + [blocks] * (most - len(found))
+            for y, reading in enumerate(readers)
+            for e in reading + [blocks] * (most - len(reading))
         ]
         place, offset = torch.tensor(flat, device=block.device).unbind(1)
         reader = block[:, None] + offset
@@ -319,27 +307,25 @@ class Blocks:
         padded, (zh, zw) = _Fetch.apply(values, self, pads), values.shape[2:]
         return padded if outside == 0 else torch.where(self._halo(zh, zw, pads)[2][:, None], padded, outside)
 
+    @_once
+    def _image_places(self) -> Places:
+        """Place of each visible block in a table (B, M) of the blocks by image; M is the largest count."""
+        most = max(int(self.counts.max()), 1)
+        rank = torch.arange(self.number, device=self.image.device) - (self.counts.cumsum(0) - self.counts)[self.image]
+        return Places(self.image * most + rank, self.batch * most)
+
     def by_image(self, rows: Tensor) -> Tensor:
         """(B, M, C) from one row per visible block (N, C); M is the largest count, and rows that are missing are zeros."""
-
-        def build() -> Places:
-            most = max(int(self.counts.max()), 1)
-            rank = (
-                torch.arange(self.number, device=self.image.device) - (self.counts.cumsum(0) - self.counts)[self.image]
-            )
-            place = self.image * most + rank
-            return Places(place, self.batch * most)
-
-        return _Put.apply(rows, self._table(('by_image',), build)).view(self.batch, -1, rows.shape[1])
+        return _Put.apply(rows, self._image_places()).view(self.batch, -1, rows.shape[1])
 
 
 def check_grid(x: Tensor, visible: Tensor) -> None:
     """Raise a ShapeError where `visible` is no grid of blocks for `x`."""
     if not isinstance(visible, Tensor) or visible.dtype != torch.bool or visible.dim() != 3:
-        given = (
+        shown = (
             f'{tuple(visible.shape)} {visible.dtype}' if isinstance(visible, Tensor) else repr(type(visible).__name__)
         )
-        raise ShapeError(f'visible must be a bool tensor (B, fh, fw), True = kept; got {given}.')
+        raise ShapeError(f'visible must be a bool tensor (B, fh, fw), True = kept; got {shown}.')
     if x.dim() != 4 or not x.is_floating_point():
         raise ShapeError(f'Images must be a float tensor (B, C, H, W); got {tuple(x.shape)} {x.dtype}.')
     if len(x) != len(visible):

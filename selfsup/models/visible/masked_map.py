@@ -17,7 +17,7 @@ from typing_extensions import Self
 from ..layers.functional import length
 from .axes import as_seen, from_maps
 from .block_map import BlockMap, Margin
-from .grid import Blocks, check_scale
+from .grid import Blocks
 
 
 class MaskedMap(BlockMap):
@@ -32,10 +32,6 @@ class MaskedMap(BlockMap):
     def dense(self) -> Tensor:
         """The whole map, zeros where hidden; differentiable."""
         return as_seen(self.zeroed(), self.axes)
-
-    def with_whole(self, whole: Tensor, blocks: Blocks | None = None) -> Self:
-        blocks = self.blocks if blocks is None else blocks
-        return type(self)(check_scale(blocks, whole), blocks).masked(whole)
 
     def with_stored(self, stored: Tensor, axes: str | None = None, clean: bool = True) -> Self:
         out = type(self)(stored, self.blocks, self.axes if axes is None else axes)

@@ -37,16 +37,18 @@ def probe_maps(backbone: nn.Module, channels: int = 3) -> tuple[MapGeometry, ...
         ConfigError: the backbone cannot take such images, or a map is no whole fraction of the image.
     """
     maps = _maps_of(backbone, channels, PIXELS)
-    found = _fractions(maps, PIXELS)
-    if found is None:
-        found = next(filter(None, (_with_stride(backbone, channels, stride) for stride in _patch_strides(maps))), None)
-    if found is None:
+    geometry = _fractions(maps, PIXELS)
+    if geometry is None:
+        geometry = next(
+            filter(None, (_with_stride(backbone, channels, stride) for stride in _patch_strides(maps))), None
+        )
+    if geometry is None:
         odd = next(x for x in maps if _fractions((x,), PIXELS) is None)
         raise ConfigError(
             f'The backbone {type(backbone).__name__} turns {PIXELS} x {PIXELS} pixels into a map of '
             f'{odd.shape[-2]} x {odd.shape[-1]}, which is no whole fraction: masked training needs a network with padding.'
         )
-    return found
+    return geometry
 
 
 def _maps_of(backbone: nn.Module, channels: int, pixels: int) -> tuple[Tensor, ...]:
@@ -89,11 +91,11 @@ def _maps_of(backbone: nn.Module, channels: int, pixels: int) -> tuple[Tensor, .
 
 def _fractions(maps: tuple[Tensor, ...], pixels: int) -> tuple[MapGeometry, ...] | None:
     """The geometry of the maps of an image of that side, None if one of them is no whole fraction of it."""
-    found = tuple(MapGeometry(x.shape[1], pixels // max(x.shape[-1], 1)) for x in maps)
+    geometry = tuple(MapGeometry(x.shape[1], pixels // max(x.shape[-1], 1)) for x in maps)
     whole = all(
-        g.stride >= 1 and tuple(x.shape[-2:]) == (pixels / g.stride,) * 2 for x, g in zip(maps, found, strict=True)
+        g.stride >= 1 and tuple(x.shape[-2:]) == (pixels / g.stride,) * 2 for x, g in zip(maps, geometry, strict=True)
     )
-    return found if whole else None
+    return geometry if whole else None
 
 
 def _patch_strides(maps: tuple[Tensor, ...]) -> tuple[int, ...]:
@@ -107,18 +109,18 @@ def _patch_strides(maps: tuple[Tensor, ...]) -> tuple[int, ...]:
 
 def _with_stride(backbone: nn.Module, channels: int, stride: int) -> tuple[MapGeometry, ...] | None:
     """The geometry of images whose sides are multiples of `stride`, None if the maps are no whole fractions of all of them."""
-    found = {_fractions(_maps_of(backbone, channels, stride * steps), stride * steps) for steps in STEPS}
-    return found.pop() if len(found) == 1 else None
+    geometries = {_fractions(_maps_of(backbone, channels, stride * steps), stride * steps) for steps in STEPS}
+    return geometries.pop() if len(geometries) == 1 else None
 
 
 def _raised_in(error: Exception, backbone: nn.Module) -> str:
     """' in model.stages.1 (Block)': the innermost layer of the backbone that was running when the error was raised."""
-    step, found = error.__traceback__, None
+    step, innermost = error.__traceback__, None
     while step is not None:
         owner = step.tb_frame.f_locals.get('self')
-        found = owner if isinstance(owner, nn.Module) else found
+        innermost = owner if isinstance(owner, nn.Module) else innermost
         step = step.tb_next
-    return '' if found is None else place(found, backbone)
+    return '' if innermost is None else place(innermost, backbone)
 
 
 def check_masked(backbone: nn.Module, block: int, path: str = 'visible', channels: int = 3) -> None:

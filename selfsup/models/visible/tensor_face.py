@@ -34,6 +34,8 @@ class TensorFace:
     blocks: Blocks
     axes: str
     margin: tuple[int, int, int, int]
+    dtype: torch.dtype
+    device: torch.device
 
     @abstractmethod
     def block_size(self) -> tuple[int, int]:
@@ -84,16 +86,6 @@ class TensorFace:
     ndimension = dim
     ndim = property(dim)
     is_quantized = is_mkldnn = is_sparse = False
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Like `Tensor.dtype`."""
-        return self.stored.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Like `Tensor.device`."""
-        return self.stored.device
 
     @property
     def visible(self) -> Tensor:
@@ -152,7 +144,7 @@ class TensorFace:
 
 
 # fmt: off
-for _name in ('layout', 'requires_grad', 'is_cuda', 'is_meta', 'is_leaf'):
+for _name in ('dtype', 'device', 'layout', 'requires_grad', 'is_cuda', 'is_meta', 'is_leaf'):
     setattr(TensorFace, _name, property(operator.attrgetter(f'stored.{_name}')))
 for _name, _function in {
     '__getitem__': Tensor.__getitem__, '__add__': Tensor.add, '__radd__': Tensor.add, '__sub__': Tensor.sub, '__mul__': Tensor.mul,

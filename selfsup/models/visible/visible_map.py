@@ -16,7 +16,7 @@ from typing_extensions import Self
 from ..layers.functional import length
 from .axes import as_maps, as_seen, channel_sizes, from_maps
 from .block_map import BlockMap, Margin
-from .grid import Blocks, check_scale, map_of, rows_of
+from .grid import Blocks, map_of, rows_of
 from .kernels.norm_relu import Normed, Rectified
 
 
@@ -45,10 +45,6 @@ class VisibleMap(BlockMap):
         whole = self.blocks.scatter(as_maps(self.stored, self.axes))
         return as_seen(from_maps(whole, self.axes, self.channel_sizes()), self.axes)
 
-    def with_whole(self, whole: Tensor, blocks: Blocks | None = None) -> Self:
-        blocks = self.blocks if blocks is None else blocks
-        return type(self)(blocks.gather(check_scale(blocks, whole)), blocks)
-
     def with_stored(self, stored: Tensor, axes: str | None = None, clean: bool = True) -> Self:
         return type(self)(stored, self.blocks, self.axes if axes is None else axes)
 
@@ -59,18 +55,6 @@ class VisibleMap(BlockMap):
     def block_size(self) -> tuple[int, int]:
         axes = self.axes.upper()
         return self.stored.shape[axes.index('H')], self.stored.shape[axes.index('W')]
-
-    def zeroed(self) -> Tensor:
-        return self.stored
-
-    def safe(self, t: Tensor) -> Tensor:
-        return t
-
-    def hide(self, t: Tensor) -> Tensor:
-        return t
-
-    def hide_(self) -> None:
-        """Nothing hidden is stored."""
 
     def positions(self) -> Tensor:
         return rows_of(self.stored)  # a view; batch norm of rows is faster on CPU than that of many small maps

@@ -51,16 +51,16 @@ def conv_inside(
     stride: Pair,
     dilation: Pair,
     groups: int,
-    kept: Rectified | None = None,
+    rectified: Rectified | None = None,
 ) -> Tensor:
     """A convolution of which no output looks beyond its block."""
     if weight.shape[2:] == (1, 1) and stride != (1, 1) and groups == 1 and _fast_on_cpu(values):
         # what the stride leaves out is not even laid out; measured 1.6 times as fast on the last blocks of a ResNet-50
-        values, stride, kept = values[:, :, :: stride[0], :: stride[1]], (1, 1), None
+        values, stride, rectified = values[:, :, :: stride[0], :: stride[1]], (1, 1), None
     small = values.shape[2] * values.shape[3] <= 4
     unfold = small and _fast_on_cpu(values) and groups == 1 and weight.shape[2:] == (1, 1) and stride == (1, 1)
-    if kept is not None:
-        return _block_conv(values, weight, bias, blocks, (0, 0, 0, 0), (stride, dilation, groups), unfold, kept)
+    if rectified is not None:
+        return _block_conv(values, weight, bias, blocks, (0, 0, 0, 0), (stride, dilation, groups), unfold, rectified)
     if unfold:
         return map_of(times_matrix(rows_of(values), weight[:, :, 0, 0], bias), *values.shape[2:])
     return functional.conv2d(values, weight, bias, stride, 0, dilation, groups)
@@ -69,7 +69,7 @@ def conv_inside(
 class _BlockConv(torch.autograd.Function):
     """A convolution of blocks with their surroundings, which are fetched again in the backward pass instead of being kept.
 
-    With `kept` the blocks themselves are computed again, too.
+    With `rectified` the blocks themselves are computed again, too.
 
     Returns:
         The map, or its rows (see `rows_of`) where `unfold` is set.
@@ -85,10 +85,10 @@ class _BlockConv(torch.autograd.Function):
         pads: Pads,
         settings: tuple[Pair, Pair, int],
         unfold: bool,
-        kept: Rectified | None,
+        rectified: Rectified | None,
     ) -> Tensor:
-        ctx.save_for_backward(weight, *([values] if kept is None else kept.ingredients))
-        ctx.again, ctx.size = None if kept is None else kept.again, values.shape[2:]
+        ctx.save_for_backward(weight, *([values] if rectified is None else rectified.ingredients))
+        ctx.again, ctx.size = None if rectified is None else rectified.again, values.shape[2:]
         ctx.blocks, ctx.pads, ctx.settings, ctx.unfold = blocks, pads, settings, unfold
         stride, dilation, groups = settings
         x = blocks.fetch(values, pads)
@@ -134,9 +134,9 @@ def _block_conv(
     pads: Pads,
     settings: tuple[Pair, Pair, int],
     unfold: bool,
-    kept: Rectified | None,
+    rectified: Rectified | None,
 ) -> Tensor:
-    out = _BlockConv.apply(values, weight, bias, blocks, pads, settings, unfold, kept)
+    out = _BlockConv.apply(values, weight, bias, blocks, pads, settings, unfold, rectified)
     if not unfold:
         return out
     stride = settings[0]  # a view made within the function could not be changed in place by what follows
@@ -210,12 +210,12 @@ def conv_with_halo(
     stride: Pair,
     dilation: Pair,
     groups: int,
-    kept: Rectified | None = None,
+    rectified: Rectified | None = None,
 ) -> Tensor:
     """A convolution that looks beyond its blocks, by `pads` at the (top, bottom, left, right)."""
     outputs = (values.shape[2] // stride[0]) * (values.shape[3] // stride[1])
     unfold = outputs <= 4 and groups == 1 and _fast_on_cpu(values) and weight.dtype == values.dtype
-    return _block_conv(values, weight, bias, blocks, pads, (stride, dilation, groups), unfold, kept)
+    return _block_conv(values, weight, bias, blocks, pads, (stride, dilation, groups), unfold, rectified)
 
 
 def depthwise_on_whole_map(

@@ -26,13 +26,13 @@ from .shapes import channel_axis, regroup, transpose
 
 @rule('glu')
 def glu(x: BlockMap, dim: int = -1) -> BlockMap:
-    """The first half of the channels, gated by the second."""
+    """(B, C / 2, H, W) of (B, C, H, W), say: the first half of the channels, gated by the second."""
     return x.with_stored(functional.glu(x.stored, channel_axis(x, dim, 'glu')))
 
 
 @rule('channel_shuffle', 'native_channel_shuffle')
 def channel_shuffle(x: BlockMap, groups: int) -> BlockMap:
-    """Channels of the groups in turns."""
+    """(B, C, H, W) of the same: channels of the groups in turns."""
     need_channels_first(x, 'channel_shuffle')
     batch, channels, height, width = x.shape
     if channels % groups:
@@ -63,7 +63,7 @@ def linear(x: VisibleMap, weight: Tensor, bias: Tensor | None = None) -> Visible
 
 @rule('linear', path='masked')
 def linear_masked(x: MaskedMap, weight: Tensor, bias: Tensor | None = None) -> MaskedMap:
-    """(..., D) of (..., C)."""
+    """(..., D) of (..., C), as `linear`."""
     _need_channels_last(x, 'linear')
     return x.with_stored(functional.linear(x.stored, weight, bias), clean=bias is None)
 
@@ -84,8 +84,8 @@ def einsum(equation: str, *operands: BlockMap | Tensor | list | tuple) -> BlockM
         )
         if not fits:
             raise ConfigError(f'einsum {equation!r} of a map{where()}: {CONVOLUTIONS}.')
-    kept = [letter in out for letter in spatial]
-    if image not in out or any(kept) != all(kept):
+    in_result = [letter in out for letter in spatial]
+    if image not in out or any(in_result) != all(in_result):
         raise ConfigError(
             f'einsum {equation!r} of a map must keep the images and both spatial axes, or sum over both of these{where()}.'
         )
@@ -93,7 +93,7 @@ def einsum(equation: str, *operands: BlockMap | Tensor | list | tuple) -> BlockM
     for term, value in zip(terms, values, strict=True):
         if isinstance(value, BlockMap):
             operand(x.with_stored(x.stored, value.axes), value)  # raises where the two are not at one place
-            arguments.append(value.stored if all(kept) else value.zeroed())
+            arguments.append(value.stored if all(in_result) else value.zeroed())
         else:
             at = term.find(image)
             arguments.append(value if at < 0 or value.shape[at] == 1 else x.per_image(value, at))
@@ -102,7 +102,7 @@ def einsum(equation: str, *operands: BlockMap | Tensor | list | tuple) -> BlockM
     if fused is not None:
         pair = ''.join([c for c in string.ascii_letters if c not in ''.join(terms)][:2])
         stored_terms = [term.replace(fused, pair) for term in stored_terms]
-    if not any(kept):
+    if not any(in_result):
         rest = out.replace(image, '')
         total = x.image_total(torch.einsum(f'{",".join(stored_terms)}->{image}{rest}', *arguments))
         return total.movedim(0, out.index(image))
@@ -136,7 +136,10 @@ def _letters(x: BlockMap, term: str, equation: str) -> dict[str, str]:
 
 @rule('matmul', 'bmm')
 def matmul(a: BlockMap | Tensor, b: BlockMap | Tensor) -> BlockMap | Tensor:
-    """A matrix on the channels of a map, as the last axis; or the sum over all positions of the products of two maps."""
+    """(B, H, W, D) of a map (B, H, W, C) and a matrix (C, D); or a plain (B, C, D) of maps (B, C, HW) and (B, HW, D).
+
+    The latter sums the products at all positions, to which hidden ones add nothing.
+    """
     if isinstance(a, BlockMap) and isinstance(b, Tensor) and b.dim() == 2 and dims_of(a.axes)[-1] not in NHW:
         return a.with_stored(a.stored @ b)
     if (

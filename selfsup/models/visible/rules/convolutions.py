@@ -59,12 +59,12 @@ def conv2d(
     kernel, step, spread = pair(weight.shape[2:]), pair(stride), pair(dilation)
     pads = halo(x, kernel, step, _explicit_padding(padding, kernel, spread), spread)
     values, weight, bias = in_autocast_dtype(x.stored, weight, bias)  # before blocks are fetched: half the traffic
-    kept = x.rectified if values is x.stored and unchanged(x, x.rectified) else None
+    rectified = x.rectified if values is x.stored and unchanged(x, x.rectified) else None
     if not any(pads):
-        return x.with_stored(conv.conv_inside(values, weight, bias, x.blocks, step, spread, groups, kept))
+        return x.with_stored(conv.conv_inside(values, weight, bias, x.blocks, step, spread, groups, rectified))
     if conv.prefers_whole_map(values, weight, groups, step):
         return x.with_stored(conv.depthwise_on_whole_map(values, weight, bias, x.blocks, pads, spread, groups))
-    return x.with_stored(conv.conv_with_halo(values, weight, bias, x.blocks, pads, step, spread, groups, kept))
+    return x.with_stored(conv.conv_with_halo(values, weight, bias, x.blocks, pads, step, spread, groups, rectified))
 
 
 @rule('conv2d', path='masked', takes_margin=True)

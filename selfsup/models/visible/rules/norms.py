@@ -33,7 +33,7 @@ def batch_norm(
     eps: float = 1e-5,
     *_: object,
 ) -> BlockMap:
-    """Over the visible positions: of the batch, or of all ranks if the blocks of `x` say so.
+    """(B, C, H, W) of the same, over the visible positions: of the batch, or of all ranks if the blocks of `x` say so.
 
     The running variance is unbiased with the number of visible positions, as in SparK's public code.
 
@@ -62,7 +62,7 @@ def layer_norm(
     eps: float = 1e-5,
     cudnn_enable: bool = True,
 ) -> BlockMap:
-    """Over the channels of each position; the channels must be the last axis."""
+    """(B, ..., C) of the same: over the channels of each position, which must be the last axis."""
     if x.axes[-1] != 'C' or tuple(normalized_shape) != (x.shape[-1],):
         raise ConfigError(
             f'layer_norm of a map is over the channels, as the last axis{where()}; got axes {x.axes}, '
@@ -101,7 +101,7 @@ def group_norm(
     eps: float = 1e-5,
     cudnn_enabled: bool = True,
 ) -> BlockMap:
-    """Per image and group of channels."""
+    """(B, C, H, W) of the same: per image and group of C / num_groups channels."""
     return _by_group(x, num_groups, weight, bias, eps)
 
 
@@ -117,7 +117,7 @@ def instance_norm(
     eps: float = 1e-5,
     cudnn_enabled: bool = True,
 ) -> BlockMap:
-    """Per image and channel."""
+    """(B, C, H, W) of the same: per image and channel."""
     if running_mean is not None:
         raise ConfigError(
             f'instance_norm of a map keeps no running statistics{where()}: set track_running_stats=False.'
@@ -127,7 +127,7 @@ def instance_norm(
 
 @rule(global_response_norm, path='visible')
 def response_norm(x: VisibleMap, gamma: Tensor, beta: Tensor, scope: str, eps: float) -> VisibleMap:
-    """(B, H, W, C): over the visible positions of each image, or of the batch."""
+    """(B, H, W, C) of the same; gamma and beta (1, 1, 1, C): over the visible positions of each image, or of the batch."""
     if not can_fuse(x.stored, x.axes):
         return formula(x, gamma, beta, scope, eps)
     return x.with_stored(normalised(x.stored, x.blocks, gamma, beta, scope, eps), clean=False)
@@ -141,7 +141,7 @@ def response_norm_masked(x: MaskedMap, gamma: Tensor, beta: Tensor, scope: str, 
 
 @rule('local_response_norm')
 def local_response_norm(x: BlockMap, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> BlockMap:
-    """By the channels around each."""
+    """(B, C, H, W) of the same: by the `size` channels around each."""
     need_channels_first(x, 'local_response_norm')
     return x.with_stored(functional.local_response_norm(x.stored, size, alpha, beta, k))
 
@@ -155,7 +155,7 @@ def need_channels_first(x: BlockMap, name: str) -> None:
 
 @rule('normalize')
 def normalize(x: BlockMap, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: None = None) -> BlockMap:
-    """Unit length of each position's channels."""
+    """A map of the same shape; unit length of the channels of each position."""
     if dims_of(x.axes)[dim] != 'C':
         raise ConfigError(f'normalize of a map is over the channels{where()}; got dim={dim}: {CONVOLUTIONS}.')
     return x.with_stored(functional.normalize(x.stored, p, x.axes.index('C'), eps))
@@ -163,7 +163,7 @@ def normalize(x: BlockMap, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out
 
 @rule('dropout2d', 'feature_dropout')
 def dropout2d(x: BlockMap, p: float = 0.5, training: bool = True, inplace: bool = False) -> BlockMap:
-    """Whole channels of an image are dropped."""
+    """(B, C, H, W) of the same: whole channels of an image are dropped."""
     need_channels_first(x, 'dropout2d')
     keep = x.spread(functional.dropout2d(x.stored.new_ones(x.blocks.batch, x.stored.shape[1], 1, 1), p, training))
     return x.with_stored(x.stored.mul_(keep) if inplace else x.stored * keep)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -140,10 +141,7 @@ def relu(x: VisibleMap, inplace: bool = False) -> VisibleMap:
     return out
 
 
-@rule('relu_', path='visible')
-def relu_(x: VisibleMap) -> VisibleMap:
-    """`relu` in place."""
-    return relu(x, inplace=True)
+rule('relu_', path='visible')(functools.partial(relu, inplace=True))
 
 
 def unchanged(x: VisibleMap, made: Normed | Rectified | None) -> bool:

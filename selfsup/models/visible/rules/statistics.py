@@ -78,7 +78,7 @@ def _as_map(x: BlockMap, stored: Tensor, which: Over, keepdim: bool, clean: bool
 def mean(
     x: BlockMap, dim: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> BlockMap | Tensor:
-    """Mean over the visible positions of each image (a plain tensor), or over the channels (a map)."""
+    """(B, C, 1, 1) mean over the visible positions of each image, a plain tensor; or (B, 1, H, W) over the channels, a map."""
     return _average(x, dim, keepdim, dtype, 'mean')
 
 
@@ -86,7 +86,7 @@ def mean(
 def total(
     x: BlockMap, dim: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> BlockMap | Tensor:
-    """Sum over the visible positions of each image (a plain tensor), or over the channels (a map)."""
+    """(B, C, 1, 1) sum over the visible positions of each image, a plain tensor; or (B, 1, H, W) over the channels, a map."""
     return _average(x, dim, keepdim, dtype, 'sum')
 
 
@@ -139,57 +139,26 @@ def _variance(
     return var, average.to(x.dtype) if keepdim else average.to(x.dtype).squeeze(which.dims)
 
 
-@rule('var')
-def var(
-    x: BlockMap,
-    dim: Dims = None,
-    *rest: bool,
-    unbiased: bool | None = None,
-    correction: float | None = None,
-    keepdim: bool = False,
-) -> BlockMap | Tensor:
-    """Variance over the visible positions of each image, over the channels, or over both."""
-    return _variance(x, dim, rest, unbiased, correction, keepdim, 'var')[0]
+def _variances(name: str) -> Callable:
+    """Rule of `var`, `std`, and their forms with the mean: over the visible positions of each image, over the channels, or both."""
+
+    def apply(
+        x: BlockMap,
+        dim: Dims = None,
+        *rest: bool,
+        unbiased: bool | None = None,
+        correction: float | None = None,
+        keepdim: bool = False,
+    ) -> BlockMap | Tensor | tuple[BlockMap | Tensor, BlockMap | Tensor]:
+        variance, average = _variance(x, dim, rest, unbiased, correction, keepdim, name)
+        measure = _root(variance) if name.startswith('std') else variance
+        return (measure, average) if name.endswith('_mean') else measure
+
+    return apply
 
 
-@rule('var_mean')
-def var_mean(
-    x: BlockMap,
-    dim: Dims = None,
-    *rest: bool,
-    unbiased: bool | None = None,
-    correction: float | None = None,
-    keepdim: bool = False,
-) -> tuple[BlockMap | Tensor, BlockMap | Tensor]:
-    """Variance and mean."""
-    return _variance(x, dim, rest, unbiased, correction, keepdim, 'var_mean')
-
-
-@rule('std')
-def std(
-    x: BlockMap,
-    dim: Dims = None,
-    *rest: bool,
-    unbiased: bool | None = None,
-    correction: float | None = None,
-    keepdim: bool = False,
-) -> BlockMap | Tensor:
-    """Standard deviation; its gradient at 0 is 0."""
-    return _root(_variance(x, dim, rest, unbiased, correction, keepdim, 'std')[0])
-
-
-@rule('std_mean')
-def std_mean(
-    x: BlockMap,
-    dim: Dims = None,
-    *rest: bool,
-    unbiased: bool | None = None,
-    correction: float | None = None,
-    keepdim: bool = False,
-) -> tuple[BlockMap | Tensor, BlockMap | Tensor]:
-    """Standard deviation and mean."""
-    variance, average = _variance(x, dim, rest, unbiased, correction, keepdim, 'std_mean')
-    return _root(variance), average
+for _name in ('var', 'std', 'var_mean', 'std_mean'):
+    rule(_name)(_variances(_name))
 
 
 def _root(t: BlockMap | Tensor) -> BlockMap | Tensor:
@@ -223,13 +192,13 @@ def _extreme(x: BlockMap, dim: Dims, keepdim: bool, name: str) -> BlockMap | Ten
 
 @rule('amax')
 def amax(x: BlockMap, dim: Dims = None, keepdim: bool = False) -> BlockMap | Tensor:
-    """Largest value; equal ones share the gradient."""
+    """Largest value, of the shapes of `mean`; equal ones share the gradient."""
     return _extreme(x, dim, keepdim, 'amax')
 
 
 @rule('amin')
 def amin(x: BlockMap, dim: Dims = None, keepdim: bool = False) -> BlockMap | Tensor:
-    """Smallest value; equal ones share the gradient."""
+    """Smallest value, of the shapes of `mean`; equal ones share the gradient."""
     return _extreme(x, dim, keepdim, 'amin')
 
 
@@ -259,7 +228,7 @@ for _name in ('max', 'min'):
 
 @rule('softmax')
 def softmax(x: BlockMap, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None) -> BlockMap:
-    """Over the channels of each position, or, where the positions are one axis, over the visible ones of each image."""
+    """Same shape: over the channels of each position, or, where the positions are one axis, over the visible ones of each image."""
     which = _one_axis(x, dim, 'softmax')
     if not which.positions:
         return x.with_stored(torch.softmax(x.stored, which.channels[0], dtype=dtype), clean=False)
@@ -273,7 +242,7 @@ def softmax(x: BlockMap, dim: int | None = None, _stacklevel: int = 3, dtype: to
 def log_softmax(
     x: BlockMap, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
 ) -> BlockMap:
-    """Over the channels of each position."""
+    """Same shape: over the channels of each position."""
     which = _one_axis(x, dim, 'log_softmax')
     if which.positions:
         raise ConfigError(f'log_softmax of a map is over the channels{where()}; got dim={dim}.')
@@ -282,7 +251,7 @@ def log_softmax(
 
 @rule('logsumexp')
 def logsumexp(x: BlockMap, dim: Dims, keepdim: bool = False) -> BlockMap:
-    """Over the channels of each position."""
+    """(B, 1, H, W): over the channels of each position."""
     which = over(x, dim, 'logsumexp')
     if which.positions:
         raise ConfigError(f'logsumexp of a map is over the channels{where()}; got dim={dim}.')
@@ -301,7 +270,10 @@ def _one_axis(x: BlockMap, dim: int | None, name: str) -> Over:
 def vector_norm_over(
     x: BlockMap, order: float, dim: Dims, keepdim: bool, dtype: torch.dtype | None
 ) -> BlockMap | Tensor:
-    """p-norm over the visible positions of each image, or of the batch, or over the channels; see `GRN`."""
+    """p-norm over the visible positions of each image (B, C, 1, 1), or of the batch (1, C, 1, 1), or over the channels (B, 1, H, W).
+
+    The first two are plain tensors, the last is a map; see `GRN`.
+    """
     seen = dims_of(x.axes)
     dims: Sequence[int] = range(len(seen)) if dim is None else (dim,) if isinstance(dim, int) else dim
     letters = ''.join(sorted(''.join(seen[d] for d in dims).upper()))
@@ -333,7 +305,7 @@ def vector_norm_over(
 def vector_norm(
     x: BlockMap, ord: float = 2, dim: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> BlockMap | Tensor:
-    """`torch.linalg.vector_norm`."""
+    """`torch.linalg.vector_norm`, of the shapes of `vector_norm_over`."""
     return vector_norm_over(x, ord, dim, keepdim, dtype)
 
 
