@@ -5,9 +5,16 @@ All of them must be called by every rank. They use the default process group (gl
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar, cast
+
 import torch
 import torch.distributed as torch_dist
 from torch import Tensor
+
+from .errors import SelfSupError
+
+T = TypeVar('T')
 
 
 def is_active() -> bool:
@@ -92,7 +99,7 @@ def broadcast(x: Tensor, source: int = 0) -> Tensor:
     return x
 
 
-def broadcast_object(obj: object, source: int = 0) -> object:
+def broadcast_object(obj: T, source: int = 0) -> T:
     """Rank `source`'s picklable object on every rank."""
     if world_size() == 1:
         return obj
@@ -101,7 +108,26 @@ def broadcast_object(obj: object, source: int = 0) -> object:
     return box[0]
 
 
-def gather_objects(obj: object) -> list:
+def on_main(act: Callable[[], T]) -> T:
+    """Call `act` on rank 0 alone and give every rank its result or its error. Also a barrier.
+
+    Raises:
+        SelfSupError: what `act` raised.
+    """
+    result: T | None = None
+    error: SelfSupError | None = None
+    if is_main():
+        try:
+            result = act()
+        except SelfSupError as problem:
+            error = problem
+    result, error = broadcast_object((result, error))
+    if error is not None:
+        raise error
+    return cast(T, result)
+
+
+def gather_objects(obj: T) -> list[T]:
     """Picklable objects of all ranks, in rank order, on every rank."""
     if world_size() == 1:
         return [obj]

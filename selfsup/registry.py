@@ -16,6 +16,7 @@ from typing import Any
 from mmengine import registry as roots
 from mmengine.registry import Registry as MMRegistry
 
+from .arguments import held
 from .errors import ConfigError, SelfSupError, UnknownNameError, did_you_mean
 
 
@@ -94,6 +95,18 @@ class Registry(MMRegistry):
             name, parent=parent, scope=scope, locations=list(locations), build_func=build_func or build_from_config
         )
 
+    def register_module(self, name: Any = None, force: bool = False, module: Any = None) -> Any:
+        """Register a class or function, as a decorator or by a call.
+
+        The decorator holds it to the hints of its arguments (`selfsup.arguments`): where a class is written, they are a promise. What is
+        registered by a call, `register_module(module=...)`, is mostly somebody else's and stays as it is.
+        """
+        if module is not None:
+            return super().register_module(name, force, module)
+        return lambda written: super(Registry, self).register_module(name, force, held(written))
+
+    _imported: bool
+
     def import_from_location(self) -> None:
         if not self._imported:
             self._imported = True  # first: the modules below look names up themselves
@@ -123,6 +136,11 @@ class Registry(MMRegistry):
         if found is None:
             raise UnknownNameError(f"type='{key}' is not a {self.name}.{did_you_mean(key, self.names())}")
         return found
+
+    def registered(self) -> dict[str, Any]:
+        """Name -> class or function, without those of the parent."""
+        self.import_from_location()
+        return dict(self._module_dict)
 
     def names(self) -> list[str]:
         """Names to offer a user, sorted: those registered here and, where mmengine's own are as usable, the parent's."""
@@ -161,7 +179,7 @@ SAMPLERS = _root_child('sampler', roots.DATA_SAMPLERS, 'mmengine.dataset', 'self
 
 # Training.
 HOOKS = _root_child('hook', roots.HOOKS, 'mmengine.hooks', 'selfsup.hooks')
-OPTIMIZERS = _root_child('optimizer', roots.OPTIMIZERS, 'mmengine.optim', 'selfsup.optim')
+OPTIMIZERS = _root_child('optimizer', roots.OPTIMIZERS, 'mmengine.optim', 'selfsup.optim.lars', 'selfsup.optim.lamb')
 OPTIM_WRAPPERS = _root_child('optimizer wrapper', roots.OPTIM_WRAPPERS, 'mmengine.optim', 'selfsup.engine')
 PARAM_SCHEDULERS = _root_child('parameter scheduler', roots.PARAM_SCHEDULERS, 'mmengine.optim', 'selfsup.engine')
 LOOPS = _root_child('loop', roots.LOOPS, 'selfsup.engine')

@@ -38,9 +38,7 @@ def run(tmp_path_factory):
     compiled.update(work_dir=str(folder / 'again'), seed=0, visualizer={**compiled['visualizer'], 'vis_backends': []})
     with messages.restored():  # as `engine.train` does
         runner = Runner(compiled)
-        runner._train_loop = runner.build_train_loop(runner._train_loop)
-        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-        runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
+        runner.prepare()
         yield SimpleNamespace(
             runner=runner, good=folder / 'work' / 'epoch_1.pth', config=config, model=MODELS.build(compiled['model'])
         )

@@ -39,7 +39,7 @@ def test_mmengines_names_are_found_in_a_fresh_process():
                 'head': {'type': 'ContrastiveHead'},
                 'queue_len': -1,
             },
-            r"^algorithm type='MOCO' could not be built from .*: Trying to create tensor with negative dimension -1",
+            r'^MOCO queue_len=-1: must be a whole number >= 1\.$',
         ),
     ],
 )

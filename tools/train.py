@@ -16,44 +16,24 @@ def parse_args() -> argparse.Namespace:
     start = parser.add_mutually_exclusive_group()
     start.add_argument('--resume_from', metavar='CKPT', help='continue the run that wrote this checkpoint, exactly')
     start.add_argument(
-        '--auto_resume',
-        action='store_true',
-        help='continue from the newest readable checkpoint of the work dir, if any',
+        '--auto_resume', action='store_true', help='go on from the newest good checkpoint of the work dir'
     )
-    start.add_argument(
-        '--start_over', action='store_true', help='begin anew in a work dir with checkpoints (they move to a subfolder)'
+    start.add_argument('--start_over', action='store_true', help='begin anew; old checkpoints move to a subfolder')
+    allowed = (
+        'when resuming: settings whose new values may count, such as optimizer.weight_decay; a key allows all below it'
     )
-    parser.add_argument(
-        '--allow-changed',
-        nargs='+',
-        default=[],
-        metavar='KEY',
-        help='when resuming: settings whose '
-        'new values may count, such as optimizer.weight_decay; a key allows all below it; data allows other images',
-    )
+    parser.add_argument('--allow-changed', nargs='+', default=[], metavar='KEY', help=f'{allowed}; data: other images')
     parser.add_argument('--pretrained', metavar='CKPT', help='weights to start the backbone from')
-    parser.add_argument(
-        '--emergency_dir',
-        metavar='DIR',
-        help='where checkpoints go that the work dir does not take (disk full, removed)',
-    )
+    full = 'where checkpoints go that the work dir does not take (disk full, removed)'
+    parser.add_argument('--emergency_dir', metavar='DIR', help=full)
     parser.add_argument('--seed', type=int, help='run seed (default: 0; when resuming, that of the checkpoint)')
-    parser.add_argument(
-        '--must_validate', action='store_true', help='refuse a config without a ValidateHook (the protocol scripts do)'
-    )
-    parser.add_argument(
-        '--protocol',
-        choices=('linear', 'semi', 'finetune'),
-        help='refuse a run that is not what this name says: linear freezes the backbone, the others train it',
-    )
-    parser.add_argument(
-        '--deterministic', action='store_true', help='deterministic GPU kernels: needed for bit-equal GPU runs, slower'
-    )
+    parser.add_argument('--must_validate', action='store_true', help='refuse a config without a ValidateHook')
+    kinds = 'refuse a run that is not what this name says: linear freezes the backbone, the others train it'
+    parser.add_argument('--protocol', choices=('linear', 'semi', 'finetune'), help=kinds)
+    parser.add_argument('--deterministic', action='store_true', help='GPU kernels for bit-equal runs, slower')
     cli.add_launcher(parser)
     parser.add_argument('--local_rank', '--local-rank', type=int, help='accepted for old launch scripts')
-    parser.add_argument(
-        '--gpus', type=int, help='accepted for old command lines; processes are counted by the launcher'
-    )
+    parser.add_argument('--gpus', type=int, help='accepted for old command lines; the launcher counts the processes')
     cli.add_cfg_options(parser)
     return parser.parse_args()
 
@@ -71,12 +51,9 @@ def main() -> None:
         raise ConfigError(
             f'{args.config} measures no accuracy, so its run would have no result: add a ValidateHook to custom_hooks.'
         )
-    given = {
-        k: getattr(args, k) for k in ('work_dir', 'resume_from', 'pretrained', 'seed') if getattr(args, k) is not None
-    }
-    compiled.update(given)
-    compiled['deterministic'] = args.deterministic
-    compiled['work_dir'] = config.work_dir_of(compiled, args.config)
+    asked = {name: getattr(args, name) for name in ('work_dir', 'resume_from', 'pretrained', 'seed')}
+    compiled.update({name: value for name, value in asked.items() if value is not None})
+    compiled.update(deterministic=args.deterministic, work_dir=config.work_dir_of(compiled, args.config))
     port = args.port or os.environ.get('PORT')
     if port:
         if not str(port).isdecimal():

@@ -23,7 +23,7 @@ TARGET_SECONDS, TARGET_OBJECTIVE = 1.5, 1.01  # largest ratios ours / faiss
 def make_points(number: int, width: int, blobs: int):
     import torch
 
-    from selfsup.evaluation.clustering import preprocess
+    from selfsup.hooks.deep_cluster.clustering import preprocess
 
     generator = torch.Generator().manual_seed(0)
     centres = torch.randn(blobs, width, generator=generator)
@@ -35,7 +35,7 @@ def make_points(number: int, width: int, blobs: int):
 def measure(points, k: int, seeds: int, threads: int) -> dict:
     import faiss
 
-    from selfsup.evaluation import clustering
+    from selfsup.hooks.deep_cluster import clustering
 
     faiss.omp_set_num_threads(threads)
     sides = {'torch': clustering.kmeans, 'faiss': clustering.faiss_kmeans}
@@ -75,17 +75,17 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(args.threads)
-    found = measure(make_points(args.number, args.width, blobs=max(2, args.k // 2)), args.k, args.seeds, args.threads)
-    found = {
+    numbers = measure(make_points(args.number, args.width, blobs=max(2, args.k // 2)), args.k, args.seeds, args.threads)
+    numbers = {
         **{name: getattr(args, name) for name in ('number', 'width', 'k', 'seeds', 'threads')},
-        **found,
+        **numbers,
         'torch': torch.__version__,
         'machine': platform.machine(),
     }
-    print(json.dumps(found, indent=1))
+    print(json.dumps(numbers, indent=1))
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(found, indent=1) + '\n')
+        args.out.write_text(json.dumps(numbers, indent=1) + '\n')
 
 
 if __name__ == '__main__':

@@ -6,7 +6,7 @@ counts. `memory` is the growth of the resident set during forward and backward, 
 
     python benchmarks/speed/large_kernel.py --out benchmarks/speed/results/large_kernel.json     # about 10 minutes
     python benchmarks/speed/large_kernel.py --px 14 7 --batch 64 --merge --out ...               # adds cases to a file
-    python benchmarks/speed/large_kernel.py --what table plot --out ...                          # from what the file holds
+    python benchmarks/speed/large_kernel.py --what plot --out ...                                # from what the file holds
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import re
 import statistics
 import time
 from collections.abc import Callable
@@ -26,11 +25,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from selfsup.models.layers.large_kernel import LargeKernelConv2d, large_kernel_conv2d
+from selfsup.models.large_kernel.conv import LargeKernelConv2d, large_kernel_conv2d
 from selfsup.registry import BACKBONES
 
-ROOT = Path(__file__).resolve().parents[2]
-TABLE = ROOT / 'selfsup' / 'models' / 'layers' / 'large_kernel_table.py'
 STAGES = {56: (124, 51), 28: (249, 49), 14: (499, 47), 7: (998, 13)}  # map side: channels, long side of the kernel
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 WAYS = ('conv2d contiguous', 'conv2d channels-last', 'trimmed', 'correlation', 'band')
@@ -219,37 +216,6 @@ def case(result: dict) -> tuple:
     return tuple(str(result.get(key)) for key in ('what', 'device', 'dtype', 'mode', 'px', 'kernel', 'batch'))
 
 
-def winner(milliseconds: dict[str, float], mode: str) -> str:
-    """The fastest implementation for a channels-last map.
-
-    'native' has to win by 10 %, for it is slow on contiguous maps. In a forward pass 'correlation' is 'trimmed'.
-    """
-    own = {
-        way: ms
-        for way, ms in milliseconds.items()
-        if not way.startswith('conv2d') and (mode != 'forward' or way != 'correlation')
-    }
-    best = min(own, key=own.get)
-    return 'native' if milliseconds['conv2d channels-last'] < 0.9 * own[best] else best
-
-
-def write_table(results: list[dict]) -> None:
-    """The module that `large_kernel_conv2d` reads: the fastest implementation per shape on a CPU."""
-    rows: dict[tuple, str] = {}
-    for r in results:
-        if r['what'] == 'conv' and r['device'] == 'cpu' and r['dtype'] in ('fp32', 'bf16'):
-            kernel = tuple(min(k, 2 * r['px'] - 1) for k in r['kernel'])  # taps that touch the map
-            rows[(r['dtype'] == 'fp32', r['mode'] != 'forward', r['batch'], r['px'], *kernel)] = winner(
-                r['ms'], r['mode']
-            )
-    body = ''.join(f'    {(*key, rows[key])!r},\n' for key in sorted(rows, reverse=True))
-    TABLE.write_text(
-        re.sub(
-            r'^ROWS = \(\n.*?^\)\n', lambda _: f'ROWS = (\n{body})\n', TABLE.read_text(), flags=re.DOTALL | re.MULTILINE
-        )
-    )
-
-
 def plot(results: list[dict], path: Path) -> None:
     """Bars: how many times faster than the faster layout of `F.conv2d` each implementation is, forward + backward in fp32."""
     import matplotlib
@@ -281,7 +247,7 @@ def plot(results: list[dict], path: Path) -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--what', nargs='+', default=['conv'], choices=('conv', 'memory', 'step', 'table', 'plot'))
+    parser.add_argument('--what', nargs='+', default=['conv'], choices=('conv', 'memory', 'step', 'plot'))
     parser.add_argument('--px', nargs='+', type=int, default=list(STAGES), choices=STAGES, help='sides of the maps')
     parser.add_argument('--batch', nargs='+', type=int, default=[1, 8])
     parser.add_argument('--dtype', nargs='+', default=['fp32'], choices=DTYPES)
@@ -312,8 +278,6 @@ def main() -> None:
         Path(args.out).write_text(
             f'{{"machine": {json.dumps(machine)}, "torch": "{torch.__version__}", "results": [\n{lines}\n]}}\n'
         )
-    if 'table' in args.what:
-        write_table(results)
     if 'plot' in args.what:
         plot(results, Path(args.out).with_suffix('.png'))
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from selfsup.config import compile_config, load
-from selfsup.models.layers.visible import encode_visible
+from selfsup.models.visible import encode_visible
 from selfsup.registry import BACKBONES, MODELS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -31,18 +31,18 @@ def make_features(images: int, width: int, classes: int, seed: int):
     to_features = torch.randn(128, width, generator=shared) / 128**0.5
     factors = torch.randn(400, width, generator=shared) * torch.arange(1, 401)[:, None] ** -0.5
     offset = 0.3 * torch.randn(width, generator=shared) - 0.5
-    own = torch.Generator().manual_seed(seed)
+    of_split = torch.Generator().manual_seed(seed)
     often = torch.linspace(0.045, 0.14, classes)
     often[14 % classes] = 0.4
-    shown = torch.rand(images, classes, generator=own) < often
-    strength = 0.6 + 0.8 * torch.rand(images, classes, generator=own)
+    shown = torch.rand(images, classes, generator=of_split) < often
+    strength = 0.6 + 0.8 * torch.rand(images, classes, generator=of_split)
     x = (
         0.2 * (shown * strength) @ centres @ to_features
-        + 0.6 * torch.randn(images, 400, generator=own) @ factors
+        + 0.6 * torch.randn(images, 400, generator=of_split) @ factors
         + offset
     )
-    x = torch.relu(x + 0.35 * torch.randn(images, width, generator=own)).double()
-    luck = torch.rand(images, classes, generator=own)
+    x = torch.relu(x + 0.35 * torch.randn(images, width, generator=of_split)).double()
+    luck = torch.rand(images, classes, generator=of_split)
     labels = torch.where(luck < 0.01, -1, torch.where(luck > 0.995, ~shown, shown).long())
     return x / (x.norm(dim=1, keepdim=True) + 1e-5), labels
 
@@ -125,14 +125,14 @@ def accuracy(ours, data: dict, test, test_labels, costs, classes: list[int], job
     from selfsup.evaluation.svm.average_precision import average_precision
     from selfsup.evaluation.svm.liblinear import fit_one
 
-    found = Parallel(n_jobs=jobs)(
+    fitted = Parallel(n_jobs=jobs)(
         delayed(fit_one)(data['train'], data['positive'][:, c], cost, 1e-8, 1000, dual=False)
         for cost in costs
         for c in classes
     )
     decision, ap = {}, {}
     for at, cost in enumerate(costs):
-        svms = found[at * len(classes) : (at + 1) * len(classes)]
+        svms = fitted[at * len(classes) : (at + 1) * len(classes)]
         exact = torch.stack([torch.from_numpy(f.decision_function(test.numpy())) for f in svms])
         mine = ours.test[at, classes].double()
         decision[f'{cost:g}'] = float(((mine - exact).abs().amax(1) / exact.abs().amax(1)).max())
@@ -149,12 +149,12 @@ def accuracy(ours, data: dict, test, test_labels, costs, classes: list[int], job
     }
 
 
-def report(found: dict, part: str, out: Path | None) -> None:
+def report(measured: dict, part: str, out: Path | None) -> None:
     """Print a part; write what there is so far."""
-    print(json.dumps({part: found[part]}), flush=True)
+    print(json.dumps({part: measured[part]}), flush=True)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(found, indent=1) + '\n')
+        out.write_text(json.dumps(measured, indent=1) + '\n')
 
 
 def main() -> None:
@@ -199,19 +199,19 @@ def main() -> None:
         'positive': positive.numpy(),
         'test_positive': test_labels[:, 0].numpy(),
     }
-    found = {name: getattr(args, name) for name in ('images', 'width', 'classes', 'threads')}
-    found |= {'torch': torch.__version__, 'machine': platform.machine()}
+    measured = {name: getattr(args, name) for name in ('images', 'width', 'classes', 'threads')}
+    measured |= {'torch': torch.__version__, 'machine': platform.machine()}
     if 'full' in args.parts:
         tasks = full_tasks(positive.numpy(), voc_svm.stratified_folds(positive).numpy(), costs, args.share, rng)
         theirs = documented_seconds(tasks, numpy_data, len(costs) * args.classes * 4, args.threads)
         result, seconds = timed(voc_svm.full_protocol, BatchedSolver(), **everything)
-        found['full'] = {
+        measured['full'] = {
             'batched_seconds': round(seconds, 2),
             'documented': theirs,
             'times_as_fast': round(theirs['seconds'] / seconds, 2),
             'mAP': round(100 * float(result.test_ap.mean()), 2),
         }
-        report(found, 'full', args.out)
+        report(measured, 'full', args.out)
     if 'low_shot' in args.parts:
         targets = draw_samples(train_labels.numpy(), voc_svm.K_VALUES, len(voc_svm.SAMPLES), seed=0)
         theirs = documented_seconds(
@@ -222,18 +222,18 @@ def main() -> None:
         )
         both = {'targets': {key: torch.from_numpy(t) for key, t in targets.items()}, **everything}
         result, seconds = timed(voc_svm.low_shot_protocol, BatchedSolver(), **both, held_out=False)
-        found['low_shot'] = {
+        measured['low_shot'] = {
             'batched_seconds': round(seconds, 2),
             'documented': theirs,
             'times_as_fast': round(theirs['seconds'] / seconds, 2),
             'mAP': dict(zip(voc_svm.K_VALUES, (100 * result.chosen_on_test()).round(2).tolist(), strict=True)),
         }
-        report(found, 'low_shot', args.out)
+        report(measured, 'low_shot', args.out)
     if 'accuracy' in args.parts:
         solved = BatchedSolver().fit_full(train, positive, voc_svm.stratified_folds(positive), test, costs)
         classes = sorted(rng.permutation(args.classes)[: args.exact].tolist())
-        found['accuracy'] = accuracy(solved, numpy_data, test, test_labels, costs, classes, args.threads)
-        report(found, 'accuracy', args.out)
+        measured['accuracy'] = accuracy(solved, numpy_data, test, test_labels, costs, classes, args.threads)
+        report(measured, 'accuracy', args.out)
 
 
 if __name__ == '__main__':

@@ -138,9 +138,9 @@ def _sections(cfg: dict[str, Any], notes: list[str]) -> None:
 
 def _fp16(cfg: dict[str, Any], notes: list[str]) -> None:
     """Old files had to switch mixed precision on in two places; one is enough here."""
-    own = cfg.get('optimizer_config') if isinstance(cfg.get('optimizer_config'), dict) else {}
-    if cfg.get('use_fp16') is True and own.get('use_fp16') is True:
-        notes.append('use_fp16: apex O1 becomes autocast (fp16 with loss scaling on CUDA, bf16 on the CPU)')
+    for _, own in _dicts(cfg, 'optimizer_config'):
+        if cfg.get('use_fp16') is True and own.get('use_fp16') is True:
+            notes.append('use_fp16: apex O1 becomes autocast (fp16 with loss scaling on CUDA, bf16 on the CPU)')
 
 
 def _prefetch(cfg: dict[str, Any], notes: list[str]) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 from ..errors import ConfigError, SelfSupWarning, did_you_mean
 from . import compat, keys, locate
 from . import options as cli
-from .check import check
 from .text import to_text
 
 
@@ -46,6 +45,8 @@ def load(path: str | os.PathLike, options: dict | list[str] | None = None) -> Lo
     Raises:
         ConfigError: one line per problem, each with file:line, dotted path and the nearest names.
     """
+    from .check import check  # it needs the registries, which `--help` need not wait for
+
     values, facts = _read(path)
     places = locate.flatten(facts.tree)
     known = keys.top_names(keys.all_keys())
@@ -131,13 +132,12 @@ def _beside(path: str | os.PathLike) -> str:
 
 def _import_modules(cfg: dict[str, Any], places: dict[str, locate.Place]) -> list[str]:
     """Import what `custom_imports` names, so that its types are registered before names are checked."""
-    asked = cfg.get('custom_imports')
-    names = asked.get('imports') if isinstance(asked, dict) else None
-    names = (
-        [names] if isinstance(names, str) else names if isinstance(names, (list, tuple)) else []
-    )  # else the check says so
+    asked = cfg['custom_imports'] if isinstance(cfg.get('custom_imports'), dict) else {}
+    names = asked.get('imports')  # what is neither a name nor a list of them, the check refuses
     problems = []
-    for name in (n for n in names if isinstance(n, str)):
+    for name in [names] if isinstance(names, str) else names if isinstance(names, (list, tuple)) else []:
+        if not isinstance(name, str):
+            continue
         try:
             import_module(name)
         except (Exception, SystemExit) as error:  # a module that people write may do anything when it is imported

@@ -208,7 +208,7 @@ class _Reader:
             start = len(owner.children)
             owner.children.update({str(start + i): n for i, n in enumerate(self.value(value).children.values())})
 
-    def place(self, node: ast.AST) -> Place:
+    def place(self, node: ast.expr | ast.stmt | ast.keyword) -> Place:
         return self.facts.path, node.lineno
 
     def follow(self, node: ast.expr) -> Node | None:

@@ -64,7 +64,8 @@ def apply(cfg: dict, path: str, value: Any) -> str | None:
         None, or a line that says why it cannot be done. Whether the key may exist at all is the checker's business.
     """
     here: Any = cfg
-    parts, done = path.split('.'), []
+    parts = path.split('.')
+    done: list[str] = []
     while True:
         if isinstance(here, (list, tuple)):
             key: Any = int(parts[0]) if parts[0].lstrip('-').isdigit() else None

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
+from .. import registry as registries
+from ..arguments import Argument, arguments_of, words
+from ..optim.schedules import POLICY_ARGS
 from . import keys
+from .typed import GIVEN, NAMED
 
 HEAD = """# Config keys
 
@@ -17,12 +24,19 @@ sections of one file may differ. `python tools/print_config.py CFG` shows what a
 - Any other top-level name is a helper variable. It must be used by its own file, or as `_base_.name` by a file based on it.
 - Numbers, strings, True, False, None, lists, tuples and dicts only. Imports are fine for helpers.
 - A dict with a `type` builds what is registered under that name. Its other keys are the arguments of the type; `*` stands
-  for a key of your own, such as a regex.
+  for a key of your own, such as a regex. What each argument may be stands at the end of this page, and in the hints of the class.
 - `--cfg-options a.b=c` sets a value from the command line: `data.train.pipeline.0.size=96`, `optimizer.lr=0.1`. Values are
   Python literals, anything else is a string. A dict replaces the dict that was there.
 - Every problem of a file is reported at once, with file and line.
 """
 
+ARGUMENTS = """
+## Arguments of the types
+
+What each argument of a type may be, from the signature of its class, which refuses anything else, in a config and in Python.
+Types of torch, torchvision and mmengine are described by their own documentation.
+"""
+OF_THE_RUN = ('OPTIM_WRAPPERS', 'LOOPS', 'RUNNERS')  # built from keys of the table, not from arguments
 COLUMNS = '| key | kind | default | example | meaning |\n|---|---|---|---|---|\n'
 
 
@@ -34,7 +48,7 @@ def _cell(text: str, code: bool = False) -> str:
 def _table(rows: tuple[keys.Key, ...]) -> str:
     lines = []
     for key in rows:
-        kind = key.kind + (f', builds from `{key.registry}`' if key.registry else '')
+        kind = words(key.kind) + (f', builds from `{key.registry}`' if key.registry else '')
         cells = (_cell(key.path, True), _cell(kind), _cell(key.default), _cell(key.example, True), _cell(key.meaning))
         lines.append(f'| {" | ".join(cells)} |\n')
     return COLUMNS + ''.join(lines)
@@ -42,7 +56,10 @@ def _table(rows: tuple[keys.Key, ...]) -> str:
 
 def _policies() -> str:
     lines = ['| policy | needs | may have |\n|---|---|---|\n']
-    for name, (needed, optional) in keys.POLICIES.items():
+    for name, args in POLICY_ARGS.items():
+        needed, optional = (
+            [arg for arg, default in args.items() if (default is ...) is must] for must in (True, False)
+        )
         lines.append(f'| `{name}` | {", ".join(needed) or "-"} | {", ".join(optional) or "-"} |\n')
     return ''.join(lines)
 
@@ -64,7 +81,43 @@ def markdown() -> str:
                 parts.append((f'\n### {title}\n' if title else '') + '\n' + _table(rows))
         if section is keys.SCHEDULE:
             parts.append('\n' + _policies())
-    return ''.join(parts)
+    return ''.join(parts) + _arguments()
+
+
+def _arguments() -> str:
+    """Arguments of every type that is registered here, as their signatures declare them."""
+    lines = [ARGUMENTS]
+    for name, table in vars(registries).items():
+        types: dict[Any, list[str]] = {}
+        parts = isinstance(table, registries.Registry) and name not in OF_THE_RUN
+        for alias, owner in table.registered().items() if parts else ():
+            if owner.__module__.startswith('selfsup.'):
+                types.setdefault(owner, []).append(f'`{alias}`')
+        for owner, aliases in types.items():
+            rows = [_argument(*item) for item in _of_a_config(owner, table).items()]
+            lines.append(f'\n### {", ".join(aliases)} (`{name}`)\n')
+            lines.append(
+                '\n| argument | what it may be | default |\n|---|---|---|\n' + ''.join(rows)
+                if rows
+                else '\nNo arguments.\n'
+            )
+    return ''.join(lines)
+
+
+def _of_a_config(owner: Any, table: registries.Registry) -> dict[str, Argument]:
+    """The arguments of a type that a config may give."""
+    named, _ = arguments_of(owner)
+    left_out = GIVEN.get(table.name, ())
+    return {
+        name: argument
+        for name, argument in named.items()
+        if name in NAMED.get(owner.__name__, named) and name not in left_out
+    }
+
+
+def _argument(name: str, argument: Argument) -> str:
+    default = keys.REQUIRED if argument.default is inspect.Parameter.empty else repr(argument.default)
+    return f'| `{name}` | {_cell(words(argument.hint))} | {_cell(default, True)} |\n'
 
 
 if __name__ == '__main__':

@@ -11,11 +11,10 @@ import warnings
 from typing import Any
 
 from ..errors import SelfSupWarning
+from ..optim.schedules import POLICY_ARGS
 from . import keys
-from .check import is_absent, policy_name
 from .load import LoadedConfig
 
-LOADER_OPTIONS = ('pin_memory', 'persistent_workers', 'prefetch_factor')
 ITERATIONS_PER_CHECKPOINT = 1000  # of runs counted in iterations, where the config says nothing
 
 
@@ -92,7 +91,7 @@ def _loader(settings: dict, dataset: dict, cfg: dict, sampler: dict, drop_last: 
         'drop_last': drop_last,
         'prefetch': prefetch,
         'img_norm_cfg': settings.get('img_norm_cfg') or cfg.get('img_norm_cfg'),
-        **{name: settings[name] for name in LOADER_OPTIONS if name in settings},
+        **{key.path: settings[key.path] for key in keys.LOADING if key.path in settings},
     }
 
 
@@ -128,7 +127,7 @@ def _dataloaders(cfg: dict) -> dict[str, dict | None]:
 
 
 def _optim_wrapper(cfg: dict) -> dict:
-    if is_absent(cfg, 'optim_wrapper'):
+    if keys.is_absent(cfg, 'optim_wrapper'):
         optimizer, config = cfg['optimizer'], cfg.get('optimizer_config', {})
         fp16 = cfg.get('use_fp16', False) or config.get('use_fp16', False)
         paramwise, layer_decay = optimizer.pop('paramwise_options', None), optimizer.pop('layer_decay', None)
@@ -154,39 +153,37 @@ def _optim_wrapper(cfg: dict) -> dict:
 
 
 def _param_scheduler(cfg: dict, by_epoch: bool) -> list[dict]:
+    schedulers = cfg.get('param_scheduler', [])
+    schedulers = [schedulers] if isinstance(schedulers, dict) else list(schedulers)
     lr = cfg.get('lr_config')
     if lr:
-        policy = policy_name(lr.pop('policy'))
-        lr.setdefault('by_epoch', by_epoch)
+        policy = keys.policy_name(lr['policy']) or lr['policy']
+        lr = {'type': 'PolicyLR', **lr, 'policy': policy, 'by_epoch': lr.get('by_epoch', by_epoch)}
         if lr.get('warmup') is None:  # switched off by a child: the base's settings of it mean nothing
             lr = {k: v for k, v in lr.items() if not k.startswith('warmup')}
-        if 'min_lr_ratio' in keys.POLICIES[policy][1] and 'min_lr_ratio' not in lr:
+        if 'min_lr_ratio' in POLICY_ARGS[policy] and 'min_lr_ratio' not in lr:
             lr.setdefault('min_lr', 0.0)
-    decay = cfg.get('weight_decay_config')
-    if lr or decay:
-        return ([{'type': 'PolicyLR', 'policy': policy, **lr}] if lr else []) + (
-            [{'type': 'CosineWeightDecay', **decay}] if decay else []
-        )
-    own = cfg.get('param_scheduler', [])
-    return [own] if isinstance(own, dict) else list(own)
+        schedulers.append(lr)
+    if cfg.get('weight_decay_config'):
+        schedulers.append({'type': 'CosineWeightDecay', **cfg['weight_decay_config']})
+    return schedulers
 
 
 # ---- hooks and logs ----
 
 
 def _default_hooks(cfg: dict, by_epoch: bool) -> dict[str, dict | None]:
-    hooks: dict[str, dict | None] = {
-        slot: {'type': kind} if kind else None for slot, kind in keys.DEFAULT_HOOKS.items()
+    interval = 1 if by_epoch else ITERATIONS_PER_CHECKPOINT
+    of_sections = {
+        'logger': {'interval': cfg.get('log_config', {}).get('interval', 50)},
+        'checkpoint': {'interval': interval, 'by_epoch': by_epoch, **cfg.get('checkpoint_config', {})},
     }
-    hooks['logger']['interval'] = 50
-    hooks['checkpoint'].update(interval=1 if by_epoch else ITERATIONS_PER_CHECKPOINT, by_epoch=by_epoch)
-    hooks['checkpoint'].update(cfg.get('checkpoint_config', {}))
-    if 'interval' in cfg.get('log_config', {}):
-        hooks['logger']['interval'] = cfg['log_config']['interval']
-    for slot, own in cfg.get('default_hooks', {}).items():
-        default = hooks[slot] or {}
-        same = own is not None and own.get('type', default.get('type')) == default.get('type')
-        hooks[slot] = {**default, **own} if same else own
+    hooks: dict[str, dict | None] = {}
+    for slot, kind in keys.DEFAULT_HOOKS.items():
+        default = {'type': kind, **of_sections.get(slot, {})} if kind else {}
+        given = cfg.get('default_hooks', {}).get(slot, default or None)
+        same = given is not None and given.get('type', kind) == kind
+        hooks[slot] = {**default, **given} if same else given
     return hooks
 
 

@@ -1,4 +1,12 @@
-"""Data sources, pipelines and task datasets. Importing this registers every dataset."""
+"""Images, and what a method sees of them. Importing this registers every dataset.
+
+A dataset (one file per task, on `base.py`) reads images from a data source (`data_sources/`), runs them through its pipelines
+(`pipelines/`) and gives the sample dict of its task; `wrappers.py` joins and repeats datasets. `loaders/` makes batches on the device of
+them, and holds all randomness of the data. `robust.py` deals with files that cannot be read, `digest.py` says which images a dataset
+holds, `subset.py` chooses a part of them.
+
+Start with `base.py` and `contrastive.py`. To add a task: a file beside `contrastive.py`, registered in `DATASETS` and imported below.
+"""
 
 from .base import ImageDataset
 from .byol import BYOLDataset

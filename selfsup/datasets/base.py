@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence, Sized
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -11,12 +11,13 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..arguments import Part
 from ..errors import ConfigError, DataError
 from ..registry import DATA_SOURCES
-from .pipelines import build_view_pipeline, to_uint8
+from .pipelines import Steps, build_view_pipeline, to_uint8
 from .robust import RobustReader
 
-Steps = Sequence[dict | Callable]
+Source = Annotated[dict | object, Part(DATA_SOURCES)]
 
 
 class ImageDataset(Dataset):
@@ -32,9 +33,11 @@ class ImageDataset(Dataset):
         DataError: the data source has no samples.
     """
 
-    def __init__(self, data_source: dict | Any, prefetch: bool = False, **pipelines: Steps) -> None:
+    def __init__(self, data_source: Source, prefetch: bool = False, **pipelines: Steps) -> None:
         self.pipelines = {name: build_view_pipeline(steps, name, prefetch) for name, steps in pipelines.items()}
-        self.data_source = DATA_SOURCES.build(data_source) if isinstance(data_source, dict) else data_source
+        self.data_source: Any = data_source
+        if isinstance(data_source, dict):
+            self.data_source = DATA_SOURCES.build(data_source)
         self.prefetch = prefetch
         if not hasattr(self.data_source, 'get_sample'):
             raise ConfigError(f"A data source is written dict(type='ImageFolder', ...); got {data_source!r}.")
@@ -50,8 +53,13 @@ class ImageDataset(Dataset):
         """int64 (N,) classes of all samples, or None."""
         return getattr(self.data_source, 'labels', None)
 
-    def read(self, index: int) -> tuple[Image.Image, int | None, int]:
-        """Image, its label or None, and the number of the sample: that of a neighbour when `index` cannot be read."""
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes of the images, or of the objects in them; None without labels."""
+        return getattr(self.data_source, 'num_classes', None)
+
+    def read(self, index: int) -> tuple[Image.Image, Any, int]:
+        """Image, its label or None (in detection, its objects), and the number of the sample: a neighbour's when `index` is unreadable."""
         sample, taken = self.reader.read(index)
         image, label = sample if isinstance(sample, tuple) else (sample, None)
         return image, label, taken
@@ -105,6 +113,21 @@ class ImageDataset(Dataset):
             )
         if not getattr(self.data_source, 'return_label', True):
             raise ConfigError(f'{type(self).__name__} needs labels: set data_source.return_label=True.')
+
+
+def one_each(dataset: Sized, labels: Tensor | np.ndarray | Sequence[int]) -> Tensor:
+    """Pseudo labels (N,) as a tensor, one for each sample.
+
+    Raises:
+        DataError: another number of labels than of samples.
+    """
+    labels = torch.as_tensor(labels)
+    if tuple(labels.shape) != (len(dataset),):
+        raise DataError(
+            f'{type(dataset).__name__} has {len(dataset)} samples; assign_labels got labels of shape {tuple(labels.shape)}: '
+            'the data set that was clustered must be the one that is trained on.'
+        )
+    return labels
 
 
 def as_float(view: Any) -> Tensor:

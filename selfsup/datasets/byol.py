@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from ..registry import DATASETS
-from .base import ImageDataset, Steps
+from .base import ImageDataset, Source, Steps
 
 
 @DATASETS.register_module()
@@ -23,7 +21,7 @@ class BYOLDataset(ImageDataset):
         prefetch: see `ImageDataset`.
     """
 
-    def __init__(self, data_source: dict | Any, pipeline1: Steps, pipeline2: Steps, prefetch: bool = False) -> None:
+    def __init__(self, data_source: Source, pipeline1: Steps, pipeline2: Steps, prefetch: bool = False) -> None:
         super().__init__(data_source, prefetch, pipeline1=pipeline1, pipeline2=pipeline2)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:

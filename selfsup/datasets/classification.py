@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..errors import ConfigError, SelfSupWarning, ShapeError
 from ..registry import DATASETS
-from .base import ImageDataset, Steps
+from .base import ImageDataset, Source, Steps
 
 
 @DATASETS.register_module()
@@ -29,7 +28,7 @@ class ClassificationDataset(ImageDataset):
         ConfigError: the data source has no labels.
     """
 
-    def __init__(self, data_source: dict | Any, pipeline: Steps, prefetch: bool = False) -> None:
+    def __init__(self, data_source: Source, pipeline: Steps, prefetch: bool = False) -> None:
         super().__init__(data_source, prefetch, pipeline=pipeline)
         self.needs_labels()
 

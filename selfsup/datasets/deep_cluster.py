@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DataError
 from ..registry import DATASETS
-from .base import ImageDataset, Steps
+from .base import ImageDataset, Source, Steps, one_each
 
 
 @DATASETS.register_module()
@@ -30,7 +28,7 @@ class DeepClusterDataset(ImageDataset):
         prefetch: see `ImageDataset`.
     """
 
-    def __init__(self, data_source: dict | Any, pipeline: Steps, prefetch: bool = False) -> None:
+    def __init__(self, data_source: Source, pipeline: Steps, prefetch: bool = False) -> None:
         super().__init__(data_source, prefetch, pipeline=pipeline)
         self.pseudo_labels = torch.full((len(self),), -1).share_memory_()  # (N,) int64
 
@@ -43,13 +41,7 @@ class DeepClusterDataset(ImageDataset):
         Raises:
             DataError: another number of labels than of samples.
         """
-        labels = torch.as_tensor(labels)
-        if tuple(labels.shape) != (len(self),):
-            raise DataError(
-                f'DeepClusterDataset has {len(self)} samples; assign_labels got labels of shape {tuple(labels.shape)}: the '
-                'data set that was clustered must be the one that is trained on.'
-            )
-        self.pseudo_labels.copy_(labels)
+        self.pseudo_labels.copy_(one_each(self, labels))
 
     def __getitem__(self, index: int) -> dict[str, Tensor | int]:
         image, _, taken = self.read(index)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
 
 from ..errors import ConfigError
 from ..registry import DATASETS
-from .base import ImageDataset, Steps, as_float, as_uint8
+from .base import ImageDataset, Source, Steps, as_float, as_uint8
 
 
 @DATASETS.register_module()
@@ -35,7 +33,7 @@ class DetectionDataset(ImageDataset):
 
     ragged = ('img', 'gt_boxes', 'gt_labels', 'gt_masks')
 
-    def __init__(self, data_source: dict | Any, pipeline: Steps, prefetch: bool = False, masks: bool = False) -> None:
+    def __init__(self, data_source: Source, pipeline: Steps, prefetch: bool = False, masks: bool = False) -> None:
         super().__init__(data_source, prefetch, pipeline=pipeline)
         if not hasattr(self.data_source, 'objects'):
             raise ConfigError(
@@ -59,8 +57,8 @@ class DetectionDataset(ImageDataset):
         image, target = self.pipelines['pipeline'](pair)
         image = (as_uint8 if self.prefetch else as_float)(image).as_subclass(Tensor)
         boxes = target['boxes'].as_subclass(Tensor)
-        kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])  # a crop may leave nothing of an object
-        sample = {'img': image, 'gt_boxes': boxes[kept], 'gt_labels': target['labels'][kept]}
+        remains = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])  # a crop may leave nothing of an object
+        sample = {'img': image, 'gt_boxes': boxes[remains], 'gt_labels': target['labels'][remains]}
         if self.masks:
-            sample['gt_masks'] = target['masks'].as_subclass(Tensor)[kept]
+            sample['gt_masks'] = target['masks'].as_subclass(Tensor)[remains]
         return sample

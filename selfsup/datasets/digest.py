@@ -44,10 +44,10 @@ def data_digest(dataset: Any, sizes: bool = True) -> dict[str, Any]:
 
 def class_names(dataset: Any) -> list[str] | None:
     """Names of the classes by number; of a data set made of others where all agree. None where the source has none."""
-    parts = [getattr(source, 'classes', None) for source in _sources(dataset)]
-    if not parts or any(part is None or list(part) != list(parts[0]) for part in parts):
+    first, *others = [getattr(source, 'classes', None) for source in _sources(dataset)]
+    if first is None or any(classes is None or list(classes) != list(first) for classes in others):
         return None
-    return [str(name) for name in parts[0]]
+    return [str(name) for name in first]
 
 
 def _sources(dataset: Any) -> list[Any]:
@@ -79,9 +79,9 @@ def _labels(dataset: Any) -> str | None:
     digest = hashlib.blake2b(digest_size=16)
     for source in sources:
         for i in range(len(source)):
-            found = source.objects(i)
-            digest.update(np.ascontiguousarray(found.boxes, dtype='<f4').tobytes())
-            digest.update(np.ascontiguousarray(found.labels, dtype='<i8').tobytes())
+            objects = source.objects(i)
+            digest.update(np.ascontiguousarray(objects.boxes, dtype='<f4').tobytes())
+            digest.update(np.ascontiguousarray(objects.labels, dtype='<i8').tobytes())
     return digest.hexdigest()
 
 
@@ -90,8 +90,8 @@ def _sizes(dataset: Any) -> str | None:
     sources = [source for source in _sources(dataset) if hasattr(source, 'describe')]
     total = sum(map(len, sources))
     step = -(-total // SIZES_READ) if total else 1
-    found = [_size(source.describe(i)) for source in sources for i in range(0, len(source), step)]
-    return _hex(np.asarray(found, dtype='<i8').tobytes()) if any(size >= 0 for size in found) else None
+    sizes = [_size(source.describe(i)) for source in sources for i in range(0, len(source), step)]
+    return _hex(np.asarray(sizes, dtype='<i8').tobytes()) if any(size >= 0 for size in sizes) else None
 
 
 def _size(path: str) -> int:

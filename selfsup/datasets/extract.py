@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from ..registry import DATASETS
-from .base import ImageDataset, Steps
+from .base import ImageDataset, Source, Steps
 
 
 @DATASETS.register_module()
@@ -22,7 +20,7 @@ class ExtractDataset(ImageDataset):
         prefetch: see `ImageDataset`.
     """
 
-    def __init__(self, data_source: dict | Any, pipeline: Steps, prefetch: bool = False) -> None:
+    def __init__(self, data_source: Source, pipeline: Steps, prefetch: bool = False) -> None:
         super().__init__(data_source, prefetch, pipeline=pipeline)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge
 from PIL import Image
 from torch import Tensor
 
-from ..errors import ConfigError, DataError
+from ..errors import DataError
 from ..registry import DATASETS
-from .base import ImageDataset, Steps
+from .base import ImageDataset, Source, Steps
 from .pipelines import build_pipeline
 
 SIDE = 3  # cells per side of the grid
@@ -33,22 +34,17 @@ class RelativeLocDataset(ImageDataset):
         format_pipeline: steps for each patch, ending in a tensor: ToTensor, Normalize.
         prefetch: see `ImageDataset`; `format_pipeline` then has nothing to do.
         patch_jitter: pixels, >= 0: a patch starts 0 to `patch_jitter` pixels after its cell does, down and across.
-
-    Raises:
-        ConfigError: `patch_jitter` < 0.
     """
 
     def __init__(
         self,
-        data_source: dict | Any,
+        data_source: Source,
         pipeline: Steps,
         format_pipeline: Steps = (),
         prefetch: bool = False,
-        patch_jitter: int = 21,
+        patch_jitter: Annotated[int, Ge(0)] = 21,
     ) -> None:
         super().__init__(data_source, prefetch, format_pipeline=format_pipeline)
-        if patch_jitter < 0:
-            raise ConfigError(f'RelativeLocDataset patch_jitter={patch_jitter}: use 0 or more pixels.')
         self.pipelines['pipeline'] = build_pipeline(pipeline)
         self.patch_jitter = patch_jitter
 

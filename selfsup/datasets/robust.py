@@ -130,11 +130,12 @@ def readers(dataset: Any) -> list[tuple[RobustReader, int]]:
     A data set that comes several times (`RepeatDataset`) has its reader several times. One without a reader counts with its length.
     """
     if hasattr(dataset, 'datasets'):
-        found, start = [], 0
+        inside: list[tuple[RobustReader, int]] = []
+        start = 0
         for part in dataset.datasets:
-            found += [(reader, start + first) for reader, first in readers(part)]
+            inside += [(reader, start + first) for reader, first in readers(part)]
             start += len(part)
-        return found
+        return inside
     if hasattr(dataset, 'reader'):
         return [(dataset.reader, 0)]
     if hasattr(dataset, 'dataset') and len(dataset.dataset):
@@ -167,11 +168,10 @@ def share_unreadable(dataset: Any) -> np.ndarray:
     Raises:
         DataError: together they found more than 1 % of a source to be unreadable; on every rank.
     """
-    found = list(
-        {id(reader): reader for reader, _ in readers(dataset)}.values()
-    )  # each once, however often its samples come
+    # each once, however often its samples come
+    once = list({id(reader): reader for reader, _ in readers(dataset)}.values())
     if dist.world_size() > 1:
-        for others in dist.gather_objects([reader.bad_indices().tolist() for reader in found]):
-            for reader, indices in zip(found, others, strict=True):
+        for others in dist.gather_objects([reader.bad_indices().tolist() for reader in once]):
+            for reader, indices in zip(once, others, strict=True):
                 reader.add(indices)
     return unreadable(dataset)

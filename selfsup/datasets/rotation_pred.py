@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from ..errors import DataError
 from ..registry import DATASETS
-from .base import ImageDataset, Steps
+from .base import ImageDataset, Source, Steps
 
 
 @DATASETS.register_module()
@@ -24,7 +22,7 @@ class RotationPredDataset(ImageDataset):
         prefetch: see `ImageDataset`.
     """
 
-    def __init__(self, data_source: dict | Any, pipeline: Steps, prefetch: bool = False) -> None:
+    def __init__(self, data_source: Source, pipeline: Steps, prefetch: bool = False) -> None:
         super().__init__(data_source, prefetch, pipeline=pipeline)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:

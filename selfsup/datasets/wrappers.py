@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-import torch
+from annotated_types import Ge, Len
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..errors import ConfigError, DataError
+from ..arguments import Part
+from ..errors import ConfigError
 from ..registry import DATASETS
+from .base import one_each
 from .robust import unreadable
 
+Data = Annotated[dict | object, Part(DATASETS)]
 
-def _build(dataset: dict | Any, prefetch: bool) -> Any:
+
+def build_dataset(dataset: Data, prefetch: bool) -> Any:
+    """The dataset that a dict describes, read with `prefetch` where the dict says nothing; a dataset is returned as it is."""
     if not isinstance(dataset, dict):
         return dataset
     return DATASETS.build({'prefetch': True, **dataset} if prefetch else dataset)
@@ -32,13 +37,11 @@ class ConcatDataset(Dataset):
         prefetch: for those given as dicts, see `ImageDataset`.
 
     Raises:
-        ConfigError: no datasets, of several types, or they differ in `prefetch`.
+        ConfigError: they are of several types, or they differ in `prefetch`.
     """
 
-    def __init__(self, datasets: Sequence[dict | Any], prefetch: bool = False) -> None:
-        if not isinstance(datasets, (list, tuple)) or not datasets:
-            raise ConfigError(f"ConcatDataset takes datasets=[dict(type='Name', ...), ...]; got {datasets!r}.")
-        self.datasets = [_build(dataset, prefetch) for dataset in datasets]
+    def __init__(self, datasets: Annotated[Sequence[Data], Len(1)], prefetch: bool = False) -> None:
+        self.datasets = [build_dataset(dataset, prefetch) for dataset in datasets]
         kinds = sorted({type(dataset).__name__ for dataset in self.datasets})
         if len(kinds) > 1 or len({bool(dataset.prefetch) for dataset in self.datasets}) > 1:
             raise ConfigError(
@@ -58,6 +61,12 @@ class ConcatDataset(Dataset):
         labels = [dataset.labels for dataset in self.datasets]
         return None if any(part is None for part in labels) else np.concatenate(labels)
 
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes; None where one dataset has no labels."""
+        numbers = [dataset.num_classes for dataset in self.datasets]
+        return None if None in numbers else max(numbers)
+
     def __getitem__(self, index: int) -> dict[str, Tensor | int]:
         if not 0 <= index < len(self):
             raise IndexError(index)
@@ -67,12 +76,7 @@ class ConcatDataset(Dataset):
 
     def assign_labels(self, labels: Tensor | np.ndarray | Sequence[int]) -> None:
         """Pseudo labels (N,) for all samples, in their order; see `DeepClusterDataset`."""
-        labels = torch.as_tensor(labels)
-        if tuple(labels.shape) != (len(self),):
-            raise DataError(
-                f'ConcatDataset has {len(self)} samples; assign_labels got labels of shape {tuple(labels.shape)}: the data '
-                'set that was clustered must be the one that is trained on.'
-            )
+        labels = one_each(self, labels)
         for dataset, start in zip(self.datasets, self.starts[:-1].tolist(), strict=True):
             dataset.assign_labels(labels[start : start + len(dataset)])
 
@@ -96,15 +100,10 @@ class RepeatDataset(Dataset):
         dataset: dict or dataset.
         times: >= 1.
         prefetch: for a dict, see `ImageDataset`.
-
-    Raises:
-        ConfigError: `times` < 1.
     """
 
-    def __init__(self, dataset: dict | Any, times: int, prefetch: bool = False) -> None:
-        if not isinstance(times, int) or times < 1:
-            raise ConfigError(f'RepeatDataset times={times!r}: use a whole number of 1 or more.')
-        self.dataset, self.times = _build(dataset, prefetch), times
+    def __init__(self, dataset: Data, times: Annotated[int, Ge(1)], prefetch: bool = False) -> None:
+        self.dataset, self.times = build_dataset(dataset, prefetch), times
         self.prefetch = bool(self.dataset.prefetch)
         self.ragged = getattr(self.dataset, 'ragged', ())
 
@@ -115,6 +114,11 @@ class RepeatDataset(Dataset):
     def labels(self) -> np.ndarray | None:
         """int64 (N * times,) classes of all samples, or None."""
         return None if self.dataset.labels is None else np.tile(self.dataset.labels, self.times)
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes; None without labels."""
+        return self.dataset.num_classes
 
     def __getitem__(self, index: int) -> dict[str, Tensor | int]:
         if not 0 <= index < len(self):

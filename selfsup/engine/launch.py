@@ -99,9 +99,8 @@ def leave_with_launcher(every_s: float = 1.0) -> None:
     name = 'watch the launcher'
     if any(thread.name == name for thread in threading.enumerate()):
         return
-    launcher = int(
-        os.environ.get('SELFSUP_LAUNCHER') or os.getppid()
-    )  # set by tools/torchrun.py, which may be gone by now
+    # set by tools/torchrun.py, which may be gone by now
+    launcher = int(os.environ.get('SELFSUP_LAUNCHER') or os.getppid())
     direct = os.getppid() == launcher  # else a wrapper script stands between, or the launcher is gone
 
     def watch() -> None:

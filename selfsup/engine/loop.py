@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, cast
 
+from annotated_types import Ge
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
+from ..datasets.loaders import DeviceLoader
 from ..datasets.robust import share_unreadable
 from ..distributed import rank
-from ..errors import ConfigError, DataError, ShapeError
+from ..errors import ConfigError, DataError
 from ..registry import LOOPS
 from .ddp import explain_unfinished, refuse_unused
+from .optim_wrapper import OptimWrapper
 from .resume.state import seed_iteration, unwrap
+from .run import Run
 from .run_checks import check_run
+
+if TYPE_CHECKING:
+    from ..models.algorithms.base import Algorithm, Step
 
 
 @LOOPS.register_module()
@@ -33,7 +40,11 @@ class TrainLoop(BaseLoop):
     """
 
     def __init__(
-        self, runner: Any, dataloader: Any, max_epochs: int | None = None, max_iters: int | None = None
+        self,
+        runner: Run,
+        dataloader: DeviceLoader,
+        max_epochs: Annotated[int, Ge(1)] | None = None,
+        max_iters: Annotated[int, Ge(1)] | None = None,
     ) -> None:
         super().__init__(runner, dataloader)
         self.iters_per_epoch = len(dataloader)
@@ -42,12 +53,12 @@ class TrainLoop(BaseLoop):
                 f'The training data give no batch: {len(dataloader.dataset)} images, batches of '
                 f'{dataloader.batch_size} per process. Lower data.imgs_per_gpu or set data.drop_last=False.'
             )
-        _check_labels(unwrap(runner.model), dataloader.dataset)
-        _check_pairs(unwrap(runner.model), dataloader)
-        if (max_epochs is None) == (max_iters is None):
+        if max_epochs is not None and max_iters is None:
+            self._max_epochs, self._max_iters = max_epochs, max_epochs * self.iters_per_epoch
+        elif max_iters is not None and max_epochs is None:
+            self._max_epochs, self._max_iters = -(-max_iters // self.iters_per_epoch), max_iters
+        else:
             raise ConfigError(f'Give total_epochs or total_iters, one of them; got {max_epochs} and {max_iters}.')
-        self._max_iters = max_iters if max_epochs is None else max_epochs * self.iters_per_epoch
-        self._max_epochs = max_epochs or -(-self._max_iters // self.iters_per_epoch)
         check_run(unwrap(runner.model), dataloader, self._max_iters)
         self._epoch = 0
         self._iter = 0
@@ -106,8 +117,8 @@ class TrainLoop(BaseLoop):
         """Length of the accumulation window that holds batch `index` of the epoch, and whether it ends there."""
         size = self.runner.optim_wrapper.update_interval
         start = index - index % size
-        left = self._max_iters - self._epoch * self.iters_per_epoch  # an iteration-counted run may stop in mid-epoch
-        length = min(size, min(self.iters_per_epoch, left) - start)
+        rest = self._max_iters - self._epoch * self.iters_per_epoch  # an iteration-counted run may stop in mid-epoch
+        length = min(size, min(self.iters_per_epoch, rest) - start)
         return length, index + 1 == start + length
 
     def _run_iter(self, index: int, batch: dict) -> None:
@@ -123,24 +134,25 @@ class TrainLoop(BaseLoop):
         self.stepped = closes and optim.step()
         if self.stepped:
             runner.call_hook('after_optimizer_step')
-            unwrap(runner.model).after_update(self._carries, self._iter / self._max_iters)
+            algorithm = cast('Algorithm', unwrap(runner.model))
+            algorithm.after_update(self._carries, self._iter / self._max_iters)
         if closes:
             self._carries = []
         runner.call_hook('after_train_iter', batch_idx=index, data_batch=batch, outputs=step)
         self._iter += 1
 
-    def _forward_backward(self, batch: dict, length: int, closes: bool) -> Any:
+    def _forward_backward(self, batch: dict, length: int, closes: bool) -> Step:
         """Add the gradient of one micro-batch; ranks exchange gradients only with the last of a window."""
         model, optim = self.runner.model, self.runner.optim_wrapper
-        if not closes and hasattr(model, 'no_sync'):
+        if not closes and isinstance(model, DistributedDataParallel):
             with model.no_sync():
                 return self._accumulate(model, optim, batch, length)
         return self._accumulate(model, optim, batch, length)
 
-    def _accumulate(self, model: nn.Module, optim: Any, batch: dict, length: int) -> Any:
+    def _accumulate(self, model: nn.Module, optim: OptimWrapper, batch: dict, length: int) -> Step:
         with optim.autocast():
             with explain_unfinished(model):
-                step = model(batch, mode='loss')
+                step: Step = model(batch, mode='loss')
             loss = step.total / length
         if not loss.requires_grad:
             raise ConfigError(
@@ -159,37 +171,3 @@ class TrainLoop(BaseLoop):
         if not self._gradients_seen:
             refuse_unused(self.runner.model)
         self._gradients_seen = True
-
-
-def _check_labels(model: nn.Module, dataset: Any) -> None:
-    """Refuse more classes than the head has: on a GPU such a label ends in an assert of the device that names nothing.
-
-    Only for a method that reads these labels: the head of a pretext task has its own classes, whatever the images are labelled.
-    """
-    reads = inspect.signature(model.loss).parameters
-    if 'gt_label' in reads:
-        owner, key = getattr(model, 'head', None), 'model.head.num_classes'
-    elif 'gt_labels' in reads:  # of the objects in an image
-        owner, key = model, 'model.num_classes'
-    else:
-        return
-    classes = getattr(owner, 'num_classes', None)
-    found = getattr(getattr(dataset, 'data_source', None), 'num_classes', None)
-    if not hasattr(dataset, 'data_source') and getattr(dataset, 'labels', None) is not None:  # a dataset made of others
-        found = int(dataset.labels.max()) + 1
-    if classes is not None and found is not None and found > classes:
-        raise ShapeError(f'The training images have {found} classes, but {key}={classes}: set it to {found} or more.')
-
-
-def _check_pairs(model: nn.Module, dataloader: Any) -> None:
-    """Refuse odd batches where a method mixes the images in pairs: the last batch of an epoch may be hours away."""
-    if not getattr(getattr(model, 'mixup', None), 'even_batches', False):
-        return
-    full, last = dataloader.batch_size, len(dataloader.sampler) % dataloader.batch_size
-    if full % 2 and len(dataloader.sampler) >= full:
-        raise ConfigError(f'model.mixup pairs the images of a batch: data.imgs_per_gpu={full} must be even.')
-    if last % 2:
-        raise ConfigError(
-            f'model.mixup pairs the images of a batch, but the last batch of an epoch has {last} per process: set '
-            'data.drop_last=True.'
-        )

@@ -7,9 +7,10 @@ keep its interface (`get_lr`, `param_groups`, `state_dict`), which hooks and sch
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge, Gt
 from mmengine.optim import OptimWrapper as MMOptimWrapper
 from torch import Tensor
 from torch.optim import Optimizer
@@ -32,9 +33,9 @@ class OptimWrapper(MMOptimWrapper):
     def __init__(
         self,
         optimizer: Optimizer,
-        accumulative_counts: int = 1,
+        accumulative_counts: Annotated[int, Ge(1)] = 1,
         clip_grad: dict | None = None,
-        device_type: str = 'cpu',
+        device_type: Literal['cpu', 'cuda'] = 'cpu',
     ) -> None:
         super().__init__(optimizer, accumulative_counts, dict(clip_grad) if clip_grad else None)
         self.device_type = device_type
@@ -80,11 +81,16 @@ class AmpOptimWrapper(OptimWrapper):
     """Mixed precision: fp16 with loss scaling on CUDA, bf16 without scaling on the CPU.
 
     Args:
-        dtype: 'float16', 'bfloat16' or None (float16 on CUDA, bfloat16 on the CPU).
-        loss_scale: 'dynamic', a fixed initial scale, or arguments of `torch.amp.GradScaler`; only used with float16.
+        dtype: None: float16 on CUDA, bfloat16 on the CPU.
+        loss_scale: 'dynamic', a fixed initial scale > 0, or arguments of `torch.amp.GradScaler`; only used with float16.
     """
 
-    def __init__(self, dtype: str | None = None, loss_scale: str | float | dict = 'dynamic', **kwargs: Any) -> None:
+    def __init__(
+        self,
+        dtype: Literal['float16', 'bfloat16'] | None = None,
+        loss_scale: Literal['dynamic'] | Annotated[float, Gt(0)] | dict = 'dynamic',
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         dtype = dtype or ('float16' if self.device_type == 'cuda' else 'bfloat16')
         if dtype not in ('float16', 'bfloat16'):

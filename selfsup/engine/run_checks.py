@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..datasets.shared_memory import check_room
+from ..contracts import ChecksData
+from ..datasets.loaders.shared_memory import check_room
 from ..distributed import gather_objects, world_size
 from ..errors import ConfigError
 
@@ -23,14 +24,15 @@ def check_run(model: nn.Module, loader: Any, max_iters: int) -> None:
         max_iters: length of the run in micro-batches.
 
     Raises:
-        SelfSupError: a batch would hold too few images, a setting of the method does not fit the number of images, or the loader
+        SelfSupError: a batch would hold too few images, a setting of the method does not fit the images or their classes, or the loader
             workers of this machine need more shared memory than there is.
     """
     sizes = batch_sizes(loader, max_iters)
-    if hasattr(model, 'check_data'):
+    if isinstance(model, ChecksData):
+        model.check_classes(getattr(loader.dataset, 'num_classes', None))
         model.check_data(number_of_images(loader.dataset), [size * world_size() for size in sizes])
-    if hasattr(model, 'trial') and 1 in sizes and not trains_on_one(model, loader):
-        raise ConfigError(_lonely_message(type(model).__name__, loader, sizes))
+        if 1 in sizes and not trains_on_one(model, loader):
+            raise ConfigError(_lonely_message(type(model).__name__, loader, sizes))
     check_shared_memory(loader)
 
 
@@ -51,7 +53,7 @@ def number_of_images(dataset: Any) -> int:
     return len(dataset) // getattr(dataset, 'times', 1)
 
 
-def trains_on_one(model: nn.Module, loader: Any) -> bool:
+def trains_on_one(model: Any, loader: Any) -> bool:
     """False where a batch of one image per process meets a batch norm that sees one value per channel: torch refuses that.
 
     It is tried: the shapes that reach a norm follow from the method (how many views it joins), the network and the size of the
@@ -100,7 +102,7 @@ def check_shared_memory(loader: Any) -> None:
     """Refuse loader workers that need more shared memory than the machine has free. A collective: processes of a machine share it.
 
     Raises:
-        DataError: see `datasets.shared_memory.check_room`.
+        DataError: see `datasets.loaders.shared_memory.check_room`.
     """
     host = socket.gethostname()
     needs = [need for name, need in gather_objects((host, loader.shared_memory_needed())) if name == host]

@@ -7,8 +7,9 @@ a minimum and a resume cannot drift (`optim/schedules.py` holds the formulas).
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from annotated_types import Ge
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
 from ..errors import ConfigError, SelfSupWarning
@@ -24,7 +25,7 @@ class ClosedForm(_ParamScheduler):
         setting: 'lr' or 'weight_decay'.
     """
 
-    def __init__(self, optimizer: Any, setting: str) -> None:
+    def __init__(self, optimizer: Any, setting: Literal['lr', 'weight_decay']) -> None:
         super().__init__(optimizer, setting, by_epoch=False)
 
     @property
@@ -74,10 +75,10 @@ class PolicyLR(ClosedForm):
     def __init__(
         self,
         optimizer: Any,
-        iters_per_epoch: int,
-        max_iters: int,
-        update_interval: int = 1,
-        base_lr: float | None = None,
+        iters_per_epoch: Annotated[int, Ge(1)],
+        max_iters: Annotated[int, Ge(1)],
+        update_interval: Annotated[int, Ge(1)] = 1,
+        base_lr: Annotated[float, Ge(0)] | None = None,
         **policy: Any,
     ) -> None:
         check_policy(**policy)
@@ -193,7 +194,7 @@ class CosineWeightDecay(ClosedForm):
         ConfigError: the optimizer has no weight decay to start from, or `end` is negative.
     """
 
-    def __init__(self, optimizer: Any, end: float, max_iters: int) -> None:
+    def __init__(self, optimizer: Any, end: Annotated[float, Ge(0)], max_iters: Annotated[int, Ge(1)]) -> None:
         inner = getattr(optimizer, 'optimizer', optimizer)
         self.start, self.end_value, self.max_iters = inner.defaults.get('weight_decay'), end, max_iters
         if not self.start:

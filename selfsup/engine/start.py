@@ -1,45 +1,78 @@
-"""Where a run begins: what rank 0 decides for all, before anything is built."""
+"""Where a run begins: `train` is called by tools/train.py; rank 0 decides for all what is gone on from, before anything is built."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
 from .. import distributed as dist
 from ..checkpoint_io import read_checkpoint
-from ..errors import CheckpointError, ConfigError, SelfSupError
+from ..config import LoadedConfig, RunConfig
+from ..errors import CheckpointError, ConfigError
 from ..files import remove_leftovers
-from .resume.branch import emergency_folder, peek
+from .launch import init_distributed, shut_down
+from .logs import messages
+from .resume.branch import emergency_folder
 from .resume.checkpoint import check_writable, hold_work_dir, newest_loadable, prepare_work_dir
+from .resume.comparison import check_asked
+from .resume.lineage import peek
 from .resume.state_checks import read_meta
+from .runner import Runner
 
 
-def on_main(act: Callable[[], Any]) -> Any:
-    """Call `act` on rank 0 alone and give every rank its result or its error. Also a barrier.
+def train(
+    compiled: dict,
+    loaded: LoadedConfig,
+    *,
+    launcher: str = 'none',
+    auto_resume: bool = False,
+    start_over: bool = False,
+    allow_changed: Sequence[str] = (),
+    emergency_dir: str | None = None,
+    protocol: str | None = None,
+) -> Runner:
+    """Everything tools/train.py does after reading its arguments.
+
+    Args:
+        compiled: with `work_dir` set; `resume_from`, `seed`, `pretrained`, `deterministic` as the user asked.
+        loaded: the config it came from.
+        launcher: 'none', 'pytorch' or 'slurm'.
+        auto_resume: continue from the newest readable checkpoint of the line that the work dir follows, if there is one.
+        start_over: a work dir with checkpoints is allowed; they are moved to a subfolder.
+        allow_changed: settings whose new values may count when the run is resumed, see `engine.resume.comparison`.
+        emergency_dir: where checkpoints go that cannot be written into the work dir; None: such a run ends.
+        protocol: refuse a run that is not what this name says, see `optim.trained.check_protocol`.
 
     Raises:
-        SelfSupError: what `act` raised.
+        SelfSupError: anything the user can mend.
     """
-    result = error = None
-    if dist.is_main():
-        try:
-            result = act()
-        except SelfSupError as problem:
-            error = problem
-    result, error = dist.broadcast_object((result, error))
-    if error is not None:
-        raise error
-    return result
+    config = RunConfig.of({**compiled, 'allow_changed': list(allow_changed)})
+    check_asked(allow_changed, resuming=bool(auto_resume or config.resume_from))
+    of_the_caller = dist.is_active()
+    init_distributed(launcher, **config.dist_cfg)
+    with contextlib.ExitStack() as held:
+        held.enter_context(messages.restored())
+        if not of_the_caller:
+            held.callback(shut_down)
+        resume_from, seed = dist.on_main(
+            lambda: decide_start(
+                config, auto_resume=auto_resume, start_over=start_over, emergency_dir=emergency_dir, held=held
+            )
+        )
+        runner = Runner(config.changed(resume_from=resume_from, seed=seed).compiled, loaded, launcher, emergency_dir)
+        runner.say_what_is_trained(protocol)
+        runner.train()
+        return runner
 
 
 def decide_start(
-    compiled: dict, *, auto_resume: bool, start_over: bool, emergency_dir: str | None, held: contextlib.ExitStack
+    config: RunConfig, *, auto_resume: bool, start_over: bool, emergency_dir: str | None, held: contextlib.ExitStack
 ) -> tuple[str | None, int]:
     """Look at the work dir; called on rank 0.
 
     Args:
-        compiled: with `work_dir`, and `resume_from` and `seed` as the user gave them.
+        config: `work_dir`, and `resume_from` and `seed` as the user gave them.
         auto_resume: continue the line that the work dir follows.
         start_over: move the checkpoints of an earlier run to a subfolder.
         emergency_dir: where checkpoints go that the work dir does not take.
@@ -51,10 +84,11 @@ def decide_start(
     Raises:
         SelfSupError: the work dir, the checkpoint, the seed or the emergency folder cannot be used.
     """
-    work_dir, resume_from, seed = compiled['work_dir'], compiled.get('resume_from'), compiled.get('seed')
+    work_dir, resume_from, seed = config.work_dir, config.resume_from, config.seed
     held.enter_context(hold_work_dir(work_dir))
-    if emergency_dir:
-        _prepare_emergency(work_dir, emergency_dir)
+    emergency = emergency_folder(work_dir, emergency_dir)
+    if emergency is not None:
+        _prepare_emergency(emergency)
     if auto_resume and not resume_from:
         newest = newest_loadable(work_dir, emergency_dir)
         resume_from = str(newest) if newest else None
@@ -69,12 +103,11 @@ def decide_start(
     return resume_from, seed
 
 
-def _prepare_emergency(work_dir: str, emergency_dir: str) -> None:
-    folder = emergency_folder(work_dir, emergency_dir)
+def _prepare_emergency(folder: Path) -> None:
     try:
         check_writable(folder)
         remove_leftovers(folder)
     except OSError as error:
         raise CheckpointError(
-            f'--emergency_dir {emergency_dir} cannot be used: {error.strerror}. Choose another folder.'
+            f'--emergency_dir {folder.parent} cannot be used: {error.strerror}. Choose another folder.'
         ) from None

@@ -24,14 +24,14 @@ def read_array(path: Path, advice: str, mmap_mode: Literal['r'] | None = None) -
     if not path.is_file():
         raise DataError(f'{path} does not exist. {advice}')
     try:
-        found = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+        array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
     except Exception as error:  # the header is a Python literal: numpy raises SyntaxError, TypeError, KeyError, MemoryError, ... for damage
         reason = ' '.join(str(error).split())[:200]
         raise DataError(
             f'{path} ({path.stat().st_size:,} bytes) is no NumPy array file, or damaged: {reason}. {advice}'.rstrip()
         ) from None
-    if not isinstance(found, np.ndarray):
+    if not isinstance(array, np.ndarray):
         raise DataError(f'{path} is an archive of several arrays (.npz); expected one array.')
-    if found.dtype.kind == 'f' and found.dtype.itemsize > 8:  # more than torch has
-        return found.astype(np.float64)
-    return found if found.dtype.isnative or mmap_mode else found.astype(found.dtype.newbyteorder('='))
+    if array.dtype.kind == 'f' and array.dtype.itemsize > 8:  # more than torch has
+        return array.astype(np.float64)
+    return array if array.dtype.isnative or mmap_mode else array.astype(array.dtype.newbyteorder('='))

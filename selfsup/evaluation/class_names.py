@@ -82,12 +82,12 @@ def _of_training_data(train: Mapping[str, Any] | None, unknown: Naming) -> Namin
     if not isinstance(source, Mapping):
         return unknown
     try:
-        found = naming_of(DATA_SOURCES.build(dict(source)), 'the images of data.train of the config')
+        naming = naming_of(DATA_SOURCES.build(dict(source)), 'the images of data.train of the config')
     except SelfSupError:
         return Naming(
             unknown.what, reason=f'{unknown.reason}, and the images of data.train, which would tell, are not here'
         )
-    return found if found.names else Naming(unknown.what, reason=f'{unknown.reason}, and {found.reason}')
+    return naming if naming.names else Naming(unknown.what, reason=f'{unknown.reason}, and {naming.reason}')
 
 
 def compare(trained: Naming, tested: Naming) -> str | None:

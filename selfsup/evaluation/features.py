@@ -45,11 +45,11 @@ def evaluation_loader(
         device: where batches go.
         seed: of the data set's random numbers.
     """
-    kept = {key: cfg[key] for key in ('dataset', 'prefetch', 'img_norm_cfg') if key in cfg}
-    if kept.get('prefetch') and isinstance(kept['dataset'], dict):
-        kept['dataset'] = {**kept['dataset'], 'prefetch': True}
+    read = {key: cfg[key] for key in ('dataset', 'prefetch', 'img_norm_cfg') if key in cfg}
+    if read.get('prefetch') and isinstance(read['dataset'], dict):
+        read['dataset'] = {**read['dataset'], 'prefetch': True}
     section = {
-        **kept,
+        **read,
         'batch_size': batch_size,
         'num_workers': num_workers,
         'sampler': {'type': 'EpochSampler', 'shuffle': False},
@@ -75,18 +75,16 @@ def extract_features(model: nn.Module, loader: Any, *, distributed: bool = True)
     Raises:
         DataError: the loader left samples out.
     """
-    algorithm = getattr(model, 'module', model)
+    algorithm: Any = getattr(model, 'module', model)
 
     def forward(batch: dict) -> dict[str, Tensor]:
-        found = {'features': algorithm.features(batch['img']).float()}
-        if 'gt_label' in batch:
-            found['labels'] = batch['gt_label'].long()
-        return found
+        rows = {'features': algorithm.features(batch['img']).float()}
+        return {**rows, 'labels': batch['gt_label'].long()} if 'gt_label' in batch else rows
 
     with evaluating(algorithm):
-        found = collect(forward, loader, distributed=distributed)
+        of_images = collect(forward, loader, distributed=distributed)
     rows = readable_rows(loader.dataset)
-    return found['features'][rows], found['labels'][rows] if 'labels' in found else None
+    return of_images['features'][rows], of_images['labels'][rows] if 'labels' in of_images else None
 
 
 def left_out(dataset: Any) -> int:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from annotated_types import Ge
 
+from ..arguments import checked
 from ..errors import ShapeError
-from .knn import check_features
+from .inputs import Numbers
+from .knn import check_labelled
 
 
+@checked
 @torch.no_grad()
 def nearest_mean_accuracy(
-    train_features: Tensor,
-    train_labels: Tensor,
-    test_features: Tensor,
-    test_labels: Tensor,
-    shots: int = 1,
-    draws: int = 20,
+    train_features: Numbers,
+    train_labels: Numbers,
+    test_features: Numbers,
+    test_labels: Numbers,
+    shots: Annotated[int, Ge(1)] = 1,
+    draws: Annotated[int, Ge(1)] = 20,
     seed: int = 0,
 ) -> tuple[float, float]:
     """Accuracy with `shots` labelled images per class, averaged over random choices of them.
@@ -41,25 +46,23 @@ def nearest_mean_accuracy(
         ShapeError: sizes do not fit, a class has fewer than `shots` images, or the test set has a class of its own.
         DataError: a feature is not finite, or a label is negative.
     """
-    train_features, train_labels = check_features(train_features, train_labels, 'training')
-    test_features, test_labels = check_features(test_features, test_labels, 'test')
-    if shots < 1 or draws < 1:
-        raise ShapeError(f'shots={shots}, draws={draws}: both must be at least 1.')
-    labels = train_labels.cpu()
+    train, train_targets = check_labelled(train_features, train_labels, 'training')
+    test, test_targets = check_labelled(test_features, test_labels, 'test')
+    labels = train_targets.cpu()
     classes = labels.unique()
     members = [(labels == c).nonzero().flatten() for c in classes]
     small = [f'{int(c)} ({len(m)})' for c, m in zip(classes, members, strict=True) if len(m) < shots]
     if small:
         raise ShapeError(f'shots={shots}, but these classes have fewer training images: {", ".join(small[:10])}.')
-    alien = set(test_labels.tolist()) - set(classes.tolist())
+    alien = set(test_targets.tolist()) - set(classes.tolist())
     if alien:
         raise ShapeError(f'Test classes without a training image: {sorted(alien)[:10]}.')
     generator = torch.Generator().manual_seed(seed)
-    device = train_features.device
-    classes, target = classes.to(device), test_labels.to(device)
+    device = train.device
+    classes, target = classes.to(device), test_targets.to(device)
     with torch.autocast(device.type, enabled=False):
-        train = F.normalize(train_features.float(), dim=1)
-        test = F.normalize(test_features.to(device).float(), dim=1)
+        train = F.normalize(train.float(), dim=1)
+        test = F.normalize(test.to(device).float(), dim=1)
         results = []
         for _ in range(draws):
             chosen = torch.stack(

@@ -7,28 +7,31 @@ takes k = 200. "kNN-20 top-1" in this project is this weighted vote with k = 20 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Gt
 from torch import Tensor
 
-from ..errors import ConfigError, DataError, ShapeError
-from .inputs import as_features, as_labels
+from ..arguments import checked
+from ..errors import DataError, ShapeError
+from .inputs import Numbers, as_features, as_labels
 
 SIMILARITIES_AT_ONCE = 2**26  # float32 numbers in one block of the similarity matrix: 256 MiB
 
 
+@checked
 @torch.no_grad()
 def knn_predict(
-    train_features: Tensor,
-    train_labels: Tensor,
-    test_features: Tensor,
+    train_features: Numbers,
+    train_labels: Numbers,
+    test_features: Numbers,
     k: Sequence[int] = (20,),
-    temperature: float = 0.07,
+    temperature: Annotated[float, Gt(0)] = 0.07,
     weighted: bool = True,
-    chunk: int | None = None,
+    chunk: Annotated[int, Ge(1)] | None = None,
 ) -> dict[int, Tensor]:
     """Predicted classes for several k at once.
 
@@ -47,44 +50,28 @@ def knn_predict(
     Raises:
         ShapeError: sizes do not fit, or k is larger than the training set.
         DataError: a feature is not finite, or a label is negative.
-        ConfigError: no temperature above 0.
     """
-    check_temperature(temperature)
-    train_features, train_labels = check_features(train_features, train_labels, 'training')
-    test_features, _ = check_features(test_features, None, 'test')
-    if train_features.shape[1] != test_features.shape[1]:
-        raise ShapeError(
-            f'Training features have {train_features.shape[1]} dimensions, test features {test_features.shape[1]}.'
-        )
+    train, labels = check_labelled(train_features, train_labels, 'training')
+    test = check_features(test_features, 'test')
+    if train.shape[1] != test.shape[1]:
+        raise ShapeError(f'Training features have {train.shape[1]} dimensions, test features {test.shape[1]}.')
     k = sorted({int(n) for n in k})
-    if not k or k[0] < 1 or k[-1] > len(train_features):
-        raise ShapeError(
-            f'k={k} with {len(train_features)} training samples: every k must be in [1, {len(train_features)}].'
-        )
-    device = train_features.device
-    labels = train_labels.to(device)
-    chunk = chunk or max(1, SIMILARITIES_AT_ONCE // len(train_features))
-    found: dict[int, list[Tensor]] = {n: [] for n in k}
+    if not k or k[0] < 1 or k[-1] > len(train):
+        raise ShapeError(f'k={k} with {len(train)} training samples: every k must be in [1, {len(train)}].')
+    device = train.device
+    labels = labels.to(device)
+    chunk = chunk or max(1, SIMILARITIES_AT_ONCE // len(train))
+    predicted: dict[int, list[Tensor]] = {n: [] for n in k}
     with torch.autocast(device.type, enabled=False):  # half precision would reorder neighbours
-        train = F.normalize(train_features.float(), dim=1)
-        for rows in test_features.split(chunk):
+        train = F.normalize(train.float(), dim=1)
+        for rows in test.split(chunk):
             similarity, nearest = (F.normalize(rows.to(device).float(), dim=1) @ train.T).topk(k[-1], dim=1)
             weights = (
                 ((similarity - similarity[:, :1]) / temperature).exp() if weighted else 1 + similarity * (1e-3 / k[-1])
             )
-            for n, predicted in _vote(labels[nearest], weights, k, int(labels.max()) + 1).items():
-                found[n].append(predicted)
-    return {n: torch.cat(parts) for n, parts in found.items()}
-
-
-def check_temperature(temperature: float, name: str = 'temperature') -> None:
-    """Refuse a temperature with which every vote would be infinite, not a number, or for the least similar image.
-
-    Raises:
-        ConfigError: it is no finite number above 0.
-    """
-    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
-        raise ConfigError(f'{name}={temperature!r} must be a number above 0; the paper uses 0.07.')
+            for n, winners in _vote(labels[nearest], weights, k, int(labels.max()) + 1).items():
+                predicted[n].append(winners)
+    return {n: torch.cat(parts) for n, parts in predicted.items()}
 
 
 def _vote(classes: Tensor, weights: Tensor, k: list[int], num_classes: int) -> dict[int, Tensor]:
@@ -99,15 +86,16 @@ def _vote(classes: Tensor, weights: Tensor, k: list[int], num_classes: int) -> d
     return winners
 
 
+@checked
 def knn_accuracy(
-    train_features: Tensor,
-    train_labels: Tensor,
-    test_features: Tensor,
-    test_labels: Tensor,
+    train_features: Numbers,
+    train_labels: Numbers,
+    test_features: Numbers,
+    test_labels: Numbers,
     k: Sequence[int] = (20,),
-    temperature: float = 0.07,
+    temperature: Annotated[float, Gt(0)] = 0.07,
     weighted: bool = True,
-    chunk: int | None = None,
+    chunk: Annotated[int, Ge(1)] | None = None,
 ) -> dict[int, float]:
     """Top-1 accuracy of `knn_predict` in percent, for each k.
 
@@ -116,30 +104,37 @@ def knn_accuracy(
 
     For the others see `knn_predict`.
     """
-    test_features, test_labels = check_features(test_features, test_labels, 'test')
-    predicted = knn_predict(train_features, train_labels, test_features, k, temperature, weighted, chunk)
-    return {n: 100 * float((p == test_labels.to(p.device)).double().mean()) for n, p in predicted.items()}
+    test, labels = check_labelled(test_features, test_labels, 'test')
+    predicted = knn_predict(train_features, train_labels, test, k, temperature, weighted, chunk)
+    return {n: 100 * float((p == labels.to(p.device)).double().mean()) for n, p in predicted.items()}
 
 
-def check_features(features: Tensor, labels: Tensor | None, what: str) -> tuple[Tensor, Tensor | None]:
-    """Features and labels as tensors, see `inputs`; those with which every number would be nonsense are refused.
+def check_features(features: Numbers, what: str) -> Tensor:
+    """Features as a tensor, see `inputs`; those with which every number would be nonsense are refused.
 
     Raises:
-        ShapeError: not (N, D) with N >= 1, or labels not (N,).
-        DataError: a feature is no real, finite number, or a label is negative or no whole number.
+        ShapeError: not (N, D) with N >= 1.
+        DataError: a feature is no real, finite number.
     """
-    features = as_features(features, what)
-    labels = None if labels is None else as_labels(labels, what)
-    if features.ndim != 2 or not len(features):
-        raise ShapeError(
-            f'The {what} features have shape {tuple(features.shape)}; expected (N, D) with at least one row.'
-        )
-    if not bool(torch.isfinite(features).all()):
+    rows = as_features(features, what)
+    if rows.ndim != 2 or not len(rows):
+        raise ShapeError(f'The {what} features have shape {tuple(rows.shape)}; expected (N, D) with at least one row.')
+    if not bool(torch.isfinite(rows).all()):
         raise DataError(f'Some {what} features are NaN or infinite: the network has diverged.')
-    if labels is None:
-        return features, None
-    if labels.shape != features.shape[:1]:
-        raise ShapeError(f'{len(features)} {what} features, but labels of shape {tuple(labels.shape)}.')
-    if int(labels.min()) < 0:
+    return rows
+
+
+def check_labelled(features: Numbers, labels: Numbers, what: str) -> tuple[Tensor, Tensor]:
+    """`check_features`, and their labels as a tensor.
+
+    Raises:
+        ShapeError: the labels are not (N,).
+        DataError: a label is negative or no whole number.
+    """
+    numbers = as_labels(labels, what)
+    rows = check_features(features, what)
+    if numbers.shape != rows.shape[:1]:
+        raise ShapeError(f'{len(rows)} {what} features, but labels of shape {tuple(numbers.shape)}.')
+    if int(numbers.min()) < 0:
         raise DataError(f'Some {what} labels are negative; give labelled images only.')
-    return features, labels
+    return rows, numbers

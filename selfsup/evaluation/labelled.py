@@ -29,13 +29,13 @@ def labelled_pair(compiled: dict[str, Any], path: str | None = None) -> tuple[di
         ConfigError: the file cannot be read or lacks one, or the config names no labelled images.
     """
     if path is not None:
-        found = read_data_file(path)
-        missing = [name for name in ('train', 'test') if not isinstance(found.get(name), dict)]
+        described = read_data_file(path)
+        missing = [name for name in ('train', 'test') if not isinstance(described.get(name), dict)]
         if missing:
             raise ConfigError(
                 f"{path} lacks {' and '.join(missing)}: write {missing[0]} = dict(type='ClassificationDataset', ...)."
             )
-        return {'dataset': found['train']}, {'dataset': found['test']}
+        return {'dataset': described['train']}, {'dataset': described['test']}
     for hook in compiled['custom_hooks']:
         if hook.get('type') == 'KNNHook':
             return {'dataset': hook['train']}, {'dataset': hook['test']}

@@ -18,9 +18,7 @@ from torch import Tensor
 from ..datasets import ImageDataset
 from ..datasets.robust import readers
 from ..errors import ConfigError, DataError, ShapeError
-
-# Per layer, 0 = stem: side of the map that the window was made for, (kernel, stride, padding), side of the result.
-WINDOWS = ((112, (10, 10, 4), 12), (56, (16, 8, 0), 6), (28, (13, 5, 0), 4), (14, (8, 3, 0), 3), (7, (6, 1, 0), 2))
+from ..models.layers.pooling import LAYER_WINDOWS, pool_layer
 
 
 def pool_layers(maps: Sequence[Tensor], indices: Sequence[int]) -> dict[str, Tensor]:
@@ -43,13 +41,13 @@ def pool_layers(maps: Sequence[Tensor], indices: Sequence[int]) -> dict[str, Ten
         raise ShapeError(f'The backbone returned {len(maps)} maps for the {len(indices)} layers {list(indices)}.')
     features = {}
     for position, (x, index) in enumerate(zip(maps, indices, strict=True), 1):
-        if x.ndim != 4 or not 0 <= index < len(WINDOWS):
+        if x.ndim != 4 or not 0 <= index < len(LAYER_WINDOWS):
             raise ShapeError(
                 f'Layer {index} gave shape {tuple(x.shape)}; expected a map (B, C, H, W) of a layer from 0 to 4.'
             )
-        made_for, (kernel, stride, padding), side = WINDOWS[index]
+        made_for, _, side = LAYER_WINDOWS[index]
         if x.shape[2] == x.shape[3] == made_for:
-            pooled = F.avg_pool2d(x, kernel, stride, padding)
+            pooled = pool_layer(x, index, adaptive=False)
         else:
             pooled = F.adaptive_avg_pool2d(x, (min(side, x.shape[2]), min(side, x.shape[3])))
         features[f'feat{position}'] = pooled.flatten(1)
@@ -81,9 +79,10 @@ def read_splits(path: str) -> tuple[dict, list[str], list[int]]:
     Raises:
         ConfigError: the file cannot be read, or something is missing or does not fit together.
     """
-    found = read_data_file(path)
-    data, names, at = found.get('data'), list(found.get('split_name', ['all'])), list(found.get('split_at', []))
-    missing = [key for key in ('extract', 'imgs_per_gpu') if not isinstance(data, dict) or key not in data]
+    described = read_data_file(path)
+    names, at = list(described.get('split_name', ['all'])), list(described.get('split_at', []))
+    data = described['data'] if isinstance(described.get('data'), dict) else {}
+    missing = [key for key in ('extract', 'imgs_per_gpu') if key not in data]
     if missing:
         raise ConfigError(
             f'{path}: `data` lacks {" and ".join(missing)}; write data = dict(imgs_per_gpu=32, extract=dict(...)).'

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ..datasets.robust import EXHAUSTED, printable
+from ..datasets.robust import EXHAUSTED, printable, readers
 from ..errors import DataError
 from ..registry import DATA_SOURCES, DATASETS
 
@@ -23,11 +23,11 @@ def sections(compiled: dict[str, Any]) -> dict[str, dict]:
     Args:
         compiled: runner config.
     """
-    found: dict[str, dict] = {}
+    places: dict[str, dict] = {}
     for where, config in _named(compiled):
-        if not any(_files(config) == _files(other) for other in found.values()):
-            found[where] = config
-    return found
+        if not any(_files(config) == _files(other) for other in places.values()):
+            places[where] = config
+    return places
 
 
 def _files(config: dict) -> dict:
@@ -63,10 +63,10 @@ def read_everything(compiled: dict[str, Any], say: Callable[[str], Any]) -> None
     for where, config in sections(compiled).items():
         source = (DATA_SOURCES if config['type'] in DATA_SOURCES else DATASETS).build(config)
         say(f'{where}: {config["type"]}, {len(source):,} images')
-        found = read_all(source, lambda done, of, bad: say(f'  read {done:,} of {of:,}, {bad:,} broken'))
-        for index, reason in found:
+        unread = read_all(source, lambda done, of, bad: say(f'  read {done:,} of {of:,}, {bad:,} broken'))
+        for index, reason in unread:
             say(f'  broken: {name_of(source, index)}: {reason}')
-        broken, total = broken + len(found), total + len(source)
+        broken, total = broken + len(unread), total + len(source)
     if broken:
         raise DataError(
             f'{broken:,} of {total:,} images cannot be read; they are listed above. Repair, fetch again or remove them.'
@@ -84,15 +84,16 @@ def read_all(
         progress: called with the numbers of samples read, of all, and of those found broken so far, every few seconds and at the end.
         threads: that read at once; None: one per processor.
     """
-    starts, done, found, said = range(0, len(source), CHUNK), 0, [], time.monotonic()
+    starts, done, said = range(0, len(source), CHUNK), 0, time.monotonic()
+    problems: list[tuple[int, str]] = []
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
         for chunk in pool.map(lambda start: _read_chunk(source, start), starts):
-            found += chunk
+            problems += chunk
             done = min(done + CHUNK, len(source))
             if time.monotonic() - said >= SAY_EVERY or done == len(source):
-                progress(done, len(source), len(found))
+                progress(done, len(source), len(problems))
                 said = time.monotonic()
-    return found
+    return problems
 
 
 def _read_chunk(source: Any, start: int) -> list[tuple[int, str]]:
@@ -145,20 +146,14 @@ def unreadable(dataset: Any, number: int = 8, seed: int = 0) -> tuple[list[int],
 
 def _origin(dataset: Any, index: int) -> tuple[Any, int]:
     """The data source below a data set, and the number that a sample has in it; the data set itself where it has none."""
-    if hasattr(dataset, 'starts') and hasattr(dataset, 'datasets'):
-        part = max(number for number, start in enumerate(dataset.starts[:-1]) if start <= index)
-        return _origin(dataset.datasets[part], index - int(dataset.starts[part]))
-    if hasattr(dataset, 'times') and hasattr(dataset, 'dataset'):
-        return _origin(dataset.dataset, index % len(dataset.dataset))
-    source = getattr(dataset, 'data_source', None)
+    for reader, first in readers(dataset):
+        if first <= index < first + len(reader.source):
+            return reader.source, index - first
+    source: Any = getattr(dataset, 'data_source', None)
     return (source, index) if hasattr(source, 'get_sample') and len(source) == len(dataset) else (dataset, index)
 
 
 def met_broken(dataset: Any) -> list[str]:
     """Names of the samples that a data set has found unreadable so far."""
-    if hasattr(dataset, 'datasets'):
-        return [name for part in dataset.datasets for name in met_broken(part)]
-    if hasattr(dataset, 'dataset'):
-        return met_broken(dataset.dataset)
-    reader = getattr(dataset, 'reader', None)
-    return [reader.describe(int(index)) for index in reader.bad_indices()] if hasattr(reader, 'bad_indices') else []
+    once = dict.fromkeys(reader for reader, _ in readers(dataset))  # each once, however often its samples come
+    return [reader.describe(int(index)) for reader in once for index in reader.bad_indices()]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 from mmengine.hooks import Hook
 
-from ..engine.resume.state import unwrap
+from ..arguments import Count, Share
+from ..contracts import MovingTarget
+from ..engine import Run, unwrap
 from ..errors import ConfigError, SelfSupWarning
 from ..registry import HOOKS
 
@@ -22,14 +23,12 @@ class BYOLHook(Hook):
             value above 1 that differs from `optimizer_config.update_interval` gives a warning.
     """
 
-    def __init__(self, end_momentum: float = 1.0, update_interval: int = 1) -> None:
-        if not 0 <= end_momentum <= 1:
-            raise ConfigError(f'BYOLHook end_momentum={end_momentum}: use a number in [0, 1].')
+    def __init__(self, end_momentum: Share = 1.0, update_interval: Count = 1) -> None:
         self.end_momentum, self.update_interval = end_momentum, update_interval
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: Run) -> None:
         model = unwrap(runner.model)
-        if not hasattr(model, 'end_momentum'):
+        if not isinstance(model, MovingTarget):
             raise ConfigError(
                 f'BYOLHook needs a model with a target network (BYOL); this is {type(model).__name__}. Remove the hook.'
             )

@@ -1,15 +1,55 @@
-"""Watch the embeddings of every method for collapse."""
+"""Watch the embeddings of every method for collapse: two numbers that tell a collapsed representation from a healthy one."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Annotated, Any
 
+import torch
+import torch.nn.functional as F
+from annotated_types import Ge
 from mmengine.hooks import Hook
+from torch import Tensor
 
-from ..errors import ConfigError, SelfSupWarning
-from ..evaluation.collapse import collapse_statistics
+from ..arguments import Count, Share
+from ..engine import Run
+from ..errors import SelfSupWarning, ShapeError
 from ..registry import HOOKS
+
+
+@torch.no_grad()
+def collapse_statistics(embedding: Tensor) -> dict[str, float]:
+    """Spread and effective rank of a batch of embeddings.
+
+    `std` is the standard deviation of each dimension of the L2-normalised embeddings, averaged over dimensions, times
+    sqrt(D) (Chen and He, arXiv:2011.10566, figure 2): 1 for directions spread evenly, 0 when all are the same.
+
+    `effective_rank` is exp(entropy of p), p = singular values / their sum, as RankMe (Garrido et al., arXiv:2210.02885,
+    equation 1), here of the CENTRED embeddings, so that a common offset does not hide a collapse: in [1, min(B - 1, D)].
+    Singular values below rounding error count as 0, so that equal embeddings have rank 1 and not that of the noise.
+
+    Args:
+        embedding: (B, D), B >= 2, any float type; computed in float32, also under autocast.
+
+    Returns:
+        `dict(std=..., effective_rank=...)`, NaN where an embedding is not finite.
+
+    Raises:
+        ShapeError: not (B, D) with B >= 2.
+    """
+    if embedding.ndim != 2 or len(embedding) < 2:
+        raise ShapeError(f'Embeddings of shape {tuple(embedding.shape)}; expected (B, D) with B >= 2.')
+    with torch.autocast(embedding.device.type, enabled=False):
+        x = embedding.detach().float()
+        if not bool(torch.isfinite(x).all()):
+            return {'std': float('nan'), 'effective_rank': float('nan')}
+        std = F.normalize(x, dim=1).std(0, correction=0).mean() * x.shape[1] ** 0.5
+        singular = torch.linalg.svdvals(x - x.mean(0))
+        noise = torch.finfo(x.dtype).eps * max(x.shape) * x.norm()
+        share = singular.where(singular > noise, torch.zeros_like(singular))
+        share = share / share.sum().clamp(min=torch.finfo(x.dtype).tiny)
+        rank = torch.special.entr(share).sum().exp()
+    return {'std': float(std), 'effective_rank': float(rank)}
 
 
 @HOOKS.register_module()
@@ -28,18 +68,21 @@ class CollapseHook(Hook):
     only_watches = True  # a resume with other arguments, or without it, ends in the same weights
     priority = 'HIGH'  # before the log is written
 
-    def __init__(self, interval: int = 10, min_std: float = 0.05, min_rank: float = 1.5) -> None:
-        if interval < 1:
-            raise ConfigError(f'CollapseHook interval={interval}: use 1 or more.')
+    def __init__(
+        self,
+        interval: Count = 10,
+        min_std: Share = 0.05,
+        min_rank: Annotated[float, Ge(1)] = 1.5,
+    ) -> None:
         self.interval, self.min_std, self.min_rank = interval, min_std, min_rank
         self._warned = False
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(self, runner: Run, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         due = (runner.iter + 1) % self.interval == 0 or runner.iter == 0
         if not due or outputs is None or outputs.embedding is None or len(outputs.embedding) < 2:
             return
-        found = collapse_statistics(outputs.embedding)
-        std, rank = float(found['std']), float(found['effective_rank'])
+        statistics = collapse_statistics(outputs.embedding)
+        std, rank = statistics['std'], statistics['effective_rank']
         runner.message_hub.update_scalar('train/embedding_std', std)
         runner.message_hub.update_scalar('train/embedding_rank', rank)
         if not self._warned and (std < self.min_std or rank < self.min_rank):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
-from ..engine.resume.state import unwrap
+from annotated_types import Ge
+
+from ..arguments import Count, Part
+from ..engine import Run, unwrap
 from ..errors import ConfigError
 from ..evaluation.class_names import compare, naming_of
 from ..evaluation.detection.average_precision import evaluate_detector
@@ -32,11 +35,11 @@ class DetectionHook(EvaluationHook):
 
     def __init__(
         self,
-        dataset: dict,
-        interval: int = 1,
+        dataset: Annotated[dict, Part(DATASETS)],
+        interval: Count = 1,
         initial: bool = False,
-        imgs_per_gpu: int = 1,
-        workers_per_gpu: int = 0,
+        imgs_per_gpu: Count = 1,
+        workers_per_gpu: Annotated[int, Ge(0)] = 0,
         prefetch: bool = False,
         img_norm_cfg: dict | None = None,
     ) -> None:
@@ -46,16 +49,10 @@ class DetectionHook(EvaluationHook):
         if 'gt_boxes' not in getattr(DATASETS.get(dataset['type']), 'ragged', ()):
             raise ConfigError(f'DetectionHook dataset.type={dataset["type"]!r} has no boxes: use DetectionDataset.')
 
-    def before_train(self, runner: Any) -> None:
-        train = runner.train_loop.dataloader.dataset
-        compare(
-            naming_of(train, 'the training images'),
-            naming_of(build_dataset(self.dataset, self.loading[2]), 'the test images'),
-        )
-        super().before_train(runner)
+    def check(self, runner: Run) -> None:
+        train, test = runner.train_loop.dataloader.dataset, build_dataset(self.dataset, self.loading[2])
+        compare(naming_of(train, 'the training images'), naming_of(test, 'the test images'))
 
-    def evaluate(self, runner: Any) -> dict[str, float]:
-        loader = ordered_loader(runner, self.dataset, *self.loading)
-        numbers = evaluate_detector(unwrap(runner.model), loader)
-        loader.close()
-        return numbers
+    def evaluate(self, runner: Run) -> dict[str, float]:
+        with ordered_loader(runner, self.dataset, *self.loading) as loader:
+            return evaluate_detector(unwrap(runner.model), loader)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Interval
 from mmengine.hooks import Hook
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from .. import distributed as dist
 from ..checkpoint_io import AVERAGE
-from ..engine.resume.state import unwrap
+from ..engine import Run, unwrap
 from ..errors import CheckpointError, ConfigError
 from ..registry import HOOKS
-from .sparse_training_hook import SparseTrainingHook
+from .sparse_training.hook import SparseTrainingHook
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 @HOOKS.register_module()
@@ -36,16 +37,14 @@ class EMAHook(Hook):
         warmup: at step n (from 1) keep at most n / (n + 9), so that a short run does not remember its beginning.
 
     Raises:
-        ConfigError: `momentum` out of range, or a second EMAHook in the run.
+        ConfigError: a second EMAHook in the run.
     """
 
     priority = 'ABOVE_NORMAL'  # after SparseTrainingHook, before all that evaluates or saves
 
-    def __init__(self, momentum: float = 0.9999, evaluate: bool = True, warmup: bool = False) -> None:
-        if isinstance(momentum, bool) or not isinstance(momentum, int | float) or not 0 <= momentum < 1:
-            raise ConfigError(
-                f'EMAHook momentum={momentum!r}: use a number in [0, 1), the share of the old average kept; 0.9999 is usual.'
-            )
+    def __init__(
+        self, momentum: Annotated[float, Interval(ge=0, lt=1)] = 0.9999, evaluate: bool = True, warmup: bool = False
+    ) -> None:
         self.momentum, self.evaluate, self.warmup = momentum, evaluate, warmup
         self.average: AveragedModel | None = None
         self._saved: dict | None = None  # from the checkpoint, until the model is ready
@@ -55,7 +54,7 @@ class EMAHook(Hook):
         """Optimizer steps that the average has seen."""
         return 0 if self.average is None else int(self.average.n_averaged)  # on the CPU: no wait for the GPU
 
-    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+    def after_load_checkpoint(self, runner: Run, checkpoint: dict) -> None:
         if AVERAGE not in checkpoint:
             if runner.changes.mentions('custom_hooks.EMAHook'):
                 return  # refused by the runner, or allowed: the average begins with the first step from here on
@@ -65,7 +64,7 @@ class EMAHook(Hook):
             )
         self._saved = checkpoint[AVERAGE]
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Run) -> None:
         if any(isinstance(hook, EMAHook) and hook is not self for hook in runner.hooks):
             raise ConfigError('custom_hooks holds two EMAHooks: a checkpoint keeps one average. Remove one of them.')
         self.average = AveragedModel(unwrap(runner.model), multi_avg_fn=self._move, use_buffers=True).requires_grad_(
@@ -76,8 +75,8 @@ class EMAHook(Hook):
             self.average.n_averaged.fill_(self._saved['steps'])
             self._saved = None
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        if not runner.train_loop.stepped:
+    def after_train_iter(self, runner: Run, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        if self.average is None or not runner.train_loop.stepped:
             return
         masked = self._masked(runner)
         with torch.no_grad():
@@ -87,33 +86,33 @@ class EMAHook(Hook):
             for average, _, mask in masked:
                 average.mul_(mask)
 
-    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        weights = self.average.module.state_dict()
+    def before_save_checkpoint(self, runner: Run, checkpoint: dict) -> None:
+        weights = self._averaged().state_dict()  # on all ranks: some parts gather theirs
         checkpoint[AVERAGE] = {
             'steps': self.steps,
-            'state_dict': {k: v.detach().cpu() for k, v in weights.items()} if dist.is_main() else {},
+            'state_dict': {name: weight.detach().cpu() for name, weight in weights.items()} if dist.is_main() else {},
         }
 
-    @contextmanager
-    def in_place_of_the_model(self, runner: Any) -> Iterator[None]:
-        """`runner.model` is the average inside the context; the trained weights are not touched."""
-        model, runner.model = runner.model, self.average.module
-        try:
-            yield
-        finally:
-            runner.model = model
+    def offered_model(self) -> tuple[str, nn.Module] | None:
+        """The average, for evaluation hooks; see `OffersModel`."""
+        return ('ema_', self._averaged()) if self.evaluate and self.steps else None
 
-    def _masked(self, runner: Any) -> list[tuple[Tensor, Tensor, Tensor]]:
+    def _averaged(self) -> nn.Module:
+        """A model whose weights are the average. From `before_train` on there is one."""
+        assert self.average is not None
+        return self.average.module
+
+    def _masked(self, runner: Run) -> list[tuple[Tensor, Tensor, Tensor]]:
         """(average, weight, mask) of every masked weight."""
-        own = dict(self.average.module.named_parameters())
+        averages = dict(self._averaged().named_parameters())
         return [
-            (own[name], hook.weights[name], mask)
+            (averages[name], hook.weights[name], mask)
             for hook in runner.hooks
             if isinstance(hook, SparseTrainingHook)
             for name, mask in hook.masks.items()
         ]
 
-    def _move(self, averages: list[Tensor], values: list[Tensor], n_averaged: Tensor) -> None:
+    def _move(self, averages: Tensors, values: Tensors, n_averaged: Tensor | int) -> None:
         """One group of tensors of a dtype, as AveragedModel hands them out."""
         if not averages[0].is_floating_point():
             torch._foreach_copy_(averages, values)

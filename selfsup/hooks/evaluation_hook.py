@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from contextlib import closing
+from typing import Any, Protocol, runtime_checkable
 
 from mmengine.hooks import Hook
+from torch import nn
 
 from .. import distributed as dist
-from ..engine.resume.state import unwrap
-from ..errors import ConfigError
+from ..arguments import Count
+from ..datasets.loaders import DeviceLoader
+from ..engine import Run, unwrap
 from ..evaluation.features import evaluation_loader
 from ..registry import DATASETS
-from .ema_hook import EMAHook
 
 LEFT_OUT = 'left_out'  # of the numbers of an evaluation: images, not percent
 
 
 def ordered_loader(
-    runner: Any,
+    runner: Run,
     dataset: dict,
-    batch_size: int,
-    num_workers: int,
+    imgs_per_gpu: int,
+    workers_per_gpu: int = 0,
     prefetch: bool = False,
     img_norm_cfg: dict | None = None,
-) -> Any:
-    """Loader of a dataset config that gives every sample once and in order, shared between the ranks; to be closed after use."""
+) -> closing[DeviceLoader]:
+    """Loader of a dataset config that gives every sample once and in order, shared between the ranks; for a `with` statement."""
     section = {'dataset': dataset, 'prefetch': prefetch, 'img_norm_cfg': img_norm_cfg}
-    return evaluation_loader(
-        section, batch_size=batch_size, num_workers=num_workers, device=runner.device, seed=runner.seed
+    return closing(
+        evaluation_loader(
+            section, batch_size=imgs_per_gpu, num_workers=workers_per_gpu, device=runner.device, seed=runner.seed
+        )
     )
 
 
@@ -37,7 +41,7 @@ def build_dataset(dataset: dict, prefetch: bool) -> Any:
     return DATASETS.build({'prefetch': True, **dataset} if prefetch else dataset)
 
 
-def share_statistics(runner: Any) -> None:
+def share_statistics(runner: Run) -> None:
     """Give every rank the buffers of rank 0: each keeps its own running statistics, but all must evaluate one and the same network."""
     for buffer in unwrap(runner.model).buffers():
         dist.broadcast(buffer)
@@ -48,10 +52,19 @@ def with_left_out(metrics: dict[str, float], count: int) -> dict[str, float]:
     return {**metrics, LEFT_OUT: count} if count else metrics
 
 
+@runtime_checkable
+class OffersModel(Protocol):
+    """A hook that makes another model of the one that is trained, such as `EMAHook` an average, to be measured too."""
+
+    def offered_model(self) -> tuple[str, nn.Module] | None:
+        """What the names of its numbers begin with, and the model; None where there is nothing to measure."""
+
+
 class EvaluationHook(Hook):
     """Calls `evaluate` before training and every `interval` epochs, and logs what it returns.
 
-    Where an `EMAHook` asks for it, `evaluate` is called once more with the average as `runner.model`; its numbers are logged as `ema_...`.
+    Where another hook offers a model, `evaluate` is called once more with that as `runner.model`: the numbers of an `EMAHook`'s average are
+    logged as `ema_...`. The trained weights are not touched.
 
     Args:
         interval: epochs between two evaluations, >= 1; the last epoch is always evaluated.
@@ -60,39 +73,47 @@ class EvaluationHook(Hook):
 
     only_watches = True  # a resume with other arguments, or without it, ends in the same weights
     priority = 'LOW'  # after the optimizer and its schedules, before the checkpoint
-    on_average = True  # False: `evaluate` does more than measure, and is not for the average
+    on_offered = True  # False: `evaluate` does more than measure, and is not for the models of other hooks
 
-    def __init__(self, interval: int = 1, initial: bool = True) -> None:
-        if interval < 1:
-            raise ConfigError(f'{type(self).__name__} interval={interval}: use 1 or more epochs.')
+    def __init__(self, interval: Count = 1, initial: bool = True) -> None:
         self.interval, self.initial = interval, initial
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Run) -> None:
+        if (line := self.check(runner)) is not None:
+            runner.logger.info(line)
         if self.initial and runner.iter == 0:
             self._run(runner, 0)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: Run) -> None:
         done = runner.epoch + 1
         if done % self.interval == 0 or runner.iter >= runner.max_iters:
-            self._run(runner, done)
+            # in mmengine's words: its EMAHook puts the average into the model, its EarlyStoppingHook looks at the numbers
+            runner.call_hook('before_val_epoch')
+            runner.call_hook('after_val_epoch', metrics=self._run(runner, done))
 
-    def evaluate(self, runner: Any) -> dict[str, float]:
+    def check(self, runner: Run) -> str | None:
+        """Refuse what does not fit before training, as the first evaluation may be hours away; a line for the log, or None."""
+
+    def evaluate(self, runner: Run) -> dict[str, float]:
         """Numbers by name; called on every rank."""
         raise NotImplementedError
 
-    def _run(self, runner: Any, epoch: int) -> None:
+    def _run(self, runner: Run, epoch: int) -> dict[str, float]:
         start = time.perf_counter()
         share_statistics(runner)
         metrics = self.evaluate(runner)
-        for hook in runner.hooks if self.on_average else ():
-            if isinstance(hook, EMAHook) and hook.evaluate and hook.steps:
-                with hook.in_place_of_the_model(runner):
-                    share_statistics(runner)
-                    metrics.update(
-                        {f'ema_{key}': value for key, value in self.evaluate(runner).items() if key != LEFT_OUT}
-                    )
+        offers = [hook.offered_model() for hook in runner.hooks if isinstance(hook, OffersModel) and self.on_offered]
+        for prefix, model in filter(None, offers):
+            trained, runner.model = runner.model, model
+            try:
+                share_statistics(runner)
+                numbers = self.evaluate(runner)
+            finally:
+                runner.model = trained
+            metrics.update({f'{prefix}{key}': value for key, value in numbers.items() if key != LEFT_OUT})
         shown = '  '.join(f'{k}: {v}' if k == LEFT_OUT else f'{k}: {v:.2f}' for k, v in metrics.items())
         runner.logger.info(f'{type(self).__name__} after epoch {epoch}: {shown}  ({time.perf_counter() - start:.1f} s)')
         runner.visualizer.add_scalars(
             {**metrics, 'epoch': epoch, 'iter': runner.iter}, step=runner.iter, file_path=f'{runner.timestamp}.json'
         )
+        return metrics

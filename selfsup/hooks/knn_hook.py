@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated
 
+from annotated_types import Ge, Gt, MinLen
+
+from ..arguments import Count, Part
 from ..datasets.robust import unreadable
+from ..engine import Run
+from ..errors import ConfigError
 from ..evaluation.features import extract_features
-from ..evaluation.knn import check_temperature, knn_accuracy
+from ..evaluation.knn import knn_accuracy
 from ..evaluation.labelled import check_classes
 from ..registry import DATASETS, HOOKS
 from .evaluation_hook import EvaluationHook, ordered_loader, with_left_out
@@ -19,7 +25,7 @@ class KNNHook(EvaluationHook):
     Args:
         train: labelled dataset config (`ClassificationDataset` with an evaluation pipeline) whose images vote.
         test: labelled dataset config whose images are classified.
-        k: number of neighbours, or a list of numbers.
+        k: number of neighbours, >= 1, or a list of numbers.
         temperature: of the exponential weights, > 0.
         imgs_per_gpu: batch size per process.
         workers_per_gpu: loader workers per process.
@@ -27,39 +33,36 @@ class KNNHook(EvaluationHook):
         initial: measure the untrained network too.
 
     Raises:
-        ConfigError: no temperature above 0.
+        ConfigError: images without labels.
         DataError: before training, where the two have different classes.
     """
 
     def __init__(
         self,
-        train: dict,
-        test: dict,
-        k: int | list[int] = 20,
-        temperature: float = 0.07,
-        imgs_per_gpu: int = 256,
-        workers_per_gpu: int = 0,
-        interval: int = 1,
+        train: Annotated[dict, Part(DATASETS)],
+        test: Annotated[dict, Part(DATASETS)],
+        k: Count | Annotated[Sequence[Count], MinLen(1)] = 20,
+        temperature: Annotated[float, Gt(0)] = 0.07,
+        imgs_per_gpu: Count = 256,
+        workers_per_gpu: Annotated[int, Ge(0)] = 0,
+        interval: Count = 1,
         initial: bool = True,
     ) -> None:
         super().__init__(interval, initial)
-        check_temperature(temperature, 'KNNHook temperature')
-        self.datasets, self.temperature = (train, test), temperature
+        self.datasets, self.temperature, self.loading = (train, test), temperature, (imgs_per_gpu, workers_per_gpu)
         self.k = [k] if isinstance(k, int) else list(k)
-        self.imgs_per_gpu, self.workers_per_gpu = imgs_per_gpu, workers_per_gpu
 
-    def before_train(self, runner: Any) -> None:
-        line = check_classes(*(DATASETS.build(dataset) for dataset in self.datasets))
-        if line is not None:
-            runner.logger.info(line)
-        super().before_train(runner)
+    def check(self, runner: Run) -> str | None:
+        return check_classes(*(DATASETS.build(dataset) for dataset in self.datasets))
 
-    def evaluate(self, runner: Any) -> dict[str, float]:
-        found, missing = [], 0
+    def evaluate(self, runner: Run) -> dict[str, float]:
+        features, missing = [], 0
         for dataset in self.datasets:
-            loader = ordered_loader(runner, dataset, self.imgs_per_gpu, self.workers_per_gpu)
-            found += extract_features(runner.model, loader)
-            missing += len(unreadable(loader.dataset))
-            loader.close()
-        accuracy = knn_accuracy(*found, k=self.k, temperature=self.temperature)
+            with ordered_loader(runner, dataset, *self.loading) as loader:
+                features.append(extract_features(runner.model, loader))
+                missing += len(unreadable(loader.dataset))
+        (train, train_labels), (test, test_labels) = features
+        if train_labels is None or test_labels is None:
+            raise ConfigError('KNNHook needs images with labels: use ClassificationDataset for train and test.')
+        accuracy = knn_accuracy(train, train_labels, test, test_labels, self.k, self.temperature)
         return with_left_out({f'knn_{k}': value for k, value in accuracy.items()}, missing)

@@ -8,7 +8,27 @@ from typing import Any
 
 from mmengine.hooks import LoggerHook as MMLoggerHook
 
+from ..arguments import Count
+from ..engine import Run
 from ..registry import HOOKS
+
+
+def pace(runner: Run, start: float, first: int) -> tuple[float, timedelta] | None:
+    """How the epoch that ends went, and how long the run will go on as it has since it was started.
+
+    Args:
+        runner: at the end of an epoch.
+        start: `time.monotonic()` of its start.
+        first: iteration at which it was started.
+
+    Returns:
+        Mean loss of what was trained of the epoch since the start, and the time that is left; None for a run resumed at its end.
+    """
+    count = runner.iter - max(first, runner.epoch * runner.train_loop.iters_per_epoch)
+    if count < 1:
+        return None
+    seconds = (time.monotonic() - start) / (runner.iter - first) * (runner.max_iters - runner.iter)
+    return float(runner.message_hub.get_scalar('train/loss').mean(count)), timedelta(seconds=round(seconds))
 
 
 @HOOKS.register_module()
@@ -25,10 +45,10 @@ class LoggerHook(MMLoggerHook):
 
     only_watches = True  # a resume with other arguments, or without it, ends in the same weights
 
-    def __init__(self, interval: int = 50, ignore_last: bool = True) -> None:
+    def __init__(self, interval: Count = 50, ignore_last: bool = True) -> None:
         super().__init__(interval=interval, ignore_last=ignore_last)
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(self, runner: Run, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         length = len(runner.train_dataloader)
         due = (batch_idx + 1) % self.interval == 0
         end = batch_idx + 1 == length and (not self.ignore_last or length <= self.interval)
@@ -37,22 +57,17 @@ class LoggerHook(MMLoggerHook):
             runner.logger.info(line)
             runner.visualizer.add_scalars(tag, step=runner.iter + 1, file_path=self.json_log_path)
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Run) -> None:
         super().before_train(runner)
         self._start = time.monotonic(), runner.iter
 
-    def after_train_epoch(self, runner: Any, metrics: Any = None) -> None:
-        (start, first), done = self._start, runner.epoch + 1
-        count = runner.iter - max(
-            first, runner.epoch * runner.train_loop.iters_per_epoch
-        )  # of this epoch, since the start
-        if count < 1:  # resumed at the very end of the epoch
-            return
-        left = timedelta(
-            seconds=round((time.monotonic() - start) / (runner.iter - first) * (runner.max_iters - runner.iter))
-        )
-        losses = runner.message_hub.get_scalar('train/loss')
-        runner.logger.info(
-            f'Epoch {done} of {runner.max_epochs} is done: mean loss {losses.mean(count):.4f}, '
-            f'{left} left, ends {datetime.now() + left:%Y-%m-%d %H:%M}'
-        )
+    def after_train_epoch(self, runner: Run, metrics: Any = None) -> None:
+        if (measured := pace(runner, *self._start)) is not None:
+            loss, time_left = measured
+            runner.logger.info(
+                f'Epoch {runner.epoch + 1} of {runner.max_epochs} is done: mean loss {loss:.4f}, '
+                f'{time_left} left, ends {datetime.now() + time_left:%Y-%m-%d %H:%M}'
+            )
+
+    def after_val_epoch(self, runner: Run, metrics: Any = None) -> None:
+        """Whoever measures logs it: see `EvaluationHook`."""

@@ -6,10 +6,12 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from ..engine.resume.state import unwrap
+from ..arguments import Count, Share
+from ..contracts import ClusterMemory, PseudoLabelled
+from ..engine import Run, unwrap
 from ..errors import ConfigError
 from ..registry import HOOKS
-from .label_statistics import checked_power, report, save_labels
+from .deep_cluster.label_statistics import report, save_labels
 
 EPOCHS_PER_FILE = 10
 
@@ -30,18 +32,18 @@ class ODCHook(Hook):
         dist_mode: accepted for old configs.
 
     Raises:
-        ConfigError: an interval below 1, or a model without the memory.
+        ConfigError: a model without the memory.
     """
 
     priority = 'HIGH'  # before the log is written and before the checkpoint
 
     def __init__(
         self,
-        centroids_update_interval: int,
-        deal_with_small_clusters_interval: int,
-        evaluate_interval: int,
+        centroids_update_interval: Count,
+        deal_with_small_clusters_interval: Count,
+        evaluate_interval: Count,
         reweight: bool,
-        reweight_pow: float,
+        reweight_pow: Share,
         dist_mode: bool = True,
     ) -> None:
         self.intervals = {
@@ -49,38 +51,34 @@ class ODCHook(Hook):
             'small': deal_with_small_clusters_interval,
             'report': evaluate_interval,
         }
-        if min(self.intervals.values()) < 1:
-            raise ConfigError(f'ODCHook: intervals are 1 or more iterations; got {tuple(self.intervals.values())}.')
-        self.reweight, self.reweight_pow = reweight, checked_power('ODCHook', reweight_pow)
+        self.reweight, self.reweight_pow = reweight, reweight_pow
         self._due: set[str] = set()
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Run) -> None:
         model = unwrap(runner.model)
-        if not hasattr(getattr(model, 'memory_bank', None), 'deal_with_small_clusters'):
+        memory = getattr(model, 'memory_bank', None)
+        if not isinstance(memory, ClusterMemory) or not isinstance(model, PseudoLabelled):
             raise ConfigError(
                 f'ODCHook needs a model with an ODCMemory (ODC); this is {type(model).__name__}. Remove the hook.'
             )
+        self._model: Any = model
+        self._memory = memory
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(self, runner: Run, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         self._due |= {name for name, interval in self.intervals.items() if (runner.iter + 1) % interval == 0}
         if not runner.train_loop.window_closed:
             return
         due, self._due = self._due, set()
-        model = unwrap(runner.model)
         if 'centroids' in due:
-            model.memory_bank.update_centroids()
+            self._memory.update_centroids()
         if 'small' in due:
-            model.memory_bank.deal_with_small_clusters()
+            self._memory.deal_with_small_clusters()
         if self.reweight:
-            model.set_reweight(reweight_pow=self.reweight_pow)
+            self._model.set_reweight(self._memory.label_bank, self.reweight_pow)
         if 'report' in due:
-            report(
-                runner,
-                model.memory_bank.label_bank,
-                model.memory_bank.num_classes,
-                {'change_ratio': float(model.change_ratio)},
-            )
+            change = {'change_ratio': float(self._model.change_ratio)}
+            report(runner, self._memory.label_bank, self._memory.num_classes, change)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: Run) -> None:
         if (runner.epoch + 1) % EPOCHS_PER_FILE == 0:
-            save_labels(runner, unwrap(runner.model).memory_bank.label_bank, runner.epoch)
+            save_labels(runner, self._memory.label_bank, runner.epoch)

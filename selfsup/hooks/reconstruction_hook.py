@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 import torch
 from PIL import Image
 
 from .. import distributed as dist
-from ..engine.resume.state import unwrap
+from ..arguments import Count, Part
+from ..contracts import Reconstructing
+from ..engine import Run, unwrap
 from ..errors import ConfigError
 from ..evaluation.features import evaluating
 from ..registry import DATASETS, HOOKS
@@ -33,40 +35,41 @@ class ReconstructionHook(EvaluationHook):
         seed: of the hidden blocks.
     """
 
-    on_average = False  # its pictures are of the trained weights
+    on_offered = False  # its pictures are of the trained weights
 
     def __init__(
-        self, dataset: dict | None = None, num_images: int = 8, interval: int = 50, initial: bool = False, seed: int = 0
+        self,
+        dataset: Annotated[dict, Part(DATASETS)] | None = None,
+        num_images: Count = 8,
+        interval: Count = 50,
+        initial: bool = False,
+        seed: int = 0,
     ) -> None:
         super().__init__(interval, initial)
-        if num_images < 1:
-            raise ConfigError(f'ReconstructionHook num_images={num_images}: use 1 or more.')
         self.dataset, self.num_images, self.seed = dataset, num_images, seed
 
-    def before_train(self, runner: Any) -> None:
+    def check(self, runner: Run) -> None:
+        """On all ranks: what cannot be read or cut into blocks is refused too."""
         algorithm = unwrap(runner.model)
-        if not hasattr(algorithm, 'reconstruct'):
+        if not isinstance(algorithm, Reconstructing):
             raise ConfigError(
                 f'ReconstructionHook draws masked autoencoders (SparK, FCMAE); {type(algorithm).__name__} reconstructs '
                 'nothing: remove the hook.'
             )
-        # on all ranks, and before training: what cannot be read or cut into blocks must not end a run after its first hours
-        self._prepare(runner, algorithm)
-        super().before_train(runner)
-
-    def _prepare(self, runner: Any, algorithm: Any) -> None:
-        cfg = self.dataset or self._training_images(runner.compiled['train_dataloader'])
+        self._algorithm = algorithm
+        cfg = self.dataset or self._training_images(runner.config.train_dataloader)
         dataset = DATASETS.build(cfg)
         chosen = np.unique(np.linspace(0, len(dataset) - 1, self.num_images).astype(int)).tolist()
         self._images = torch.stack([dataset[i]['img'] for i in chosen])
-        channels = getattr(algorithm, 'channels', self._images.shape[1])
-        if (given := self._images.shape[1]) != channels:
+        drawn = self._images.shape[1]
+        channels = getattr(self._algorithm, 'channels', drawn)
+        if drawn != channels:
             raise ConfigError(
-                f'ReconstructionHook has images of {given} channels, but the network takes {channels}: where those of the '
-                f'training have {given} too, set model.backbone.in_channels={given}; else give the hook dataset=dict('
+                f'ReconstructionHook has images of {drawn} channels, but the network takes {channels}: where those of the '
+                f'training have {drawn} too, set model.backbone.in_channels={drawn}; else give the hook dataset=dict('
                 "type='ExtractDataset', data_source=..., pipeline=...) whose steps make such images."
             )
-        self._visible = algorithm.masking.draw(self._images, torch.Generator().manual_seed(self.seed))
+        self._visible = self._algorithm.masking.draw(self._images, torch.Generator().manual_seed(self.seed))
         self._scale = normalisation(cfg.get('pipeline', ()))
 
     @staticmethod
@@ -77,13 +80,16 @@ class ReconstructionHook(EvaluationHook):
                 f'ReconstructionHook cannot take its images from a {dataset.get("type")}: give it dataset=dict(type='
                 "'ExtractDataset', data_source=..., pipeline=...)."
             )
-        steps = evaluation_steps(dataset['pipeline'], loader.get('img_norm_cfg'))
-        return {'type': 'ExtractDataset', 'data_source': dataset['data_source'], 'pipeline': steps}
+        return {
+            'type': 'ExtractDataset',
+            'data_source': dataset['data_source'],
+            'pipeline': evaluation_steps(dataset['pipeline'], loader.get('img_norm_cfg')),
+        }
 
-    def evaluate(self, runner: Any) -> dict[str, float]:
-        algorithm = unwrap(runner.model)
+    def evaluate(self, runner: Run) -> dict[str, float]:
+        algorithm = self._algorithm
         images, visible = self._images.to(runner.device), self._visible.to(runner.device)
-        with evaluating(algorithm):  # on all ranks: norms without running statistics speak to each other
+        with evaluating(unwrap(runner.model)):  # on all ranks: norms without running statistics speak to each other
             prediction, _ = algorithm.predict_patches(images, visible)
             hidden = algorithm.head.hidden(images, visible)
             loss = algorithm.head(prediction, images, hidden, hidden.sum())['loss']
@@ -92,13 +98,12 @@ class ReconstructionHook(EvaluationHook):
             self._draw(runner, pictures)
         return {'reconstruction_loss': loss.item()}
 
-    def _draw(self, runner: Any, pictures: torch.Tensor) -> None:
+    def _draw(self, runner: Run, pictures: torch.Tensor) -> None:
         epoch = runner.epoch + (runner.iter > 0)
         path = Path(runner.work_dir) / 'reconstruction' / f'epoch_{epoch}.png'
         with runner.log_trouble.guarding(path):
             reconstruction_grid(
                 self._images, self._visible, pictures.cpu(), path, *self._scale, title=f'after epoch {epoch}'
             )
-            board = runner.visualizer.get_backend('TensorboardVisBackend')
-            if board is not None:
+            if (board := runner.visualizer.get_backend('TensorboardVisBackend')) is not None:
                 board.add_image('reconstruction', np.asarray(Image.open(path)), step=runner.iter)

@@ -10,6 +10,8 @@ from mmengine.hooks import LoggerHook
 from mmengine.hooks import RuntimeInfoHook as MMRuntimeInfoHook
 
 from .. import distributed as dist
+from ..arguments import Count
+from ..engine import Run
 from ..engine.schedulers import CosineWeightDecay
 from ..errors import TrainingError
 from ..registry import HOOKS
@@ -28,26 +30,26 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
 
     only_watches = True  # a resume with other arguments, or without it, ends in the same weights
 
-    def __init__(self, sync_interval: int = 10) -> None:
+    def __init__(self, sync_interval: Count = 10) -> None:
         self.sync_interval = sync_interval
         self._pending: list[tuple[int, float, dict[str, torch.Tensor]]] = []
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: Run) -> None:
         self.last_loop_stage = None
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Run) -> None:
         super().before_train(runner)
         intervals = [h.interval for h in runner.hooks if isinstance(h, LoggerHook)]
         self._decays = any(isinstance(s, CosineWeightDecay) for s in runner.param_schedulers)
         self._every = math.gcd(self.sync_interval, *intervals) if runner.device.type == 'cuda' else 1
 
-    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+    def before_train_iter(self, runner: Run, batch_idx: int, data_batch: Any = None) -> None:
         super().before_train_iter(runner, batch_idx, data_batch)
         if self._decays:  # the largest: groups without weight decay keep theirs at 0
             groups = runner.optim_wrapper.optimizer.param_groups
             runner.message_hub.update_scalar('train/weight_decay', max(group['weight_decay'] for group in groups))
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(self, runner: Run, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         if outputs is None:
             return
         values = {**outputs.losses, **outputs.logs}
@@ -55,43 +57,37 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
             values['loss'] = outputs.total
         if runner.optim_wrapper.grad_norm is not None and runner.train_loop.window_closed:
             values['grad_norm'] = runner.optim_wrapper.grad_norm
-        device = runner.device
-        values = {k: torch.as_tensor(v, device=device).detach().float().mean() for k, v in values.items()}
+        values = {k: torch.as_tensor(v, device=runner.device).detach().float().mean() for k, v in values.items()}
         self._pending.append((runner.iter, runner.optim_wrapper.optimizer.param_groups[0]['lr'], values))
         # the end of an epoch may be logged, whatever the interval
         if (batch_idx + 1) % self._every == 0 or batch_idx + 1 == len(runner.train_dataloader):
             self._flush(runner)
 
-    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Run, checkpoint: dict) -> None:
         self._flush(runner)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: Run) -> None:
         self._flush(runner)
 
-    def _flush(self, runner: Any) -> None:
+    def _flush(self, runner: Run) -> None:
         pending, self._pending = self._pending, []
         if not pending:
             return
-        means = dist.mean(torch.stack([v for _, _, values in pending for v in values.values()])).tolist()
-        position = 0
+        means = iter(dist.mean(torch.stack([v for _, _, values in pending for v in values.values()])).tolist())
         for iteration, lr, values in pending:
-            row = dict(zip(values, means[position : position + len(values)], strict=True))
-            position += len(values)
+            row = {key: next(means) for key in values}
             for key, value in row.items():
                 runner.message_hub.update_scalar(f'train/{key}', value)
             if not math.isfinite(row['loss']):
                 self._stop(runner, iteration, lr, row)
 
     @staticmethod
-    def _stop(runner: Any, iteration: int, lr: float, row: dict[str, float]) -> None:
+    def _stop(runner: Run, iteration: int, lr: float, row: dict[str, float]) -> None:
         parts = ', '.join(f'{k} {v:.4g}' for k, v in row.items())
-        kept = (
-            f'the last good checkpoint is {runner.last_checkpoint}'
-            if runner.last_checkpoint
-            else 'no checkpoint was saved yet'
-        )
+        last = runner.last_checkpoint
+        good = f'the last good checkpoint is {last}' if last else 'no checkpoint was saved yet'
         raise TrainingError(
             f'The loss is not finite at iteration {iteration + 1} (epoch {runner.epoch + 1}, learning rate {lr:.4g}): '
-            f'{parts}; {kept}. Lower the learning rate, lengthen the warm-up or clip gradients '
+            f'{parts}; {good}. Lower the learning rate, lengthen the warm-up or clip gradients '
             '(optimizer_config.grad_clip).'
         )

@@ -7,19 +7,20 @@ import re
 import shlex
 import sys
 import time
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import Hook
 
 from ..distributed import is_main
-from ..engine.resume.state import unwrap
+from ..engine import Run, unwrap
 from ..engine.weights import export_backbone
 from ..errors import ConfigError, DataError, SelfSupError
 from ..files import write_atomic
 from ..provenance import git_commit, git_message
 from ..registry import HOOKS
+from .logger_hook import pace
 
 LOG = 'pretrain_log.txt'
 
@@ -49,39 +50,33 @@ class SparKLogHook(Hook):
         self.export = export
         self._epochs: list[dict[str, Any]] = []
 
-    def before_train(self, runner: Any) -> None:
-        self._start, self._first = time.monotonic(), runner.iter
+    def before_train(self, runner: Run) -> None:
+        self._start = time.monotonic(), runner.iter
         self._saved = runner.last_checkpoint
         if is_main():
             self._epochs = _read(Path(runner.work_dir) / LOG)[: runner.epoch] if runner.iter else []
             self._write(runner)
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(self, runner: Run, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         self._export(runner)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: Run) -> None:
         self._export(runner)
-        done, iters = runner.epoch + 1, runner.train_loop.iters_per_epoch
-        count = runner.iter - max(self._first, runner.epoch * iters)
-        if not is_main() or count < 1:
+        measured = pace(runner, *self._start)
+        if not is_main() or measured is None:
             return
-        left = timedelta(
-            seconds=round(
-                (time.monotonic() - self._start) / (runner.iter - self._first) * (runner.max_iters - runner.iter)
-            )
-        )
-        loss = float(runner.message_hub.get_scalar('train/loss').mean(count))
+        loss, time_left = measured
         self._epochs.append(
             {
-                'cur_ep': f'{done}/{runner.max_epochs}',
+                'cur_ep': f'{runner.epoch + 1}/{runner.max_epochs}',
                 'last_L': loss,
-                'rema': str(left),
-                'fini': f'{datetime.now() + left:%m-%d %H:%M}',
+                'rema': str(time_left),
+                'fini': f'{datetime.now() + time_left:%m-%d %H:%M}',
             }
         )
         self._write(runner)
 
-    def _export(self, runner: Any) -> None:
+    def _export(self, runner: Run) -> None:
         """Write the backbone, if a checkpoint was saved since."""
         if not self.export or runner.last_checkpoint == self._saved:
             return
@@ -90,7 +85,7 @@ class SparKLogHook(Hook):
             path = Path(runner.work_dir) / f'{self.export}_1kpretrained_timm_style.pth'
             _try(runner, lambda: export_backbone(unwrap(runner.model), path, 'timm'))
 
-    def _write(self, runner: Any) -> None:
+    def _write(self, runner: Run) -> None:
         head = {
             'name': Path(runner.work_dir).name,
             'cmd': shlex.join([sys.executable, *sys.argv]),
@@ -113,7 +108,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
         return []
 
 
-def _try(runner: Any, write: Any) -> None:
+def _try(runner: Run, write: Any) -> None:
     try:
         write()
     except SelfSupError as error:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Annotated, Any
 
-from ..engine.resume.state import unwrap
+from annotated_types import Ge
+
+from ..arguments import Count, Part
+from ..engine import Run, unwrap
 from ..errors import ConfigError, did_you_mean
 from ..evaluation.features import collect, evaluating, left_out
 from ..evaluation.labelled import check_classes
@@ -35,12 +38,12 @@ class ValidateHook(EvaluationHook):
 
     def __init__(
         self,
-        dataset: dict,
+        dataset: Annotated[dict, Part(DATASETS)],
         dist_mode: bool = True,
         initial: bool = True,
-        interval: int = 1,
-        imgs_per_gpu: int = 32,
-        workers_per_gpu: int = 0,
+        interval: Count = 1,
+        imgs_per_gpu: Count = 32,
+        workers_per_gpu: Annotated[int, Ge(0)] = 0,
         prefetch: bool = False,
         img_norm_cfg: dict | None = None,
         eval_param: dict | None = None,
@@ -56,33 +59,26 @@ class ValidateHook(EvaluationHook):
         evaluate = getattr(DATASETS.get(name), 'evaluate', None)
         if evaluate is None:
             raise ConfigError(f'ValidateHook dataset.type={name!r} has no evaluate(): use ClassificationDataset.')
-        parameters = list(inspect.signature(evaluate).parameters.values())[
-            3:
-        ]  # after self, scores and the name of the head
-        known = [p.name for p in parameters]
-        for key in () if any(p.kind is p.VAR_KEYWORD for p in parameters) else self.eval_param:
-            if key not in known:
+        parameters = inspect.signature(evaluate).parameters
+        known = list(parameters)[3:]  # after self, scores and the name of the head
+        anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        for key in self.eval_param:
+            if key not in known and not anything:
                 raise ConfigError(
                     f'ValidateHook eval_param={self.eval_param}: {name}.evaluate takes no {key!r}.{did_you_mean(key, known)}'
                 )
 
-    def before_train(self, runner: Any) -> None:
+    def check(self, runner: Run) -> str | None:
         train = runner.train_loop.dataloader.dataset
-        if (
-            'gt_label' in inspect.signature(unwrap(runner.model).loss).parameters
-            and getattr(train, 'labels', None) is not None
-        ):
-            line = check_classes(train, build_dataset(self.dataset, self.loading[2]))
-            if line is not None:
-                runner.logger.info(line)
-        super().before_train(runner)
+        loss: Any = unwrap(runner.model).loss
+        if 'gt_label' in inspect.signature(loss).parameters and getattr(train, 'labels', None) is not None:
+            return check_classes(train, build_dataset(self.dataset, self.loading[2]))
+        return None
 
-    def evaluate(self, runner: Any) -> dict[str, float]:
+    def evaluate(self, runner: Run) -> dict[str, float]:
         model = unwrap(runner.model)
-        loader = ordered_loader(runner, self.dataset, *self.loading)
-        with evaluating(model):
+        with ordered_loader(runner, self.dataset, *self.loading) as loader, evaluating(model):
             scores = collect(lambda batch: {k: v.float() for k, v in model(batch, mode='test').items()}, loader)
-        loader.close()
         results: dict[str, float] = {}
         for name, value in scores.items():
             results.update(loader.dataset.evaluate(value, name, **self.eval_param))

@@ -1,3 +1,6 @@
-"""Optimizers, parameter groups and schedule formulas. Importing registers `LARS` and `LAMB`."""
+"""Optimizers, groups of parameters and schedules: what moves the weights, given gradients.
 
-from . import lamb, lars  # noqa: F401
+Start with `paramwise.py` (which parameters get which settings) and `schedules.py` (the rate at an iteration, by formula). What a config
+may say about either stands in `options.py` and `schedules.Schedule`. A new optimizer is a file beside `lars.py`, named in
+`registry.OPTIMIZERS`.
+"""

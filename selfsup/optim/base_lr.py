@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..arguments import NotNegative, require
 from ..errors import ConfigError
 
 IMAGES = 256  # to which a base rate refers (Goyal et al. 2017, arXiv:1706.02677, section 2.1)
@@ -23,6 +24,5 @@ def scaled_lr(optimizer_cfg: dict, images_per_step: int) -> dict:
     base = optimizer_cfg['base_lr']
     if 'lr' in rest:
         raise ConfigError(f'optimizer: lr={rest["lr"]!r} and base_lr={base!r} are both given; keep one.')
-    if isinstance(base, bool) or not isinstance(base, int | float) or not base >= 0:
-        raise ConfigError(f'optimizer: base_lr={base!r}; it must be a number of at least 0.')
+    require(NotNegative, base, 'optimizer.base_lr')
     return {**rest, 'lr': base * images_per_step / IMAGES}

@@ -7,12 +7,14 @@ the global gradient clipping of NVIDIA's and timm's implementation, as SparK (ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Interval
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ..errors import ConfigError
+from ..arguments import NotNegative
 from ..registry import OPTIMIZERS
 
 
@@ -37,34 +39,21 @@ class LAMB(Optimizer):
 
     After `step`, `global_grad_norm` holds the norm before clipping, a scalar tensor on the device (None without clipping).
     The number of steps is kept per group, as in the reference.
-
-    Raises:
-        ConfigError: a number is out of its range.
     """
 
     def __init__(
         self,
         params: Iterable,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-6,
-        weight_decay: float = 0.01,
+        lr: NotNegative = 1e-3,
+        betas: tuple[Annotated[float, Interval(ge=0, lt=1)], Annotated[float, Interval(ge=0, lt=1)]] = (0.9, 0.999),
+        eps: NotNegative = 1e-6,
+        weight_decay: NotNegative = 0.01,
         bias_correction: bool = True,
         grad_averaging: bool = True,
-        max_grad_norm: float | None = 1.0,
+        max_grad_norm: NotNegative | None = 1.0,
         trust_clip: bool = False,
         always_adapt: bool = False,
     ) -> None:
-        for name, value in (
-            ('lr', lr),
-            ('eps', eps),
-            ('weight_decay', weight_decay),
-            ('max_grad_norm', max_grad_norm or 0),
-        ):
-            if not value >= 0:
-                raise ConfigError(f'LAMB: {name}={value!r}; it must be at least 0.')
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            raise ConfigError(f'LAMB: betas={betas!r}; it must be two numbers in [0, 1).')
         self.max_grad_norm = max_grad_norm
         self.global_grad_norm: Tensor | None = None
         super().__init__(
@@ -82,12 +71,9 @@ class LAMB(Optimizer):
         )
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update; `closure`, if given, re-evaluates the loss and its value is returned."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = None if closure is None else torch.enable_grad()(closure)()
         shrink = self._shrink()
         for group in self.param_groups:
             params = [p for p in group['params'] if p.grad is not None]
@@ -106,7 +92,7 @@ class LAMB(Optimizer):
 
     def _update(self, params: list[Tensor], group: dict, shrink: Tensor | None) -> None:
         beta1, beta2 = group['betas']
-        grads = [p.grad for p in params]
+        grads = [p.grad for p in params if p.grad is not None]  # all of them
         if shrink is not None:
             grads = list(torch._foreach_mul(grads, shrink))
         first, second = self._moments(params)

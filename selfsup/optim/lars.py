@@ -7,11 +7,14 @@ OpenSelfSup: the learning rate is inside the momentum buffer, so a change of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Interval
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ..arguments import NotNegative, Share
 from ..errors import ConfigError
 from ..registry import OPTIMIZERS
 
@@ -35,23 +38,20 @@ class LARS(Optimizer):
         lars_exclude: the default for groups that do not say.
 
     Raises:
-        ConfigError: a number is out of its range.
+        ConfigError: `nesterov` without momentum, or with dampening.
     """
 
     def __init__(
         self,
         params: Iterable,
-        lr: float,
-        momentum: float = 0,
-        dampening: float = 0,
-        weight_decay: float = 0,
-        eta: float = 0.001,
+        lr: NotNegative,
+        momentum: Annotated[float, Interval(ge=0, lt=1)] = 0,
+        dampening: Share = 0,
+        weight_decay: NotNegative = 0,
+        eta: NotNegative = 0.001,
         nesterov: bool = False,
         lars_exclude: bool = False,
     ) -> None:
-        for name, value in (('lr', lr), ('momentum', momentum), ('weight_decay', weight_decay), ('eta', eta)):
-            if not value >= 0:
-                raise ConfigError(f'LARS: {name}={value!r}; it must be at least 0.')
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ConfigError(
                 f'LARS: nesterov=True wants momentum > 0 and dampening=0; got {momentum} and {dampening}.'
@@ -70,12 +70,9 @@ class LARS(Optimizer):
         )
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update; `closure`, if given, re-evaluates the loss and its value is returned."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = None if closure is None else torch.enable_grad()(closure)()
         for group in self.param_groups:
             params = [p for p in group['params'] if p.grad is not None]
             if params:
@@ -83,7 +80,7 @@ class LARS(Optimizer):
         return loss
 
     def _update(self, params: list[Tensor], group: dict) -> None:
-        grads = [p.grad for p in params]
+        grads = [p.grad for p in params if p.grad is not None]  # all of them
         decay = group['weight_decay']
         updates = list(torch._foreach_add(grads, params, alpha=decay))
         if group['lars_exclude']:

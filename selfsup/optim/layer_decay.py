@@ -7,17 +7,19 @@ A parameter of layer i of N has the rate decay ** (N + 1 - i) times that of the 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
 from torch import nn
 
-from ..errors import ConfigError, did_you_mean
+from ..arguments import require
+from ..errors import ConfigError
+from .options import LayerDecay
 
-GROUPS = ('single', 'group', 'spark')
 AFTER = -1  # stage of what comes after the last block
 # Blocks per layer in the second and third stage of SparK's ResNets, by the depths of all stages.
-SPARK_RESNETS = MappingProxyType(
+SPARK_RESNETS: Mapping[tuple[int, ...], tuple[int, int]] = MappingProxyType(
     {(3, 4, 6, 3): (2, 3), (3, 4, 23, 3): (2, 3), (3, 8, 36, 3): (4, 4), (3, 24, 36, 3): (4, 4), (3, 30, 48, 8): (5, 6)}
 )
 # What the names of a backbone say: stage (counted from `first`) and block; without a block, what comes before the stage.
@@ -58,13 +60,10 @@ def lr_scales(model: nn.Module, rate: float, groups: str = 'single') -> dict[str
         ConfigError: a `rate` or `groups` outside of the above, a model without backbone, or a backbone whose parameters have
             no known order.
     """
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 1:
-        raise ConfigError(f'layer_decay: rate={rate!r}; it must lie in (0, 1].')
-    if groups not in GROUPS:
-        raise ConfigError(f'layer_decay: groups={groups!r} is unknown.{did_you_mean(str(groups), GROUPS)}')
+    require(LayerDecay, {'rate': rate, 'groups': groups}, 'layer_decay')
     backbone = getattr(model, 'backbone', None)
-    names = {} if backbone is None else {name: p.dim() for name, p in backbone.named_parameters()}
-    if not names:
+    names = {name: p.dim() for name, p in backbone.named_parameters()} if isinstance(backbone, nn.Module) else {}
+    if not isinstance(backbone, nn.Module) or not names:
         raise ConfigError(f'layer_decay: {type(model).__name__} has no backbone with parameters.')
     layers, head = _layers(backbone, names, groups)
     if rate ** (head - min(layers)) == 0:
@@ -80,7 +79,7 @@ def _layers(backbone: nn.Module, names: dict[str, int], groups: str) -> tuple[li
     """Layer of each parameter, and that of the head; `names` with the number of axes of each."""
     bare = [name.removeprefix('model.') for name in names]  # TIMMBackbone holds its network as `model`
     family, places = _family(bare)
-    timm_model = getattr(backbone, 'model', None)
+    timm_model: Any = getattr(backbone, 'model', None)
     if None in places and groups == 'single' and hasattr(timm_model, 'group_matcher'):
         return _timm_layers(timm_model, bare)
     if None in places:
@@ -90,13 +89,13 @@ def _layers(backbone: nn.Module, names: dict[str, int], groups: str) -> tuple[li
             f"such as 'backbone.{unknown[0]}'. It works for ResNet, ConvNeXt, ConvNeXtV2, SLaK and, with "
             "groups='single', for models of timm that group their layers."
         )
-    places = _by_block(places, bare, list(names.values()))
-    depths = _depths(places)
+    counted = _by_block([place for place in places if place is not None], bare, list(names.values()))
+    depths = _depths(counted)
     if groups == 'single':
         head = sum(depths) + 1
-        return [head if p.stage == AFTER else sum(depths[: p.stage]) + (p.block or 0) + 1 for p in places], head
+        return [head if p.stage == AFTER else sum(depths[: p.stage]) + (p.block or 0) + 1 for p in counted], head
     layer, head = _resnet_layer(depths, groups) if family == 'resnet' else _convnext_layer(depths, groups)
-    return [head if p.stage == AFTER else layer(p) for p in places], head
+    return [head if p.stage == AFTER else layer(p) for p in counted], head
 
 
 def _family(names: list[str]) -> tuple[str, list[Place | None]]:
@@ -189,12 +188,12 @@ def _resnet_layer(depths: tuple[int, ...], groups: str) -> tuple[Any, int]:
     return layer, number + 1
 
 
-def _timm_layers(model: nn.Module, names: list[str]) -> tuple[list[int], int]:
+def _timm_layers(model: Any, names: list[str]) -> tuple[list[int], int]:
     """timm's own order of layers; its classifier, which was left away, tells which layer the head is."""
     from timm.models import group_parameters
 
     head = 'head.weight'
-    with_head = SimpleNamespace(named_parameters=lambda: ((name, None) for name in [*names, head]))
+    with_head: Any = SimpleNamespace(named_parameters=lambda: ((name, None) for name in [*names, head]))
     layers = group_parameters(with_head, model.group_matcher(coarse=False), reverse=True)
     if layers[head] != max(layers.values()):
         raise ConfigError(f'layer_decay: timm gives no order of the layers of {type(model).__name__}.')

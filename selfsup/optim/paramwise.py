@@ -10,12 +10,13 @@ from collections.abc import Iterable
 
 from torch import nn
 
+from ..arguments import require
 from ..errors import ConfigError, SelfSupWarning, did_you_mean
 from ..registry import OPTIMIZERS
 from .layer_decay import lr_scales
+from .options import ParamwiseOptions
 
-SETTINGS = ('lr', 'momentum', 'weight_decay')
-OPTIONS = (*SETTINGS, *(f'{name}_mult' for name in SETTINGS), 'lars_exclude', 'max_ndim')
+OPTIONS = tuple(ParamwiseOptions.__annotations__)
 
 
 def param_groups(
@@ -69,7 +70,8 @@ def param_groups(
                 chosen.update((option, value) for option, value in options.items() if option != 'max_ndim')
         if param.requires_grad:
             if scales.get(name, 1.0) != 1:
-                chosen.update(lr=chosen.get('lr', optimizer_cfg.get('lr')) * scales[name], lr_scale=scales[name])
+                rate = chosen['lr'] if 'lr' in chosen else optimizer_cfg['lr']
+                chosen.update(lr=rate * scales[name], lr_scale=scales[name])
             group = groups.setdefault(tuple(sorted(chosen.items())), {'params': [], 'param_names': [], **chosen})
             group['params'].append(param)
             group['param_names'].append(name)
@@ -114,12 +116,13 @@ def _resolve(pattern: str, options: dict, optimizer_cfg: dict) -> dict:
     where = f'paramwise_options[{pattern!r}]'
     if not isinstance(options, dict):
         raise ConfigError(f'{where} is a dict, for example dict(weight_decay=0.); got {options!r}.')
-    resolved = {}
-    for option, value in options.items():
+    for option in options:
         if option not in OPTIONS:
             raise ConfigError(f'{where}: unknown option {option!r}.{did_you_mean(str(option), OPTIONS)}')
+    require(ParamwiseOptions, options, where)
+    resolved = {}
+    for option, value in options.items():
         setting = option.removesuffix('_mult')
-        _check_value(where, option, value)
         if setting != 'max_ndim' and not _accepts(optimizer_cfg, setting):
             if setting != 'lars_exclude':
                 raise ConfigError(
@@ -135,16 +138,6 @@ def _resolve(pattern: str, options: dict, optimizer_cfg: dict) -> dict:
             value = optimizer_cfg[setting] * value
         resolved[setting] = value
     return resolved
-
-
-def _check_value(where: str, option: str, value: object) -> None:
-    if option == 'lars_exclude':
-        if not isinstance(value, bool):
-            raise ConfigError(f'{where}: lars_exclude is True or False; got {value!r}.')
-    elif option == 'max_ndim' and (type(value) is not int or value < 0):
-        raise ConfigError(f'{where}: max_ndim is a number of axes, 0 or more; got {value!r}.')
-    elif isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        raise ConfigError(f'{where}: {option} is a number of at least 0; got {value!r}.')
 
 
 def _accepts(optimizer_cfg: dict, setting: str) -> bool:

@@ -10,11 +10,18 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from typing import Annotated, Any, Literal, TypedDict
 
+from annotated_types import Ge, Gt
+
+from ..arguments import Count, NotNegative, Share, require
 from ..errors import ConfigError, did_you_mean
 
-POLICY_ARGS = {  # name -> its own arguments with their defaults; a default of ... means that it must be given
+POLICY_ARGS: dict[
+    str, dict[str, Any]
+] = {  # name -> its own arguments with their defaults; a default of ... means that it must be given
     'fixed': {},
     'step': {'step': ..., 'gamma': 0.1, 'min_lr': None},
     'exp': {'gamma': ...},
@@ -24,7 +31,24 @@ POLICY_ARGS = {  # name -> its own arguments with their defaults; a default of .
     'WarmupCosine': {'min_lr': None, 'min_lr_ratio': None, 'reach_end': False, 'reach_peak': False},
 }
 COMMON_ARGS = ('policy', 'by_epoch', 'warmup', 'warmup_iters', 'warmup_ratio', 'warmup_by_epoch')
-WARMUPS = (None, 'constant', 'linear', 'exp')
+
+
+class Schedule(TypedDict, total=False):
+    """What each key of an `lr_config` may be, whatever the policy."""
+
+    policy: str
+    by_epoch: bool
+    step: Count | list[Count]
+    gamma: Annotated[float, Gt(0)]
+    power: NotNegative
+    min_lr: NotNegative
+    min_lr_ratio: NotNegative
+    reach_end: bool
+    reach_peak: bool
+    warmup: Literal['constant', 'linear', 'exp'] | None
+    warmup_iters: Annotated[int, Ge(0)]
+    warmup_ratio: Share
+    warmup_by_epoch: bool
 
 
 def policy_lr(
@@ -63,7 +87,7 @@ def policy_lr(
     Raises:
         ConfigError: see `check_policy`.
     """
-    own = _check(
+    own = check_policy(
         policy,
         by_epoch=by_epoch,
         warmup=warmup,
@@ -159,92 +183,50 @@ def _warmup_factor(warmup: str, done: float, ratio: float) -> float:
     return ratio ** (1 - done)
 
 
-def check_policy(policy: str | None = None, **cfg) -> None:
+def policy_problems(cfg: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong with an `lr_config` as a whole: a key, and what to say of it. What single keys may be is said by `Schedule`."""
+    policy, step, warmup = cfg.get('policy'), cfg.get('step'), cfg.get('warmup')
+    if policy not in POLICY_ARGS:
+        yield 'policy', f'is not a policy.{did_you_mean(str(policy), POLICY_ARGS)}'
+        return
+    for name, default in POLICY_ARGS[policy].items():
+        if default is ... and name not in cfg:
+            yield 'policy', f'needs {name}.'
+    if isinstance(step, list | tuple) and all(isinstance(s, int) for s in step):
+        if not step or any(after <= before for before, after in pairwise(step)):
+            yield 'step', 'must be increasing whole numbers, for example [120, 160].'
+    if warmup is not None and not cfg.get('warmup_iters'):
+        yield 'warmup', 'needs warmup_iters > 0.'
+    if 'warmup' not in cfg and cfg.get('warmup_iters'):
+        yield 'warmup_iters', "does nothing without warmup='linear'."
+    if policy == 'WarmupCosine' and warmup not in (None, 'linear'):
+        yield 'warmup', "must be 'linear' or None for policy 'WarmupCosine'."
+    if policy != 'WarmupCosine' and warmup is not None and cfg.get('warmup_ratio') == 0:
+        yield 'warmup_ratio', 'must be a number in (0, 1].'
+
+
+def check_policy(policy: str | None = None, **cfg: Any) -> dict[str, Any]:
     """Check an `lr_config` before training.
+
+    Returns:
+        The policy's own arguments, complete.
 
     Raises:
         ConfigError: an unknown policy or argument, one that is missing, out of its range, or two that exclude each other.
     """
-    _check(policy, **cfg)
-
-
-def _check(policy: str | None, **cfg) -> dict:
-    """The policy's own arguments, complete."""
-    if policy not in POLICY_ARGS:
-        raise ConfigError(
-            f'lr_config: policy={policy!r} is not a learning rate policy.{did_you_mean(str(policy), POLICY_ARGS)}'
-        )
-    own = dict(POLICY_ARGS[policy])
-    for name, value in cfg.items():
-        if name in own:
-            own[name] = value
-        elif name not in COMMON_ARGS:
-            raise ConfigError(
-                f"lr_config: policy '{policy}' has no argument {name!r}.{did_you_mean(name, (*COMMON_ARGS, *own))}"
-            )
-    missing = [name for name, value in own.items() if value is ...]
-    if missing:
-        raise ConfigError(f"lr_config: policy '{policy}' needs {', '.join(missing)}.")
-    for name in ('by_epoch', 'warmup_by_epoch'):
-        if not isinstance(cfg.get(name, True), bool):
-            raise ConfigError(f'lr_config: {name}={cfg[name]!r}; it must be True or False.')
-    _check_own(policy, own)
-    _check_warmup(policy, **{name: value for name, value in cfg.items() if name.startswith('warmup')})
-    return own
-
-
-def _check_own(policy: str, own: dict) -> None:
-    step = own.get('step', 1)
-    if isinstance(step, list | tuple):
-        whole = all(type(s) is int and s > 0 for s in step)
-        if not step or not whole or any(b <= a for a, b in pairwise(step)):
-            raise ConfigError(f'lr_config: step={step!r}; it must be increasing whole numbers, for example [120, 160].')
-    elif type(step) is not int or step < 1:
-        raise ConfigError(
-            f'lr_config: step={step!r}; it must be a whole number of at least 1 or an increasing list of them.'
-        )
-    for name in ('gamma', 'power', 'min_lr', 'min_lr_ratio'):
-        value = own.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
-            raise ConfigError(f'lr_config: {name}={value!r}; it must be a number of at least 0.')
-    for name in ('reach_end', 'reach_peak'):
-        if not isinstance(own.get(name, True), bool):
-            raise ConfigError(f'lr_config: {name}={own[name]!r}; it must be True or False.')
-    if 'min_lr_ratio' in own and (own['min_lr'] is None) == (own['min_lr_ratio'] is None):
-        both = 'both are' if own['min_lr'] is not None else 'neither is'
+    given = {'policy': policy, **{name: value for name, value in cfg.items() if value is not None}}
+    for name, text in policy_problems(given):
+        raise ConfigError(f'lr_config.{name}={given[name]!r}: {text}')
+    args = POLICY_ARGS[str(policy)]
+    for name in given:
+        if name not in args and name not in COMMON_ARGS:
+            near = did_you_mean(name, (*COMMON_ARGS, *args))
+            raise ConfigError(f"lr_config: policy '{policy}' has no argument {name!r}.{near}")
+    require(Schedule, given, 'lr_config')
+    if 'min_lr_ratio' in args and ('min_lr' in given) == ('min_lr_ratio' in given):
+        both = 'both are' if 'min_lr' in given else 'neither is'
         raise ConfigError(f'lr_config: {policy} takes either min_lr or min_lr_ratio; {both} given.')
-
-
-def _check_warmup(
-    policy: str,
-    warmup: str | None = None,
-    warmup_iters: int = 0,
-    warmup_ratio: float = 0.1,
-    warmup_by_epoch: bool = False,
-) -> None:
-    if warmup not in WARMUPS:
-        raise ConfigError(
-            f'lr_config: warmup={warmup!r} is unknown.{did_you_mean(str(warmup), [str(w) for w in WARMUPS])}'
-        )
-    if warmup is None:
-        if warmup_iters:
-            raise ConfigError(
-                f"lr_config: warmup_iters={warmup_iters!r} does nothing without warmup; add warmup='linear'."
-            )
-        return
-    if isinstance(warmup_iters, bool) or not isinstance(warmup_iters, int | float) or not warmup_iters > 0:
-        unit = 'epochs' if warmup_by_epoch else 'iterations'
-        raise ConfigError(f"lr_config: warmup='{warmup}' needs warmup_iters > 0 ({unit}); got {warmup_iters!r}.")
-    from_zero = policy == 'WarmupCosine'
-    if from_zero and warmup != 'linear':
-        raise ConfigError(f"lr_config: WarmupCosine warms up linearly; warmup={warmup!r} must be 'linear' or None.")
-    if (
-        isinstance(warmup_ratio, bool)
-        or not isinstance(warmup_ratio, int | float)
-        or not 0 <= warmup_ratio <= 1
-        or (warmup_ratio == 0 and not from_zero)
-    ):
-        raise ConfigError(f'lr_config: warmup_ratio={warmup_ratio!r}; it must be in {"[" if from_zero else "("}0, 1].')
+    return {name: given.get(name, default) for name, default in args.items()}
 
 
 def byol_momentum(iteration: int, max_iters: int, base: float, end: float = 1.0) -> float:

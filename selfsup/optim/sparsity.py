@@ -1,4 +1,6 @@
-"""Dynamic sparse training: how many weights each layer keeps, which ones, and how the choice moves. Plain functions on tensors.
+"""Dynamic sparse training: how many weights each layer keeps, which ones, and how the choice moves.
+
+Plain functions on tensors; `Masks`, at the end, holds those of a model and puts the functions together.
 
 A mask is a contiguous bool tensor of its weight's shape; True: the weight is active, False: it is held at exact zero. The density of a
 layer is its share of active weights, sparsity is 1 - density. Functions whose name ends in `_` change the mask they are given.
@@ -14,12 +16,15 @@ its way); pruning never counts an active weight that happens to be zero as one a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 DENSE = 0.99  # a layer of this density or more is left alone
+ADAM_MOMENTS = ('exp_avg', 'exp_avg_sq', 'max_exp_avg_sq')
 
 
 def uniform_densities(shapes: Mapping[str, tuple[int, ...]], density: float) -> dict[str, float]:
@@ -67,15 +72,15 @@ def snip_densities(scores: Mapping[str, Tensor], density: float, share_ties: boo
         Layer -> density in [0, 1].
     """
     joined = torch.cat([score.flatten() for score in scores.values()])
-    kept = int(joined.numel() * density)
-    if kept == 0:
+    number = int(joined.numel() * density)
+    if number == 0:
         return dict.fromkeys(scores, 0.0)
-    threshold = joined.kthvalue(joined.numel() - kept + 1).values
+    threshold = joined.kthvalue(joined.numel() - number + 1).values
     above = {name: int((score > threshold).sum()) for name, score in scores.items()}
     if not share_ties:
         return {name: above[name] / score.numel() for name, score in scores.items()}
     equal = {name: int((score == threshold).sum()) for name, score in scores.items()}
-    share = (kept - sum(above.values())) / sum(equal.values())
+    share = (number - sum(above.values())) / sum(equal.values())
     return {name: (above[name] + share * equal[name]) / score.numel() for name, score in scores.items()}
 
 
@@ -161,3 +166,101 @@ def unpack_mask(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The inverse of `pack_mask`: bool of `shape`, on the CPU."""
     bits = packed.cpu()[:, None] >> torch.arange(8, dtype=torch.uint8) & 1
     return bits.flatten()[: math.prod(shape)].bool().view(shape)
+
+
+class Change(NamedTuple):
+    """What an exchange did to one layer."""
+
+    pruned: int  # weights that were active and are not
+    grown: int  # weights that were not and are
+
+
+class Masks(dict[str, Tensor]):
+    """The masks of a model by the names of their weights, on the devices of the weights; a weight without a mask is dense.
+
+    Args:
+        weights: every weight that may be masked, by name.
+        growth: which zeros become active in an exchange: 'random', 'gradient' (largest gradient), 'momentum' (largest mean update; Adam's
+            or SGD's), each as many as were pruned; 'bernoulli': a random number of random ones.
+        mask_moments: `apply` holds Adam's moments at zero too. SGD's momentum always is, but with growth='momentum', which reads it.
+    """
+
+    def __init__(self, weights: Mapping[str, nn.Parameter], growth: str = 'random', mask_moments: bool = False) -> None:
+        super().__init__()
+        self.weights, self.growth = weights, growth
+        self._moments = () if growth == 'momentum' else ('momentum_buffer', *(ADAM_MOMENTS if mask_moments else ()))
+        self._active = 0  # weights that are not masked, of all
+
+    @property
+    def sparsity(self) -> float:
+        """Share of zeros among all weights that may be masked."""
+        return 1 - self._active / sum(weight.numel() for weight in self.weights.values())
+
+    def assign(self, masks: Mapping[str, Tensor]) -> None:
+        """Begin with `masks`."""
+        self.update(masks)
+        self._count()
+
+    def _count(self) -> None:
+        dense = sum(weight.numel() for name, weight in self.weights.items() if name not in self)
+        self._active = dense + sum(int(mask.sum()) for mask in self.values())
+
+    @torch.no_grad()
+    def apply(self, optimizer: Optimizer | None = None) -> None:
+        """Multiply weights, and where an optimizer is given its moments, by the masks."""
+        for name, mask in self.items():
+            weight = self.weights[name]
+            weight.mul_(mask)
+            state = {} if optimizer is None else optimizer.state.get(weight, {})
+            for key in self._moments:
+                if isinstance(moment := state.get(key), Tensor):
+                    moment.mul_(mask)
+
+    def exchange(
+        self, rate: float, optimizer: Optimizer, generator: Callable[[int], torch.Generator]
+    ) -> dict[str, Change]:
+        """Prune the smallest active weights of every layer, then let as many weights grow in it.
+
+        Args:
+            rate: share of the active weights that is pruned, in [0, 1].
+            optimizer: whose moments growth='momentum' reads.
+            generator: number of a layer -> what its random growth draws from.
+
+        Returns:
+            What was done to each layer.
+        """
+        changes = {}
+        for layer, (name, mask) in enumerate(self.items()):
+            weight, before = self.weights[name], mask.clone()
+            number = prune_smallest_(mask, weight, rate)
+            if self.growth == 'random':
+                grow_random_(mask, number, generator(layer))
+            elif self.growth == 'bernoulli':
+                grow_bernoulli_(mask, number, generator(layer))
+            else:
+                grow_largest_(mask, number, self._score(weight, optimizer))
+            changes[name] = Change(pruned=int((before & ~mask).sum()), grown=int((mask & ~before).sum()))
+        self._count()
+        return changes
+
+    def _score(self, weight: nn.Parameter, optimizer: Optimizer) -> Tensor:
+        """What the growth sorts by; zeros for a weight that had no gradient yet."""
+        if self.growth == 'gradient':
+            return torch.zeros_like(weight) if weight.grad is None else weight.grad
+        state = optimizer.state.get(weight, {})
+        if 'exp_avg' in state:
+            return state['exp_avg'] / (state['exp_avg_sq'].sqrt() + 1e-8)
+        return state.get('momentum_buffer', torch.zeros_like(weight))
+
+    def packed(self) -> dict[str, Tensor]:
+        """The masks as bits, for a checkpoint."""
+        return {name: pack_mask(mask) for name, mask in self.items()}
+
+    def assign_packed(self, packed: Mapping[str, Tensor]) -> None:
+        """Go on with the masks that `packed` gave."""
+        self.assign(
+            {
+                name: unpack_mask(bits, self.weights[name].shape).to(self.weights[name].device)
+                for name, bits in packed.items()
+            }
+        )

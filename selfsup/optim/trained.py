@@ -67,7 +67,7 @@ def check_protocol(protocol: str, model: nn.Module) -> None:
     model.train()
     moving = [
         name
-        for name, module in model.backbone.named_modules()
+        for name, module in model.get_submodule('backbone').named_modules()
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training and module.track_running_stats
     ]
     if moving:

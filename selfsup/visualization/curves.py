@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, did_you_mean
-from .drawing import INK, save_figure
+from .drawing import INK, hide_frame, new_figure, save_figure
 
 ACCENT, PALE = '#1f5fa8', '#a9c6e8'
 
@@ -44,11 +44,7 @@ def plot_curves(
             where = '' if isinstance(source, Mapping) else f' in {source}'
             raise DataError(f"There is no scalar '{key}'{where}.{did_you_mean(key, series)}")
 
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 1.0 + 2.8 * len(keys)), dpi=120, layout='constrained')
-    FigureCanvasAgg(figure)
+    figure = new_figure(8, 1.0 + 2.8 * len(keys))
     panels = figure.subplots(len(keys), 1, sharex=True, squeeze=False)[:, 0]
     for panel, key in zip(panels, keys, strict=True):
         _draw(panel, key, *series[key])
@@ -69,8 +65,7 @@ def _draw(panel: Any, key: str, steps: Sequence[float], values: Sequence[float])
     panel.set_ylabel(key.replace('_', ' '), color=INK)
     panel.grid(True, color='#e4e4e4', linewidth=0.8)
     panel.set_axisbelow(True)
-    for side in ('top', 'right'):
-        panel.spines[side].set_visible(False)
+    hide_frame(panel)
     panel.tick_params(colors=INK)
     panel.margins(x=0.02)
     panel.xaxis.get_major_locator().set_params(integer=True)
@@ -91,9 +86,9 @@ def _running_mean(values: Sequence[float], reach: int) -> list[float]:
 
 def _from_dict(source: Mapping[str, Any]) -> dict[str, tuple[list, list]]:
     series = {}
-    for key, given in source.items():
-        pair = isinstance(given, tuple) and len(given) == 2 and not isinstance(given[0], int | float)
-        steps, values = given if pair else (range(1, len(given) + 1), given)
+    for key, curve in source.items():
+        pair = isinstance(curve, tuple) and len(curve) == 2 and not isinstance(curve[0], int | float)
+        steps, values = curve if pair else (range(1, len(curve) + 1), curve)
         series[key] = ([float(s) for s in steps], [float(v) for v in values])
     return series
 

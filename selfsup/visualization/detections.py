@@ -54,22 +54,22 @@ def detection_grid(
         `out_png`.
     """
     pictures = []
-    kept = np.arange(len(detections)) if kept is None else np.asarray(kept)
-    for index in kept[np.unique(np.linspace(0, len(kept) - 1, number).astype(int))].tolist():
-        image, truth, found = source.read_image(index), source.objects(index), detections[index]
+    readable = np.arange(len(detections)) if kept is None else np.asarray(kept)
+    for index in readable[np.unique(np.linspace(0, len(readable) - 1, number).astype(int))].tolist():
+        image, truth, detection = source.read_image(index), source.objects(index), detections[index]
         masks = None if truth.segments is None else source.masks(index, truth)
         marks = [' (difficult)' if difficult else '' for difficult in truth.difficult]
         annotated = draw_objects(
             image, truth.boxes, truth.labels, _names(source.classes, truth.labels, marks), masks, cell
         )
-        shown = found.scores >= min_score
-        scores = [f' {score:.2f}' for score in found.scores[shown]]
+        shown = detection.scores >= min_score
+        scores = [f' {score:.2f}' for score in detection.scores[shown]]
         detected = draw_objects(
             image,
-            found.boxes[shown],
-            found.labels[shown],
-            _names(source.classes, found.labels[shown], scores),
-            found.mask_pixels(shown),
+            detection.boxes[shown],
+            detection.labels[shown],
+            _names(source.classes, detection.labels[shown], scores),
+            detection.mask_pixels(shown),
             cell,
         )
         pictures += [annotated, detected]
@@ -103,14 +103,10 @@ def draw_objects(
     last_first = range(len(colours) - 1, -1, -1)
     scale = side / max(image.size)
     size = [max(1, round(length * scale)) for length in image.size]
-    for number in (
-        last_first if masks is not None else ()
-    ):  # one by one: torchvision blackens where masks of one call overlap
-        image = to_pil_image(
-            draw_segmentation_masks(
-                pil_to_tensor(image), torch.from_numpy(masks[number]).bool(), OPACITY, colours[number]
-            )
-        )
+    if masks is not None:
+        for number in last_first:  # one by one: torchvision blackens where masks of one call overlap
+            mask = torch.from_numpy(masks[number]).bool()
+            image = to_pil_image(draw_segmentation_masks(pil_to_tensor(image), mask, OPACITY, colours[number]))
     image = image.resize(size, Image.Resampling.BICUBIC)
     if not len(boxes):
         return image

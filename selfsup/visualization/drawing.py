@@ -16,18 +16,34 @@ def square(image: Any, side: int) -> Image.Image:
     image = (image if isinstance(image, Image.Image) else Image.fromarray(image)).convert('RGB')
     scale = side / max(image.size)
     size = tuple(max(1, round(s * scale)) for s in image.size)
-    image = image.resize(size, Image.NEAREST if scale >= 3 else Image.BICUBIC)
+    image = image.resize(size, Image.Resampling.NEAREST if scale >= 3 else Image.Resampling.BICUBIC)
     canvas = Image.new('RGB', (side, side), PAPER)
     canvas.paste(image, ((side - size[0]) // 2, (side - size[1]) // 2))
     return canvas
 
 
-def save_figure(figure: Any, out_png: str | os.PathLike) -> Path:
-    """Write a figure of matplotlib to `out_png`, whose folder is made; returns `out_png`."""
-    out_png = Path(out_png)
-    out_png.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out_png)
-    return out_png
+def new_figure(width: float, height: float) -> Any:
+    """A figure of matplotlib, `width` x `height` inches, that needs no display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=120, layout='constrained')
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(picture: Any, out_png: str | os.PathLike) -> Path:
+    """Write an image, or a figure of matplotlib, to `out_png`, whose folder is made; returns `out_png`."""
+    path = Path(out_png)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (picture.save if isinstance(picture, Image.Image) else picture.savefig)(path)
+    return path
+
+
+def hide_frame(panel: Any) -> None:
+    """Leave the axes of a panel at its left and its bottom alone."""
+    for side in ('top', 'right'):
+        panel.spines[side].set_visible(False)
 
 
 def font(size: int) -> Any:

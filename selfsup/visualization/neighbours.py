@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ..errors import DataError
-from .drawing import INK, NEUTRAL, PAPER, centred, font, square
+from .drawing import INK, NEUTRAL, PAPER, centred, font, save_figure, square
 
 RIGHT, WRONG = '#1a8f3c', '#d03027'
 FRAME, GAP, TEXT = 4, 8, 18  # pixels
@@ -50,8 +50,7 @@ def neighbour_grid(
     """
     _check(query_images, neighbour_images, query_labels, neighbour_labels)
     columns = len(neighbour_images[0])
-    labelled = query_labels is not None
-    row_height = cell + 2 * FRAME + GAP + (TEXT if labelled else 0)
+    row_height = cell + 2 * FRAME + GAP + (0 if query_labels is None else TEXT)
     column_width = cell + 2 * FRAME + GAP
     top = GAP + (TEXT + GAP if title else 0) + TEXT
     width = 4 * GAP + (columns + 1) * column_width
@@ -62,23 +61,22 @@ def neighbour_grid(
     if title:
         draw.text((2 * GAP, GAP), title, fill=INK, font=font(16))
     heads = ['query', *(f'{i + 1}' for i in range(columns))]
-    left = [GAP + column_width * i + (2 * GAP if i else 0) for i in range(columns + 1)]
-    for x, head in zip(left, heads, strict=True):
+    edges = [GAP + column_width * i + (2 * GAP if i else 0) for i in range(columns + 1)]
+    for x, head in zip(edges, heads, strict=True):
         centred(draw, head, x, top - TEXT, column_width - GAP, NEUTRAL)
     for row, (query, neighbours) in enumerate(zip(query_images, neighbour_images, strict=True)):
         y = top + row * row_height
-        labels = [query_labels[row], *neighbour_labels[row]] if labelled else [None] * (columns + 1)
-        for i, (x, image, label) in enumerate(zip(left, [query, *neighbours], labels, strict=True)):
+        labels: Sequence[int | None] = [None] * (columns + 1)
+        if query_labels is not None and neighbour_labels is not None:
+            labels = [query_labels[row], *neighbour_labels[row]]
+        for i, (x, image, label) in enumerate(zip(edges, [query, *neighbours], labels, strict=True)):
             colour = INK if i == 0 else NEUTRAL if label is None else RIGHT if label == labels[0] else WRONG
             draw.rectangle((x, y, x + cell + 2 * FRAME - 1, y + cell + 2 * FRAME - 1), fill=colour)
             canvas.paste(square(image, cell), (x + FRAME, y + FRAME))
             if label is not None:
                 name = class_names[int(label)] if class_names is not None else str(int(label))
                 centred(draw, name, x, y + cell + 2 * FRAME + 1, column_width - GAP, colour)
-    out_png = Path(out_png)
-    out_png.parent.mkdir(parents=True, exist_ok=True)
-    canvas.save(out_png)
-    return out_png
+    return save_figure(canvas, out_png)
 
 
 def neighbours_of(
@@ -156,5 +154,5 @@ def _check(
         )
     if (query_labels is None) != (neighbour_labels is None):
         raise DataError('neighbour_grid: give the labels of the queries and of the neighbours, or neither.')
-    if query_labels is not None and [len(n) for n in neighbour_labels] != [len(n) for n in neighbours]:
+    if neighbour_labels is not None and [len(n) for n in neighbour_labels] != [len(n) for n in neighbours]:
         raise DataError('neighbour_grid: there is not one label for every picture.')

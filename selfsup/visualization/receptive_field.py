@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .drawing import INK, PAPER, save_figure
+from .drawing import INK, PAPER, new_figure, save_figure
 
 FRAME = '#c2410c'
 STYLES = ('-', '--', '-.', ':')
@@ -28,14 +28,11 @@ def receptive_field_picture(
     Returns:
         `out_png`.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
     from matplotlib.patheffects import withStroke
 
     height, width = field.shape
-    figure = Figure(figsize=(6.4, 5.6), dpi=120, layout='constrained')
-    FigureCanvasAgg(figure)
+    figure = new_figure(6.4, 5.6)
     panel = figure.subplots()
     shades = panel.imshow(field, cmap='Blues', vmin=0, vmax=1, interpolation='antialiased')
     for number, (share, side) in enumerate(squares):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ def normalisation(
         pipeline: configs of steps, in which a `Normalize` is looked for.
         img_norm_cfg: that of a loader with prefetch, used where the pipeline has none.
     """
-    found = next((step for step in pipeline if step['type'] == 'Normalize'), img_norm_cfg or {})
-    return found.get('mean', (0.0,)), found.get('std', (1.0,))
+    step = next((step for step in pipeline if step['type'] == 'Normalize'), img_norm_cfg or {})
+    return step.get('mean', (0.0,)), step.get('std', (1.0,))
 
 
 def evaluation_steps(pipeline: Sequence[dict], img_norm_cfg: dict | None = None, size: int | None = None) -> list[dict]:
@@ -57,22 +57,22 @@ def network_steps(pipeline: Sequence[dict], img_norm_cfg: dict | None = None) ->
         pipeline: configs of the training steps.
         img_norm_cfg: that of a loader with prefetch, used where the pipeline has no `Normalize`.
     """
-    made = [step for step in pipeline if step['type'] in ('Grayscale', 'ToTensor') or _is_own(step['type'])]
+    made = [step for step in pipeline if step['type'] in ('Grayscale', 'ToTensor') or _is_foreign(step['type'])]
     if not any(step['type'] == 'ToTensor' for step in made):
         made.append({'type': 'ToTensor'})
     mean, std = (list(values) for values in normalisation(pipeline, img_norm_cfg))
     return [*made, {'type': 'Normalize', 'mean': mean, 'std': std}]
 
 
-def _is_own(step: str) -> bool:
+def _is_foreign(step: str) -> bool:
     """Whether a pipeline step is neither ours nor torchvision's."""
     return not PIPELINES.get(step).__module__.startswith(('selfsup.', 'torchvision.'))
 
 
 def reconstruction_grid(
-    images: Sequence[Any],
+    images: Iterable[Any],
     visible: Any,
-    reconstructions: Sequence[Any],
+    reconstructions: Iterable[Any],
     out_png: str | os.PathLike,
     mean: Sequence[float] = (0.0,),
     std: Sequence[float] = (1.0,),

@@ -8,26 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from .curves import ACCENT, PALE
-from .drawing import INK, save_figure
+from .drawing import INK, hide_frame, new_figure, save_figure
 
 # after Okabe and Ito: told apart by colour-blind eyes
 LINES = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#56b4e9', '#b8860b', '#444444')
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '<', '>', 'p', 'h', '*', 'd')
-
-
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=120, layout='constrained')
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _plain(axes: Any) -> None:
-    for side in ('top', 'right'):
-        axes.spines[side].set_visible(False)
-    axes.tick_params(colors=INK, labelsize=8)
 
 
 def plot_pairs(pairs: Sequence[tuple[str, float, float]], out_png: str | os.PathLike, title: str = '') -> Path:
@@ -41,7 +26,7 @@ def plot_pairs(pairs: Sequence[tuple[str, float, float]], out_png: str | os.Path
     Returns:
         `out_png`.
     """
-    figure = _figure(8, 1.2 + 0.55 * len(pairs))
+    figure = new_figure(8, 1.2 + 0.55 * len(pairs))
     axes = figure.subplots()
     for row, (_, random, pretrained) in enumerate(pairs):
         for value, offset, colour, label in (
@@ -55,7 +40,8 @@ def plot_pairs(pairs: Sequence[tuple[str, float, float]], out_png: str | os.Path
     axes.set_xlim(0, max(max(p[1:]) for p in pairs) * 1.12)
     axes.set_title(title, color=INK, fontsize=10, loc='left')
     figure.legend(loc='outside lower right', ncols=2, frameon=False, fontsize=8)
-    _plain(axes)
+    hide_frame(axes)
+    axes.tick_params(colors=INK, labelsize=8)
     return save_figure(figure, out_png)
 
 
@@ -92,7 +78,7 @@ def plot_layers(table: dict[str, Any], out_png: str | os.PathLike, layers: Seque
     places = [table['columns'].index(name) for name in layers]
     rows = [row for row in table['rows'] if all(row[i] is not None for i in places)]
     rows.sort(key=lambda row: row[places[-1]])
-    figure = _figure(8, max(4.6, 1 + 0.32 * len(rows)))
+    figure = new_figure(8, max(4.6, 1 + 0.32 * len(rows)))
     axes = figure.subplots()
     ends = apart([row[places[-1]] for row in rows], 0.045 * _span(rows, places))
     for number, (row, end) in enumerate(zip(rows, ends, strict=True)):
@@ -121,9 +107,8 @@ def plot_layers(table: dict[str, Any], out_png: str | os.PathLike, layers: Seque
     axes.set_xticks(range(len(places)), layers)
     axes.spines['bottom'].set_bounds(-0.15, len(places) - 0.85)
     axes.set_ylabel('top-1, percent', color=INK, fontsize=8)
-    source = table['source'].split(',')[0]
-    axes.set_title(
-        f'Published, not measured here: ImageNet top-1 by layer ({source})', color=INK, fontsize=10, loc='left'
-    )
-    _plain(axes)
+    title = f'Published, not measured here: ImageNet top-1 by layer ({table["source"].split(",")[0]})'
+    axes.set_title(title, color=INK, fontsize=10, loc='left')
+    hide_frame(axes)
+    axes.tick_params(colors=INK, labelsize=8)
     return save_figure(figure, out_png)

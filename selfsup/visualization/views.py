@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ..errors import DataError
-from .drawing import INK, NEUTRAL, PAPER, centred, font, square
+from .drawing import INK, NEUTRAL, PAPER, centred, font, save_figure, square
 
 GAP, GROUP_GAP, TEXT, MARGIN = 4, 16, 18, 16  # pixels
 
@@ -67,25 +67,22 @@ def view_grid(
     """
     if not rows or any(len(row) != len(heads) for row in rows):
         raise DataError(f'view_grid: {len(heads)} heads, but rows of {sorted({len(row) for row in rows})} pictures.')
-    left, x = [], MARGIN
+    edges, x = [], MARGIN  # left edges of the columns
     for column, (group, _) in enumerate(heads):
         x += 0 if column == 0 else cell + (GAP if group == heads[column - 1][0] else GROUP_GAP)
-        left.append(x)
+        edges.append(x)
     top = MARGIN + (TEXT + GAP if title else 0) + 2 * TEXT
-    width = max(left[-1] + cell, MARGIN + int(font(16).getlength(title)) if title else 0) + MARGIN
+    width = max(edges[-1] + cell, MARGIN + int(font(16).getlength(title)) if title else 0) + MARGIN
     canvas = Image.new('RGB', (width, top + len(rows) * (cell + GAP) - GAP + MARGIN), PAPER)
     draw = ImageDraw.Draw(canvas)
     if title:
         draw.text((MARGIN, MARGIN - GAP), title, fill=INK, font=font(16))
     for group, columns in groupby(range(len(heads)), key=lambda column: heads[column][0]):
         members = list(columns)
-        centred(draw, group, left[members[0]], top - 2 * TEXT, left[members[-1]] + cell - left[members[0]], INK)
+        centred(draw, group, edges[members[0]], top - 2 * TEXT, edges[members[-1]] + cell - edges[members[0]], INK)
         for column in members:
-            centred(draw, heads[column][1], left[column], top - TEXT, cell, NEUTRAL)
+            centred(draw, heads[column][1], edges[column], top - TEXT, cell, NEUTRAL)
     for number, row in enumerate(rows):
-        for x, picture in zip(left, row, strict=True):
+        for x, picture in zip(edges, row, strict=True):
             canvas.paste(square(picture, cell), (x, top + number * (cell + GAP)))
-    out_png = Path(out_png)
-    out_png.parent.mkdir(parents=True, exist_ok=True)
-    canvas.save(out_png)
-    return out_png
+    return save_figure(canvas, out_png)

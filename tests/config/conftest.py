@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import torch
 from torch import nn
 
-from selfsup.config import arguments
+from selfsup.arguments import Layer, Part
+from selfsup.config import typed
 from selfsup.registry import Registry
+
+NAMES = {
+    'MODELS': 'algorithm',
+    'BACKBONES': 'backbone',
+    'NECKS': 'neck',
+    'HEADS': 'head',
+    'DATASETS': 'dataset',
+    'DATA_SOURCES': 'data source',
+    'PIPELINES': 'pipeline step',
+    'OPTIMIZERS': 'optimizer',
+    'HOOKS': 'hook',
+    'PARAM_SCHEDULERS': 'parameter scheduler',
+    'SAMPLERS': 'sampler',
+}
+TABLES = {key: Registry(name, scope=f'test_{key}') for key, name in NAMES.items()}
+Steps = Sequence[Annotated[dict, Part(TABLES['PIPELINES'])]]
+NORMS = ('BN', 'BN1d', 'BN2d', 'BN3d', 'SyncBN', 'GN', 'LN', 'LN2d', 'IN', 'IN1d', 'IN2d', 'IN3d')
 
 
 class MOCO(nn.Module):
-    def __init__(self, backbone, neck=None, head=None, queue_len=65536):
+    def __init__(
+        self,
+        backbone: Annotated[dict, Part(TABLES['BACKBONES'])],
+        neck: Annotated[dict | None, Part(TABLES['NECKS'])] = None,
+        head: Annotated[dict | None, Part(TABLES['HEADS'])] = None,
+        queue_len=65536,
+    ):
         super().__init__()
 
 
@@ -29,7 +55,7 @@ class ImageNet(Base):
 
 
 class ResNet(nn.Module):
-    def __init__(self, depth, norm_cfg=None, conv_cfg=None):
+    def __init__(self, depth, norm_cfg: Annotated[dict | None, Layer(NORMS)] = None, conv_cfg=None):
         super().__init__()
 
 
@@ -44,7 +70,7 @@ class LinearNeck:
 
 
 class Dataset:
-    def __init__(self, data_source, pipeline, prefetch=False):
+    def __init__(self, data_source: Annotated[dict, Part(TABLES['DATA_SOURCES'])], pipeline: Steps, prefetch=False):
         pass
 
 
@@ -58,7 +84,7 @@ class Resize:
 
 
 class RandomAppliedTrans:
-    def __init__(self, transforms, p=0.5):
+    def __init__(self, transforms: Steps, p=0.5):
         pass
 
 
@@ -73,7 +99,7 @@ class LoggerHook:
 
 
 class ValidateHook:
-    def __init__(self, dataset, interval=1):
+    def __init__(self, dataset: Annotated[dict, Part(TABLES['DATASETS'])], interval=1):
         pass
 
 
@@ -113,22 +139,30 @@ class ParamSchedulerHook:
     pass
 
 
-KINDS = {
-    'MODELS': ('algorithm', [MOCO]),
-    'BACKBONES': ('backbone', [ResNet, AnyBackbone]),
-    'NECKS': ('neck', [LinearNeck]),
-    'HEADS': ('head', []),
-    'DATASETS': ('dataset', [Dataset]),
-    'DATA_SOURCES': ('data source', [ImageNet]),
-    'PIPELINES': ('pipeline step', [ToTensor, Resize, RandomAppliedTrans]),
-    'OPTIMIZERS': ('optimizer', [torch.optim.SGD, torch.optim.AdamW]),
-    'HOOKS': (
-        'hook',
-        [CheckpointHook, LoggerHook, ValidateHook, CollapseHook, RuntimeInfoHook, IterTimerHook, ParamSchedulerHook],
-    ),
-    'PARAM_SCHEDULERS': ('parameter scheduler', [PolicyLR, CosineWeightDecay]),
-    'SAMPLERS': ('sampler', [EpochSampler, DefaultSampler]),
+CLASSES = {
+    'MODELS': [MOCO],
+    'BACKBONES': [ResNet, AnyBackbone],
+    'NECKS': [LinearNeck],
+    'DATASETS': [Dataset],
+    'DATA_SOURCES': [ImageNet],
+    'PIPELINES': [ToTensor, Resize, RandomAppliedTrans],
+    'HOOKS': [
+        CheckpointHook,
+        LoggerHook,
+        ValidateHook,
+        CollapseHook,
+        RuntimeInfoHook,
+        IterTimerHook,
+        ParamSchedulerHook,
+    ],
+    'PARAM_SCHEDULERS': [PolicyLR, CosineWeightDecay],
+    'SAMPLERS': [EpochSampler, DefaultSampler],
 }
+for key, classes in CLASSES.items():
+    for cls in classes:
+        TABLES[key].register_module()(cls)
+for cls in (torch.optim.SGD, torch.optim.AdamW):
+    TABLES['OPTIMIZERS'].register_module(module=cls)
 SMALL = """
 model = dict(type='MOCO', backbone=dict(type='ResNet', depth=50), neck=dict(type='LinearNeck', in_channels=8, out_channels=4))
 data = dict(imgs_per_gpu=32, workers_per_gpu=4, train=dict(
@@ -143,12 +177,7 @@ total_epochs = 200
 def small(monkeypatch, tmp_path):
     """Registries of the types above, the working directory in `tmp_path`; returns a function that writes a
     file there; its `text` is a small config without mistakes."""
-    tables = {}
-    for key, (name, classes) in KINDS.items():
-        tables[key] = Registry(name, scope=f'test_{key}')
-        for cls in classes:
-            tables[key].register_module(module=cls)
-    monkeypatch.setattr(arguments, '_registry', tables.__getitem__)
+    monkeypatch.setattr(typed, 'registry_of', TABLES.__getitem__)
     monkeypatch.chdir(tmp_path)
 
     def write(text: str, name: str = 'x.py') -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from selfsup.config import compile_config, keys, load, to_text
 from selfsup.errors import ConfigError, SelfSupWarning
+from selfsup.optim import paramwise, schedules
 
 DATASET = {
     'type': 'Dataset',
@@ -175,18 +176,10 @@ def test_policies_by_any_spelling(written, compiled_name, small):
     assert compiled(small(text))['param_scheduler'][0]['policy'] == compiled_name
 
 
-def test_the_policy_table_is_the_one_of_the_formulas():
-    schedules = pytest.importorskip('selfsup.optim.schedules')
-    theirs = {name: set(args) for name, args in schedules.POLICY_ARGS.items()}
-    assert theirs == {name: {*needed, *optional} for name, (needed, optional) in keys.POLICIES.items()}
-    for name, (needed, _) in keys.POLICIES.items():
-        assert set(needed) == {a for a, default in schedules.POLICY_ARGS[name].items() if default is ...}
-    assert set(schedules.COMMON_ARGS) <= set(keys.LR_CONFIG_KEYS)
-
-
-def test_paramwise_keys_are_those_of_the_optimizer_code():
-    paramwise = pytest.importorskip('selfsup.optim.paramwise')
-    assert {k.path for k in keys.PARAMWISE_KEYS} == set(paramwise.OPTIONS)
+def test_the_tables_of_keys_are_those_of_the_formulas_and_groups():
+    assert {*keys.LR_CONFIG_KEYS} == {*schedules.Schedule.__annotations__}
+    assert {*keys.LR_CONFIG_KEYS} == {*schedules.COMMON_ARGS}.union(*schedules.POLICY_ARGS.values())
+    assert {k.path for k in keys.PARAMWISE_KEYS} == {*paramwise.OPTIONS}
 
 
 def test_a_warm_up_that_a_child_switches_off_leaves_nothing_behind(small):

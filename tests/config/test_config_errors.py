@@ -76,9 +76,9 @@ REPLACED = {
         'train, val, workers_per_gpu.',
     ),
     'missing key': ('imgs_per_gpu=32, ', '', "data (x.py:2) lacks 'imgs_per_gpu', for example imgs_per_gpu=32."),
-    'kind': ('lr=0.03', "lr='abc'", "optimizer.lr='abc' (x.py:4) must be float >= 0."),
-    'bool is no number': ('lr=0.03', 'lr=True', 'optimizer.lr=True (x.py:4) must be float >= 0.'),
-    'range': ('imgs_per_gpu=32', 'imgs_per_gpu=0', 'data.imgs_per_gpu=0 (x.py:2) must be int > 0.'),
+    'kind': ('lr=0.03', "lr='abc'", "optimizer.lr='abc' (x.py:4) must be a number >= 0."),
+    'bool is no number': ('lr=0.03', 'lr=True', 'optimizer.lr=True (x.py:4) must be a number >= 0.'),
+    'range': ('imgs_per_gpu=32', 'imgs_per_gpu=0', 'data.imgs_per_gpu=0 (x.py:2) must be a whole number >= 1.'),
     'params': ('momentum=0.9', 'params=[1]', None),
     'policy': (
         "'CosineAnnealing'",
@@ -96,12 +96,12 @@ REPLACED = {
     'warm-up name': (
         'min_lr=0.',
         "warmup='liner', warmup_iters=1",
-        "lr_config.warmup='liner' (x.py:5) must be one of: constant linear exp or None. Did you mean 'linear'?",
+        "lr_config.warmup='liner' (x.py:5) must be 'constant', 'linear' or 'exp' or None. Did you mean 'linear'?",
     ),
     'warm-up ratio': (
         'min_lr=0.',
         "warmup='exp', warmup_iters=1, warmup_ratio=0.",
-        'lr_config.warmup_ratio=0.0 (x.py:5) must be float in (0, 1].',
+        'lr_config.warmup_ratio=0.0 (x.py:5) must be a number in (0, 1].',
     ),
     'literal': (
         'depth=50',
@@ -171,7 +171,7 @@ ADDED = {
     ),
     'checkpoint interval': (
         'checkpoint_config = dict(interval=-1)',
-        'checkpoint_config.interval=-1 (x.py:7) must be int > 0.',
+        'checkpoint_config.interval=-1 (x.py:7) must be a whole number >= 1.',
     ),
     'hook': (
         "custom_hooks = [dict(type='ValidatHook')]",
@@ -194,7 +194,7 @@ ADDED = {
     ),
     'logger': (
         "log_config = dict(hooks=[dict(type='TextLogger')])",
-        "log_config.hooks.0.type='TextLogger' (x.py:7) must be one of: TextLoggerHook TensorboardLoggerHook. "
+        "log_config.hooks.0.type='TextLogger' (x.py:7) must be 'TextLoggerHook' or 'TensorboardLoggerHook'. "
         "Did you mean 'TextLoggerHook'?",
     ),
     'prefetch without norm': (
@@ -212,7 +212,7 @@ ADDED = {
     'test_cfg': ('test_cfg = dict(a=1)', 'test_cfg (x.py:7) has no effect. Remove it, or write test_cfg = {}.'),
     'log level': (
         "log_level = 'DEBUGG'",
-        "log_level='DEBUGG' (x.py:7) must be one of: DEBUG INFO WARNING ERROR CRITICAL. Did you mean 'DEBUG'?",
+        "log_level='DEBUGG' (x.py:7) must be 'DEBUG', 'INFO', 'WARNING', 'ERROR' or 'CRITICAL'. Did you mean 'DEBUG'?",
     ),
     'two outputs': (
         "log_config = dict(hooks=[dict(type='TextLoggerHook')])\n"
@@ -250,9 +250,15 @@ def test_unknown_top_level_name(small):
             'optimizer.paramwise_options.bn.(weight (x.py:7) is not a regular expression: '
             'missing ), unterminated subpattern at position 3.',
         ),
-        ('dict(norm_decay=0.)', 'optimizer.paramwise_options.norm_decay=0.0 (x.py:7) must be dict.'),
-        ("{'bias': dict(lr_mult='10')}", "optimizer.paramwise_options.bias.lr_mult='10' (x.py:7) must be float >= 0."),
-        ("{'bias': dict(lars_exclude=1)}", 'optimizer.paramwise_options.bias.lars_exclude=1 (x.py:7) must be bool.'),
+        ('dict(norm_decay=0.)', 'optimizer.paramwise_options.norm_decay=0.0 (x.py:7) must be a dict.'),
+        (
+            "{'bias': dict(lr_mult='10')}",
+            "optimizer.paramwise_options.bias.lr_mult='10' (x.py:7) must be a number >= 0.",
+        ),
+        (
+            "{'bias': dict(lars_exclude=1)}",
+            'optimizer.paramwise_options.bias.lars_exclude=1 (x.py:7) must be True or False.',
+        ),
     ],
 )
 def test_paramwise_options(options, expected, small):
@@ -376,7 +382,7 @@ class TestOptions:
 
     def test_wrong_values_and_paths(self, small):
         path = small('width = 8\n' + small.text.replace('size=8', 'size=width'))
-        assert problems(path, ['optimizer.lr=fast']) == ["optimizer.lr='fast' (--cfg-options) must be float >= 0."]
+        assert problems(path, ['optimizer.lr=fast']) == ["optimizer.lr='fast' (--cfg-options) must be a number >= 0."]
         assert problems(path, ['total_epochs']) == [
             "--cfg-options 'total_epochs' is not written path=value, as in optimizer.lr=0.1."
         ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from selfsup.config import arguments, default_work_dir, load, locate, to_text
+from selfsup.arguments import arguments_of
+from selfsup.config import default_work_dir, load, locate, to_text
 from selfsup.config.keys import all_keys
 
 
@@ -208,10 +209,14 @@ def test_what_a_type_can_be_called_with():
     def build(x, y=1):
         pass
 
-    assert arguments.arguments(Open) == (['a'], ['a'], True)
-    assert arguments.arguments(Child) == (['b', 'a'], [], False)
-    assert arguments.arguments(Closed) == (['c'], ['c'], False)
-    assert arguments.arguments(build) == (['x', 'y'], ['x'], False)
+    def called_with(owner):
+        named, anything = arguments_of(owner)
+        return [*named], [name for name, argument in named.items() if argument.required], anything
+
+    assert called_with(Open) == (['a'], ['a'], True)
+    assert called_with(Child) == (['b', 'a'], [], False)
+    assert called_with(Closed) == (['c'], ['c'], False)
+    assert called_with(build) == (['x', 'y'], ['x'], False)
 
 
 def test_rows_of_the_key_table_have_their_parents():

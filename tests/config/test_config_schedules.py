@@ -69,7 +69,7 @@ WRONG = {
     ),
     'rate kind': (
         {OPTIMIZER: "optimizer = dict(type='SGD', base_lr='1')"},
-        "optimizer.base_lr='1' (x.py:4) must be float >= 0.",
+        "optimizer.base_lr='1' (x.py:4) must be a number >= 0.",
     ),
     'argument of another policy': (
         {LR: "lr_config = dict(policy='CosineAnnealing', reach_end=True)"},
@@ -85,7 +85,7 @@ WRONG = {
     ),
     'ratio': (
         {LR: f"{COSINE}, warmup='linear', warmup_iters=2, warmup_ratio=1.5)"},
-        'lr_config.warmup_ratio=1.5 (x.py:5) must be float in [0, 1].',
+        'lr_config.warmup_ratio=1.5 (x.py:5) must be a number in [0, 1].',
     ),
     'end': (
         {LR: 'weight_decay_config = dict(ends=0.2)'},
@@ -105,7 +105,7 @@ WRONG = {
     ),
     'axes': (
         {OPTIMIZER: "optimizer = dict(type='SGD', lr=0.1, paramwise_options={'bias': dict(max_ndim=0.5)})"},
-        'optimizer.paramwise_options.bias.max_ndim=0.5 (x.py:4) must be int >= 0.',
+        'optimizer.paramwise_options.bias.max_ndim=0.5 (x.py:4) must be a whole number >= 0.',
     ),
     'axes name': (
         {OPTIMIZER: "optimizer = dict(type='SGD', lr=0.1, paramwise_options={'bias': dict(max_dim=1)})"},

@@ -136,17 +136,20 @@ def test_layer_decay_in_either_form(tmp_path):
     [
         (
             "optimizer.layer_decay={'rate': 1.1}",
-            'optimizer.layer_decay.rate=1.1 (--cfg-options) must be float in (0, 1].',
+            'optimizer.layer_decay.rate=1.1 (--cfg-options) must be a number in (0, 1].',
         ),
-        ("optimizer.layer_decay={'rate': 0}", 'optimizer.layer_decay.rate=0 (--cfg-options) must be float in (0, 1].'),
-        ('optimizer.layer_decay=0.9', 'optimizer.layer_decay=0.9 (--cfg-options) must be dict or None.'),
+        (
+            "optimizer.layer_decay={'rate': 0}",
+            'optimizer.layer_decay.rate=0 (--cfg-options) must be a number in (0, 1].',
+        ),
+        ('optimizer.layer_decay=0.9', 'optimizer.layer_decay=0.9 (--cfg-options) must be a dict or None.'),
         (
             "optimizer.layer_decay={'groups': 'single'}",
             "optimizer.layer_decay (--cfg-options) lacks 'rate', for example rate=0.9.",
         ),
         (
             "optimizer.layer_decay={'rate': .9, 'groups': 'singel'}",
-            "must be one of: single group spark. Did you mean 'single'?",
+            "must be 'single', 'group' or 'spark'. Did you mean 'single'?",
         ),
         ('optimizer.layer_decy=0.9', "is not an argument of AdamW. Did you mean 'layer_decay'"),
         (
@@ -157,7 +160,7 @@ def test_layer_decay_in_either_form(tmp_path):
             "model.mixup={'type': 'MixUp'}",
             "model.mixup.type='MixUp' (--cfg-options) is not a batch augmentation. Did you mean 'Mixup'",
         ),
-        ('lr_config.reach_peak=1', 'lr_config.reach_peak=1 (--cfg-options) must be bool.'),
+        ('lr_config.reach_peak=1', 'lr_config.reach_peak=1 (--cfg-options) must be True or False.'),
         ("data.train.pipeline.2.polcy='rand'", "is not an argument of TIMMAutoAugment. Did you mean 'policy'"),
     ],
 )

@@ -64,7 +64,7 @@ def test_a_source_object_is_taken_as_it_is():
 
 
 def test_errors():
-    with pytest.raises(ConfigError, match=r"A data source is written dict\(type='ImageFolder', ...\); got 'Digits'"):
+    with pytest.raises(ConfigError, match=r"data_source='Digits': must be dict\(type='Name', ...\)"):
         ExtractDataset('Digits', TENSOR)
     with pytest.raises(ConfigError, match='return_label=True'):
         ClassificationDataset({**DIGITS, 'return_label': False}, TENSOR)

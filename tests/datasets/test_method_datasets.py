@@ -182,7 +182,7 @@ def test_relative_pipelines():
         RelativeLocDataset(Pictures((30, 30)), PLAIN, PLAIN, patch_jitter=2)[1]
     with pytest.raises(ConfigError, match='format_pipeline makes no tensor'):
         RelativeLocDataset(Pictures(), [], [])
-    with pytest.raises(ConfigError, match='patch_jitter=-1: use 0 or more'):
+    with pytest.raises(ConfigError, match='patch_jitter=-1: must be a whole number >= 0'):
         RelativeLocDataset(Pictures(), [], PLAIN, patch_jitter=-1)
 
 
@@ -240,7 +240,7 @@ def test_wrapper_errors():
         ConcatDataset([moco, npid])
     with pytest.raises(ConfigError, match=r'prefetch=\[False, True\]: one type and one prefetch'):
         ConcatDataset([npid, NPIDDataset(DIGITS, [], prefetch=True)])
-    with pytest.raises(ConfigError, match=r'takes datasets='):
+    with pytest.raises(ConfigError, match=r'datasets=\[\]: must be a list of 1 or more'):
         ConcatDataset([])
-    with pytest.raises(ConfigError, match='times=0: use a whole number'):
+    with pytest.raises(ConfigError, match='times=0: must be a whole number >= 1'):
         RepeatDataset(npid, times=0)

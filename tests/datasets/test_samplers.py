@@ -7,13 +7,13 @@ from timm.data.distributed_sampler import RepeatAugSampler as TimmSampler
 
 from selfsup.datasets import ClassificationDataset, ConcatDataset, ContrastiveDataset
 from selfsup.datasets.loaders import build_loader
-from selfsup.datasets.samplers import (
+from selfsup.datasets.loaders.samplers import (
     EpochSampler,
     GivenIterationSampler,
     RepeatAugSampler,
     UniformSampler,
-    uniform_order,
 )
+from selfsup.datasets.loaders.uniform import uniform_order
 from selfsup.errors import ConfigError, DataError
 from selfsup.registry import SAMPLERS
 
@@ -148,7 +148,7 @@ def test_a_given_number_of_iterations(name):
 def test_given_iterations_larger_than_the_set_and_errors():
     found = [indices(GivenIterationSampler(50, 2, batch_size=10, seed=seed)) for seed in range(2)]
     assert all(len(set(part)) == 20 and max(part) > 20 for part in found) and set(found[0]) != set(found[1])
-    with pytest.raises(ConfigError, match='total_iter=0: use a whole number'):
+    with pytest.raises(ConfigError, match='total_iter=0: must be a whole number >= 1'):
         GivenIterationSampler(5, 0)
 
 
@@ -198,5 +198,5 @@ def test_views_of_repeated_augmentation_differ(folder):
 
 @pytest.mark.parametrize('num_repeats', [0, 1.5, True, '3'])
 def test_repeated_augmentation_of_no_whole_number(num_repeats):
-    with pytest.raises(ConfigError, match=r'num_repeats=.* use a whole number of 1 or more'):
+    with pytest.raises(ConfigError, match=r'num_repeats=.* must be a whole number >= 1'):
         RepeatAugSampler(10, num_repeats)

@@ -10,9 +10,8 @@ import torch
 from torch.utils.data import get_worker_info
 
 from selfsup import cli
-from selfsup.datasets import shared_memory
-from selfsup.datasets.loaders import build_loader
-from selfsup.datasets.shared_memory import check_room, free_bytes, tensor_bytes
+from selfsup.datasets.loaders import build_loader, shared_memory
+from selfsup.datasets.loaders.shared_memory import check_room, free_bytes, tensor_bytes
 from selfsup.errors import DataError, explain_worker
 
 CPU = torch.device('cpu')

@@ -52,9 +52,9 @@ def test_policies_are_those_of_timms_create_transform(policy, interpolation, nam
         ({'policy': 'rand-p1.5'}, "'p1.5' is no section"),
         ({'policy': 'rand-tall'}, "'tall' is no section"),
         ({'policy': 'v0-m9'}, "'m9' is no section of 'v0'"),
-        ({'policy': 9}, 'policy=9 is unknown'),
+        ({'policy': 9}, 'policy=9: must be a string'),
         ({'policy': RECIPE, 'size': 0}, 'size=0'),
-        ({'policy': RECIPE, 'mean': [124, 116, 104]}, r'three numbers in \[0, 1\]'),
+        ({'policy': RECIPE, 'mean': [124, 116, 104]}, 'mean.0=124: must be a number in [0, 1]'),
         ({'policy': RECIPE, 'interpolation': 'cubic'}, 'is no interpolation'),
     ],
 )

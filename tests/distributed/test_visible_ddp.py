@@ -6,7 +6,7 @@ from torch import nn
 
 from selfsup import distributed
 from selfsup.models.layers.norm import SyncBatchNorm
-from selfsup.models.layers.visible import encode_visible
+from selfsup.models.visible import encode_visible
 
 from .helpers import run_ranks
 

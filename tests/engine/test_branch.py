@@ -7,8 +7,8 @@ import shutil
 import pytest
 import torch
 
-from selfsup.engine.resume.branch import RECORD, peek
 from selfsup.engine.resume.checkpoint import newest_loadable
+from selfsup.engine.resume.lineage import RECORD, peek
 from selfsup.errors import CheckpointError
 from tests.resume.runs import differences, train, write_config
 

@@ -32,7 +32,7 @@ def sgd(*rates):
     ],
 )
 def test_momentum_of_a_copy_outside_0_and_1(method, key, value):
-    with pytest.raises(ConfigError, match=rf'{method} model\.{key}={value!r} must lie in \[0, 1\]'):
+    with pytest.raises(ConfigError, match=rf'{method} {key}={value!r}: must be a number in \[0, 1\]'):
         tiny_model(method, TINY_RESNET, 64, **{key: value})
     for fine in (0, 0.5, 1):
         tiny_model(method, TINY_RESNET, 64, **{key: fine})
@@ -104,9 +104,9 @@ def test_schedules_of_mmengine_too(tmp_path):
 @pytest.mark.parametrize('temperature', [0, -0.07, math.nan, math.inf, '0.07', True])
 def test_temperature_of_knn(temperature):
     features, labels = torch.eye(3), torch.arange(3)
-    with pytest.raises(ConfigError, match=r'^temperature=.* must be a number above 0'):
+    with pytest.raises(ConfigError, match=r'^knn_predict temperature=.* must be a number > 0'):
         knn_predict(features, labels, features, k=(1,), temperature=temperature)
-    with pytest.raises(ConfigError, match=r'^KNNHook temperature=.* must be a number above 0'):
+    with pytest.raises(ConfigError, match=r'^KNNHook temperature=.* must be a number > 0'):
         HOOKS.build({'type': 'KNNHook', 'train': {}, 'test': {}, 'temperature': temperature})
 
 

@@ -60,8 +60,8 @@ def test_the_scaler_is_part_of_the_state():
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        ({'dtype': 'half'}, "optim_wrapper.dtype='half' is not known"),
-        ({'loss_scale': 'static'}, "optim_wrapper.loss_scale='static'"),
+        ({'dtype': 'half'}, "dtype='half'"),
+        ({'loss_scale': 'static'}, "loss_scale='static'"),
     ],
 )
 def test_bad_arguments(kwargs, message):

@@ -236,3 +236,19 @@ def test_training_refuses_before_it_starts(tmp_path):
         curves=False,
     )
     assert (done / 'latest.pth').exists()
+
+
+@pytest.mark.parametrize(
+    ('method', 'message'),
+    [
+        ('RotationPred', r'The rotations of an image have 4 classes, but model\.head\.num_classes=3: set it to 4'),
+        ('RelativeLoc', r'The places around a patch have 8 classes, but model\.head\.num_classes=3: set it to 8'),
+        ('Classification', r'The training images have 7 classes, but model\.head\.num_classes=3: set it to 7'),
+    ],
+)
+def test_each_method_says_how_many_classes_its_head_needs(method, message):
+    model = build(method)
+    model.check_classes(3)
+    model.head.num_classes = 3
+    with pytest.raises(SelfSupError, match=message):
+        model.check_classes(7)

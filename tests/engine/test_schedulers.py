@@ -120,7 +120,7 @@ def test_a_warm_up_as_long_as_the_run_is_said(warmup):
 def test_errors():
     with pytest.raises(ConfigError, match='LAMB has weight_decay=0, from which no schedule can start'):
         CosineWeightDecay(optimizer(decay=0), 0.2, 10)
-    with pytest.raises(ConfigError, match='at least 0'):
+    with pytest.raises(ConfigError, match='end=-1'):
         CosineWeightDecay(optimizer(), -1, 10)
 
 

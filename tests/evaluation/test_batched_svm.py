@@ -31,7 +31,6 @@ def test_inner_products_only_where_there_are_fewer_samples_than_numbers(monkeypa
         monkeypatch.setattr(
             batched_svm, name, lambda *args, way=way, name=name, **kwargs: taken.add(name) or way(*args, **kwargs)
         )
-    monkeypatch.setattr(batched_svm, 'OWN_BASIS_SAMPLES', 40)
     x, labels = problem(120, width)
     assert len(list(BatchedSolver().fit_low_shot(x, [labels], [x], [0.1, 1.0]))) == 2
     assert taken == ways
@@ -60,7 +59,6 @@ def test_an_error_stops_what_has_not_begun_and_gives_the_threads_back(monkeypatc
         raise DataError('no')
 
     monkeypatch.setattr(batched_svm, 'solve_costs', fail)
-    monkeypatch.setattr(batched_svm, 'OWN_BASIS_SAMPLES', 40)
     x, labels = problem(120, 100)
     with pytest.raises(DataError, match='no'):
         list(BatchedSolver().fit_low_shot(x, [labels] * 200, [x], [1.0]))

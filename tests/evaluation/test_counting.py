@@ -14,8 +14,8 @@ from PIL import Image
 from torch import nn
 
 from selfsup import distributed as dist
-from selfsup.datasets.agreement import check_ranks_agree
 from selfsup.datasets.loaders import build_loader
+from selfsup.datasets.loaders.agreement import check_ranks_agree
 from selfsup.datasets.robust import unreadable
 from selfsup.engine.loop import TrainLoop
 from selfsup.errors import DataError

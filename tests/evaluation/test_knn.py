@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfsup.errors import DataError, ShapeError
+from selfsup.errors import ConfigError, DataError, ShapeError
 from selfsup.evaluation.few_shot import nearest_mean_accuracy
 from selfsup.evaluation.knn import knn_accuracy, knn_predict
 
@@ -81,6 +81,8 @@ def test_scale_half_precision_and_tiny_temperature():
         ({'test_features': torch.ones(25, 6)}, ShapeError, '5 dimensions, test features 6'),
         ({'test_features': torch.full((25, 5), math.nan)}, DataError, 'diverged'),
         ({'train_features': torch.ones(0, 5)}, ShapeError, 'at least one row'),
+        ({'temperature': 0.0}, ConfigError, 'temperature=0.0: must be a number > 0'),
+        ({'temperature': -1}, ConfigError, 'temperature=-1: must be a number > 0'),
     ],
 )
 def test_bad_input(change, kind, message):
@@ -125,5 +127,5 @@ def test_few_shot_bad_input():
         nearest_mean_accuracy(train, train_labels, test, test_labels, shots=16)
     with pytest.raises(ShapeError, match=r'Test classes without a training image: \[3\]'):
         nearest_mean_accuracy(train, train_labels % 3, test, test_labels)
-    with pytest.raises(ShapeError, match='at least 1'):
+    with pytest.raises(ConfigError, match='draws=0: must be a whole number >= 1'):
         nearest_mean_accuracy(train, train_labels, test, test_labels, draws=0)

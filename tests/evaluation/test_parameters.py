@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from selfsup.evaluation.analysis.parameters import flops, nonzero_flops, size_and_nonzero
-from selfsup.hooks.sparse_training_hook import maskable
+from selfsup.hooks.sparse_training.first_masks import maskable
 from selfsup.models.algorithms.base import Algorithm
 from selfsup.models.backbones.slak import SLaK
 from selfsup.optim import sparsity

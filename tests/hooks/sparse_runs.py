@@ -12,7 +12,7 @@ from torch import Tensor
 from selfsup import distributed as dist
 from selfsup.engine import unwrap
 from selfsup.hooks.ema_hook import EMAHook
-from selfsup.hooks.sparse_training_hook import SparseTrainingHook
+from selfsup.hooks.sparse_training.hook import SparseTrainingHook
 from selfsup.registry import HOOKS
 
 EVERY = 'checkpoint_config.by_epoch=False'

@@ -178,18 +178,18 @@ def test_drop_path_drops_whole_images():
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        ({'arch': 'tinny'}, "no arch='tinny'. Did you mean 'tiny'"),
+        ({'arch': 'tinny'}, "Did you mean 'tiny'?"),
         ({}, 'needs arch'),
         ({'depths': (1, 1), 'dims': (8,)}, 'equally many'),
-        ({'depths': (1, 0), 'dims': (8, 8)}, 'equally many'),
+        ({'depths': (1, 0), 'dims': (8, 8)}, 'depths.1=0: must be a whole number >= 1'),
         ({**TINY, 'out_indices': (2, 1)}, 'ascending'),
         ({**TINY, 'out_indices': (5,)}, 'to 4 (last stage)'),
         ({**TINY, 'drop_path_rate': 1.0}, '[0, 1)'),
         ({**TINY, 'kernel_size': 6}, 'odd'),
         ({**TINY, 'frozen_stages': 5}, '-1 (nothing) to 4'),
         ({**TINY, 'num_classes': 3, 'out_indices': (3,)}, 'needs the last stage'),
-        ({**TINY, 'grn_scope': 'batches'}, "use 'image'"),
-        ({**TINY, 'grn_scope': None}, 'take ConvNeXt'),
+        ({**TINY, 'grn_scope': 'batches'}, "must be 'image' or 'batch'"),
+        ({**TINY, 'grn_scope': None}, "grn_scope=None: must be 'image' or 'batch'"),
     ],
 )
 def test_config_errors(kwargs, message):

@@ -125,7 +125,7 @@ def test_parts_for_other_channels_are_refused():
         build('SparK', BACKBONE['ours'](2), decoder=decoder(3))
     with pytest.raises(ConfigError, match='out_channels=1, but its backbone takes images of 3'):
         build('SparK', BACKBONE['ours'](3), decoder=NECKS.build({**decoder(1), 'stride': 32}))
-    with pytest.raises(ConfigError, match='LightDecoder out_channels=0: give the channels of the images'):
+    with pytest.raises(ConfigError, match='LightDecoder out_channels=0: must be a whole number >= 1'):
         NECKS.build(decoder(0))
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from selfsup.errors import ConfigError, ShapeError
 from selfsup.models.layers.masking import BlockMasking, enlarge, mean_count
-from selfsup.models.layers.probe import probe_maps
+from selfsup.models.visible import probe_maps
 from selfsup.registry import BACKBONES, HEADS, MODELS, NECKS
 
 RESNET = {'type': 'ResNet', 'depth': 18, 'stage_blocks': (1, 1, 1, 1), 'base_channels': 8}
@@ -79,10 +79,10 @@ def test_blocks_are_chosen_evenly_and_by_the_seed():
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'mask_ratio': 0}, 'mask_ratio=0: give the share of the blocks to hide, above 0 and below 1'),
-        ({'mask_ratio': 1.0}, 'mask_ratio=1.0: give the share'),
-        ({'keep': 'flor'}, "keep='flor' is no way to round the number of visible blocks. Did you mean 'floor'?"),
-        ({'block': 0}, 'block=0: give the side of a block in whole pixels'),
+        ({'mask_ratio': 0}, r'mask_ratio=0: must be a number in \(0, 1\)'),
+        ({'mask_ratio': 1.0}, r'mask_ratio=1.0: must be a number in \(0, 1\)'),
+        ({'keep': 'flor'}, "keep='flor': must be 'round' or 'floor'. Did you mean 'floor'?"),
+        ({'block': 0}, 'block=0: must be a whole number >= 1'),
     ],
 )
 def test_masks_that_cannot_be(changes, message):
@@ -232,7 +232,7 @@ def test_sizes_of_the_decoder_and_of_the_projections():
         ({'head': {**HEAD, 'patch_size': 24}}, 'head.patch_size=24'),
         ({'decoder': {'type': 'LightDecoder', 'width': 48}}, 'width=48: it is halved .* use a multiple of 32'),
         ({'backbone': {**FOUR, 'strides': (1, 2, 2, 3)}}, 'the backbone ResNet are 4, 8, 16, 48'),
-        ({'neck': {'type': 'SparKNeck', 'norm': 'gn'}}, "norm='gn' is unknown"),
+        ({'neck': {'type': 'SparKNeck', 'norm': 'gn'}}, "norm='gn': must be 'bn', 'ln' or 'none'"),
         ({'path': 'sparse'}, 'sparse'),
     ],
 )
@@ -249,9 +249,9 @@ def test_parts_that_do_not_fit_spark(changes, message):
             'block=32 must be a multiple of the stride of the last map, 32, and head.patch_size=16',
         ),
         ({'block': 16}, 'block=16 must be a multiple'),
-        ({'init': 'std2'}, "init='std2' is unknown. Did you mean 'std02'"),
+        ({'init': 'std2'}, "init='std2': must be 'std02' or 'release'. Did you mean 'std02'"),
         ({'backbone': {**RESNET, 'out_indices': (4,)}, 'init': 'release'}, "a ResNet needs init='std02'"),
-        ({'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 0}}, 'width=0, depth=1: use whole numbers above 0'),
+        ({'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 0}}, 'width=0: must be a whole number >= 1'),
     ],
 )
 def test_parts_that_do_not_fit_fcmae(changes, message):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfsup.models.layers.visible import encode_visible
+from selfsup.models.visible import encode_visible
 from selfsup.registry import MODELS
 
 GOLDEN = Path(__file__).parents[1] / 'golden'

@@ -8,12 +8,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from selfsup.errors import ConfigError, ShapeError
-from selfsup.models.layers.probe import check_masked, probe_maps
 from selfsup.models.necks.light_decoder import LightDecoder
+from selfsup.models.visible import check_masked, probe_maps
 from selfsup.registry import BACKBONES, MODELS, NECKS
 
-from .test_visible_operations import plain
-from .visible_cases import ragged, randomised
+from .visible_cases import plain, ragged, randomised
 
 
 class Stages(nn.Module):
@@ -224,7 +223,7 @@ def test_the_decoder_goes_up_by_the_prime_factors(stride, kernels):
 
 
 def test_a_decoder_that_does_not_fit():
-    with pytest.raises(ConfigError, match='stride=1: it enlarges'):
+    with pytest.raises(ConfigError, match='stride=1: must be a whole number >= 2'):
         NECKS.build({'type': 'LightDecoder', 'stride': 1})
     with pytest.raises(ConfigError, match='width=33: it is halved 2 times from a stride of 14 on; use a multiple of 4'):
         NECKS.build({'type': 'LightDecoder', 'stride': 14, 'width': 33})

@@ -85,7 +85,7 @@ def test_resnext_takes_the_options_of_resnet(style):
 
 def test_resnext_errors():
     for kwargs, message in (
-        ({'depth': 18}, 'ResNeXt has no depth=18: use 50, 101 or 152'),
+        ({'depth': 18}, 'ResNeXt depth=18: must be 50, 101 or 152'),
         ({'depth': 50, 'groups': 0}, 'groups=0'),
         ({'depth': 50, 'width_per_group': 4, 'base_width': 4}, 'write one'),
     ):
@@ -205,19 +205,19 @@ def test_other_norms_and_weight_standardisation(norm_cfg, name, kind):
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        ({'depth': 42}, r'no depth=42: use one of \[18, 34, 50, 101, 152\]'),
+        ({'depth': 42}, 'depth=42: must be 18, 34, 50, 101 or 152'),
         ({'out_indices': (5,)}, 'ascending numbers from 0'),
         ({'out_indices': (2, 1)}, 'ascending'),
         ({'out_indices': ()}, 'ascending'),
         ({'num_stages': 3, 'out_indices': (4,)}, 'num_stages=3'),
-        ({'num_stages': 5}, '1 to 4 stages'),
+        ({'num_stages': 5}, r'num_stages=5: must be a whole number in \[1, 4\]'),
         ({'style': 'torch'}, "'pytorch' or 'caffe'"),
         ({'stem': 'tiny'}, "'imagenet' or 'cifar'"),
         ({'frozen_stages': 5}, 'frozen_stages=5'),
         ({'strides': (1, 2)}, 'strides=.*give 4'),
         ({'norm_cfg': {'type': 'BNN'}}, "Did you mean 'BN'"),
         ({'norm_cfg': {'type': 'GN'}}, 'GN'),
-        ({'norm_cfg': 'BN'}, 'norm_cfg is written'),
+        ({'norm_cfg': 'BN'}, "norm_cfg='BN': must be dict"),
         ({'conv_cfg': {'type': 'ConvWSS'}}, "'ConvWS'"),
     ],
 )

@@ -120,7 +120,7 @@ def test_simple_memory_starts_with_unit_vectors_and_weighs_the_new_feature():
     old, new = memory.feature_bank[2].clone(), torch.tensor([0.0, 0.0, 1.0])
     memory.update(torch.tensor([2]), new[None])
     close(memory.feature_bank[2], nn.functional.normalize(0.75 * old + 0.25 * new, dim=0))
-    with pytest.raises(ConfigError, match='momentum=2: use numbers >= 1 and a momentum'):
+    with pytest.raises(ConfigError, match='momentum=2: must be a number in \\[0, 1\\]'):
         SimpleMemory(5, 3, momentum=2)
 
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from selfsup.models.layers.visible import VisibleMap, encode_visible
+from selfsup.models.visible import VisibleMap, encode_visible
 
 from .visible_cases import assert_same, ragged, randomised
 

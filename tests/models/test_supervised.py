@@ -79,15 +79,15 @@ def test_mixup_follows_its_formula():
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-        ({'mixup_alpha': -1}, 'mixup_alpha=-1: it must be a number of at least 0'),
+        ({'mixup_alpha': -1}, 'mixup_alpha=-1: must be a number >= 0'),
         ({'cutmix_alpha': float('nan')}, 'cutmix_alpha=nan'),
-        ({'prob': 1.5}, r'prob=1.5: it must lie in \[0, 1\]'),
+        ({'prob': 1.5}, r'prob=1.5: must be a number in \[0, 1\]'),
         ({'switch_prob': -0.1}, 'switch_prob=-0.1'),
         ({'prob': True}, 'prob=True'),
-        ({'label_smoothing': 1.0}, r'label_smoothing=1.0: it must lie in \[0, 1\)'),
-        ({'mode': 'batches'}, "mode='batches' is unknown. Did you mean 'batch'"),
+        ({'label_smoothing': 1.0}, r'label_smoothing=1.0: must be a number in \[0, 1\)'),
+        ({'mode': 'batches'}, "mode='batches': must be 'batch', 'pair' or 'elem'. Did you mean 'batch'"),
         ({'cutmix_minmax': [0.8, 0.2]}, 'smallest < largest'),
-        ({'cutmix_minmax': 0.5}, 'give two shares'),
+        ({'cutmix_minmax': 0.5}, 'must be a list of 2 numbers'),
         ({'mixup_alpha': 0, 'cutmix_alpha': 0}, 'mixes nothing'),
     ],
 )
@@ -202,8 +202,8 @@ def test_the_head_of_convnext():
     assert 0.01 < convnext.fc_cls.weight.std() < 0.04
     for wrong, message in (
         ({'label_smoothing': 1.5}, r'\[0, 1\)'),
-        ({'init_std': -1}, 'at least 0'),
-        ({'criterion': 'bec'}, "'bec' is unknown. Did you mean 'bce'"),
+        ({'init_std': -1}, '>= 0'),
+        ({'criterion': 'bec'}, "Did you mean 'bce'"),
         ({'norm_cfg': {'type': 'L'}}, "'LN'"),
     ):
         with pytest.raises(ConfigError, match=message):
@@ -242,5 +242,5 @@ def test_two_smoothings_and_heads_without_soft_targets_are_refused():
         model(head={**classifier(64, K, with_avg_pool=True), 'label_smoothing': 0.1})
     with pytest.raises(ConfigError, match='MultiClsHead does not take: use ClsHead'):
         model(head={'type': 'MultiClsHead', 'in_indices': [4], 'backbone': 'resnet18', 'num_classes': K})
-    with pytest.raises(ConfigError, match='batch augmentation is written'):
+    with pytest.raises(ConfigError, match=r"mixup=0\.8: must be dict\(type='Name', \.\.\.\) or None"):
         model(mixup=0.8)

@@ -72,7 +72,7 @@ def test_checkpoints_of_the_option_as_it_was_load_with_replace():
     again.load_state_dict(old.state_dict())
     values = F.linear(old.norms[1](maps()[1]).flatten(1), old.fcs[1].weight, old.fcs[1].bias)
     torch.testing.assert_close(again(maps())['head1'], values)
-    with pytest.raises(ConfigError, match="with_last_layer_unpool='yes': use True, False or 'replace'"):
+    with pytest.raises(ConfigError, match="with_last_layer_unpool='yes': must be True or False or 'replace'"):
         HEADS.build({**HEAD, 'with_last_layer_unpool': 'yes'})
     with pytest.raises(ShapeError, match=r'layer 4 of shape .* gives 18432 numbers, not 25088'):
         HEADS.build({**HEAD, 'with_last_layer_unpool': True, 'pool_type': 'adaptive'})(

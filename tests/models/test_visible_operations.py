@@ -6,10 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from selfsup.errors import ConfigError
-from selfsup.models.layers.visible import encode_visible
+from selfsup.models.visible import encode_visible
 
-from .test_visible import BOTH, MAPS, gradients, hide, positions, sample
-from .visible_cases import ragged
+from .visible_cases import BOTH, MAPS, gradients, hide, plain, positions, ragged, sample
 
 TIGHT = 1e-12
 
@@ -20,10 +19,6 @@ def same(a, b, name=''):
     size = float(b.detach().abs().max())
     assert size > 0, name
     assert float((a - b).detach().abs().max()) <= TIGHT * size, name
-
-
-def plain(*size, seed=3):
-    return torch.randn(*size, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def shuffled(x, groups=2):

@@ -5,7 +5,7 @@ import torch
 
 from selfsup.errors import ConfigError
 from selfsup.models.backbones import TIMMBackbone
-from selfsup.models.layers.visible import encode_visible
+from selfsup.models.visible import encode_visible
 
 from .visible_cases import assert_same, ragged, randomised
 

@@ -15,7 +15,7 @@ import torch
 
 from selfsup.errors import SelfSupError
 from selfsup.models.backbones import TIMMBackbone
-from selfsup.models.layers.probe import probe_maps
+from selfsup.models.visible import probe_maps
 from selfsup.registry import MODELS
 
 from .visible_cases import ragged, randomised

@@ -1,10 +1,13 @@
-"""Comparison of the visible path with the masked one, for the tests of both."""
+"""Maps to test, and the comparison of the visible path with the masked one."""
 
 import copy
 
+import pytest
 import torch
+import torch.nn.functional as F
 
-from selfsup.models.layers.visible import encode_visible
+from selfsup.models.backbones import ConvNeXt, ConvNeXtV2, ResNet
+from selfsup.models.visible import MaskedMap, VisibleMap, encode_visible
 
 
 def ragged(batch, fh, fw, seed=0):
@@ -66,3 +69,45 @@ def close(a, b, name, floor=0.0):
     """The largest difference is at most 1e-5 of the largest value (or of `floor`)."""
     difference, size = float((a - b).detach().abs().max()), float(b.detach().abs().max())
     assert difference <= 1e-5 * max(size, floor), f'{name}: {difference:.2e} of {size:.2e}'
+
+
+MAPS = [VisibleMap, MaskedMap]
+BOTH = pytest.mark.parametrize('kind', MAPS, ids=['visible', 'masked'])
+
+
+def sample(channels=4, size=(16, 24), grid=(2, 3), batch=3, seed=0, dtype=torch.float64):
+    """A whole map with zeros where hidden, in double precision, and its grid; the last image keeps nothing."""
+    visible = ragged(batch, *grid, seed)
+    visible[1:] &= torch.arange(1, batch)[:, None, None] < max(batch - 1, 2)
+    x = torch.randn(batch, channels, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return hide(x, visible).requires_grad_(), visible
+
+
+def hide(x, visible):
+    """`x` with zeros where hidden, by a mask that is enlarged to its size."""
+    return x * F.interpolate(visible[:, None].to(x.dtype), size=x.shape[2:], mode='nearest')
+
+
+def gradients(out, *inputs):
+    return torch.autograd.grad(weighted_loss([out]), inputs)
+
+
+def positions(x, visible):
+    """(visible positions, C), image by image."""
+    z = x.shape[2] // visible.shape[1]
+    return [
+        image.permute(1, 2, 0)[grid.repeat_interleave(z, 0).repeat_interleave(z, 1)]
+        for image, grid in zip(x, visible, strict=True)
+    ]
+
+
+def plain(*size, seed=3):
+    return torch.randn(*size, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def tiny(name):
+    torch.manual_seed(0)
+    if name.startswith('ResNet'):
+        return ResNet(int(name[6:]), base_channels=8, stage_blocks=(1, 2, 1, 1), with_cp=name == 'ResNet34')
+    sizes = dict(depths=(1, 1, 2, 1), dims=(8, 16, 24, 32), out_indices=(0, 1, 2, 3, 4), drop_path_rate=0.3)
+    return ConvNeXt(**sizes) if name == 'ConvNeXt' else ConvNeXtV2(grn_scope=name[11:], **sizes)

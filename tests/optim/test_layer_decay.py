@@ -168,11 +168,15 @@ class Bare(nn.Module):
 @pytest.mark.parametrize(
     ('backbone', 'layer_decay', 'message'),
     [
-        ('tiny', {'rate': 0.0}, r'rate=0.0; it must lie in (0, 1]'),
+        ('tiny', {'rate': 0.0}, r'rate=0.0: must be a number in (0, 1]'),
         ('tiny', {'rate': 1.5}, 'rate=1.5'),
         ('deep', {'rate': 1e-12}, 'leaves nothing of the learning rate of the first of 31 layers'),
         ('tiny', {'rate': '0.9'}, "rate='0.9'"),
-        ('tiny', {'rate': 0.9, 'groups': 'singel'}, "groups='singel' is unknown. Did you mean 'single'"),
+        (
+            'tiny',
+            {'rate': 0.9, 'groups': 'singel'},
+            "groups='singel': must be 'single', 'group' or 'spark'. Did you mean 'single'",
+        ),
         ('tiny', {'groups': 'single'}, "layer_decay is written dict(rate=0.9, groups='single')"),
         ('tiny', 0.9, "layer_decay is written dict(rate=0.9, groups='single')"),
         ('bare', {'rate': 0.9}, "no layer is known for 2 of 2 parameters of Bare, such as 'backbone.trunk.weight'"),

@@ -160,7 +160,7 @@ def test_base_lr():
     assert scaled_lr({'lr': 0.1}, 512) == {'lr': 0.1}
     with pytest.raises(ConfigError, match='both given'):
         scaled_lr({'lr': 0.1, 'base_lr': 0.1}, 512)
-    with pytest.raises(ConfigError, match='at least 0'):
+    with pytest.raises(ConfigError, match='>= 0'):
         scaled_lr({'base_lr': '1e-4'}, 512)
 
 
@@ -246,14 +246,14 @@ def test_a_partial_last_epoch_counts():
         ({'policy': 'step'}, 'needs step'),
         ({'policy': 'step', 'step': [3, 2]}, 'increasing'),
         ({'policy': 'step', 'step': []}, 'increasing'),
-        ({'policy': 'step', 'step': 0}, 'at least 1'),
+        ({'policy': 'step', 'step': 0}, '>= 1'),
         ({'policy': 'step', 'step': [1], 'gama': 0.1}, "no argument 'gama'. Did you mean 'gamma'"),
         ({'policy': 'CosineAnnealing'}, 'neither is given'),
         ({'policy': 'CosineAnnealing', 'min_lr': 0, 'min_lr_ratio': 0}, 'both are given'),
-        ({'policy': 'CosineAnnealing', 'min_lr': -1}, 'at least 0'),
+        ({'policy': 'CosineAnnealing', 'min_lr': -1}, '>= 0'),
         ({'policy': 'fixed', 'warmup': 'linear'}, 'needs warmup_iters > 0'),
         ({'policy': 'fixed', 'warmup': 'linear', 'warmup_iters': 2, 'warmup_ratio': 0}, r'in (0, 1]'),
-        ({'policy': 'fixed', 'warmup': 'linear', 'warmup_iters': 2, 'warmup_ratio': 1.5}, r'in (0, 1]'),
+        ({'policy': 'fixed', 'warmup': 'linear', 'warmup_iters': 2, 'warmup_ratio': 1.5}, r'in [0, 1]'),
         ({'policy': 'fixed', 'warmup': 'lin', 'warmup_iters': 2}, "Did you mean 'linear'"),
         ({'policy': 'fixed', 'warmup_iters': 2}, 'does nothing without warmup'),
         ({'policy': 'fixed', 'by_epoch': 1}, 'by_epoch'),

@@ -3,7 +3,6 @@ two optimizer steps, on one CPU process and on two; tools/train.py runs them."""
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 import subprocess
@@ -16,7 +15,7 @@ import pytest
 
 from selfsup import registry
 from selfsup.config import compile_config, load
-from selfsup.config.arguments import slot_registry
+from selfsup.engine.resume.settings import fill_defaults
 from selfsup.errors import SelfSupWarning
 from tests.config.test_config_files import RECIPES
 from tests.distributed.helpers import run_ranks
@@ -128,20 +127,17 @@ def _on_host(cfg: dict, img_norm_cfg: dict | None = None) -> dict:
     return cfg
 
 
-def _filled(value: Any, kind: str | None) -> Any:
+def _filled(value: Any, kind: str) -> Any:
     """The same with the defaults of every registered type; lists for tuples."""
-    if isinstance(value, (list, tuple)):
-        return [_filled(v, kind) for v in value]
-    if not isinstance(value, dict):
-        return value.replace('data/imagenet/jpeg/', 'data/imagenet/') if isinstance(value, str) else value
-    found = getattr(registry, kind).find(value['type']) if kind and 'type' in value else None
-    parameters = inspect.signature(found).parameters.values() if found else ()
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-    return {
-        k: _filled(v, slot_registry(k))
-        for k, v in {**defaults, **value}.items()
-        if k not in ('prefetch', 'workers_per_gpu')
-    }
+    return _compared(fill_defaults(value, {(): getattr(registry, kind)}, ()))
+
+
+def _compared(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_compared(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _compared(v) for k, v in value.items() if k not in ('prefetch', 'workers_per_gpu')}
+    return value.replace('data/imagenet/jpeg/', 'data/imagenet/') if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize('name', NAMES)

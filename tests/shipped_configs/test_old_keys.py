@@ -100,7 +100,7 @@ REFUSED = {
         BYOL,
         'warmup_ratio=0.0001',
         'warmup_ratio=0.',
-        r'lr_config.warmup_ratio=0.0 .* must be float in \(0, 1\]',
+        r'lr_config.warmup_ratio=0.0 .* must be a number in \(0, 1\]',
     ),
     'checkpoint': (
         MOCO,

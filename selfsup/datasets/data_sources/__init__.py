@@ -1,4 +1,10 @@
-"""Where images come from. Importing this registers every data source."""
+"""Where images come from. Importing this registers every data source.
+
+`base.py` says what a source offers, and what those have in common whose images are files. Images by name: `image_list.py` (with
+`list_files.py`, how a list is read, and `memcached.py`) and `image_folder.py` (with `folder_tree.py`, what a tree may mean). Images with
+boxes: `coco.py` and `voc.py`, on `boxes.py`. Small sets: `cifar.py`, `digits.py`. To add one: a registered subclass of `DataSource` with
+`__len__`, `read_image` and `describe`.
+"""
 
 from .base import DataSource
 from .cifar import Cifar10, Cifar100

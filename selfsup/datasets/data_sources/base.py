@@ -13,8 +13,10 @@ from PIL import Image
 from ...errors import DataError
 from ..robust import UNREADABLE
 
+PathLike = str | os.PathLike  # of a file or folder; `~` is the home
 
-def load_rgb(file: str | os.PathLike | BinaryIO) -> Image.Image:
+
+def load_rgb(file: PathLike | BinaryIO) -> Image.Image:
     """Decode an image file completely, so that damage shows here and not in the middle of a pipeline.
 
     Returns:
@@ -33,7 +35,7 @@ def load_rgb(file: str | os.PathLike | BinaryIO) -> Image.Image:
         return image if image.mode == 'RGB' else image.convert('RGB')
 
 
-def open_image(path: str | os.PathLike) -> Image.Image:
+def open_image(path: PathLike) -> Image.Image:
     """The RGB image in a file that the user named.
 
     Raises:
@@ -119,9 +121,29 @@ class DataSource(ABC):
             return None
         return len(self.classes) if self.classes is not None else int(self.labels.max()) + 1
 
-    def get_sample(self, index: int) -> Image.Image | tuple[Image.Image, int]:
+    def get_sample(self, index: int) -> Image.Image | tuple[Image.Image, Any]:
         """RGB image, or (RGB image, label) where there are labels and `return_label` is True."""
         image = self.read_image(index)
         if self.return_label and self.labels is not None:
             return image, int(self.labels[index])
         return image
+
+
+class FileSource(DataSource):
+    """Images that are files below a folder.
+
+    Attributes:
+        root: the folder that their names start from.
+    """
+
+    root: str
+    _names: NameTable
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def describe(self, index: int) -> str:
+        return os.path.join(self.root, self._names[index])
+
+    def read_image(self, index: int) -> Image.Image:
+        return load_rgb(self.describe(index))

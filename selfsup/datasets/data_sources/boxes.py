@@ -7,15 +7,15 @@ import pickle
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
 from ...errors import ConfigError, DataError, SelfSupWarning
-from .base import ByteTable, DataSource, NameTable, load_rgb
+from .base import ByteTable, FileSource, NameTable, load_rgb
 
-BAD_BOXES = ('error', 'clip')
+BadBoxes = Literal['error', 'clip']
 ROUNDING = 1.0  # pixels that a box may reach out of its image: annotation files round
 FILES_TRIED = 8
 SHOWN = 5
@@ -49,9 +49,7 @@ class BoxCheck:
             left out where nothing remains.
     """
 
-    def __init__(self, policy: str) -> None:
-        if policy not in BAD_BOXES:
-            raise ConfigError(f"bad_boxes={policy!r}: use 'error' or 'clip'.")
+    def __init__(self, policy: BadBoxes) -> None:
         self.policy = policy
         self.bad: list[str] = []
 
@@ -85,7 +83,7 @@ class BoxCheck:
         )
 
 
-class BoxSource(DataSource):
+class BoxSource(FileSource):
     """Images with objects. A subclass reads its annotations and calls `store`.
 
     Attributes:
@@ -128,12 +126,6 @@ class BoxSource(DataSource):
     def num_classes(self) -> int:
         """Number of classes of objects."""
         return len(self.classes)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def describe(self, index: int) -> str:
-        return os.path.join(self.root, self._names[index])
 
     def objects(self, index: int) -> Objects:
         """The objects of image number `index`."""

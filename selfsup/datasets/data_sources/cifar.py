@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from PIL import Image
 
 from ...distributed import world_size
-from ...errors import ConfigError, DataError
+from ...errors import DataError
 from ...registry import DATA_SOURCES
-from .base import DataSource
-
-SPLITS = ('train', 'test')
+from .base import DataSource, PathLike
 
 
 @DATA_SOURCES.register_module()
@@ -32,10 +30,10 @@ class Cifar10(DataSource):
 
     torchvision_name: ClassVar[str] = 'CIFAR10'
 
-    def __init__(self, root: str, split: str, return_label: bool = True, download: bool = False) -> None:
+    def __init__(
+        self, root: PathLike, split: Literal['train', 'test'], return_label: bool = True, download: bool = False
+    ) -> None:
         super().__init__(return_label)
-        if split not in SPLITS:
-            raise ConfigError(f"split={split!r} is not a split of {self.torchvision_name}: write 'train' or 'test'.")
         self.split = split
         data = self._open(os.path.expanduser(root), download)
         self._images = data.data  # uint8 (N, 32, 32, 3)

@@ -10,7 +10,8 @@ import numpy as np
 
 from ...errors import DataError
 from ...registry import DATA_SOURCES
-from .boxes import BoxCheck, BoxSource, Objects
+from .base import PathLike
+from .boxes import BadBoxes, BoxCheck, BoxSource, Objects
 
 SECTIONS = ('images', 'annotations', 'categories')
 LARGEST = 10**9  # pixels: of a side, of a number in a box
@@ -38,7 +39,12 @@ class COCO(BoxSource):
     """
 
     def __init__(
-        self, root: str, ann_file: str, masks: bool = False, keep_empty: bool = True, bad_boxes: str = 'error'
+        self,
+        root: PathLike,
+        ann_file: PathLike,
+        masks: bool = False,
+        keep_empty: bool = True,
+        bad_boxes: BadBoxes = 'error',
     ) -> None:
         super().__init__()
         self.root, self.ann_file = os.path.expanduser(root), os.path.expanduser(ann_file)
@@ -56,23 +62,23 @@ class COCO(BoxSource):
                     f"ann_file='{self.ann_file}': image {number} has file_name={image['file_name']!r}, which is no path."
                 )
         grouped = self._objects_of(content['annotations'], images, BoxCheck(bad_boxes))
-        kept = [number for number in images if keep_empty or len(grouped[number])]
-        self.image_ids = np.asarray(kept, dtype=np.int64)
+        chosen = [number for number in images if keep_empty or len(grouped[number])]
+        self.image_ids = np.asarray(chosen, dtype=np.int64)
         self.store(
-            [images[n]['file_name'] for n in kept],
-            [(images[n]['height'], images[n]['width']) for n in kept],
-            [grouped[n] for n in kept],
+            [images[n]['file_name'] for n in chosen],
+            [(images[n]['height'], images[n]['width']) for n in chosen],
+            [grouped[n] for n in chosen],
             f"ann_file='{self.ann_file}'",
-            len(images) - len(kept),
+            len(images) - len(chosen),
         )
 
     def _objects_of(self, annotations: list[dict], images: dict[int, dict], check: BoxCheck) -> dict[int, Objects]:
         labels = {number: label for label, number in enumerate(self.category_ids)}
-        found: dict[int, list[tuple]] = {number: [] for number in images}
-        for row, annotation in enumerate(annotations):
+        rows: dict[int, list[tuple]] = {number: [] for number in images}
+        for place, annotation in enumerate(annotations):
             if not isinstance(annotation, dict):
                 raise DataError(
-                    f"ann_file='{self.ann_file}': entry {row} of 'annotations' is {annotation!r:.40}, not an annotation."
+                    f"ann_file='{self.ann_file}': entry {place} of 'annotations' is {annotation!r:.40}, not an annotation."
                 )
             name = f'annotation {annotation.get("id", "?")}'
             image, category, crowd = (annotation.get(key) for key in ('image_id', 'category_id', 'iscrowd'))
@@ -95,9 +101,9 @@ class COCO(BoxSource):
             if segment == []:
                 check.bad.append(f'{name}: its segmentation has no area')
             elif box is not None:
-                found[image].append((box, labels[category], segment))
+                rows[image].append((box, labels[category], segment))
         check.finish(f"ann_file='{self.ann_file}'")
-        return {number: self._pack(rows) for number, rows in found.items()}
+        return {number: self._pack(objects) for number, objects in rows.items()}
 
     def _numbers(self, annotation: dict, name: str) -> list[float]:
         box = annotation.get('bbox')
@@ -205,7 +211,7 @@ def read_annotations(path: str) -> dict:
 
 def _by_id(rows: list[dict], section: str, fields: tuple[str, ...], path: str) -> dict[int, dict]:
     """Rows by their id."""
-    found: dict[int, dict] = {}
+    by_id: dict[int, dict] = {}
     for number, row in enumerate(rows):
         missing = [field for field in ('id', *fields) if not isinstance(row, dict) or field not in row]
         if missing:
@@ -214,7 +220,7 @@ def _by_id(rows: list[dict], section: str, fields: tuple[str, ...], path: str) -
             raise DataError(
                 f"ann_file='{path}': entry {number} of '{section}' has id={row['id']!r}; ids are whole numbers."
             )
-        if row['id'] in found:
+        if row['id'] in by_id:
             raise DataError(f"ann_file='{path}': two {section} have the id {row['id']!r}.")
-        found[row['id']] = row
-    return found
+        by_id[row['id']] = row
+    return by_id

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import numpy as np
+from annotated_types import Ge, Interval
 from PIL import Image
 
-from ...errors import ConfigError
 from ...registry import DATA_SOURCES
 from .base import DataSource
 
@@ -21,27 +23,18 @@ class Digits(DataSource):
         size: side in pixels to enlarge to (bicubic); None keeps 8.
         return_label: hand out labels.
         test_share: share of each class that is held out, in (0, 1).
-        seed: of the division; keep it the same for both splits.
-
-    Raises:
-        ConfigError: an argument out of its range.
+        seed: of the division, in [0, 2**32); keep it the same for both splits.
     """
 
     def __init__(
         self,
-        split: str = 'train',
-        size: int | None = None,
+        split: Literal['train', 'test'] = 'train',
+        size: Annotated[int, Ge(1)] | None = None,
         return_label: bool = True,
-        test_share: float = 0.2,
-        seed: int = 0,
+        test_share: Annotated[float, Interval(gt=0, lt=1)] = 0.2,
+        seed: Annotated[int, Interval(ge=0, lt=2**32)] = 0,
     ) -> None:
         super().__init__(return_label)
-        if split not in ('train', 'test'):
-            raise ConfigError(f"split={split!r} is not a split of Digits: write 'train' or 'test'.")
-        if not 0 < test_share < 1:
-            raise ConfigError(f'test_share={test_share} must lie between 0 and 1.')
-        if size is not None and (not isinstance(size, int) or size < 1):
-            raise ConfigError(f'size={size!r} must be a side in pixels, or None for 8.')
         from sklearn.datasets import load_digits
 
         images, labels = load_digits(return_X_y=True)

@@ -69,17 +69,17 @@ def suspicions(root: str, names: Sequence[str], classes: Sequence[str]) -> list[
         names: paths of the images from `root`, each in a class folder.
         classes: names of the class folders.
     """
-    found = []
+    remarks: list[str] = []
     below = _subfolders(names)
     if all(name.lower() in SPLITS for name in classes):
         example = next((name for name in classes if below.get(name)), classes[0])
-        found.append(
+        remarks.append(
             f'its class folders are {listed(classes)}, which look like splits, not like classes. For one of them, give '
             f"root='{os.path.join(root, example)}'."
         )
     elif len(classes) == 1 and len(below.get(classes[0], ())) > 1:
         inside = os.path.join(root, classes[0])
-        found.append(
+        remarks.append(
             f"all images lie in '{classes[0]}', so there is one class, but that has folders itself: "
             f"{listed(sorted(below[classes[0]]))}. If those are the classes, give root='{inside}'."
         )
@@ -89,15 +89,15 @@ def suspicions(root: str, names: Sequence[str], classes: Sequence[str]) -> list[
         and len(set(map(frozenset, below.values()))) == 1
         and len(below[classes[0]]) > 1
     ):
-        found.append(
+        remarks.append(
             f'all its class folders ({listed(classes)}) hold nothing but the same folders, {listed(sorted(below[classes[0]]))}. '
             'If those are the classes, root is one level too high.'
         )
     alike = Counter(name.casefold().strip() for name in classes)
     twins = [name for name in classes if alike[name.casefold().strip()] > 1]
     if twins:
-        found.append(f'the classes {listed(twins)} differ in case or spaces alone, and count as different ones.')
-    return found
+        remarks.append(f'the classes {listed(twins)} differ in case or spaces alone, and count as different ones.')
+    return remarks
 
 
 def _subfolders(names: Sequence[str]) -> dict[str, set[str]]:

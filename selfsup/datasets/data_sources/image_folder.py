@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image
 
 from ...errors import DataError, SelfSupWarning
 from ...registry import DATA_SOURCES
-from .base import DataSource, NameTable, load_rgb
+from .base import FileSource, NameTable, PathLike
 from .folder_tree import listed, of_the_system, suspicions
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.ppm', '.pgm')
@@ -29,8 +29,8 @@ def find_images(
     real = os.path.realpath(folder)
     if real in above:
         return
-    with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
+    with os.scandir(folder) as unsorted:
+        entries = sorted(unsorted, key=lambda entry: entry.name)
     for entry in entries:
         if of_the_system(entry.name):
             continue
@@ -49,10 +49,10 @@ def left_out(others: Counter[str]) -> str:
     if not others:
         return ''
     Image.init()  # imports Pillow's plugins, which tell what they read
-    found = sorted(
+    images = sorted(
         (-count, ending) for ending, count in others.items() if Image.registered_extensions().get(ending) in Image.OPEN
     )
-    return ', '.join(f'{-count} file{"s" if count < -1 else ""} ending in {ending}' for count, ending in found)
+    return ', '.join(f'{-count} file{"s" if count < -1 else ""} ending in {ending}' for count, ending in images)
 
 
 def image_files(paths: Iterable[str]) -> list[str]:
@@ -79,7 +79,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 @DATA_SOURCES.register_module()
-class ImageFolder(DataSource):
+class ImageFolder(FileSource):
     """All images below a folder, in sorted order.
 
     Where every image lies in a subfolder of `root`, the first-level subfolders are the classes, numbered in sorted order.
@@ -95,9 +95,7 @@ class ImageFolder(DataSource):
         DataError: `root` does not exist, is a file, cannot be searched, or holds no images.
     """
 
-    def __init__(
-        self, root: str, return_label: bool = True, extensions: tuple[str, ...] | list[str] = EXTENSIONS
-    ) -> None:
+    def __init__(self, root: PathLike, return_label: bool = True, extensions: str | Sequence[str] = EXTENSIONS) -> None:
         super().__init__(return_label)
         self.root = os.path.expanduser(root)
         extensions = tuple(e.lower() for e in ([extensions] if isinstance(extensions, str) else extensions))
@@ -120,12 +118,11 @@ class ImageFolder(DataSource):
                 f'{f", but {skipped}" if skipped else ""}. Check the folder, or set extensions.'
             )
         self._names = NameTable(names)
-        folders = [name.split(os.sep, 1)[0] if os.sep in name else None for name in names]
-        if None not in folders:
-            self._label(folders)
-            found = suspicions(self.root, names, self.classes)
+        if all(os.sep in name for name in names):
+            classes = self._label([name.split(os.sep, 1)[0] for name in names])
+            remarks = suspicions(self.root, names, classes)
         else:
-            found = self._unlabelled(names)
+            remarks = self._unlabelled(names)
         if skipped:
             warnings.warn(
                 f"root='{self.root}': {skipped} are left out, {len(names)} images are read. Name all endings in extensions=(...) "
@@ -133,7 +130,7 @@ class ImageFolder(DataSource):
                 SelfSupWarning,
                 stacklevel=3,
             )
-        for text in found if return_label else ():
+        for text in remarks if return_label else ():
             warnings.warn(f"root='{self.root}': {text}", SelfSupWarning, stacklevel=3)
 
     def _unlabelled(self, names: list[str]) -> list[str]:
@@ -151,13 +148,14 @@ class ImageFolder(DataSource):
             f'there are no labels, as {count} beside its folders: {listed(stray)}. If the folders are classes, move or remove them.'
         ]
 
-    def _label(self, folders: list[str]) -> None:
+    def _label(self, folders: list[str]) -> list[str]:
+        """Number the images by the first-level folders that they lie in; returns those, which are the classes."""
         self.classes = sorted(set(folders))
         numbers = {name: number for number, name in enumerate(self.classes)}
         self.labels = np.array([numbers[folder] for folder in folders], dtype=np.int64)
-        with os.scandir(self.root) as found:
+        with os.scandir(self.root) as entries:
             empty = sorted(
-                e.name for e in found if _is_folder(e) and e.name not in numbers and not of_the_system(e.name)
+                e.name for e in entries if _is_folder(e) and e.name not in numbers and not of_the_system(e.name)
             )
         if empty:
             warnings.warn(
@@ -165,12 +163,4 @@ class ImageFolder(DataSource):
                 SelfSupWarning,
                 stacklevel=4,
             )
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def describe(self, index: int) -> str:
-        return os.path.join(self.root, self._names[index])
-
-    def read_image(self, index: int) -> Image.Image:
-        return load_rgb(self.describe(index))
+        return self.classes

@@ -11,7 +11,7 @@ from PIL import Image
 from ...errors import DataError, SelfSupWarning
 from ...registry import DATA_SOURCES
 from ..robust import MAX_BAD_SHARE, printable
-from .base import DataSource, NameTable, load_rgb
+from .base import FileSource, NameTable, PathLike, load_rgb
 from .list_files import label_warnings, read_list, why_missing
 from .memcached import open_reader
 
@@ -23,7 +23,7 @@ PATHS_SHOWN = 20
 
 
 @DATA_SOURCES.register_module()
-class ImageList(DataSource):
+class ImageList(FileSource):
     """Images named by a text file, one `path` or `path label` per line, or as CSV; see `read_list` for the forms it may have.
 
     A path may hold spaces (`a b.jpg 3` is 'a b.jpg' with label 3). All lines are labelled or none is. Labels that begin with 1 or leave
@@ -42,10 +42,10 @@ class ImageList(DataSource):
 
     def __init__(
         self,
-        root: str,
-        list_file: str,
+        root: PathLike,
+        list_file: PathLike,
         memcached: bool = False,
-        mclient_path: str | None = None,
+        mclient_path: PathLike | None = None,
         return_label: bool = True,
     ) -> None:
         super().__init__(return_label)
@@ -58,10 +58,10 @@ class ImageList(DataSource):
         self.labels = None if labels is None else np.asarray(labels, dtype=np.int64)
         if self._reader is None:
             self._look_at_files(list_file)
-        for text in label_warnings(self.labels) if labels and return_label else ():
+        for text in label_warnings(self.labels) if self.labels is not None and return_label else ():
             warnings.warn(f"list_file='{list_file}': {text}", SelfSupWarning, stacklevel=2)
 
-    def _look_at_files(self, list_file: str) -> None:
+    def _look_at_files(self, list_file: PathLike) -> None:
         """A wrong `root` or a list of other files shows now, not one by one in hours of training."""
         tried = np.unique(np.linspace(0, len(self) - 1, FILES_TRIED).astype(int)).tolist()
         missing = [index for index in tried if not os.path.isfile(self.describe(index))]
@@ -98,18 +98,12 @@ class ImageList(DataSource):
         """Label -> first folder of the paths that carry it; empty unless each label has one folder, and each folder one label."""
         if self.labels is None:
             return {}
-        found: dict[int, str] = {}
+        folders: dict[int, str] = {}
         for index, label in enumerate(self.labels.tolist()):
             folder, separator, _ = self._names[index].removeprefix('./').partition('/')
-            if not separator or found.setdefault(label, folder) != folder:
+            if not separator or folders.setdefault(label, folder) != folder:
                 return {}
-        return found if len(set(found.values())) == len(found) else {}
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def describe(self, index: int) -> str:
-        return os.path.join(self.root, self._names[index])
+        return folders if len(set(folders.values())) == len(folders) else {}
 
     def read_image(self, index: int) -> Image.Image:
         path = self.describe(index)

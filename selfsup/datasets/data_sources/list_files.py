@@ -74,8 +74,8 @@ def whole(text: str) -> int | None:
         return None
     if text.isdecimal():  # a list has a million of these, so no pattern
         return int(text)
-    found = re.fullmatch(r'([+-]?\d+)(?:\.0*)?', text.strip())
-    return int(found[1]) if found else None
+    number = re.fullmatch(r'([+-]?\d+)(?:\.0*)?', text.strip())
+    return int(number[1]) if number else None
 
 
 def read_list(list_file: str, exists: Callable[[str], bool]) -> tuple[list[str], list[int] | None]:
@@ -95,7 +95,7 @@ def read_list(list_file: str, exists: Callable[[str], bool]) -> tuple[list[str],
     Raises:
         DataError: no such file, no text, no lines, a label that is no class number, or a line of another kind than the first.
     """
-    lines = [
+    lines: Lines = [
         (number, line)
         for number, line in _lines(list_file)
         if not (line.startswith('#') and not _is_path(line, exists))
@@ -149,9 +149,9 @@ def _is_path(line: str, exists: Callable[[str], bool]) -> bool:
 def _separator(lines: Sequence[str], exists: Callable[[str], bool]) -> str:
     """What separates columns: the reading under which most of some lines name a file; of none, what all of them have before a number."""
     tried = [lines[int(i)] for i in np.unique(np.linspace(0, len(lines) - 1, LINES_TRIED).astype(int))]
-    found = [reading for line in tried if (reading := _reading(line, exists)) is not None]
-    if found:
-        return max(dict.fromkeys([WHITESPACE, *found]), key=found.count)
+    readings = [reading for line in tried if (reading := _reading(line, exists)) is not None]
+    if readings:
+        return max(dict.fromkeys([WHITESPACE, *readings]), key=readings.count)
     for separator in (',', ';', '|'):  # the first line may be a header
         if all(separator in line and whole(line.rpartition(separator)[2]) is not None for line in tried[1:] or tried):
             return separator
@@ -196,13 +196,14 @@ def _by_whitespace(lines: Lines, list_file: str, exists: Callable[[str], bool]) 
                     'Label all lines or none.'
                 )
         return [line for _, line in lines], None
-    for (number, line), pair in zip(lines, pairs, strict=True):
-        if pair is None:
-            raise DataError(
-                f"{list_file}:{number}: '{line}' has no label, but line {first_number} ('{first_line}') has one. "
-                'Label all lines or none.'
-            )
-    return [name for name, _ in pairs], [label for _, label in pairs]
+    labelled = [pair for pair in pairs if pair is not None]
+    if len(labelled) < len(pairs):
+        number, line = lines[pairs.index(None)]
+        raise DataError(
+            f"{list_file}:{number}: '{line}' has no label, but line {first_number} ('{first_line}') has one. "
+            'Label all lines or none.'
+        )
+    return [name for name, _ in labelled], [label for _, label in labelled]
 
 
 def _by_columns(
@@ -242,8 +243,9 @@ def _by_columns(
 
 
 def _class_numbers(lines: Lines, texts: Sequence[str], list_file: str) -> list[int]:
-    labels = [whole(text) for text in texts]
-    for (number, line), text, label in zip(lines, texts, labels, strict=True):
+    labels = []
+    for (number, line), text in zip(lines, texts, strict=True):
+        label = whole(text)
         if label is None or not 0 <= label <= LARGEST_LABEL:
             where = f"{list_file}:{number}: '{line}'"
             if label is None:
@@ -256,6 +258,7 @@ def _class_numbers(lines: Lines, texts: Sequence[str], list_file: str) -> list[i
             raise DataError(
                 f'{where} has the label {label}, which is too large for a class number. Number the classes from 0.'
             )
+        labels.append(label)
     return labels
 
 
@@ -311,7 +314,8 @@ def _word_by_word(root: str, name: str) -> str:
 
 def _similar(root: str, name: str) -> str:
     """A file that differs in its ending or in case alone."""
-    folder, found = root, []
+    folder = root
+    spelt: list[str] = []  # the parts of the name as they are on the disk
     for part in name.split('/'):
         try:
             beside = sorted(os.listdir(folder))
@@ -325,8 +329,8 @@ def _similar(root: str, name: str) -> str:
             for other in beside if part == name.split('/')[-1] else ():
                 if os.path.splitext(other)[0] in (part, stem):
                     kind = 'lack their ending' if os.path.splitext(other)[0] == part else 'have another ending'
-                    return f"there is '{'/'.join([*found, other])}': the names {kind}"
+                    return f"there is '{'/'.join([*spelt, other])}': the names {kind}"
             return ''
-        found.append(same[0])
+        spelt.append(same[0])
         folder = os.path.join(folder, same[0])
-    return f"there is '{'/'.join(found)}': the names differ in upper and lower case" if os.path.isfile(folder) else ''
+    return f"there is '{'/'.join(spelt)}': the names differ in upper and lower case" if os.path.isfile(folder) else ''

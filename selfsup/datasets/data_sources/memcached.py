@@ -6,6 +6,7 @@ import importlib.util
 import io
 import os
 import warnings
+from typing import Any
 
 from ...errors import ConfigError, SelfSupWarning
 
@@ -19,7 +20,7 @@ class MemcachedReader:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self._client = None
+        self._client: Any = None
         self._owner = -1
 
     def read(self, path: str) -> io.BytesIO:
@@ -36,7 +37,7 @@ class MemcachedReader:
         return {'folder': self.folder, '_client': None, '_owner': -1}
 
 
-def open_reader(memcached: bool, mclient_path: str | None) -> MemcachedReader | None:
+def open_reader(memcached: bool, mclient_path: str | os.PathLike | None) -> MemcachedReader | None:
     """A reader where it is wanted and possible; None means plain files.
 
     Raises:
@@ -53,4 +54,4 @@ def open_reader(memcached: bool, mclient_path: str | None) -> MemcachedReader | 
         return None
     if mclient_path is None:
         raise ConfigError('memcached=True needs mclient_path, the folder of server_list.conf and client.conf.')
-    return MemcachedReader(mclient_path)
+    return MemcachedReader(os.fspath(mclient_path))

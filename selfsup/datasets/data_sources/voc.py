@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from typing import Annotated
 from xml.etree import ElementTree
 
 import numpy as np
+from annotated_types import Len
 
 from ...errors import ConfigError, DataError, did_you_mean
 from ...registry import DATA_SOURCES
-from .boxes import BoxCheck, BoxSource, Objects
+from .base import PathLike
+from .boxes import BadBoxes, BoxCheck, BoxSource, Objects
 
 CLASSES = (
     'aeroplane',
@@ -58,16 +61,16 @@ class VOCDetection(BoxSource):
 
     def __init__(
         self,
-        root: str,
-        splits: Sequence[str],
+        root: PathLike,
+        splits: Annotated[Sequence[str], Len(1)],
         classes: Sequence[str] | None = None,
         keep_empty: bool = True,
-        bad_boxes: str = 'error',
+        bad_boxes: BadBoxes = 'error',
     ) -> None:
         super().__init__()
         self.root = os.path.expanduser(root)
         self.classes = list(CLASSES if classes is None else classes)
-        if isinstance(splits, str) or not splits or any(str(split).count('/') != 1 for split in splits):
+        if any(split.count('/') != 1 for split in splits):
             raise ConfigError(f"VOCDetection splits={splits!r}: write ('VOC2007/trainval',).")
         self._numbers = {name: number for number, name in enumerate(self.classes)}
         check = BoxCheck(bad_boxes)
@@ -75,12 +78,12 @@ class VOCDetection(BoxSource):
         for split in splits:
             year, part = split.split('/')
             for name in self._listed(os.path.join(self.root, year, 'ImageSets', 'Main', f'{part}.txt')):
-                size, found = self._read(os.path.join(self.root, year, 'Annotations', f'{name}.xml'), check)
+                size, inside = self._read(os.path.join(self.root, year, 'Annotations', f'{name}.xml'), check)
                 read += 1
-                if keep_empty or len(found):
+                if keep_empty or len(inside):
                     names.append(f'{year}/JPEGImages/{name}.jpg')
                     sizes.append(size)
-                    objects.append(found)
+                    objects.append(inside)
         check.finish(f"root='{self.root}'")
         self.store(names, sizes, objects, f'splits={", ".join(splits)}', read - len(names))
 
@@ -105,18 +108,18 @@ class VOCDetection(BoxSource):
             raise DataError(f'{path} is no XML: {error}.') from None
         height, width = (int(_number(tree, f'size/{side}', path)) for side in ('height', 'width'))
         boxes, labels, difficult = [], [], []
-        for number, found in enumerate(tree.iter('object'), 1):
-            kind = (found.findtext('name') or '').strip()
+        for number, element in enumerate(tree.iter('object'), 1):
+            kind = (element.findtext('name') or '').strip()
             if kind not in self._numbers:
                 raise DataError(
                     f'{path}: object {number} is a {kind!r}, which is none of the classes.{did_you_mean(kind, self.classes)}'
                 )
-            x1, y1, x2, y2 = (_number(found, f'bndbox/{side}', path) for side in ('xmin', 'ymin', 'xmax', 'ymax'))
+            x1, y1, x2, y2 = (_number(element, f'bndbox/{side}', path) for side in ('xmin', 'ymin', 'xmax', 'ymax'))
             box = check.inside((x1 - 1, y1 - 1, x2, y2), width, height, f'{os.path.basename(path)} object {number}')
             if box is not None:
                 boxes.append(box)
                 labels.append(self._numbers[kind])
-                difficult.append((found.findtext('difficult') or '0').strip() == '1')
+                difficult.append((element.findtext('difficult') or '0').strip() == '1')
         return (height, width), Objects(
             np.asarray(boxes, dtype=np.float32).reshape(-1, 4),
             np.asarray(labels, dtype=np.int64),
@@ -127,8 +130,8 @@ class VOCDetection(BoxSource):
 def _number(tree: ElementTree.Element, path: str, file: str) -> float:
     text = tree.findtext(path)
     try:
-        number = float(text)
-    except (TypeError, ValueError):
+        number = float(text or '')
+    except ValueError:
         number = math.nan
     if not math.isfinite(number):
         raise DataError(f'{file}: {path} is {text!r}, not a number.')

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
+from ...arguments import Part, checked
 from ...errors import ConfigError, DataError, SelfSupError
 from ...registry import PIPELINES
-from .normalization import check_pipeline
+from .normalization import check_pipeline, name_of
 
+Steps = Sequence[Annotated[dict | Callable, Part(PIPELINES)]]
 TO_TENSOR = ('ToTensor', 'ToImage', 'PILToTensor')
 # Steps that the device takes over with prefetch, or that need what it hands out.
 AFTER_PREFETCH = ('ToTensor', 'Normalize', 'Lighting', 'ConvertImageDtype', 'ToDtype', 'RandomErasing', 'GaussianNoise')
@@ -59,24 +61,23 @@ class Compose:
         return f'Compose({", ".join(type(step).__name__ for step in self.steps)})'
 
 
-def build_steps(steps: Sequence[dict | Callable]) -> list[Callable]:
+@checked
+def build_steps(steps: Steps) -> list[Callable]:
     """Steps from dicts; what is no dict is taken as it is.
 
     Raises:
         ConfigError: `steps` is no list.
         UnknownNameError: a step that no registry knows.
     """
-    if isinstance(steps, (dict, str)) or not isinstance(steps, Sequence):
-        raise ConfigError(f"A pipeline is a list of dict(type='Name', ...); got {steps!r}.")
     return [step if callable(step) else PIPELINES.build(step) for step in steps]
 
 
-def build_pipeline(steps: Sequence[dict | Callable]) -> Compose:
+def build_pipeline(steps: Steps) -> Compose:
     """A callable that runs `steps` in order; see `build_steps`."""
     return Compose(build_steps(steps))
 
 
-def build_view_pipeline(steps: Sequence[dict | Callable], name: str, prefetch: bool) -> Compose:
+def build_view_pipeline(steps: Steps, name: str, prefetch: bool) -> Compose:
     """The pipeline of a dataset, checked for what it must end in.
 
     Args:
@@ -100,7 +101,7 @@ def build_view_pipeline(steps: Sequence[dict | Callable], name: str, prefetch: b
             )
     elif None not in names and not any(step in TO_TENSOR for step in names):
         raise ConfigError(
-            f"{name} makes no tensor: it holds {', '.join(names) or 'no step'}. End it with dict(type='ToTensor') and "
+            f"{name} makes no tensor: it holds {', '.join(map(str, names)) or 'no step'}. End it with dict(type='ToTensor') and "
             "dict(type='Normalize', mean=[...], std=[...]), or set prefetch=True."
         )
     return pipeline
@@ -109,14 +110,7 @@ def build_view_pipeline(steps: Sequence[dict | Callable], name: str, prefetch: b
 def _names(steps: Any) -> Iterator[str | None]:
     """Names of all steps, nested ones included; None for code that may do anything."""
     for step in steps if isinstance(steps, (list, tuple)) else ():
-        kind = step.get('type') if isinstance(step, dict) else step
-        module = getattr(
-            PIPELINES.find(kind.removeprefix('selfsup.')) if isinstance(kind, str) else kind, '__module__', ''
-        )
-        ours = module.startswith(('torchvision.', 'selfsup.datasets.pipelines.'))
-        name = (
-            kind.removeprefix('selfsup.') if isinstance(kind, str) else getattr(kind, '__name__', type(kind).__name__)
-        )
-        yield name if ours and name not in OPEN_ENDED else None
+        name, known = name_of(step)
+        yield name if known and name not in OPEN_ENDED else None
         if isinstance(step, dict):
             yield from _names(step.get('transforms'))

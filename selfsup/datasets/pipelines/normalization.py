@@ -66,8 +66,7 @@ def check_pipeline(steps: Any, where: str) -> None:
     largest: float | None = None
     for step in _flat(steps):
         get = step.get if isinstance(step, dict) else lambda key, step=step: getattr(step, key, None)
-        kind = step.get('type') if isinstance(step, dict) else type(step)
-        name = kind.removeprefix('selfsup.') if isinstance(kind, str) else getattr(kind, '__name__', '')
+        name, known = name_of(step)
         if name == 'Normalize' and largest is not None:
             check_statistics(get('mean'), get('std'), f'{where}: Normalize', largest)
         if name == 'ToTensor' or (
@@ -76,7 +75,7 @@ def check_pipeline(steps: Any, where: str) -> None:
             largest = UNIT
         elif name in KEEPING:
             largest = BYTES
-        elif name in CHANGING or not _known(kind):
+        elif name in CHANGING or not known:
             largest = None
 
 
@@ -93,7 +92,9 @@ def _flat(steps: Any) -> Iterator[Any]:
             yield step
 
 
-def _known(kind: Any) -> bool:
-    """True for steps of torchvision and ours, which keep the range unless they are named above."""
-    found = PIPELINES.find(kind.removeprefix('selfsup.')) if isinstance(kind, str) else kind
-    return getattr(found, '__module__', '').startswith(('torchvision.', 'selfsup.datasets.pipelines.'))
+def name_of(step: Any) -> tuple[str, bool]:
+    """Name of a step, dict or object, and whether it is torchvision's or ours: those keep the range unless they are named above."""
+    kind = step.get('type') if isinstance(step, dict) else type(step)
+    name = kind.removeprefix('selfsup.') if isinstance(kind, str) else getattr(kind, '__name__', '')
+    module = getattr(PIPELINES.find(name) if isinstance(kind, str) else kind, '__module__', '')
+    return name, module.startswith(('torchvision.', 'selfsup.datasets.pipelines.'))

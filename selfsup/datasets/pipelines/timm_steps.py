@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from types import MappingProxyType
+from typing import Annotated
 
+from annotated_types import Ge, Interval, Len
 from PIL import Image, ImageOps
+from torchvision.transforms import InterpolationMode
 
 from ...errors import ConfigError, did_you_mean
 from ...registry import PIPELINES
@@ -52,22 +55,18 @@ class TIMMAutoAugment:
         mean: per channel, of images in [0, 1]: the colour of what comes in from outside.
 
     Raises:
-        ConfigError: a policy that timm does not have, or a value outside of the above.
+        ConfigError: a policy or an interpolation that timm does not have.
     """
 
     def __init__(
         self,
         policy: str,
-        size: int | Sequence[int] = 224,
-        interpolation: int | str = 'bicubic',
-        mean: Sequence[float] = (0.485, 0.456, 0.406),
+        size: Annotated[int, Ge(1)] | Annotated[Sequence[Annotated[int, Ge(1)]], Len(1, 2)] = 224,
+        interpolation: int | str | InterpolationMode = 'bicubic',
+        mean: Annotated[Sequence[Annotated[float, Interval(ge=0, le=1)]], Len(3, 3)] = (0.485, 0.456, 0.406),
     ) -> None:
         self.policy = policy
         sides = [size] if isinstance(size, int) else list(size)
-        if not sides or not all(type(side) is int and side > 0 for side in sides):
-            raise ConfigError(f'TIMMAutoAugment size={size!r}: use a number of pixels, or (height, width).')
-        if len(mean) != 3 or not all(0 <= m <= 1 for m in mean):
-            raise ConfigError(f'TIMMAutoAugment mean={mean!r}: give three numbers in [0, 1].')
         family = _check_policy(policy)
         settings = {
             'translate_const': int(min(sides) * 0.45),
@@ -81,14 +80,12 @@ class TIMMAutoAugment:
             settings['interpolation'] = str_to_pil_interp(interpolation_mode(interpolation).value)
         if family == 'rand':
             self.augment = auto_augment.rand_augment_transform(policy, settings)
-            operations = self.augment.ops
         elif family == 'augmix':
             self.augment = auto_augment.augment_and_mix_transform(policy, {**settings, 'translate_pct': 0.3})
-            operations = self.augment.ops
         else:
             self.augment = auto_augment.auto_augment_transform(policy, settings)
-            operations = [operation for part in self.augment.policy for operation in part]
-        for operation in operations:
+        parts = self.augment.policy if hasattr(self.augment, 'policy') else [self.augment.ops]
+        for operation in (operation for part in parts for operation in part):
             if operation.aug_fn is auto_augment.posterize:
                 operation.aug_fn = _posterize
 
@@ -109,8 +106,8 @@ def _posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
 
 def _check_policy(policy: str) -> str:
     """The family of a policy, or a ConfigError that names what timm would pass over or stop at."""
-    family, *sections = str(policy).split('-')
-    if not isinstance(policy, str) or family not in POLICIES:
+    family, *sections = policy.split('-')
+    if family not in POLICIES:
         raise ConfigError(f'TIMMAutoAugment policy={policy!r} is unknown.{did_you_mean(family, POLICIES)}')
     known = POLICIES[family]
     for section in sections:

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from functools import wraps
+from types import MappingProxyType
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Interval
 from torchvision.transforms import AutoAugmentPolicy, InterpolationMode, v2
 
+from ...arguments import checked
 from ...errors import ConfigError
 from ...registry import PIPELINES
-from .compose import build_steps
+from .compose import Steps, build_steps
 
 OURS = ('GaussianBlur', 'ToTensor')  # transforms.py defines these names
 AREA_SHARES = (v2.RandomResizedCrop, v2.RandomErasing)  # their `scale` is in shares of the image's area
+# What torchvision's hints do not say, or say otherwise, of arguments that several of its transforms have.
+DECLARED = MappingProxyType({'p': Annotated[float, Interval(ge=0, le=1)], 'transforms': Steps})
 PIL_NUMBERS = (
     InterpolationMode.NEAREST,
     InterpolationMode.LANCZOS,
@@ -83,7 +89,13 @@ def _check_area(step: str, scale: Any) -> None:
 def make_step(kind: type[v2.Transform]) -> Callable[..., v2.Transform]:
     """A function with the signature of `kind` that reads literals and returns an instance."""
     signature = inspect.signature(kind)
+    hints = {
+        name: DECLARED[name]
+        for name, parameter in signature.parameters.items()
+        if name in DECLARED and parameter.default is not None  # RandomChoice takes a list of probabilities
+    }
 
+    @wraps(kind, assigned=('__module__', '__name__', '__qualname__', '__doc__'), updated=())
     def step(*args: Any, **kwargs: Any) -> v2.Transform:
         bound = signature.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
@@ -92,11 +104,8 @@ def make_step(kind: type[v2.Transform]) -> Callable[..., v2.Transform]:
             _check_area(kind.__name__, bound.arguments['scale'])
         return kind(*bound.args, **bound.kwargs)
 
-    step.__name__ = step.__qualname__ = kind.__name__
-    step.__module__ = kind.__module__
-    step.__doc__ = kind.__doc__
-    step.__signature__ = signature
-    return step
+    step.__annotations__ = hints
+    return checked(step)
 
 
 def register_all() -> None:

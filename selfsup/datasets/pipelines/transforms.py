@@ -5,16 +5,17 @@ Random draws come from the global generators of numpy and torch, which are seede
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Ge, Interval
 from PIL import Image, ImageFilter
 from torch import Tensor
 
 from ...errors import ConfigError
 from ...registry import PIPELINES
-from .compose import build_steps
+from .compose import Steps, build_steps
 
 
 @PIPELINES.register_module()
@@ -59,9 +60,7 @@ class RandomAppliedTrans:
         p: probability in [0, 1].
     """
 
-    def __init__(self, transforms: Sequence[dict | Callable], p: float = 0.5) -> None:
-        if not 0 <= p <= 1:
-            raise ConfigError(f'RandomAppliedTrans: p={p} must lie in [0, 1].')
+    def __init__(self, transforms: Steps, p: Annotated[float, Interval(ge=0, le=1)] = 0.5) -> None:
         self.transforms = build_steps(transforms)
         self.p = p
 
@@ -84,9 +83,9 @@ class GaussianBlur:
         sigma_max: largest; the same: 2.0.
     """
 
-    def __init__(self, sigma_min: float, sigma_max: float) -> None:
-        if not 0 <= sigma_min <= sigma_max:
-            raise ConfigError(f'GaussianBlur: 0 <= sigma_min <= sigma_max is needed; got {sigma_min} and {sigma_max}.')
+    def __init__(self, sigma_min: Annotated[float, Ge(0)], sigma_max: Annotated[float, Ge(0)]) -> None:
+        if sigma_min > sigma_max:
+            raise ConfigError(f'GaussianBlur: sigma_min <= sigma_max is needed; got {sigma_min} and {sigma_max}.')
         self.sigma_min = sigma_min
         self.sigma_max = sigma_max
 
@@ -103,9 +102,7 @@ class Solarization:
         threshold: values below it stay, others become 255 - value; in [0, 256].
     """
 
-    def __init__(self, threshold: int = 128) -> None:
-        if not 0 <= threshold <= 256:
-            raise ConfigError(f'Solarization: threshold={threshold} must lie in [0, 256].')
+    def __init__(self, threshold: Annotated[float, Interval(ge=0, le=256)] = 128) -> None:
         self.threshold = threshold
         self._table = [value if value < threshold else 255 - value for value in range(256)]
 

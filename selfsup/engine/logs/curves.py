@@ -6,10 +6,12 @@ import io
 import os
 import socket
 import time
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 from mmengine.fileio import dump
+from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.registry import VISUALIZERS
 from mmengine.visualization import LocalVisBackend as MMLocalVisBackend
 from mmengine.visualization import TensorboardVisBackend as MMTensorboardVisBackend
@@ -17,6 +19,8 @@ from mmengine.visualization import Visualizer as MMVisualizer
 
 from ... import distributed as dist
 from .log import LastingFile, LogTrouble
+
+HISTORY = 10_000  # values kept per logged scalar
 
 
 class LocalVisBackend(MMLocalVisBackend):
@@ -63,6 +67,9 @@ class TensorboardVisBackend(MMTensorboardVisBackend):
                 self.event_writer = EventWriter(log_dir, trouble)
 
         class Summaries(SummaryWriter):
+            file_writer: Any
+            all_writers: Any
+
             def _get_file_writer(self) -> FileWriter:
                 if self.file_writer is None:
                     self.file_writer = EventFiles(self.log_dir)
@@ -161,3 +168,18 @@ def build_visualizer(cfg: dict, trouble: LogTrouble) -> Any:
     if cfg.get('type') == 'Visualizer':
         cfg.update(type=Visualizer, trouble=trouble)
     return VISUALIZERS.build(cfg)
+
+
+class Histories(OrderedDict[str, HistoryBuffer]):
+    """Logged scalars by name. mmengine keeps a million values of each and copies them at every update; here it is `HISTORY`."""
+
+    def __setitem__(self, key: str, history: HistoryBuffer) -> None:
+        history.max_length = HISTORY
+        super().__setitem__(key, history)
+
+
+def build_message_hub(name: str) -> MessageHub:
+    """mmengine's message hub of this name, where hooks leave what is to be logged."""
+    hub = MessageHub.get_instance(name)
+    hub._log_scalars = Histories()
+    return hub

@@ -43,11 +43,9 @@ def _tell(runner: Any, reason: str, error: BaseException | None = None) -> None:
     if log is None:
         return
     reason = ' '.join(reason.split())
-    saved = f' The last checkpoint is {runner.last_checkpoint}.' if runner.last_checkpoint else ''
-    iteration = getattr(
-        getattr(runner, '_train_loop', None), 'iter', 0
-    )  # `runner.iter` would build a loop that is not there yet
-    message = f'The run ended at iteration {iteration}: {reason}{"" if reason.endswith(".") else "."}{saved}'
+    last = getattr(runner, 'last_checkpoint', None)  # like the logger, it is not there before it is built
+    saved = f' The last checkpoint is {last}.' if last else ''
+    message = f'The run ended at iteration {runner.iter}: {reason}{"" if reason.endswith(".") else "."}{saved}'
     trace = (type(error), error, error.__traceback__) if error else None
     record = log.makeRecord(log.name, logging.ERROR, __file__, 0, message, (), trace)
     for handler in log.handlers:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.logging import MMLogger
-from mmengine.logging.logger import MMFormatter
+from mmengine.logging.logger import FilterDuplicateWarning, MMFormatter
 
 from ... import distributed as dist
 from ...errors import SelfSupError
@@ -147,23 +147,21 @@ class ConsoleHandler(logging.StreamHandler):
 
 def lasting(log: MMLogger, path: Path, trouble: LogTrouble) -> MMLogger:
     """Give `log`, which writes to the console, its file; only rank 0 has one, as with mmengine's own."""
-    (given,) = log.handlers
-    console = ConsoleHandler(given.stream)
-    console.setFormatter(given.formatter)
-    console.setLevel(given.level)
-    for known in given.filters:
+    (stream,) = log.handlers
+    console = ConsoleHandler(stream.stream)
+    console.setFormatter(stream.formatter)
+    console.setLevel(stream.level)
+    for known in stream.filters:
         console.addFilter(known)
     log.handlers[:] = [console]
     if dist.is_main():
         handler = LogHandler(path, trouble)
         formatter = MMFormatter(color=False, datefmt='%Y/%m/%d %H:%M:%S')
-        formatter.err_format = formatter.warn_format.replace(
-            'WARNING', 'ERROR'
-        )  # where in the code: the traceback says it
+        # where in the code: the traceback says it
+        formatter.err_format = formatter.warn_format.replace('WARNING', 'ERROR')
         handler.setFormatter(formatter)
         handler.setLevel(console.level)
-        for known in console.filters:
-            handler.addFilter(type(known)(known.name))
+        handler.addFilter(FilterDuplicateWarning(log.name))
         log.handlers.append(handler)
     return log
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from ...checkpoint_io import read_checkpoint
 from ...errors import CheckpointError
 from ...files import only_process, remove_leftovers
-from .branch import RECORD, Record, Saved, Survey, emergency_folder, read_record, set_aside, survey
+from .branch import emergency_folder, set_aside
+from .lineage import RECORD, Record, Saved, Survey, read_record, survey
 
 logger = logging.getLogger('selfsup')
 
@@ -26,12 +27,12 @@ def newest_loadable(work_dir: str | Path, emergency_dir: str | Path | None = Non
         CheckpointError: there are checkpoints, and none can be read.
     """
     record = read_record(work_dir)
-    found = survey((work_dir, emergency_folder(work_dir, emergency_dir)), record)
-    _say_bare(found.bare)
-    for reason in found.broken.values():
+    files = survey((work_dir, emergency_folder(work_dir, emergency_dir)), record)
+    _say_bare(files.bare)
+    for reason in files.broken.values():
         logger.warning(f'Passed over: {reason}')
-    problems = list(found.broken.values())
-    for file in reversed(_followed(record, found, Path(work_dir))):
+    problems = list(files.broken.values())
+    for file in reversed(_followed(record, files, Path(work_dir))):
         try:
             read_checkpoint(file.path)  # the whole file, with its check sums
             return file.path
@@ -46,13 +47,13 @@ def newest_loadable(work_dir: str | Path, emergency_dir: str | Path | None = Non
     return None
 
 
-def _followed(record: Record | None, found: Survey, work_dir: Path) -> list[Saved]:
+def _followed(record: Record | None, files: Survey, work_dir: Path) -> list[Saved]:
     """Checkpoints that lie on the recorded line or go on from it, oldest first; all where the record does not speak of this folder."""
-    runs = found.runs
+    runs = files.runs
     if record is None or not record.line or not runs:
         return runs
     mine = [file for file in runs if file.is_before(record.line) or file.is_after(record.line)]
-    if not mine and not {file.path for file in record.files} & set(found.broken):
+    if not mine and not {file.path for file in record.files} & set(files.broken):
         logger.warning(
             f'{work_dir / RECORD} speaks of other checkpoints than those in {work_dir}: the newest of these counts.'
         )
@@ -114,9 +115,9 @@ def prepare_work_dir(work_dir: str | Path, *, resuming: bool, start_over: bool) 
         ) from None
     if resuming:
         return
-    found = survey((folder,), None)
-    _say_bare(found.bare)
-    old = [*found.broken, *(file.path for file in found.runs)]
+    files = survey((folder,), None)
+    _say_bare(files.bare)
+    old = [*files.broken, *(file.path for file in files.runs)]
     if not old:
         return
     if not start_over:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from mmengine.hooks import Hook
 from mmengine.runner.priority import get_priority
 
-from ... import registry as registries
-from ...config.arguments import GIVEN, slot_registry
+from ...arguments import Part, Table, arguments_of, parts
+from ...config.report import Path
+from ...config.typed import GIVEN, registries_of
 from ...optim.base_lr import scaled_lr
-from ...optim.schedules import COMMON_ARGS, POLICY_ARGS
+from ...optim.schedules import COMMON_ARGS, POLICY_ARGS, policy_lr
+from ...registry import BACKBONES, BATCH_AUGMENTS, DATA_SOURCES, DATASETS, HEADS, MEMORIES, NECKS, PIPELINES
 
 MISSING = 'not set'  # what a setting is that only one of two configs has
 _PLAIN = (type(None), bool, int, float, str)
+PARTS = (BACKBONES, NECKS, HEADS, MEMORIES, BATCH_AUGMENTS, DATASETS, DATA_SOURCES, PIPELINES)
 FLAGS = ('use_fp16', 'channels_last', 'deterministic', 'prefetch', 'find_unused_parameters')
-_TOP = MappingProxyType({'model': 'MODELS', 'custom_hooks': 'HOOKS'})
 # mmengine's name of a section -> the documented short one; the longer name first
 SPELLINGS = MappingProxyType(
     {
@@ -50,13 +53,8 @@ def with_defaults(compiled: dict) -> dict[str, Any]:
 
     Lists take the place of tuples, so that the result may be stored anywhere.
     """
-    found = {
-        name: _fill(value, _TOP.get(name) or slot_registry(name))
-        for name, value in compiled.items()
-        if name != 'default_hooks'
-    }
-    slots = compiled.get('default_hooks') or {}
-    return {**found, 'default_hooks': {slot: _fill(hook, 'HOOKS') for slot, hook in slots.items()}}
+    tables = dict(registries_of(compiled))
+    return {name: fill_defaults(value, tables, (name,)) for name, value in compiled.items()}
 
 
 def settings_of(compiled: dict, images: int) -> dict[str, Any]:
@@ -108,58 +106,45 @@ def short_name(key: str, hooks: list[dict]) -> str:
 # ---- defaults ----
 
 
-def _fill(value: Any, registry: str | None) -> Any:
+def fill_defaults(value: Any, tables: Mapping[Path, Table], path: Path) -> Any:
+    """`value`, which stands at `path`, with the defaults of the classes of `tables`: path of a dict -> where its type is registered."""
     if isinstance(value, list | tuple):
-        return [_fill(item, registry) for item in value]
+        return [fill_defaults(item, tables, (*path, str(i))) for i, item in enumerate(value)]
     if not isinstance(value, dict):
         return value if isinstance(value, _PLAIN) else repr(value)
-    found = {str(key): _fill(inner, slot_registry(str(key))) for key, inner in value.items()}
-    cls = _class_of(found, registry)
-    if cls is not None and registry != 'SAMPLERS':  # theirs the loader gives
-        given = (*GIVEN.get(registry, ()), *(('lr',) if 'base_lr' in found else ()))
-        for name, default in _defaults(cls, found).items():
-            if name not in found and name not in given:
-                found[name] = _fill(default, slot_registry(name))
-    return found
-
-
-def _class_of(value: dict, registry: str | None) -> Any:
-    """The registered class or function that a dict with a `type` builds; None where it builds nothing that is known."""
-    name = value.get('type')
-    return (
-        getattr(registries, registry).find(name.removeprefix('selfsup.'))
-        if registry and isinstance(name, str)
-        else None
-    )
+    name = str(value.get('type')).removeprefix('selfsup.')
+    # a class of a user may not declare what its parts are; checkpoints from before declarations hold the defaults of those too
+    table = tables.get(path) or next((parts_of for parts_of in PARTS if name in parts_of.registered()), None)
+    cls = table.find(name) if table else None
+    if table is None or cls is None:
+        return {str(key): fill_defaults(inner, tables, (*path, str(key))) for key, inner in value.items()}
+    given = (*GIVEN.get(table.name, ()), *(('lr',) if 'base_lr' in value else ()))
+    defaults = {} if table.name == 'sampler' else _defaults(cls, value)  # those of a sampler the loader gives
+    missing = {key: default for key, default in defaults.items() if key not in value and key not in given}
+    named, _ = arguments_of(cls)
+    filled = {}
+    for key, inner in {**value, **missing}.items():
+        inside = parts(named[key].hint, inner, ()) if key in named else ()
+        filled[str(key)] = fill_defaults(
+            inner, {at: mark.registry for at, _, mark in inside if isinstance(mark, Part)}, ()
+        )
+    return filled
 
 
 def _defaults(cls: Any, value: dict) -> dict[str, Any]:
-    """Defaults of a class's arguments; `**kwargs` stand for those of the next class that the parents define."""
-    inits = (
-        [c.__init__ for c in inspect.getmro(cls) if '__init__' in vars(c) and c is not object]
-        if inspect.isclass(cls)
-        else [cls]
-    )
-    found: dict[str, Any] = {}
-    seen: set[str] = set()
-    for init in inits:
-        try:
-            parameters = list(inspect.signature(init).parameters.values())
-        except (TypeError, ValueError):  # some builtins have no signature
-            break
-        named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in seen]
-        found.update((p.name, p.default) for p in named if isinstance(p.default, (*_PLAIN, list, tuple, dict)))
-        seen.update(p.name for p in named)
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
+    """Defaults of a class's arguments that a file can hold."""
+    named, _ = arguments_of(cls)
+    found = {
+        name: argument.default
+        for name, argument in named.items()
+        if isinstance(argument.default, (*_PLAIN, list, tuple, dict))
+    }
     if value.get('type') == 'PolicyLR':
-        common = {'by_epoch': True, 'warmup': None, 'warmup_iters': 0, 'warmup_ratio': 0.1, 'warmup_by_epoch': False}
-        own = POLICY_ARGS.get(value.get('policy'), {})
-        found.update(
-            {**{k: v for k, v in common.items() if k in COMMON_ARGS}, **{k: v for k, v in own.items() if v is not ...}}
-        )
+        formula, _ = arguments_of(policy_lr)
+        args = {name: formula[name].default for name in COMMON_ARGS} | POLICY_ARGS.get(value.get('policy', ''), {})
+        found.update({name: default for name, default in args.items() if default not in (..., inspect.Parameter.empty)})
     if inspect.isclass(cls) and issubclass(cls, Hook):
-        found['priority'] = cls.priority
+        found['priority'] = cast(type[Hook], cls).priority
     return found
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from .comparison import refuse
+from .changes import refuse
 
 # what each entry of the fingerprint is called for the user, and what to do when it differs
 _FINGERPRINT = {

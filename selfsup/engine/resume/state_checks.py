@@ -107,11 +107,11 @@ def check_model_state(weights: Mapping[str, Tensor], path: str) -> None:
             _check_range(value, 0 if ready is not None and bool(ready.all()) else -1, centroids.shape[0], name, path)
 
 
-def check_average(checkpoint: Mapping, own: Mapping[str, Tensor], path: str) -> None:
+def check_average(checkpoint: Mapping, of_the_model: Mapping[str, Tensor], path: str) -> None:
     """The moving average, where there is one, has the tensors of the model.
 
     Args:
-        own: state dict of the model.
+        of_the_model: its state dict.
 
     Raises:
         CheckpointError: it has not.
@@ -123,10 +123,10 @@ def check_average(checkpoint: Mapping, own: Mapping[str, Tensor], path: str) -> 
     if not isinstance(weights, dict) or not _whole_number(average.get('steps'), 0):
         raise _broken(path, f"its moving average ('{AVERAGE}') lacks 'state_dict' or 'steps'")
     check_finite(weights, path, 'averaged weights')
-    check_same(weights, own, f"the moving average ('{AVERAGE}')", path)
+    check_same(weights, of_the_model, f"the moving average ('{AVERAGE}')", path)
 
 
-def check_same(weights: Mapping[str, Any], own: Mapping[str, Tensor], what: str, path: str) -> None:
+def check_same(weights: Mapping[str, Any], of_the_model: Mapping[str, Tensor], what: str, path: str) -> None:
     """Every tensor of `own` is there, of its shape and kind, and nothing else.
 
     Raises:
@@ -134,12 +134,12 @@ def check_same(weights: Mapping[str, Any], own: Mapping[str, Tensor], what: str,
     """
     wrong = [
         name
-        for name in own
+        for name in of_the_model
         if not isinstance(weights.get(name), Tensor)
-        or weights[name].shape != own[name].shape
-        or not convertible(weights[name], own[name])
+        or weights[name].shape != of_the_model[name].shape
+        or not convertible(weights[name], of_the_model[name])
     ]
-    wrong += [str(name) for name in weights if name not in own]
+    wrong += [str(name) for name in weights if name not in of_the_model]
     if wrong:
         raise _broken(
             path,
@@ -160,16 +160,16 @@ def check_optimizer(saved: Mapping, optimizer: torch.optim.Optimizer, path: str)
     scaler = saved.get('loss_scaler', {})
     if not isinstance(scaler, dict) or not all(_finite_number(value) and value >= 0 for value in scaler.values()):
         raise _broken(path, f'the state of its loss scaler is {scaler!r:.80}')
-    groups, given = optimizer.param_groups, saved['param_groups']
-    sizes, found = [len(group['params']) for group in groups], [len(group['params']) for group in given]
-    if sizes != found:
+    groups, saved_groups = optimizer.param_groups, saved['param_groups']
+    sizes, saved_sizes = ([len(group['params']) for group in some] for some in (groups, saved_groups))
+    if sizes != saved_sizes:
         raise CheckpointError(
-            f'{path}: its optimizer state does not fit the optimizer of the config (groups of {found[:8]} parameters, '
+            f'{path}: its optimizer state does not fit the optimizer of the config (groups of {saved_sizes[:8]} parameters, '
             f'the config has {sizes[:8]}). Resume with the config of the first run, or start from its weights with '
             'load_from.'
         )
     owners: dict[Any, tuple[nn.Parameter, dict[str, Any]]] = {}
-    for group, old in zip(groups, given, strict=True):
+    for group, old in zip(groups, saved_groups, strict=True):
         _check_group(group, old, path)
         wanted = _state_of_a_step(optimizer, group)
         for number, parameter in zip(old['params'], group['params'], strict=True):
@@ -184,11 +184,10 @@ def check_optimizer(saved: Mapping, optimizer: torch.optim.Optimizer, path: str)
 
 def _check_group(group: Mapping, old: Mapping, path: str) -> None:
     for name in _SETTINGS:
-        if name not in group or (
-            name == 'initial_lr' and name not in old
-        ):  # a run without schedules has none; they bring their own
+        # a run without schedules has no 'initial_lr'; they bring their own
+        if name not in group or (name == 'initial_lr' and name not in old):
             continue
-        value = old.get(name)
+        value: Any = old.get(name)
         numbers = value if isinstance(value, list | tuple) else [value]
         pair = isinstance(group[name], tuple)
         if (
@@ -219,7 +218,8 @@ def _check_values(
     values: Mapping[str, Any], parameter: nn.Parameter, wanted: Mapping[str, Any], number: int, path: str
 ) -> None:
     for name, pattern in wanted.items():
-        value, where = values.get(name), f"'{name}' of parameter {number} in its optimizer state"
+        value: Any = values.get(name)
+        where = f"'{name}' of parameter {number} in its optimizer state"
         whole = isinstance(pattern, Tensor) and pattern.dim() > 0
         if whole and not (
             isinstance(value, Tensor)
@@ -248,15 +248,17 @@ def check_schedules(states: Any, schedulers: list, iteration: int, path: str) ->
             'the first run.'
         )
     for state, scheduler in zip(states, schedulers, strict=True):
-        title, own = type(scheduler).__name__, scheduler.state_dict()
-        if not isinstance(state, dict) or state.keys() != own.keys():
-            given = ', '.join(map(str, state))[:80] if isinstance(state, dict) else type(state).__name__
-            raise _broken(path, f'the state of its {title} holds {given}, and should hold {", ".join(own)}')
-        for name, value in own.items():
+        title, expected = type(scheduler).__name__, scheduler.state_dict()
+        if not isinstance(state, dict) or state.keys() != expected.keys():
+            entries = ', '.join(map(str, state))[:80] if isinstance(state, dict) else type(state).__name__
+            raise _broken(path, f'the state of its {title} holds {entries}, and should hold {", ".join(expected)}')
+        for name, value in expected.items():
             if type(value) in (int, float) and not _finite_number(state[name]):
                 raise _broken(path, f'{name} of its {title} is {state[name]!r:.60}')
-        steps = own.keys() == {'last_step', '_global_step'}  # of ours: stepped once per iteration
-        if steps and not all(type(state[name]) is int and state[name] in (iteration, iteration + 1) for name in own):
+        steps = expected.keys() == {'last_step', '_global_step'}  # of ours: stepped once per iteration
+        if steps and not all(
+            type(state[name]) is int and state[name] in (iteration, iteration + 1) for name in expected
+        ):
             raise _broken(path, f'its {title} stands at step {state["last_step"]!r:.40}, its iteration is {iteration}')
 
 
@@ -320,9 +322,9 @@ def check_labels(labels: Any, number: int, clusters: int, path: str = 'The check
         CheckpointError: they are something else.
     """
     if not isinstance(labels, Tensor) or labels.dtype is not torch.int64 or labels.shape != (number,):
-        given = f'{labels.dtype} {tuple(labels.shape)}' if isinstance(labels, Tensor) else type(labels).__name__
+        kind = f'{labels.dtype} {tuple(labels.shape)}' if isinstance(labels, Tensor) else type(labels).__name__
         raise _broken(
-            path, f'its labels of clusters are {given}, and should be one whole number for each of {number} images'
+            path, f'its labels of clusters are {kind}, and should be one whole number for each of {number} images'
         )
     _check_range(labels, 0, clusters, 'its label of a cluster', path)
 

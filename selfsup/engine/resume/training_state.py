@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from ...errors import CheckpointError
 from ..schedulers import ClosedForm
-from .comparison import Changes
+from .changes import Changes
 from .state_checks import check_optimizer, check_schedules
 
 _OPTIONS = ('optimizer', 'lr_config', 'weight_decay_config')
@@ -36,7 +36,7 @@ def load_training_state(
     saved = optimizer_state(checkpoint['optimizer'], optimizer, changes, path)
     check_optimizer(saved, optimizer, path)
     if schedules_follow(schedulers, changes):
-        states = checkpoint.get('param_schedulers')
+        states: Any = checkpoint.get('param_schedulers')
         check_schedules(states, schedulers, iteration, path)
     else:  # closed formulas need nothing but their position
         states = [{'last_step': iteration, '_global_step': iteration + 1}] * len(schedulers)
@@ -86,8 +86,8 @@ def schedules_follow(schedulers: list, changes: Changes) -> bool:
 def _regrouped(saved: dict, optimizer: Optimizer, path: str) -> dict:
     """A saved state in the groups of `optimizer`, weight by weight: other `paramwise_options` may make other groups."""
     groups = saved['param_groups']
-    names = [group.get('param_names') for group in optimizer.param_groups]
-    old_names = [group.get('param_names') for group in groups]
+    names: list[Any] = [group.get('param_names') for group in optimizer.param_groups]
+    old_names: list[Any] = [group.get('param_names') for group in groups]
     if names == old_names or None in names or None in old_names:
         return saved
     if any(len(group['param_names']) != len(group['params']) for group in groups):
@@ -104,16 +104,16 @@ def _regrouped(saved: dict, optimizer: Optimizer, path: str) -> dict:
             'Start from its weights with load_from.'
         )
     state, new_groups, number = {}, [], 0
-    for own, group in zip(names, optimizer.param_groups, strict=True):
-        numbers = list(range(number, number + len(own)))
-        number += len(own)
+    for group_names, group in zip(names, optimizer.param_groups, strict=True):
+        numbers = list(range(number, number + len(group_names)))
+        number += len(group_names)
         state.update(
             {
                 new: saved['state'][where[name][0]]
-                for new, name in zip(numbers, own, strict=True)
+                for new, name in zip(numbers, group_names, strict=True)
                 if where[name][0] in saved['state']
             }
         )
         options = {name: value for name, value in group.items() if name != 'params'}
-        new_groups.append({**where[own[0]][1], **options, 'params': numbers})
+        new_groups.append({**where[group_names[0]][1], **options, 'params': numbers})
     return {**saved, 'state': state, 'param_groups': new_groups}

@@ -19,12 +19,12 @@ def size_and_nonzero(module: nn.Module) -> tuple[int, int]:
     )
 
 
-def _image(model: nn.Module, size: int) -> Tensor:
+def _image(model: Any, size: int) -> Tensor:
     """One image of the channels that the backbone takes, without memory."""
     return torch.empty(1, getattr(model.backbone, 'in_channels', 3), size, size, device='meta')
 
 
-def flops(model: nn.Module, size: int) -> dict[str, int]:
+def flops(model: Any, size: int) -> dict[str, int]:
     """FLOPs of the backbone per module name ('backbone' in all), for one image of size x size; 2 per multiplication with its addition.
 
     Nothing is computed: the model is moved to the meta device, which loses its weights.
@@ -42,21 +42,21 @@ def flops(model: nn.Module, size: int) -> dict[str, int]:
     return {'backbone': counter.get_total_flops(), **counts}
 
 
-def nonzero_flops(model: nn.Module, size: int) -> tuple[int, int]:
+def nonzero_flops(model: Any, size: int) -> tuple[int, int]:
     """FLOPs of the backbone's convolutions and linear layers for one image of size x size, and those of them by a weight that is not zero.
 
     A weight is used once for every position of its layer's output, 2 FLOPs each; a token is a position, in whatever layout the layer gets
     its maps. Positions at the border count in full, although their kernels see padding, as is usual. As with `flops`, the weights of the
     model are lost.
     """
-    layers = {
+    layers: dict[Any, tuple[int, int]] = {
         m: (m.weight.numel(), int(m.weight.detach().count_nonzero()))
         for m in model.backbone.modules()
         if isinstance(m, nn.Linear | _ConvNd)
     }
-    totals = [0, 0]
+    totals = [0, 0]  # all, and those by a weight that is not zero
 
-    def count(layer: nn.Module, inputs: Any, output: Tensor) -> None:
+    def count(layer: Any, inputs: Any, output: Tensor) -> None:
         positions = output.numel() // (layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels)
         for i, weights in enumerate(layers[layer]):
             totals[i] += 2 * positions * weights

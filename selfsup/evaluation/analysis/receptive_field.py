@@ -94,16 +94,16 @@ def receptive_field(extract: Callable[[Tensor], Sequence[Tensor]], images: Itera
     """
     total, used, skipped = None, 0, 0
     for image in images:
-        found = contribution(extract, image).double().cpu().numpy()
-        if not np.isfinite(found).all():
+        weights = contribution(extract, image).double().cpu().numpy()
+        if not np.isfinite(weights).all():
             skipped += 1
-        elif total is not None and total.shape != found.shape:
+        elif total is not None and total.shape != weights.shape:
             raise DataError(
-                f'Image {used + skipped + 1} has {found.shape[0]} x {found.shape[1]} pixels, those before it '
+                f'Image {used + skipped + 1} has {weights.shape[0]} x {weights.shape[1]} pixels, those before it '
                 f'{total.shape[0]} x {total.shape[1]}: resize all to one size.'
             )
         else:
-            total, used = found if total is None else total + found, used + 1
+            total, used = weights if total is None else total + weights, used + 1
     if total is None:
         raise DataError(
             f'None of {skipped} images gave finite gradients: the weights or the images are not finite.'

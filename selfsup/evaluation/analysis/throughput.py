@@ -44,7 +44,8 @@ def step_speed(step: Callable[[], Any], images: int, seconds: float) -> float:
 def _rate(batches: Any, size: Callable[[Any], int], seconds: float) -> tuple[float, Any]:
     """Images per second of an iterator after `SETTLING`, and its first item; of all there was where that is too little."""
     begin = time.perf_counter()
-    counted, since, total, first = 0, None, 0, None
+    counted, total, first = 0, 0, None
+    since: float | None = None  # when counting began
     for batch in batches:
         first = batch if first is None else first
         now = time.perf_counter()
@@ -56,7 +57,7 @@ def _rate(batches: Any, size: Callable[[Any], int], seconds: float) -> tuple[flo
         elif now - begin >= SETTLING * seconds:
             since = now
     end = time.perf_counter()
-    if counted:
+    if counted and since is not None:
         return counted / max(now - since, 1e-9), first
     return total / max(end - begin, 1e-9), first
 

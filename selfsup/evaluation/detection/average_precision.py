@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ... import distributed as dist
 from ...datasets.data_sources.coco import COCO, mask_coder, read_annotations
@@ -47,12 +47,12 @@ class Detections:
         return np.ascontiguousarray(mask_coder().decode(runs).transpose(2, 0, 1)) if runs else None
 
 
-def evaluate_detector(model: nn.Module, loader: Any) -> dict[str, float]:
+def evaluate_detector(model: Any, loader: Any) -> dict[str, float]:
     """Average precisions of a detector on a whole data set; every rank calls and gets them. See `detect_and_evaluate`."""
     return detect_and_evaluate(model, loader)[0]
 
 
-def detect_and_evaluate(model: nn.Module, loader: Any) -> tuple[dict[str, float], list[Detections]]:
+def detect_and_evaluate(model: Any, loader: Any) -> tuple[dict[str, float], list[Detections]]:
     """Average precisions of a detector on a whole data set, and the detections of each image.
 
     Args:
@@ -72,21 +72,22 @@ def detect_and_evaluate(model: nn.Module, loader: Any) -> tuple[dict[str, float]
     """
     model = getattr(model, 'module', model)
     source = _checked_source(model, loader.dataset)
-    found = detect(model, loader)
+    detections = detect(model, loader)
     left_out(loader.dataset)
-    kept = np.setdiff1d(np.arange(len(source)), unreadable(loader.dataset)).tolist()
+    readable = np.setdiff1d(np.arange(len(source)), unreadable(loader.dataset)).tolist()
     numbers: dict[str, float] = {}
     if dist.is_main():
-        numbers = (
-            coco_ap(source, found, model.masks, kept) if isinstance(source, COCO) else voc_numbers(source, found, kept)
-        )
+        if isinstance(source, COCO):
+            numbers = coco_ap(source, detections, model.masks, readable)
+        else:
+            numbers = voc_numbers(source, detections, readable)
     numbers = dist.broadcast_object(numbers)
     if not math.isfinite(numbers.get('AP', math.nan)):
         raise DataError('There is no object in the data to evaluate on, so no average precision.')
-    return numbers, found
+    return numbers, detections
 
 
-def _checked_source(model: nn.Module, dataset: Any) -> COCO | VOCDetection:
+def _checked_source(model: Any, dataset: Any) -> COCO | VOCDetection:
     """The data source, if an average precision of this model on it says what it seems to say."""
     source = getattr(dataset, 'data_source', None)
     if not isinstance(source, COCO | VOCDetection):
@@ -118,7 +119,7 @@ def _checked_source(model: nn.Module, dataset: Any) -> COCO | VOCDetection:
     return source
 
 
-def detect(model: nn.Module, loader: Any) -> list[Detections]:
+def detect(model: Any, loader: Any) -> list[Detections]:
     """Detections of every image, in the order of the data set; on rank 0, [] on the others.
 
     Raises:
@@ -127,7 +128,7 @@ def detect(model: nn.Module, loader: Any) -> list[Detections]:
     """
     order = sample_numbers(loader)
     source, reader = loader.dataset.data_source, loader.dataset.reader
-    found: dict[int, Detections] = {}
+    of_rank: dict[int, Detections] = {}
     done = 0
     with evaluating(model):
         for batch in loader:
@@ -146,10 +147,10 @@ def detect(model: nn.Module, loader: Any) -> list[Detections]:
                         'change the size of an image, but neither crop nor flip it. That of the training data does not fit '
                         'here.'
                     )
-                found[index] = _in_original(result, image.shape[-2:], original)
+                of_rank[index] = _in_original(result, image.shape[-2:], original)
     share_unreadable(loader.dataset)
     together: dict[int, Detections] = {}
-    for part in dist.gather_objects(found):
+    for part in dist.gather_objects(of_rank):
         together.update(part)
     if len(together) < len(loader.dataset):
         raise DataError(
@@ -245,22 +246,22 @@ def _truth(source: COCO, masks: bool) -> dict:
     """The annotation file with what pycocotools needs of each annotation, and ids from 1 on: it takes an object of id 0 for none."""
     content = read_annotations(source.ann_file)
     annotations = []
-    for number, given in enumerate(content['annotations'], 1):
-        if masks and not given.get('segmentation'):
+    for number, annotation in enumerate(content['annotations'], 1):
+        if masks and not annotation.get('segmentation'):
             raise DataError(
-                f"ann_file='{source.ann_file}': annotation {given.get('id', number)} has no segmentation to evaluate masks on; "
+                f"ann_file='{source.ann_file}': annotation {annotation.get('id', number)} has no segmentation to evaluate masks on; "
                 'set model.masks=False.'
             )
-        area = given.get('area', given['bbox'][2] * given['bbox'][3])
-        annotations.append({**given, 'id': number, 'area': area, 'iscrowd': int(given.get('iscrowd', 0))})
+        area = annotation.get('area', annotation['bbox'][2] * annotation['bbox'][3])
+        annotations.append({**annotation, 'id': number, 'area': area, 'iscrowd': int(annotation.get('iscrowd', 0))})
     return {**content, 'annotations': annotations}
 
 
-def _coco_rows(source: COCO, number: int, found: Detections) -> list[dict]:
+def _coco_rows(source: COCO, number: int, detections: Detections) -> list[dict]:
     """Detections of image id `number` in COCO's result format."""
-    corners = found.boxes
+    corners = detections.boxes
     boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1).tolist()
-    masks = found.masks or [None] * len(boxes)
+    masks: Sequence[dict | None] = detections.masks if detections.masks else [None] * len(boxes)
     return [
         {
             'image_id': number,
@@ -269,7 +270,9 @@ def _coco_rows(source: COCO, number: int, found: Detections) -> list[dict]:
             'score': score,
             'segmentation': mask,
         }
-        for box, label, score, mask in zip(boxes, found.labels.tolist(), found.scores.tolist(), masks, strict=True)
+        for box, label, score, mask in zip(
+            boxes, detections.labels.tolist(), detections.scores.tolist(), masks, strict=True
+        )
     ]
 
 

@@ -39,11 +39,11 @@ def _class_ap(truth: Sequence[Any], detections: Sequence[Any], label: int, ious:
     positives = sum(int((~marks).sum()) for marks in difficult)
     if positives == 0:
         return [float('nan')] * len(ious)
-    rows = []  # score, image, object overlapped most, its IoU
-    for image, (one, found) in enumerate(zip(truth, detections, strict=True)):
-        chosen = found.labels == label
-        best, overlap = _most_overlapped(found.boxes[chosen], one.boxes[one.labels == label])
-        rows += zip(found.scores[chosen].tolist(), [image] * len(best), best, overlap, strict=True)
+    rows: list[tuple] = []  # score, image, object overlapped most, its IoU
+    for image, (one, detected) in enumerate(zip(truth, detections, strict=True)):
+        chosen = detected.labels == label
+        best, overlap = _most_overlapped(detected.boxes[chosen], one.boxes[one.labels == label])
+        rows += zip(detected.scores[chosen].tolist(), [image] * len(best), best, overlap, strict=True)
     rows.sort(key=lambda row: -row[0])
     return [_eleven_points(rows, difficult, positives, iou) for iou in ious]
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...datasets.samplers import EpochSampler
+from ...datasets.loaders.samplers import EpochSampler
 from ...errors import ConfigError
 from ...optim.paramwise import param_groups
 from ...optim.schedules import policy_lr
@@ -113,7 +113,7 @@ class CachedHeads:
                 f'A batch would hold one image ({len(cache)} in batches of {batch_size}), of which the batch norm of the '
                 'head has one value per channel: choose another --batch-size, or set data.drop_last=True.'
             )
-        self.heads = nn.ModuleList(copy.deepcopy(head) for _ in rates)
+        self.heads: Any = nn.ModuleList(copy.deepcopy(head) for _ in rates)
         self.sampler = EpochSampler(len(cache), shuffle=True, seed=seed, batch_size=batch_size, drop_last=drop_last)
         self._build_optimizer(compiled)
         self.iteration = 0
@@ -123,8 +123,8 @@ class CachedHeads:
         cfg.pop('base_lr', None)
         groups = []
         for head, rate in zip(self.heads, self.rates, strict=True):
-            own = param_groups(nn.ModuleDict({'head': head}), {**cfg, 'lr': rate}, options)
-            groups += [{'lr': rate, **group} for group in own]
+            of_head = param_groups(nn.ModuleDict({'head': head}), {**cfg, 'lr': rate}, options)
+            groups += [{'lr': rate, **group} for group in of_head]
         self.optimizer = build_from_config({**cfg, 'lr': self.rates[0]}, groups, registry=OPTIMIZERS)
         self.base = [group['lr'] for group in self.optimizer.param_groups]
         self.policy = next(
@@ -165,7 +165,7 @@ class CachedHeads:
         self.optimizer.step()
         return losses.detach()
 
-    def parameters(self, model: nn.Module) -> dict[str, dict[str, int]]:
+    def parameters(self, model: Any) -> dict[str, dict[str, int]]:
         """How many parameters of the backbone of `model`, and of the head of each rate, are trained and frozen."""
         head = dict(zip(('trained', 'frozen'), trained_and_frozen(self.heads[0]), strict=True))
         return {'backbone': {'trained': 0, 'frozen': sum(trained_and_frozen(model.backbone))}, 'head': head}
@@ -179,15 +179,13 @@ class CachedHeads:
         scores: list[dict[str, list[Tensor]]] = [{} for _ in self.heads]
         for start in range(0, len(cache), EVALUATED_AT_ONCE):
             pooled = cache.rows(0, slice(start, start + EVALUATED_AT_ONCE), self.device)
-            for head, found in zip(self.heads, scores, strict=True):
+            for head, of_head in zip(self.heads, scores, strict=True):
                 for name, logits in head.classify(pooled).items():
-                    found.setdefault(name, []).append(logits.float().cpu())
-        results = []
-        for found in scores:
-            results.append({})
-            for name, parts in found.items():
-                results[-1].update(accuracy(torch.cat(parts), name))
-        return results
+                    of_head.setdefault(name, []).append(logits.float().cpu())
+        return [
+            {key: value for name, parts in of_head.items() for key, value in accuracy(torch.cat(parts), name).items()}
+            for of_head in scores
+        ]
 
 
 def best_rates(
@@ -206,6 +204,6 @@ def best_rates(
         best = max(range(len(rates)), key=lambda i: results[i].get(f'{head}_top1', results[i][name]))
         numbers[name], chosen[head] = round(results[best][name], 4), rates[best]
         numbers.update(
-            {f'{name}_lr{rate:g}': round(found[name], 4) for rate, found in zip(rates, results, strict=True)}
+            {f'{name}_lr{rate:g}': round(result[name], 4) for rate, result in zip(rates, results, strict=True)}
         )
     return numbers, chosen

@@ -138,10 +138,10 @@ def _usable(folder: Path, key: dict, force: bool) -> bool:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     try:
-        found = json.loads((folder / KEY).read_text())
+        old_key = json.loads((folder / KEY).read_text())
     except (OSError, json.JSONDecodeError):
-        found = None
-    if found == key:
+        old_key = None
+    if old_key == key:
         return True
     strange = (
         [path.name for path in folder.iterdir() if not _OWN.fullmatch(path.name)] if folder.is_dir() else [folder.name]
@@ -152,11 +152,11 @@ def _usable(folder: Path, key: dict, force: bool) -> bool:
             '--cache.'
         )
     if not force:
-        found = found if isinstance(found, dict) else None
+        old_key = old_key if isinstance(old_key, dict) else None
         differing = (
             'no complete cache'
-            if found is None
-            else f'other {", ".join(k for k in key if found.get(k) != key[k]) or "settings"}'
+            if old_key is None
+            else f'other {", ".join(k for k in key if old_key.get(k) != key[k]) or "settings"}'
         )
         raise DataError(f'{folder} exists and holds {differing}; give --force to replace it, or another --cache.')
     return False
@@ -169,7 +169,7 @@ def _extract(folder: Path, key: dict, draws: Sequence[Draw], dtype: torch.dtype)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     arrays: dict[str, np.memmap] = {}
-    labels, bad = None, np.zeros(0, dtype=np.int64)
+    labels, bad = torch.empty(0), np.zeros(0, dtype=np.int64)
     for view, draw in enumerate(draws):
 
         def allocate(name: str, shape: tuple, kind: torch.dtype, view: int = view) -> Tensor:
@@ -180,11 +180,11 @@ def _extract(folder: Path, key: dict, draws: Sequence[Draw], dtype: torch.dtype)
             return torch.from_numpy(arrays[name][view])
 
         def layers(batch: dict[str, Tensor], draw: Draw = draw) -> dict[str, Tensor]:
-            found = {f'layer{i}': _convert(x, dtype) for i, x in enumerate(draw.forward(batch['img']))}
-            return {**found, 'labels': batch['gt_label'].long()}
+            maps = {f'layer{i}': _convert(x, dtype) for i, x in enumerate(draw.forward(batch['img']))}
+            return {**maps, 'labels': batch['gt_label'].long()}
 
         loader = draw.open_loader()
-        labels = collect(layers, loader, main_only=True, allocate=allocate).get('labels')
+        labels = collect(layers, loader, main_only=True, allocate=allocate).get('labels', labels)
         left_out(loader.dataset)
         bad = np.union1d(bad, unreadable(loader.dataset))
         loader.close()

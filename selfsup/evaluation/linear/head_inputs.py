@@ -21,7 +21,7 @@ from .feature_cache import Draw, FeatureCache, cached
 
 
 def draws_of(
-    model: nn.Module,
+    model: Any,
     section: dict,
     *,
     views: int = 0,
@@ -111,9 +111,9 @@ def both_caches(
     digest = f'random, seed {seed}' if weights == 'random' else sha256(weights)
     body = {k: v for k, v in compiled['model'].items() if k != 'head'}
     key = {'weights': digest, 'model': body, 'head': _pooling(compiled['model']['head'])}
-    found = {}
+    caches: dict[str, FeatureCache | None] = {}
     for name, (section, draws, mirrored) in sections.items():
-        own = {
+        of_images = {
             **key,
             'data': section['dataset'],
             'images': _digest(images[name]),
@@ -121,16 +121,16 @@ def both_caches(
             'flip': mirrored,
             'seed': seed if draws else None,
         }
-        found[name] = cached(
-            folder / name, own, draws_of(model, section, views=draws, flip=mirrored, **loading), dtype, force
+        caches[name] = cached(
+            folder / name, of_images, draws_of(model, section, views=draws, flip=mirrored, **loading), dtype, force
         )
-    return found['train'], found['test'], partial(_accuracy, images['test'], found['test'])
+    return caches['train'], caches['test'], partial(_accuracy, images['test'], caches['test'])
 
 
-def _accuracy(dataset: Any, cache: FeatureCache, scores: Tensor, name: str) -> dict[str, float]:
+def _accuracy(dataset: Any, cache: FeatureCache | None, scores: Tensor, name: str) -> dict[str, float]:
     """What `dataset.evaluate` says of scores (M, K) of the images that the cache could read."""
-    if len(cache) < len(dataset):
-        mark_unreadable(dataset, np.setdiff1d(np.arange(len(dataset)), cache.readable))
+    if cache is not None and len(cache) < len(dataset):
+        mark_unreadable(dataset, np.setdiff1d(np.arange(len(dataset)), cache.readable).tolist())
         scores, known = scores.new_zeros(len(dataset), *scores.shape[1:]), scores
         scores[torch.from_numpy(cache.readable)] = known
     return dataset.evaluate(scores, name)
@@ -138,12 +138,14 @@ def _accuracy(dataset: Any, cache: FeatureCache, scores: Tensor, name: str) -> d
 
 def _pooling(head: dict[str, Any]) -> dict[str, Any]:
     """What in a head's config decides about its pooling."""
-    found = {
+    settings: dict[str, Any] = {
         k: head[k] for k in ('type', 'with_avg_pool', 'pool_type', 'in_indices', 'with_last_layer_unpool') if k in head
     }
-    if found.get('with_last_layer_unpool') is True:
-        found['with_last_layer_unpool'] = 'added'  # caches that say True were written when it replaced the last input
-    return found
+    if settings.get('with_last_layer_unpool') is True:
+        settings['with_last_layer_unpool'] = (
+            'added'  # caches that say True were written when it replaced the last input
+        )
+    return settings
 
 
 def _digest(dataset: Any) -> str:

@@ -1,1 +1,1 @@
-"""Results as data, and the tables made from them."""
+"""Results as data: one JSON file per measurement (`record.py`), and the tables made from such files alone (`tables.py`)."""

@@ -127,19 +127,19 @@ def read_result(path: str | os.PathLike) -> dict:
         DataError: it cannot be read, or is no result.
     """
     try:
-        found = json.loads(Path(path).read_text())
+        result = json.loads(Path(path).read_text())
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DataError(f'{path} cannot be read as a result: {error}.') from None
-    missing = [name for name in FIELDS if name not in found] if isinstance(found, dict) else list(FIELDS)
+    missing = [name for name in FIELDS if name not in result] if isinstance(result, dict) else list(FIELDS)
     if missing:
         raise DataError(f'{path} is no result of this project: it lacks {", ".join(missing)}.')
-    return found
+    return result
 
 
 def _digest(merged: Mapping[str, Any]) -> str:
     """SHA-256 of a runner config, without what differs between two equal runs of it."""
-    kept = {key: value for key, value in merged.items() if key not in OF_THE_RUN}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
+    settings = {key: value for key, value in merged.items() if key not in OF_THE_RUN}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _finite(name: Any, value: Any) -> float | None:

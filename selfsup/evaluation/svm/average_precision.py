@@ -48,13 +48,13 @@ def average_precision(scores: Tensor, labels: Tensor, envelope: bool = True) -> 
     labels = labels.to(scores.device)
     used = labels != DIFFICULT
     positive = (labels[used] == POSITIVE).nonzero().flatten()
-    found = []
+    parts = []
     for rows in scores.split(max(1, SCORES_AT_ONCE // len(labels))):
         rows = rows if bool(used.all()) else rows[:, used]
         if not bool(torch.isfinite(rows.sum(1)).all()):
             raise DataError('Some scores are NaN or infinite.')
-        found.append(_average_precision(rows.contiguous(), positive, envelope))
-    return torch.cat(found)
+        parts.append(_average_precision(rows.contiguous(), positive, envelope))
+    return torch.cat(parts)
 
 
 def _average_precision(scores: Tensor, positive: Tensor, envelope: bool) -> Tensor:

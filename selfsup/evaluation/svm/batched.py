@@ -1,4 +1,4 @@
-"""The solver of the VOC2007 protocols that handles all SVMs together, on a CPU or a GPU."""
+"""The solver of the VOC2007 protocols by matrix products, on a CPU or a GPU: what shares its samples together, low-shot sets one by one."""
 
 from __future__ import annotations
 
@@ -11,16 +11,13 @@ from torch import Tensor
 
 from ...errors import ConfigError
 from .kernel import inner_products, solve_costs
-from .newton import Basis, eigenbasis, own_bases, solve, solve_path
+from .newton import Basis, eigenbasis, solve, solve_path
 from .voc07 import FOLDS, POSITIVE_WEIGHT, FullScores
 from .voc07_labels import DIFFICULT, POSITIVE
 
-OWN_BASIS_SAMPLES = 160  # sets up to this size get an eigenbasis of their own: it costs less than it saves
-NUMBERS_AT_ONCE = 2**26  # float32 in the samples of the sets that are solved together: 256 MiB
-
 
 class BatchedSolver:
-    """Args: device: that computes; tolerance: see `svm.solve`.
+    """Args: device: that computes; tolerance: see `newton.solve`.
 
     Raises:
         ConfigError: there is no such device.
@@ -56,7 +53,7 @@ class BatchedSolver:
     def fit_low_shot(
         self, train: Tensor, labels: Sequence[Tensor], others: Sequence[Tensor], costs: Sequence[float]
     ) -> Iterator[list[Tensor]]:
-        """One class after the other; small samples in batches, large ones by their inner products."""
+        """One class after the other, each sample by itself."""
         basis = eigenbasis(train.to(self.device))
         others = [basis.coordinates(x.to(self.device)) for x in others]
         columns = torch.stack([target.T.to(self.device) for target in labels], dim=1)  # (classes, sets, N)
@@ -66,50 +63,24 @@ class BatchedSolver:
 
     def _fit_sets(self, basis: Basis, columns: Tensor, costs: Sequence[float]) -> Tensor:
         """Weights (sets, costs, r), in the basis that all share; columns: (sets, N) labels."""
-        rows = [(column != DIFFICULT).nonzero().flatten() for column in columns]
         width = basis.samples.shape[1]
-        weights = basis.samples.new_empty(len(columns), len(costs), width)
-        if any(OWN_BASIS_SAMPLES < len(r) <= width for r in rows):
+        rows_of_sets = [(column != DIFFICULT).nonzero().flatten() for column in columns]
+        if any(len(rows) <= width for rows in rows_of_sets):
             products, head = inner_products(basis.samples, 2 * POSITIVE_WEIGHT * max(costs))
 
-        def fit_small(chosen: list[int]) -> None:
-            samples, rotation = own_bases(torch.stack([basis.samples[rows[i]] for i in chosen]))
-            signs, class_weights = _targets(torch.stack([columns[i, rows[i]] for i in chosen])[:, None])
-            loss_weights = class_weights * signs.new_tensor(costs)[:, None]
-            weights[chosen] = solve(samples, signs, loss_weights, tolerance=self.tolerance).weights @ rotation.mT
-
-        def fit_large(chosen: int) -> None:
-            of_set = rows[chosen]
-            samples, (signs, class_weights) = basis.samples[of_set], _targets(columns[chosen, of_set])
-            if len(of_set) > width:
+        def fit(column: Tensor, rows: Tensor) -> Tensor:
+            samples, signs = basis.samples[rows], torch.where(column[rows] == POSITIVE, 1.0, -1.0)
+            class_weights = torch.where(signs > 0, POSITIVE_WEIGHT, 1.0)
+            if len(rows) > width:  # the problem is smaller in terms of w
                 loss_weights = class_weights * signs.new_tensor(costs)[:, None]
-                weights[chosen] = solve(
-                    samples[None], signs[None, None], loss_weights[None], tolerance=self.tolerance
-                ).weights[0]
-            else:
-                coefficients = solve_costs(products.of(of_set), signs, class_weights, costs, self.tolerance)
-                weights[chosen] = coefficients.float() @ samples
-                weights[chosen][:, head] = (coefficients @ samples[:, head].double()).float()
+                return solve(samples[None], signs[None, None], loss_weights[None], tolerance=self.tolerance).weights[0]
+            coefficients = solve_costs(products.of(rows), signs, class_weights, costs, self.tolerance)
+            weights = coefficients.float() @ samples
+            weights[:, head] = (coefficients @ samples[:, head].double()).float()
+            return weights
 
-        large = []
-        for size in sorted({len(r) for r in rows}):
-            alike = [i for i, r in enumerate(rows) if len(r) == size]
-            if size > min(OWN_BASIS_SAMPLES, width):
-                large += alike
-                continue
-            at_once = max(1, NUMBERS_AT_ONCE // (size * width))
-            for begin in range(0, len(alike), at_once):
-                fit_small(alike[begin : begin + at_once])
-        with _one_core_each(self.device) as pool:  # single large sets are too small to keep several cores busy
-            for done in [pool.submit(fit_large, chosen) for chosen in large]:
-                done.result()
-        return weights
-
-
-def _targets(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Signs y and class weights of labels of any shape."""
-    signs = torch.where(labels == POSITIVE, 1.0, -1.0)
-    return signs, torch.where(signs > 0, POSITIVE_WEIGHT, 1.0)
+        with _one_core_each(self.device) as pool:  # one set is too small to keep several cores busy
+            return torch.stack(list(pool.map(fit, columns, rows_of_sets)))
 
 
 @contextlib.contextmanager

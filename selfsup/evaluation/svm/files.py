@@ -31,10 +31,10 @@ def read_features(work_dir: Path, split: str, feature: str) -> Tensor:
         DataError: no such file, not a matrix, or a number is not finite.
     """
     path = work_dir / 'features' / f'voc07_{SPLITS[split]}_{feature}.npy'
-    found = read_array(path, 'Extract them with tools/extract.py or tools/dist_extract.sh.')
-    if found.ndim != 2 or not len(found) or found.dtype.kind != 'f':
-        raise DataError(f'{path} holds {found.dtype} of shape {found.shape}; expected floats (images, numbers).')
-    features = torch.from_numpy(found).double()
+    array = read_array(path, 'Extract them with tools/extract.py or tools/dist_extract.sh.')
+    if array.ndim != 2 or not len(array) or array.dtype.kind != 'f':
+        raise DataError(f'{path} holds {array.dtype} of shape {array.shape}; expected floats (images, numbers).')
+    features = torch.from_numpy(array).double()
     if not bool(torch.isfinite(features).all()):
         bad = int((~torch.isfinite(features)).any(1).nonzero()[0])
         raise DataError(
@@ -53,16 +53,16 @@ def read_labels(path: Path, rows: int | None = None, classes: int | None = None,
     Raises:
         DataError: no such file, another size, another label, or a class without a positive.
     """
-    found = read_array(path, 'Make it with tools/prepare_data/prepare_voc07_cls.sh.')
-    if found.ndim != 2 or not len(found) or found.dtype.kind not in 'iuf':
-        raise DataError(f'{path} holds {found.dtype} of shape {found.shape}; expected labels (images, classes).')
-    if rows not in (None, len(found)):
+    array = read_array(path, 'Make it with tools/prepare_data/prepare_voc07_cls.sh.')
+    if array.ndim != 2 or not len(array) or array.dtype.kind not in 'iuf':
+        raise DataError(f'{path} holds {array.dtype} of shape {array.shape}; expected labels (images, classes).')
+    if rows not in (None, len(array)):
         raise DataError(
-            f'{path} labels {len(found)} images, but there are {rows} {of}. Both must come from the same list of images.'
+            f'{path} labels {len(array)} images, but there are {rows} {of}. Both must come from the same list of images.'
         )
-    if classes not in (None, found.shape[1]):
-        raise DataError(f'{path} has {found.shape[1]} classes, the training labels have {classes}.')
-    labels = torch.from_numpy(found)
+    if classes not in (None, array.shape[1]):
+        raise DataError(f'{path} has {array.shape[1]} classes, the training labels have {classes}.')
+    labels = torch.from_numpy(array)
     try:
         check_labels(labels)
     except DataError as error:

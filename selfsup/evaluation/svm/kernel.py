@@ -1,6 +1,6 @@
 """Linear SVMs of one set of samples for many costs, in terms of the samples' inner products.
 
-The problem is that of `svm.py`. Its solution is w = X^T a with a_i = d_i y_i slack_i, where slack_i = max(0, 1 - y_i f_i),
+The problem is that of `newton.py`. Its solution is w = X^T a with a_i = d_i y_i slack_i, where slack_i = max(0, 1 - y_i f_i),
 d_i = 2 C c_i and f = X w = K a, K = X X^T. Where there are fewer samples than numbers per sample, K is the smaller matrix.
 
 - As long as all samples are inside the margin, which is so for small C, the problem is a ridge regression: (K + D^-1) a = y. For all
@@ -109,20 +109,20 @@ def solve_costs(
         )
     signs, class_weights = signs.double(), class_weights.double()
     order = sorted(range(len(costs)), key=lambda i: costs[i])
-    found = signs.new_empty(len(costs), len(signs))
-    found[order], solved = _ridge(products, signs, class_weights, [costs[i] for i in order], tolerance)
+    solutions = signs.new_empty(len(costs), len(signs))
+    solutions[order], solved = _ridge(products, signs, class_weights, [costs[i] for i in order], tolerance)
     start = None
     for i, done in zip(order, solved, strict=True):
         if not done:
-            found[i] = _newton(
+            solutions[i] = _newton(
                 products,
                 signs,
                 2 * costs[i] * class_weights,
-                [a for a in (found[i], start) if a is not None],
+                [a for a in (solutions[i], start) if a is not None],
                 tolerance,
             )
-        start = found[i]
-    return found
+        start = solutions[i]
+    return solutions
 
 
 def _ridge(
@@ -176,13 +176,17 @@ def _newton(products: InnerProducts, signs: Tensor, d: Tensor, starts: list[Tens
     for _ in range(MAX_NEWTON_STEPS):
         inside = slack > 0
         rows = inside.nonzero().flatten()
-        found = None
+        newton_step = None
         if len(rows) > EXACT_SAMPLES:
-            found = _conjugate_gradients(products, rows, a - d * signs * slack, d, tolerance**2 * float(a @ f))
-        if found is None:
+            newton_step = _conjugate_gradients(products, rows, a - d * signs * slack, d, tolerance**2 * float(a @ f))
+        if newton_step is None:
             solution = _solution(products, rows, signs[rows], 1 / d[rows])
-            found = (-a).index_add(0, rows, solution), products.times(solution, rows, products.rest[rows]) - f, 0.0
-        step, change, error = found
+            newton_step = (
+                (-a).index_add(0, rows, solution),
+                products.times(solution, rows, products.rest[rows]) - f,
+                0.0,
+            )
+        step, change, error = newton_step
         across = a @ change
         length = line_search(across, step @ change, f, change, signs, d)
         slope = float(
@@ -206,8 +210,8 @@ def _solution(products: InnerProducts, rows: Tensor, right: Tensor, diagonal: Te
     small = torch.linalg.lu_factor(torch.eye(head.shape[1], dtype=torch.float64, device=head.device) + head.T @ solved)
     x = torch.zeros_like(right)
     for _ in range(REFINEMENTS):
-        left = right - head @ (head.T @ x) - (matrix @ x.to(matrix.dtype)).double()
-        z = torch.cholesky_solve(left[:, None].to(matrix.dtype), factor).double()
+        residual = right - head @ (head.T @ x) - (matrix @ x.to(matrix.dtype)).double()
+        z = torch.cholesky_solve(residual[:, None].to(matrix.dtype), factor).double()
         x = x + (z - solved @ torch.linalg.lu_solve(*small, head.T @ z))[:, 0]
     return x
 

@@ -69,46 +69,41 @@ class SklearnSolver:
         self, train: Tensor, positive: Tensor, folds: Tensor, test: Tensor, costs: Sequence[float]
     ) -> FullScores:
         """Class by class and cost by cost: three folds, then all samples."""
-        train, positive, folds, test = (t.cpu().numpy() for t in (train, positive, folds, test))
-        everything = np.ones(len(train), bool)
-        plan = [
-            (at, c, fold)
-            for at in range(len(costs))
-            for c in range(positive.shape[1])
-            for fold in (*range(FOLDS), None)
-        ]
-        found = self._run(
+        x, y, fold_of, other = (t.cpu().numpy() for t in (train, positive, folds, test))
+        everything = np.ones(len(x), bool)
+        plan = [(at, c, fold) for at in range(len(costs)) for c in range(y.shape[1]) for fold in (*range(FOLDS), None)]
+        results = self._run(
             [
-                (train, everything, positive[:, c], costs[at], [test])
+                (x, everything, y[:, c], costs[at], [other])
                 if fold is None
-                else (train, folds[:, c] != fold, positive[:, c], costs[at], [train])
+                else (x, fold_of[:, c] != fold, y[:, c], costs[at], [x])
                 for at, c, fold in plan
             ]
         )
-        held_out = np.empty((len(costs), positive.shape[1], len(train)))
-        judged = np.empty((len(costs), positive.shape[1], len(test)))
-        for (at, c, fold), (scores,) in zip(plan, found, strict=True):
+        held_out = np.empty((len(costs), y.shape[1], len(x)))
+        judged = np.empty((len(costs), y.shape[1], len(other)))
+        for (at, c, fold), (scores,) in zip(plan, results, strict=True):
             if fold is None:
                 judged[at, c] = scores
             else:
-                held_out[at, c, folds[:, c] == fold] = scores[folds[:, c] == fold]
+                held_out[at, c, fold_of[:, c] == fold] = scores[fold_of[:, c] == fold]
         return FullScores(torch.from_numpy(held_out), torch.from_numpy(judged))
 
     def fit_low_shot(
         self, train: Tensor, labels: Sequence[Tensor], others: Sequence[Tensor], costs: Sequence[float]
     ) -> Iterator[list[Tensor]]:
         """One class after the other."""
-        features, others = train.cpu().numpy(), [x.cpu().numpy() for x in others]
+        features, judged = train.cpu().numpy(), [x.cpu().numpy() for x in others]
         for c in range(labels[0].shape[1]):
             columns = [target[:, c].cpu().numpy() for target in labels]
-            found = self._run(
+            results = self._run(
                 [
-                    (features, column != DIFFICULT, column == POSITIVE, cost, others)
+                    (features, column != DIFFICULT, column == POSITIVE, cost, judged)
                     for column in columns
                     for cost in costs
                 ]
             )
             yield [
-                torch.from_numpy(np.stack([f[i] for f in found])).view(len(labels), len(costs), -1)
+                torch.from_numpy(np.stack([result[i] for result in results])).view(len(labels), len(costs), -1)
                 for i in range(len(others))
             ]

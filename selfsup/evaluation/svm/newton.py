@@ -77,9 +77,9 @@ def eigenbasis(features: Tensor) -> Basis:
         return Basis(samples @ rotation, rotation)
     samples = _with_ones(features.double())  # float64: here the rotation divides by eigenvalues
     values, vectors = torch.linalg.eigh(samples @ samples.T)
-    kept = values > SMALLEST_EIGENVALUE * values[-1]
-    scale = values[kept].sqrt()
-    return Basis((vectors[:, kept] * scale).float(), (samples.T @ (vectors[:, kept] / scale)).float())
+    large = values > SMALLEST_EIGENVALUE * values[-1]
+    scale = values[large].sqrt()
+    return Basis((vectors[:, large] * scale).float(), (samples.T @ (vectors[:, large] / scale)).float())
 
 
 def _with_ones(features: Tensor) -> Tensor:
@@ -111,30 +111,27 @@ def solve(
     signs, curvature = signs.expand(problems), 2 * loss_weights.expand(problems)
     weights = samples.new_zeros(*problems[:2], samples.shape[2]) if start is None else start.clone()
     scores = weights @ samples.mT
-    dim = 0 if len(samples) > 1 else 1  # several sets: whole sets leave the batch; one: single problems do
-    live = torch.arange(problems[dim], device=samples.device)
-    x, x2 = samples, samples.square()
+    live = torch.arange(problems[1], device=samples.device)  # problems that are not solved yet, on any of the sets
+    squares = samples.square()
     for _ in range(MAX_NEWTON_STEPS):
-        w, f, y, d = (t.index_select(dim, live) for t in (weights, scores, signs, curvature))
+        w, f, y, d = (t.index_select(1, live) for t in (weights, scores, signs, curvature))
         slack = (1 - y * f).clamp_min_(0)
-        gradient = w - (y * d * slack) @ x
+        gradient = w - (y * d * slack) @ samples
         active = d * (slack > 0)
-        diagonal = 1 + active @ x2
+        diagonal = 1 + active @ squares
         size, error = w.square().sum(-1), (gradient.square() / diagonal).sum(-1)
-        kept = (error > tolerance**2 * size).any(1 - dim).nonzero().flatten()
-        if not len(kept):
+        unsolved = (error > tolerance**2 * size).any(0).nonzero().flatten()
+        if not len(unsolved):
             return SvmSolution(weights, scores)
-        live = live[kept]
+        live = live[unsolved]
         w, f, y, d, gradient, active, diagonal, size, error = (
-            t.index_select(dim, kept) for t in (w, f, y, d, gradient, active, diagonal, size, error)
+            t.index_select(1, unsolved) for t in (w, f, y, d, gradient, active, diagonal, size, error)
         )
-        if dim == 0:
-            x, x2 = x[kept], x2[kept]
         goal = torch.maximum(FORCING**2 * error, (0.3 * tolerance) ** 2 * size)
-        step, change = _conjugate_gradients(x, active, gradient, diagonal, goal)
+        step, change = _conjugate_gradients(samples, active, gradient, diagonal, goal)
         length = line_search(_dot(w, step), _dot(step, step), f, change, y, d)
-        weights.index_copy_(dim, live, w + length * step)
-        scores.index_copy_(dim, live, f + length * change)
+        weights.index_copy_(1, live, w + length * step)
+        scores.index_copy_(1, live, f + length * change)
     warnings.warn(
         f'{len(live)} batches of SVMs did not reach the tolerance {tolerance} in {MAX_NEWTON_STEPS} Newton steps; largest '
         f'error left: {float((error / size).max().sqrt()):.2g}.',
@@ -153,14 +150,12 @@ def _conjugate_gradients(
         gradient: (B, Q, r). diagonal: of the Hessian, (B, Q, r).
         goal: (B, Q).
     """
-    dim = 0 if len(x) > 1 else 1
     everything = x
-    if dim == 1:  # samples that are inside no margin take no part
-        inside = (active[0] > 0).any(0).nonzero().flatten()
-        if len(inside) < WORTH_A_COPY * active.shape[2]:
-            x, active = x[:, inside], active[..., inside]
+    inside = (active > 0).flatten(0, 1).any(0).nonzero().flatten()  # samples that are inside no margin take no part
+    if len(inside) < WORTH_A_COPY * active.shape[2]:
+        x, active = x[:, inside], active[..., inside]
     steps = torch.zeros_like(gradient)
-    live = torch.arange(gradient.shape[dim], device=x.device)
+    live = torch.arange(gradient.shape[1], device=x.device)
     step, residual = torch.zeros_like(gradient), -gradient
     direction = residual / diagonal
     norm = (residual * direction).sum(-1, keepdim=True)
@@ -174,20 +169,19 @@ def _conjugate_gradients(
         residual.addcmul_(length, product, value=-1)
         scaled = residual / diagonal
         new = (residual * scaled).sum(-1, keepdim=True)
-        finished = (new <= goal[..., None]).squeeze(-1).all(1 - dim)
+        finished = (new <= goal[..., None]).squeeze(-1).all(0)
         if iteration + 1 == MAX_CG_STEPS or bool(finished.all()):
             break
         direction = scaled.addcmul_(new / norm.clamp_min(1e-30), direction)
         norm = new
         if float(finished.float().mean()) > FINISHED_SHARE:
-            done, kept = finished.nonzero().flatten(), (~finished).nonzero().flatten()
-            steps.index_copy_(dim, live[done], step.index_select(dim, done))
-            live = live[kept]
+            done, unsolved = finished.nonzero().flatten(), (~finished).nonzero().flatten()
+            steps.index_copy_(1, live[done], step.index_select(1, done))
+            live = live[unsolved]
             step, residual, direction, norm, goal, active, diagonal = (
-                t.index_select(dim, kept) for t in (step, residual, direction, norm, goal, active, diagonal)
+                t.index_select(1, unsolved) for t in (step, residual, direction, norm, goal, active, diagonal)
             )
-            x = x[kept] if dim == 0 else x
-    steps.index_copy_(dim, live, step)
+    steps.index_copy_(1, live, step)
     return steps, steps @ everything.mT
 
 
@@ -232,32 +226,15 @@ def solve_path(
     Yields:
         C and its solutions.
     """
-    start, solution, before = None, None, None
+    start: Tensor | None = None
+    solution: SvmSolution | None = None
+    before = 1.0  # the cost of `solution`
     for cost in sorted(costs):
-        if (
-            solution is not None
-        ):  # for small C the solution is proportional to C, for large C it moves little: search between
+        if solution is not None:
+            # for small C the solution is proportional to C, for large C it moves little: search between
             w, f, more = solution.weights, solution.scores, cost / before - 1
             size = _dot(w, w)
-            start = w + more * w * line_search(
-                more * size, more**2 * size, f, more * f, signs, 2 * cost * class_weights
-            )
+            along = line_search(more * size, more**2 * size, f, more * f, signs, 2 * cost * class_weights)
+            start = w + more * w * along
         solution, before = solve(samples, signs, cost * class_weights, start, tolerance), cost
         yield cost, solution
-
-
-@torch.no_grad()
-def own_bases(samples: Tensor) -> tuple[Tensor, Tensor]:
-    """The eigenbasis of each of several small sets.
-
-    Args:
-        samples: (B, n, r), n <= r.
-
-    Returns:
-        Coordinates (B, n, n) float32, and rotations (B, r, n) that take weights found there back: rotation @ w.
-    """
-    samples = samples.double()
-    values, vectors = torch.linalg.eigh(samples @ samples.mT)
-    scale = values.clamp_min(0).sqrt()
-    inverse = torch.where(values > SMALLEST_EIGENVALUE * values[:, -1:], 1 / scale.clamp_min(1e-150), 0)
-    return (vectors * scale[:, None]).float(), (samples.mT @ (vectors * inverse[:, None])).float()

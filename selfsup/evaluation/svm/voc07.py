@@ -3,7 +3,7 @@
 Goyal et al., "Scaling and Benchmarking Self-Supervised Visual Representation Learning", arXiv:1905.01235, sections 4.1 and 6.1,
 with the settings of OpenSelfSup: costs 1, 10, 100, 2^-4 ... 2^-19, positives weigh twice, three folds choose the cost of each class.
 
-Both protocols take either of two solvers that agree: `batched` (`svm.py`) and `sklearn` (`sklearn_svm.py`, one `LinearSVC`
+Both protocols take either of two solvers that agree: `batched` (`batched.py`) and `sklearn` (`liblinear.py`, one `LinearSVC`
 after the other). A solver has two functions: `fit_full` and `fit_low_shot`.
 """
 
@@ -71,8 +71,8 @@ class LowShotResult(NamedTuple):
     def chosen_on_held_out(self) -> np.ndarray:
         """The honest number: test AP of the cost that is best on the training images left out. (k,), NaN where none was left out."""
         judged = self.held_out_ap.mean(0)
-        found = np.take_along_axis(self.test_ap.mean(0), judged.argmax(1)[:, None], 1)[:, 0]
-        return np.where(np.isnan(judged[:, 0]), np.nan, found)
+        honest = np.take_along_axis(self.test_ap.mean(0), judged.argmax(1)[:, None], 1)[:, 0]
+        return np.where(np.isnan(judged[:, 0]), np.nan, honest)
 
 
 def stratified_folds(positive: Tensor, folds: int = FOLDS) -> Tensor:
@@ -95,13 +95,13 @@ def stratified_folds(positive: Tensor, folds: int = FOLDS) -> Tensor:
             f'{folds} folds need {folds} positive and {folds} negative training images per class; these columns have fewer: '
             f'{", ".join(few)}.'
         )
-    found = torch.empty(positive.shape, dtype=torch.int64)
+    fold_of = torch.empty(positive.shape, dtype=torch.int64)
     rows = np.zeros(len(positive))
     for column in range(positive.shape[1]):
         split = StratifiedKFold(folds).split(rows, positive[:, column].cpu().numpy())
         for fold, (_, held_out) in enumerate(split):
-            found[torch.from_numpy(held_out), column] = fold
-    return found
+            fold_of[torch.from_numpy(held_out), column] = fold
+    return fold_of
 
 
 def _as_tensors(

@@ -8,13 +8,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, cast
 
 from torch import Tensor, nn
 
+from ...arguments import Part
+from ...contracts import StartsFrom
 from ...errors import ConfigError, ShapeError, did_you_mean
-from ...registry import Registry
+from ...registry import BACKBONES, HEADS, MEMORIES, NECKS, Registry
 from ..layers.pooling import global_average
+
+# Parts of a model as the arguments of a method: a config, or a module.
+Backbone = Annotated[dict | nn.Module, Part(BACKBONES)]
+Neck = Annotated[dict | nn.Module, Part(NECKS)]
+Head = Annotated[dict | nn.Module, Part(HEADS)]
+Memory = Annotated[dict | nn.Module, Part(MEMORIES)]
 
 
 @dataclass(frozen=True)
@@ -36,18 +44,33 @@ class Step:
     @property
     def total(self) -> Tensor:
         """Sum of the losses."""
-        return sum(self.losses.values())
+        return cast(Tensor, sum(self.losses.values()))  # 0 without losses, which `Algorithm` refuses
 
 
-def build_part(registry: Registry, part: dict | nn.Module) -> nn.Module:
+def build_part(registry: Registry, part: dict | nn.Module) -> Any:
     """A module from its config; a module is returned as it is."""
     return part if isinstance(part, nn.Module) else registry.build(part)
 
 
-def init_neck(neck: nn.Module, init_linear: str) -> None:
-    """Give a neck the initial weights that a method asks for, if it is one of ours (a plain module keeps its own)."""
-    if hasattr(neck, 'init_weights'):
-        neck.init_weights(init_linear)
+def init_neck(part: nn.Module, init_linear: str, **settings: float) -> None:
+    """Give a neck or head the initial weights that a method asks for, if it is one of ours (a plain module keeps its own).
+
+    Args:
+        part: the neck or head.
+        init_linear: 'normal' or 'kaiming', for its linear layers.
+        settings: further arguments of its `init_weights`.
+    """
+    if isinstance(part, StartsFrom):
+        part.init_weights(init_linear, **settings)
+
+
+def refuse_classes(what: str, classes: int | None, owner: Any, name: str = 'model.head') -> None:
+    """Raise a ShapeError where `what` has more classes than `owner.num_classes`; `name` is that of `owner` in a config."""
+    known = getattr(owner, 'num_classes', None)
+    if classes is not None and known is not None and classes > known:
+        raise ShapeError(
+            f'The {what} have {classes} classes, but {name}.num_classes={known}: set it to {classes} or more.'
+        )
 
 
 class Algorithm(nn.Module):
@@ -56,12 +79,15 @@ class Algorithm(nn.Module):
     The argument names of `loss` are the keys of the batch that the method reads.
     """
 
+    backbone: nn.Module
+    neck: nn.Module  # where there is one
     dataset = ''  # name of the dataset class that gives what `loss` reads, for messages
     momentum_copies: tuple[tuple[str, str], ...] = ()  # (part, the part that follows it as a moving average)
 
     def __init__(self) -> None:
         super().__init__()
-        parameters = inspect.signature(self.loss).parameters.values()
+        named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        parameters = [p for p in inspect.signature(self.loss).parameters.values() if p.kind in named]
         self._reads = tuple(p.name for p in parameters)
         self._needs = tuple(p.name for p in parameters if p.default is p.empty)
 
@@ -75,11 +101,13 @@ class Algorithm(nn.Module):
             )
         return step
 
-    def forward(self, batch: dict[str, Tensor], mode: str = 'loss') -> Step | dict[str, Tensor] | tuple[Tensor, ...]:
+    def forward(
+        self, batch: dict[str, Any], mode: str = 'loss'
+    ) -> Step | dict[str, Tensor] | list[dict[str, Tensor]] | tuple[Tensor, ...]:
         """What DDP wraps: `loss(**batch)`, `predict(img)` or `extract(img)`.
 
         Args:
-            batch: tensors, on the device of the model.
+            batch: tensors, or lists of them, on the device of the model.
             mode: 'loss', 'test' or 'extract'.
 
         Raises:
@@ -99,7 +127,7 @@ class Algorithm(nn.Module):
             return self.predict(batch['img']) if mode == 'test' else self.extract(batch['img'])
         raise ConfigError(f"There is no mode='{mode}'.{did_you_mean(mode, ('loss', 'test', 'extract'))}")
 
-    def loss(self, img: Tensor) -> Step:
+    def loss(self, img: Tensor, *args: Any, **labels: Any) -> Step:
         """Losses of a batch. Pure: it changes nothing but running statistics of batch norms."""
         raise NotImplementedError(f'{type(self).__name__} has no loss')
 
@@ -110,6 +138,20 @@ class Algorithm(nn.Module):
             carries: `Step.carry` of every micro-batch of the step, in order.
             progress: iteration / max_iters, in [0, 1].
         """
+
+    def check_classes(self, classes: int | None) -> None:
+        """Refuse images of more classes than the head has: on a GPU such a label ends in an assert of the device that names nothing.
+
+        For methods that read the labels of the images: the head of a pretext task has classes of its own. Called as `check_data` is.
+
+        Args:
+            classes: of the training images; None where they have no labels.
+
+        Raises:
+            ShapeError: there are more than `head.num_classes`; the message names the number to set.
+        """
+        if 'gt_label' in self._reads:
+            refuse_classes('training images', classes, getattr(self, 'head', None))
 
     def check_data(self, images: int, batches: Sequence[int]) -> None:
         """Refuse settings that do not fit the training data. Called once, by the training loop, before the first step.
@@ -127,7 +169,10 @@ class Algorithm(nn.Module):
         self(batch, mode='loss')
 
     def after_load_backbone(self) -> None:
-        """Called when weights were loaded into `self.backbone`; a method with momentum copies copies them again."""
+        """Called when weights were loaded into `self.backbone`: `momentum_copies` of it start from the same weights again."""
+        for part, follower in self.momentum_copies:
+            if part == 'backbone':
+                self.get_submodule(follower).load_state_dict(self.backbone.state_dict())
 
     def extract(self, img: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of the backbone for images (B, C, H, W)."""
@@ -137,7 +182,7 @@ class Algorithm(nn.Module):
         """Last feature map, averaged over positions: (B, C, H, W) -> (B, D)."""
         return global_average(self.extract(img))
 
-    def predict(self, img: Tensor) -> dict[str, Tensor]:
+    def predict(self, img: Tensor) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Logits per head, for methods with classes."""
         raise ConfigError(
             f'{type(self).__name__} has no classes to predict: evaluate its features, or train a Classification on them.'

@@ -14,12 +14,13 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ...arguments import Share
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
-from ..layers.momentum import check_momentum, momentum_copy, momentum_update
-from .base import Algorithm, Step, build_part, init_neck
+from ..layers.momentum import momentum_copy, momentum_update
+from .base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
 
 
 @MODELS.register_module()
@@ -32,32 +33,28 @@ class BYOL(Algorithm):
         head: config of a `LatentPredictHead`, which holds the predictor.
         base_momentum: share of the OLD target weights kept at the start of training; 0.996 for 1000 epochs, 0.99 for 300.
         end_momentum: the same at its end. Both in [0, 1].
-
-    Raises:
-        ConfigError: a momentum out of range.
     """
 
     dataset = 'BYOLDataset'
+    momentum: Tensor  # of the latest update, to log
     momentum_copies = (('backbone', 'target_backbone'), ('neck', 'target_neck'))
 
     def __init__(
         self,
-        backbone: dict | nn.Module,
-        neck: dict | nn.Module,
-        head: dict | nn.Module,
-        base_momentum: float = 0.996,
-        end_momentum: float = 1.0,
+        backbone: Backbone,
+        neck: Neck,
+        head: Head,
+        base_momentum: Share = 0.996,
+        end_momentum: Share = 1.0,
     ) -> None:
         super().__init__()
-        check_momentum('BYOL model.base_momentum', base_momentum)
-        check_momentum('BYOL model.end_momentum', end_momentum)
         self.backbone = build_part(BACKBONES, backbone)
         self.neck = build_part(NECKS, neck)
         init_neck(self.neck, 'kaiming')
         self.target_backbone, self.target_neck = momentum_copy(self.backbone), momentum_copy(self.neck)
         self.head = build_part(HEADS, head)
         self.base_momentum, self.end_momentum = base_momentum, end_momentum
-        self.register_buffer('momentum', torch.tensor(float(base_momentum)))  # of the latest update, to log
+        self.register_buffer('momentum', torch.tensor(float(base_momentum)))
 
     def loss(self, img: Tensor) -> Step:
         """Each view's prediction of the other view's target, summed over both directions; in [-4, 4].
@@ -85,7 +82,3 @@ class BYOL(Algorithm):
         self.momentum.fill_(momentum)
         momentum_update(self.target_backbone, self.backbone, momentum)
         momentum_update(self.target_neck, self.neck, momentum)
-
-    def after_load_backbone(self) -> None:
-        """The target backbone starts as a copy of the loaded one."""
-        self.target_backbone.load_state_dict(self.backbone.state_dict())

@@ -5,14 +5,19 @@ Axes: B images per process, C channels, H and W pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Annotated
+
 from torch import Tensor, nn
 
+from ... import distributed
+from ...arguments import Part
 from ...errors import ConfigError
 from ...registry import BACKBONES, BATCH_AUGMENTS, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
 from ..layers.pooling import global_average
 from ..layers.sobel import Sobel
-from .base import Algorithm, Step, build_part
+from .base import Algorithm, Backbone, Head, Neck, Step, build_part
 
 
 @MODELS.register_module()
@@ -34,11 +39,11 @@ class Classification(Algorithm):
 
     def __init__(
         self,
-        backbone: dict | nn.Module,
-        head: dict | nn.Module,
-        neck: dict | nn.Module | None = None,
+        backbone: Backbone,
+        head: Head,
+        neck: Neck | None = None,
         with_sobel: bool = False,
-        mixup: dict | None = None,
+        mixup: Annotated[dict | None, Part(BATCH_AUGMENTS)] = None,
     ) -> None:
         super().__init__()
         self.sobel = Sobel() if with_sobel else nn.Identity()
@@ -58,6 +63,17 @@ class Classification(Algorithm):
                 f'{name} label_smoothing={self.head.label_smoothing!r} would have no effect: with mixup, the targets are '
                 'smoothed there. Give label_smoothing to mixup alone.'
             )
+
+    def check_data(self, images: int, batches: Sequence[int]) -> None:
+        """`mixup` pairs the images of a batch: none may be odd, and the last one of an epoch may be hours away."""
+        sizes = [total // distributed.world_size() for total in batches]  # of one process
+        odd = next((size for size in sizes if size % 2), None)
+        if odd is None or not getattr(self.mixup, 'even_batches', False):
+            return
+        reason = f'data.imgs_per_gpu={odd} must be even (or the images of an epoch per process, where these are fewer)'
+        if odd != sizes[0]:
+            reason = f'the last batch of an epoch has {odd} per process: set data.drop_last=True'
+        raise ConfigError(f'model.mixup pairs the images of a batch, but {reason}.')
 
     def extract(self, img: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of the backbone for images (B, C, H, W), or for their edges."""

@@ -19,7 +19,7 @@ from ...errors import ConfigError
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import class_weights, l2_normalize
 from ..layers.sobel import Sobel
-from .base import Algorithm, Step, build_part, init_neck
+from .base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
 
 
 @MODELS.register_module()
@@ -34,17 +34,16 @@ class DeepCluster(Algorithm):
     """
 
     dataset = 'DeepClusterDataset'
+    loss_weight: Tensor  # (K,), of each cluster
 
-    def __init__(
-        self, backbone: dict | nn.Module, neck: dict | nn.Module, head: dict | nn.Module, with_sobel: bool = False
-    ) -> None:
+    def __init__(self, backbone: Backbone, neck: Neck, head: Head, with_sobel: bool = False) -> None:
         super().__init__()
         self.sobel = Sobel() if with_sobel else nn.Identity()
         self.backbone = build_part(BACKBONES, backbone)
         self.neck = build_part(NECKS, neck)
         init_neck(self.neck, 'kaiming')
         self.head = build_part(HEADS, head)
-        self.register_buffer('loss_weight', torch.ones(self.head.num_classes))  # (K,), of each cluster
+        self.register_buffer('loss_weight', torch.ones(self.head.num_classes))
         self._labelled = False  # labels were seen to be assigned: asked once, because asking makes a GPU wait
 
     def extract(self, img: Tensor) -> tuple[Tensor, ...]:

@@ -11,18 +11,41 @@ shift, smooth L1 (beta 1/9) for boxes of the heads and of proposals.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
+from typing import Annotated, Any, TypedDict
 
 from torch import Tensor, nn
 
-from ...errors import ConfigError, ShapeError, did_you_mean
+from ...arguments import Count, Layer, Share
+from ...errors import ConfigError, ShapeError
 from ...registry import BACKBONES, MODELS, NECKS
-from ..layers.norm import norm_layer
-from .base import Algorithm, Step, build_part
+from ..layers.norm import NORMS, norm_layer
+from .base import Algorithm, Backbone, Neck, Step, build_part, refuse_classes
 
 Images = Tensor | Sequence[Tensor]
 CONV_HEAD = 4  # convolutions of the box head with a norm, and of the mask head
+
+
+class RCNN(TypedDict, total=False):
+    """Settings of torchvision's `FasterRCNN`, under its names: of the proposal network, then of the box head."""
+
+    rpn_pre_nms_top_n_train: Count
+    rpn_pre_nms_top_n_test: Count
+    rpn_post_nms_top_n_train: Count
+    rpn_post_nms_top_n_test: Count
+    rpn_nms_thresh: Share
+    rpn_fg_iou_thresh: Share
+    rpn_bg_iou_thresh: Share
+    rpn_batch_size_per_image: Count
+    rpn_positive_fraction: Share
+    rpn_score_thresh: Share
+    box_score_thresh: Share
+    box_nms_thresh: Share
+    box_detections_per_img: Count
+    box_fg_iou_thresh: Share
+    box_bg_iou_thresh: Share
+    box_batch_size_per_image: Count
+    box_positive_fraction: Share
 
 
 @MODELS.register_module()
@@ -41,58 +64,38 @@ class Detection(Algorithm):
         box_channels: width of the linear layers of the box head; 1024 is standard.
         anchor_sizes: side of the anchors of each level of the pyramid in pixels, the one of 'pool' included.
         size_divisible: images are padded to a multiple of it; the stride of the last map.
-        rcnn: further settings under torchvision's names: `rpn_...` and `box_...` of its `FasterRCNN` that are numbers.
+        rcnn: further settings, see `RCNN`.
 
     Raises:
-        ConfigError: parts that do not fit together, or a setting that does not exist.
+        ConfigError: parts that do not fit together.
     """
 
     dataset = 'DetectionDataset'
 
     def __init__(
         self,
-        backbone: dict | nn.Module,
-        neck: dict | nn.Module,
-        num_classes: int,
+        backbone: Backbone,
+        neck: Neck,
+        num_classes: Count,
         masks: bool = False,
-        head_norm_cfg: dict | None = None,
-        box_channels: int = 1024,
-        anchor_sizes: Sequence[int] = (32, 64, 128, 256, 512),
-        size_divisible: int = 32,
-        rcnn: dict | None = None,
+        head_norm_cfg: Annotated[dict | None, Layer(NORMS)] = None,
+        box_channels: Count = 1024,
+        anchor_sizes: Sequence[Count] = (32, 64, 128, 256, 512),
+        size_divisible: Count = 32,
+        rcnn: RCNN | None = None,
     ) -> None:
         super().__init__()
-        for name, value in (
-            ('num_classes', num_classes),
-            ('box_channels', box_channels),
-            ('size_divisible', size_divisible),
-        ):
-            if type(value) is not int or value < 1:
-                raise ConfigError(f'Detection {name}={value!r}: give a whole number, 1 or more.')
         self.num_classes, self.masks, self.size_divisible = num_classes, masks, size_divisible
         self.backbone = build_part(BACKBONES, backbone)
         self.neck = build_part(NECKS, neck)
-        self._check_parts(anchor_sizes)
+        _check_parts(self.backbone, self.neck, anchor_sizes)
         self.rpn, self.roi_heads = _torchvision_parts(
-            self.neck, num_classes, masks, head_norm_cfg, box_channels, anchor_sizes, _checked(rcnn or {})
+            self.neck, num_classes, masks, head_norm_cfg, box_channels, anchor_sizes, rcnn or {}
         )
 
-    def _check_parts(self, anchor_sizes: Sequence[int]) -> None:
-        if not hasattr(self.neck, 'levels'):
-            raise ConfigError(
-                f"Detection needs neck=dict(type='FPN', in_channels={tuple(self.backbone.channels)}); got "
-                f'{type(self.neck).__name__}.'
-            )
-        if tuple(self.backbone.channels) != self.neck.in_channels:
-            raise ConfigError(
-                f'The backbone returns maps of {tuple(self.backbone.channels)} channels, model.neck.in_channels='
-                f'{self.neck.in_channels}: set in_channels, or out_indices of the backbone.'
-            )
-        if len(anchor_sizes) != len(self.neck.levels) or min(anchor_sizes) <= 0:
-            raise ConfigError(
-                f'Detection anchor_sizes={tuple(anchor_sizes)!r}: give {len(self.neck.levels)} sizes, one for each level of '
-                f'the pyramid ({", ".join(self.neck.levels)}), in pixels.'
-            )
+    def check_classes(self, classes: int | None) -> None:
+        """The labels are those of the objects in the images."""
+        refuse_classes('training images', classes, self, 'model')
 
     def loss(
         self,
@@ -113,11 +116,10 @@ class Detection(Algorithm):
             raise ConfigError(
                 'Detection with masks=True needs the masks of the objects: set masks=True in the data set too.'
             )
-        targets = [
-            {'boxes': boxes, 'labels': labels + 1} for boxes, labels in zip(gt_boxes, gt_labels, strict=True)
-        ]  # 0: background
-        for target, found in zip(targets, gt_masks or () if self.masks else (), strict=False):
-            target['masks'] = found
+        objects = zip(gt_boxes, gt_labels, strict=True)
+        targets = [{'boxes': boxes, 'labels': labels + 1} for boxes, labels in objects]  # 0: background
+        for target, masks in zip(targets, gt_masks or () if self.masks else (), strict=False):
+            target['masks'] = masks
         images, sizes = self._padded(img)
         pyramid = self.neck(self.backbone(images))
         proposals, rpn_losses = self.rpn(_image_list(images, sizes), pyramid, targets)
@@ -130,8 +132,8 @@ class Detection(Algorithm):
         images, sizes = self._padded(img)
         pyramid = self.neck(self.backbone(images))
         proposals, _ = self.rpn(_image_list(images, sizes), pyramid)
-        found, _ = self.roi_heads(pyramid, proposals, sizes)
-        return [{**one, 'labels': one['labels'] - 1} for one in found]
+        detections, _ = self.roi_heads(pyramid, proposals, sizes)
+        return [{**one, 'labels': one['labels'] - 1} for one in detections]
 
     def extract(self, img: Images) -> tuple[Tensor, ...]:
         """Feature maps of the backbone for images (B, C, H, W), or for a list of images, padded to one size."""
@@ -161,32 +163,30 @@ def _image_list(images: Tensor, sizes: list[tuple[int, int]]) -> object:
     return ImageList(images, sizes)
 
 
-def _checked(rcnn: dict) -> dict:
-    """`rcnn`, if it holds only numbers that `FasterRCNN` knows: torchvision itself takes any name without a word."""
-    from torchvision.models.detection import FasterRCNN
-
-    parameters = inspect.signature(FasterRCNN.__init__).parameters.values()
-    known = {
-        p.name: type(p.default) for p in parameters if p.name.startswith(('rpn_', 'box_')) and p.default is not None
-    }
-    for name, value in rcnn.items():
-        if name not in known:
-            raise ConfigError(f'Detection rcnn has no setting {name!r}.{did_you_mean(str(name), list(known))}')
-        if known[name] is int and (type(value) is not int or value < 1):
-            raise ConfigError(f'Detection rcnn.{name}={value!r} must be a whole number, 1 or more.')
-        if known[name] is float and not (type(value) in (int, float) and 0 <= value <= 1):
-            raise ConfigError(f'Detection rcnn.{name}={value!r} must be a number in [0, 1].')
-    return rcnn
+def _check_parts(backbone: Any, neck: Any, anchor_sizes: Sequence[int]) -> None:
+    channels = tuple(backbone.channels)
+    if not hasattr(neck, 'levels'):
+        raise ConfigError(f"Detection needs neck=dict(type='FPN', in_channels={channels}); got {type(neck).__name__}.")
+    if channels != neck.in_channels:
+        raise ConfigError(
+            f'The backbone returns maps of {channels} channels, model.neck.in_channels={neck.in_channels}: set in_channels, or '
+            'out_indices of the backbone.'
+        )
+    if len(anchor_sizes) != len(neck.levels):
+        raise ConfigError(
+            f'Detection anchor_sizes={tuple(anchor_sizes)!r}: give {len(neck.levels)} sizes, one for each level of the pyramid '
+            f'({", ".join(neck.levels)}), in pixels.'
+        )
 
 
 def _torchvision_parts(
-    neck: nn.Module,
+    neck: Any,
     num_classes: int,
     masks: bool,
     head_norm_cfg: dict | None,
     box_channels: int,
     anchor_sizes: Sequence[int],
-    rcnn: dict,
+    rcnn: RCNN,
 ) -> tuple[nn.Module, nn.Module]:
     """Proposal network and heads, as `FasterRCNN` and `MaskRCNN` put them together for a backbone that is our pyramid."""
     from torchvision.models.detection import FasterRCNN, MaskRCNN

@@ -14,20 +14,20 @@ release's norms over the whole batch are `backbone.grn_scope='batch'`.
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import torch
 from torch import Tensor, nn
 
-from ...errors import ConfigError, did_you_mean
+from ...arguments import Count
+from ...errors import ConfigError
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
 from ..layers.image_channels import check_image_channels, image_channels
 from ..layers.init import init_convnext
-from ..layers.masking import BlockMasking, enlarge, mean_count
-from ..layers.probe import check_masked, probe_maps
-from ..layers.visible import encode_visible
-from .base import Algorithm, Step, build_part
-
-INITS = ('std02', 'release')
+from ..layers.masking import BlockMasking, Keep, MaskRatio, enlarge, mean_count
+from ..visible import check_masked, encode_visible, probe_maps
+from .base import Algorithm, Backbone, Head, Neck, Step, build_part
 
 
 @MODELS.register_module()
@@ -47,26 +47,24 @@ class FCMAE(Algorithm):
         sync_bn: batch norms of the backbone take the statistics of the visible positions of all processes.
 
     Raises:
-        ConfigError: parts that do not fit each other, or a value outside of the above.
+        ConfigError: parts that do not fit each other.
     """
 
     dataset = 'ExtractDataset'
 
     def __init__(
         self,
-        backbone: dict | nn.Module,
-        decoder: dict | nn.Module,
-        head: dict | nn.Module,
-        mask_ratio: float = 0.6,
-        keep: str = 'floor',
-        block: int = 32,
-        init: str = 'std02',
-        path: str = 'visible',
+        backbone: Backbone,
+        decoder: Neck,
+        head: Head,
+        mask_ratio: MaskRatio = 0.6,
+        keep: Keep = 'floor',
+        block: Count = 32,
+        init: Literal['std02', 'release'] = 'std02',
+        path: Literal['visible', 'masked'] = 'visible',
         sync_bn: bool = False,
     ) -> None:
         super().__init__()
-        if init not in INITS:
-            raise ConfigError(f"FCMAE init='{init}' is unknown.{did_you_mean(str(init), INITS)}")
         self.masking, self.path, self.sync_bn = BlockMasking(mask_ratio, keep, block), path, sync_bn
         self.backbone = build_part(BACKBONES, backbone)
         self.head = build_part(HEADS, head)
@@ -96,11 +94,12 @@ class FCMAE(Algorithm):
         for part in (self.proj, self.decoder, self.pred):
             init_convnext(part, std)
         if init == 'release':
-            if not hasattr(self.backbone, 'downsample_layers'):
+            encoder: Any = self.backbone
+            if not hasattr(encoder, 'downsample_layers'):
                 raise ConfigError(
-                    f"FCMAE init='release' is about ConvNeXtV2; a {type(self.backbone).__name__} needs init='std02'."
+                    f"FCMAE init='release' is about ConvNeXtV2; a {type(encoder).__name__} needs init='std02'."
                 )
-            for part in (self.backbone.downsample_layers[0], self.backbone.stages):
+            for part in (encoder.downsample_layers[0], encoder.stages):
                 init_convnext(part, std)
             for module in self.decoder.modules():
                 if isinstance(module, nn.Linear):

@@ -19,11 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from ... import distributed
+from ...arguments import Count, Share
 from ...errors import SelfSupWarning, ShapeError
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize, similarity
-from ..layers.momentum import check_momentum, momentum_copy, momentum_update
-from .base import Algorithm, Step, build_part, init_neck
+from ..layers.momentum import momentum_copy, momentum_update
+from .base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
 
 
 @MODELS.register_module(name=['MOCO', 'MoCo'])
@@ -37,33 +38,31 @@ class MOCO(Algorithm):
         queue_len: number of negatives K, at least one global batch.
         feat_dim: length D of the embeddings.
         momentum: share of the OLD key weights kept in each update, in [0, 1].
-
-    Raises:
-        ConfigError: `momentum` or `queue_len` out of range.
     """
 
     dataset = 'ContrastiveDataset'
+    queue: Tensor  # (D, K)
+    queue_ptr: Tensor  # (1,) int64, the column that the next key goes to
     momentum_copies = (('backbone', 'key_backbone'), ('neck', 'key_neck'))
 
     def __init__(
         self,
-        backbone: dict | nn.Module,
-        neck: dict | nn.Module,
-        head: dict | nn.Module,
-        queue_len: int = 65536,
-        feat_dim: int = 128,
-        momentum: float = 0.999,
+        backbone: Backbone,
+        neck: Neck,
+        head: Head,
+        queue_len: Count = 65536,
+        feat_dim: Count = 128,
+        momentum: Share = 0.999,
     ) -> None:
         super().__init__()
-        check_momentum('MOCO model.momentum', momentum)
         self.backbone = build_part(BACKBONES, backbone)
         self.neck = build_part(NECKS, neck)
         init_neck(self.neck, 'kaiming')
         self.key_backbone, self.key_neck = momentum_copy(self.backbone), momentum_copy(self.neck)
         self.head = build_part(HEADS, head)
         self.momentum = momentum
-        self.register_buffer('queue', l2_normalize(torch.randn(queue_len, feat_dim)).T.contiguous())  # (D, K)
-        self.register_buffer('queue_ptr', torch.zeros(1, dtype=torch.long))  # column that the next key goes to
+        self.register_buffer('queue', l2_normalize(torch.randn(queue_len, feat_dim)).T.contiguous())
+        self.register_buffer('queue_ptr', torch.zeros(1, dtype=torch.long))
 
     def check_data(self, images: int, batches: Sequence[int]) -> None:
         """The queue holds the keys of one global batch and not yet those of every image.
@@ -133,7 +132,3 @@ class MOCO(Algorithm):
         columns = (self.queue_ptr + torch.arange(len(keys), device=keys.device)) % length  # no sync with the host
         self.queue[:, columns] = keys.T.to(self.queue.dtype)
         self.queue_ptr.copy_((self.queue_ptr + len(keys)) % length)
-
-    def after_load_backbone(self) -> None:
-        """The key backbone starts as a copy of the loaded one."""
-        self.key_backbone.load_state_dict(self.backbone.state_dict())

@@ -15,13 +15,14 @@ import warnings
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ... import distributed
+from ...arguments import Count
 from ...errors import ConfigError, SelfSupWarning, ShapeError
 from ...registry import BACKBONES, HEADS, MEMORIES, MODELS, NECKS
 from ..layers.functional import l2_normalize, similarity
-from .base import Algorithm, Step, build_part, init_neck
+from .base import Algorithm, Backbone, Head, Memory, Neck, Step, build_part, init_neck
 
 
 @MODELS.register_module()
@@ -35,17 +36,20 @@ class NPID(Algorithm):
         memory_bank: config of a `SimpleMemory`; its docstring says what a bank costs.
         neg_num: number of negatives K per image, drawn uniformly with replacement.
         ensure_neg: an image is never its own negative. False, the documented default, lets it happen.
+
+    Raises:
+        ConfigError: `ensure_neg` with a bank of one image.
     """
 
     dataset = 'NPIDDataset'
 
     def __init__(
         self,
-        backbone: dict | nn.Module,
-        neck: dict | nn.Module,
-        head: dict | nn.Module,
-        memory_bank: dict | nn.Module,
-        neg_num: int = 65536,
+        backbone: Backbone,
+        neck: Neck,
+        head: Head,
+        memory_bank: Memory,
+        neg_num: Count = 65536,
         ensure_neg: bool = False,
     ) -> None:
         super().__init__()
@@ -54,9 +58,9 @@ class NPID(Algorithm):
         init_neck(self.neck, 'kaiming')
         self.head = build_part(HEADS, head)
         self.memory_bank = build_part(MEMORIES, memory_bank)
-        if neg_num < 1 or (ensure_neg and len(self.memory_bank) < 2):
+        if ensure_neg and len(self.memory_bank) < 2:
             raise ConfigError(
-                f'NPID neg_num={neg_num}, ensure_neg={ensure_neg} with a memory_bank of length={len(self.memory_bank)}: '
+                f'NPID ensure_neg=True with a memory_bank of length={len(self.memory_bank)}: '
                 'there must be a negative to draw.'
             )
         self.neg_num, self.ensure_neg = neg_num, ensure_neg

@@ -21,7 +21,7 @@ from ...errors import ConfigError, ShapeError
 from ...registry import BACKBONES, HEADS, MEMORIES, MODELS, NECKS
 from ..layers.functional import class_weights, l2_normalize
 from ..layers.sobel import Sobel
-from .base import Algorithm, Step, build_part, init_neck
+from .base import Algorithm, Backbone, Head, Memory, Neck, Step, build_part, init_neck
 
 
 @MODELS.register_module()
@@ -40,13 +40,15 @@ class ODC(Algorithm):
     """
 
     dataset = 'DeepClusterDataset'
+    loss_weight: Tensor  # (K,), of each cluster
+    change_ratio: Tensor  # share of the images whose label the latest update changed, to log
 
     def __init__(
         self,
-        backbone: dict | nn.Module,
-        neck: dict | nn.Module,
-        head: dict | nn.Module,
-        memory_bank: dict | nn.Module,
+        backbone: Backbone,
+        neck: Neck,
+        head: Head,
+        memory_bank: Memory,
         with_sobel: bool = False,
     ) -> None:
         super().__init__()
@@ -61,8 +63,8 @@ class ODC(Algorithm):
             raise ConfigError(
                 f'ODC: num_classes={self.head.num_classes} of the head and {clusters} of the memory_bank must be equal.'
             )
-        self.register_buffer('loss_weight', torch.ones(clusters))  # (K,), of each cluster
-        self.register_buffer('change_ratio', torch.zeros(()))  # of the latest update, to log
+        self.register_buffer('loss_weight', torch.ones(clusters))
+        self.register_buffer('change_ratio', torch.zeros(()))
         self._ready = False  # the memory was seen to be initialised: asked once, because asking makes a GPU wait
 
     def extract(self, img: Tensor) -> tuple[Tensor, ...]:
@@ -113,9 +115,7 @@ class ODC(Algorithm):
                 '...)], which starts it from a clustering.'
             )
         self._ready = True
-        if not idx.is_cuda and int(idx.max()) >= len(
-            self.memory_bank
-        ):  # on a GPU the question would make the host wait
+        if not idx.is_cuda and int(idx.max()) >= len(self.memory_bank):  # on a GPU this would make the host wait
             raise ShapeError(
                 f'The memory_bank of ODC has length={len(self.memory_bank)}, but the data set holds an image number '
                 f'{int(idx.max())}: set length to the number of training images.'
@@ -139,8 +139,8 @@ class ODC(Algorithm):
             labels: (N,) int64, of the whole data set; None takes those in memory.
             reweight_pow: 0 is no weighting, 1 gives all clusters the same total weight; 0.5 in the paper.
         """
-        labels = (
-            self.memory_bank.label_bank if labels is None else torch.as_tensor(labels, device=self.loss_weight.device)
+        labels = torch.as_tensor(
+            self.memory_bank.label_bank if labels is None else labels, device=self.loss_weight.device
         )
         self.loss_weight.copy_(class_weights(labels, len(self.loss_weight), reweight_pow, eps=1e-5))
 

@@ -11,13 +11,13 @@ OpenSelfSup; the two patches of a pair are separate forward passes, each with it
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...errors import ShapeError
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
 from ..layers.pooling import global_average, last_map
-from .base import Algorithm, Step, build_part, init_neck
+from .base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck, refuse_classes
 
 
 @MODELS.register_module()
@@ -35,17 +35,18 @@ class RelativeLoc(Algorithm):
 
     dataset = 'RelativeLocDataset'
 
-    def __init__(
-        self, backbone: dict | nn.Module, neck: dict | nn.Module, head: dict | nn.Module, shared_centre: bool = False
-    ) -> None:
+    def __init__(self, backbone: Backbone, neck: Neck, head: Head, shared_centre: bool = False) -> None:
         super().__init__()
         self.backbone = build_part(BACKBONES, backbone)
         self.neck = build_part(NECKS, neck)
         self.head = build_part(HEADS, head)
         init_neck(self.neck, 'normal')
-        if hasattr(self.head, 'init_weights'):
-            self.head.init_weights('normal', std=0.005)
+        init_neck(self.head, 'normal', std=0.005)
         self.shared_centre = shared_centre
+
+    def check_classes(self, classes: int | None) -> None:
+        """The classes are the eight places, whatever the images show."""
+        refuse_classes('places around a patch', 8, self.head)
 
     def loss(self, img: Tensor, patch_label: Tensor) -> Step:
         """Cross entropy, mean over all pairs of all images.

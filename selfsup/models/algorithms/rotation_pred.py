@@ -8,12 +8,12 @@ Axes: B images per process, R = 4 rotations by 0, 90, 180 and 270 degrees counte
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...registry import BACKBONES, HEADS, MODELS
 from ..layers.functional import l2_normalize
 from ..layers.pooling import global_average
-from .base import Algorithm, Step, build_part
+from .base import Algorithm, Backbone, Head, Step, build_part, init_neck, refuse_classes
 
 
 @MODELS.register_module()
@@ -27,12 +27,15 @@ class RotationPred(Algorithm):
 
     dataset = 'RotationPredDataset'
 
-    def __init__(self, backbone: dict | nn.Module, head: dict | nn.Module) -> None:
+    def __init__(self, backbone: Backbone, head: Head) -> None:
         super().__init__()
         self.backbone = build_part(BACKBONES, backbone)
         self.head = build_part(HEADS, head)
-        if hasattr(self.head, 'init_weights'):
-            self.head.init_weights('kaiming')
+        init_neck(self.head, 'kaiming')
+
+    def check_classes(self, classes: int | None) -> None:
+        """The classes are the four rotations, whatever the images show."""
+        refuse_classes('rotations of an image', 4, self.head)
 
     def loss(self, img: Tensor, rot_label: Tensor) -> Step:
         """Cross entropy, mean over all rotations of all images.
@@ -41,9 +44,7 @@ class RotationPred(Algorithm):
             img: (B, 4, C, H, W).
             rot_label: (B, 4) int64, 0 to 3: quarter turns counter-clockwise.
         """
-        views = torch.stack(self.split_views(img, 4), dim=1).flatten(
-            0, 1
-        )  # (4B, C, H, W), rotations of an image side by side
+        views = torch.stack(self.split_views(img, 4), dim=1).flatten(0, 1)  # (4B, C, H, W), those of an image together
         maps = self.backbone(views)
         out = self.head.loss(self.head(maps), rot_label.flatten())
         upright = global_average(maps).detach()[0::4]

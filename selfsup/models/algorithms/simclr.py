@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ... import distributed
 from ...errors import ConfigError
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize, similarity
-from .base import Algorithm, Step, build_part, init_neck
+from .base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
 
 
 @MODELS.register_module()
@@ -35,7 +35,7 @@ class SimCLR(Algorithm):
 
     dataset = 'ContrastiveDataset'
 
-    def __init__(self, backbone: dict | nn.Module, neck: dict | nn.Module, head: dict | nn.Module) -> None:
+    def __init__(self, backbone: Backbone, neck: Neck, head: Head) -> None:
         super().__init__()
         self.backbone = build_part(BACKBONES, backbone)
         self.neck = build_part(NECKS, neck)
@@ -76,9 +76,8 @@ class SimCLR(Algorithm):
             `pos` (2B, 1): with the other view of the same image; `neg` (2B, N - 2): with all views of all other images.
         """
         everyone = distributed.gather(z)  # (N, D)
-        row = distributed.local_rows(torch.arange(len(everyone), device=z.device))[
-            :, None
-        ]  # (2B, 1), where my views are
+        rows = torch.arange(len(everyone), device=z.device)
+        row = distributed.local_rows(rows)[:, None]  # (2B, 1), where my views are
         sim = similarity(z, everyone.T)
         other = torch.arange(len(everyone) - 2, device=z.device)[None]
         other = other + 2 * (other >= row - row % 2)  # all columns but 2i and 2i + 1

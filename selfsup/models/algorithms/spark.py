@@ -13,19 +13,20 @@ patches of all of them. The neck and the decoder are told the channels and the s
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from ...arguments import Count
 from ...errors import ConfigError
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
 from ..layers.image_channels import check_image_channels, image_channels
-from ..layers.masking import BlockMasking, mean_count
+from ..layers.masking import BlockMasking, Keep, MaskRatio, mean_count
 from ..layers.norm import resolve_sync_bn
-from ..layers.probe import check_masked, probe_maps
-from ..layers.visible import encode_visible
-from .base import Algorithm, Step, build_part
+from ..visible import check_masked, encode_visible, probe_maps
+from .base import Algorithm, Backbone, Head, Neck, Step, build_part
 
 
 @MODELS.register_module()
@@ -46,43 +47,41 @@ class SparK(Algorithm):
             of all of them, those of the decoder where SyncBN can run.
 
     Raises:
-        ConfigError: parts that do not fit each other, or a value outside of the above.
+        ConfigError: parts that do not fit each other.
     """
 
     dataset = 'ExtractDataset'
 
     def __init__(
         self,
-        backbone: dict | nn.Module,
-        neck: dict | nn.Module,
-        decoder: dict | nn.Module,
-        head: dict | nn.Module,
-        mask_ratio: float = 0.6,
-        keep: str = 'round',
-        block: int = 32,
-        path: str = 'visible',
+        backbone: Backbone,
+        neck: Neck,
+        decoder: Neck,
+        head: Head,
+        mask_ratio: MaskRatio = 0.6,
+        keep: Keep = 'round',
+        block: Count = 32,
+        path: Literal['visible', 'masked'] = 'visible',
         sync_bn: bool = False,
     ) -> None:
         super().__init__()
         self.masking, self.path = BlockMasking(mask_ratio, keep, block), path
-        backbone = build_part(BACKBONES, backbone)
-        self.channels = image_channels(backbone)
-        maps = probe_maps(backbone, self.channels)
-        stride = maps[-1].stride
+        encoder = build_part(BACKBONES, backbone)
+        self.channels = image_channels(encoder)
+        maps = probe_maps(encoder, self.channels)
         if isinstance(decoder, dict):
-            decoder = NECKS.build(
-                {'stride': stride, **({} if self.channels == 3 else {'out_channels': self.channels}), **decoder}
-            )
+            drawn = {} if self.channels == 3 else {'out_channels': self.channels}
+            decoder = {'stride': maps[-1].stride, **drawn, **decoder}
+        drawing = build_part(NECKS, decoder)
         if isinstance(neck, dict):
-            neck = NECKS.build({'in_channels': [m.channels for m in maps], 'width': decoder.width, **neck})
-        self.backbone, self.neck, self.decoder = backbone, neck, decoder
+            neck = {'in_channels': [m.channels for m in maps], 'width': drawing.width, **neck}
+        self.backbone, self.neck, self.decoder = encoder, build_part(NECKS, neck), drawing
         self.head = build_part(HEADS, head)
         self._check([m.stride for m in maps])
-        check_masked(backbone, block, path, self.channels)
+        check_masked(encoder, block, path, self.channels)
         self.sync_bn = sync_bn
-        if (
-            sync_bn and resolve_sync_bn({'type': 'SyncBN'})['type'] == 'SyncBN'
-        ):  # its maps are dense: torch's own will do
+        if sync_bn and resolve_sync_bn({'type': 'SyncBN'})['type'] == 'SyncBN':
+            # the decoder's maps are dense, which torch's SyncBN takes
             self.decoder = nn.SyncBatchNorm.convert_sync_batchnorm(self.decoder)
 
     def _check(self, strides: list[int]) -> None:

@@ -6,13 +6,16 @@ official numbers. As in SparK's copy there is no norm after the last stage, unle
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from types import MappingProxyType
+from typing import Annotated, Literal
 
+from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
-from ...errors import ConfigError, ShapeError, did_you_mean
+from ...arguments import Choice
+from ...errors import ConfigError, ShapeError
 from ...registry import BACKBONES
 from ..layers.convnext_block import ConvNeXtBlock
 from ..layers.init import init_convnext
@@ -34,6 +37,9 @@ ARCHITECTURES = MappingProxyType(
         'huge': ((3, 3, 27, 3), (352, 704, 1408, 2816)),
     }
 )
+
+Arch = Annotated[str | None, Choice(ARCHITECTURES)]
+PerStage = Sequence[Annotated[int, Ge(1)]] | None
 
 
 @BACKBONES.register_module()
@@ -66,24 +72,24 @@ class ConvNeXt(nn.Module):
 
     def __init__(
         self,
-        arch: str | None = None,
-        depths: tuple[int, ...] | None = None,
-        dims: tuple[int, ...] | None = None,
-        in_channels: int = 3,
-        out_indices: tuple[int, ...] | None = None,
-        drop_path_rate: float = 0.0,
+        arch: Arch = None,
+        depths: PerStage = None,
+        dims: PerStage = None,
+        in_channels: Annotated[int, Ge(1)] = 3,
+        out_indices: Sequence[Annotated[int, Ge(0)]] | None = None,
+        drop_path_rate: Annotated[float, Interval(ge=0, lt=1)] = 0.0,
         layer_scale_init_value: float | None = 1e-6,
-        grn_scope: str | None = None,
-        kernel_size: int = 7,
-        frozen_stages: int = -1,
-        num_classes: int = 0,
+        grn_scope: Literal['image', 'batch'] | None = None,
+        kernel_size: Annotated[int, Ge(1)] = 7,
+        frozen_stages: Annotated[int, Ge(-1)] = -1,
+        num_classes: Annotated[int, Ge(0)] = 0,
         large_kernel: Callable[[int, int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         depths, dims = self._sizes(arch, depths, dims)
         self.out_indices = (len(depths),) if out_indices is None else tuple(out_indices)
         self.in_channels, self.frozen_stages = in_channels, frozen_stages
-        self._check(len(depths), drop_path_rate, kernel_size, num_classes)
+        self._check(len(depths), kernel_size, num_classes)
 
         stem = nn.Sequential(nn.Conv2d(in_channels, dims[0], 4, stride=4), LayerNorm2d(dims[0]))
         between = [nn.Sequential(LayerNorm2d(a), nn.Conv2d(a, b, 2, stride=2)) for a, b in pairwise(dims)]
@@ -120,34 +126,31 @@ class ConvNeXt(nn.Module):
 
     @classmethod
     def _sizes(
-        cls, arch: str | None, depths: tuple[int, ...] | None, dims: tuple[int, ...] | None
-    ) -> tuple[tuple[int, ...], ...]:
-        name = cls.__name__
-        if arch is not None and arch not in ARCHITECTURES:
-            raise ConfigError(f'{name} has no arch={arch!r}.{did_you_mean(str(arch), ARCHITECTURES)}')
-        if arch is None and (depths is None or dims is None):
-            raise ConfigError(f"{name} needs arch (for example 'tiny'), or depths and dims.")
-        of_arch = ARCHITECTURES[arch] if arch is not None else (depths, dims)
-        depths, dims = (tuple(of if own is None else own) for own, of in zip((depths, dims), of_arch, strict=True))
-        if len(depths) != len(dims) or not depths or not all(type(n) is int and n > 0 for n in (*depths, *dims)):
+        cls, arch: str | None, depths: Sequence[int] | None, dims: Sequence[int] | None
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """(depths, dims): those of `arch`, where others are not given."""
+        if arch is not None:
+            of_arch = ARCHITECTURES[arch]
+            depths, dims = of_arch[0] if depths is None else depths, of_arch[1] if dims is None else dims
+        if depths is None or dims is None:
+            raise ConfigError(f"{cls.__name__} needs arch (for example 'tiny'), or depths and dims.")
+        if len(depths) != len(dims) or not depths:
             raise ConfigError(
-                f'{name} depths={depths!r}, dims={dims!r}: give equally many whole numbers >= 1, one per stage.'
+                f'{cls.__name__} depths={depths!r}, dims={dims!r}: give equally many whole numbers >= 1, one per stage.'
             )
-        return depths, dims
+        return tuple(depths), tuple(dims)
 
-    def _check(self, stages: int, drop_path_rate: float, kernel_size: int, num_classes: int) -> None:
+    def _check(self, stages: int, kernel_size: int, num_classes: int) -> None:
         name, chosen = type(self).__name__, self.out_indices
         if not chosen or list(chosen) != sorted(set(chosen)) or not set(chosen) <= set(range(stages + 1)):
             raise ConfigError(
                 f'{name} out_indices={chosen!r}: give ascending numbers from 0 (stem) to {stages} (last stage).'
             )
-        if not 0 <= drop_path_rate < 1:
-            raise ConfigError(f'{name} drop_path_rate={drop_path_rate!r}: it must lie in [0, 1).')
-        if kernel_size < 1 or kernel_size % 2 == 0:
+        if kernel_size % 2 == 0:
             raise ConfigError(f'{name} kernel_size={kernel_size!r}: it must be odd and at least 1.')
-        if self.frozen_stages not in range(-1, stages + 1):
+        if self.frozen_stages > stages:
             raise ConfigError(f'{name} frozen_stages={self.frozen_stages!r}: use -1 (nothing) to {stages}.')
-        if num_classes < 0 or (num_classes and chosen[-1] != stages):
+        if num_classes and chosen[-1] != stages:
             raise ConfigError(
                 f'{name} num_classes={num_classes!r} with out_indices={chosen!r}: a classifier has at least one class and '
                 f'needs the last stage, {stages}, in out_indices.'

@@ -5,11 +5,10 @@ State dicts have the official names of the dense model: those of `ConvNeXt`, wit
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from ...errors import ConfigError
 from ...registry import BACKBONES
-from .convnext import ConvNeXt
+from .convnext import Arch, ConvNeXt
 
 
 @BACKBONES.register_module()
@@ -18,7 +17,8 @@ class ConvNeXtV2(ConvNeXt):
 
     Args:
         arch: see `ConvNeXt`; the paper's are 'atto', 'femto', 'pico', 'nano', 'tiny', 'base', 'large' and 'huge'.
-        grn_scope: over what the GRN layers take their norms, see `GRN`: 'image', or 'batch' as the authors' pretraining code.
+        grn_scope: over what the GRN layers take their norms, see `GRN`: 'image', or 'batch' as the authors' pretraining
+            code. (For none, take `ConvNeXt`.)
         layer_scale_init_value: None: V2 has no layer scale.
         **kwargs: those of `ConvNeXt`.
 
@@ -28,11 +28,9 @@ class ConvNeXtV2(ConvNeXt):
 
     def __init__(
         self,
-        arch: str | None = None,
-        grn_scope: str = 'image',
+        arch: Arch = None,
+        grn_scope: Literal['image', 'batch'] = 'image',
         layer_scale_init_value: float | None = None,
         **kwargs: Any,
     ) -> None:
-        if grn_scope is None:
-            raise ConfigError("ConvNeXtV2 grn_scope=None: use 'image' or 'batch', or take ConvNeXt, which has no GRN.")
         super().__init__(arch, grn_scope=grn_scope, layer_scale_init_value=layer_scale_init_value, **kwargs)

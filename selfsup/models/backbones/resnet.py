@@ -7,17 +7,34 @@ stages and the stem can be changed for small images.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Interval, Len
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ...arguments import Layer
 from ...errors import ConfigError, ShapeError
 from ...registry import BACKBONES
-from ..layers.norm import build_conv, build_norm, frozen_statistics, resolve_sync_bn, set_eval
+from ..layers.norm import CONV_TYPES, NORMS, build_conv, build_norm, frozen_statistics, resolve_sync_bn, set_eval
 
-MOST = 1000  # blocks of a stage; a number beyond it is a typing error that would take minutes to build
+# Of each stage. A number beyond 1000 is a typing error that would take minutes to build.
+PerStage = Annotated[Sequence[Annotated[int, Interval(ge=1, le=1000)]], Len(1, 4)]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all blocks of a network have in common, see `ResNet`."""
+
+    style: str
+    conv_cfg: dict | None
+    norm_cfg: dict
+    groups: int
+    with_cp: bool
 
 
 class _Block(nn.Module):
@@ -26,73 +43,68 @@ class _Block(nn.Module):
     Args:
         inplanes: channels of the input.
         planes: width of the block; the output has `planes * expansion` channels.
+        mid_planes: channels of the 3x3 convolution of a Bottleneck.
         stride: of the block, >= 1.
         dilation: of the first 3x3 convolution.
         downsample: projection for the shortcut, or None for the identity.
-        style: 'pytorch' or 'caffe', see `ResNet`.
-        conv_cfg: see `build_conv`.
-        norm_cfg: see `build_norm`.
-        groups: of the 3x3 convolution of a Bottleneck.
-        mid_planes: channels of that convolution.
-        with_cp: compute the body again in the backward pass instead of keeping it in memory.
+        settings: of the network. With `with_cp` the body is computed again in the backward pass instead of kept in memory.
     """
 
     expansion = 1
+    conv1: nn.Module
+    conv2: nn.Module
 
     def __init__(
         self,
         inplanes: int,
         planes: int,
+        mid_planes: int,
         stride: int,
         dilation: int,
         downsample: nn.Module | None,
-        style: str,
-        conv_cfg: dict | None,
-        norm_cfg: dict,
-        groups: int,
-        mid_planes: int,
-        with_cp: bool,
+        settings: Settings,
     ) -> None:
         super().__init__()
-        self.norm_names: list[str] = []
-        layers = self.layers(inplanes, planes, mid_planes, stride, dilation, style)
+        self.norm_names: list[str] = []  # 'bn1', ..., or 'gn1' where the norms are group norms
+        layers = self.layers(inplanes, planes, mid_planes, stride, dilation, settings.style)
         for number, (kernel, c_in, c_out, step, spread) in enumerate(layers, 1):
-            self.add_module(
-                f'conv{number}',
-                build_conv(
-                    conv_cfg,
-                    c_in,
-                    c_out,
-                    kernel,
-                    stride=step,
-                    padding=spread * (kernel // 2),
-                    dilation=spread,
-                    groups=groups if kernel == 3 else 1,
-                    bias=False,
-                ),
+            conv = build_conv(
+                settings.conv_cfg,
+                c_in,
+                c_out,
+                kernel,
+                stride=step,
+                padding=spread * (kernel // 2),
+                dilation=spread,
+                groups=settings.groups if kernel == 3 else 1,
+                bias=False,
             )
-            name, norm = build_norm(norm_cfg, c_out, postfix=number)
+            name, norm = build_norm(settings.norm_cfg, c_out, postfix=number)
+            self.add_module(f'conv{number}', conv)
             self.add_module(name, norm)
             self.norm_names.append(name)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
-        self.with_cp = with_cp
+        self.with_cp = settings.with_cp
 
     @staticmethod
     def layers(
         inplanes: int, planes: int, mid_planes: int, stride: int, dilation: int, style: str
-    ) -> list[tuple[int, ...]]:
+    ) -> list[tuple[int, int, int, int, int]]:
         """(kernel, channels in, channels out, stride, dilation) of each convolution."""
         raise NotImplementedError
 
     def body(self, x: Tensor) -> Tensor:
-        """Convolutions and norms, with a ReLU between them; plus the shortcut."""
-        out = x
-        for number, name in enumerate(self.norm_names, 1):
-            out = getattr(self, name)(getattr(self, f'conv{number}')(out))
-            if number < len(self.norm_names):
-                out = self.relu(out)
-        return out + (x if self.downsample is None else self.downsample(x))
+        """Convolutions and norms, with a ReLU between them, of `x` (B, inplanes, H, W); plus the shortcut."""
+        raise NotImplementedError
+
+    def norm(self, number: int) -> nn.Module:
+        """The norm after the convolution of that number, from 1."""
+        return getattr(self, self.norm_names[number - 1])
+
+    def shortcut(self, x: Tensor) -> Tensor:
+        """(B, planes * expansion, H / stride, W / stride)."""
+        return x if self.downsample is None else self.downsample(x)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.with_cp and torch.is_grad_enabled():
@@ -110,19 +122,25 @@ class BasicBlock(_Block):
     @staticmethod
     def layers(
         inplanes: int, planes: int, mid_planes: int, stride: int, dilation: int, style: str
-    ) -> list[tuple[int, ...]]:
+    ) -> list[tuple[int, int, int, int, int]]:
         return [(3, inplanes, planes, stride, dilation), (3, planes, planes, 1, 1)]
+
+    def body(self, x: Tensor) -> Tensor:
+        out = self.relu(self.norm(1)(self.conv1(x)))
+        out = self.norm(2)(self.conv2(out))
+        return out + self.shortcut(x)
 
 
 class Bottleneck(_Block):
     """1x1, 3x3 and 1x1 convolutions (figure 5, right)."""
 
     expansion = 4
+    conv3: nn.Module
 
     @staticmethod
     def layers(
         inplanes: int, planes: int, mid_planes: int, stride: int, dilation: int, style: str
-    ) -> list[tuple[int, ...]]:
+    ) -> list[tuple[int, int, int, int, int]]:
         first, second = (1, stride) if style == 'pytorch' else (stride, 1)
         return [
             (1, inplanes, mid_planes, first, 1),
@@ -130,8 +148,14 @@ class Bottleneck(_Block):
             (1, mid_planes, planes * Bottleneck.expansion, 1, 1),
         ]
 
+    def body(self, x: Tensor) -> Tensor:
+        out = self.relu(self.norm(1)(self.conv1(x)))
+        out = self.relu(self.norm(2)(self.conv2(out)))
+        out = self.norm(3)(self.conv3(out))
+        return out + self.shortcut(x)
 
-ARCHITECTURES = {
+
+ARCHITECTURES: dict[int, tuple[type[_Block], tuple[int, ...]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
     34: (BasicBlock, (3, 4, 6, 3)),
     50: (Bottleneck, (3, 4, 6, 3)),
@@ -175,51 +199,37 @@ class ResNet(nn.Module):
 
     def __init__(
         self,
-        depth: int,
-        in_channels: int = 3,
-        num_stages: int = 4,
-        strides: tuple[int, ...] = (1, 2, 2, 2),
-        dilations: tuple[int, ...] = (1, 1, 1, 1),
-        out_indices: tuple[int, ...] | None = None,
-        style: str = 'pytorch',
-        frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
+        depth: Literal[18, 34, 50, 101, 152],
+        in_channels: Annotated[int, Ge(1)] = 3,
+        num_stages: Annotated[int, Interval(ge=1, le=4)] = 4,
+        strides: PerStage = (1, 2, 2, 2),
+        dilations: PerStage = (1, 1, 1, 1),
+        out_indices: Sequence[Annotated[int, Ge(0)]] | None = None,
+        style: Literal['pytorch', 'caffe'] = 'pytorch',
+        frozen_stages: Annotated[int, Ge(-1)] = -1,
+        conv_cfg: Annotated[dict | None, Layer(CONV_TYPES)] = None,
+        norm_cfg: Annotated[dict | None, Layer(NORMS)] = None,
         norm_eval: bool = False,
         with_cp: bool = False,
         zero_init_residual: bool = False,
-        stem: str = 'imagenet',
-        base_channels: int = 64,
-        stage_blocks: tuple[int, ...] | None = None,
-        groups: int = 1,
-        width_per_group: int | None = None,
+        stem: Literal['imagenet', 'cifar'] = 'imagenet',
+        base_channels: Annotated[int, Ge(1)] = 64,
+        stage_blocks: PerStage | None = None,
+        groups: Annotated[int, Ge(1)] = 1,
+        width_per_group: Annotated[int, Ge(1)] | None = None,
     ) -> None:
         super().__init__()
-        out_indices = tuple(range(num_stages + 1)) if out_indices is None else tuple(out_indices)
-        if depth not in ARCHITECTURES:
-            raise ConfigError(f'ResNet has no depth={depth!r}: use one of {sorted(ARCHITECTURES)}.')
         block, blocks = ARCHITECTURES[depth]
         blocks = blocks if stage_blocks is None else tuple(stage_blocks)
         width_per_group = base_channels if width_per_group is None else width_per_group
-        if min(groups, width_per_group) < 1 or (
-            block is BasicBlock and (groups, width_per_group) != (1, base_channels)
-        ):
+        if block is BasicBlock and (groups, width_per_group) != (1, base_channels):
             raise ConfigError(
-                f'ResNet depth={depth} with groups={groups}, width_per_group={width_per_group}: use numbers >= 1, and '
-                'depth 50, 101 or 152.'
+                f'ResNet depth={depth} with groups={groups}, width_per_group={width_per_group}: use depth 50, 101 or 152.'
             )
-        _check(
-            num_stages,
-            out_indices,
-            style,
-            stem,
-            frozen_stages,
-            strides=strides,
-            dilations=dilations,
-            stage_blocks=blocks,
-        )
+        self.out_indices = tuple(range(num_stages + 1)) if out_indices is None else tuple(out_indices)
+        self.frozen_stages, self.norm_eval = frozen_stages, norm_eval
+        self._check(num_stages, strides=strides, dilations=dilations, stage_blocks=blocks)
         norm_cfg = resolve_sync_bn({'type': 'BN', 'requires_grad': True} if norm_cfg is None else norm_cfg)
-        self.out_indices, self.frozen_stages, self.norm_eval = out_indices, frozen_stages, norm_eval
 
         kernel, stride = (7, 2) if stem == 'imagenet' else (3, 1)
         self.conv1 = build_conv(
@@ -230,34 +240,43 @@ class ResNet(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if stem == 'imagenet' else nn.Identity()
 
-        every = [base_channels]
+        every, settings = [base_channels], Settings(style, conv_cfg, norm_cfg, groups, with_cp)
         for i in range(num_stages):
             planes = base_channels * 2**i
             mid_planes = planes * width_per_group // base_channels * groups
-            self.add_module(
-                f'layer{i + 1}',
-                _stage(
-                    block,
-                    blocks[i],
-                    every[-1],
-                    planes,
-                    strides[i],
-                    dilations[i],
-                    style=style,
-                    conv_cfg=conv_cfg,
-                    norm_cfg=norm_cfg,
-                    groups=groups,
-                    mid_planes=mid_planes,
-                    with_cp=with_cp,
-                ),
-            )
+            sizes = every[-1], planes, mid_planes, strides[i], dilations[i]
+            self.add_module(f'layer{i + 1}', _stage(block, blocks[i], *sizes, settings))
             every.append(planes * block.expansion)
-        self.channels = tuple(every[i] for i in out_indices)
+        self.channels = tuple(every[i] for i in self.out_indices)
         self.out_channels = self.channels[-1]
         self._init_weights(zero_init_residual)
-        for i in range(out_indices[-1] + 1, num_stages + 1):  # they can never have a gradient, which DDP would wait for
-            getattr(self, f'layer{i}').requires_grad_(False)
+        for i in range(self.out_indices[-1] + 1, num_stages + 1):
+            self.stage(i).requires_grad_(False)  # it can never have a gradient, which DDP would wait for
         self._freeze()
+
+    def _check(self, num_stages: int, **per_stage: Sequence[int]) -> None:
+        """Raise a ConfigError for arguments that do not fit each other."""
+        chosen = self.out_indices
+        if not chosen or list(chosen) != sorted(set(chosen)) or not set(chosen) <= set(range(num_stages + 1)):
+            raise ConfigError(
+                f'ResNet out_indices={chosen!r}: give ascending numbers from 0 (stem) to num_stages={num_stages}.'
+            )
+        if self.frozen_stages > num_stages:
+            raise ConfigError(
+                f'ResNet frozen_stages={self.frozen_stages!r}: use -1 (nothing) to num_stages={num_stages}.'
+            )
+        for name, values in per_stage.items():
+            if len(values) < num_stages:
+                raise ConfigError(f'ResNet {name}={tuple(values)!r}: give {num_stages} numbers, one per stage.')
+
+    def stage(self, number: int) -> nn.Module:
+        """The blocks of a stage, from 1."""
+        return getattr(self, f'layer{number}')
+
+    @property
+    def norm1(self) -> nn.Module:
+        """The norm of the stem, `bn1`, or after another norm `gn1`, say."""
+        return getattr(self, self.norm1_name)
 
     def _init_weights(self, zero_init_residual: bool) -> None:
         for module in self.modules():
@@ -266,13 +285,12 @@ class ResNet(nn.Module):
         if zero_init_residual:  # norms start at weight 1, bias 0 by themselves
             for module in self.modules():
                 if isinstance(module, _Block):
-                    nn.init.zeros_(getattr(module, module.norm_names[-1]).weight)
+                    nn.init.zeros_(module.norm(len(module.norm_names)).get_parameter('weight'))
 
     def _freeze(self) -> None:
         if self.frozen_stages < 0:
             return
-        stages = [getattr(self, f'layer{i}') for i in range(1, self.frozen_stages + 1)]
-        for module in [self.conv1, getattr(self, self.norm1_name), *stages]:
+        for module in [self.conv1, self.norm1, *map(self.stage, range(1, self.frozen_stages + 1))]:
             module.eval()
             module.requires_grad_(False)
 
@@ -297,60 +315,35 @@ class ResNet(nn.Module):
                 f'ResNet has in_channels={self.conv1.in_channels}, but the images have {x.shape[1]}: '
                 f'set in_channels={x.shape[1]}.'
             )
-        x = self.relu(getattr(self, self.norm1_name)(self.conv1(x)))
+        x = self.relu(self.norm1(self.conv1(x)))
         maps = [x] if 0 in self.out_indices else []
         if self.out_indices[-1] > 0:
             x = self.maxpool(x)
         for i in range(1, self.out_indices[-1] + 1):
-            x = getattr(self, f'layer{i}')(x)
+            x = self.stage(i)(x)
             if i in self.out_indices:
                 maps.append(x)
         return tuple(maps)
 
 
 def _stage(
-    block: type[_Block], number: int, inplanes: int, planes: int, stride: int, dilation: int, **shared: object
+    block: type[_Block],
+    number: int,
+    inplanes: int,
+    planes: int,
+    mid_planes: int,
+    stride: int,
+    dilation: int,
+    settings: Settings,
 ) -> nn.Sequential:
     """`number` blocks, the first of which changes size and width."""
     outplanes = planes * block.expansion
     downsample = None
     if stride != 1 or inplanes != outplanes:
         downsample = nn.Sequential(
-            build_conv(shared['conv_cfg'], inplanes, outplanes, 1, stride=stride, bias=False),
-            build_norm(shared['norm_cfg'], outplanes)[1],
+            build_conv(settings.conv_cfg, inplanes, outplanes, 1, stride=stride, bias=False),
+            build_norm(settings.norm_cfg, outplanes)[1],
         )
-    first = block(inplanes, planes, stride, dilation, downsample, **shared)
-    return nn.Sequential(first, *(block(outplanes, planes, 1, dilation, None, **shared) for _ in range(number - 1)))
-
-
-def _check(
-    num_stages: int,
-    out_indices: tuple[int, ...],
-    style: str,
-    stem: str,
-    frozen_stages: int,
-    **per_stage: tuple[int, ...],
-) -> None:
-    """Raise a ConfigError for values that `ResNet` documents as out of range."""
-    if num_stages not in (1, 2, 3, 4):
-        raise ConfigError(f'ResNet has 1 to 4 stages; got num_stages={num_stages!r}.')
-    if (
-        not out_indices
-        or list(out_indices) != sorted(set(out_indices))
-        or not set(out_indices) <= set(range(num_stages + 1))
-    ):
-        raise ConfigError(
-            f'ResNet out_indices={out_indices!r}: give ascending numbers from 0 (stem) to num_stages={num_stages}.'
-        )
-    if style not in ('pytorch', 'caffe'):
-        raise ConfigError(f"ResNet style={style!r}: use 'pytorch' or 'caffe'.")
-    if stem not in ('imagenet', 'cifar'):
-        raise ConfigError(f"ResNet stem={stem!r}: use 'imagenet' or 'cifar'.")
-    if frozen_stages not in range(-1, num_stages + 1):
-        raise ConfigError(f'ResNet frozen_stages={frozen_stages!r}: use -1 (nothing) to num_stages={num_stages}.')
-    for name, values in per_stage.items():
-        whole = all(isinstance(value, int) and 1 <= value <= MOST for value in values)
-        if not num_stages <= len(values) <= 4 or not whole:
-            raise ConfigError(
-                f'ResNet {name}={tuple(values)!r}: give {num_stages} whole numbers from 1 to {MOST}, one per stage.'
-            )
+    first = block(inplanes, planes, mid_planes, stride, dilation, downsample, settings)
+    others = (block(outplanes, planes, mid_planes, 1, dilation, None, settings) for _ in range(number - 1))
+    return nn.Sequential(first, *others)

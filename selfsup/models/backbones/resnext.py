@@ -5,7 +5,9 @@ State dicts have torchvision's names; 50 32x4d and 101 32x8d equal torchvision's
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge
 
 from ...errors import ConfigError
 from ...registry import BACKBONES
@@ -29,17 +31,15 @@ class ResNeXt(ResNet):
 
     def __init__(
         self,
-        depth: int,
-        groups: int = 32,
-        width_per_group: int | None = None,
-        base_width: int | None = None,
+        depth: Literal[50, 101, 152],
+        groups: Annotated[int, Ge(1)] = 32,
+        width_per_group: Annotated[int, Ge(1)] | None = None,
+        base_width: Annotated[int, Ge(1)] | None = None,
         **kwargs: Any,
     ) -> None:
-        if depth not in (50, 101, 152):
-            raise ConfigError(f'ResNeXt has no depth={depth!r}: use 50, 101 or 152.')
         if width_per_group is not None and base_width is not None:
             raise ConfigError(
                 f'ResNeXt width_per_group={width_per_group} and base_width={base_width} are the same setting: write one.'
             )
-        given = width_per_group if width_per_group is not None else base_width
-        super().__init__(depth, groups=groups, width_per_group=4 if given is None else given, **kwargs)
+        width = width_per_group or base_width or 4
+        super().__init__(depth, groups=groups, width_per_group=width, **kwargs)

@@ -6,16 +6,18 @@ State dicts have the official names: those of `ConvNeXt`, with `large_kernel.{Lo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
+from annotated_types import Ge, Gt, Interval
 from torch import nn
 
+from ...arguments import Layer
 from ...errors import ConfigError
 from ...registry import BACKBONES
-from ..layers.large_kernel_unit import BN, LargeKernelUnit
-from ..layers.norm import resolve_sync_bn
-from .convnext import ConvNeXt
+from ..layers.norm import NORMS, resolve_sync_bn
+from .convnext import Arch, ConvNeXt, PerStage
+from .large_kernel_unit import BN, LargeKernelUnit
 
 
 @BACKBONES.register_module()
@@ -44,29 +46,27 @@ class SLaK(ConvNeXt):
 
     def __init__(
         self,
-        arch: str | None = None,
-        depths: tuple[int, ...] | None = None,
-        dims: tuple[int, ...] | None = None,
-        width_factor: float = 1.0,
-        kernel_size: tuple[int, ...] = (51, 49, 47, 13, 5),
+        arch: Arch = None,
+        depths: PerStage = None,
+        dims: PerStage = None,
+        width_factor: Annotated[float, Gt(0)] = 1.0,
+        kernel_size: Sequence[Annotated[int, Ge(1)]] = (51, 49, 47, 13, 5),
         decom: bool = True,
-        norm_cfg: Mapping | None = BN,
-        drop_path_rate: float = 0.0,
+        norm_cfg: Annotated[Mapping | None, Layer(NORMS)] = BN,
+        drop_path_rate: Annotated[float, Interval(ge=0, lt=1)] = 0.0,
         layer_scale_init_value: float | None = 1e-6,
-        in_channels: int = 3,
-        out_indices: tuple[int, ...] | None = None,
-        frozen_stages: int = -1,
-        num_classes: int = 0,
+        in_channels: Annotated[int, Ge(1)] = 3,
+        out_indices: Sequence[Annotated[int, Ge(0)]] | None = None,
+        frozen_stages: Annotated[int, Ge(-1)] = -1,
+        num_classes: Annotated[int, Ge(0)] = 0,
         merged: bool = False,
     ) -> None:
         depths, dims = self._sizes(arch, depths, dims)
-        if not (
-            isinstance(width_factor, int | float) and math.isfinite(width_factor) and width_factor * min(dims) >= 1
-        ):
+        if width_factor * min(dims) < 1:
             raise ConfigError(f'SLaK width_factor={width_factor!r}: it must leave each of {dims} channels at least 1.')
         *large, small = _edges(kernel_size, len(depths), decom)
         if norm_cfg is not None and not merged:
-            norm_cfg = resolve_sync_bn(dict(norm_cfg) if isinstance(norm_cfg, Mapping) else norm_cfg)
+            norm_cfg = resolve_sync_bn(dict(norm_cfg))
 
         def unit(stage: int, channels: int) -> nn.Module:
             return LargeKernelUnit(channels, large[stage], small, decom, norm_cfg, merged)
@@ -112,8 +112,8 @@ def _edges(kernel_size: Sequence[int], stages: int, decom: bool) -> tuple[int, .
     Raises:
         ConfigError: another number of them, or an even one where a map would change its size.
     """
-    edges = tuple(kernel_size) if isinstance(kernel_size, Sequence) and not isinstance(kernel_size, str) else ()
-    if len(edges) != stages + 1 or not all(type(edge) is int and edge > 0 for edge in edges):
+    edges = tuple(kernel_size)
+    if len(edges) != stages + 1:
         raise ConfigError(
             f'SLaK kernel_size={kernel_size!r}: give {stages + 1} whole numbers, the long edge of the kernels of each of the '
             f'{stages} stages and the short edge of all, for example (51, 49, 47, 13, 5).'

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import difflib
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from ...errors import ConfigError, ShapeError, UnknownNameError
@@ -39,14 +42,16 @@ class TIMMBackbone(nn.Module):
         ConfigError: the model cannot return the levels asked for.
     """
 
+    model: Any  # timm's models have methods and attributes of their own
+
     def __init__(
         self,
         model_name: str,
         pretrained: bool = False,
-        out_indices: tuple[int, ...] | None = None,
-        in_channels: int = 3,
+        out_indices: Sequence[int] | None = None,
+        in_channels: Annotated[int, Ge(1)] = 3,
         sync_bn: bool = False,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         super().__init__()
         try:
@@ -123,7 +128,7 @@ class TIMMBackbone(nn.Module):
                 f'timm model {type(self.model).__name__} returns {tuple(features.shape)}: neither a map nor tokens.'
             )
         tokens = features[:, getattr(self.model, 'num_prefix_tokens', 0) :]
-        embed = getattr(self.model, 'patch_embed', None)
+        embed: Any = getattr(self.model, 'patch_embed', None)
         if hasattr(embed, 'dynamic_feat_size'):
             height, width = embed.dynamic_feat_size(image_size)
         else:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Interval
 from torch import Tensor, nn
 
-from ...errors import ConfigError, did_you_mean
+from ...arguments import Count, Layer, NotNegative
 from ...registry import HEADS
 from ..layers.functional import full_precision, top1_accuracy
 from ..layers.init import init_linear_layers
-from ..layers.norm import build_norm, resolve_sync_bn
+from ..layers.norm import NORMS, build_norm, resolve_sync_bn
 from ..layers.pooling import to_vector
-
-CRITERIA = ('ce', 'bce')
 
 
 @HEADS.register_module()
@@ -33,30 +33,19 @@ class ClsHead(nn.Module):
             `head_init_scale` of 0.001. None leaves weights and biases as torch draws them (timm's ResNets).
         criterion: 'ce': cross entropy; 'bce': the mean over images and classes of binary cross entropies (arXiv:2110.00476;
             SparK's ResNets).
-
-    Raises:
-        ConfigError: a value outside of the above.
     """
 
     def __init__(
         self,
         with_avg_pool: bool = False,
-        in_channels: int = 2048,
-        num_classes: int = 1000,
-        norm_cfg: dict | None = None,
-        label_smoothing: float = 0.0,
-        init_std: float | None = 0.01,
-        criterion: str = 'ce',
+        in_channels: Count = 2048,
+        num_classes: Count = 1000,
+        norm_cfg: Annotated[dict | None, Layer(NORMS)] = None,
+        label_smoothing: Annotated[float, Interval(ge=0, lt=1)] = 0.0,
+        init_std: NotNegative | None = 0.01,
+        criterion: Literal['ce', 'bce'] = 'ce',
     ) -> None:
         super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise ConfigError(f'{type(self).__name__} label_smoothing={label_smoothing!r}: it must lie in [0, 1).')
-        if init_std is not None and not init_std >= 0:
-            raise ConfigError(f'{type(self).__name__} init_std={init_std!r}: it must be at least 0.')
-        if criterion not in CRITERIA:
-            raise ConfigError(
-                f'{type(self).__name__} criterion={criterion!r} is unknown.{did_you_mean(str(criterion), CRITERIA)}'
-            )
         self.with_avg_pool, self.in_channels, self.num_classes = with_avg_pool, in_channels, num_classes
         self.label_smoothing, self.init_std, self.criterion = label_smoothing, init_std, criterion
         self.norm = nn.Identity() if norm_cfg is None else build_norm(resolve_sync_bn(norm_cfg, 'BN1d'), in_channels)[1]
@@ -69,7 +58,7 @@ class ClsHead(nn.Module):
         if std is None and init_linear == 'normal':
             self.fc_cls.reset_parameters()
         else:
-            init_linear_layers(self, init_linear, std)
+            init_linear_layers(self, init_linear, std or 0.0)
 
     def reset(self) -> None:
         """Forget the classes: initial weights again, drawn from torch's generator, for labels that were numbered anew."""

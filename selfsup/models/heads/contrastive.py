@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
+from annotated_types import Gt
 from torch import Tensor, nn
 
-from ...errors import ConfigError
 from ...registry import HEADS
 from ..layers.functional import full_precision, top1_accuracy
 
@@ -17,15 +19,10 @@ class ContrastiveHead(nn.Module):
 
     Args:
         temperature: similarities are divided by it, > 0; 0.07 in MoCo, 0.2 in MoCo v2, 0.1 in SimCLR.
-
-    Raises:
-        ConfigError: `temperature` <= 0.
     """
 
-    def __init__(self, temperature: float = 0.1) -> None:
+    def __init__(self, temperature: Annotated[float, Gt(0)] = 0.1) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise ConfigError(f'ContrastiveHead temperature={temperature}: use a number > 0.')
         self.temperature = temperature
 
     def forward(self, pos: Tensor, neg: Tensor) -> dict[str, Tensor]:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...errors import ConfigError, did_you_mean
+from ...arguments import Count
 from ...registry import HEADS
 from ..layers.functional import full_precision, top1_accuracy
 from ..layers.init import init_linear_layers
+
+
+class Classes(TypedDict):
+    """What the linear layer reads, and into how many classes."""
+
+    in_channels: Count
+    num_classes: Count
 
 
 @HEADS.register_module()
@@ -17,24 +26,11 @@ class LatentClsHead(nn.Module):
     """Cross entropy between the classes that one linear layer `predictor` gives to an input and, as labels, to its target.
 
     Args:
-        predictor: `dict(in_channels=..., num_classes=...)`.
-
-    Raises:
-        ConfigError: `predictor` has other keys.
+        predictor: `dict(in_channels=..., num_classes=...)`, settings without a type.
     """
 
-    def __init__(self, predictor: dict) -> None:
+    def __init__(self, predictor: Classes) -> None:
         super().__init__()
-        expected = ('in_channels', 'num_classes')
-        for key in predictor:
-            if key not in expected:
-                raise ConfigError(
-                    f"'{key}' is not a setting of LatentClsHead's predictor.{did_you_mean(key, expected)}"
-                )
-        if len(predictor) < 2:
-            raise ConfigError(
-                f'LatentClsHead needs predictor=dict(in_channels=..., num_classes=...); got {predictor!r}.'
-            )
         self.predictor = nn.Linear(predictor['in_channels'], predictor['num_classes'])
         self.init_weights()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Tensor, nn
 
+from ...arguments import Part
 from ...registry import HEADS, NECKS
 from ..layers.functional import l2_normalize
 
@@ -19,7 +22,7 @@ class LatentPredictHead(nn.Module):
         size_average: mean over the batch; False sums over it.
     """
 
-    def __init__(self, predictor: dict | nn.Module, size_average: bool = True) -> None:
+    def __init__(self, predictor: Annotated[dict | nn.Module, Part(NECKS)], size_average: bool = True) -> None:
         super().__init__()
         self.predictor = predictor if isinstance(predictor, nn.Module) else NECKS.build(predictor)
         self.size_average = size_average

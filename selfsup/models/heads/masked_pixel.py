@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ...errors import ConfigError, ShapeError
+from ...arguments import Count, NotNegative
+from ...errors import ShapeError
 from ...registry import HEADS
 from ..layers.functional import full_precision
 from ..layers.masking import enlarge
@@ -25,18 +26,11 @@ class MaskedPixelHead(nn.Module):
         patch_size: side p of a patch in pixels.
         norm_pix: predict each patch with its mean subtracted and divided by its standard deviation (unbiased, over all
             P numbers); False predicts the normalised image itself.
-        eps: added to the variance.
-
-    Raises:
-        ConfigError: `patch_size` is no whole number above 0.
+        eps: added to the variance, >= 0.
     """
 
-    def __init__(self, patch_size: int = 32, norm_pix: bool = True, eps: float = 1e-6) -> None:
+    def __init__(self, patch_size: Count = 32, norm_pix: bool = True, eps: NotNegative = 1e-6) -> None:
         super().__init__()
-        if not isinstance(patch_size, int) or patch_size < 1:
-            raise ConfigError(
-                f'MaskedPixelHead patch_size={patch_size!r}: give the side of a patch in whole pixels (32, say).'
-            )
         self.patch_size, self.norm_pix, self.eps = patch_size, norm_pix, eps
 
     def patchify(self, images: Tensor) -> Tensor:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import MappingProxyType
+from typing import Annotated, Literal
 
 import torch.nn.functional as F
+from annotated_types import Interval, Len
 from torch import Tensor, nn
 
-from ...errors import ConfigError, ShapeError, did_you_mean
+from ...arguments import Choice, Count, Layer
+from ...errors import ShapeError
 from ...registry import HEADS
 from ..layers.functional import full_precision, top1_accuracy
 from ..layers.init import init_linear_layers
-from ..layers.norm import build_norm, resolve_sync_bn
+from ..layers.norm import NORMS, build_norm, resolve_sync_bn
 from ..layers.pooling import LAYER_WINDOWS, pool_layer
 
 BASIC, BOTTLENECK = (64, 64, 128, 256, 512), (64, 256, 512, 1024, 2048)
@@ -35,33 +38,18 @@ class MultiClsHead(nn.Module):
         backbone: 'resnet50' (also 'resnet18', 'resnet34', 'resnet101', 'resnet152'), for the channels of its layers.
         norm_cfg: BN, SyncBN or GN with arguments, e.g. `dict(type='BN', momentum=0.1, affine=False)`; None for no norm.
         num_classes: number of classes; labels are in [0, num_classes).
-
-    Raises:
-        ConfigError: an unknown `pool_type` or `backbone`, or a layer out of range.
     """
 
     def __init__(
         self,
-        pool_type: str = 'adaptive',
-        in_indices: Sequence[int] = (0,),
-        with_last_layer_unpool: bool | str = False,
-        backbone: str = 'resnet50',
-        norm_cfg: dict | None = {'type': 'BN'},  # noqa: B006
-        num_classes: int = 1000,
+        pool_type: Literal['adaptive', 'specified'] = 'adaptive',
+        in_indices: Annotated[Sequence[Annotated[int, Interval(ge=0, le=4)]], Len(1)] = (0,),
+        with_last_layer_unpool: bool | Literal['replace'] = False,
+        backbone: Annotated[str, Choice(CHANNELS)] = 'resnet50',
+        norm_cfg: Annotated[dict | None, Layer(NORMS)] = {'type': 'BN'},  # noqa: B006
+        num_classes: Count = 1000,
     ) -> None:
         super().__init__()
-        if pool_type not in ('adaptive', 'specified'):
-            raise ConfigError(f"MultiClsHead pool_type={pool_type!r}: use 'adaptive' or 'specified'.")
-        if backbone not in CHANNELS:
-            raise ConfigError(
-                f'MultiClsHead backbone={backbone!r} is not known.{did_you_mean(str(backbone), CHANNELS)}'
-            )
-        if not in_indices or not set(in_indices) <= set(range(len(LAYER_WINDOWS))):
-            raise ConfigError(f'MultiClsHead in_indices={tuple(in_indices)!r}: give layers from 0 (stem) to 4.')
-        if with_last_layer_unpool not in (False, True, 'replace'):
-            raise ConfigError(
-                f"MultiClsHead with_last_layer_unpool={with_last_layer_unpool!r}: use True, False or 'replace'."
-            )
         self.adaptive, self.in_indices = pool_type == 'adaptive', tuple(in_indices)
         pooled = len(self.in_indices) - (with_last_layer_unpool == 'replace')
         # of each classifier: its layer, and whether the map is pooled
@@ -69,7 +57,7 @@ class MultiClsHead(nn.Module):
         if with_last_layer_unpool is True:
             self.inputs.append((self.in_indices[-1], False))
         channels = [CHANNELS[backbone][layer] for layer, _ in self.inputs]
-        sides = [LAYER_WINDOWS[layer][2 if pooled else 0] for layer, pooled in self.inputs]
+        sides = [LAYER_WINDOWS[layer][2] if pooled else LAYER_WINDOWS[layer][0] for layer, pooled in self.inputs]
         norm_cfg = None if norm_cfg is None else resolve_sync_bn(norm_cfg)
         self.norms = nn.ModuleList(
             nn.Identity() if norm_cfg is None else build_norm(norm_cfg, c)[1] for c in channels[: len(self.in_indices)]

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..large_kernel.conv import LargeKernelConv2d
 from .drop_path import DropPath
 from .grn import GRN
-from .large_kernel import LargeKernelConv2d
 
 WIDE = 15  # taps from which a depthwise convolution is a large-kernel one, which trains faster and ends on every device
 
@@ -38,13 +38,11 @@ class ConvNeXtBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.gamma = None if layer_scale is None else nn.Parameter(torch.full((channels,), float(layer_scale)))
-        if large_kernel is not None:
-            self.dwconv = None
-        elif kernel_size < WIDE:
-            self.dwconv = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels)
-        else:
-            self.dwconv = LargeKernelConv2d(channels, kernel_size, bias=True)
         self.large_kernel = large_kernel
+        if large_kernel is None and kernel_size < WIDE:
+            self.dwconv = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels)
+        elif large_kernel is None:
+            self.dwconv = LargeKernelConv2d(channels, kernel_size, bias=True)
         self.norm = nn.LayerNorm(channels, eps=1e-6)
         self.pwconv1 = nn.Linear(channels, 4 * channels)
         self.grn = None if grn_scope is None else GRN(4 * channels, grn_scope)

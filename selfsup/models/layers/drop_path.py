@@ -20,8 +20,8 @@ class DropPath(nn.Module):
         """`x` (B, ...), rows of it zeroed."""
         if not self.training or self.rate == 0:
             return x
-        kept = x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(1 - self.rate)
-        return x * (kept / (1 - self.rate))
+        stays = x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(1 - self.rate)
+        return x * (stays / (1 - self.rate))
 
     def extra_repr(self) -> str:
         return f'{self.rate:g}'

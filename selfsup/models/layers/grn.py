@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function_unary
@@ -18,8 +20,8 @@ def global_response_norm(x: Tensor, gamma: Tensor, beta: Tensor, scope: str, eps
     return formula(x, gamma, beta, scope, eps)
 
 
-def formula(x: Tensor, gamma: Tensor, beta: Tensor, scope: str, eps: float) -> Tensor:
-    """What `global_response_norm` computes, in torch's operations, each of which a map may have a rule for."""
+def formula(x: Any, gamma: Tensor, beta: Tensor, scope: str, eps: float) -> Any:
+    """What `global_response_norm` computes for a tensor `x`, or for a map that has a rule for each of these operations of torch."""
     wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else None
     norm = torch.linalg.vector_norm(x, dim=SCOPES[scope], keepdim=True, dtype=wide)
     share = norm / (norm.mean(dim=-1, keepdim=True) + eps)

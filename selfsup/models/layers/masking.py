@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
 from ... import distributed
-from ...errors import ConfigError, ShapeError, did_you_mean
+from ...arguments import Count, held
+from ...errors import ShapeError
 
-KEEP = ('round', 'floor')
+MaskRatio = Annotated[float, Interval(gt=0, lt=1)]
+Keep = Literal['round', 'floor']
 
 
+@held
 @dataclass(frozen=True)
 class BlockMasking:
     """Random visible blocks: an exact number per image, every choice of blocks equally likely.
@@ -22,26 +27,11 @@ class BlockMasking:
         keep: how the number of visible blocks, blocks * (1 - mask_ratio), becomes whole: 'round' (SparK: 20 of 49) or
             'floor' (FCMAE: 19 of 49).
         block: side of a block in pixels.
-
-    Raises:
-        ConfigError: a value outside of the above.
     """
 
-    mask_ratio: float = 0.6
-    keep: str = 'round'
-    block: int = 32
-
-    def __post_init__(self) -> None:
-        if not 0 < self.mask_ratio < 1:
-            raise ConfigError(
-                f'mask_ratio={self.mask_ratio!r}: give the share of the blocks to hide, above 0 and below 1 (0.6, say).'
-            )
-        if self.keep not in KEEP:
-            raise ConfigError(
-                f'keep={self.keep!r} is no way to round the number of visible blocks.{did_you_mean(str(self.keep), KEEP)}'
-            )
-        if not isinstance(self.block, int) or self.block < 1:
-            raise ConfigError(f'block={self.block!r}: give the side of a block in whole pixels (32, say).')
+    mask_ratio: MaskRatio = 0.6
+    keep: Keep = 'round'
+    block: Count = 32
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Blocks per column and per row of an image of `height` x `width` pixels.

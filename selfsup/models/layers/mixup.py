@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from typing import Annotated, Literal
 
+from annotated_types import Interval
 from torch import Tensor
 
-from ...errors import ConfigError, ShapeError, did_you_mean
+from ...arguments import NotNegative, Share
+from ...errors import ConfigError, ShapeError
 from ...registry import BATCH_AUGMENTS
-
-MODES = ('batch', 'pair', 'elem')
 
 
 @BATCH_AUGMENTS.register_module()
@@ -32,35 +31,23 @@ class Mixup:
         label_smoothing: eps in [0, 1): the class of an image has 1 - eps + eps / K, the others eps / K. Also where nothing is mixed.
 
     Raises:
-        ConfigError: a value outside of the above, or neither Mixup nor CutMix.
+        ConfigError: `cutmix_minmax` in the wrong order, or neither Mixup nor CutMix.
     """
 
     even_batches = True  # read before training: the one odd batch may be the last of an epoch
 
     def __init__(
         self,
-        mixup_alpha: float = 0.8,
-        cutmix_alpha: float = 1.0,
-        cutmix_minmax: Sequence[float] | None = None,
-        prob: float = 1.0,
-        switch_prob: float = 0.5,
-        mode: str = 'batch',
-        label_smoothing: float = 0.1,
+        mixup_alpha: NotNegative = 0.8,
+        cutmix_alpha: NotNegative = 1.0,
+        cutmix_minmax: tuple[Share, Share] | None = None,
+        prob: Share = 1.0,
+        switch_prob: Share = 0.5,
+        mode: Literal['batch', 'pair', 'elem'] = 'batch',
+        label_smoothing: Annotated[float, Interval(ge=0, lt=1)] = 0.1,
     ) -> None:
-        for name, alpha in (('mixup_alpha', mixup_alpha), ('cutmix_alpha', cutmix_alpha)):
-            if not _number(alpha) or not 0 <= alpha < math.inf:
-                raise ConfigError(f'Mixup {name}={alpha!r}: it must be a number of at least 0.')
-        for name, share in (('prob', prob), ('switch_prob', switch_prob)):
-            if not _number(share) or not 0 <= share <= 1:
-                raise ConfigError(f'Mixup {name}={share!r}: it must lie in [0, 1].')
-        if not _number(label_smoothing) or not 0 <= label_smoothing < 1:
-            raise ConfigError(f'Mixup label_smoothing={label_smoothing!r}: it must lie in [0, 1).')
-        if mode not in MODES:
-            raise ConfigError(f'Mixup mode={mode!r} is unknown.{did_you_mean(str(mode), MODES)}')
-        if cutmix_minmax is not None and not _is_range(cutmix_minmax):
-            raise ConfigError(
-                f'Mixup cutmix_minmax={cutmix_minmax!r}: give two shares, 0 <= smallest < largest <= 1, or None.'
-            )
+        if cutmix_minmax is not None and not cutmix_minmax[0] < cutmix_minmax[1]:
+            raise ConfigError(f'Mixup cutmix_minmax={cutmix_minmax!r}: give two shares, smallest < largest, or None.')
         if not mixup_alpha and not cutmix_alpha and cutmix_minmax is None:
             raise ConfigError(
                 'Mixup with mixup_alpha=0 and cutmix_alpha=0 mixes nothing: leave it away, and give label_smoothing to the '
@@ -98,13 +85,3 @@ class Mixup:
         from timm.data import Mixup as TimmMixup
 
         return TimmMixup(**self.settings, num_classes=num_classes)(img.clone(), labels)
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_range(value: object) -> bool:
-    return (
-        isinstance(value, Sequence) and len(value) == 2 and all(map(_number, value)) and 0 <= value[0] < value[1] <= 1
-    )

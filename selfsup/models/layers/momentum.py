@@ -5,21 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
-
-from ...errors import ConfigError
-
-
-def check_momentum(name: str, value: float) -> None:
-    """Refuse what is no share of old weights to keep: outside [0, 1] the copy runs away from the network.
-
-    Raises:
-        ConfigError: `value` is no number in [0, 1].
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ConfigError(
-            f'{name}={value!r} must lie in [0, 1]: it is the share of the old weights that is kept, for example 0.999.'
-        )
+from torch import Tensor, nn
 
 
 def momentum_copy(module: nn.Module) -> nn.Module:
@@ -36,7 +22,8 @@ def momentum_update(target: nn.Module, source: nn.Module, momentum: float) -> No
         source: the network that the optimizer trains.
         momentum: share of the OLD weights kept, in [0, 1].
     """
-    old, new = list(target.parameters()), list(source.parameters())
+    old: list[Tensor] = list(target.parameters())
+    new: list[Tensor] = list(source.parameters())
     if old:
         torch._foreach_mul_(old, momentum)  # two launches instead of two per tensor
         torch._foreach_add_(old, new, alpha=1 - momentum)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ... import distributed
 from ...errors import ConfigError, SelfSupWarning, did_you_mean
 
-NORM_TYPES = ('BN', 'BN1d', 'BN2d', 'BN3d', 'SyncBN', 'GN', 'LN', 'IN', 'IN1d', 'IN2d', 'IN3d')
+NORMS = ('BN', 'BN1d', 'BN2d', 'BN3d', 'SyncBN', 'GN', 'LN', 'LN2d', 'IN', 'IN1d', 'IN2d', 'IN3d')
 CONV_TYPES = ('Conv1d', 'Conv2d', 'Conv3d', 'Conv', 'ConvWS', 'ConvAWS')
 
 
@@ -64,7 +65,7 @@ def build_norm(norm_cfg: dict, channels: int, postfix: int | str = '') -> tuple[
         name, layer = build_norm_layer({**norm_cfg, 'type': 'BN'} if sync else norm_cfg, channels, postfix=postfix)
         return name, SyncBatchNorm.like(layer) if sync else layer
     except (AssertionError, KeyError, TypeError, ValueError) as error:
-        raise _bad_layer('norm_cfg', norm_cfg, NORM_TYPES, error) from None
+        raise _bad_layer('norm_cfg', norm_cfg, NORMS, error) from None
 
 
 def norm_layer(norm_cfg: dict | None) -> Callable[[int], nn.Module] | None:
@@ -98,7 +99,7 @@ def _bad_layer(key: str, cfg: object, known: tuple[str, ...], error: Exception) 
     return ConfigError(f'{key}={cfg!r} has no usable type.{did_you_mean(str(kind), known)}')
 
 
-def batch_norm_1d(channels: int, sync: bool = False, **kwargs: float | bool) -> nn.Module:
+def batch_norm_1d(channels: int, sync: bool = False, **kwargs: Any) -> nn.Module:
     """Batch normalisation of vectors (B, C), over the batches of all processes if `sync` (and where that can run).
 
     `kwargs` are those of torch's layer: momentum (share of the NEW statistics), affine, eps.
@@ -154,7 +155,7 @@ def sync_batch_norm(
     total = counts.sum()
     mean = (counts * means).sum(0) / total
     var = (counts * (variances + (means - mean).square())).sum(0) / total
-    if running_mean is not None:
+    if running_mean is not None and running_var is not None:
         with torch.no_grad():
             running_mean.lerp_(mean.to(running_mean.dtype), momentum)
             running_var.lerp_((var * (total / (total - 1))).to(running_var.dtype), momentum)
@@ -177,11 +178,11 @@ def frozen_statistics(module: nn.Module) -> Iterator[None]:
     Activation checkpointing computes a forward pass twice; without this the second one would count the batch twice.
     """
     layers = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
-    kept = [(layer.momentum, layer.num_batches_tracked) for layer in layers]
+    before = [(layer.momentum, layer.num_batches_tracked) for layer in layers]
     for layer in layers:  # not track_running_stats=False: autograd must save the same tensors in both passes
         layer.momentum, layer.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for layer, (momentum, count) in zip(layers, kept, strict=True):
+        for layer, (momentum, count) in zip(layers, before, strict=True):
             layer.momentum, layer.num_batches_tracked = momentum, count

@@ -13,6 +13,8 @@ class Sobel(nn.Module):
     Input (B, C, H, W), after normalisation, output (B, 2, H, W): first the derivative along W, then along H; zero padding.
     """
 
+    kernel: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         along_w = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]])

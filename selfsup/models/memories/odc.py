@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ... import distributed
+from ...arguments import Count, Share
 from ...errors import ConfigError, ShapeError
 from ...registry import MEMORIES
 from ..layers.functional import l2_normalize, last_occurrence
@@ -40,24 +41,23 @@ class ODCMemory(nn.Module):
         debug: log the small clusters whenever there are any.
 
     Raises:
-        ConfigError: a number out of range, or fewer images than `num_classes * min_cluster`.
+        ConfigError: fewer images than `num_classes * min_cluster`.
     """
+
+    label_bank: Tensor  # (N,) int64, in [0, K) once initialised
+    centroids: Tensor  # (K, D)
+    initialized: Tensor  # scalar, bool
 
     def __init__(
         self,
-        length: int,
-        feat_dim: int,
-        momentum: float = 0.5,
-        num_classes: int = 10000,
-        min_cluster: int = 20,
+        length: Count,
+        feat_dim: Count,
+        momentum: Share = 0.5,
+        num_classes: Count = 10000,
+        min_cluster: Count = 20,
         debug: bool = False,
     ) -> None:
         super().__init__()
-        if min(length, feat_dim, num_classes, min_cluster) < 1 or not 0 <= momentum <= 1:
-            raise ConfigError(
-                f'ODCMemory length={length}, feat_dim={feat_dim}, num_classes={num_classes}, min_cluster={min_cluster}, '
-                f'momentum={momentum}: use numbers >= 1 and a momentum in [0, 1].'
-            )
         if length < num_classes * min_cluster:
             raise ConfigError(
                 f'ODCMemory: {num_classes} clusters (num_classes) of {min_cluster} or more images (min_cluster) need '
@@ -65,8 +65,8 @@ class ODCMemory(nn.Module):
             )
         self.momentum, self.num_classes, self.min_cluster, self.debug = momentum, num_classes, min_cluster, debug
         self.feature_bank = ShardedRows(length, feat_dim)
-        self.register_buffer('label_bank', torch.full((length,), -1))  # (N,) int64, in [0, K) once initialised
-        self.register_buffer('centroids', torch.zeros(num_classes, feat_dim))  # (K, D)
+        self.register_buffer('label_bank', torch.full((length,), -1))
+        self.register_buffer('centroids', torch.zeros(num_classes, feat_dim))
         self.register_buffer('initialized', torch.zeros((), dtype=torch.bool))
 
     def __len__(self) -> int:
@@ -85,12 +85,11 @@ class ODCMemory(nn.Module):
         """
         labels = torch.as_tensor(labels)
         dim = self.feature_bank.dim
-        given = distributed.broadcast_object(
-            None if features is None else tuple(features.shape)
-        )  # all processes raise, or none
-        if tuple(labels.shape) != (len(self),) or given != (len(self), dim):
+        # of process 0: all processes raise, or none
+        shape = distributed.broadcast_object(None if features is None else tuple(features.shape))
+        if tuple(labels.shape) != (len(self),) or shape != (len(self), dim):
             raise ShapeError(
-                f'ODCMemory has length={len(self)} and feat_dim={dim}; it got features and labels of {given} and '
+                f'ODCMemory has length={len(self)} and feat_dim={dim}; it got features and labels of {shape} and '
                 f'{tuple(labels.shape)}: set length to the number of training images, feat_dim to out_channels of the neck.'
             )
         low, high = int(labels.min()), int(labels.max())

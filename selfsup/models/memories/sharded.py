@@ -77,7 +77,7 @@ class ShardedRows(nn.Module):
         for start in range(0, self.length, CHUNK):
             size = min(CHUNK, self.length - start)
             rows = torch.empty(size, self.dim, dtype=self.shard.dtype, device=self.shard.device)
-            if self.rank == 0:
+            if table is not None and self.rank == 0:
                 rows.copy_(table[start : start + size])
             self.put(torch.arange(start, start + size, device=rows.device), distributed.broadcast(rows))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ...errors import ConfigError
+from ...arguments import Count, Share
 from ...registry import MEMORIES
 from ..layers.functional import l2_normalize, last_occurrence
 
@@ -22,20 +22,19 @@ class SimpleMemory(nn.Module):
         feat_dim: length D of a feature.
         momentum: share of the NEW feature in an update, in [0, 1], as in OpenSelfSup (every other momentum here is that of the
             old); 0.5 in the paper's code.
-
-    Raises:
-        ConfigError: a number out of range.
     """
 
-    def __init__(self, length: int, feat_dim: int, momentum: float = 0.5) -> None:
+    feature_bank: Tensor  # (N, D)
+
+    def __init__(
+        self,
+        length: Count,
+        feat_dim: Count,
+        momentum: Share = 0.5,
+    ) -> None:
         super().__init__()
-        if length < 1 or feat_dim < 1 or not 0 <= momentum <= 1:
-            raise ConfigError(
-                f'SimpleMemory length={length}, feat_dim={feat_dim}, momentum={momentum}: use numbers >= 1 and a momentum '
-                'in [0, 1].'
-            )
         self.momentum = momentum
-        self.register_buffer('feature_bank', l2_normalize(torch.randn(length, feat_dim)))  # (N, D)
+        self.register_buffer('feature_bank', l2_normalize(torch.randn(length, feat_dim)))
 
     def __len__(self) -> int:
         return len(self.feature_bank)

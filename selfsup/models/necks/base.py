@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -17,6 +17,8 @@ class Projection(nn.Module):
         in_channels: channels of the last map (all its numbers, without pooling).
         with_avg_pool: average over positions first; False flattens.
     """
+
+    project: Callable[[Tensor], Tensor]  # (B, in_channels) -> (B, out_channels)
 
     def __init__(self, in_channels: int, with_avg_pool: bool) -> None:
         super().__init__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ...errors import ConfigError
+from ...arguments import Count
 from ...registry import NECKS
 from ..layers.convnext_block import ConvNeXtBlock
 
@@ -17,13 +17,13 @@ class ConvNeXtV2Decoder(nn.Sequential):
         width: channels; 512 in the paper.
         depth: number of blocks; 1 in the paper.
         kernel_size: of the depthwise convolutions.
-
-    Raises:
-        ConfigError: `width` or `depth` is no whole number above 0.
     """
 
-    def __init__(self, width: int = 512, depth: int = 1, kernel_size: int = 7) -> None:
-        if min(width, depth) < 1:
-            raise ConfigError(f'ConvNeXtV2Decoder width={width}, depth={depth}: use whole numbers above 0.')
+    def __init__(
+        self,
+        width: Count = 512,
+        depth: Count = 1,
+        kernel_size: Count = 7,
+    ) -> None:
         super().__init__(*(ConvNeXtBlock(width, grn_scope='image', kernel_size=kernel_size) for _ in range(depth)))
         self.width = width

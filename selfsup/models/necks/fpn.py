@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
+from annotated_types import Len
 from torch import Tensor, nn
 
-from ...errors import ConfigError, ShapeError
+from ...arguments import Count, Layer
+from ...errors import ShapeError
 from ...registry import NECKS
 from ..layers.layer_norm2d import LayerNorm2d
-from ..layers.norm import norm_layer
+from ..layers.norm import NORMS, norm_layer
 
 
 @NECKS.register_module()
@@ -24,26 +27,18 @@ class FPN(nn.Module):
 
     Attributes:
         levels: names of the maps, in order; the last is 'pool'.
-
-    Raises:
-        ConfigError: no `in_channels`, or numbers below 1.
     """
 
     def __init__(
         self,
-        in_channels: Sequence[int],
-        out_channels: int = 256,
-        norm_cfg: dict | None = None,
+        in_channels: Annotated[Sequence[Count], Len(1)],
+        out_channels: Count = 256,
+        norm_cfg: Annotated[dict | None, Layer(NORMS)] = None,
         input_norm: bool = False,
     ) -> None:
         super().__init__()
         from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
-        if isinstance(in_channels, int) or not in_channels or min(*in_channels, out_channels) < 1:
-            raise ConfigError(
-                f'FPN in_channels={in_channels!r}, out_channels={out_channels!r}: give the channels of each map of the '
-                'backbone, such as (256, 512, 1024, 2048) for a ResNet-50, and numbers >= 1.'
-            )
         self.in_channels, self.out_channels = tuple(in_channels), out_channels
         self.levels = (*(str(i) for i in range(len(self.in_channels))), 'pool')
         self.norms = nn.ModuleList(
@@ -62,10 +57,10 @@ class FPN(nn.Module):
         Raises:
             ShapeError: not as many maps as `in_channels`, or of other channels.
         """
-        found = tuple(x.shape[1] for x in maps)
-        if found != self.in_channels:
+        channels = tuple(x.shape[1] for x in maps)
+        if channels != self.in_channels:
             raise ShapeError(
-                f'FPN has in_channels={self.in_channels}, but the maps have {found} channels: set in_channels, or '
+                f'FPN has in_channels={self.in_channels}, but the maps have {channels} channels: set in_channels, or '
                 'out_indices of the backbone.'
             )
         return self.pyramid({name: norm(x) for name, norm, x in zip(self.levels, self.norms, maps, strict=False)})

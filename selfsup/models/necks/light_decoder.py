@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Annotated
 
+from annotated_types import Ge
 from torch import Tensor, nn
 
+from ...arguments import Count, Layer
 from ...errors import ConfigError
 from ...registry import NECKS
-from ..layers.norm import build_norm, resolve_sync_bn
+from ..layers.norm import NORMS, build_norm, resolve_sync_bn
 
 
 class UpBlock(nn.Module):
@@ -61,25 +64,22 @@ class LightDecoder(nn.Module):
         norm_cfg: of the blocks, e.g. `dict(type='SyncBN')`.
 
     Raises:
-        ConfigError: `stride` is below 2, `width` cannot be halved as often, or `out_channels` is below 1.
+        ConfigError: `width` cannot be halved once per block.
     """
 
-    def __init__(self, width: int = 768, stride: int = 32, out_channels: int = 3, norm_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        width: Count = 768,
+        stride: Annotated[int, Ge(2)] = 32,
+        out_channels: Count = 3,
+        norm_cfg: Annotated[dict | None, Layer(NORMS)] = None,
+    ) -> None:
         super().__init__()
-        if stride < 2:
-            raise ConfigError(
-                f'LightDecoder stride={stride}: it enlarges the last map to the size of the images, so it needs a network '
-                'whose last map is smaller, by 2, 4, 8, 16, 32, ...'
-            )
         factors = enlargements(stride)
         if width % 2 ** len(factors):
             raise ConfigError(
                 f'LightDecoder width={width}: it is halved {len(factors)} times from a stride of {stride} on; use a multiple '
                 f'of {2 ** len(factors)}.'
-            )
-        if type(out_channels) is not int or out_channels < 1:
-            raise ConfigError(
-                f'LightDecoder out_channels={out_channels!r}: give the channels of the images, 1 or more.'
             )
         self.width, self.out_channels = width, out_channels
         norm_cfg = resolve_sync_bn({'type': 'BN'} if norm_cfg is None else norm_cfg)

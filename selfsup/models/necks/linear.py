@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ...arguments import Count
 from ...registry import NECKS
 from .base import Projection
 
@@ -18,7 +19,7 @@ class LinearNeck(Projection):
         with_avg_pool: pool first; False flattens.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, with_avg_pool: bool = True) -> None:
+    def __init__(self, in_channels: Count, out_channels: Count, with_avg_pool: bool = True) -> None:
         super().__init__(in_channels, with_avg_pool)
         self.fc = nn.Linear(in_channels, out_channels)
         self.init_weights()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ...errors import ConfigError
+from ...arguments import Count
 from ...registry import NECKS
 from ..layers.norm import batch_norm_1d
 from .base import Projection
@@ -25,7 +25,12 @@ class NonLinearNeckV0(Projection):
     """
 
     def __init__(
-        self, in_channels: int, hid_channels: int, out_channels: int, sync_bn: bool = False, with_avg_pool: bool = True
+        self,
+        in_channels: Count,
+        hid_channels: Count,
+        out_channels: Count,
+        sync_bn: bool = False,
+        with_avg_pool: bool = True,
     ) -> None:
         super().__init__(in_channels, with_avg_pool)
         self.fc0 = nn.Linear(in_channels, hid_channels)
@@ -51,7 +56,13 @@ class NonLinearNeckV1(Projection):
         with_avg_pool: pool first; False flattens.
     """
 
-    def __init__(self, in_channels: int, hid_channels: int, out_channels: int, with_avg_pool: bool = True) -> None:
+    def __init__(
+        self,
+        in_channels: Count,
+        hid_channels: Count,
+        out_channels: Count,
+        with_avg_pool: bool = True,
+    ) -> None:
         super().__init__(in_channels, with_avg_pool)
         self.mlp = nn.Sequential(
             nn.Linear(in_channels, hid_channels), nn.ReLU(inplace=True), nn.Linear(hid_channels, out_channels)
@@ -74,7 +85,13 @@ class NonLinearNeckV2(Projection):
         with_avg_pool: pool first; False flattens.
     """
 
-    def __init__(self, in_channels: int, hid_channels: int, out_channels: int, with_avg_pool: bool = True) -> None:
+    def __init__(
+        self,
+        in_channels: Count,
+        hid_channels: Count,
+        out_channels: Count,
+        with_avg_pool: bool = True,
+    ) -> None:
         super().__init__(in_channels, with_avg_pool)
         self.mlp = nn.Sequential(
             nn.Linear(in_channels, hid_channels),
@@ -102,25 +119,20 @@ class NonLinearNeckSimCLR(Projection):
         with_bias: linear layers have a bias.
         with_last_bn: a BN, with weight and bias, follows the last linear layer.
         with_avg_pool: pool first; False flattens.
-
-    Raises:
-        ConfigError: `num_layers` < 1.
     """
 
     def __init__(
         self,
-        in_channels: int,
-        hid_channels: int,
-        out_channels: int,
-        num_layers: int = 2,
+        in_channels: Count,
+        hid_channels: Count,
+        out_channels: Count,
+        num_layers: Count = 2,
         sync_bn: bool = True,
         with_bias: bool = False,
         with_last_bn: bool = True,
         with_avg_pool: bool = True,
     ) -> None:
         super().__init__(in_channels, with_avg_pool)
-        if num_layers < 1:
-            raise ConfigError(f'NonLinearNeckSimCLR num_layers={num_layers}: use 1 or more.')
         self.num_layers = num_layers
         self.relu = nn.ReLU(inplace=True)
         for i in range(num_layers):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from ...arguments import Count
 from ...errors import ShapeError
 from ...registry import NECKS
 from ..layers.init import init_linear_layers
@@ -25,7 +26,13 @@ class RelativeLocNeck(Projection):
         with_avg_pool: pool first; False flattens.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, sync_bn: bool = False, with_avg_pool: bool = True) -> None:
+    def __init__(
+        self,
+        in_channels: Count,
+        out_channels: Count,
+        sync_bn: bool = False,
+        with_avg_pool: bool = True,
+    ) -> None:
         super().__init__(2 * in_channels, with_avg_pool)
         self.fc = nn.Linear(2 * in_channels, out_channels)
         self.bn = batch_norm_1d(out_channels, sync_bn, momentum=0.003)
@@ -43,14 +50,14 @@ class RelativeLocNeck(Projection):
         Raises:
             ShapeError: another number of channels.
         """
-        found = last_map(x)
-        numbers = found[0].numel() if not self.with_avg_pool else found.shape[1]
+        joined = last_map(x)
+        numbers = joined.shape[1] if self.with_avg_pool else joined[0].numel()
         if numbers != self.in_channels:
             raise ShapeError(
                 f'RelativeLocNeck has in_channels={self.in_channels // 2} and reads two joined maps, {self.in_channels} '
-                f'numbers; its input of shape {tuple(found.shape)} gives {numbers}: set in_channels={numbers // 2}.'
+                f'numbers; its input of shape {tuple(joined.shape)} gives {numbers}: set in_channels={numbers // 2}.'
             )
-        return super().forward(found)
+        return super().forward(joined)
 
     def project(self, x: Tensor) -> Tensor:
         """(B, 2 * in_channels) -> (B, out_channels)."""

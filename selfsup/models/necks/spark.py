@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
-from ...errors import ConfigError, did_you_mean
+from ...arguments import Count
+from ...errors import ConfigError
 from ...registry import NECKS
 from ..layers.layer_norm2d import LayerNorm2d
 from ..layers.masking import enlarge
 
 if TYPE_CHECKING:
-    from ..layers.masked import MaskedMap
-    from ..layers.visible import VisibleMap
-
-NORMS = ('bn', 'ln', 'none')
+    from ..visible import MaskedMap, VisibleMap
 
 
 @NECKS.register_module()
@@ -33,13 +31,17 @@ class SparKNeck(nn.Module):
         norm: 'bn' (ResNets in the paper), 'ln' over channels (ConvNeXts) or 'none'.
 
     Raises:
-        ConfigError: a value outside of the above.
+        ConfigError: `in_channels` are not `levels` numbers, or `width` cannot be halved as often.
     """
 
-    def __init__(self, in_channels: Sequence[int] = (), width: int = 768, levels: int = 4, norm: str = 'bn') -> None:
+    def __init__(
+        self,
+        in_channels: Sequence[Count] = (),
+        width: Count = 768,
+        levels: Count = 4,
+        norm: Literal['bn', 'ln', 'none'] = 'bn',
+    ) -> None:
         super().__init__()
-        if norm not in NORMS:
-            raise ConfigError(f"SparKNeck norm='{norm}' is unknown.{did_you_mean(str(norm), NORMS)}")
         if len(in_channels) != levels:
             raise ConfigError(
                 f'SparKNeck has levels={levels}, but the backbone returns {len(in_channels)} maps with {list(in_channels)} '

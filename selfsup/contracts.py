@@ -1,0 +1,131 @@
+"""What one room may ask of the objects of another: protocols to be asked for with `isinstance`.
+
+Nothing has to name a protocol to fit it: a method, a memory or a data set of one's own fits by having what is listed. `isinstance` looks
+at the methods; attributes under `TYPE_CHECKING` are there too, but modules keep submodules and buffers where `isinstance` does not look.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from torch import Tensor, nn
+
+
+@runtime_checkable
+class ChecksData(Protocol):
+    """A method that says whether it can be trained on the data, before the first step; every `Algorithm` is one."""
+
+    def check_data(self, images: int, batches: Sequence[int]) -> None:
+        """Refuse a number of images, or numbers of images in the batches of all processes together."""
+
+    def check_classes(self, classes: int | None) -> None:
+        """Refuse images of more classes than the method knows; None where they have no labels."""
+
+    def trial(self, batch: dict[str, Tensor]) -> None:
+        """Run every layer that training runs."""
+
+
+@runtime_checkable
+class StartsFrom(Protocol):
+    """A neck or head that can be given the initial weights that a method asks for."""
+
+    def init_weights(self, init_linear: str) -> None:
+        """Draw the weights anew, 'normal' or 'kaiming'."""
+
+
+@runtime_checkable
+class PseudoLabelled(Protocol):
+    """A method that learns labels which clustering gives to the images (DeepCluster, ODC). `DeepClusterHook` clusters for it."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def head(self) -> ClassifierHead:
+            """The classifier of the clusters."""
+
+    def embed(self, img: Tensor) -> Tensor:
+        """(B, D): what is clustered, of images (B, C, H, W)."""
+
+    def set_reweight(self, labels: Tensor, reweight_pow: float = 0.5) -> None:
+        """Weight the loss of each cluster by its number of `labels` (N,) to the power `-reweight_pow`."""
+
+
+@runtime_checkable
+class ClassifierHead(Protocol):
+    """A head whose classes can be numbered anew."""
+
+    if TYPE_CHECKING:
+        num_classes: int
+
+        def parameters(self) -> Sequence[nn.Parameter]:
+            """The weights."""
+
+    def reset(self) -> None:
+        """Draw the weights anew."""
+
+
+@runtime_checkable
+class ClusterMemory(Protocol):
+    """A feature and a label for every image, a centroid for every cluster (`ODCMemory`). `ODCHook` keeps it in order."""
+
+    if TYPE_CHECKING:
+        num_classes: int
+        label_bank: Tensor  # (N,) int64, the cluster of each image
+
+    def init_memory(self, features: Tensor | None, labels: Tensor) -> None:
+        """Start from a clustering: `features` (N, D) on process 0, `labels` (N,)."""
+
+    def update_centroids(self) -> None:
+        """Centroids become the means of their images' features."""
+
+    def deal_with_small_clusters(self) -> None:
+        """Dissolve small clusters and split large ones."""
+
+
+@runtime_checkable
+class MovingTarget(Protocol):
+    """A method with a target network whose momentum rises to `end_momentum` (BYOL). `BYOLHook` sets that."""
+
+    end_momentum: float
+
+
+@runtime_checkable
+class Reconstructing(Protocol):
+    """A masked autoencoder that can show what it predicts (SparK, FCMAE). `ReconstructionHook` draws it."""
+
+    if TYPE_CHECKING:
+        masking: BlockDraw
+        head: Any
+
+    def predict_patches(self, img: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """Predicted patches (B, h, w, P) and the last map, of images and their visible blocks (B, fh, fw) bool."""
+
+    def reconstruct(self, img: Tensor, visible: Tensor) -> Tensor:
+        """Pictures: `img` where visible, the prediction elsewhere."""
+
+
+class BlockDraw(Protocol):
+    """What draws the visible blocks of images (`BlockMasking`)."""
+
+    def draw(self, img: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """(B, fh, fw) bool, True where visible."""
+
+
+@runtime_checkable
+class TakesLabels(Protocol):
+    """A data set whose labels come from clustering (`DeepClusterDataset`)."""
+
+    def assign_labels(self, labels: Any) -> None:
+        """`labels` (N,) int64 from now on."""
+
+
+@runtime_checkable
+class SamplesUniformly(Protocol):
+    """A sampler that can draw from all clusters alike (`EpochSampler`)."""
+
+    def set_uniform_indices(self, labels: Any, num_classes: int) -> None:
+        """Draw as many samples of each of the `num_classes` labels (N,)."""

@@ -1,0 +1,280 @@
+"""Which samples an epoch holds and in which order, as a function of (run seed, epoch) alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence, Sized
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from annotated_types import Ge
+from torch import Tensor
+
+from ...errors import ConfigError, DataError
+from ...registry import SAMPLERS
+from .uniform import UniformEpoch, check_labels, uniform_order
+
+ORDER_STREAM = (0, 0, 1)  # sets the draw of an order apart from those of samples, which have three numbers fewer
+
+
+class Draw(NamedTuple):
+    """One sample of an epoch: what the sampler yields and `SeededDataset` takes."""
+
+    epoch: int
+    index: int  # type: ignore[assignment]  # it hides the method `index` of tuples, which nobody calls
+    repeat: int  # earlier occurrences of `index` in this epoch
+
+
+@SAMPLERS.register_module()
+class EpochSampler:
+    """Samples of one rank, epoch by epoch, as `Draw`s.
+
+    An epoch has one global order, a function of (seed, epoch). It is padded with its own front until all ranks get
+    equally many, then cut into global batches of `batch_size * world_size`; rank r takes the r-th slice of each. So for
+    one global batch size, iteration i holds the same samples for any number of ranks (up to the padding, which is in the
+    last batch only). Iterating the sampler tells which sample each row of this rank's batches is: with it, evaluation
+    puts the rows of all ranks into the order of the dataset.
+
+    Args:
+        dataset: anything with a length, or the length N >= 1.
+        shuffle: False keeps the order of the dataset.
+        replace: draw N samples with replacement; those drawn again get other views.
+        seed: run seed, >= 0.
+        rank: this process, in [0, world_size).
+        world_size: number of processes.
+        batch_size: samples per process and iteration.
+        drop_last: leave out the last, smaller global batch instead of padding it.
+
+    Raises:
+        ConfigError: `replace` without `shuffle`.
+        DataError: `drop_last` leaves no batch.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized | Annotated[int, Ge(1)],
+        shuffle: bool = True,
+        replace: bool = False,
+        *,
+        seed: Annotated[int, Ge(0)] = 0,
+        rank: Annotated[int, Ge(0)] = 0,
+        world_size: Annotated[int, Ge(1)] = 1,
+        batch_size: Annotated[int, Ge(1)] = 1,
+        drop_last: bool = False,
+    ) -> None:
+        if replace and not shuffle:
+            raise ConfigError('sampling with replacement (replace=True) is random: it needs shuffle=True.')
+        self.size = dataset if isinstance(dataset, int) else len(dataset)
+        self.shuffle, self.replace = shuffle, replace
+        self.seed, self.rank, self.world_size = seed, rank, world_size
+        self.batch_size, self.drop_last = batch_size, drop_last
+        self.epoch = self.skip_batches = 0
+        self._uniform: UniformEpoch | None = None
+        self.total = self._total()
+
+    def _total(self) -> int:
+        """Samples of an epoch over all ranks."""
+        global_batch = self.batch_size * self.world_size
+        if self.drop_last and self.size < global_batch:
+            raise DataError(
+                f'{self.size} samples give no batch of {global_batch} ({self.batch_size} on each of {self.world_size} '
+                'processes), and drop_last=True leaves out smaller ones: nothing would be read. Lower imgs_per_gpu or set '
+                'drop_last=False.'
+            )
+        per_rank = self.size // global_batch * self.batch_size if self.drop_last else -(-self.size // self.world_size)
+        return per_rank * self.world_size
+
+    def __len__(self) -> int:
+        """Samples of this rank in a whole epoch."""
+        return self.total // self.world_size
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of a whole epoch."""
+        return -(-len(self) // self.batch_size)
+
+    def set_position(self, epoch: int, skip_batches: int = 0) -> None:
+        """The next iteration runs through `epoch` from batch `skip_batches` on."""
+        if not 0 <= skip_batches <= self.num_batches:
+            raise DataError(
+                f'An epoch has {self.num_batches} batches, so it cannot start at batch {skip_batches}: '
+                'the dataset or the batch size is not that of the run to be resumed.'
+            )
+        self.epoch, self.skip_batches = epoch, skip_batches
+        self._bind()
+
+    def _bind(self) -> None:
+        """A uniform epoch that waits for its number gets the current one."""
+        if self._uniform is not None and self._uniform.epoch is None:
+            self._uniform = self._uniform._replace(epoch=self.epoch)
+
+    def set_uniform_indices(self, labels: np.ndarray | Tensor | Sequence[int], num_classes: int) -> None:
+        """Sample the next epoch, and only it, uniformly by class; see `uniform_order`.
+
+        "Next" is the epoch that `set_position` names next, or the current one if that is iterated first. A resumed run calls
+        this again with the same labels.
+
+        Args:
+            labels: (N,) whole numbers in [0, num_classes), one per sample of the dataset.
+            num_classes: number of classes.
+
+        Raises:
+            DataError: another number of labels than of samples, or a label out of range.
+        """
+        self._uniform = UniformEpoch(check_labels(labels, num_classes, self.size), num_classes)
+
+    def order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Global order of an epoch.
+
+        Returns:
+            Sample numbers and their repeats, int64 (total,) each.
+        """
+        rng = np.random.default_rng(np.random.SeedSequence([self.seed, epoch, *ORDER_STREAM]))
+        order = np.resize(self._draw(rng, epoch), self.total)  # cut, or padded from the front
+        return order, count_repeats(order)
+
+    def _draw(self, rng: np.random.Generator, epoch: int) -> np.ndarray:
+        """Sample numbers of an epoch, before they are cut or padded."""
+        if self._uniform is not None and epoch == self._uniform.epoch:
+            return uniform_order(self._uniform.labels, self._uniform.num_classes, rng)
+        if self.replace:
+            return rng.integers(0, self.size, size=self.size)
+        return rng.permutation(self.size) if self.shuffle else np.arange(self.size)
+
+    def positions(self) -> np.ndarray:
+        """Places of this rank's samples in the global order, int64 (len(self),), in the order of its batches."""
+        global_batch = self.batch_size * self.world_size
+        full, rest = divmod(self.total, global_batch)
+        body = np.arange(full)[:, None] * global_batch + self.rank * self.batch_size + np.arange(self.batch_size)
+        share = rest // self.world_size
+        return np.concatenate([body.ravel(), full * global_batch + self.rank * share + np.arange(share)])
+
+    def __iter__(self) -> Iterator[Draw]:
+        self._bind()
+        epoch, mine = self.epoch, self.positions()[self.skip_batches * self.batch_size :]
+        order, repeats = self.order(epoch)
+        for index, repeat in zip(order[mine].tolist(), repeats[mine].tolist(), strict=True):
+            yield Draw(epoch, index, repeat)
+
+
+def count_repeats(values: np.ndarray) -> np.ndarray:
+    """For each element, how many equal ones come before it: [7, 3, 7, 7] -> [0, 0, 1, 2]."""
+    by_value = np.argsort(values, kind='stable')
+    ordered = values[by_value]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    lengths = np.diff(np.r_[starts, len(values)])
+    counts = np.empty_like(by_value)
+    counts[by_value] = np.arange(len(values)) - np.repeat(starts, lengths)
+    return counts
+
+
+@SAMPLERS.register_module()
+class UniformSampler(EpochSampler):
+    """Every epoch is drawn uniformly by class, from the labels of the dataset: for sets with rare classes.
+
+    Args:
+        dataset: with `labels`, one per sample.
+        seed, rank, world_size, batch_size, drop_last: see `EpochSampler`.
+
+    Raises:
+        ConfigError: the dataset has no labels.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        *,
+        seed: Annotated[int, Ge(0)] = 0,
+        rank: Annotated[int, Ge(0)] = 0,
+        world_size: Annotated[int, Ge(1)] = 1,
+        batch_size: Annotated[int, Ge(1)] = 1,
+        drop_last: bool = False,
+    ) -> None:
+        super().__init__(
+            dataset, seed=seed, rank=rank, world_size=world_size, batch_size=batch_size, drop_last=drop_last
+        )
+        labels = getattr(dataset, 'labels', None)
+        if labels is None:
+            raise ConfigError(
+                f'UniformSampler needs the classes of the samples, but {type(dataset).__name__} has none here. Use a list '
+                "with 'path label' lines or a folder with one subfolder per class."
+            )
+        self.num_classes = int(np.max(labels)) + 1
+        self.labels = check_labels(labels, self.num_classes, self.size)
+
+    def _draw(self, rng: np.random.Generator, epoch: int) -> np.ndarray:
+        return uniform_order(self.labels, self.num_classes, rng)
+
+
+@SAMPLERS.register_module()
+class RepeatAugSampler(EpochSampler):
+    """Repeated augmentation (arXiv:1901.09847; DeiT, arXiv:2012.12877): every image comes several times, each time with another view.
+
+    An epoch is as long as without it, so it holds 1 / num_repeats of the images. The global order is timm's: a, a, a, b, b, b, ... of
+    shuffled images, dealt to the ranks one by one, so that the views of an image lie in one global batch (in two where one ends
+    among them), on different ranks where there are enough. timm rounds an epoch down to a multiple of 256 images; here `drop_last`
+    decides about its end.
+
+    Args:
+        dataset: anything with a length, or the length N >= 1.
+        num_repeats: views per image, >= 1 (DeiT, SparK: 3).
+        shuffle: False keeps the order of the dataset.
+        seed, rank, world_size, batch_size, drop_last: see `EpochSampler`.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized | Annotated[int, Ge(1)],
+        num_repeats: Annotated[int, Ge(1)] = 3,
+        shuffle: bool = True,
+        *,
+        seed: Annotated[int, Ge(0)] = 0,
+        rank: Annotated[int, Ge(0)] = 0,
+        world_size: Annotated[int, Ge(1)] = 1,
+        batch_size: Annotated[int, Ge(1)] = 1,
+        drop_last: bool = False,
+    ) -> None:
+        self.num_repeats = num_repeats
+        super().__init__(
+            dataset, shuffle, seed=seed, rank=rank, world_size=world_size, batch_size=batch_size, drop_last=drop_last
+        )
+
+    def _draw(self, rng: np.random.Generator, epoch: int) -> np.ndarray:
+        return np.repeat(super()._draw(rng, epoch), self.num_repeats)
+
+    def positions(self) -> np.ndarray:
+        """Every world_size-th place of the global order, from the rank's own on, int64 (len(self),)."""
+        return np.arange(self.rank, self.total, self.world_size)
+
+
+@SAMPLERS.register_module(name=['GivenIterationSampler', 'DistributedGivenIterationSampler'])
+class GivenIterationSampler(EpochSampler):
+    """An "epoch" of a given number of iterations: the dataset repeated to that length and shuffled once as a whole.
+
+    Args:
+        dataset: anything with a length, or the length N >= 1.
+        total_iter: batches per epoch, >= 1.
+        seed, rank, world_size, batch_size: see `EpochSampler`.
+        drop_last: has no effect, all batches are full.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized | Annotated[int, Ge(1)],
+        total_iter: Annotated[int, Ge(1)],
+        *,
+        seed: Annotated[int, Ge(0)] = 0,
+        rank: Annotated[int, Ge(0)] = 0,
+        world_size: Annotated[int, Ge(1)] = 1,
+        batch_size: Annotated[int, Ge(1)] = 1,
+        drop_last: bool = False,
+    ) -> None:
+        self.total_iter = total_iter
+        super().__init__(dataset, seed=seed, rank=rank, world_size=world_size, batch_size=batch_size)
+
+    def _total(self) -> int:
+        return self.total_iter * self.batch_size * self.world_size
+
+    def _draw(self, rng: np.random.Generator, epoch: int) -> np.ndarray:
+        return rng.permutation(
+            np.resize(rng.permutation(self.size), self.total)
+        )  # those that get one turn more are drawn too

@@ -1,0 +1,102 @@
+"""What a hook may ask of the training it is called in, and what of its loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.runner import LogProcessor
+from mmengine.visualization import Visualizer
+from torch import nn
+
+from ..config import RunConfig
+from ..datasets.loaders import DeviceLoader
+from .logs.log import LogTrouble
+from .optim_wrapper import OptimWrapper
+from .resume.changes import Changes
+
+
+class Loop(Protocol):
+    """Where a training stands. Iterations are micro-batches."""
+
+    dataloader: DeviceLoader
+    iters_per_epoch: int
+    window_closed: bool  # no gradient is pending: the latest iteration ended an accumulation window
+    stepped: bool  # the latest iteration moved the weights: it closed a window, and fp16 did not skip the step
+    stop_training: bool  # a hook may set it: the run ends after this iteration
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished."""
+
+    @property
+    def iter(self) -> int:
+        """Iterations finished."""
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs of the whole run."""
+
+    @property
+    def max_iters(self) -> int:
+        """Iterations of the whole run."""
+
+    @property
+    def max_steps(self) -> int:
+        """Optimizer steps of the whole run, if fp16 skips none."""
+
+    def start_at(self, epoch: int, iteration: int) -> None:
+        """Continue after `iteration` finished iterations, `epoch` finished epochs."""
+
+
+class Run(Protocol):
+    """A training that goes on: what hooks are called with, and what the loop runs in.
+
+    `Runner` is the one class that is this. It is an mmengine Runner too, so that hooks written for mmengine find there what they use.
+    """
+
+    config: RunConfig
+    model: nn.Module  # the algorithm, inside of DistributedDataParallel where there are several processes: see `unwrap`
+    train_loop: Loop
+    train_dataloader: DeviceLoader
+    optim_wrapper: OptimWrapper
+    param_schedulers: list[Any]
+    hooks: list[Hook]  # in the order in which they are called
+    epoch: int  # finished ones, as in the loop
+    iter: int
+    max_epochs: int
+    max_iters: int
+    seed: int
+    device: torch.device
+    rank: int
+    world_size: int
+    work_dir: str
+    log_dir: str  # of this start of the run, inside the work dir
+    timestamp: str  # name of this start of the run
+    environment: dict[str, str]  # versions, machine and command
+    logger: MMLogger
+    log_trouble: LogTrouble  # `guarding(path)` around the writing of files that the run does not depend on
+    log_processor: LogProcessor
+    message_hub: MessageHub  # scalars that the next log line shows
+    visualizer: Visualizer  # curves
+
+    @property
+    def images_per_step(self) -> int:
+        """Images of one optimizer step, of all processes."""
+
+    @property
+    def changes(self) -> Changes:
+        """What differs from the run that is resumed."""
+
+    @property
+    def last_checkpoint(self) -> Path | None:
+        """The newest checkpoint of this run, or the one it was resumed from."""
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call the method `fn_name` of every hook that has it, with this run and `kwargs`."""
+
+    def save_checkpoint(self, name: str, *, epoch: int, iteration: int, keep: int = -1) -> Path:
+        """Write the state of the run to `name` in the work dir."""

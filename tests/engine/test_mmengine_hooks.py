@@ -1,0 +1,180 @@
+"""Hooks that were written for mmengine, its own and a user's, run as they are."""
+
+import mmengine.hooks as stock
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.logging import MessageHub, print_log
+
+from selfsup.registry import HOOKS
+from tests.resume.runs import differences, train, write_config
+
+DIGITS = {
+    'type': 'ClassificationDataset',
+    'data_source': {'type': 'Digits', 'split': 'test', 'size': 8},
+    'pipeline': [{'type': 'ToTensor'}],
+}
+KNN = {'type': 'KNNHook', 'k': [1], 'imgs_per_gpu': 64, 'initial': False, 'train': DIGITS, 'test': DIGITS}
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory):
+    return write_config(tmp_path_factory.mktemp('config'))
+
+
+@pytest.fixture(scope='module', autouse=True)
+def average_of_mmengine():
+    """mmengine's EMAHook under a name of its own: the plain one is ours."""
+    HOOKS.register_module(name='MMEngineEMA', module=stock.EMAHook, force=True)
+
+
+def run(config, folder, *hooks, **kwargs):
+    return train(config, folder, f'custom_hooks={list(hooks)!r}', curves=False, **kwargs)
+
+
+def log_of(work_dir):
+    return '\n'.join(path.read_text() for path in sorted(work_dir.glob('*/*.log')))
+
+
+@pytest.mark.parametrize(
+    'hook',
+    [
+        {'type': 'EmptyCacheHook', 'before_epoch': True, 'after_iter': True},
+        {'type': 'SyncBuffersHook'},
+        {'type': 'IterTimerHook'},
+        {'type': 'DistSamplerSeedHook'},
+    ],
+    ids=lambda hook: hook['type'],
+)
+def test_a_hook_that_changes_nothing(config, tmp_path, hook):
+    plain, with_hook = (run(config, tmp_path / name, *hooks) for name, hooks in (('plain', ()), ('hook', (hook,))))
+    assert not differences(plain / 'epoch_3.pth', with_hook / 'epoch_3.pth')
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_the_profiler_counts_iterations_and_writes_its_trace(config, tmp_path, by_epoch):
+    trace = tmp_path / 'trace.json'
+    hook = {'type': 'ProfilerHook', 'by_epoch': by_epoch, 'json_trace_path': str(trace)}
+    work_dir = run(config, tmp_path / 'run', {**hook, 'profile_times': 1 if by_epoch else 2})
+    assert trace.stat().st_size > 1000 and 'profiler is profiling' in log_of(work_dir)
+
+
+def test_early_stopping_ends_the_run_after_a_number_that_does_not_improve(config, tmp_path):
+    stop = {'type': 'EarlyStoppingHook', 'monitor': 'knn_1', 'patience': 1, 'min_delta': 200.0, 'rule': 'greater'}
+    work_dir = run(config, tmp_path / 'run', KNN, stop)
+    assert sorted(path.name for path in work_dir.glob('epoch_*.pth')) == ['epoch_1.pth', 'epoch_2.pth']
+    assert 'the monitored metric did not improve' in log_of(work_dir)
+    work_dir = run(config, tmp_path / 'other', KNN, {**stop, 'patience': 9})
+    assert (work_dir / 'epoch_3.pth').exists()
+
+
+def test_a_metric_that_nothing_measures_stops_nothing(config, tmp_path):
+    with pytest.warns(UserWarning, match='do not include `monitor`'):
+        work_dir = run(
+            config, tmp_path / 'run', KNN, {'type': 'EarlyStoppingHook', 'monitor': 'nothing', 'rule': 'less'}
+        )
+    assert (work_dir / 'epoch_3.pth').exists()
+
+
+def test_the_average_of_mmengine_is_saved_in_the_place_of_the_weights(config, tmp_path):
+    plain = torch.load(run(config, tmp_path / 'plain') / 'epoch_3.pth', weights_only=True)
+    averaged = torch.load(
+        run(config, tmp_path / 'run', {'type': 'MMEngineEMA', 'momentum': 0.1}) / 'epoch_3.pth', weights_only=True
+    )
+    kept = averaged['ema_state_dict']
+    assert all(torch.equal(kept[f'module.{name}'], value) for name, value in plain['state_dict'].items())
+    assert any(
+        not torch.equal(averaged['state_dict'][name], value)
+        for name, value in plain['state_dict'].items()
+        if value.is_floating_point()
+    )
+
+
+def test_a_run_with_the_average_of_mmengine_goes_on_exactly(config, tmp_path):
+    average = {'type': 'MMEngineEMA', 'momentum': 0.1}
+    straight = run(config, tmp_path / 'straight', average)
+    run(config, tmp_path / 'ended', average, stop_after=9)
+    resumed = run(config, tmp_path / 'resumed', average, resume_from=str(tmp_path / 'ended' / 'epoch_1.pth'))
+    assert not differences(straight / 'epoch_3.pth', resumed / 'epoch_3.pth')
+
+
+def test_the_average_of_mmengine_is_what_is_measured(config, tmp_path):
+    seen = []
+
+    class Look(Hook):
+        priority = 'VERY_LOW'
+
+        def before_val_epoch(self, runner):
+            seen.append(next(runner.model.parameters()).detach().clone())
+
+        def after_train_epoch(self, runner):
+            seen.append(next(runner.model.parameters()).detach().clone())
+
+    HOOKS.register_module(name='Look', module=Look, force=True)
+    run(config, tmp_path / 'run', KNN, {'type': 'MMEngineEMA', 'momentum': 0.1}, {'type': 'Look'})
+    assert len(seen) == 6
+    assert all(not torch.equal(measured, trained) for measured, trained in zip(seen[::2], seen[1::2], strict=True))
+
+
+def test_schedules_of_mmengine_are_stepped_by_its_hook(config, tmp_path):
+    schedule = "param_scheduler=[{'type': 'StepLR', 'step_size': 1, 'gamma': 0.1, 'by_epoch': True}]"
+    work_dir = train(config, tmp_path / 'run', 'lr_config=None', schedule, curves=False)
+    (group, *_) = torch.load(work_dir / 'epoch_3.pth', weights_only=True)['optimizer']['param_groups']
+    assert group['lr'] == pytest.approx(0.01 * 0.1**3)
+
+
+def test_a_hook_of_a_user_finds_what_mmengine_gives_it(config, tmp_path):
+    lines = []
+
+    class Diary(Hook):
+        """Touches what the hooks of mmengine's documentation touch."""
+
+        priority = 'ABOVE_NORMAL'
+
+        def before_run(self, runner):
+            runner.logger.info('the diary begins')
+            self.about = runner.cfg.pretty_text, runner.experiment_name, runner.work_dir, runner.log_dir, runner.seed
+
+        def before_train(self, runner):
+            assert runner.model_name == 'MOCO' and not runner.distributed and runner.world_size == 1
+            assert runner.train_loop.max_iters == runner.max_iters == 18 and runner.max_epochs == 3
+            assert runner.val_loop is None and runner.test_loop is None
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            hub = MessageHub.get_current_instance()
+            assert hub is runner.message_hub and hub.get_info('iter') == runner.iter
+            hub.update_scalar('train/diary', runner.iter)
+            runner.visualizer.add_scalar('diary', runner.iter, step=runner.iter)
+            if self.every_n_train_iters(runner, 6) and self.end_of_epoch(runner.train_dataloader, batch_idx):
+                (rate,) = runner.optim_wrapper.get_lr()['lr']
+                lines.append((runner.iter, rate, len(runner.param_schedulers), set(data_batch)))
+
+        def after_train_epoch(self, runner):
+            if self.is_last_train_epoch(runner):
+                print_log('the diary ends', logger='current')
+                assert next(runner.model.parameters()).device == runner.device
+
+    HOOKS.register_module(name='Diary', module=Diary, force=True)
+    work_dir = train(config, tmp_path / 'run', "custom_hooks=[{'type': 'Diary'}]")
+    assert [line[0] for line in lines] == [5, 11, 17] and all(line[2] == 1 for line in lines)
+    assert lines[0][1] == pytest.approx(0.01) and lines[0][3] == {'img'}
+    log = log_of(work_dir)
+    assert 'the diary begins' in log and 'the diary ends' in log and 'diary: 17' in log
+    assert '"diary": 17' in next(work_dir.glob('*/vis_data/scalars.json')).read_text()
+
+
+def test_a_hook_may_be_an_object(config, tmp_path):
+    """From Python, as with mmengine; such a run says nothing of its arguments, so it is not compared on resume."""
+    from selfsup import engine
+    from selfsup.config import compile_config, load
+
+    class Count(Hook):
+        calls = 0
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            self.calls += 1
+
+    loaded = load(str(config), ['total_epochs=1'])
+    hook = Count()
+    engine.train({**compile_config(loaded), 'custom_hooks': [hook], 'work_dir': str(tmp_path / 'run')}, loaded)
+    assert hook.calls == 6
