@@ -116,11 +116,10 @@ class Detection(Algorithm):
             raise ConfigError(
                 'Detection with masks=True needs the masks of the objects: set masks=True in the data set too.'
             )
-        targets = [
-            {'boxes': boxes, 'labels': labels + 1} for boxes, labels in zip(gt_boxes, gt_labels, strict=True)
-        ]  # 0: background
-        for target, found in zip(targets, gt_masks or () if self.masks else (), strict=False):
-            target['masks'] = found
+        objects = zip(gt_boxes, gt_labels, strict=True)
+        targets = [{'boxes': boxes, 'labels': labels + 1} for boxes, labels in objects]  # 0: background
+        for target, masks in zip(targets, gt_masks or () if self.masks else (), strict=False):
+            target['masks'] = masks
         images, sizes = self._padded(img)
         pyramid = self.neck(self.backbone(images))
         proposals, rpn_losses = self.rpn(_image_list(images, sizes), pyramid, targets)
@@ -133,8 +132,8 @@ class Detection(Algorithm):
         images, sizes = self._padded(img)
         pyramid = self.neck(self.backbone(images))
         proposals, _ = self.rpn(_image_list(images, sizes), pyramid)
-        found, _ = self.roi_heads(pyramid, proposals, sizes)
-        return [{**one, 'labels': one['labels'] - 1} for one in found]
+        detections, _ = self.roi_heads(pyramid, proposals, sizes)
+        return [{**one, 'labels': one['labels'] - 1} for one in detections]
 
     def extract(self, img: Images) -> tuple[Tensor, ...]:
         """Feature maps of the backbone for images (B, C, H, W), or for a list of images, padded to one size."""

@@ -115,9 +115,7 @@ class ODC(Algorithm):
                 '...)], which starts it from a clustering.'
             )
         self._ready = True
-        if not idx.is_cuda and int(idx.max()) >= len(
-            self.memory_bank
-        ):  # on a GPU the question would make the host wait
+        if not idx.is_cuda and int(idx.max()) >= len(self.memory_bank):  # on a GPU this would make the host wait
             raise ShapeError(
                 f'The memory_bank of ODC has length={len(self.memory_bank)}, but the data set holds an image number '
                 f'{int(idx.max())}: set length to the number of training images.'

@@ -44,9 +44,7 @@ class RotationPred(Algorithm):
             img: (B, 4, C, H, W).
             rot_label: (B, 4) int64, 0 to 3: quarter turns counter-clockwise.
         """
-        views = torch.stack(self.split_views(img, 4), dim=1).flatten(
-            0, 1
-        )  # (4B, C, H, W), rotations of an image side by side
+        views = torch.stack(self.split_views(img, 4), dim=1).flatten(0, 1)  # (4B, C, H, W), those of an image together
         maps = self.backbone(views)
         out = self.head.loss(self.head(maps), rot_label.flatten())
         upright = global_average(maps).detach()[0::4]

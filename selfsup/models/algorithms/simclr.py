@@ -76,9 +76,8 @@ class SimCLR(Algorithm):
             `pos` (2B, 1): with the other view of the same image; `neg` (2B, N - 2): with all views of all other images.
         """
         everyone = distributed.gather(z)  # (N, D)
-        row = distributed.local_rows(torch.arange(len(everyone), device=z.device))[
-            :, None
-        ]  # (2B, 1), where my views are
+        rows = torch.arange(len(everyone), device=z.device)
+        row = distributed.local_rows(rows)[:, None]  # (2B, 1), where my views are
         sim = similarity(z, everyone.T)
         other = torch.arange(len(everyone) - 2, device=z.device)[None]
         other = other + 2 * (other >= row - row % 2)  # all columns but 2i and 2i + 1

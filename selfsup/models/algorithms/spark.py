@@ -80,9 +80,8 @@ class SparK(Algorithm):
         self._check([m.stride for m in maps])
         check_masked(encoder, block, path, self.channels)
         self.sync_bn = sync_bn
-        if (
-            sync_bn and resolve_sync_bn({'type': 'SyncBN'})['type'] == 'SyncBN'
-        ):  # its maps are dense: torch's own will do
+        if sync_bn and resolve_sync_bn({'type': 'SyncBN'})['type'] == 'SyncBN':
+            # the decoder's maps are dense, which torch's SyncBN takes
             self.decoder = nn.SyncBatchNorm.convert_sync_batchnorm(self.decoder)
 
     def _check(self, strides: list[int]) -> None:

@@ -85,12 +85,11 @@ class ODCMemory(nn.Module):
         """
         labels = torch.as_tensor(labels)
         dim = self.feature_bank.dim
-        given = distributed.broadcast_object(
-            None if features is None else tuple(features.shape)
-        )  # all processes raise, or none
-        if tuple(labels.shape) != (len(self),) or given != (len(self), dim):
+        # of process 0: all processes raise, or none
+        shape = distributed.broadcast_object(None if features is None else tuple(features.shape))
+        if tuple(labels.shape) != (len(self),) or shape != (len(self), dim):
             raise ShapeError(
-                f'ODCMemory has length={len(self)} and feat_dim={dim}; it got features and labels of {given} and '
+                f'ODCMemory has length={len(self)} and feat_dim={dim}; it got features and labels of {shape} and '
                 f'{tuple(labels.shape)}: set length to the number of training images, feat_dim to out_channels of the neck.'
             )
         low, high = int(labels.min()), int(labels.max())

@@ -26,8 +26,8 @@ def two_means(x: Tensor, iterations: int = 20) -> Tensor | None:
     axis = torch.linalg.eigh(distributed.sum(centred.T @ centred))[1][:, -1]
     second = centred @ distributed.broadcast(axis.contiguous()) > 0  # one axis for all, whatever the machines round
     for _ in range(iterations):
-        found = distributed.sum(torch.cat([x[second].sum(dim=0), _count(x, second.sum())]))
-        sums, size = found[:-1], found[-1]
+        totals = distributed.sum(torch.cat([x[second].sum(dim=0), _count(x, second.sum())]))
+        sums, size = totals[:-1], totals[-1]
         if not 0 < size < number:
             return None
         centre, other = sums / size, (total - sums) / (number - size)

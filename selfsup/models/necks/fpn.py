@@ -57,10 +57,10 @@ class FPN(nn.Module):
         Raises:
             ShapeError: not as many maps as `in_channels`, or of other channels.
         """
-        found = tuple(x.shape[1] for x in maps)
-        if found != self.in_channels:
+        channels = tuple(x.shape[1] for x in maps)
+        if channels != self.in_channels:
             raise ShapeError(
-                f'FPN has in_channels={self.in_channels}, but the maps have {found} channels: set in_channels, or '
+                f'FPN has in_channels={self.in_channels}, but the maps have {channels} channels: set in_channels, or '
                 'out_indices of the backbone.'
             )
         return self.pyramid({name: norm(x) for name, norm, x in zip(self.levels, self.norms, maps, strict=False)})

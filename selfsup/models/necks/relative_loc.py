@@ -50,14 +50,14 @@ class RelativeLocNeck(Projection):
         Raises:
             ShapeError: another number of channels.
         """
-        found = last_map(x)
-        numbers = found[0].numel() if not self.with_avg_pool else found.shape[1]
+        joined = last_map(x)
+        numbers = joined.shape[1] if self.with_avg_pool else joined[0].numel()
         if numbers != self.in_channels:
             raise ShapeError(
                 f'RelativeLocNeck has in_channels={self.in_channels // 2} and reads two joined maps, {self.in_channels} '
-                f'numbers; its input of shape {tuple(found.shape)} gives {numbers}: set in_channels={numbers // 2}.'
+                f'numbers; its input of shape {tuple(joined.shape)} gives {numbers}: set in_channels={numbers // 2}.'
             )
-        return super().forward(found)
+        return super().forward(joined)
 
     def project(self, x: Tensor) -> Tensor:
         """(B, 2 * in_channels) -> (B, out_channels)."""
