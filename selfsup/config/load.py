@@ -135,9 +135,8 @@ def _import_modules(cfg: dict[str, Any], places: dict[str, locate.Place]) -> lis
     asked = cfg['custom_imports'] if isinstance(cfg.get('custom_imports'), dict) else {}
     names = asked.get('imports')  # what is neither a name nor a list of them, the check refuses
     problems = []
-    for name in [names] if isinstance(names, str) else names if isinstance(names, (list, tuple)) else []:
-        if not isinstance(name, str):
-            continue
+    named = [names] if isinstance(names, str) else names if isinstance(names, (list, tuple)) else []
+    for name in (n for n in named if isinstance(n, str)):
         try:
             import_module(name)
         except (Exception, SystemExit) as error:  # a module that people write may do anything when it is imported

@@ -88,7 +88,7 @@ class PolicyLR(ClosedForm):
                 f'lr_config warms up for {warming:g} iterations, but the run has {max_iters}: the learning rate climbs to its '
                 'end. Lower lr_config.warmup_iters.',
                 SelfSupWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         self.policy = {
             **policy,

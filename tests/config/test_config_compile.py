@@ -7,6 +7,7 @@ import warnings
 import pytest
 
 from selfsup.config import compile_config, keys, load, to_text
+from selfsup.datasets.loaders import LOADER_KEYS
 from selfsup.errors import ConfigError, SelfSupWarning
 from selfsup.optim import paramwise, schedules
 
@@ -176,10 +177,12 @@ def test_policies_by_any_spelling(written, compiled_name, small):
     assert compiled(small(text))['param_scheduler'][0]['policy'] == compiled_name
 
 
-def test_the_tables_of_keys_are_those_of_the_formulas_and_groups():
+def test_the_tables_of_keys_are_those_of_the_code_that_reads_them():
     assert {*keys.LR_CONFIG_KEYS} == {*schedules.Schedule.__annotations__}
     assert {*keys.LR_CONFIG_KEYS} == {*schedules.COMMON_ARGS}.union(*schedules.POLICY_ARGS.values())
     assert {k.path for k in keys.PARAMWISE_KEYS} == {*paramwise.OPTIONS}
+    rows = [k.path.split('.') for k in keys.all_keys() if k.path.startswith('train_dataloader.')]
+    assert {row[1] for row in rows} == {*LOADER_KEYS}
 
 
 def test_a_warm_up_that_a_child_switches_off_leaves_nothing_behind(small):

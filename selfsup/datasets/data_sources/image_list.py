@@ -59,7 +59,7 @@ class ImageList(FileSource):
         if self._reader is None:
             self._look_at_files(list_file)
         for text in label_warnings(self.labels) if self.labels is not None and return_label else ():
-            warnings.warn(f"list_file='{list_file}': {text}", SelfSupWarning, stacklevel=2)
+            warnings.warn(f"list_file='{list_file}': {text}", SelfSupWarning, stacklevel=3)
 
     def _look_at_files(self, list_file: PathLike) -> None:
         """A wrong `root` or a list of other files shows now, not one by one in hours of training."""
@@ -91,7 +91,7 @@ class ImageList(FileSource):
         warnings.warn(
             f'{looked} {"is" if len(missing) == 1 else "are"} missing and will be skipped: {paths}{more}.{hint}',
             SelfSupWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
     def folders_of_labels(self) -> dict[int, str]:
