@@ -59,7 +59,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from selfsup.convert.conversion import convert
+    from selfsup.weights.convert import convert
 
     backbone = None
     if args.config:

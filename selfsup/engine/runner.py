@@ -22,7 +22,6 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .. import distributed as dist
-from ..checkpoint_io import read_checkpoint
 from ..config import LoadedConfig
 from ..datasets.loaders import build_loader
 from ..errors import CheckpointError, ConfigError, SelfSupWarning, TrainingError, explain_worker
@@ -31,6 +30,8 @@ from ..optim.paramwise import param_groups
 from ..optim.trained import check_protocol, parameters_by_part
 from ..provenance import sha256
 from ..registry import HOOKS, LOOPS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, RUNNERS, build_from_config
+from ..weights.load import load_backbone, load_matching, load_model, state_dict_of
+from ..weights.read import read_checkpoint
 from .environment import collect_environment
 from .launch import init_distributed, shut_down
 from .logs import messages
@@ -44,7 +45,6 @@ from .resume.state_checks import check_average, check_model_state, check_trainin
 from .resume.training_state import load_training_state
 from .schedulers import check_optimizer, check_smallest
 from .start import decide_start, on_main
-from .weights import load_backbone, load_matching, load_model, state_dict_of
 
 HISTORY = 10_000  # values kept per logged scalar; mmengine keeps a million and copies them at every update
 

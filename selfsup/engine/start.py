@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import distributed as dist
-from ..checkpoint_io import read_checkpoint
 from ..errors import CheckpointError, ConfigError, SelfSupError
 from ..files import remove_leftovers
+from ..weights.read import read_checkpoint
 from .resume.branch import emergency_folder, peek
 from .resume.checkpoint import check_writable, hold_work_dir, newest_loadable, prepare_work_dir
 from .resume.state_checks import read_meta

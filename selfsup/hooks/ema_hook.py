@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from .. import distributed as dist
-from ..checkpoint_io import AVERAGE
 from ..engine.resume.state import unwrap
 from ..errors import CheckpointError, ConfigError
 from ..registry import HOOKS
+from ..weights.frame import AVERAGE
 from .sparse_training_hook import SparseTrainingHook
 
 

@@ -12,9 +12,6 @@ LEAVES = {
     'errors',
     'registry',
     'distributed',
-    'checkpoint_bytes',
-    'checkpoint_io',
-    'checkpoint_keys',
     'cli',
     'files',
     'provenance',
@@ -33,9 +30,9 @@ ALLOWED = {
     'visualization': set(),
     'config': set(),
     'evaluation': {'datasets', 'optim'},
-    'engine': {'config', 'convert', 'datasets', 'optim'},
-    'hooks': {'evaluation', 'engine', 'datasets', 'optim', 'visualization'},
-    'convert': {'models', 'models/algorithms', 'models/backbones', 'models/layers'},
+    'weights': {'models/algorithms', 'models/backbones'},
+    'engine': {'config', 'datasets', 'optim', 'weights'},
+    'hooks': {'evaluation', 'engine', 'datasets', 'optim', 'visualization', 'weights'},
 }
 MMENGINE_ROOMS = {'registry', 'config', 'engine', 'hooks'}
 FILES = sorted(PACKAGE.rglob('*.py'))

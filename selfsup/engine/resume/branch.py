@@ -23,9 +23,10 @@ from typing import Any
 
 import torch
 
-from ...checkpoint_io import read_checkpoint, write_checkpoint_atomic
 from ...errors import CheckpointError
 from ...files import write_atomic
+from ...weights.read import read_checkpoint
+from ...weights.write import write_checkpoint_atomic
 
 logger = logging.getLogger('selfsup')
 

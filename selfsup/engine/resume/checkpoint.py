@@ -8,9 +8,9 @@ import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from ...checkpoint_io import read_checkpoint
 from ...errors import CheckpointError
 from ...files import only_process, remove_leftovers
+from ...weights.read import read_checkpoint
 from .branch import RECORD, Record, Saved, Survey, emergency_folder, read_record, set_aside, survey
 
 logger = logging.getLogger('selfsup')

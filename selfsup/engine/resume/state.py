@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
+from ...distributed import unwrap as unwrap
 from .comparison import refuse
 
 # what each entry of the fingerprint is called for the user, and what to do when it differs
@@ -27,11 +26,6 @@ _FINGERPRINT = {
         'give --pretrained the file of the first start, or leave it out',
     ),
 }
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """The algorithm inside a DistributedDataParallel wrapper, or `model` itself."""
-    return model.module if isinstance(model, DistributedDataParallel) else model
 
 
 def seed_iteration(seed: int, rank: int, iteration: int) -> None:

@@ -1,0 +1,91 @@
+"""Stages of a backbone behind the last map that its run returned: they are in the checkpoint, and nothing has ever trained them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import SelfSupError
+from ..registry import BACKBONES
+from .families import of_type
+
+_CLASSIFIER = ('model.head.', 'model.fc.', 'head.', 'norm.', 'fc.')  # may stand in a backbone; `classifier.py` finds it
+
+
+def untrained(checkpoint: Mapping) -> tuple[tuple[str, ...], str]:
+    """Names in the backbone of one of our checkpoints that its maps do not depend on, and the reason in words.
+
+    Told from the config in `meta`: the backbone is built without memory and asked what it has frozen because no map comes of it.
+    Nothing is found where the config is missing, has no `out_indices`, or is of a network of one's own, which may freeze anything.
+    """
+    config = _backbone_config(checkpoint)
+    if not isinstance(config, dict) or not of_type(config.get('type')) or not config.get('out_indices'):
+        return (), ''
+    plain = {key: value for key, value in config.items() if key not in ('frozen_stages', 'pretrained')}
+    try:
+        with torch.device('meta'):
+            backbone = BACKBONES.build(plain)
+    except (SelfSupError, ValueError, TypeError, ImportError, RuntimeError):
+        return (), ''  # a setting of another version, or timm is not installed
+    reason = f'behind the last of out_indices={tuple(config["out_indices"])}, so never trained'
+    return tuple(_unreached(backbone)), reason
+
+
+def _unreached(backbone: nn.Module) -> list[str]:
+    """Names of the modules' tensors of which no parameter asks for a gradient, although nothing was frozen by a setting."""
+    unreached: list[str] = []
+
+    def visit(module: nn.Module, prefix: str) -> None:
+        parameters = list(module.parameters())
+        if prefix.startswith(_CLASSIFIER) or not parameters:
+            return
+        if not any(p.requires_grad for p in parameters):
+            unreached.extend(f'{prefix}{name}' for name in module.state_dict())
+            return
+        unreached.extend(f'{prefix}{name}' for name, p in module.named_parameters(recurse=False) if not p.requires_grad)
+        for name, child in module.named_children():
+            visit(child, f'{prefix}{name}.')
+
+    visit(backbone, '')
+    return unreached
+
+
+def _backbone_config(checkpoint: Mapping) -> Any:
+    """`model.backbone` of the config text in `meta`, literals only; None where there is none."""
+    meta = checkpoint.get('meta')
+    text = meta.get('config') if isinstance(meta, Mapping) else None
+    if not isinstance(text, str):
+        return None
+    try:
+        body = ast.parse(text).body
+        node = next(
+            line.value for line in body if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == 'model'
+        )
+        model = _literal(node)
+    except (SyntaxError, ValueError, StopIteration, RecursionError, MemoryError):
+        return None
+    return model.get('backbone') if isinstance(model, dict) else None
+
+
+def _literal(node: ast.expr) -> Any:
+    """The value of a literal in which dicts may be written `dict(a=1)`.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args:
+        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
+    if isinstance(node, ast.Dict):
+        return {
+            ast.literal_eval(key): _literal(value)
+            for key, value in zip(node.keys, node.values, strict=True)
+            if key is not None
+        }
+    if isinstance(node, ast.List | ast.Tuple):
+        values = [_literal(value) for value in node.elts]
+        return values if isinstance(node, ast.List) else tuple(values)
+    return ast.literal_eval(node)
