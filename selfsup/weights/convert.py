@@ -22,8 +22,8 @@ from ..registry import BACKBONES
 from .backbone import Found, find_backbone
 from .families import FAMILIES, Named, in_our_names, infer, of_type
 from .families.family import blocks
-from .fit import fit_backbone, match, shown
-from .frame import averaged
+from .fit import fit_backbone, match
+from .frame import averaged, shown
 from .network import Network, title
 from .read import read_checkpoint
 from .to import TARGETS

@@ -12,9 +12,9 @@ from ..errors import ConfigError, SelfSupWarning
 from .backbone import find_backbone
 from .families import recognise
 from .frame import averaged
-from .publish import described
+from .publish import write_described
 from .read import read_checkpoint
-from .write import AUTHOR, check_target, write_checkpoint_atomic
+from .write import check_target, write_checkpoint_atomic
 
 NAMINGS = ('own', 'official', 'timm')
 
@@ -47,8 +47,7 @@ def extract_backbone(
     if average:
         checkpoint = averaged(checkpoint, source)
     weights = backbone_weights(checkpoint, str(source), naming)
-    content = {'state_dict': weights, 'author': AUTHOR, 'meta': {**described(checkpoint), 'source': Path(source).name}}
-    return write_checkpoint_atomic(content, target), len(weights)
+    return write_described(weights, checkpoint, source, target), len(weights)
 
 
 def backbone_weights(checkpoint: dict, source: str, naming: str = 'own') -> dict[str, Tensor]:

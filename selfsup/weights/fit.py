@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,11 +75,6 @@ def convertible(value: Tensor, target: Tensor) -> bool:
     return value.is_floating_point() == target.is_floating_point()
 
 
-def shown(names: Sequence[str]) -> str:
-    """The first names, for messages."""
-    return ', '.join(names[:5]) + (f', ... ({len(names)} in all)' if len(names) > 5 else '')
-
-
 def fit_backbone(named: Named, state: Mapping[str, Tensor]) -> Fitted:
     """The weights of a backbone as another one takes them, whose state dict is `state`."""
     weights = _respelled(named, state)
@@ -91,14 +86,11 @@ def fit_backbone(named: Named, state: Mapping[str, Tensor]) -> Fitted:
 
 def fit_model(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Fitted:
     """All weights in a file as a whole model takes them, whose state dict is `state`."""
-    translated = translate(weights)
-    parts = _part(translated.weights)
-    if not parts:
-        return Fitted(translated.weights, translated.origin, translated.unused)
-    backbone = _respelled(recognise(parts), _part(state))
-    rest = {name: value for name, value in translated.weights.items() if not name.startswith('backbone.')}
+    ours, origin, unused = translate(weights)
+    backbone = _respelled(recognise(_part(ours)), _part(state))
+    rest = {name: value for name, value in ours.items() if not name.startswith('backbone.')}
     renamed = {f'backbone.{name}': value for name, value in backbone.items()}
-    return Fitted({**renamed, **rest}, translated.origin, translated.unused, _spare(state, 'backbone.'))
+    return Fitted({**renamed, **rest}, origin, unused, _spare(state, 'backbone.') if backbone else frozenset())
 
 
 def _part(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -87,6 +87,11 @@ def entries(checkpoint: Mapping) -> str:
     names = [str(name)[:80] for name in checkpoint]
     more = f', ... ({len(names)} in all)' if len(names) > 20 else ''
     return ascii(', '.join(names[:20]))[1:-1] + more if names else 'none'
+
+
+def shown(names: Sequence[str]) -> str:
+    """The first of some names, for messages."""
+    return ', '.join(names[:5]) + (f', ... ({len(names)} in all)' if len(names) > 5 else '')
 
 
 def _check_names(frame: Mapping, source: str) -> None:

@@ -9,23 +9,21 @@ import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from ..distributed import unwrap
 from ..errors import CheckpointError, SelfSupWarning
+from ..models.algorithms.base import Algorithm
 from ..registry import MODELS
 from .backbone import find_backbone
 from .classifier import Classifier
-from .fit import Fitted, fit_backbone, fit_model, match, shown
-from .frame import OFFICIAL_AVERAGES, averaged, flat_weights
+from .fit import Fitted, fit_backbone, fit_model, match
+from .frame import OFFICIAL_AVERAGES, averaged, flat_weights, shown
 from .layouts.openselfsup import upgrade
 from .read import read_checkpoint
-
-if TYPE_CHECKING:
-    from ..models.algorithms.base import Algorithm
 
 logger = logging.getLogger('selfsup')
 HEAD = 'head.fc_cls.weight'  # of a `Classification`
@@ -88,7 +86,7 @@ def load_backbone(model: nn.Module, path: str) -> LoadReport:
     Raises:
         CheckpointError: there is no backbone in it, no key matches, or shapes differ.
     """
-    algorithm, checkpoint = cast('Algorithm', unwrap(model)), read_checkpoint(path)
+    algorithm, checkpoint = cast(Algorithm, unwrap(model)), read_checkpoint(path)
     _mention_average(checkpoint, path)
     backbone = algorithm.get_submodule('backbone')
     fitted, _ = _backbone_of(checkpoint, path, backbone.state_dict())
@@ -110,7 +108,7 @@ def load_model(model: nn.Module, path: str, *, strict: bool = False, average: bo
     Raises:
         CheckpointError: no key matches, shapes differ, there is no `average`, or `strict` and something is left over.
     """
-    algorithm = cast('Algorithm', unwrap(model))
+    algorithm = cast(Algorithm, unwrap(model))
     checkpoint = averaged(read_checkpoint(path), path) if average else read_checkpoint(path)
     state, weights = algorithm.state_dict(), state_dict_of(checkpoint, path)
     fitted = fit_model(weights, state)

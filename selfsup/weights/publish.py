@@ -14,7 +14,7 @@ from ..errors import CheckpointError
 from ..provenance import sha256
 from .frame import FRAMES, OFFICIAL_AVERAGES, VISSL, flat_weights
 from .read import check_finite, read_checkpoint
-from .write import write_checkpoint_atomic
+from .write import AUTHOR, write_checkpoint_atomic
 
 # entries of meta that describe the weights -> types they may have
 _DESCRIBING = (
@@ -64,7 +64,7 @@ def publish(source: str | os.PathLike, out_dir: str | os.PathLike | None = None)
     return target, [str(key)[:80] for key in checkpoint if key not in content]
 
 
-def described(checkpoint: Mapping) -> dict[str, Any]:
+def _described(checkpoint: Mapping) -> dict[str, Any]:
     """The part of `meta` that describes the weights; entries of another type than they should have are left out."""
     meta = checkpoint.get('meta')
     if not isinstance(meta, Mapping):
@@ -76,6 +76,12 @@ def described(checkpoint: Mapping) -> dict[str, Any]:
         if isinstance(meta.get(key), list | tuple) and all(isinstance(name, str) for name in meta[key])
     }
     return {**entries, **names}
+
+
+def write_described(weights: dict[str, Tensor], checkpoint: dict, source: str | os.PathLike, target: Path) -> Path:
+    """Write weights that were taken out of `checkpoint`, read from `source`, with its description."""
+    meta = {**_described(checkpoint), 'source': Path(source).name}
+    return write_checkpoint_atomic({'state_dict': weights, 'author': AUTHOR, 'meta': meta}, target)
 
 
 def _published(checkpoint: dict, source: str) -> dict:
@@ -98,11 +104,11 @@ def _published(checkpoint: dict, source: str) -> dict:
         content[VISSL[0]] = {VISSL[1]: {VISSL[2]: content[VISSL[0]][VISSL[1]][VISSL[2]]}}
     if isinstance(checkpoint.get('author'), str):
         content['author'] = checkpoint['author']
-    return {**content, 'meta': _public(described(checkpoint))} if isinstance(checkpoint.get('meta'), dict) else content
+    return {**content, 'meta': _public(_described(checkpoint))} if isinstance(checkpoint.get('meta'), dict) else content
 
 
 def _public(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """`described` without the folders of whoever trained: an absolute path in the config becomes its last part."""
+    """`_described` without the folders of whoever trained: an absolute path in the config becomes its last part."""
     public = dict(meta)
     if 'config' in public:
         public['config'] = _BARE.sub(r'\1', _QUOTED.sub(r'\1\2\1', public['config']))
@@ -115,7 +121,7 @@ def _public_name(source: Path, checkpoint: Mapping) -> str:
     """Name of the published file, without ending: that of `source`; for `latest.pth` its folder and which checkpoint it is."""
     if source.stem != 'latest':
         return source.stem
-    real, meta = source.resolve(), described(checkpoint)
+    real, meta = source.resolve(), _described(checkpoint)
     which = next((f'{key}_{meta[key]}' for key in ('epoch', 'iter') if meta.get(key)), 'weights')
     return f'{source.absolute().parent.resolve().name or "run"}_{real.stem if real.stem != "latest" else which}'
 

@@ -65,27 +65,19 @@ def _backbone_config(checkpoint: Mapping) -> Any:
         node = next(
             line.value for line in body if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == 'model'
         )
-        model = _literal(node)
+        model = ast.literal_eval(_Dicts().visit(node))
     except (SyntaxError, ValueError, StopIteration, RecursionError, MemoryError):
         return None
     return model.get('backbone') if isinstance(model, dict) else None
 
 
-def _literal(node: ast.expr) -> Any:
-    """The value of a literal in which dicts may be written `dict(a=1)`.
+class _Dicts(ast.NodeTransformer):
+    """`dict(a=1)` as `{'a': 1}`, which `ast.literal_eval` takes."""
 
-    Raises:
-        ValueError: anything else.
-    """
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args:
-        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
-    if isinstance(node, ast.Dict):
-        return {
-            ast.literal_eval(key): _literal(value)
-            for key, value in zip(node.keys, node.values, strict=True)
-            if key is not None
-        }
-    if isinstance(node, ast.List | ast.Tuple):
-        values = [_literal(value) for value in node.elts]
-        return values if isinstance(node, ast.List) else tuple(values)
-    return ast.literal_eval(node)
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if not isinstance(node.func, ast.Name) or node.func.id != 'dict' or node.args:
+            return node
+        return ast.Dict(
+            [ast.Constant(keyword.arg) for keyword in node.keywords], [word.value for word in node.keywords]
+        )

@@ -17,7 +17,7 @@ from selfsup.weights.classifier import find_classifier
 from selfsup.weights.convert import compare, convert
 from selfsup.weights.load import load_backbone, load_model
 
-from .test_conversion import ENDINGS, randomised, save
+from .networks import ENDINGS, randomised, save
 from .test_layouts import FILES, PLAIN, as_children, as_lightly, as_mmpretrain, under
 
 D, K = 32, 3  # of PLAIN

@@ -16,10 +16,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ...errors import CheckpointError, ConfigError
-from ..network import Network
+from ...errors import CheckpointError
 from .convnext import CONVNEXT
-from .family import Family, Spelling, absent
+from .family import Family, Spelling
 from .resnet import RESNET
 from .slak import SLAK
 from .timm_backbone import TIMM_BACKBONE
@@ -92,12 +91,6 @@ def in_our_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def of_type(kind: str | None) -> Family | None:
     """The family of one of our backbones; None for one of the user's own."""
     return next((family for family in FAMILIES if kind in family.types), None)
-
-
-def no_such(network: Network, library: str) -> ConfigError:
-    """The error for a network that `library` does not have."""
-    family = of_type(network.config['type'])
-    return absent(network, library, family.instead if family else 'safetensors')
 
 
 def prefixes(names: Iterable[str]) -> list[str]:

@@ -16,28 +16,41 @@ from ..network import Network
 from .family import Family, Library, Spelling, absent, blocks, timm_model, unpublished
 
 BLOCK = re.compile(r'stages\.(\d+)\.(\d+)\.')
-# official beginning and what timm has in its place; timm's beginning and the official one. The first that fits a name is replaced.
-_PLACES = (
-    (r'^downsample_layers\.0\.', 'stem.', r'^stem\.', 'downsample_layers.0.'),
-    (
-        r'^downsample_layers\.(\d+)\.',
-        r'stages.\1.downsample.',
-        r'^stages\.(\d+)\.downsample\.',
-        r'downsample_layers.\1.',
-    ),
-    (r'^stages\.(\d+)\.(\d+)\.', r'stages.\1.blocks.\2.', r'^stages\.(\d+)\.blocks\.(\d+)\.', r'stages.\1.\2.'),
-    (r'^norm\.', 'head.norm.', r'^head\.norm\.', 'norm.'),
-    (r'^head\.(weight|bias)$', r'head.fc.\1', r'^head\.fc\.', 'head.'),
+# beginnings of names there and here, the first that fits is replaced; then official names of the layers of a block and those there
+_TO_TIMM = (
+    (r'^downsample_layers\.0\.', 'stem.'),
+    (r'^downsample_layers\.(\d+)\.', r'stages.\1.downsample.'),
+    (r'^stages\.(\d+)\.(\d+)\.', r'stages.\1.blocks.\2.'),
+    (r'^norm\.', 'head.norm.'),
+    (r'^head\.(weight|bias)$', r'head.fc.\1'),
 )
-# official and timm's names of the layers of a block
-_LAYERS = (
-    ('dwconv.', 'conv_dw.'),
-    ('pwconv1.', 'mlp.fc1.'),
-    ('pwconv2.', 'mlp.fc2.'),
-    ('grn.gamma', 'mlp.grn.weight'),
-    ('grn.beta', 'mlp.grn.bias'),
+_FROM_TIMM = (
+    (r'^stem\.', 'downsample_layers.0.'),
+    (r'^stages\.(\d+)\.downsample\.', r'downsample_layers.\1.'),
+    (r'^stages\.(\d+)\.blocks\.(\d+)\.', r'stages.\1.\2.'),
+    (r'^head\.norm\.', 'norm.'),
+    (r'^head\.fc\.', 'head.'),
 )
-# official and torchvision's names of the layers of a block
+_TIMM_LAYERS = (
+    ('.dwconv.', '.conv_dw.'),
+    ('.pwconv1.', '.mlp.fc1.'),
+    ('.pwconv2.', '.mlp.fc2.'),
+    ('.grn.gamma', '.mlp.grn.weight'),
+    ('.grn.beta', '.mlp.grn.bias'),
+)
+# torchvision counts stem and downsampling layers as stages of `features`
+_TO_TORCHVISION = (
+    (r'^downsample_layers\.(\d+)\.', lambda stage: f'features.{2 * int(stage[1])}.'),
+    (r'^stages\.(\d+)\.', lambda stage: f'features.{2 * int(stage[1]) + 1}.'),
+    (r'^norm\.', 'classifier.0.'),
+    (r'^head\.', 'classifier.2.'),
+)
+_FROM_TORCHVISION = (
+    (r'^features\.(\d*[02468])\.', lambda stage: f'downsample_layers.{int(stage[1]) // 2}.'),
+    (r'^features\.(\d+)\.', lambda stage: f'stages.{int(stage[1]) // 2}.'),
+    (r'^classifier\.0\.', 'norm.'),
+    (r'^classifier\.2\.', 'head.'),
+)
 _TORCHVISION_LAYERS = (
     ('.dwconv.', '.block.0.'),
     ('.norm.', '.block.2.'),
@@ -45,7 +58,6 @@ _TORCHVISION_LAYERS = (
     ('.pwconv2.', '.block.5.'),
     ('.gamma', '.layer_scale'),
 )
-_TORCHVISION_CLASSIFIER = (('norm.', 'classifier.0.'), ('head.', 'classifier.2.'))
 _MMPRETRAIN_LAYERS = (
     ('.dwconv.', '.depthwise_conv.'),
     ('.pwconv1.', '.pointwise_conv1.'),
@@ -55,7 +67,7 @@ _NARROW = 96  # timm's models that are narrower than this have 1x1 convolutions 
 HEAD_NORM = ('head.norm.weight', 'head.norm.bias')  # of timm's models, which pretraining does not train
 
 
-# ---- names of timm --------------------------------------------------------------------------------------------------
+# ---- names ----------------------------------------------------------------------------------------------------------
 
 
 def is_official(names: Iterable[str]) -> bool:
@@ -70,94 +82,33 @@ def is_timm(names: Iterable[str]) -> bool:
 
 def to_official(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`weights` of a timm ConvNeXt under official names and in official shapes; official ones stay as they are."""
-    return {(official := _official_name(name)): _official_shape(official, value) for name, value in weights.items()}
+    renamed = {_renamed(name, _FROM_TIMM, _turned(_TIMM_LAYERS)): value for name, value in weights.items()}
+    return {name: _official_shape(name, value) for name, value in renamed.items()}
 
 
 def to_timm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`weights` of an official ConvNeXt under timm's names, in the shapes of the timm model of this size; timm's own stay as they are."""
     stem = weights.get('downsample_layers.0.0.weight')
     convolutions = stem is not None and stem.dim() > 0 and len(stem) < _NARROW
-    renamed = {}
-    for name, value in weights.items():
-        name = _timm_name(name)
+    renamed = {_renamed(name, _TO_TIMM, _TIMM_LAYERS): value for name, value in weights.items()}
+    for name, value in renamed.items():
         if convolutions and value.dim() == 2 and '.mlp.fc' in name:
-            value = value[:, :, None, None]
+            renamed[name] = value[:, :, None, None]
         elif '.mlp.grn.' in name:
-            value = value.flatten()
-        renamed[name] = value
+            renamed[name] = value.flatten()
     return renamed
 
 
-def _official_name(name: str) -> str:
-    for _, _, timm, official in _PLACES:
-        name, changed = re.subn(timm, official, name)
-        if changed:
-            break
-    for official, timm in _LAYERS:
-        name = name.replace(f'.{timm}', f'.{official}')
-    return name
-
-
-def _timm_name(name: str) -> str:
-    for official, timm, _, _ in _PLACES:
-        name, changed = re.subn(official, timm, name)
-        if changed:
-            break
-    for official, timm in _LAYERS:
-        name = name.replace(f'.{official}', f'.{timm}')
-    return name
-
-
-def _official_shape(name: str, value: Tensor) -> Tensor:
-    if '.pwconv' in name and value.dim() == 4:  # 1x1 convolutions for linear layers
-        return value.flatten(1)
-    return value.reshape(1, 1, 1, -1) if '.grn.' in name else value
-
-
-# ---- names of torchvision and MMPretrain ----------------------------------------------------------------------------
-
-
 def to_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`weights` of an official ConvNeXt (not V2) under torchvision's names: stem and downsampling layers count as stages of `features`."""
-    return {
-        _torchvision_name(name): value[:, None, None] if name.endswith('.gamma') else value
-        for name, value in weights.items()
-    }
+    """`weights` of an official ConvNeXt (not V2) under torchvision's names."""
+    renamed = {_renamed(name, _TO_TORCHVISION, _TORCHVISION_LAYERS): value for name, value in weights.items()}
+    return {n: value[:, None, None] if n.endswith('.layer_scale') else value for n, value in renamed.items()}
 
 
 def from_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What `to_torchvision` turned around."""
-    return {
-        _from_torchvision_name(name): value.flatten() if name.endswith('.layer_scale') else value
-        for name, value in weights.items()
-    }
-
-
-def _torchvision_name(name: str) -> str:
-    part = re.match(r'(downsample_layers|stages)\.(\d+)\.', name)
-    if part is None:
-        return _first_replaced(name, _TORCHVISION_CLASSIFIER)
-    number = 2 * int(part[2]) + (part[1] == 'stages')
-    name = f'features.{number}.{name[part.end() :]}'
-    for official, theirs in _TORCHVISION_LAYERS if part[1] == 'stages' else ():
-        name = name.replace(official, theirs)
-    return name
-
-
-def _from_torchvision_name(name: str) -> str:
-    part = re.match(r'features\.(\d+)\.', name)
-    if part is None:
-        return _first_replaced(name, [(theirs, official) for official, theirs in _TORCHVISION_CLASSIFIER])
-    stage, odd = divmod(int(part[1]), 2)
-    name = f'{"stages" if odd else "downsample_layers"}.{stage}.{name[part.end() :]}'
-    for official, theirs in _TORCHVISION_LAYERS if odd else ():
-        name = name.replace(theirs, official)
-    return name
-
-
-def _first_replaced(name: str, pairs: Iterable[tuple[str, str]]) -> str:
-    """`name` with the first beginning of `pairs` (old, new) that it has replaced."""
-    return next((new + name[len(old) :] for old, new in pairs if name.startswith(old)), name)
+    renamed = {_renamed(n, _FROM_TORCHVISION, _turned(_TORCHVISION_LAYERS)): value for n, value in weights.items()}
+    return {name: value.flatten() if name.endswith('.gamma') else value for name, value in renamed.items()}
 
 
 def _from_mmpretrain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -165,13 +116,29 @@ def _from_mmpretrain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Its norm after the last stage alone, `norm3`, is the one before the classifier; copies for dense tasks have one after every stage.
     """
-    alone = not any(name.startswith('norm0.') for name in weights)
-    renamed = {}
-    for name, value in weights.items():
-        for official, theirs in _MMPRETRAIN_LAYERS:
-            name = name.replace(theirs, official)
-        renamed[re.sub(r'^norm3\.', 'norm.', name) if alone else name] = _official_shape(name, value)
-    return renamed
+    places = () if any(name.startswith('norm0.') for name in weights) else ((r'^norm3\.', 'norm.'),)
+    renamed = {_renamed(name, places, _turned(_MMPRETRAIN_LAYERS)): value for name, value in weights.items()}
+    return {name: _official_shape(name, value) for name, value in renamed.items()}
+
+
+def _renamed(name: str, places: Iterable[tuple[str, Any]], layers: Iterable[tuple[str, str]]) -> str:
+    for beginning, other in places:
+        name, changed = re.subn(beginning, other, name)
+        if changed:
+            break
+    for old, new in layers:
+        name = name.replace(old, new)
+    return name
+
+
+def _turned(layers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((theirs, official) for official, theirs in layers)
+
+
+def _official_shape(name: str, value: Tensor) -> Tensor:
+    if '.pwconv' in name and value.dim() == 4:  # 1x1 convolutions for linear layers
+        return value.flatten(1)
+    return value.reshape(1, 1, 1, -1) if '.grn.' in name else value
 
 
 # ---- its size -------------------------------------------------------------------------------------------------------

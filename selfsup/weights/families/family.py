@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 
 from ...errors import CheckpointError, ConfigError
@@ -32,36 +31,25 @@ class Spelling:
 
 @dataclass(frozen=True)
 class Library:
-    """A network of timm or torchvision that takes over ours.
+    """A network of another library that takes over ours.
 
     Attributes:
         weights: ours, under its names.
-        build: makes it, with a classifier where `weights` have one.
+        build: makes what runs them, with a classifier where `weights` have one: its network, or for a library that need not be installed
+            ours.
         last_map: (network, images (B, C, H, W)) -> its last map (B, D, h, w).
-        usage: lines of Python that load the file `{path}`; () where only a network of other sizes than the published can.
+        usage: lines of Python (or yaml, for detectron2) that load the file `{path}`; () where only a network of other sizes than the
+            published can.
         optional: names that it has beyond `weights`, which its last map does not pass.
+        names: name in what `build` makes -> name in `weights`, where they differ.
     """
 
-    weights: dict[str, Tensor]
+    weights: dict[str, Any]
     build: Callable[[], nn.Module]
     last_map: Callable[[nn.Module, Tensor], Tensor]
     usage: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Detectron2:
-    """A network of detectron2 that takes over ours.
-
-    Attributes:
-        arrays: ours, under its names.
-        names: our name -> its name.
-        settings: of `MODEL.RESNETS`.
-    """
-
-    arrays: dict[str, np.ndarray]
-    names: dict[str, str]
-    settings: dict[str, Any]
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,7 +70,6 @@ class Family:
         normed: whether a layer norm stands before a classifier in other libraries; None: they are not asked.
         timm_names: (weights under our names) -> under timm's; those of timm stay.
         libraries: name of a library -> (network -> its model, which takes the weights over), where it has such models.
-        detectron2: the same for detectron2, whose models nothing here builds.
         instead: the target that a user is sent to where a library has no such network.
     """
 
@@ -99,7 +86,6 @@ class Family:
     normed: bool | None = None
     timm_names: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = dict
     libraries: Mapping[str, Callable[[Network], Library]] = field(default_factory=dict)
-    detectron2: Callable[[Network], Detectron2] | None = None
     instead: str = 'safetensors'
 
 

@@ -13,12 +13,15 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from ...errors import CheckpointError, ConfigError
-from ...models.backbones.resnet import ARCHITECTURES
+from ...models.backbones.resnet import ARCHITECTURES, ResNet
+from ...registry import BACKBONES
+from ..frame import shown
 from ..network import Network
-from .family import Detectron2, Family, Library, Spelling, blocks, timm_model, unpublished
+from .family import Family, Library, Spelling, blocks, timm_model, unpublished
 
 _BLOCK = re.compile(r'layer(\d+)\.(\d+)\.')
 _CHILD = re.compile(r'([2-7])\.\d+\.conv1\.weight$')  # a stage of a ResNet that was cut into a Sequential
@@ -49,7 +52,6 @@ _OURS_ONLY = MappingProxyType(
         'base_channels': 64,
     }
 )
-_NORM = ('weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked')
 
 
 # ---- names ----------------------------------------------------------------------------------------------------------
@@ -117,10 +119,6 @@ def _infer(weights: Mapping[str, Tensor], source: str) -> dict[str, Any]:
         if groups == 1 and width != stem.shape[0]:
             config['width_per_group'] = width
     return config
-
-
-def _cut(config: Mapping[str, Any], stages: int) -> dict[str, Any]:
-    return {**config, 'num_stages': stages}
 
 
 # ---- timm and torchvision -------------------------------------------------------------------------------------------
@@ -253,7 +251,7 @@ def to_detectron2(state_dict: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     return {_detectron2_name(name): _array(weights[name]) for name in expected}
 
 
-def _detectron2(network: Network) -> Detectron2:
+def _detectron2(network: Network) -> Library:
     depth, groups, width = _published(network, 'detectron2')
     settings: dict[str, Any] = {'DEPTH': depth, 'STRIDE_IN_1X1': False}
     if (groups, width) != (1, 64):
@@ -264,8 +262,23 @@ def _detectron2(network: Network) -> Detectron2:
         raise ConfigError(
             f'detectron2 has no {network.title}: its ResNets take three channels. Use --to safetensors or onnx.'
         )
-    weights = network.weights()
-    return Detectron2(to_detectron2(weights), {name: _detectron2_name(name) for name in weights}, settings)
+    usage = (
+        'MODEL:',
+        '  WEIGHTS: {path}',
+        f'  RESNETS: {{{", ".join(f"{key}: {value}" for key, value in settings.items())}}}',
+        '  PIXEL_MEAN: [123.675, 116.28, 103.53]  # of ImageNet, where the run had it',
+        '  PIXEL_STD: [58.395, 57.12, 57.375]',
+        'INPUT: {FORMAT: RGB}',
+    )
+    weights, config = network.weights(), dict(network.config)
+    names = {name: _detectron2_name(name) for name in weights}
+    return Library(
+        to_detectron2(weights),
+        lambda: BACKBONES.build(config),
+        lambda model, images: model(images)[-1],
+        usage,
+        names=names,
+    )
 
 
 def _detectron2_name(name: str) -> str:
@@ -277,7 +290,7 @@ def _detectron2_name(name: str) -> str:
 
 
 def _expected(weights: Mapping[str, Tensor]) -> list[str]:
-    """All names of the ResNet that `weights` seem to come from, judged by its first block, its blocks and its shortcuts.
+    """All names of the ResNet that `weights` seem to come from, judged by its first block and its blocks.
 
     Raises:
         CheckpointError: it has no such blocks, or not as many as a ResNet of detectron2.
@@ -292,19 +305,8 @@ def _expected(weights: Mapping[str, Tensor]) -> list[str]:
             "ResNets of other code and prefixes such as 'backbone.' must be converted first "
             f'(tools/extract_backbone_weights.py).{_list("The first names are", list(weights))}'
         )
-    names = _unit('conv1', 'bn1')
-    for stage, number_of_blocks in enumerate(stages, 1):
-        for block in range(number_of_blocks):
-            prefix = f'layer{stage}.{block}.'
-            if block == 0 and (stage > 1 or convs == 3):
-                names += _unit(f'{prefix}downsample.0', f'{prefix}downsample.1')
-            for number in range(1, convs + 1):
-                names += _unit(f'{prefix}conv{number}', f'{prefix}bn{number}')
-    return names
-
-
-def _unit(conv: str, norm: str) -> list[str]:
-    return [f'{conv}.weight', *(f'{norm}.{part}' for part in _NORM)]
+    with torch.device('meta'):
+        return list(ResNet(_DEPTHS[convs, stages]).state_dict())
 
 
 def _array(value: Tensor) -> np.ndarray:
@@ -313,9 +315,7 @@ def _array(value: Tensor) -> np.ndarray:
 
 
 def _list(title: str, names: list[str]) -> str:
-    if not names:
-        return ''
-    return f' {title}: {", ".join(names[:5])}{f", ... ({len(names)} in all)" if len(names) > 5 else ""}.'
+    return f' {title}: {shown(names)}.' if names else ''
 
 
 RESNET = Family(
@@ -329,10 +329,9 @@ RESNET = Family(
     ),
     block=_BLOCK,
     infer=_infer,
-    cut=_cut,
+    cut=lambda config, stages: {**config, 'num_stages': stages},
     lacks=lambda names: 'ReLU after its first norm' if lacks_stem_relu(names) else '',
     normed=False,
-    libraries={'timm': _timm, 'torchvision': _torchvision},
-    detectron2=_detectron2,
+    libraries={'timm': _timm, 'torchvision': _torchvision, 'detectron2': _detectron2},
     instead='timm',
 )

@@ -4,7 +4,7 @@ Known layouts: OpenSelfSup (old and ours), MoCo v1/v2 and v3, SimSiam, SparK, FC
 solo-learn, lightly, VISSL, SwAV, MMPretrain and MMSelfSup, timm, torchvision, and any other code that has one known network in its file.
 
 To read: `translate`, then `place`. To add a code: where its backbone stands behind a prefix of its own, a line in `_OTHER_PREFIXES`; where
-its training model is one of ours under other names, a file like `spark.py` and its entry in `_OFFICIAL`.
+its training model is one of ours under other names, a file like `spark.py` which `translate` asks.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from torch import Tensor
 
 from ...errors import CheckpointError
 from ..families import is_known, is_transformer, known, prefixes
-from .fcmae import FCMAE
+from . import fcmae, spark
 from .openselfsup import RENAMED
-from .spark import SPARK
 
-_OFFICIAL = (SPARK, FCMAE)
 # Where the backbone is found, the first that matches: ours, and OpenSelfSup's (MoCo's query encoder, BYOL's online network).
 _PREFIXES = ('backbone.', *(old for old, ours in RENAMED if ours == 'backbone.'))
 # The same of other code, taken where a known network follows. What is longer comes first.
@@ -68,20 +66,6 @@ _MARKS = (
 )
 
 
-class Translated(NamedTuple):
-    """Weights of a file, those of official training models under our names.
-
-    Attributes:
-        weights: name -> tensor.
-        origin: the code that wrote the file; '' where the names are as they were.
-        unused: name in the file -> why it is left out of `weights`.
-    """
-
-    weights: dict[str, Tensor]
-    origin: str
-    unused: dict[str, str]
-
-
 class Placed(NamedTuple):
     """The backbone among the weights of a file.
 
@@ -100,17 +84,21 @@ class Placed(NamedTuple):
     unused: dict[str, str]
 
 
-def translate(weights: Mapping[str, Tensor]) -> Translated:
+def translate(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str, dict[str, str]]:
     """Names of official training models under ours: `backbone.*` and the other parts. Other names stay.
 
     Args:
         weights: name -> tensor, without a frame around them.
+
+    Returns:
+        The weights; the code that wrote the file, '' where the names are as they were; name in the file -> why it is left out.
     """
-    for code in _OFFICIAL:
-        if code.is_official(weights):
-            constants = {name: 'a constant of the official code' for name in code.constants if name in weights}
-            return Translated(code.to_ours(weights), code.title, constants)
-    return Translated(dict(weights), '', {})
+    if spark.is_official(weights):
+        constants = dict.fromkeys(filter(weights.__contains__, spark.CONSTANTS), 'a constant of the official code')
+        return spark.to_ours(weights), spark.TITLE, constants
+    if fcmae.is_official(weights):
+        return fcmae.to_ours(weights), fcmae.TITLE, {}
+    return dict(weights), '', {}
 
 
 def place(weights: Mapping[str, Tensor], source: str, expected: Collection[str]) -> Placed:

@@ -13,9 +13,8 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor
 
 from ...errors import CheckpointError
-from .official import Official
 
-_TITLE = 'official FCMAE, sparse layout'
+TITLE = 'official FCMAE, sparse layout'
 _WRAPPED = re.compile(r'\.(ln|linear)\.(weight|bias)$')  # a dense layer inside a sparse one
 
 
@@ -46,7 +45,7 @@ def _dense(name: str, value: Tensor) -> Tensor:
         if not side or side * side != value.shape[0]:
             raise CheckpointError(
                 f'{name} {tuple(value.shape)} is no sparse kernel (k * k, in, out) or (k * k, C), which files of '
-                f'{_TITLE} have: the file is damaged or of other code.'
+                f'{TITLE} have: the file is damaged or of other code.'
             )
         if value.dim() == 3:  # (k * k, in, out)
             return value.permute(2, 1, 0).unflatten(-1, (side, side)).transpose(-1, -2).contiguous()
@@ -56,6 +55,3 @@ def _dense(name: str, value: Tensor) -> Tensor:
     if name.endswith('.bias'):
         return value.flatten()
     return value
-
-
-FCMAE = Official(_TITLE, is_official, to_ours)

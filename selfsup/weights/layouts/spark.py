@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-from .official import Official
-
+TITLE = 'official SparK, with decoder'
 _RENAMED = (
     ('sparse_encoder.sp_cnn.', 'backbone.'),
     ('dense_decoder.dec.', 'decoder.blocks.'),
@@ -20,7 +19,7 @@ _RENAMED = (
     ('densify_projs.', 'neck.projs.'),
     ('mask_tokens.', 'neck.mask_tokens.'),
 )
-_CONSTANTS = ('imn_m', 'imn_s', 'norm_black')  # mean, deviation and a black image, which the loss does not read
+CONSTANTS = ('imn_m', 'imn_s', 'norm_black')  # mean, deviation and a black image, which the loss does not read
 
 
 def is_official(names: Iterable[str]) -> bool:
@@ -39,7 +38,4 @@ def our_name(name: str) -> str:
 
 def to_ours(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`weights` of the training model under our names, without its constants."""
-    return {our_name(name): value for name, value in weights.items() if name not in _CONSTANTS}
-
-
-SPARK = Official('official SparK, with decoder', is_official, to_ours, _CONSTANTS)
+    return {our_name(name): value for name, value in weights.items() if name not in CONSTANTS}

@@ -6,8 +6,7 @@ the kind of network stands in its family (`weights/families/`).
 
 from types import MappingProxyType
 
-from .detectron2 import DETECTRON2
-from .library import TIMM, TORCHVISION
+from .library import DETECTRON2, TIMM, TORCHVISION
 from .onnx import ONNX
 from .safetensors import SAFETENSORS
 

@@ -13,11 +13,7 @@ import torch
 from torch import Tensor
 
 from ...errors import CheckpointError
-from ...registry import BACKBONES
-from ..families import no_such, of_type
-from ..network import Network
 from ..write import AUTHOR, check_target, write_checkpoint_atomic
-from .form import Form, Target
 
 
 def write_detectron2(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], force: bool = False) -> Path:
@@ -51,33 +47,10 @@ class _Pickler(pickle.Pickler):
         return NotImplemented
 
 
+def read_detectron2(path: Path) -> dict[str, Tensor]:
+    """What `write_detectron2` wrote: unpickled, so only of a file of our own."""
+    return {name: torch.from_numpy(array) for name, array in pickle.loads(path.read_bytes())['model'].items()}
+
+
 def _dump(content: dict, file: BinaryIO) -> None:
     _Pickler(file, protocol=4).dump(content)
-
-
-def _make(network: Network, size: tuple[int, int], maps: bool) -> Target:
-    """As detectron2 need not be installed, what was written is read back by its list of names."""
-    family = of_type(network.config['type'])
-    if family is None or family.detectron2 is None:
-        raise no_such(network, 'detectron2')
-    theirs = family.detectron2(network)
-
-    @torch.no_grad()
-    def run(path: Path, images: Tensor) -> dict[str, Tensor]:
-        content = pickle.loads(path.read_bytes())['model']  # just written by us
-        backbone = BACKBONES.build(dict(network.config)).eval()
-        backbone.load_state_dict({name: torch.from_numpy(content[their]) for name, their in theirs.names.items()})
-        return {'last map': backbone(images)[-1]}
-
-    usage = (
-        'MODEL:',
-        '  WEIGHTS: {path}',
-        f'  RESNETS: {{{", ".join(f"{key}: {value}" for key, value in theirs.settings.items())}}}',
-        '  PIXEL_MEAN: [123.675, 116.28, 103.53]  # of ImageNet, where the run had it',
-        '  PIXEL_STD: [58.395, 57.12, 57.375]',
-        'INPUT: {FORMAT: RGB}',
-    )
-    return Target(len(theirs.arrays), lambda path: write_detectron2(path, theirs.arrays), run, usage)
-
-
-DETECTRON2 = Form(_make, '.pkl', classifier=False)  # a detector has none
