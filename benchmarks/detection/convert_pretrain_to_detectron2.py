@@ -23,7 +23,7 @@ def main() -> None:
     from selfsup.weights.families import in_our_names
     from selfsup.weights.families.resnet import to_detectron2
     from selfsup.weights.read import read_checkpoint
-    from selfsup.weights.to.detectron2 import write_detectron2
+    from selfsup.weights.to.library import write_detectron2
 
     found = find_backbone(read_checkpoint(args.input), args.input)
     converted = to_detectron2(in_our_names(found.weights))

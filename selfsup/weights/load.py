@@ -9,14 +9,13 @@ import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from ..distributed import unwrap
 from ..errors import CheckpointError, SelfSupWarning
-from ..models.algorithms.base import Algorithm
 from ..registry import MODELS
 from .backbone import find_backbone
 from .classifier import Classifier
@@ -86,12 +85,12 @@ def load_backbone(model: nn.Module, path: str) -> LoadReport:
     Raises:
         CheckpointError: there is no backbone in it, no key matches, or shapes differ.
     """
-    algorithm, checkpoint = cast(Algorithm, unwrap(model)), read_checkpoint(path)
+    algorithm, checkpoint = unwrap(model), read_checkpoint(path)
     _mention_average(checkpoint, path)
     backbone = algorithm.get_submodule('backbone')
     fitted, _ = _backbone_of(checkpoint, path, backbone.state_dict())
     report = load_matching(backbone, fitted, path, 'the backbone')
-    algorithm.after_load_backbone()
+    cast(Any, algorithm).after_load_backbone()  # of `Algorithm`
     return report
 
 
@@ -108,7 +107,7 @@ def load_model(model: nn.Module, path: str, *, strict: bool = False, average: bo
     Raises:
         CheckpointError: no key matches, shapes differ, there is no `average`, or `strict` and something is left over.
     """
-    algorithm = cast(Algorithm, unwrap(model))
+    algorithm = unwrap(model)
     checkpoint = averaged(read_checkpoint(path), path) if average else read_checkpoint(path)
     state, weights = algorithm.state_dict(), state_dict_of(checkpoint, path)
     fitted = fit_model(weights, state)

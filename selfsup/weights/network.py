@@ -52,6 +52,10 @@ class Network:
             for name, value in self.backbone.state_dict().items()
         }
 
+    def with_classifier(self, norm: str, linear: str) -> dict[str, Tensor]:
+        """`weights`, and those of the classifier with these beginnings of the names of its norm and its linear layer."""
+        return {**self.weights(), **(self.classifier.named(norm, linear) if self.classifier else {})}
+
     @torch.no_grad()
     def run(self, images: Tensor) -> dict[str, Tensor]:
         """What `unmerged` makes of `images` (B, in_channels, H, W).

@@ -59,7 +59,8 @@ def publish(source: str | os.PathLike, out_dir: str | os.PathLike | None = None)
     unnamed = write_checkpoint_atomic(content, folder / f'.{stem}.{os.getpid()}.tmp')
     target = folder / f'{stem}-{sha256(unnamed)[:8]}.pth'
     os.replace(unnamed, target)
-    if sha256(target)[:8] != target.stem[-8:] or set(_weights(read_checkpoint(target))) != set(_weights(content)):
+    names = flat_weights(content, str(source)).keys()
+    if sha256(target)[:8] != target.stem[-8:] or flat_weights(read_checkpoint(target), str(target)).keys() != names:
         raise CheckpointError(f'{target} did not read back as it was written; the disk may be failing.')
     return target, [str(key)[:80] for key in checkpoint if key not in content]
 
@@ -124,8 +125,3 @@ def _public_name(source: Path, checkpoint: Mapping) -> str:
     real, meta = source.resolve(), _described(checkpoint)
     which = next((f'{key}_{meta[key]}' for key in ('epoch', 'iter') if meta.get(key)), 'weights')
     return f'{source.absolute().parent.resolve().name or "run"}_{real.stem if real.stem != "latest" else which}'
-
-
-def _weights(checkpoint: dict) -> dict:
-    inner = checkpoint.get('state_dict')
-    return inner if isinstance(inner, dict) else checkpoint

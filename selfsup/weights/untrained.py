@@ -37,21 +37,15 @@ def untrained(checkpoint: Mapping) -> tuple[tuple[str, ...], str]:
 
 def _unreached(backbone: nn.Module) -> list[str]:
     """Names of the modules' tensors of which no parameter asks for a gradient, although nothing was frozen by a setting."""
-    unreached: list[str] = []
-
-    def visit(module: nn.Module, prefix: str) -> None:
+    unreached: dict[str, None] = {}
+    for prefix, module in backbone.named_modules():
         parameters = list(module.parameters())
-        if prefix.startswith(_CLASSIFIER) or not parameters:
-            return
-        if not any(p.requires_grad for p in parameters):
-            unreached.extend(f'{prefix}{name}' for name in module.state_dict())
-            return
-        unreached.extend(f'{prefix}{name}' for name, p in module.named_parameters(recurse=False) if not p.requires_grad)
-        for name, child in module.named_children():
-            visit(child, f'{prefix}{name}.')
-
-    visit(backbone, '')
-    return unreached
+        if not parameters or f'{prefix}.'.startswith(_CLASSIFIER):
+            continue
+        frozen = [name for name, p in module.named_parameters(recurse=False) if not p.requires_grad]
+        names = frozen if any(p.requires_grad for p in parameters) else module.state_dict()
+        unreached.update(dict.fromkeys(f'{prefix}.{name}' if prefix else name for name in names))
+    return list(unreached)
 
 
 def _backbone_config(checkpoint: Mapping) -> Any:

@@ -30,7 +30,7 @@ ALLOWED = {
     'visualization': set(),
     'config': set(),
     'evaluation': {'datasets', 'optim'},
-    'weights': {'models/algorithms', 'models/backbones'},
+    'weights': {'models/backbones'},
     'engine': {'config', 'datasets', 'optim', 'weights'},
     'hooks': {'evaluation', 'engine', 'datasets', 'optim', 'visualization', 'weights'},
 }

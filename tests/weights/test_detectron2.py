@@ -11,7 +11,7 @@ import torchvision
 
 from selfsup.errors import CheckpointError
 from selfsup.weights.families.resnet import to_detectron2
-from selfsup.weights.to.detectron2 import write_detectron2
+from selfsup.weights.to.library import write_detectron2
 
 GOLDEN = Path(__file__).resolve().parents[1] / 'golden' / 'detectron2_r50_bottom_up_keys.txt'
 

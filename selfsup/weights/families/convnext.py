@@ -198,10 +198,6 @@ def _published(config: Mapping[str, Any]) -> str | None:
     return config.get('arch') if config.get('depths') is None and config.get('dims') is None else None
 
 
-def _with_classifier(network: Network) -> dict[str, Tensor]:
-    return {**network.weights(), **(network.classifier.named('norm.', 'head.') if network.classifier else {})}
-
-
 def _timm(network: Network) -> Library:
     import timm
 
@@ -225,7 +221,7 @@ def _timm(network: Network) -> Library:
     if not second and not scaled:
         kwargs['ls_init_value'] = None
     optional = () if network.classifier else HEAD_NORM
-    return timm_model(network, name, kwargs, to_timm(_with_classifier(network)), optional=optional)
+    return timm_model(network, name, kwargs, to_timm(network.with_classifier('norm.', 'head.')), optional=optional)
 
 
 def _torchvision(network: Network) -> Library:
@@ -265,7 +261,9 @@ def _torchvision(network: Network) -> Library:
         *(() if head else ('model.classifier = torch.nn.Identity()',)),
         "model.load_state_dict(torch.load('{path}'))",
     )
-    return Library(to_torchvision(_with_classifier(network)), build, last_map, usage if published else ())
+    return Library(
+        to_torchvision(network.with_classifier('norm.', 'head.')), build, last_map, usage if published else ()
+    )
 
 
 CONVNEXT = Family(

@@ -41,6 +41,7 @@ _MODELS = MappingProxyType(
         (101, 1, 128): 'wide_resnet101_2',
     }
 )
+_DEFAULTS = MappingProxyType({'stem': 'imagenet', 'in_channels': 3, 'base_channels': 64})
 # settings of our ResNets that other libraries do not have, and the value that they do have
 _OURS_ONLY = MappingProxyType(
     {
@@ -104,20 +105,17 @@ def _infer(weights: Mapping[str, Tensor], source: str) -> dict[str, Any]:
         known = [f'{depth}: {published}' for (_, published), depth in _DEPTHS.items()]
         raise unpublished(source, f'{"bottleneck" if convs == 3 else "basic"} blocks {sizes}', 'ResNet', known)
     stem = weights['conv1.weight']
-    config: dict[str, Any] = {'type': 'ResNet', 'depth': _DEPTHS[convs, sizes]}
-    if stem.shape[-1] == 3:
-        config['stem'] = 'cifar'
-    if stem.shape[1] != 3:
-        config['in_channels'] = stem.shape[1]
-    if stem.shape[0] != 64:
-        config['base_channels'] = stem.shape[0]
+    kind, (width, channels) = 'cifar' if stem.shape[-1] == 3 else 'imagenet', stem.shape[:2]
+    settings: dict[str, Any] = {'stem': kind, 'in_channels': channels, 'base_channels': width}
+    changed = {key: value for key, value in settings.items() if value != _DEFAULTS[key]}
+    config = {'type': 'ResNet', 'depth': _DEPTHS[convs, sizes], **changed}
     if convs == 3:
-        width, per_group = weights['layer1.0.conv2.weight'].shape[:2]
-        groups = width // per_group
+        block_width, per_group = weights['layer1.0.conv2.weight'].shape[:2]
+        groups = block_width // per_group
         if groups > 1:
             config.update({'type': 'ResNeXt', 'groups': groups, 'width_per_group': per_group})
-        if groups == 1 and width != stem.shape[0]:
-            config['width_per_group'] = width
+        if groups == 1 and block_width != width:
+            config['width_per_group'] = block_width
     return config
 
 
@@ -146,10 +144,6 @@ def _published(network: Network, library: str) -> tuple[int, int, int]:
     return config['depth'], config.get('groups', 32 if grouped else 1), width
 
 
-def _with_classifier(network: Network) -> dict[str, Tensor]:
-    return {**network.weights(), **(network.classifier.named('', 'fc.') if network.classifier else {})}
-
-
 def _small_stem(model: Any, in_channels: int) -> nn.Module:
     """A ResNet of torchvision or timm with the stem for small images: 3x3 convolution of stride 1, no pooling."""
     model.conv1, model.maxpool = nn.Conv2d(in_channels, 64, 3, 1, 1, bias=False), nn.Identity()
@@ -169,7 +163,11 @@ def _timm(network: Network) -> Library:
     kwargs: dict[str, Any] = {} if key in _MODELS else {'cardinality': groups, 'base_width': width}
     if network.config.get('stage_blocks'):
         kwargs['layers'] = tuple(network.config['stage_blocks'])
-    name, weights, channels = _MODELS.get(key, f'resnet{depth}'), _with_classifier(network), network.in_channels
+    name, weights, channels = (
+        _MODELS.get(key, f'resnet{depth}'),
+        network.with_classifier('', 'fc.'),
+        network.in_channels,
+    )
     if network.config.get('stem') != 'cifar':
         return timm_model(network, name, kwargs, weights)
     usage = _small_stem_usage(channels)
@@ -211,7 +209,7 @@ def _torchvision(network: Network) -> Library:
         *(_small_stem_usage(channels) if small else stem),
         "model.load_state_dict(torch.load('{path}'))",
     )
-    return Library(_with_classifier(network), build, last_map, usage if published else ())
+    return Library(network.with_classifier('', 'fc.'), build, last_map, usage if published else ())
 
 
 # ---- detectron2 -----------------------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
 
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from ..families import is_known, is_transformer, known, prefixes
 from . import fcmae, spark
 from .openselfsup import RENAMED
 
+Weights = dict[str, Tensor]
 # Where the backbone is found, the first that matches: ours, and OpenSelfSup's (MoCo's query encoder, BYOL's online network).
 _PREFIXES = ('backbone.', *(old for old, ours in RENAMED if ours == 'backbone.'))
 # The same of other code, taken where a known network follows. What is longer comes first.
@@ -66,25 +66,7 @@ _MARKS = (
 )
 
 
-class Placed(NamedTuple):
-    """The backbone among the weights of a file.
-
-    Attributes:
-        prefix: what stands before its names.
-        layout: whose layout that is; '' for bare weights.
-        inside: its weights, without the prefix.
-        beside: the other weights.
-        unused: name in `beside` -> why it is not part of the backbone.
-    """
-
-    prefix: str
-    layout: str
-    inside: dict[str, Tensor]
-    beside: dict[str, Tensor]
-    unused: dict[str, str]
-
-
-def translate(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str, dict[str, str]]:
+def translate(weights: Mapping[str, Tensor]) -> tuple[Weights, str, dict[str, str]]:
     """Names of official training models under ours: `backbone.*` and the other parts. Other names stay.
 
     Args:
@@ -101,13 +83,19 @@ def translate(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str, di
     return dict(weights), '', {}
 
 
-def place(weights: Mapping[str, Tensor], source: str, expected: Collection[str]) -> Placed:
-    """Where the backbone stands.
+def place(
+    weights: Mapping[str, Tensor], source: str, expected: Collection[str]
+) -> tuple[str, str, Weights, Weights, dict[str, str]]:
+    """Where the backbone stands among the weights of a file.
 
     Args:
         weights: of the file.
         source: the file, for messages.
         expected: names in the backbone that is to take the weights; () where it is not known.
+
+    Returns:
+        What stands before its names; whose layout that is, '' for bare weights; its weights, without the prefix; the others; name of each
+        of these -> why it is not part of the backbone.
 
     Raises:
         CheckpointError: there is no place for a backbone, and it is no bare network that is known; or there are several.
@@ -120,7 +108,7 @@ def place(weights: Mapping[str, Tensor], source: str, expected: Collection[str])
     elif not layout:
         marks = (title for mark, title in _MARKS if any(name.startswith(mark) for name in beside))
         layout = next(marks, '') if prefix == 'backbone.' else 'OpenSelfSup'
-    return Placed(prefix, layout, inside, beside, {name: _reason(name) for name in beside})
+    return prefix, layout, inside, beside, {name: _reason(name) for name in beside}
 
 
 def _prefix(weights: Mapping[str, Tensor], source: str, expected: Collection[str]) -> tuple[str, str]:
