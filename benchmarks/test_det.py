@@ -61,17 +61,17 @@ def main() -> None:
         )
 
     from selfsup import distributed as dist
-    from selfsup.checkpoint_io import read_checkpoint
     from selfsup.datasets.loaders import build_loader
     from selfsup.datasets.robust import unreadable
     from selfsup.engine.launch import init_distributed, shut_down
     from selfsup.engine.resume.state_checks import read_meta
-    from selfsup.engine.weights import load_model
     from selfsup.evaluation.class_names import check_checkpoint_classes
     from selfsup.evaluation.detection.average_precision import detect_and_evaluate
     from selfsup.optim.trained import parameters_by_part
     from selfsup.registry import MODELS
     from selfsup.visualization.detections import detection_grid
+    from selfsup.weights.load import load_model
+    from selfsup.weights.read import read_checkpoint
 
     start = time.perf_counter()
     device = init_distributed(args.launcher, port=args.port)

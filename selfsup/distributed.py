@@ -10,7 +10,8 @@ from typing import TypeVar, cast
 
 import torch
 import torch.distributed as torch_dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from .errors import SelfSupError
 
@@ -35,6 +36,11 @@ def world_size() -> int:
 def is_main() -> bool:
     """True on the one process that writes files and prints."""
     return rank() == 0
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The algorithm inside a DistributedDataParallel wrapper, or `model` itself."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
 
 
 def barrier() -> None:

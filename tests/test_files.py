@@ -1,4 +1,4 @@
-"""Leftovers of killed writers, and locks between processes. Full disks and kills while writing: test_checkpoint_io.py."""
+"""Leftovers of killed writers, and locks between processes. Full disks and kills while writing: weights/test_read.py."""
 
 from __future__ import annotations
 

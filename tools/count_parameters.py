@@ -28,10 +28,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from selfsup import config
-    from selfsup.engine.weights import load_model
     from selfsup.evaluation.analysis.parameters import flops, nonzero_flops, size_and_nonzero
     from selfsup.optim.trained import trained_and_frozen
     from selfsup.registry import MODELS
+    from selfsup.weights.load import load_model
 
     model = MODELS.build(config.compile_config(config.load(args.config, args.cfg_options))['model'])
     if args.nonzero:

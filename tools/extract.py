@@ -60,8 +60,8 @@ def main() -> None:
     from selfsup import distributed as dist
     from selfsup.datasets.loaders import build_loader
     from selfsup.engine.launch import init_distributed, shut_down
-    from selfsup.engine.weights import build_with_weights
     from selfsup.evaluation.features import collect, evaluating
+    from selfsup.weights.load import build_with_weights
 
     device = init_distributed(args.launcher, port=args.port)
     model = build_with_weights(compiled['model'], weights, whole=bool(args.checkpoint)).to(device)

@@ -26,7 +26,7 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    from selfsup.convert.backbone import extract_backbone
+    from selfsup.weights.extract import extract_backbone
 
     path, number = extract_backbone(args.checkpoint, args.output, args.force, args.naming, args.ema)
     print(f'{path}: {number} tensors')

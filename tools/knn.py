@@ -51,11 +51,11 @@ def main() -> None:
     from selfsup import config
     from selfsup import distributed as dist
     from selfsup.engine.launch import init_distributed, shut_down
-    from selfsup.engine.weights import build_with_weights
     from selfsup.evaluation.features import extract_features
     from selfsup.evaluation.knn import knn_accuracy
     from selfsup.evaluation.labelled import labelled_loaders, labelled_pair
     from selfsup.evaluation.results.record import check_free, write_result
+    from selfsup.weights.load import build_with_weights
 
     weights = args.checkpoint or args.pretrained
     compiled = config.compile_config(config.load(args.config, args.cfg_options))

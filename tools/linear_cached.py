@@ -44,10 +44,10 @@ def main() -> None:
     start = time.perf_counter()
     from selfsup import config
     from selfsup.engine.launch import init_distributed, shut_down
-    from selfsup.engine.weights import build_with_weights
     from selfsup.evaluation.linear import cached as linear
     from selfsup.evaluation.linear.head_inputs import both_caches
     from selfsup.evaluation.results.record import check_free, write_result
+    from selfsup.weights.load import build_with_weights
 
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
     work_dir = args.work_dir or Path(config.work_dir_of(compiled, args.config), Path(args.pretrained).name)

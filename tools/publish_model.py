@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument('--out-dir', help='folder of the result (default: that of the file)')
     args = parser.parse_args()
 
-    from selfsup.convert.backbone import publish
+    from selfsup.weights.publish import publish
 
     path, dropped = publish(args.file, args.out_dir)
     print(path)

@@ -53,11 +53,11 @@ def main() -> None:
     from selfsup.datasets.data_sources.base import open_image
     from selfsup.datasets.data_sources.image_folder import image_files
     from selfsup.datasets.pipelines import build_pipeline
-    from selfsup.engine.weights import load_backbone
     from selfsup.evaluation.analysis.receptive_field import areas, in_logarithms, receptive_field
     from selfsup.registry import MODELS
     from selfsup.visualization.receptive_field import receptive_field_picture
     from selfsup.visualization.reconstruction import network_steps
+    from selfsup.weights.load import load_backbone
 
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
     settings = compiled['train_dataloader']

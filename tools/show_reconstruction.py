@@ -37,10 +37,10 @@ def main() -> None:
     from selfsup import config
     from selfsup.datasets.data_sources.base import open_image
     from selfsup.datasets.pipelines import build_pipeline
-    from selfsup.engine.weights import load_model
     from selfsup.errors import ConfigError
     from selfsup.registry import MODELS
     from selfsup.visualization.reconstruction import evaluation_steps, normalisation, reconstruction_grid
+    from selfsup.weights.load import load_model
 
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
     settings = compiled['train_dataloader']

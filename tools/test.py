@@ -37,13 +37,13 @@ def main() -> None:
         raise ConfigError(f'{args.config} is a detector: use benchmarks/test_det.py, which measures average precision.')
 
     from selfsup import distributed as dist
-    from selfsup.checkpoint_io import read_checkpoint
     from selfsup.datasets.loaders import build_loader
     from selfsup.engine.launch import init_distributed, shut_down
-    from selfsup.engine.weights import load_model
     from selfsup.evaluation.class_names import check_checkpoint_classes
     from selfsup.evaluation.features import collect, evaluating, left_out
     from selfsup.registry import MODELS
+    from selfsup.weights.load import load_model
+    from selfsup.weights.read import read_checkpoint
 
     device = init_distributed(args.launcher, port=args.port)
     model = MODELS.build(compiled['model'])

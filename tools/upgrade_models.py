@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument('--force', action='store_true', help='replace the output if it exists')
     args = parser.parse_args()
 
-    from selfsup.convert.openselfsup import upgrade_file
+    from selfsup.weights.upgrade import upgrade_file
 
     path, number = upgrade_file(
         args.checkpoint, args.save_path, keep_head=None if args.drop_head is None else False, force=args.force

@@ -19,10 +19,11 @@ def main() -> None:
     parser.add_argument('--force', action='store_true', help='replace the output if it exists')
     args = parser.parse_args()
 
-    from selfsup.checkpoint_io import read_checkpoint
-    from selfsup.convert.detectron2 import to_detectron2, write_detectron2
-    from selfsup.convert.families import in_our_names
-    from selfsup.convert.layouts import find_backbone
+    from selfsup.weights.backbone import find_backbone
+    from selfsup.weights.families import in_our_names
+    from selfsup.weights.families.resnet import to_detectron2
+    from selfsup.weights.read import read_checkpoint
+    from selfsup.weights.to.library import write_detectron2
 
     found = find_backbone(read_checkpoint(args.input), args.input)
     converted = to_detectron2(in_our_names(found.weights))

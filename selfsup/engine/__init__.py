@@ -13,8 +13,8 @@ A schedule, a loop or an optimizer wrapper of one's own is registered in `regist
 Importing this package registers the runner, the loop, the optimizer wrappers and the schedulers.
 """
 
+from ..distributed import unwrap
 from . import loop, optim_wrapper, runner, schedulers  # noqa: F401
-from .resume.state import unwrap
 from .run import Run
 from .runner import Runner
 from .start import train

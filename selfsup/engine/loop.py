@@ -11,12 +11,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..datasets.loaders import DeviceLoader
 from ..datasets.robust import share_unreadable
-from ..distributed import rank
+from ..distributed import rank, unwrap
 from ..errors import ConfigError, DataError
 from ..registry import LOOPS
 from .ddp import explain_unfinished, refuse_unused
 from .optim_wrapper import OptimWrapper
-from .resume.state import seed_iteration, unwrap
+from .resume.state import seed_iteration
 from .run import Run
 from .run_checks import check_run
 

@@ -20,9 +20,11 @@ from torch import nn
 from .. import distributed as dist
 from ..config import LoadedConfig, RunConfig
 from ..datasets.loaders import build_loader
+from ..distributed import unwrap
 from ..errors import ConfigError, explain_worker
 from ..optim.trained import check_protocol, parameters_by_part
 from ..registry import HOOKS, LOOPS, MODELS, RUNNERS, build_from_config
+from ..weights.load import load_backbone, load_model
 from . import ddp
 from .environment import collect_environment
 from .launch import init_distributed
@@ -35,8 +37,6 @@ from .optim_wrapper import OptimWrapper
 from .optimization import build_optim_wrapper, build_schedules
 from .resume.changes import Changes
 from .resume.saving import Checkpoints
-from .resume.state import unwrap
-from .weights import load_backbone, load_model
 
 
 class _CompiledConfig(Config):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import distributed as dist
-from ..checkpoint_io import read_checkpoint
 from ..config import LoadedConfig, RunConfig
 from ..errors import CheckpointError, ConfigError
 from ..files import remove_leftovers
+from ..weights.read import read_checkpoint
 from .launch import init_distributed, shut_down
 from .logs import messages
 from .resume.branch import emergency_folder

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from .. import distributed as dist
-from ..checkpoint_io import AVERAGE
 from ..engine import Run, unwrap
 from ..errors import CheckpointError, ConfigError
 from ..registry import HOOKS
+from ..weights.frame import AVERAGE
 from .sparse_training.hook import SparseTrainingHook
 
 Tensors = tuple[Tensor, ...] | list[Tensor]

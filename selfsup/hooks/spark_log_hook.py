@@ -15,11 +15,11 @@ from mmengine.hooks import Hook
 
 from ..distributed import is_main
 from ..engine import Run, unwrap
-from ..engine.weights import export_backbone
 from ..errors import ConfigError, DataError, SelfSupError
 from ..files import write_atomic
 from ..provenance import git_commit, git_message
 from ..registry import HOOKS
+from ..weights.extract import export_backbone
 from .logger_hook import pace
 
 LOG = 'pretrain_log.txt'

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from selfsup.config import compile_config, load
-from selfsup.convert.backbone import extract_backbone
 from selfsup.datasets.loaders import build_loader
-from selfsup.engine.weights import load_backbone, load_model
 from selfsup.errors import CheckpointError, ShapeError
 from selfsup.evaluation.detection.average_precision import evaluate_detector
 from selfsup.evaluation.results.record import read_result
 from selfsup.registry import BACKBONES, MODELS
+from selfsup.weights.extract import extract_backbone
+from selfsup.weights.load import load_backbone, load_model
 from tests.distributed.helpers import run_ranks
 from tests.resume.runs import differences, train
 

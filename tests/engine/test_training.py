@@ -175,7 +175,7 @@ def register_spoiler():
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(config, tmp_path, monkeypatch):
-    import selfsup.checkpoint_io as io
+    import selfsup.weights.write as io
 
     real, calls = io.torch.save, []
 

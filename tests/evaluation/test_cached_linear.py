@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfsup.checkpoint_io import read_checkpoint
 from selfsup.config import compile_config, load
-from selfsup.engine.weights import build_with_weights
 from selfsup.errors import ConfigError, DataError
 from selfsup.evaluation.linear.cached import CachedHeads, best_rates, check_run, parse_rates
 from selfsup.evaluation.linear.feature_cache import FeatureCache, cached
 from selfsup.evaluation.linear.head_inputs import both_caches
+from selfsup.weights.load import build_with_weights
+from selfsup.weights.read import read_checkpoint
 from tests.resume.runs import train
 
 from .linear_runs import write_config, write_digits

@@ -6,13 +6,13 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from selfsup.convert.backbone import extract_backbone
 from selfsup.engine import unwrap
-from selfsup.engine.weights import load_model
 from selfsup.errors import CheckpointError, ConfigError
 from selfsup.hooks.ema_hook import EMAHook
 from selfsup.models.backbones import ResNet
 from selfsup.registry import HOOKS
+from selfsup.weights.extract import extract_backbone
+from selfsup.weights.load import load_model
 from tests.resume.runs import differences, train, write_config
 
 from .test_evaluation_hooks import DIGITS

@@ -6,10 +6,10 @@ import re
 import pytest
 import torch
 
-from selfsup.checkpoint_io import read_checkpoint
 from selfsup.config import compile_config, load
-from selfsup.engine.weights import build_with_weights
 from selfsup.errors import ConfigError
+from selfsup.weights.load import build_with_weights
+from selfsup.weights.read import read_checkpoint
 from tests.resume.runs import train, write_config
 
 HOOK = "custom_hooks=[dict(type='SparKLogHook', export='tiny')]"

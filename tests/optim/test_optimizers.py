@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfsup.checkpoint_io import read_checkpoint, write_checkpoint_atomic
 from selfsup.errors import ConfigError
 from selfsup.optim.lamb import LAMB
 from selfsup.optim.lars import LARS
 from selfsup.registry import OPTIMIZERS
+from selfsup.weights.read import read_checkpoint
+from selfsup.weights.write import write_checkpoint_atomic
 
 GOLDEN = read_checkpoint(Path(__file__).parents[1] / 'golden' / 'optim.pt')
 

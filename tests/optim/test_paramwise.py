@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from selfsup.checkpoint_io import read_checkpoint, write_checkpoint_atomic
 from selfsup.config import compile_config, load
-from selfsup.convert.fcmae import our_name, to_ours
 from selfsup.errors import ConfigError, SelfSupWarning, UnknownNameError
 from selfsup.optim.lars import LARS
 from selfsup.optim.paramwise import param_groups
+from selfsup.weights.layouts.fcmae import our_name, to_ours
+from selfsup.weights.read import read_checkpoint
+from selfsup.weights.write import write_checkpoint_atomic
 
 GOLDEN = json.loads((Path(__file__).parents[1] / 'golden' / 'openselfsup_param_groups.json').read_text())
 NAMES = Path(__file__).parents[1] / 'golden'

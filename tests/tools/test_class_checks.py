@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfsup.checkpoint_io import write_checkpoint_atomic
 from selfsup.datasets.data_sources import ImageFolder
 from selfsup.errors import ConfigError, DataError, SelfSupWarning
+from selfsup.weights.write import write_checkpoint_atomic
 from tests.datasets.test_data_sources import write_cifar
 from tests.engine.detection_runs import write_config as write_detector
 from tests.resume.runs import train

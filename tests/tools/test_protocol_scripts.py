@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfsup.checkpoint_io import write_checkpoint_atomic
 from selfsup.config import compile_config, load, work_dir_of
-from selfsup.engine.weights import build_with_weights
 from selfsup.errors import ConfigError
 from selfsup.evaluation.results.record import read_result
+from selfsup.weights.load import build_with_weights
+from selfsup.weights.write import write_checkpoint_atomic
 from tests.evaluation.linear_runs import write_config
 from tests.resume.runs import train
 

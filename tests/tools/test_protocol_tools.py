@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from selfsup.checkpoint_io import write_checkpoint_atomic
 from selfsup.config import compile_config, load
-from selfsup.engine.weights import build_with_weights
 from selfsup.errors import CheckpointError, ConfigError, DataError
 from selfsup.evaluation.features import extract_features
 from selfsup.evaluation.knn import knn_accuracy
 from selfsup.evaluation.labelled import labelled_pair
 from selfsup.evaluation.results.record import read_result
+from selfsup.weights.load import build_with_weights
+from selfsup.weights.write import write_checkpoint_atomic
 from tests.evaluation.linear_runs import write_config, write_digits
 
 

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from selfsup.checkpoint_io import read_checkpoint, write_checkpoint_atomic
-from selfsup.convert.backbone import backbone_weights, publish
 from selfsup.errors import CheckpointError, ConfigError, DataError, SelfSupWarning, ShapeError
 from selfsup.evaluation.analysis.throughput import advice, loader_speed, step_speed
 from selfsup.evaluation.layer_features import pool_layers, read_splits, save_splits
 from selfsup.evaluation.readable import unreadable
+from selfsup.weights.extract import backbone_weights
+from selfsup.weights.publish import publish
+from selfsup.weights.read import read_checkpoint
+from selfsup.weights.write import write_checkpoint_atomic
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 NAMES = sorted(p.stem for p in TOOLS.glob('*.py') if p.stem != 'torchrun')  # that one shows torchrun's own help
@@ -108,8 +110,8 @@ def test_extract_backbone(call, trained, tmp_path):
 
 def test_extracted_backbone_loads_as_pretrained(call, config_file, trained, tmp_path):
     from selfsup import config
-    from selfsup.engine.weights import load_backbone
     from selfsup.registry import MODELS
+    from selfsup.weights.load import load_backbone
 
     call('extract_backbone_weights', trained, tmp_path / 'b.pth')
     model = MODELS.build(config.compile_config(config.load(config_file))['model'])

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from selfsup.checkpoint_io import write_checkpoint_atomic
 from selfsup.config import compile_config, load
-from selfsup.engine.weights import build_with_weights
 from selfsup.errors import DataError
 from selfsup.evaluation.results.record import read_result
+from selfsup.weights.load import build_with_weights
+from selfsup.weights.write import write_checkpoint_atomic
 from tests.evaluation.linear_runs import write_config, write_digits
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,10 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
-from selfsup.checkpoint_io import write_checkpoint_atomic
 from selfsup.errors import DataError
 from selfsup.evaluation.svm import files as svm_files
 from selfsup.evaluation.svm.voc07_labels import draw_samples, read_partition
+from selfsup.weights.write import write_checkpoint_atomic
 
 from . import voc_miniature
 from .test_launchers import FAKE_SRUN

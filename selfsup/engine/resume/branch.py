@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ...checkpoint_io import read_checkpoint, write_checkpoint_atomic
 from ...errors import CheckpointError
 from ...files import write_atomic
+from ...weights.read import read_checkpoint
+from ...weights.write import write_checkpoint_atomic
 from .lineage import RECORD, Line, Record, Saved, digest_of, in_order, peek, read_record, survey
 
 logger = logging.getLogger('selfsup')

@@ -8,9 +8,9 @@ import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from ...checkpoint_io import read_checkpoint
 from ...errors import CheckpointError
 from ...files import only_process, remove_leftovers
+from ...weights.read import read_checkpoint
 from .branch import emergency_folder, set_aside
 from .lineage import RECORD, Record, Saved, Survey, read_record, survey
 

@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 
-from ...checkpoint_io import read_checkpoint
 from ...errors import CheckpointError
+from ...weights.read import read_checkpoint
 
 logger = logging.getLogger('selfsup')
 

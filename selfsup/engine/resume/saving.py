@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from ... import distributed as dist
-from ...checkpoint_io import read_checkpoint
+from ...distributed import unwrap
 from ...errors import CheckpointError, SelfSupWarning, TrainingError
 from ...provenance import sha256
+from ...weights.load import load_matching, state_dict_of
+from ...weights.read import read_checkpoint
 from ..run import Run
-from ..weights import load_matching, state_dict_of
 from .branch import Branch
 from .changes import Changes
 from .comparison import compare, describe_run
-from .state import check_fingerprint, unwrap
+from .state import check_fingerprint
 from .state_checks import check_average, check_model_state, check_training_state
 from .training_state import load_training_state
 

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from .changes import refuse
 
@@ -27,11 +25,6 @@ _FINGERPRINT = {
         'give --pretrained the file of the first start, or leave it out',
     ),
 }
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """The algorithm inside a DistributedDataParallel wrapper, or `model` itself."""
-    return model.module if isinstance(model, DistributedDataParallel) else model
 
 
 def seed_iteration(seed: int, rank: int, iteration: int) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...checkpoint_io import AVERAGE, check_finite
-from ...convert.incoming import convertible
 from ...errors import CheckpointError
+from ...weights.fit import convertible
+from ...weights.frame import AVERAGE
+from ...weights.read import check_finite
 
 # entries of the fingerprint -> their type and smallest value; others are compared as they are
 _NUMBERS = {
