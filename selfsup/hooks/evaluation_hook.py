@@ -15,6 +15,7 @@ from ..registry import DATASETS
 from .ema_hook import EMAHook
 
 LEFT_OUT = 'left_out'  # of the numbers of an evaluation: images, not percent
+MEASURED = 'measured'  # all evaluations of a run, a dict of numbers each, in its message hub and in its checkpoints
 
 
 def ordered_loader(
@@ -76,6 +77,13 @@ class EvaluationHook(Hook):
         if done % self.interval == 0 or runner.iter >= runner.max_iters:
             self._run(runner, done)
 
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """What the run has measured goes with it: the best epoch may lie before a resume."""
+        checkpoint[MEASURED] = runner.message_hub.get_info(MEASURED, [])
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        runner.message_hub.update_info(MEASURED, checkpoint.get(MEASURED, []))
+
     def evaluate(self, runner: Any) -> dict[str, float]:
         """Numbers by name; called on every rank."""
         raise NotImplementedError
@@ -93,6 +101,9 @@ class EvaluationHook(Hook):
                     )
         shown = '  '.join(f'{k}: {v}' if k == LEFT_OUT else f'{k}: {v:.2f}' for k, v in metrics.items())
         runner.logger.info(f'{type(self).__name__} after epoch {epoch}: {shown}  ({time.perf_counter() - start:.1f} s)')
-        runner.visualizer.add_scalars(
-            {**metrics, 'epoch': epoch, 'iter': runner.iter}, step=runner.iter, file_path=f'{runner.timestamp}.json'
-        )
+        line = {**metrics, 'epoch': epoch, 'iter': runner.iter}
+        runner.visualizer.add_scalars(line, step=runner.iter, file_path=f'{runner.timestamp}.json')
+        numbers = {
+            name: float(value) for name, value in line.items()
+        }  # no NumPy scalars: they would be no plain checkpoint
+        runner.message_hub.update_info(MEASURED, [*runner.message_hub.get_info(MEASURED, []), numbers])

@@ -35,6 +35,7 @@ ALLOWED = {
     'evaluation': {'datasets', 'optim'},
     'engine': {'config', 'convert', 'datasets', 'optim'},
     'hooks': {'evaluation', 'engine', 'datasets', 'optim', 'visualization'},
+    'protocols': {'config', 'datasets', 'engine', 'evaluation', 'optim', 'visualization'},
     'convert': {'models', 'models/algorithms', 'models/backbones', 'models/layers'},
 }
 MMENGINE_ROOMS = {'registry', 'config', 'engine', 'hooks'}

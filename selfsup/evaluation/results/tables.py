@@ -181,20 +181,22 @@ def pairs(results: Sequence[Measured]) -> list[Pair]:
 
     The number is the first that the protocol's table shows, of the last epoch where training is part of it.
     """
-    found = []
+    both = []
     for protocol, title, pattern in PROTOCOLS:
         mine = [m for m in results if m.result['protocol'] == protocol]
         for setting in dict.fromkeys(m.setting for m in mine):
             same = [m for m in mine if m.setting == setting]
             random = next((m for m in same if m.weights == RANDOM), None)
-            for other in (m for m in same if m.weights != RANDOM and random):
+            if random is None:
+                continue
+            for other in (m for m in same if m.weights != RANDOM):
                 values, base = other.result['numbers'], random.result['numbers']
                 name = next(
                     (n for n in values if n in base and re.fullmatch(pattern, n) and not n.endswith('_best')), None
                 )
                 if name and values[name] is not None and base[name] is not None:
-                    found.append(Pair(title, setting, other.weights, name, base[name], values[name]))
-    return found
+                    both.append(Pair(title, setting, other.weights, name, base[name], values[name]))
+    return both
 
 
 def published_tables(tables: Sequence[dict[str, Any]]) -> str:
