@@ -15,7 +15,9 @@ from ..registry import DATASETS
 from .ema_hook import EMAHook
 
 LEFT_OUT = 'left_out'  # of the numbers of an evaluation: images, not percent
-MEASURED = 'measured'  # all evaluations of a run, a dict of numbers each, in its message hub and in its checkpoints
+MEASURED = (
+    'measured'  # all evaluations of a run, a dict of numbers each, in its message hub and in `meta` of its checkpoints
+)
 
 
 def ordered_loader(
@@ -79,10 +81,10 @@ class EvaluationHook(Hook):
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """What the run has measured goes with it: the best epoch may lie before a resume."""
-        checkpoint[MEASURED] = runner.message_hub.get_info(MEASURED, [])
+        checkpoint['meta'][MEASURED] = runner.message_hub.get_info(MEASURED, [])
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        runner.message_hub.update_info(MEASURED, checkpoint.get(MEASURED, []))
+        runner.message_hub.update_info(MEASURED, checkpoint.get('meta', {}).get(MEASURED, []))
 
     def evaluate(self, runner: Any) -> dict[str, float]:
         """Numbers by name; called on every rank."""

@@ -293,7 +293,7 @@ def test_the_result_comes_from_the_run(tmp_path, monkeypatch):
     best = second['settings']['epochs']['head0_top1_best']
     assert second['numbers']['head0_top1_best'] >= first['numbers']['head0_top1_last'] and best in (1, 2)
     checkpoint = read_checkpoint('work_dirs/last/random/latest.pth')
-    assert [line['epoch'] for line in checkpoint['measured']] == [0, 1, 2]
+    assert [line['epoch'] for line in checkpoint['meta']['measured']] == [0, 1, 2]
 
 
 def test_default_numbers_of_processes():
