@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / 'benchmarks/results/small_pretraining'
+RESULTS = ROOT / 'benchmarks/results/small'
 START, END = '<!-- table: benchmarks/small/table.py -->', '<!-- end of table -->'
 
 
