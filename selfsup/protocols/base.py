@@ -48,6 +48,10 @@ def port_of(options: Options) -> int | None:
 class Session:
     """One measurement. The config is read at once; `join` starts the processes, and `shut_down` of `engine.launch` ends them.
 
+    Args:
+        options: of the protocol.
+        started: when it began, by `time.perf_counter`; None: now.
+
     Attributes:
         compiled: the runner config.
         device: of this process, once it has joined.
@@ -55,8 +59,8 @@ class Session:
 
     device: torch.device
 
-    def __init__(self, options: Options) -> None:
-        self.options, self.started = options, time.perf_counter()
+    def __init__(self, options: Options, started: float | None = None) -> None:
+        self.options, self.started = options, time.perf_counter() if started is None else started
         self.compiled = compile_config(load(options.config, list(options.cfg_options)))
 
     def join(self) -> torch.device:

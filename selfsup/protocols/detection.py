@@ -7,6 +7,8 @@ The work dir is that of tools/train.py, then the name of the weights.
 
 from __future__ import annotations
 
+import time
+
 from . import base, detector, training, transfer
 from .transfer import Options
 
@@ -21,12 +23,13 @@ def run(asked: Options) -> base.Outcome:
     Raises:
         SelfSupError: what the user can mend.
     """
-    from ..engine.launch import init_distributed, shut_down
-
+    started = time.perf_counter()  # the time of the result is that of all, with the imports
     asked, loaded, compiled, path = transfer.prepare(asked, 'detection')
     if asked.check:
         return base.Outcome()
-    session = base.Session(asked)
+    from ..engine.launch import init_distributed, shut_down
+
+    session = base.Session(asked, started)
     session.device = init_distributed(
         asked.launcher, **compiled['env_cfg'].get('dist_cfg', {})
     )  # outlives the training

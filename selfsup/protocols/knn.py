@@ -60,6 +60,7 @@ def run(asked: Options) -> base.Outcome:
         SelfSupError: what the user can mend.
     """
     neighbours = asked.neighbours()
+    session = base.Session(asked)
     from .. import distributed as dist
     from ..engine.launch import shut_down
     from ..evaluation.features import extract_features
@@ -67,7 +68,6 @@ def run(asked: Options) -> base.Outcome:
     from ..evaluation.labelled import labelled_loaders, labelled_pair
     from ..evaluation.results.record import check_free
 
-    session = base.Session(asked)
     weights = asked.checkpoint or asked.pretrained or 'random'
     folder = asked.work_dir or base.work_dir(session.compiled, asked.config, weights)
     path = check_free(folder / 'knn.json', asked.force)

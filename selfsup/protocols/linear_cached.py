@@ -47,12 +47,12 @@ def run(asked: Options) -> base.Outcome:
     Raises:
         SelfSupError: what the user can mend.
     """
+    session = base.Session(asked)
     from ..engine.launch import shut_down
     from ..evaluation.linear import cached
     from ..evaluation.linear.head_inputs import both_caches
     from ..evaluation.results.record import check_free
 
-    session = base.Session(asked)
     compiled = session.compiled
     folder = asked.work_dir or base.work_dir(compiled, asked.config, asked.pretrained)
     path = check_free(folder / 'linear_cached.json', asked.force)

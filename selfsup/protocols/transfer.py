@@ -76,12 +76,12 @@ def run(asked: Options, protocol: str) -> base.Outcome:
     Raises:
         SelfSupError: what the user can mend.
     """
+    start = time.perf_counter()
     from ..engine import unwrap
     from ..evaluation.results.accuracies import by_name, last_and_best, left_out
     from ..evaluation.results.record import write_result
     from ..optim.trained import parameters_by_part
 
-    start = time.perf_counter()
     asked, loaded, compiled, path = prepare(replace(asked, must_validate=True, protocol=protocol), protocol)
     if asked.check:
         return base.Outcome()
