@@ -1,11 +1,7 @@
 #!/usr/bin/env bash
-# bash benchmarks/dist_test_svm_epoch.sh CONFIG EPOCH FEAT_LIST [NGPUS]
 # VOC2007 linear SVMs, full and low-shot, of WORK_DIR/epoch_EPOCH.pth. FEAT_LIST: layers, for example "feat4 feat5". NGPUS: default 8.
-# FORCE=1 replaces results that exist; other settings: benchmarks/eval_svm.sh.
-set -euo pipefail
-if [ $# -lt 3 ] || [ $# -gt 4 ]; then
-    echo 'usage: bash benchmarks/dist_test_svm_epoch.sh CONFIG EPOCH FEAT_LIST [NGPUS]' >&2
-    exit 2
-fi
-source "$(dirname "$0")/eval_svm.sh"
-svm_of_epoch '' "$@"
+# FORCE=1 replaces results that exist; other settings: benchmarks/common.sh.
+usage='usage: bash benchmarks/dist_test_svm_epoch.sh CONFIG EPOCH FEAT_LIST [NGPUS]'
+source "$(dirname "$0")/common.sh"
+need 3 4 "$@"
+svm '' "${4:-8}" "$3" "$1" --epoch "$2"

@@ -1,10 +1,7 @@
 #!/usr/bin/env bash
-# bash benchmarks/srun_train_det.sh PARTITION CONFIG WEIGHTS NGPUS [arguments of tools/train.py]
-# As benchmarks/dist_train_det.sh, under Slurm. Environment: what tools/srun_train.sh reads.
-set -euo pipefail
-if [ $# -lt 4 ]; then
-    echo "usage: bash benchmarks/srun_train_det.sh PARTITION CONFIG WEIGHTS NGPUS [arguments of tools/train.py]" >&2
-    exit 2
-fi
+# Train a detector (configs/benchmarks/detection) from the backbone in WEIGHTS, or 'random', then measure it on data.val: detection.json.
+# Work dir: that of tools/train.py + name of WEIGHTS. Environment: what tools/srun_train.sh reads.
+usage='usage: bash benchmarks/srun_train_det.sh PARTITION CONFIG WEIGHTS NGPUS [arguments of tools/train.py]'
 source "$(dirname "$0")/common.sh"
-train_detector "$1" "$4" "$2" "$3" "${@:5}"
+need 4 999 "$@"
+train detection "$1" "$4" "$2" "$3" "${@:5}"

@@ -1,11 +1,7 @@
 #!/usr/bin/env bash
-# bash benchmarks/srun_train_semi.sh PARTITION CONFIG PRETRAIN [arguments of tools/train.py]
 # PRETRAIN: weights that --pretrained takes, or 'random'. Work dir: that of tools/train.py + name of PRETRAIN.
 # Environment: GPUS (4), and what tools/srun_train.sh reads. Writes semi.json: top-1 and top-5 of each head, last and best epoch.
-set -euo pipefail
-if [ $# -lt 3 ]; then
-    echo "usage: bash benchmarks/srun_train_semi.sh PARTITION CONFIG PRETRAIN [arguments of tools/train.py]" >&2
-    exit 2
-fi
+usage='usage: bash benchmarks/srun_train_semi.sh PARTITION CONFIG PRETRAIN [arguments of tools/train.py]'
 source "$(dirname "$0")/common.sh"
-train_protocol semi "$1" "${GPUS:-4}" "${@:2}"
+need 3 999 "$@"
+train semi "$1" "${GPUS:-4}" "${@:2}"

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from .errors import SelfSupError, explain_worker
+from .errors import SelfSupError, UsageError, explain_worker
 
 INTERRUPTED = 130  # the shell's own exit status after Ctrl-C
 BROKEN_PIPE = 141  # and after SIGPIPE
@@ -21,7 +21,7 @@ OUT_OF_MEMORY = (
 
 
 def run(main: Callable[[], object]) -> None:
-    """Call a tool's `main` and leave the process: 0 when it returns, 1 after a `SelfSupError`, 130 after Ctrl-C.
+    """Call a tool's `main` and leave the process: 0 when it returns, 1 after a `SelfSupError` (2 after a `UsageError`), 130 after Ctrl-C.
 
     A `SelfSupError` is the user's to mend, so its message is printed alone, to stderr. So is the loss of another process,
     which gives its own reason, and what the machine refuses: a file, space, memory. Any other exception is a fault of ours and keeps
@@ -33,7 +33,7 @@ def run(main: Callable[[], object]) -> None:
         if _several():
             gc.collect()  # a DDP model holds the threads of the process group: see engine.launch.shut_down
     except SelfSupError as error:
-        _leave(f'error: {error}', 1)
+        _leave(f'error: {error}', 2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
         _leave('interrupted', INTERRUPTED)
     except BrokenPipeError:  # who read the output has left, as `| head` does
@@ -82,6 +82,33 @@ def seed(text: str) -> int:
     """`type=` of a --seed: what torch and numpy both take."""
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f'{text!r} is no whole number from 0 to 2**32 - 1')
+    return int(text)
+
+
+def image_size(text: str) -> int | tuple[int, int]:
+    """`224`, or `224x160` for height and width."""
+    try:
+        sides = tuple(map(int, text.lower().split('x')))
+    except ValueError:
+        sides = ()
+    if len(sides) not in (1, 2) or min(sides) < 1:
+        raise argparse.ArgumentTypeError(
+            f'{text}: give the side of the images in pixels, or height x width, such as 224x160'
+        )
+    return sides if len(sides) == 2 else sides[0]
+
+
+def picture(text: str) -> str:
+    """`type=` of an --out that is a picture."""
+    if not text.lower().endswith('.png'):
+        raise argparse.ArgumentTypeError(f'--out {text} must end in .png')
+    return text
+
+
+def positive(text: str) -> int:
+    """`type=` of a number of things."""
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} must be 1 or more')
     return int(text)
 
 

@@ -40,6 +40,10 @@ class UnknownNameError(ConfigError, KeyError):
         return str(self.args[0]) if self.args else ''
 
 
+class UsageError(SelfSupError):
+    """A command cannot be done as it was typed; tools end with status 2, as for an argument that they do not know."""
+
+
 class ShapeError(SelfSupError):
     """A tensor, a batch or a queue has a size that the method cannot use."""
 

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from selfsup import cli
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, UsageError
 
 
 def test_user_errors_are_one_line_and_status_1(capsys, monkeypatch):
@@ -27,6 +27,17 @@ def test_user_errors_are_one_line_and_status_1(capsys, monkeypatch):
     assert leave.value.code == 1
     out, err = capsys.readouterr()
     assert (out, err) == ('before\n', 'error: lr is a word; write a number.\n')
+
+
+def test_what_was_typed_wrongly_is_status_2(capsys, monkeypatch):
+    monkeypatch.delenv('WORLD_SIZE', raising=False)
+
+    def main():
+        raise UsageError('no.py is not a file')
+
+    with pytest.raises(SystemExit) as leave:
+        cli.run(main)
+    assert leave.value.code == 2 and capsys.readouterr().err == 'error: no.py is not a file\n'
 
 
 def test_rank_is_named_where_there_are_several(capsys, monkeypatch):

@@ -11,15 +11,7 @@ import argparse
 import functools
 
 from selfsup import cli
-
-
-def image_size(text: str) -> int | tuple[int, int]:
-    """`224`, or `224x160` for height and width."""
-    sides = text.lower().split('x')
-    if len(sides) not in (1, 2) or not all(side.isdecimal() and int(side) for side in sides):
-        example = 'give the side of the images in pixels, or height x width, such as 224x160'
-        raise argparse.ArgumentTypeError(f'{text}: {example}')
-    return int(text) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+from selfsup.cli import image_size
 
 
 def parse_args() -> argparse.Namespace:

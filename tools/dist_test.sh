@@ -1,9 +1,6 @@
 #!/usr/bin/env bash
-# bash tools/dist_test.sh CONFIG NGPUS CHECKPOINT [arguments of tools/test.py]
-set -euo pipefail
-if [ $# -lt 3 ]; then
-    echo "usage: bash tools/dist_test.sh CONFIG NGPUS CHECKPOINT [arguments of tools/test.py]" >&2
-    exit 2
-fi
+# Accuracy of a classifier by several processes on this machine.
+usage='usage: bash tools/dist_test.sh CONFIG NGPUS CHECKPOINT [arguments of tools/test.py]'
 source "$(dirname "$0")/launch.sh"
+need 3 999 "$@"
 launch_torchrun "$2" "$(dirname "$0")/test.py" "$1" "$3" --launcher pytorch "${@:4}"

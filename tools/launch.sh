@@ -1,6 +1,15 @@
 # Sourced by the launchers. launch_torchrun NPROC SCRIPT [ARGS]; launch_srun PARTITION JOBNAME NTASKS SCRIPT [ARGS]
 
+set -euo pipefail
 PYTHON=${PYTHON:-python}
+
+# need LOWEST HIGHEST "$@": leave with the `usage` of the script where the number of its arguments is another
+need() {
+    if [ $(($# - 2)) -lt "$1" ] || [ $(($# - 2)) -gt "$2" ]; then
+        echo "$usage" >&2
+        exit 2
+    fi
+}
 
 # whole NAME VALUE LOWEST HIGHEST [WHAT]: refuse what is no whole number in that range
 whole() {

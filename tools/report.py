@@ -1,6 +1,6 @@
 """Write the tables and plots of docs/model_zoo.md, and the table of transfer results in README.md, from result files.
 
-python tools/report.py                     # from benchmarks/results and benchmarks/published.json
+python tools/report.py                     # from benchmarks/results/protocols and benchmarks/published.json
 python tools/report.py --results work_dirs --print    # tables of your own results, nothing is written
 """
 
@@ -17,7 +17,9 @@ LAYERS = ('feat1', 'feat2', 'feat3', 'feat4', 'feat5')
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--results', type=Path, default=ROOT / 'benchmarks/results', help='folder of result files')
+    parser.add_argument(
+        '--results', type=Path, default=ROOT / 'benchmarks/results/protocols', help='folder of result files'
+    )
     parser.add_argument('--published', type=Path, default=ROOT / 'benchmarks/published.json', help='published numbers')
     parser.add_argument('--print', action='store_true', help='print the tables of --results and write nothing')
     return parser.parse_args()

@@ -15,32 +15,19 @@ WEIGHTS = ('.pth', '.pt', '.tar', '.ckpt', '.safetensors')  # endings of checkpo
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('config', help='config file; of its model the backbone is looked at')
-    parser.add_argument(
-        'inputs',
-        nargs='+',
-        metavar='[CKPT] IMAGES',
-        help='a checkpoint of the run or of its backbone '
-        f'({", ".join(WEIGHTS)}; without one: random weights), then image files and folders of images',
-    )
-    parser.add_argument(
-        '--size', type=int, default=1024, help='images are resized to this side in pixels (default: 1024)'
-    )
-    parser.add_argument('--num-images', type=int, default=50, help='use the first so many images (default: 50)')
-    parser.add_argument(
-        '--out',
-        metavar='FILE.png',
-        help='the picture; the map is written beside it as .npy (default: erf.png beside the checkpoint, or here)',
-    )
+    add = parser.add_argument
+    add('config', help='config file; of its model the backbone is looked at')
+    text = f'a checkpoint of the run or of its backbone ({", ".join(WEIGHTS)}; without one: random weights), then images and folders'
+    add('inputs', nargs='+', metavar='[CKPT] IMAGES', help=text)
+    add('--size', type=cli.positive, default=1024, help='images are resized to this side in pixels (default: 1024)')
+    add('--num-images', type=cli.positive, default=50, help='use the first so many images (default: 50)')
+    text = 'the picture; the map is written beside it as .npy (default: erf.png beside the checkpoint, or here)'
+    add('--out', type=cli.picture, metavar='FILE.png', help=text)
     cli.add_cfg_options(parser)
     args = parser.parse_args()
     args.checkpoint = args.inputs.pop(0) if args.inputs[0].lower().endswith(WEIGHTS) else None
     if not args.inputs:
         parser.error('give at least one image, or a folder of images')
-    if min(args.size, args.num_images) < 1:
-        parser.error('--size and --num-images must be 1 or more')
-    if args.out and not args.out.lower().endswith('.png'):
-        parser.error(f'--out {args.out} must end in .png')
     return args
 
 
@@ -62,9 +49,8 @@ def main() -> None:
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
     settings = compiled['train_dataloader']
     steps = next((value for key, value in settings['dataset'].items() if key.startswith('pipeline')), [])
-    pipeline = build_pipeline(
-        [{'type': 'Resize', 'size': (args.size, args.size)}, *network_steps(steps, settings['img_norm_cfg'])]
-    )
+    resize = {'type': 'Resize', 'size': (args.size, args.size)}
+    pipeline = build_pipeline([resize, *network_steps(steps, settings['img_norm_cfg'])])
     files = image_files(args.inputs)[: args.num_images]
     model = MODELS.build(compiled['model'])
     if args.checkpoint:
@@ -73,16 +59,14 @@ def main() -> None:
     model.to(device).eval().requires_grad_(False)
     field = receptive_field(model.extract, (pipeline(open_image(file)).to(device) for file in files))
     table = areas(field.map)
-    out = Path(
-        args.out or Path(args.checkpoint or Path(config.default_work_dir(args.config), 'x')).with_name('erf.png')
-    )
-    title = f'{type(model.backbone).__name__}, {Path(args.checkpoint).name if args.checkpoint else "random weights"}, {field.images} images'
+    folder = Path(args.checkpoint).parent if args.checkpoint else Path(config.default_work_dir(args.config))
+    out = Path(args.out or folder / 'erf.png')
+    weights = Path(args.checkpoint).name if args.checkpoint else 'random weights'
+    title = f'{type(model.backbone).__name__}, {weights}, {field.images} images'
     receptive_field_picture(in_logarithms(field.map), [(area.share, area.side) for area in table], out, title)
     np.save(out.with_suffix('.npy'), field.map)
-    print(
-        f'{field.images} images'
-        + (f'; {field.skipped} left out, as their gradients were not finite' if field.skipped else '')
-    )
+    skipped = f'; {field.skipped} left out, as their gradients were not finite' if field.skipped else ''
+    print(f'{field.images} images{skipped}')
     print('share of contributions    side, pixels    share of area')
     for area in table:
         print(f'{area.share:21.0%}{area.side:16d}{area.ratio:17.2%}')

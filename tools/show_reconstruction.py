@@ -17,17 +17,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help="checkpoint of such a run, or the authors' with its decoder")
     parser.add_argument('images', nargs='+', help='image files')
     parser.add_argument(
-        '--out', metavar='FILE.png', help='the picture (default: reconstruction.png beside the checkpoint)'
+        '--out',
+        type=cli.picture,
+        metavar='FILE.png',
+        help='the picture (default: reconstruction.png beside the checkpoint)',
     )
-    parser.add_argument('--size', type=int, help='side of the images in pixels (default: as in training)')
+    parser.add_argument('--size', type=cli.positive, help='side of the images in pixels (default: as in training)')
     parser.add_argument('--seed', type=int, default=0, help='of the hidden blocks (default: 0)')
     cli.add_cfg_options(parser)
-    args = parser.parse_args()
-    if args.size is not None and args.size < 1:
-        parser.error(f'--size {args.size}: give the side of the images in pixels, 1 or more')
-    if args.out and not args.out.lower().endswith('.png'):
-        parser.error(f'--out {args.out} must end in .png')
-    return args
+    return parser.parse_args()
 
 
 def main() -> None:

@@ -14,19 +14,21 @@ from selfsup import cli
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='config file')
-    parser.add_argument('-n', type=int, default=8, help='number of images, spread over the data set (default: 8)')
-    parser.add_argument('--epochs', type=int, default=3, help='draw the views of epochs 0 .. EPOCHS - 1 (default: 3)')
     parser.add_argument(
-        '--out', metavar='FILE.png', help='the picture (default: views.png in the work dir of the config)'
+        '-n', type=cli.positive, default=8, help='number of images, spread over the data set (default: 8)'
+    )
+    parser.add_argument(
+        '--epochs', type=cli.positive, default=3, help='draw the views of epochs 0 .. EPOCHS - 1 (default: 3)'
+    )
+    parser.add_argument(
+        '--out',
+        type=cli.picture,
+        metavar='FILE.png',
+        help='the picture (default: views.png in the work dir of the config)',
     )
     parser.add_argument('--seed', type=int, help='run seed (default: that of the config, or 0)')
     cli.add_cfg_options(parser)
-    args = parser.parse_args()
-    if min(args.n, args.epochs) < 1:
-        parser.error('-n and --epochs must be 1 or more')
-    if args.out and not args.out.lower().endswith('.png'):
-        parser.error(f'--out {args.out} must end in .png')
-    return args
+    return parser.parse_args()
 
 
 def normalisation(dataset, settings: dict) -> tuple:

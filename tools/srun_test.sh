@@ -1,9 +1,6 @@
 #!/usr/bin/env bash
-# bash tools/srun_test.sh PARTITION CONFIG NGPUS CHECKPOINT [arguments of tools/test.py]
-set -euo pipefail
-if [ $# -lt 4 ]; then
-    echo "usage: bash tools/srun_test.sh PARTITION CONFIG NGPUS CHECKPOINT [arguments of tools/test.py]" >&2
-    exit 2
-fi
+# Accuracy of a classifier by several processes under Slurm. Environment: what tools/srun_train.sh reads.
+usage='usage: bash tools/srun_test.sh PARTITION CONFIG NGPUS CHECKPOINT [arguments of tools/test.py]'
 source "$(dirname "$0")/launch.sh"
+need 4 999 "$@"
 launch_srun "$1" selfsup-test "$3" "$(dirname "$0")/test.py" "$2" "$4" --launcher slurm "${@:5}"

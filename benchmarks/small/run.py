@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = Path(__file__).with_name('results')
+RESULTS = ROOT / 'benchmarks/results/small'
 CONFIGS = {  # method as papers call it, config
     'moco_v1': ('MoCo v1', 'selfsup/moco/r18_cifar10_small_v1.py'),
     'moco_v2': ('MoCo v2', 'selfsup/moco/r18_cifar10_small.py'),

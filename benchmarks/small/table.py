@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = Path(__file__).with_name('results')
+RESULTS = ROOT / 'benchmarks/results/small'
 START, END = '<!-- table: benchmarks/small/table.py -->', '<!-- end of table -->'
 
 

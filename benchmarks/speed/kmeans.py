@@ -1,7 +1,7 @@
 """Our k-means against faiss-cpu's on the same points, cores and starting numbers: objective and seconds.
 
     pip install faiss-cpu
-    python benchmarks/speed/kmeans.py --out benchmarks/speed/results/kmeans.json
+    python benchmarks/speed/kmeans.py --out benchmarks/results/speed/kmeans.json
 
 Each seed is run by both sides, alternately, 20 rounds each; the points are a mixture of blobs with noise, whitened and of unit
 length as the pseudo-labelling hook makes them. Reported: median seconds, and each side's objective, mean over the seeds.

@@ -4,7 +4,7 @@ One process measures all implementations of a shape in turns, so that what else 
 Maps are channels-last, as SLaK's layer norms and linear layers leave them. `F.conv2d` is measured in both layouts, and the faster one
 counts. `memory` is the growth of the resident set during forward and backward, over a process that has done a smaller step before.
 
-    python benchmarks/speed/large_kernel.py --out benchmarks/speed/results/large_kernel.json     # about 10 minutes
+    python benchmarks/speed/large_kernel.py --out benchmarks/results/speed/large_kernel.json     # about 10 minutes
     python benchmarks/speed/large_kernel.py --px 14 7 --batch 64 --merge --out ...               # adds cases to a file
     python benchmarks/speed/large_kernel.py --what plot --out ...                                # from what the file holds
 """

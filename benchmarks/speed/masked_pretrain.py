@@ -6,7 +6,7 @@ no dense path). Memory is what autograd keeps between forward and backward: on C
 for the backward pass, parameters left out; on CUDA the peak of the allocator during a step, less what was there before it.
 `limit` is the speed-up that would be reached if hiding cost nothing: one over the visible share.
 
-    python benchmarks/speed/masked_pretrain.py --what encoder --out benchmarks/speed/results/masked_pretrain.json
+    python benchmarks/speed/masked_pretrain.py --what encoder --out benchmarks/results/speed/masked_pretrain.json
 """
 
 from __future__ import annotations

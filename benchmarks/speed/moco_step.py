@@ -5,7 +5,7 @@ config; the plain side is `plain_loop` below: a DataLoader, forward, backward, S
 alternately, each in a process of its own; what is compared is, of each side, the median over its runs of the median seconds
 per step and of the peak memory.
 
-    python benchmarks/speed/moco_step.py --out benchmarks/speed/results/moco_step.json
+    python benchmarks/speed/moco_step.py --out benchmarks/results/speed/moco_step.json
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument('--steps', type=int, default=8, help=f'steps per run; the first {WARMUP} are not counted')
     parser.add_argument('--repeats', type=int, default=3, help='runs of each side, alternating')
     parser.add_argument('--workers', type=int, default=0, help='loader workers')
-    parser.add_argument('--out', default='benchmarks/speed/results/moco_step.json')
+    parser.add_argument('--out', default='benchmarks/results/speed/moco_step.json')
     parser.add_argument('--plain', help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.plain:

@@ -1,6 +1,6 @@
 """The VOC2007 SVM protocols by the batched solver and by the documented route, on the same cores and synthetic features.
 
-    python benchmarks/speed/svm.py --out benchmarks/speed/results/svm.json
+    python benchmarks/speed/svm.py --out benchmarks/results/speed/svm.json
 
 Documented route: scikit-learn's LinearSVC (dual, tol 1e-4, max_iter 2000), one process per core, prediction and AP included. Its
 thousands of fits would take many minutes, so a random subset of them (the same share of every cost) is timed and scaled up; the

@@ -17,6 +17,9 @@ from ..evaluation.features import evaluation_loader
 from ..registry import DATASETS
 
 LEFT_OUT = 'left_out'  # of the numbers of an evaluation: images, not percent
+MEASURED = (
+    'measured'  # all evaluations of a run, a dict of numbers each, in its message hub and in `meta` of its checkpoints
+)
 
 
 def ordered_loader(
@@ -91,6 +94,13 @@ class EvaluationHook(Hook):
             runner.call_hook('before_val_epoch')
             runner.call_hook('after_val_epoch', metrics=self._run(runner, done))
 
+    def before_save_checkpoint(self, runner: Run, checkpoint: dict) -> None:
+        """What the run has measured goes with it: the best epoch may lie before a resume."""
+        checkpoint['meta'][MEASURED] = runner.message_hub.get_info(MEASURED, [])
+
+    def after_load_checkpoint(self, runner: Run, checkpoint: dict) -> None:
+        runner.message_hub.update_info(MEASURED, checkpoint.get('meta', {}).get(MEASURED, []))
+
     def check(self, runner: Run) -> str | None:
         """Refuse what does not fit before training, as the first evaluation may be hours away; a line for the log, or None."""
 
@@ -113,7 +123,10 @@ class EvaluationHook(Hook):
             metrics.update({f'{prefix}{key}': value for key, value in numbers.items() if key != LEFT_OUT})
         shown = '  '.join(f'{k}: {v}' if k == LEFT_OUT else f'{k}: {v:.2f}' for k, v in metrics.items())
         runner.logger.info(f'{type(self).__name__} after epoch {epoch}: {shown}  ({time.perf_counter() - start:.1f} s)')
-        runner.visualizer.add_scalars(
-            {**metrics, 'epoch': epoch, 'iter': runner.iter}, step=runner.iter, file_path=f'{runner.timestamp}.json'
-        )
+        line = {**metrics, 'epoch': epoch, 'iter': runner.iter}
+        runner.visualizer.add_scalars(line, step=runner.iter, file_path=f'{runner.timestamp}.json')
+        plain = {
+            name: float(value) for name, value in line.items()
+        }  # no NumPy scalars: they would be no plain checkpoint
+        runner.message_hub.update_info(MEASURED, [*runner.message_hub.get_info(MEASURED, []), plain])
         return metrics

@@ -16,6 +16,7 @@ import pytest
 
 from selfsup import config
 from selfsup.evaluation.layer_features import read_splits
+from selfsup.protocols import PROTOCOLS
 
 from .pages import PAGES, ROOT, blocks, commands, files
 
@@ -72,9 +73,9 @@ def split(command: str) -> tuple[dict[str, str], list[str]]:
 
 @cache
 def flags(tool: str) -> frozenset[str]:
-    """Option names that `tool --help` lists."""
+    """Option names that `tool --help` lists; of 'tools/evaluate.py PROTOCOL' those of the protocol."""
     text = subprocess.run(
-        [sys.executable, ROOT / tool, '--help'], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, *tool.split(), '--help'], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout
     return frozenset(re.findall(r'(?<![\w-])(--?[a-zA-Z][\w-]*)', text[text.index('options:') :]))
 
@@ -91,6 +92,8 @@ def options_of(words: list[str]) -> list[str]:
 def check_python_tool(page: Path, tool: str, words: list[str]) -> None:
     """Flags are listed by --help, the config exists and takes the options."""
     assert (ROOT / tool).is_file(), tool
+    if tool == 'tools/evaluate.py' and words[0] in PROTOCOLS:
+        tool, words = f'{tool} {words[0]}', words[1:]
     used = {word.partition('=')[0] for word in words if re.match(r'--?[a-zA-Z]', word)}
     assert used <= flags(tool), f'{tool} has no {used - flags(tool)}'
     for word in words:
@@ -108,10 +111,7 @@ def check_launcher(page: Path, script: str, env: dict[str, str], words: list[str
     assert len(words) >= len(names), f'{script} needs {names}'
     given = dict(zip(names, words, strict=False))
     assert given.get('NGPUS', '1').isdecimal(), f'{script}: {given["NGPUS"]} is no number of processes'
-    source = ''.join(
-        (ROOT / path).read_text()
-        for path in (script, 'tools/launch.sh', 'benchmarks/common.sh', 'benchmarks/eval_svm.sh')
-    )
+    source = ''.join((ROOT / path).read_text() for path in (script, 'tools/launch.sh', 'benchmarks/common.sh'))
     for name in env:
         assert name in source or name in ('CUDA_VISIBLE_DEVICES', 'MASTER_ADDR'), f'{script} does not read {name}'
     if tool:

@@ -6,7 +6,7 @@ import pytest
 
 from .pages import ROOT
 
-STEPS = json.loads((ROOT / 'benchmarks' / 'speed' / 'results' / 'masked_steps.json').read_text())['results']
+STEPS = json.loads((ROOT / 'benchmarks' / 'results' / 'speed' / 'masked_steps.json').read_text())['results']
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from selfsup.evaluation.results import tables as report
 from .pages import ROOT
 
 TOOL = runpy.run_path(str(ROOT / 'tools/report.py'))
-RESULTS = report.read_results(ROOT / 'benchmarks/results')
+RESULTS = report.read_results(ROOT / 'benchmarks/results/protocols')
 TABLES = report.read_published(ROOT / 'benchmarks/published.json')
 SMALL = TOOL['small'](RESULTS)
 

@@ -6,7 +6,7 @@ import pytest
 
 from .pages import ROOT
 
-RESULT = json.loads((ROOT / 'benchmarks' / 'speed' / 'results' / 'svm.json').read_text())
+RESULT = json.loads((ROOT / 'benchmarks' / 'results' / 'speed' / 'svm.json').read_text())
 
 
 @pytest.mark.parametrize('protocol', ['full', 'low_shot'])

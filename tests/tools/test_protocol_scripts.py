@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -13,12 +12,13 @@ import pytest
 import torch
 
 from selfsup.config import compile_config, load, work_dir_of
-from selfsup.errors import ConfigError
 from selfsup.evaluation.results.record import read_result
+from selfsup.hooks.validate_hook import ValidateHook
+from selfsup.protocols import base, transfer
 from selfsup.weights.load import build_with_weights
+from selfsup.weights.read import read_checkpoint
 from selfsup.weights.write import write_checkpoint_atomic
 from tests.evaluation.linear_runs import write_config
-from tests.resume.runs import train
 
 from .test_launchers import FAKE_SRUN
 
@@ -190,6 +190,8 @@ def tree(tmp_path_factory, config):
     places = [
         'configs/a/b.py',
         'my configs/c d.py',
+        'my_configs/moco/x.py',
+        'configs/old_configs/x.py',
         'old_configs/x.py',
         'mine.py',
         'repo/configs/configs/y.py',
@@ -215,6 +217,8 @@ def tree(tmp_path_factory, config):
         ('configs/../mine.py', 'w.pth', 'work_dirs/mine/w.pth'),
         ('my configs/c d.py', 'my weights.pth', 'work_dirs/c d/my weights.pth'),
         ('old_configs/x.py', 'w.pth', 'work_dirs/x/w.pth'),
+        ('my_configs/moco/x.py', 'w.pth', 'work_dirs/x/w.pth'),  # once computed in bash too, differently
+        ('configs/old_configs/x.py', 'w.pth', 'work_dirs/old_configs/x/w.pth'),
         ('configs.d/z.py', 'w.pth', 'work_dirs/z/w.pth'),
         ('repo/configs/configs/y.py', 'w.pth', 'work_dirs/y/w.pth'),
         ('linked/a/b.py', 'w.pth', 'work_dirs/b/w.pth'),
@@ -223,24 +227,17 @@ def tree(tmp_path_factory, config):
         ('mine.py', '', 'work_dirs/mine'),
     ],
 )
-def test_scripts_and_training_agree_on_the_work_dir(tree, path, weights, expected):
+def test_protocols_and_training_agree_on_the_work_dir(tree, monkeypatch, path, weights, expected):
     path = path.format(tree=tree)
     compiled = compile_config(load(str(tree / path)))
     assert str(Path(work_dir_of(compiled, path), Path(weights).name)) == expected
-    if path in (
-        'my configs/c d.py',
-        'here/configs/own.py',
-    ):  # what the scripts call, once with blanks and once for a whole run's folder
-        command = f'source "{ROOT}/benchmarks/common.sh"; work_dir_of "$@"'
-        done = subprocess.run(
-            ['bash', '-c', command, 'bash', path, *([weights] if weights else [])],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=tree,
-            env={**os.environ, 'PYTHON': sys.executable},
-        )
-        assert done.stdout.strip() == expected
+    monkeypatch.chdir(tree)
+    if not weights:
+        assert str(base.work_dir(compiled, path)) == expected
+        return
+    monkeypatch.setattr(transfer, 'need_file', lambda what, path: None)
+    asked, _, run_config, result = transfer.prepare(transfer.Options(config=path, weights=weights), 'linear')
+    assert (asked.work_dir, run_config['work_dir'], str(result)) == (expected, expected, f'{expected}/linear.json')
 
 
 def test_no_result_lies_beside_the_source_and_a_broken_config_stops_at_once(tree, weights):
@@ -279,26 +276,25 @@ def test_a_protocol_that_is_another_is_refused_before_training(config, tmp_path,
     assert not list(tmp_path.glob('work_dirs/**/*.pth')) and 'Epoch(train)' not in done.stdout
 
 
-def test_a_finished_run_is_not_collected_under_another_name(tmp_path, monkeypatch):
-    from benchmarks import collect_training
-
+def test_the_result_comes_from_the_run(tmp_path, monkeypatch):
+    """Accuracies and images that were left out are those that the hook measured, of earlier starts of the run too."""
     config = write_config(tmp_path)
-    work_dir = train(config, tmp_path / 'run', 'total_epochs=1')
-    arguments = ['collect_training.py', str(work_dir), '--config', str(config), '--protocol']
-    monkeypatch.setattr('sys.argv', [*arguments, 'finetune'])
-    with pytest.raises(ConfigError, match="'finetune' trains the backbone, but all its"):
-        collect_training.main()
-    assert not (work_dir / 'finetune.json').exists()
-    monkeypatch.setattr('sys.argv', [*arguments, 'linear'])
-    collect_training.main()
-    assert read_result(work_dir / 'linear.json')['settings']['parameters']['head'] == {'trained': 330, 'frozen': 0}
-    log = next(work_dir.glob('*/vis_data/2*.json'))
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    lines[-1]['left_out'] = 3
-    log.write_text(''.join(f'{json.dumps(line)}\n' for line in lines))
-    monkeypatch.setattr('sys.argv', [*arguments, 'linear', '--force'])
-    collect_training.main()
-    assert read_result(work_dir / 'linear.json')['settings']['left_out'] == 3
+    monkeypatch.chdir(tmp_path)
+    hook = ValidateHook.evaluate
+    monkeypatch.setattr(ValidateHook, 'evaluate', lambda self, run: {**hook(self, run), 'left_out': 3})
+    options = {'config': str(config), 'weights': 'random'}
+    (first,) = transfer.run(transfer.Options(**options, cfg_options=['total_epochs=1']), 'linear').results
+    assert first['settings']['parameters']['head'] == {'trained': 330, 'frozen': 0}
+    assert first['settings']['left_out'] == 3 and first == read_result('work_dirs/last/random/linear.json')
+    for log in Path('work_dirs/last/random').glob('*/vis_data/*.json'):
+        log.unlink()
+    again = transfer.Options(**options, auto_resume=True)
+    (second,) = transfer.run(again, 'linear').results
+    assert second['settings']['epochs']['head0_top1_last'] == 2
+    best = second['settings']['epochs']['head0_top1_best']
+    assert second['numbers']['head0_top1_best'] >= first['numbers']['head0_top1_last'] and best in (1, 2)
+    checkpoint = read_checkpoint('work_dirs/last/random/latest.pth')
+    assert [line['epoch'] for line in checkpoint['meta']['measured']] == [0, 1, 2]
 
 
 def test_default_numbers_of_processes():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import numpy as np
@@ -252,14 +251,6 @@ def test_make_subset_refuses_lists_that_do_not_fit(tmp_path, call):
     with pytest.raises(ConfigError, match='give --root'):
         call('prepare_data/make_subset', tmp_path / 'list.txt', tmp_path / 'out.txt', '--share', '0.5')
     assert not (tmp_path / 'out.txt').exists()
-
-
-def test_collect_training_says_what_is_missing(tmp_path, call, config):
-    with pytest.raises(DataError, match='No accuracy was logged'):
-        call('benchmarks/collect_training', tmp_path, '--protocol', 'linear', '--config', config)
-    (tmp_path / 'linear.json').write_text(json.dumps({}))
-    with pytest.raises(DataError, match='give --force'):
-        call('benchmarks/collect_training', tmp_path, '--protocol', 'linear', '--config', config)
 
 
 def test_report_prints_tables_of_work_dirs(tmp_path, call, config):

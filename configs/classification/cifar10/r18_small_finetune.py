@@ -3,7 +3,7 @@
 Reproduces: nothing published; shows what a checkpoint of configs/selfsup/*/r18_cifar10_small.py gives a short training.
 Command: GPUS=1 bash benchmarks/dist_train_finetune.sh configs/classification/cifar10/r18_small_finetune.py CHECKPOINT.pth
 Hardware and time: 2 CPU cores with bf16 instructions, 2.5 minutes.
-Expected: benchmarks/results/cifar10_small/finetune_simclr.json
+Expected: benchmarks/results/protocols/cifar10_small/finetune_simclr.json
 """
 
 _base_ = '../../_base_/cifar10_classify.py'

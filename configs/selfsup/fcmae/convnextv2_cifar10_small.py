@@ -3,7 +3,7 @@
 Reproduces: nothing published; shows that FCMAE learns real images within a small budget.
 Command: python tools/train.py configs/selfsup/fcmae/convnextv2_cifar10_small.py (images in data/cifar10/{train,test}/<class>/)
 Hardware and time: 2 CPU cores, 9.8 minutes, with the kNN evaluations (3.3 minutes) and pictures before and after.
-Expected: loss 0.55 (1 without learning); kNN-20 top-1 34.1 after 5 epochs, 28.8 untrained, seed 0 (benchmarks/small/results/fcmae.json).
+Expected: loss 0.55 (1 without learning); kNN-20 top-1 34.1 after 5 epochs, 28.8 untrained, seed 0 (benchmarks/results/small/fcmae.json).
 """
 
 _base_ = '../../_base_/cifar10_masked.py'

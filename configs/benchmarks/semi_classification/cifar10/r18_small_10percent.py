@@ -3,7 +3,7 @@
 Reproduces: nothing published; shows the protocol on a checkpoint of configs/selfsup/*/r18_cifar10_small.py.
 Command: GPUS=1 bash benchmarks/dist_train_semi.sh configs/benchmarks/semi_classification/cifar10/r18_small_10percent.py CHECKPOINT.pth
 Hardware and time: 2 CPU cores with bf16 instructions, 3 minutes.
-Expected: benchmarks/results/cifar10_small/semi_10percent_simclr.json
+Expected: benchmarks/results/protocols/cifar10_small/semi_10percent_simclr.json
 """
 
 _base_ = '../../../_base_/cifar10_classify.py'

@@ -1,0 +1,123 @@
+"""What every protocol has around its measurement: a config, processes that share the work, a free place for the result."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..config import compile_config, load, work_dir_of
+from ..errors import ConfigError
+from .options import Options
+
+if TYPE_CHECKING:  # --help must not wait for torch
+    import torch
+
+
+class Outcome(NamedTuple):
+    """What a protocol gives back, on rank 0; nothing on the others.
+
+    Attributes:
+        lines: to be printed.
+        results: what `write_result` wrote.
+    """
+
+    lines: Sequence[str] = ()
+    results: Sequence[dict[str, Any]] = ()
+
+
+def work_dir(compiled: dict[str, Any], config: str, weights: str | None = None) -> Path:
+    """Where a protocol writes: the work dir of tools/train.py, then the name of the file of weights. The one rule of all protocols."""
+    return Path(work_dir_of(compiled, config), Path(weights).name if weights else '')
+
+
+def port_of(options: Options) -> int | None:
+    """The port of rank 0, of the options or of the environment.
+
+    Raises:
+        ConfigError: PORT is no number.
+    """
+    port = options.port or os.environ.get('PORT') or None
+    if port is not None and not str(port).isdecimal():
+        raise ConfigError(f"PORT='{port}' is not a number.")
+    return None if port is None else int(port)
+
+
+class Session:
+    """One measurement. The config is read at once; `join` starts the processes, and `shut_down` of `engine.launch` ends them.
+
+    Args:
+        options: of the protocol.
+        started: when it began, by `time.perf_counter`; None: now.
+
+    Attributes:
+        compiled: the runner config.
+        device: of this process, once it has joined.
+    """
+
+    device: torch.device
+
+    def __init__(self, options: Options, started: float | None = None) -> None:
+        self.options, self.started = options, time.perf_counter() if started is None else started
+        self.compiled = compile_config(load(options.config, list(options.cfg_options)))
+
+    def join(self) -> torch.device:
+        """Join the process group of the launcher; gives the device of this process."""
+        from ..engine.launch import init_distributed
+
+        self.device = init_distributed(self.options.launcher, port=port_of(self.options))
+        return self.device
+
+    def judged(self, weights: str, whole: bool = False, seed: int = 0) -> Any:
+        """The algorithm with weights that are to be judged, see `build_with_weights`, on the device."""
+        from ..weights.load import build_with_weights
+
+        return build_with_weights(self.compiled['model'], weights, whole=whole, seed=seed).to(self.device)
+
+    def trained(self, checkpoint: str, average: bool = False) -> Any:
+        """The algorithm of a run, which must fit in every tensor, on the device."""
+        from ..registry import MODELS
+        from ..weights.load import load_model
+
+        model = MODELS.build(self.compiled['model'])
+        load_model(model, checkpoint, strict=True, average=average)
+        return model.to(self.device)
+
+    def test_images(self, checkpoint: str) -> tuple[Any, str | None]:
+        """Loader of data.val, whose samples the processes share.
+
+        Also one line where its classes cannot be compared with those that `checkpoint` was trained with; None where they agree.
+
+        Raises:
+            DataError: they are other ones.
+        """
+        from .. import distributed as dist
+        from ..datasets.loaders import build_loader
+        from ..evaluation.class_names import check_checkpoint_classes
+        from ..weights.read import read_checkpoint
+
+        section = self.compiled['val_dataloader']
+        loader = build_loader(section, seed=0, device=self.device, rank=dist.rank(), world_size=dist.world_size())
+        train = (self.compiled['train_dataloader'] or {}).get('dataset')
+        return loader, check_checkpoint_classes(read_checkpoint(checkpoint), checkpoint, loader.dataset, train)
+
+    def seconds(self) -> float:
+        """Since the session began."""
+        return time.perf_counter() - self.started
+
+    def write(
+        self, path: Path, protocol: str, numbers: Mapping[str, float | None], settings: Mapping[str, Any], **others: Any
+    ) -> dict[str, Any]:
+        """Write the result; `others` are arguments of `write_result` that the session does not know."""
+        from ..evaluation.results.record import write_result
+
+        known = {
+            'config': self.options.config,
+            'device': self.device,
+            'seconds': self.seconds(),
+            'merged': self.compiled,
+        }
+        settings = {**settings, 'cfg_options': list(self.options.cfg_options)}
+        return write_result(path, protocol=protocol, numbers=numbers, settings=settings, **{**known, **others})
