@@ -29,7 +29,6 @@ ALLOWED = {
     'models/heads': {'models/layers'},
     'models/memories': {'models/layers'},
     'models/algorithms': {'models/layers', 'models/visible'},
-    'models': {'models/algorithms'},
     'datasets': set(),
     'optim': set(),
     'visualization': set(),

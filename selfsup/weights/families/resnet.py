@@ -26,7 +26,7 @@ from .family import Family, Library, Spelling, blocks, timm_model, unpublished
 _BLOCK = re.compile(r'layer(\d+)\.(\d+)\.')
 _CHILD = re.compile(r'([2-7])\.\d+\.conv1\.weight$')  # a stage of a ResNet that was cut into a Sequential
 # (convolutions of a block, blocks per stage) -> depth
-_DEPTHS: Mapping[tuple[int, tuple[int, ...]], int] = MappingProxyType(
+_DEPTHS: Mapping[tuple[int, tuple[int, ...]], Any] = MappingProxyType(
     {(3 if block.expansion > 1 else 2, sizes): depth for depth, (block, sizes) in ARCHITECTURES.items()}
 )
 # (depth, groups, width per group) -> name in torchvision and timm
