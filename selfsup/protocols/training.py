@@ -82,6 +82,7 @@ def read(asked: Options) -> tuple[LoadedConfig, dict[str, Any]]:
     """
     from ..registry import HOOKS
 
+    port = base.port_of(asked)
     loaded = load(asked.config, list(asked.cfg_options))
     compiled = compile_config(loaded)
     if asked.must_validate and not any(
@@ -94,7 +95,6 @@ def read(asked: Options) -> tuple[LoadedConfig, dict[str, Any]]:
     compiled.update({name: getattr(asked, name) for name in names if getattr(asked, name) is not None})
     compiled['deterministic'] = asked.deterministic
     compiled['work_dir'] = work_dir_of(compiled, asked.config)
-    port = base.port_of(asked)
     if port is not None:
         compiled['env_cfg'].setdefault('dist_cfg', {})['port'] = port
     return loaded, compiled
