@@ -15,7 +15,6 @@ from mmengine.optim import OptimWrapper as MMOptimWrapper
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ..errors import ConfigError
 from ..registry import OPTIM_WRAPPERS
 
 
@@ -92,21 +91,12 @@ class AmpOptimWrapper(OptimWrapper):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        dtype = dtype or ('float16' if self.device_type == 'cuda' else 'bfloat16')
-        if dtype not in ('float16', 'bfloat16'):
-            raise ConfigError(f"optim_wrapper.dtype='{dtype}' is not known; use 'float16' or 'bfloat16'.")
-        self.dtype = getattr(torch, dtype)
+        self.dtype = getattr(torch, dtype or ('float16' if self.device_type == 'cuda' else 'bfloat16'))
+        scaling: dict = {'enabled': self.dtype is torch.float16}
         if isinstance(loss_scale, dict):
-            scaling = dict(loss_scale)
-        elif loss_scale == 'dynamic':
-            scaling = {}
-        elif isinstance(loss_scale, (int, float)):
-            scaling = {'init_scale': float(loss_scale)}
-        else:
-            raise ConfigError(
-                f"optim_wrapper.loss_scale={loss_scale!r}: use 'dynamic', a number or dict(init_scale=...)."
-            )
-        scaling.setdefault('enabled', self.dtype is torch.float16)
+            scaling.update(loss_scale)
+        elif loss_scale != 'dynamic':
+            scaling['init_scale'] = float(loss_scale)
         self.loss_scaler = torch.amp.GradScaler(self.device_type, **scaling)
 
     def autocast(self) -> Any:

@@ -191,7 +191,7 @@ class CosineWeightDecay(ClosedForm):
         max_iters: micro-iterations of the whole run (the runner fills it in).
 
     Raises:
-        ConfigError: the optimizer has no weight decay to start from, or `end` is negative.
+        ConfigError: the optimizer has no weight decay to start from.
     """
 
     def __init__(self, optimizer: Any, end: Annotated[float, Ge(0)], max_iters: Annotated[int, Ge(1)]) -> None:
@@ -202,8 +202,6 @@ class CosineWeightDecay(ClosedForm):
                 f'weight_decay_config: {type(inner).__name__} has weight_decay={self.start!r}, from which no schedule can '
                 'start; give optimizer.weight_decay > 0.'
             )
-        if isinstance(end, bool) or not isinstance(end, int | float) or not end >= 0:
-            raise ConfigError(f'weight_decay_config: end={end!r}; it must be a number of at least 0.')
         super().__init__(optimizer, 'weight_decay')
 
     def _get_value(self) -> list[float]:
