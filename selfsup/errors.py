@@ -15,13 +15,8 @@ SHARED_MEMORY_REMEDY = (
     '/dev/shm), or lower data.prefetch_factor, data.workers_per_gpu or data.imgs_per_gpu; data.workers_per_gpu=0 '
     'needs none'
 )
-RAN_OUT = (
-    'shared memory(shm)',
-    'out of shared memory',
-    'bus error',
-    '</torch_',
-    'unable to mmap',
-)  # torch's words for that
+# What torch says when the shared memory is used up.
+RAN_OUT = ('shared memory(shm)', 'out of shared memory', 'bus error', '</torch_', 'unable to mmap')
 DESCRIPTORS = ('ancdata', 'too many open files')
 
 

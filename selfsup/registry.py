@@ -60,9 +60,8 @@ def build_from_config(cfg: dict, *args: Any, registry: Registry, **defaults: Any
 def reason_of(error: Exception) -> str:
     """One line of why a call failed; with kind and place where the message alone tells little."""
     text = str(error).partition('\n')[0]  # torch goes on with the signatures that it has
-    if (
-        isinstance(error, TypeError | ValueError | RuntimeError) and text
-    ):  # RuntimeError: how torch refuses a negative size
+    # A RuntimeError is how torch refuses a negative size.
+    if isinstance(error, TypeError | ValueError | RuntimeError) and text:
         return text
     frames = traceback.extract_tb(error.__traceback__)
     where = f' ({Path(frames[-1].filename).name}:{frames[-1].lineno})' if frames else ''

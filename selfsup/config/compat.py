@@ -52,9 +52,8 @@ DROPPED = MappingProxyType(
         ('data', 'dist_sampler'): 'the sampler follows from the number of processes',
     }
 )
-POLICIES = MappingProxyType(
-    {'CosineAnealing': 'CosineAnnealing', 'cosineanealing': 'CosineAnnealing'}
-)  # an alias of mmcv
+# Misspelt aliases that mmcv knows.
+POLICIES = MappingProxyType({'CosineAnealing': 'CosineAnnealing', 'cosineanealing': 'CosineAnnealing'})
 
 
 def translate(cfg: dict[str, Any], unused: list[str]) -> dict[str, Any]:

@@ -123,9 +123,8 @@ def _check_prefetch(cfg: dict, report: Report) -> None:
         if dataset and dataset.get('prefetch', settings.get('prefetch')):
             _check_prefetched(path, dataset, settings, report)
     hooks = cfg.get('custom_hooks')
-    for i, hook in enumerate(
-        hooks if isinstance(hooks, (list, tuple)) else ()
-    ):  # each says itself how its data are read
+    # Each hook says itself how its data are read.
+    for i, hook in enumerate(hooks if isinstance(hooks, (list, tuple)) else ()):
         for path in (('custom_hooks', str(i)), ('custom_hooks', str(i), 'extractor')):
             settings = _dict(hook, *path[2:])
             dataset, here = _dict(settings, 'dataset'), (*path, 'dataset')

@@ -25,9 +25,8 @@ UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.err
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 MAX_BAD_SHARE = 0.01
 PATHS_SHOWN = 100  # in the error; where 1 % is less than one image, that is all of them
-LOOKED_THROUGH = (
-    1000  # of a source of up to so many samples, all are tried before a run stops: one list, not one file per start
-)
+# Of a source of at most so many samples all are tried before a run stops: one list, not one file per start.
+LOOKED_THROUGH = 1000
 
 
 def printable(text: str) -> str:

@@ -63,9 +63,8 @@ class TrainLoop(BaseLoop):
         self._epoch = 0
         self._iter = 0
         self.window_closed = True  # no gradient is pending; the checkpoint hook waits for it
-        self.stepped = (
-            False  # the latest iteration moved the weights: it closed a window, and fp16 did not skip the step
-        )
+        # True where the latest iteration moved the weights: it closed a window, and fp16 did not skip the step.
+        self.stepped = False
         self.stop_training = False  # hooks (early stopping) may set it
         self._carries: list[dict] = []
         self._gradients_seen = False
@@ -107,9 +106,8 @@ class TrainLoop(BaseLoop):
             self._run_iter(index, batch)
             if self._iter >= self._max_iters or self.stop_training:
                 break
-        share_unreadable(
-            self.dataloader.dataset
-        )  # before the hooks: none of them is to wait for a rank that stops here
+        # Before the hooks: none of them is to wait for a rank that stops here.
+        share_unreadable(self.dataloader.dataset)
         runner.call_hook('after_train_epoch')
         self._epoch += 1
 

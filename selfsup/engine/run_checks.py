@@ -64,11 +64,8 @@ def trains_on_one(model: Any, loader: Any) -> bool:
     training, devices = model.training, [loader.device] if loader.device.type == 'cuda' else []
     model.train()
     try:
-        with (
-            torch.no_grad(),
-            torch.random.fork_rng(devices),
-            contextlib.suppress(Exception),
-        ):  # others come at the first step, as ever
+        # Other errors are raised again at the first step, where they always came.
+        with torch.no_grad(), torch.random.fork_rng(devices), contextlib.suppress(Exception):
             try:
                 model.trial(batch)
             except ValueError as error:

@@ -65,9 +65,8 @@ def nearest_mean_accuracy(
         test = F.normalize(test.to(device).float(), dim=1)
         results = []
         for _ in range(draws):
-            chosen = torch.stack(
-                [m[torch.randperm(len(m), generator=generator)[:shots]] for m in members]
-            )  # (C, shots)
+            # (C, shots)
+            chosen = torch.stack([m[torch.randperm(len(m), generator=generator)[:shots]] for m in members])
             means = F.normalize(train[chosen.to(device)].mean(1), dim=1)
             predicted = classes[(test @ means.T).argmax(1)]
             results.append((predicted == target).double().mean())

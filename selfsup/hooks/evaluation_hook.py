@@ -17,9 +17,8 @@ from ..evaluation.features import evaluation_loader
 from ..registry import DATASETS
 
 LEFT_OUT = 'left_out'  # of the numbers of an evaluation: images, not percent
-MEASURED = (
-    'measured'  # all evaluations of a run, a dict of numbers each, in its message hub and in `meta` of its checkpoints
-)
+# All evaluations of a run, a dict of numbers each, in its message hub and in `meta` of its checkpoints.
+MEASURED = 'measured'
 
 
 def ordered_loader(
@@ -125,8 +124,7 @@ class EvaluationHook(Hook):
         runner.logger.info(f'{type(self).__name__} after epoch {epoch}: {shown}  ({time.perf_counter() - start:.1f} s)')
         line = {**metrics, 'epoch': epoch, 'iter': runner.iter}
         runner.visualizer.add_scalars(line, step=runner.iter, file_path=f'{runner.timestamp}.json')
-        plain = {
-            name: float(value) for name, value in line.items()
-        }  # no NumPy scalars: they would be no plain checkpoint
+        # No NumPy scalars: they would be no plain checkpoint.
+        plain = {name: float(value) for name, value in line.items()}
         runner.message_hub.update_info(MEASURED, [*runner.message_hub.get_info(MEASURED, []), plain])
         return metrics

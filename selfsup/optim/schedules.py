@@ -19,9 +19,8 @@ from annotated_types import Ge, Gt
 from ..arguments import Count, NotNegative, Share, require
 from ..errors import ConfigError, did_you_mean
 
-POLICY_ARGS: dict[
-    str, dict[str, Any]
-] = {  # name -> its own arguments with their defaults; a default of ... means that it must be given
+# Name -> its own arguments with their defaults; a default of ... means that it must be given.
+POLICY_ARGS: dict[str, dict[str, Any]] = {
     'fixed': {},
     'step': {'step': ..., 'gamma': 0.1, 'min_lr': None},
     'exp': {'gamma': ...},
@@ -102,9 +101,8 @@ def policy_lr(
         )
     length = warmup_iters * iters_per_epoch if warmup_by_epoch else warmup_iters
     if policy == 'WarmupCosine':
-        first, last = (
-            i - i % iters_per_epoch % update_interval for i in (iteration, max_iters - 1)
-        )  # of their accumulation windows
+        # The first iterations of the accumulation windows of this one and of the last one.
+        first, last = (i - i % iters_per_epoch % update_interval for i in (iteration, max_iters - 1))
         end = last if own['reach_end'] else max_iters
         return _warmup_cosine(first, base_lr, length if warmup else 0, warmup_ratio, end, update_interval, own)
     # An iteration-based run may end within an epoch, which then counts as one.

@@ -14,15 +14,8 @@ from PIL import Image, ImageDraw
 from .drawing import INK, PAPER, font
 from .views import view_grid
 
-COLOURS = (
-    '#e69f00',
-    '#56b4e9',
-    '#009e73',
-    '#f0e442',
-    '#0072b2',
-    '#d55e00',
-    '#cc79a7',
-)  # of the classes in turn (Okabe and Ito 2008)
+# The colours of the classes in turn (Okabe and Ito 2008).
+COLOURS = ('#e69f00', '#56b4e9', '#009e73', '#f0e442', '#0072b2', '#d55e00', '#cc79a7')
 OPACITY = 0.45  # of masks
 LINE, TEXT = 2, 12  # pixels
 PAIRS = 3  # images in a row

@@ -15,9 +15,8 @@ from .base import FileSource, NameTable, PathLike, load_rgb
 from .list_files import label_warnings, read_list, why_missing
 from .memcached import open_reader
 
-FILES_TRIED = (
-    1000  # all of a shorter list, evenly spaced ones of a longer; 10 ms on a local disk, a second on a slow network
-)
+# How many files are looked for: all of a shorter list, evenly spaced ones of a longer; 10 ms on a local disk, a second on a slow network.
+FILES_TRIED = 1000
 ENOUGH_TO_STOP = 0.05  # share of missing files among those of a longer list: its own 1 % cannot be told from a sample
 PATHS_SHOWN = 20
 

@@ -99,8 +99,8 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         persistent_workers=workers > 0 and settings.persistent_workers,
         prefetch_factor=settings.prefetch_factor if workers else None,
         worker_init_fn=_one_thread,
-        generator=torch.Generator(),
-    )  # a generator of its own: iterating must not draw from torch's
+        generator=torch.Generator(),  # one of its own: iterating must not draw from torch's
+    )
     return DeviceLoader(loader, device, Normalize(**(settings.img_norm_cfg or {}), device=device) if prefetch else None)
 
 

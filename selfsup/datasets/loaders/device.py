@@ -70,9 +70,8 @@ class DeviceLoader:
 
     def _first(self, images: int) -> dict[str, Tensor]:
         """The first samples of this rank in epoch 0 as a batch, in host memory."""
-        sampler = copy.copy(
-            self.sampler
-        )  # what waits for the next epoch (uniform sampling) must not take this one for it
+        # A copy: what waits for the next epoch (uniform sampling) must not take this pass for it.
+        sampler = copy.copy(self.sampler)
         sampler.set_position(0)
         draws = list(islice(sampler, images))
         loader = self._open_loader()

@@ -275,6 +275,5 @@ class GivenIterationSampler(EpochSampler):
         return self.total_iter * self.batch_size * self.world_size
 
     def _draw(self, rng: np.random.Generator, epoch: int) -> np.ndarray:
-        return rng.permutation(
-            np.resize(rng.permutation(self.size), self.total)
-        )  # those that get one turn more are drawn too
+        # Those that get one turn more are drawn too.
+        return rng.permutation(np.resize(rng.permutation(self.size), self.total))

@@ -175,8 +175,8 @@ def _data(loader: dict) -> dict[str, Any]:
     return {
         'data': {**{renamed.get(key, key): value for key, value in loader.items()}, 'train': dataset},
         'prefetch': prefetch,
-        'img_norm_cfg': norm if prefetch else None,
-    }  # without prefetch the pipelines hold what counts
+        'img_norm_cfg': norm if prefetch else None,  # without prefetch the pipelines hold what counts
+    }
 
 
 def _schedules(schedulers: list | dict) -> dict[str, Any]:

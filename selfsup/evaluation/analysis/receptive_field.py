@@ -77,9 +77,8 @@ def contribution(extract: Callable[[Tensor], Sequence[Tensor]], image: Tensor) -
                 'The last map does not depend on the image by operations that have a gradient: no receptive field.'
             )
         (gradient,) = torch.autograd.grad(centre, pixels)
-    return (
-        gradient.relu().sum((0, 1)) + 0 * centre.detach()
-    )  # the ReLU has gradient 0 where its input is NaN: let that be seen
+    # The ReLU has gradient 0 where its input is NaN: let that be seen.
+    return gradient.relu().sum((0, 1)) + 0 * centre.detach()
 
 
 def receptive_field(extract: Callable[[Tensor], Sequence[Tensor]], images: Iterable[Tensor]) -> ReceptiveField:
