@@ -15,7 +15,8 @@ is a dict of such.
         backbone_name: Annotated[str, Choice(CHANNELS)] = 'resnet50',
     ) -> None: ...
 
-`Count`, `Share` (of a whole, 0 and 1 included) and `NotNegative` are ranges that many arguments have.
+Ranges that many arguments have also have a name: `Count` (a whole number from 1), `Whole` (from 0), `Positive` and `NotNegative` (any
+number), `Share` (from 0 to 1, both included) and `ShareBelowOne`.
 
 `checked` holds a function to its hints; `Registry.register_module` holds every class with it that is registered where it is written.
 A hint counts only there: what other libraries write is no promise. A value that is the default itself is always allowed.
@@ -42,8 +43,11 @@ from .hints import (
     Layer,
     NotNegative,
     Part,
+    Positive,
     Share,
+    ShareBelowOne,
     Table,
+    Whole,
     alternatives,
     nearest,
     opened,
@@ -57,9 +61,12 @@ __all__ = [
     'Layer',
     'NotNegative',
     'Part',
+    'Positive',
     'Problem',
     'Share',
+    'ShareBelowOne',
     'Table',
+    'Whole',
     'arguments_of',
     'checked',
     'held',

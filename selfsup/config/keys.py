@@ -9,17 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Any, Literal, get_type_hints
 
-from annotated_types import Ge, Gt
-
-from ..hints import Count, NotNegative
+from ..arguments import Count, NotNegative, Positive, Whole
 from ..optim.options import LayerDecay, ParamwiseOptions
 from ..optim.schedules import POLICY_ARGS, Schedule
 
 REQUIRED = 'required'
-AtLeast0 = Annotated[int, Ge(0)]
-Positive = Annotated[float, Gt(0)]
 LR = get_type_hints(Schedule, include_extras=True)
 PARAMWISE = get_type_hints(ParamwiseOptions, include_extras=True)
 DECAY = get_type_hints(LayerDecay, include_extras=True)
@@ -98,7 +94,7 @@ DATA = Section(
     short=(
         Key('data', dict, '-', 'dict(imgs_per_gpu=32, workers_per_gpu=4, train=dict(...))', 'The data sets and how they are read.'),
         Key('data.imgs_per_gpu', Count, REQUIRED, '32', 'Samples per process and iteration, counted before views.'),
-        Key('data.workers_per_gpu', AtLeast0, '2', '4', 'Loader workers per process; 0 loads in the training process.'),
+        Key('data.workers_per_gpu', Whole, '2', '4', 'Loader workers per process; 0 loads in the training process.'),
         Key('data.sampling_replace', bool, 'False', 'True', 'Draw the training samples of an epoch with replacement.'),
         Key('data.sampler', dict | None, "dict(type='EpochSampler')", "dict(type='RepeatAugSampler', num_repeats=3)",
             'Order of the training samples, in place of `sampling_replace`.', 'SAMPLERS'),
@@ -112,7 +108,7 @@ DATA = Section(
     own=(
         Key('train_dataloader', dict, '-', 'dict(batch_size=32, num_workers=4, dataset=dict(...))', 'Training data and how it is read.'),
         Key('train_dataloader.batch_size', Count, REQUIRED, '32', 'Samples per process and iteration, counted before views.'),
-        Key('train_dataloader.num_workers', AtLeast0, '2', '4', 'Loader workers per process.'),
+        Key('train_dataloader.num_workers', Whole, '2', '4', 'Loader workers per process.'),
         Key('train_dataloader.dataset', dict, REQUIRED, "dict(type='ContrastiveDataset', ...)", 'The data set.', 'DATASETS'),
         Key('train_dataloader.sampler', dict, "dict(type='EpochSampler')", "dict(type='EpochSampler', replace=True)",
             'Order of the samples. `DefaultSampler` and `InfiniteSampler` are read as `EpochSampler`.', 'SAMPLERS'),
@@ -317,7 +313,7 @@ RUN = Section('The run', both=(
     Key('work_dir', str | None, 'work_dirs/ + config path', "'work_dirs/mine'", 'Folder of the outputs.'),
     Key('load_from', str | None, 'None', "'a.pth'", 'Checkpoint whose whole model is loaded before training.'),
     Key('resume_from', str | None, 'None', "'work_dirs/selfsup/moco/r50_v2/epoch_100.pth'", 'Checkpoint to go on from.'),
-    Key('seed', AtLeast0 | None, 'None', '0', 'Seed of the run; None is 0, or the seed of the checkpoint when a run is resumed.'),
+    Key('seed', Whole | None, 'None', '0', 'Seed of the run; None is 0, or the seed of the checkpoint when a run is resumed.'),
     Key('log_level', Literal['DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'], "'INFO'", "'WARNING'", 'Least level to log.'),
     Key('workflow', list, "[('train', 1)]", "[('train', 1)]", 'Only training; validation is a hook.'),
     Key('find_unused_parameters', bool, 'False', 'True', "DistributedDataParallel's switch for parameters without gradient."),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, cast
 
-from annotated_types import Ge
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ..arguments import Count
 from ..datasets.loaders import DeviceLoader
 from ..datasets.robust import share_unreadable
 from ..distributed import rank, unwrap
@@ -43,8 +43,8 @@ class TrainLoop(BaseLoop):
         self,
         runner: Run,
         dataloader: DeviceLoader,
-        max_epochs: Annotated[int, Ge(1)] | None = None,
-        max_iters: Annotated[int, Ge(1)] | None = None,
+        max_epochs: Count | None = None,
+        max_iters: Count | None = None,
     ) -> None:
         super().__init__(runner, dataloader)
         self.iters_per_epoch = len(dataloader)

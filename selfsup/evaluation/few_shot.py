@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge
 
-from ..arguments import checked
+from ..arguments import Count, checked
 from ..errors import ShapeError
 from .inputs import Numbers
 from .knn import check_labelled
@@ -21,8 +18,8 @@ def nearest_mean_accuracy(
     train_labels: Numbers,
     test_features: Numbers,
     test_labels: Numbers,
-    shots: Annotated[int, Ge(1)] = 1,
-    draws: Annotated[int, Ge(1)] = 20,
+    shots: Count = 1,
+    draws: Count = 20,
     seed: int = 0,
 ) -> tuple[float, float]:
     """Accuracy with `shots` labelled images per class, averaged over random choices of them.

@@ -5,9 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Annotated, Any
 
-from annotated_types import Ge
-
-from ..arguments import Count, Part
+from ..arguments import Count, Part, Whole
 from ..engine import Run, unwrap
 from ..errors import ConfigError, did_you_mean
 from ..evaluation.features import collect, evaluating, left_out
@@ -43,7 +41,7 @@ class ValidateHook(EvaluationHook):
         initial: bool = True,
         interval: Count = 1,
         imgs_per_gpu: Count = 32,
-        workers_per_gpu: Annotated[int, Ge(0)] = 0,
+        workers_per_gpu: Whole = 0,
         prefetch: bool = False,
         img_norm_cfg: dict | None = None,
         eval_param: dict | None = None,

@@ -12,11 +12,9 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
-from annotated_types import Ge, Gt
-
-from ..arguments import Count, NotNegative, Share, require
+from ..arguments import Count, NotNegative, Positive, Share, Whole, require
 from ..errors import ConfigError, did_you_mean
 
 # Name -> its own arguments with their defaults; a default of ... means that it must be given.
@@ -38,14 +36,14 @@ class Schedule(TypedDict, total=False):
     policy: str
     by_epoch: bool
     step: Count | list[Count]
-    gamma: Annotated[float, Gt(0)]
+    gamma: Positive
     power: NotNegative
     min_lr: NotNegative
     min_lr_ratio: NotNegative
     reach_end: bool
     reach_peak: bool
     warmup: Literal['constant', 'linear', 'exp'] | None
-    warmup_iters: Annotated[int, Ge(0)]
+    warmup_iters: Whole
     warmup_ratio: Share
     warmup_by_epoch: bool
 

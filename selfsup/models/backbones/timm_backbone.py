@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from annotated_types import Ge
 from torch import Tensor, nn
 
+from ...arguments import Count
 from ...errors import ConfigError, ShapeError, UnknownNameError
 from ...registry import BACKBONES
 from ..layers.norm import resolve_sync_bn
@@ -49,7 +49,7 @@ class TIMMBackbone(nn.Module):
         model_name: str,
         pretrained: bool = False,
         out_indices: Sequence[int] | None = None,
-        in_channels: Annotated[int, Ge(1)] = 3,
+        in_channels: Count = 3,
         sync_bn: bool = False,
         **kwargs: Any,
     ) -> None:
