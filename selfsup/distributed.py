@@ -137,9 +137,9 @@ def gather_objects(obj: T) -> list[T]:
     """Picklable objects of all ranks, in rank order, on every rank."""
     if world_size() == 1:
         return [obj]
-    found: list = [None] * world_size()
-    torch_dist.all_gather_object(found, obj)
-    return found
+    objects: list = [None] * world_size()
+    torch_dist.all_gather_object(objects, obj)
+    return objects
 
 
 @torch.no_grad()

@@ -71,8 +71,8 @@ def lr_scales(model: nn.Module, rate: float, groups: str = 'single') -> dict[str
             f'layer_decay: rate={rate!r} leaves nothing of the learning rate of the first of {head - 1} layers; '
             'use a larger one.'
         )
-    found = {f'backbone.{name}': rate ** (head - layer) for name, layer in zip(names, layers, strict=True)}
-    return {name: found.get(name, 1.0) for name in (n.removeprefix('module.') for n, _ in model.named_parameters())}
+    rates = {f'backbone.{name}': rate ** (head - layer) for name, layer in zip(names, layers, strict=True)}
+    return {name: rates.get(name, 1.0) for name in (n.removeprefix('module.') for n, _ in model.named_parameters())}
 
 
 def _layers(backbone: nn.Module, names: dict[str, int], groups: str) -> tuple[list[int], int]:
@@ -100,11 +100,11 @@ def _layers(backbone: nn.Module, names: dict[str, int], groups: str) -> tuple[li
 
 def _family(names: list[str]) -> tuple[str, list[Place | None]]:
     """The family whose patterns know the most names, and a place for each name, None for an unknown one."""
-    found = {
+    places = {
         family: [_place(name, patterns, 1 if family == 'resnet' else 0) for name in names]
         for family, patterns in PATTERNS.items()
     }
-    return min(found.items(), key=lambda item: item[1].count(None))
+    return min(places.items(), key=lambda item: item[1].count(None))
 
 
 def _place(name: str, patterns: tuple[str, ...], first: int) -> Place | None:
