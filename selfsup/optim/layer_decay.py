@@ -151,7 +151,7 @@ def _depths(places: list[Place]) -> tuple[int, ...]:
 
 
 def _convnext_layer(depths: tuple[int, ...], groups: str) -> tuple[Any, int]:
-    """Layer of a place in a ConvNeXt with 12 layers ('spark': or 6), and that of the head."""
+    """A function that gives the layer of a place in a ConvNeXt of 12 layers (6 for a small one with 'spark'); and the layer of the head."""
     if len(depths) != 4 or depths[2] > 27:
         raise ConfigError(
             f"layer_decay: groups='{groups}' is made for four stages with at most 27 blocks in the third; this backbone has "
@@ -168,7 +168,7 @@ def _convnext_layer(depths: tuple[int, ...], groups: str) -> tuple[Any, int]:
 
 
 def _resnet_layer(depths: tuple[int, ...], groups: str) -> tuple[Any, int]:
-    """Layer of a place in one of SparK's ResNets, and that of the head."""
+    """A function that gives the layer of a place in one of SparK's ResNets; and the layer of the head."""
     if groups == 'group':
         raise ConfigError("layer_decay: groups='group' is made for ConvNeXts; for a ResNet use 'spark' or 'single'.")
     if depths not in SPARK_RESNETS:

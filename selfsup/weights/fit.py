@@ -25,8 +25,9 @@ class Fitted:
     Attributes:
         weights: name -> tensor.
         origin: what the file was recognised as; '' for ours.
-        unused: name (the module's where it has one, the file's otherwise) -> why it is left out of `weights`.
-        unread: names in the module that a file may lack without loss, as nothing reads them.
+        unused: why tensors of the file are left out of `weights`, by their names in the module, or in the file if the module has no such
+            tensor.
+        unread: names in the module whose values nothing reads, so that a file may lack them without loss.
     """
 
     weights: dict[str, Tensor]

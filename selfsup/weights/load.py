@@ -39,8 +39,8 @@ class LoadReport:
         origin: what the file was recognised as; '' for a whole model of ours.
         loaded: names in the module that took their values from the file.
         missing: names in the module that kept their initial values.
-        unused: name (the module's where it has one, the file's otherwise) -> why it was not used.
-        unread: those of `missing` that nothing reads.
+        unused: why tensors of the file were not used, by their names in the module, or in the file if the module has no such tensor.
+        unread: those of `missing` whose values nothing reads.
     """
 
     path: str

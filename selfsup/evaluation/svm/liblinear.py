@@ -46,7 +46,12 @@ def fit_one(
 
 
 class SklearnSolver:
-    """Args: tolerance, max_iterations: see `fit_one`; jobs: processes, None: one per core."""
+    """Solves the problems of the VOC2007 protocols one by one with scikit-learn, in several processes.
+
+    Args:
+        tolerance, max_iterations: see `fit_one`.
+        jobs: number of processes; None: one per core.
+    """
 
     def __init__(self, tolerance: float = 1e-4, max_iterations: int = 2000, jobs: int | None = None) -> None:
         self.tolerance, self.max_iterations, self.jobs = tolerance, max_iterations, jobs or os.cpu_count()
