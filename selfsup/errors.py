@@ -7,7 +7,7 @@ a `SelfSupError` always means: change the input.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 SHARED_MEMORY = '/dev/shm'
 SHARED_MEMORY_REMEDY = (
@@ -57,6 +57,12 @@ class TrainingError(SelfSupError):
 
 class SelfSupWarning(UserWarning):
     """A setting was replaced or ignored; shown once per place, through `warnings`."""
+
+
+def listed(values: Sequence, most: int = 5) -> str:
+    """The first `most` of some values, and how many there are in all where they are more; for messages."""
+    rest = f', ... ({len(values)} in all)' if len(values) > most else ''
+    return ', '.join(map(str, values[:most])) + rest
 
 
 def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:

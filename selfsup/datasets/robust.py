@@ -34,6 +34,16 @@ def printable(text: str) -> str:
     return text.encode('utf-8', 'backslashreplace').decode().replace('\n', '\\n')
 
 
+def reason_of(error: Exception) -> str:
+    """An error in one line."""
+    return printable(' '.join(f'{type(error).__name__}: {error}'.split()))
+
+
+def name_of(source: Any, index: int) -> str:
+    """Path or other name of a sample of a data source, for messages."""
+    return printable(source.describe(index)) if hasattr(source, 'describe') else f'sample {index}'
+
+
 class RobustReader:
     """Samples of a data source; one that cannot be read is replaced by the next that can, wrapping at the end.
 
@@ -64,7 +74,7 @@ class RobustReader:
             except UNREADABLE as error:
                 if isinstance(error, OSError) and error.errno in EXHAUSTED:
                     raise
-                reason = printable(' '.join(f'{type(error).__name__}: {error}'.split()))
+                reason = reason_of(error)
                 self._record(taken, reason)
                 if self._too_many():
                     self._look_through()
@@ -88,8 +98,7 @@ class RobustReader:
 
     def describe(self, index: int) -> str:
         """Path or other name of a sample, for messages."""
-        describe = getattr(self.source, 'describe', None)
-        return printable(describe(index)) if describe else f'sample {index}'
+        return name_of(self.source, index)
 
     def _record(self, index: int, reason: str) -> None:
         """Mark a sample, and name it: in the log of the main process, which learns of the others' by `add`."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from ..arguments import Count, Part, Whole
+from ..datasets.wrappers import build_dataset
 from ..engine import Run, unwrap
 from ..errors import ConfigError
 from ..evaluation.class_names import compare, naming_of
 from ..evaluation.detection.average_precision import evaluate_detector
 from ..registry import DATASETS, HOOKS
-from .evaluation_hook import EvaluationHook, build_dataset, ordered_loader
+from .evaluation_hook import EvaluationHook, ordered_loader
 
 
 @HOOKS.register_module()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from mmengine.hooks import Hook
 from torch import nn
@@ -14,7 +14,6 @@ from ..arguments import Count
 from ..datasets.loaders import DeviceLoader
 from ..engine import Run, unwrap
 from ..evaluation.features import evaluation_loader
-from ..registry import DATASETS
 
 LEFT_OUT = 'left_out'  # of the numbers of an evaluation: images, not percent
 # All evaluations of a run, a dict of numbers each, in its message hub and in `meta` of its checkpoints.
@@ -36,11 +35,6 @@ def ordered_loader(
             section, batch_size=imgs_per_gpu, num_workers=workers_per_gpu, device=runner.device, seed=runner.seed
         )
     )
-
-
-def build_dataset(dataset: dict, prefetch: bool) -> Any:
-    """The data set that `ordered_loader` makes of a dataset config, for a look at its classes."""
-    return DATASETS.build({'prefetch': True, **dataset} if prefetch else dataset)
 
 
 def share_statistics(runner: Run) -> None:

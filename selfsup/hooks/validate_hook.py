@@ -6,12 +6,13 @@ import inspect
 from typing import Annotated, Any
 
 from ..arguments import Count, Part, Whole
+from ..datasets.wrappers import build_dataset
 from ..engine import Run, unwrap
 from ..errors import ConfigError, did_you_mean
 from ..evaluation.features import collect, evaluating, left_out
 from ..evaluation.labelled import check_classes
 from ..registry import DATASETS, HOOKS
-from .evaluation_hook import EvaluationHook, build_dataset, ordered_loader, with_left_out
+from .evaluation_hook import EvaluationHook, ordered_loader, with_left_out
 
 
 @HOOKS.register_module()

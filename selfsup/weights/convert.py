@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, ConfigError, did_you_mean
+from ..errors import CheckpointError, ConfigError, did_you_mean, listed
 from ..registry import BACKBONES
 from .backbone import Found, find_backbone
 from .families import FAMILIES, Named, in_our_names, infer, of_type
 from .families.family import blocks
 from .fit import fit_backbone, match
-from .frame import averaged, shown
+from .frame import averaged
 from .network import Network, title
 from .read import read_checkpoint
 from .to import TARGETS
@@ -284,7 +284,7 @@ def _load(
         ],
     }
     if any(faults.values()):
-        text = '; '.join(f'{label} {shown(names)}' for label, names in faults.items() if names)
+        text = '; '.join(f'{label} {listed(names)}' for label, names in faults.items() if names)
         raise CheckpointError(
             f'{source} is not a complete {title(config)}: {text}. Nothing was written. For another network, give --config, '
             'a config with it (TIMMBackbone for those of timm).'

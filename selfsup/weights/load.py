@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from ..distributed import unwrap
-from ..errors import CheckpointError, SelfSupWarning
+from ..errors import CheckpointError, SelfSupWarning, listed
 from ..registry import MODELS
 from .backbone import find_backbone
 from .classifier import Classifier
 from .fit import Fitted, fit_backbone, fit_model, match
-from .frame import OFFICIAL_AVERAGES, averaged, flat_weights, shown
+from .frame import OFFICIAL_AVERAGES, averaged, flat_weights
 from .layouts.openselfsup import upgrade
 from .read import read_checkpoint
 
@@ -62,9 +62,9 @@ class LoadReport:
         names = f' ({self.origin})' if self.origin else ''
         text = f'Loaded {len(self.loaded)} of {len(self.loaded) + len(self.missing)} tensors of {self.what} from {self.path}{names}'
         if self.missing:
-            text += f'; kept their initial values: {shown(self.missing)}'
+            text += f'; kept their initial values: {listed(self.missing)}'
         for reason in dict.fromkeys(self.unused.values()):
-            text += f'; not used from the file, as {reason}: {shown([n for n, why in self.unused.items() if why == reason])}'
+            text += f'; not used from the file, as {reason}: {listed([n for n, why in self.unused.items() if why == reason])}'
         return text
 
     def lines(self) -> list[str]:
@@ -220,9 +220,9 @@ def load_matching(
     if not matched.shared or wrong or (strict and (matched.missing or matched.extra)):
         fault = f'{len(matched.shared)} of its {len(fitted.weights)} tensors match the {len(state)} of {what}'
         if wrong:
-            fault = f'{len(wrong)} tensors have another {"shape" if matched.shapes else "type"} ({shown(wrong)})'
+            fault = f'{len(wrong)} tensors have another {"shape" if matched.shapes else "type"} ({listed(wrong)})'
         sides = (('missing in the file', matched.missing), ('only in the file', matched.extra))
-        rest = ''.join(f'; {label}: {shown(names)}' for label, names in sides if names)
+        rest = ''.join(f'; {label}: {listed(names)}' for label, names in sides if names)
         origin = f' ({fitted.origin})' if fitted.origin else ''
         raise CheckpointError(
             f'{path}{origin} is not a checkpoint of {what} as configured: {fault}{rest}. '

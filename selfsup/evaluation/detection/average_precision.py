@@ -150,9 +150,7 @@ def detect(model: Any, loader: Any) -> list[Detections]:
                     )
                 of_rank[index] = _in_original(result, image.shape[-2:], original)
     share_unreadable(loader.dataset)
-    together: dict[int, Detections] = {}
-    for part in dist.gather_objects(of_rank):
-        together.update(part)
+    together = {index: one for part in dist.gather_objects(of_rank) for index, one in part.items()}
     if len(together) < len(loader.dataset):
         raise DataError(
             f'The loader gave {len(together)} of {len(loader.dataset)} images; evaluation needs all of them: build it with '
