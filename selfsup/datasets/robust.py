@@ -34,7 +34,7 @@ def printable(text: str) -> str:
     return text.encode('utf-8', 'backslashreplace').decode().replace('\n', '\\n')
 
 
-def reason_of(error: Exception) -> str:
+def error_line(error: Exception) -> str:
     """An error in one line."""
     return printable(' '.join(f'{type(error).__name__}: {error}'.split()))
 
@@ -74,7 +74,7 @@ class RobustReader:
             except UNREADABLE as error:
                 if isinstance(error, OSError) and error.errno in EXHAUSTED:
                     raise
-                reason = reason_of(error)
+                reason = error_line(error)
                 self._record(taken, reason)
                 if self._too_many():
                     self._look_through()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ..datasets.robust import EXHAUSTED, name_of, readers, reason_of
+from ..datasets.robust import EXHAUSTED, error_line, name_of, readers
 from ..errors import DataError
 from ..registry import DATA_SOURCES, DATASETS
 
@@ -108,7 +108,7 @@ def why_unreadable(source: Any, index: int) -> str | None:
     except Exception as error:  # whatever a source of the user's own may raise is what is looked for
         if isinstance(error, OSError) and error.errno in EXHAUSTED:
             raise
-        return reason_of(error)
+        return error_line(error)
     return None
 
 
