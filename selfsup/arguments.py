@@ -15,7 +15,8 @@ is a dict of such.
         backbone_name: Annotated[str, Choice(CHANNELS)] = 'resnet50',
     ) -> None: ...
 
-`Count`, `Share` (of a whole, 0 and 1 included) and `NotNegative` are ranges that many arguments have.
+Ranges that many arguments have also have a name: `Count` (a whole number from 1), `Whole` (from 0), `Positive` and `NotNegative` (any
+number), `Share` (from 0 to 1, both included) and `ShareBelowOne`.
 
 `checked` holds a function to its hints; `Registry.register_module` holds every class with it that is registered where it is written.
 A hint counts only there: what other libraries write is no promise. A value that is the default itself is always allowed.
@@ -42,8 +43,11 @@ from .hints import (
     Layer,
     NotNegative,
     Part,
+    Positive,
     Share,
+    ShareBelowOne,
     Table,
+    Whole,
     alternatives,
     nearest,
     opened,
@@ -57,9 +61,12 @@ __all__ = [
     'Layer',
     'NotNegative',
     'Part',
+    'Positive',
     'Problem',
     'Share',
+    'ShareBelowOne',
     'Table',
+    'Whole',
     'arguments_of',
     'checked',
     'held',
@@ -114,11 +121,11 @@ def arguments_of(owner: Any) -> tuple[Mapping[str, Argument], bool]:
             parameters = list(_signature(function).parameters.values())[inspect.isclass(owner) :]
         except (TypeError, ValueError):  # some builtins have no signature
             return named, True
-        own = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-        for p in own:
+        declared = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        for p in declared:
             hint = _hints(function).get(p.name, Any)
             named.setdefault(p.name, Argument(hint, p.default, p.default is p.empty and depth == 0))
-        anything = anything and not (depth and own)
+        anything = anything and not (depth and declared)
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             return named, False
     return named, anything
@@ -274,11 +281,11 @@ def checked(function: F) -> F:
 def _check_call(function: Any, args: tuple, kwargs: dict) -> None:
     signature = _signature(function)
     try:
-        given = signature.bind_partial(*args, **kwargs).arguments
+        passed = signature.bind_partial(*args, **kwargs).arguments
     except TypeError:  # an argument is unknown: the call itself says so
         return
     hints = _hints(function)
-    for name, value in given.items():
+    for name, value in passed.items():
         parameter = signature.parameters[name]
         if (
             name not in hints

@@ -49,6 +49,13 @@ def barrier() -> None:
         torch_dist.barrier()
 
 
+def _of_all_ranks(x: Tensor) -> Tensor:
+    """(world_size * B, ...) of (B, ...): the rows of all ranks, in rank order."""
+    parts = [torch.empty_like(x) for _ in range(world_size())]
+    torch_dist.all_gather(parts, x.contiguous())
+    return torch.cat(parts)
+
+
 class _Gather(torch.autograd.Function):
     """Concatenate over ranks; the gradient of a rank's rows is the SUM of what all ranks ask of them.
 
@@ -59,9 +66,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
         ctx.rows = x.shape[0]
-        parts = [torch.empty_like(x) for _ in range(world_size())]
-        torch_dist.all_gather(parts, x.contiguous())
-        return torch.cat(parts)
+        return _of_all_ranks(x)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:
@@ -85,11 +90,7 @@ def gather(x: Tensor) -> Tensor:
 @torch.no_grad()
 def gather_no_grad(x: Tensor) -> Tensor:
     """Like `gather`, without a gradient."""
-    if world_size() == 1:
-        return x.detach()
-    parts = [torch.empty_like(x) for _ in range(world_size())]
-    torch_dist.all_gather(parts, x.detach().contiguous())
-    return torch.cat(parts)
+    return _of_all_ranks(x.detach()) if world_size() > 1 else x.detach()
 
 
 def local_rows(x: Tensor) -> Tensor:
@@ -137,9 +138,9 @@ def gather_objects(obj: T) -> list[T]:
     """Picklable objects of all ranks, in rank order, on every rank."""
     if world_size() == 1:
         return [obj]
-    found: list = [None] * world_size()
-    torch_dist.all_gather_object(found, obj)
-    return found
+    objects: list = [None] * world_size()
+    torch_dist.all_gather_object(objects, obj)
+    return objects
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ a `SelfSupError` always means: change the input.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 SHARED_MEMORY = '/dev/shm'
 SHARED_MEMORY_REMEDY = (
@@ -15,13 +15,8 @@ SHARED_MEMORY_REMEDY = (
     '/dev/shm), or lower data.prefetch_factor, data.workers_per_gpu or data.imgs_per_gpu; data.workers_per_gpu=0 '
     'needs none'
 )
-RAN_OUT = (
-    'shared memory(shm)',
-    'out of shared memory',
-    'bus error',
-    '</torch_',
-    'unable to mmap',
-)  # torch's words for that
+# What torch says when the shared memory is used up.
+RAN_OUT = ('shared memory(shm)', 'out of shared memory', 'bus error', '</torch_', 'unable to mmap')
 DESCRIPTORS = ('ancdata', 'too many open files')
 
 
@@ -62,6 +57,12 @@ class TrainingError(SelfSupError):
 
 class SelfSupWarning(UserWarning):
     """A setting was replaced or ignored; shown once per place, through `warnings`."""
+
+
+def listed(values: Sequence, most: int = 5) -> str:
+    """The first `most` of some values, and how many there are in all where they are more; for messages."""
+    rest = f', ... ({len(values)} in all)' if len(values) > most else ''
+    return ', '.join(map(str, values[:most])) + rest
 
 
 def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:

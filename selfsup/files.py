@@ -113,12 +113,12 @@ def _write_failure(error: BaseException) -> str | None:
 
 
 def _write_message(path: Path, reason: str) -> str:
-    kept = ' The older file of this name is unchanged.' if path.exists() else ''
+    older = ' The older file of this name is unchanged.' if path.exists() else ''
     try:
         free = f'{shutil.disk_usage(path.parent).free:,} bytes are free there'
     except OSError:
         free = 'its folder cannot be used'
-    return f'{path} could not be written: {reason}; {free}.{kept} Free some space or choose another folder.'
+    return f'{path} could not be written: {reason}; {free}.{older} Free some space or choose another folder.'
 
 
 def _sync_folder(folder: Path) -> None:

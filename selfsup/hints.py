@@ -47,8 +47,11 @@ class Layer:
 
 
 Count = Annotated[int, Ge(1)]
-Share = Annotated[float, Interval(ge=0, le=1)]
+Whole = Annotated[int, Ge(0)]
+Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
+Share = Annotated[float, Interval(ge=0, le=1)]
+ShareBelowOne = Annotated[float, Interval(ge=0, lt=1)]
 
 SEQUENCES = (list, tuple, Sequence)
 MAPPINGS = (dict, Mapping)

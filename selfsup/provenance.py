@@ -30,8 +30,8 @@ def git_message() -> str:
     """First line of the message of that commit; '' where there is none."""
     try:
         command = ['git', '-C', str(Path(__file__).resolve().parent), 'log', '-1', '--format=%s']
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10)
-        return found.stdout.strip() if found.returncode == 0 else ''
+        log = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        return log.stdout.strip() if log.returncode == 0 else ''
     except (OSError, subprocess.TimeoutExpired):
         return ''
 

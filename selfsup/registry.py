@@ -60,9 +60,8 @@ def build_from_config(cfg: dict, *args: Any, registry: Registry, **defaults: Any
 def reason_of(error: Exception) -> str:
     """One line of why a call failed; with kind and place where the message alone tells little."""
     text = str(error).partition('\n')[0]  # torch goes on with the signatures that it has
-    if (
-        isinstance(error, TypeError | ValueError | RuntimeError) and text
-    ):  # RuntimeError: how torch refuses a negative size
+    # A RuntimeError is how torch refuses a negative size.
+    if isinstance(error, TypeError | ValueError | RuntimeError) and text:
         return text
     frames = traceback.extract_tb(error.__traceback__)
     where = f' ({Path(frames[-1].filename).name}:{frames[-1].lineno})' if frames else ''
@@ -132,10 +131,10 @@ class Registry(MMRegistry):
         """
         if not isinstance(key, str):
             raise ConfigError(f"A {self.name}'s type is a name; got {key!r}.")
-        found = self.find(key.removeprefix('selfsup.'))
-        if found is None:
+        cls = self.find(key.removeprefix('selfsup.'))
+        if cls is None:
             raise UnknownNameError(f"type='{key}' is not a {self.name}.{did_you_mean(key, self.names())}")
-        return found
+        return cls
 
     def registered(self) -> dict[str, Any]:
         """Name -> class or function, without those of the parent."""
@@ -155,8 +154,8 @@ class Registry(MMRegistry):
 
 def _root_child(name: str, root: MMRegistry, *locations: str) -> Registry:
     """A child that mmengine's Runner looks into; it keeps the root's way of building."""
-    own = root.build_func is roots.build_from_cfg
-    return Registry(name, parent=root, locations=locations, build_func=None if own else root.build_func)
+    builds_as_usual = root.build_func is roots.build_from_cfg
+    return Registry(name, parent=root, locations=locations, build_func=None if builds_as_usual else root.build_func)
 
 
 # Models. Parts have registries of their own, so that a misspelt backbone is answered with the names of backbones.

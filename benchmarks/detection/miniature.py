@@ -104,9 +104,8 @@ def write_split(out: Path, split: str, number: int, seed: int) -> None:
                     'segmentation': [polygon],
                 }
             )
-    categories = [
-        {'id': 10 * (number + 1), 'name': name} for number, name in enumerate(CLASSES)
-    ]  # as COCO's, not 1, 2, 3
+    # As COCO's, not 1, 2, 3.
+    categories = [{'id': 10 * (number + 1), 'name': name} for number, name in enumerate(CLASSES)]
     content = {'images': images, 'annotations': annotations, 'categories': categories}
     (out / 'coco' / f'{split}.json').write_text(json.dumps(content))
     (folders[3] / f'{split}.txt').write_text(''.join(f'{name}\n' for name in names))

@@ -255,9 +255,8 @@ def work(args: argparse.Namespace) -> None:
         trainer = kind(cfg)
         trainer.resume_or_load(resume=args.resume)
         trainer.train()
-        results = getattr(
-            trainer, '_last_eval_results', None
-        )  # train() gives them only where the config names results that it expects
+        # train() gives them only where the config names results that it expects.
+        results = getattr(trainer, '_last_eval_results', None)
     if comm.is_main_process():
         weights = cfg.MODEL.WEIGHTS if os.path.exists(cfg.MODEL.WEIGHTS) else None
         write_result(
@@ -280,9 +279,8 @@ def main() -> None:
         from detectron2.engine import launch
     except ImportError:
         raise ConfigError(INSTALL) from None
-    read_config(
-        args
-    )  # here an error is one line; in the processes that `launch` starts it would be a traceback of each
+    # Here an error is one line; in the processes that `launch` starts it would be a traceback of each.
+    read_config(args)
     launch(
         work,
         args.num_gpus,

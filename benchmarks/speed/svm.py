@@ -59,9 +59,8 @@ def documented_seconds(tasks: list[tuple], others: dict, total: int, jobs: int) 
     from joblib import Parallel, delayed
 
     run = Parallel(n_jobs=jobs, batch_size=1)
-    run(
-        delayed(one_fit)(others, rows, positive, 1e-6, where) for rows, positive, _, where in tasks[:jobs]
-    )  # starts the processes
+    # Starts the processes.
+    run(delayed(one_fit)(others, rows, positive, 1e-6, where) for rows, positive, _, where in tasks[:jobs])
     _, seconds = timed(run, (delayed(one_fit)(others, *task) for task in tasks))
     return {
         'fits_timed': len(tasks),

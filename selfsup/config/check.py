@@ -84,12 +84,12 @@ def _check_spellings(cfg: dict, report: Report) -> None:
     """Each section in one spelling."""
     for section in keys.SECTIONS:
         short = [n for n in keys.top_names(section.short) if not keys.is_absent(cfg, n)]
-        own = [n for n in keys.top_names(section.own) if not keys.is_absent(cfg, n)]
-        if section is keys.HOOKS and own:  # only the slots that a short section fills as well
+        native = [n for n in keys.top_names(section.native) if not keys.is_absent(cfg, n)]
+        if section is keys.HOOKS and native:  # only the slots that a short section fills as well
             short = [n for n in short if keys.HOOK_SLOTS[n] in cfg['default_hooks']]
-        if short and own:
+        if short and native:
             report.add(
-                (own[0],),
+                (native[0],),
                 f'and {short[0]} {report.at((short[0],))} are two spellings of one section ({section.title}). Keep one; what a '
                 f'base file says is dropped with {short[0]} = None.',
             )

@@ -52,9 +52,8 @@ DROPPED = MappingProxyType(
         ('data', 'dist_sampler'): 'the sampler follows from the number of processes',
     }
 )
-POLICIES = MappingProxyType(
-    {'CosineAnealing': 'CosineAnnealing', 'cosineanealing': 'CosineAnnealing'}
-)  # an alias of mmcv
+# Misspelt aliases that mmcv knows.
+POLICIES = MappingProxyType({'CosineAnealing': 'CosineAnnealing', 'cosineanealing': 'CosineAnnealing'})
 
 
 def translate(cfg: dict[str, Any], unused: list[str]) -> dict[str, Any]:
@@ -138,8 +137,8 @@ def _sections(cfg: dict[str, Any], notes: list[str]) -> None:
 
 def _fp16(cfg: dict[str, Any], notes: list[str]) -> None:
     """Old files had to switch mixed precision on in two places; one is enough here."""
-    for _, own in _dicts(cfg, 'optimizer_config'):
-        if cfg.get('use_fp16') is True and own.get('use_fp16') is True:
+    for _, section in _dicts(cfg, 'optimizer_config'):
+        if cfg.get('use_fp16') is True and section.get('use_fp16') is True:
             notes.append('use_fp16: apex O1 becomes autocast (fp16 with loss scaling on CUDA, bf16 on the CPU)')
 
 

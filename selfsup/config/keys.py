@@ -9,17 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Any, Literal, get_type_hints
 
-from annotated_types import Ge, Gt
-
-from ..hints import Count, NotNegative
+from ..arguments import Count, NotNegative, Positive, Whole
 from ..optim.options import LayerDecay, ParamwiseOptions
 from ..optim.schedules import POLICY_ARGS, Schedule
 
 REQUIRED = 'required'
-AtLeast0 = Annotated[int, Ge(0)]
-Positive = Annotated[float, Gt(0)]
 LR = get_type_hints(Schedule, include_extras=True)
 PARAMWISE = get_type_hints(ParamwiseOptions, include_extras=True)
 DECAY = get_type_hints(LayerDecay, include_extras=True)
@@ -59,7 +55,7 @@ class Section:
     note: str = ''
     both: tuple[Key, ...] = ()
     short: tuple[Key, ...] = ()
-    own: tuple[Key, ...] = ()
+    native: tuple[Key, ...] = ()
 
 
 # fmt: off
@@ -98,7 +94,7 @@ DATA = Section(
     short=(
         Key('data', dict, '-', 'dict(imgs_per_gpu=32, workers_per_gpu=4, train=dict(...))', 'The data sets and how they are read.'),
         Key('data.imgs_per_gpu', Count, REQUIRED, '32', 'Samples per process and iteration, counted before views.'),
-        Key('data.workers_per_gpu', AtLeast0, '2', '4', 'Loader workers per process; 0 loads in the training process.'),
+        Key('data.workers_per_gpu', Whole, '2', '4', 'Loader workers per process; 0 loads in the training process.'),
         Key('data.sampling_replace', bool, 'False', 'True', 'Draw the training samples of an epoch with replacement.'),
         Key('data.sampler', dict | None, "dict(type='EpochSampler')", "dict(type='RepeatAugSampler', num_repeats=3)",
             'Order of the training samples, in place of `sampling_replace`.', 'SAMPLERS'),
@@ -109,10 +105,10 @@ DATA = Section(
         Key('data.val', dict | None, 'None', "dict(type='ClassificationDataset', ...)", 'The data set of tools/test.py.', 'DATASETS'),
         Key('data.test', dict | None, 'None', "dict(type='ClassificationDataset', ...)", 'A further data set.', 'DATASETS'),
     ),
-    own=(
+    native=(
         Key('train_dataloader', dict, '-', 'dict(batch_size=32, num_workers=4, dataset=dict(...))', 'Training data and how it is read.'),
         Key('train_dataloader.batch_size', Count, REQUIRED, '32', 'Samples per process and iteration, counted before views.'),
-        Key('train_dataloader.num_workers', AtLeast0, '2', '4', 'Loader workers per process.'),
+        Key('train_dataloader.num_workers', Whole, '2', '4', 'Loader workers per process.'),
         Key('train_dataloader.dataset', dict, REQUIRED, "dict(type='ContrastiveDataset', ...)", 'The data set.', 'DATASETS'),
         Key('train_dataloader.sampler', dict, "dict(type='EpochSampler')", "dict(type='EpochSampler', replace=True)",
             'Order of the samples. `DefaultSampler` and `InfiniteSampler` are read as `EpochSampler`.', 'SAMPLERS'),
@@ -188,7 +184,7 @@ OPTIMIZER = Section(
         Key('optimizer_config.bucket_size_mb', int, '-', '-1', 'Accepted, without effect (a warning says so).'),
         Key('use_fp16', bool, 'False', 'True', 'Mixed precision: fp16 with loss scaling on CUDA, bf16 on the CPU.'),
     ),
-    own=(
+    native=(
         Key('optim_wrapper', dict, '-', "dict(type='OptimWrapper', optimizer=dict(...))", 'Optimizer and how gradients are used.'),
         Key('optim_wrapper.type', Literal['OptimWrapper', 'AmpOptimWrapper'], "'OptimWrapper'", "'AmpOptimWrapper'",
             '`AmpOptimWrapper` is mixed precision.'),
@@ -230,7 +226,7 @@ SCHEDULE = Section(
             "optimizer's weight_decay on. Groups without weight decay stay without."),
         Key('weight_decay_config.end', NotNegative, REQUIRED, '0.2', 'Weight decay at the last iteration.'),
     ),
-    own=(
+    native=(
         Key('param_scheduler', dict | list | None, 'None', "[dict(type='CosineAnnealingLR', T_max=200)]",
             "mmengine's schedulers, `PolicyLR` with the keys of `lr_config`, `CosineWeightDecay` with that of `weight_decay_config`.",
             'PARAM_SCHEDULERS'),
@@ -243,7 +239,7 @@ LENGTH = Section(
         Key('total_iters', Count, '-', '10000', 'Iterations to train, instead of epochs.'),
         Key('test_cfg', dict, '-', '{}', 'Accepted when empty, as in old files.'),
     ),
-    own=(
+    native=(
         Key('train_cfg', dict, '-', 'dict(by_epoch=True, max_epochs=200)', 'Length of the run. An empty dict counts as absent.'),
         Key('train_cfg.type', Literal['EpochBasedTrainLoop', 'IterBasedTrainLoop'], '-', "'IterBasedTrainLoop'", 'The same as `by_epoch`.'),
         Key('train_cfg.by_epoch', bool, 'True with max_epochs', 'False', 'Count epochs or iterations.'),
@@ -292,7 +288,7 @@ HOOKS = Section(
         Key('log_config.hooks.*.type', Literal['TextLoggerHook', 'TensorboardLoggerHook'], REQUIRED, "'TextLoggerHook'",
             'Text is the console, the .log and JSON lines.'),
     ),
-    own=(
+    native=(
         Key('default_hooks', dict, '-', "dict(checkpoint=dict(type='CheckpointHook', interval=10))", 'The hooks every run has, by slot.'),
         *(Key(f'default_hooks.{slot}', dict | None, f"dict(type='{kind}')" if kind else 'None',
               f"dict(type='{kind or 'DistSamplerSeedHook'}')", f'Slot of {kind or "a sampler hook"}.', 'HOOKS')
@@ -306,7 +302,7 @@ ENVIRONMENT = Section(
         Key('dist_params.backend', str, "'nccl'", "'gloo'", 'nccl for GPUs; gloo is used where there is none.'),
         Key('cudnn_benchmark', bool, 'True', 'False', 'Let cuDNN try algorithms; `--deterministic` switches it off.'),
     ),
-    own=(
+    native=(
         Key('env_cfg', dict, '-', "dict(cudnn_benchmark=True, dist_cfg=dict(backend='nccl'))", 'The same in one dict.'),
         Key('env_cfg.cudnn_benchmark', bool, 'True', 'False', 'Let cuDNN try algorithms.'),
         Key('env_cfg.dist_cfg', dict, "dict(backend='nccl')", "dict(backend='gloo')", 'How processes talk to each other.'),
@@ -317,7 +313,7 @@ RUN = Section('The run', both=(
     Key('work_dir', str | None, 'work_dirs/ + config path', "'work_dirs/mine'", 'Folder of the outputs.'),
     Key('load_from', str | None, 'None', "'a.pth'", 'Checkpoint whose whole model is loaded before training.'),
     Key('resume_from', str | None, 'None', "'work_dirs/selfsup/moco/r50_v2/epoch_100.pth'", 'Checkpoint to go on from.'),
-    Key('seed', AtLeast0 | None, 'None', '0', 'Seed of the run; None is 0, or the seed of the checkpoint when a run is resumed.'),
+    Key('seed', Whole | None, 'None', '0', 'Seed of the run; None is 0, or the seed of the checkpoint when a run is resumed.'),
     Key('log_level', Literal['DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'], "'INFO'", "'WARNING'", 'Least level to log.'),
     Key('workflow', list, "[('train', 1)]", "[('train', 1)]", 'Only training; validation is a hook.'),
     Key('find_unused_parameters', bool, 'False', 'True', "DistributedDataParallel's switch for parameters without gradient."),
@@ -342,7 +338,7 @@ LR_CONFIG_KEYS = tuple(k.path.partition('.')[2] for k in SCHEDULE.short if k.pat
 
 def all_keys() -> tuple[Key, ...]:
     """Every row of the table, in the order of the documentation."""
-    return tuple(key for s in SECTIONS for key in (*s.both, *s.short, *s.own))
+    return tuple(key for s in SECTIONS for key in (*s.both, *s.short, *s.native))
 
 
 def top_names(keys: tuple[Key, ...]) -> tuple[str, ...]:

@@ -76,9 +76,8 @@ def default_work_dir(path: str | os.PathLike) -> str:
 
     The last folder named `configs` counts, so the result does not depend on where the repository lies.
     """
-    parts = (
-        Path(os.path.normpath(path)).with_suffix('').parts
-    )  # `configs/../x.py` is no file in configs, and `..` would lead out
+    # `configs/../x.py` is no file in configs, and `..` would lead out.
+    parts = Path(os.path.normpath(path)).with_suffix('').parts
     if 'configs' in parts[:-1]:
         parts = parts[len(parts) - parts[::-1].index('configs') :]
     else:

@@ -240,8 +240,8 @@ class _Reader:
             left, right = self.value(node.left), self.value(node.right)
             items = [*left.children.values(), *right.children.values()]
             return Node(self.place(node), {str(i): n for i, n in enumerate(items)}, is_list=True)
-        found = self.follow(node)
-        return found.moved(found.place) if found is not None else Node(self.place(node))
+        target = self.follow(node)
+        return target.moved(target.place) if target is not None else Node(self.place(node))
 
     def display_list(self, node: ast.List | ast.Tuple) -> Node:
         items: list[Node] = []

@@ -104,8 +104,8 @@ def _check_length(cfg: dict, report: Report) -> None:
         train.get('by_epoch', by_epoch) is not by_epoch
         or train.get('type') == ('IterBasedTrainLoop' if by_epoch else 'EpochBasedTrainLoop')
     ):
-        given, counted = ('epochs', 'iterations') if by_epoch else ('iters', 'epochs')
-        report.add(('train_cfg',), f'gives max_{given} but says that it counts {counted}.')
+        limited, counted = ('epochs', 'iterations') if by_epoch else ('iters', 'epochs')
+        report.add(('train_cfg',), f'gives max_{limited} but says that it counts {counted}.')
     if cfg.get('test_cfg') not in (None, {}):
         report.add(('test_cfg',), 'has no effect. Remove it, or write test_cfg = {}.')
 
@@ -123,9 +123,8 @@ def _check_prefetch(cfg: dict, report: Report) -> None:
         if dataset and dataset.get('prefetch', settings.get('prefetch')):
             _check_prefetched(path, dataset, settings, report)
     hooks = cfg.get('custom_hooks')
-    for i, hook in enumerate(
-        hooks if isinstance(hooks, (list, tuple)) else ()
-    ):  # each says itself how its data are read
+    # Each hook says itself how its data are read.
+    for i, hook in enumerate(hooks if isinstance(hooks, (list, tuple)) else ()):
         for path in (('custom_hooks', str(i)), ('custom_hooks', str(i), 'extractor')):
             settings = _dict(hook, *path[2:])
             dataset, here = _dict(settings, 'dataset'), (*path, 'dataset')

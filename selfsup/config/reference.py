@@ -72,9 +72,9 @@ def markdown() -> str:
         if section.note:
             parts.append(f'\n{section.note}\n')
         titles = (
-            ('In either form' if section.short or section.own else '', section.both),
+            ('In either form' if section.short or section.native else '', section.both),
             ('Short form', section.short),
-            ("mmengine's form", section.own),
+            ("mmengine's form", section.native),
         )
         for title, rows in titles:
             if rows:

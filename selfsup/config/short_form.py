@@ -70,11 +70,11 @@ def _warn_ignored(cfg: dict) -> None:
 
 
 def _train_cfg(cfg: dict) -> dict:
-    own = cfg.get('train_cfg', {})
-    epochs = cfg.get('total_epochs') or own.get('max_epochs')
+    section = cfg.get('train_cfg', {})
+    epochs = cfg.get('total_epochs') or section.get('max_epochs')
     if epochs:
         return {'by_epoch': True, 'max_epochs': epochs}
-    return {'by_epoch': False, 'max_iters': cfg.get('total_iters') or own['max_iters']}
+    return {'by_epoch': False, 'max_iters': cfg.get('total_iters') or section['max_iters']}
 
 
 # ---- data ----
@@ -95,11 +95,15 @@ def _loader(settings: dict, dataset: dict, cfg: dict, sampler: dict, drop_last: 
     }
 
 
-def _sampler(own: dict, shuffle: bool) -> dict:
+def _sampler(sampler: dict, shuffle: bool) -> dict:
     """A sampler with all its settings; `shuffle` where `own` does not say."""
-    if own.get('type', 'EpochSampler') not in ('EpochSampler', 'DefaultSampler', 'InfiniteSampler'):
-        return own
-    return {'type': 'EpochSampler', 'shuffle': own.get('shuffle', shuffle), 'replace': own.get('replace', False)}
+    if sampler.get('type', 'EpochSampler') not in ('EpochSampler', 'DefaultSampler', 'InfiniteSampler'):
+        return sampler
+    return {
+        'type': 'EpochSampler',
+        'shuffle': sampler.get('shuffle', shuffle),
+        'replace': sampler.get('replace', False),
+    }
 
 
 def _dataloaders(cfg: dict) -> dict[str, dict | None]:
@@ -134,12 +138,12 @@ def _optim_wrapper(cfg: dict) -> dict:
         kind, extra = 'AmpOptimWrapper' if fp16 else 'OptimWrapper', {}
         clip, counts = config.get('grad_clip'), config.get('update_interval', 1)
     else:
-        own = cfg['optim_wrapper']
-        optimizer, kind = own['optimizer'], own.get('type', 'OptimWrapper')
-        paramwise = own.get('paramwise_options') or (own.get('paramwise_cfg') or {}).get('paramwise_options')
-        layer_decay = own.get('layer_decay')
-        extra = {n: own[n] for n in ('dtype', 'loss_scale') if n in own}
-        clip, counts = own.get('clip_grad'), own.get('accumulative_counts', 1)
+        wrapper = cfg['optim_wrapper']
+        optimizer, kind = wrapper['optimizer'], wrapper.get('type', 'OptimWrapper')
+        paramwise = wrapper.get('paramwise_options') or (wrapper.get('paramwise_cfg') or {}).get('paramwise_options')
+        layer_decay = wrapper.get('layer_decay')
+        extra = {n: wrapper[n] for n in ('dtype', 'loss_scale') if n in wrapper}
+        clip, counts = wrapper.get('clip_grad'), wrapper.get('accumulative_counts', 1)
     if layer_decay:
         extra['layer_decay'] = layer_decay
     return {
@@ -181,9 +185,9 @@ def _default_hooks(cfg: dict, by_epoch: bool) -> dict[str, dict | None]:
     hooks: dict[str, dict | None] = {}
     for slot, kind in keys.DEFAULT_HOOKS.items():
         default = {'type': kind, **of_sections.get(slot, {})} if kind else {}
-        given = cfg.get('default_hooks', {}).get(slot, default or None)
-        same = given is not None and given.get('type', kind) == kind
-        hooks[slot] = {**default, **given} if same else given
+        configured = cfg.get('default_hooks', {}).get(slot, default or None)
+        same = configured is not None and configured.get('type', kind) == kind
+        hooks[slot] = {**default, **configured} if same else configured
     return hooks
 
 
@@ -194,9 +198,9 @@ def _visualizer(cfg: dict) -> dict:
 
 
 def _env_cfg(cfg: dict) -> dict:
-    own = cfg.get('env_cfg', {})
+    section = cfg.get('env_cfg', {})
     return {
-        **own,
-        'cudnn_benchmark': own.get('cudnn_benchmark', cfg.get('cudnn_benchmark', True)),
-        'dist_cfg': {'backend': 'nccl', **cfg.get('dist_params', {}), **own.get('dist_cfg', {})},
+        **section,
+        'cudnn_benchmark': section.get('cudnn_benchmark', cfg.get('cudnn_benchmark', True)),
+        'dist_cfg': {'backend': 'nccl', **cfg.get('dist_params', {}), **section.get('dist_cfg', {})},
     }

@@ -98,8 +98,8 @@ def _check_type(path: Path, value: dict, name: str, registry: Table, report: Rep
         report.add((*path, 'type'), f'is not {article} {registry.name}.{near}', name)
         return
     named, anything = arguments_of(cls)
-    given = GIVEN.get(registry.name, ())
-    accepted = NAMED[name] if name in NAMED else [argument for argument in named if argument not in given]
+    supplied = GIVEN.get(registry.name, ())
+    accepted = NAMED[name] if name in NAMED else [argument for argument in named if argument not in supplied]
     allowed = {*accepted, *extra, *TAKEN.get(registry.name, ()), 'type'}
     offered = [*accepted, *(key for key in extra if key in ('base_lr', 'layer_decay'))]
     for key, inner in value.items():
@@ -111,7 +111,7 @@ def _check_type(path: Path, value: dict, name: str, registry: Table, report: Rep
             check_argument(here, inner, named[key].hint, report)
     for key, argument in named.items():
         instead = key == 'lr' and 'base_lr' in extra and 'base_lr' in value
-        if argument.required and key not in value and key not in given and not instead:
+        if argument.required and key not in value and key not in supplied and not instead:
             report.add(path, f"lacks '{key}', which {name} needs.")
 
 

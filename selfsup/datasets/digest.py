@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-SIZES_READ = (
-    20_000  # files whose size is asked for: all of a smaller set, evenly spaced ones of a larger; 0.1 s on a local disk
-)
+# The number of files whose size is asked for: all of a smaller set, evenly spaced ones of a larger; 0.1 s on a local disk.
+SIZES_READ = 20_000
 
 
 def data_digest(dataset: Any, sizes: bool = True) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from annotated_types import Ge
 from PIL import Image
 from torch import Tensor
 
+from ..arguments import Whole
 from ..errors import DataError
 from ..registry import DATASETS
 from .base import ImageDataset, Source, Steps
@@ -42,7 +42,7 @@ class RelativeLocDataset(ImageDataset):
         pipeline: Steps,
         format_pipeline: Steps = (),
         prefetch: bool = False,
-        patch_jitter: Annotated[int, Ge(0)] = 21,
+        patch_jitter: Whole = 21,
     ) -> None:
         super().__init__(data_source, prefetch, format_pipeline=format_pipeline)
         self.pipelines['pipeline'] = build_pipeline(pipeline)

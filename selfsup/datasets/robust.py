@@ -25,14 +25,23 @@ UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.err
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 MAX_BAD_SHARE = 0.01
 PATHS_SHOWN = 100  # in the error; where 1 % is less than one image, that is all of them
-LOOKED_THROUGH = (
-    1000  # of a source of up to so many samples, all are tried before a run stops: one list, not one file per start
-)
+# Of a source of at most so many samples all are tried before a run stops: one list, not one file per start.
+LOOKED_THROUGH = 1000
 
 
 def printable(text: str) -> str:
     """`text` on one line and in valid UTF-8: a file name may hold line breaks and any byte."""
     return text.encode('utf-8', 'backslashreplace').decode().replace('\n', '\\n')
+
+
+def error_line(error: Exception) -> str:
+    """An error in one line."""
+    return printable(' '.join(f'{type(error).__name__}: {error}'.split()))
+
+
+def name_of(source: Any, index: int) -> str:
+    """Path or other name of a sample of a data source, for messages."""
+    return printable(source.describe(index)) if hasattr(source, 'describe') else f'sample {index}'
 
 
 class RobustReader:
@@ -65,7 +74,7 @@ class RobustReader:
             except UNREADABLE as error:
                 if isinstance(error, OSError) and error.errno in EXHAUSTED:
                     raise
-                reason = printable(' '.join(f'{type(error).__name__}: {error}'.split()))
+                reason = error_line(error)
                 self._record(taken, reason)
                 if self._too_many():
                     self._look_through()
@@ -89,8 +98,7 @@ class RobustReader:
 
     def describe(self, index: int) -> str:
         """Path or other name of a sample, for messages."""
-        describe = getattr(self.source, 'describe', None)
-        return printable(describe(index)) if describe else f'sample {index}'
+        return name_of(self.source, index)
 
     def _record(self, index: int, reason: str) -> None:
         """Mark a sample, and name it: in the log of the main process, which learns of the others' by `add`."""

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import Ge, Len
+from annotated_types import Len
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..arguments import Part
+from ..arguments import Count, Part
 from ..errors import ConfigError
 from ..registry import DATASETS
 from .base import one_each
@@ -102,7 +102,7 @@ class RepeatDataset(Dataset):
         prefetch: for a dict, see `ImageDataset`.
     """
 
-    def __init__(self, dataset: Data, times: Annotated[int, Ge(1)], prefetch: bool = False) -> None:
+    def __init__(self, dataset: Data, times: Count, prefetch: bool = False) -> None:
         self.dataset, self.times = build_dataset(dataset, prefetch), times
         self.prefetch = bool(self.dataset.prefetch)
         self.ragged = getattr(self.dataset, 'ragged', ())

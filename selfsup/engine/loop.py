@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, cast
 
-from annotated_types import Ge
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ..arguments import Count
 from ..datasets.loaders import DeviceLoader
 from ..datasets.robust import share_unreadable
 from ..distributed import rank, unwrap
@@ -43,8 +43,8 @@ class TrainLoop(BaseLoop):
         self,
         runner: Run,
         dataloader: DeviceLoader,
-        max_epochs: Annotated[int, Ge(1)] | None = None,
-        max_iters: Annotated[int, Ge(1)] | None = None,
+        max_epochs: Count | None = None,
+        max_iters: Count | None = None,
     ) -> None:
         super().__init__(runner, dataloader)
         self.iters_per_epoch = len(dataloader)
@@ -63,9 +63,8 @@ class TrainLoop(BaseLoop):
         self._epoch = 0
         self._iter = 0
         self.window_closed = True  # no gradient is pending; the checkpoint hook waits for it
-        self.stepped = (
-            False  # the latest iteration moved the weights: it closed a window, and fp16 did not skip the step
-        )
+        # True where the latest iteration moved the weights: it closed a window, and fp16 did not skip the step.
+        self.stepped = False
         self.stop_training = False  # hooks (early stopping) may set it
         self._carries: list[dict] = []
         self._gradients_seen = False
@@ -107,9 +106,8 @@ class TrainLoop(BaseLoop):
             self._run_iter(index, batch)
             if self._iter >= self._max_iters or self.stop_training:
                 break
-        share_unreadable(
-            self.dataloader.dataset
-        )  # before the hooks: none of them is to wait for a rank that stops here
+        # Before the hooks: none of them is to wait for a rank that stops here.
+        share_unreadable(self.dataloader.dataset)
         runner.call_hook('after_train_epoch')
         self._epoch += 1
 

@@ -7,14 +7,14 @@ keep its interface (`get_lr`, `param_groups`, `state_dict`), which hooks and sch
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from annotated_types import Ge, Gt
 from mmengine.optim import OptimWrapper as MMOptimWrapper
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ..arguments import Count, Positive
 from ..registry import OPTIM_WRAPPERS
 
 
@@ -32,7 +32,7 @@ class OptimWrapper(MMOptimWrapper):
     def __init__(
         self,
         optimizer: Optimizer,
-        accumulative_counts: Annotated[int, Ge(1)] = 1,
+        accumulative_counts: Count = 1,
         clip_grad: dict | None = None,
         device_type: Literal['cpu', 'cuda'] = 'cpu',
     ) -> None:
@@ -87,7 +87,7 @@ class AmpOptimWrapper(OptimWrapper):
     def __init__(
         self,
         dtype: Literal['float16', 'bfloat16'] | None = None,
-        loss_scale: Literal['dynamic'] | Annotated[float, Gt(0)] | dict = 'dynamic',
+        loss_scale: Literal['dynamic'] | Positive | dict = 'dynamic',
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

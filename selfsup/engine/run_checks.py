@@ -54,9 +54,9 @@ def number_of_images(dataset: Any) -> int:
 
 
 def trains_on_one(model: Any, loader: Any) -> bool:
-    """False where a batch of one image per process meets a batch norm that sees one value per channel: torch refuses that.
+    """Whether the model can be trained on a batch of one image per process: torch refuses a batch norm that sees one value per channel.
 
-    It is tried: the shapes that reach a norm follow from the method (how many views it joins), the network and the size of the
+    This is found by trying: the shapes that reach a norm follow from the method (how many views it joins), the network and the size of the
     images (a map may end as one position). Statistics and random numbers are as before. Called by all ranks.
     """
     batch = {key: value[:1] for key, value in loader.peek(1).items()}
@@ -64,11 +64,8 @@ def trains_on_one(model: Any, loader: Any) -> bool:
     training, devices = model.training, [loader.device] if loader.device.type == 'cuda' else []
     model.train()
     try:
-        with (
-            torch.no_grad(),
-            torch.random.fork_rng(devices),
-            contextlib.suppress(Exception),
-        ):  # others come at the first step, as ever
+        # Other errors are raised again at the first step, where they always came.
+        with torch.no_grad(), torch.random.fork_rng(devices), contextlib.suppress(Exception):
             try:
                 model.trial(batch)
             except ValueError as error:

@@ -266,9 +266,8 @@ class Runner(MMRunner):
     def _run_loop(self) -> nn.Module:
         try:
             return self.train_loop.run()
-        except (
-            RuntimeError
-        ) as error:  # torch's signal handler raises it wherever this process is when a loader worker dies
+        except RuntimeError as error:
+            # Torch's signal handler raises it wherever this process is when a worker of a loader dies.
             explained = explain_worker(str(error))
             if explained is None:
                 raise

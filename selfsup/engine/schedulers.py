@@ -7,11 +7,11 @@ a minimum and a resume cannot drift (`optim/schedules.py` holds the formulas).
 from __future__ import annotations
 
 import warnings
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from annotated_types import Ge
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
+from ..arguments import Count, NotNegative
 from ..errors import ConfigError, SelfSupWarning
 from ..optim.schedules import check_policy, cosine_weight_decay, policy_lr
 from ..registry import PARAM_SCHEDULERS
@@ -75,10 +75,10 @@ class PolicyLR(ClosedForm):
     def __init__(
         self,
         optimizer: Any,
-        iters_per_epoch: Annotated[int, Ge(1)],
-        max_iters: Annotated[int, Ge(1)],
-        update_interval: Annotated[int, Ge(1)] = 1,
-        base_lr: Annotated[float, Ge(0)] | None = None,
+        iters_per_epoch: Count,
+        max_iters: Count,
+        update_interval: Count = 1,
+        base_lr: NotNegative | None = None,
         **policy: Any,
     ) -> None:
         check_policy(**policy)
@@ -194,7 +194,7 @@ class CosineWeightDecay(ClosedForm):
         ConfigError: the optimizer has no weight decay to start from.
     """
 
-    def __init__(self, optimizer: Any, end: Annotated[float, Ge(0)], max_iters: Annotated[int, Ge(1)]) -> None:
+    def __init__(self, optimizer: Any, end: NotNegative, max_iters: Count) -> None:
         inner = getattr(optimizer, 'optimizer', optimizer)
         self.start, self.end_value, self.max_iters = inner.defaults.get('weight_decay'), end, max_iters
         if not self.start:

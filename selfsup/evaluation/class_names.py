@@ -8,7 +8,7 @@ from typing import Any
 
 from ..datasets.data_sources import ImageList
 from ..datasets.digest import class_names
-from ..errors import DataError, SelfSupError
+from ..errors import DataError, SelfSupError, listed
 from ..registry import DATA_SOURCES
 
 SHOWN = 8
@@ -162,8 +162,7 @@ def _check_numeric(trained: Naming, tested: Naming) -> None:
 
 def shown(values: Sequence) -> str:
     """The first of the values, and how many there are; 'none' for none."""
-    more = f', ... ({len(values)} in all)' if len(values) > SHOWN else ''
-    return ', '.join(map(str, values[:SHOWN])) + more if values else 'none'
+    return listed(values, SHOWN) if values else 'none'
 
 
 def _capital(text: str) -> str:

@@ -1,7 +1,7 @@
-"""Features on the disk say what they are of: weights, network, layer, images; nothing of something else is replaced without being asked.
+"""Features on the disk are kept with a note of the weights, network, layer and images that they are of.
 
-Beside the arrays of tools/extract.py stand `extracted.json` (array file -> what it was made of) and, for every split,
-`{split}_names.json`: a list with the name of the image of each row.
+Features of something else are replaced only when that is asked for. Beside the arrays of tools/extract.py stand `extracted.json`, which
+says for every file what it was made of, and for every split `{split}_names.json`: a list with the name of the image of each row.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NOTE = 'extracted.json'
 def origin(
     model: Mapping[str, Any], weights: str, whole: bool, layers: Sequence[int], data: Any
 ) -> dict[str, dict[str, Any]]:
-    """What the features of every layer are made of: `feat1`, `feat2`, ... -> JSON values.
+    """What the features of every layer are made of: JSON values for each of `feat1`, `feat2`, ...
 
     Args:
         model: config of the algorithm.

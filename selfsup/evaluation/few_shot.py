@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge
 
-from ..arguments import checked
+from ..arguments import Count, checked
 from ..errors import ShapeError
 from .inputs import Numbers
 from .knn import check_labelled
@@ -21,8 +18,8 @@ def nearest_mean_accuracy(
     train_labels: Numbers,
     test_features: Numbers,
     test_labels: Numbers,
-    shots: Annotated[int, Ge(1)] = 1,
-    draws: Annotated[int, Ge(1)] = 20,
+    shots: Count = 1,
+    draws: Count = 20,
     seed: int = 0,
 ) -> tuple[float, float]:
     """Accuracy with `shots` labelled images per class, averaged over random choices of them.
@@ -65,9 +62,8 @@ def nearest_mean_accuracy(
         test = F.normalize(test.to(device).float(), dim=1)
         results = []
         for _ in range(draws):
-            chosen = torch.stack(
-                [m[torch.randperm(len(m), generator=generator)[:shots]] for m in members]
-            )  # (C, shots)
+            # (C, shots)
+            chosen = torch.stack([m[torch.randperm(len(m), generator=generator)[:shots]] for m in members])
             means = F.normalize(train[chosen.to(device)].mean(1), dim=1)
             predicted = classes[(test @ means.T).argmax(1)]
             results.append((predicted == target).double().mean())

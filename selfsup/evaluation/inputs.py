@@ -62,7 +62,6 @@ def _as_tensor(numbers: Numbers, what: str) -> Tensor:
         )
     if array.dtype.kind == 'u' and array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise DataError(f'The {what} hold {int(array.max())}, which is no number of a class or a feature.')
-    native = array.astype(
-        np.int64 if array.dtype.kind == 'u' else array.dtype.newbyteorder('=')
-    )  # a copy: never read-only
+    # A copy: never read-only.
+    native = array.astype(np.int64 if array.dtype.kind == 'u' else array.dtype.newbyteorder('='))
     return torch.from_numpy(np.ascontiguousarray(native))

@@ -8,14 +8,12 @@ takes k = 200. "kNN-20 top-1" in this project is this weighted vote with k = 20 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge, Gt
 from torch import Tensor
 
-from ..arguments import checked
+from ..arguments import Count, Positive, checked
 from ..errors import DataError, ShapeError
 from .inputs import Numbers, as_features, as_labels
 
@@ -29,9 +27,9 @@ def knn_predict(
     train_labels: Numbers,
     test_features: Numbers,
     k: Sequence[int] = (20,),
-    temperature: Annotated[float, Gt(0)] = 0.07,
+    temperature: Positive = 0.07,
     weighted: bool = True,
-    chunk: Annotated[int, Ge(1)] | None = None,
+    chunk: Count | None = None,
 ) -> dict[int, Tensor]:
     """Predicted classes for several k at once.
 
@@ -93,9 +91,9 @@ def knn_accuracy(
     test_features: Numbers,
     test_labels: Numbers,
     k: Sequence[int] = (20,),
-    temperature: Annotated[float, Gt(0)] = 0.07,
+    temperature: Positive = 0.07,
     weighted: bool = True,
-    chunk: Annotated[int, Ge(1)] | None = None,
+    chunk: Count | None = None,
 ) -> dict[int, float]:
     """Top-1 accuracy of `knn_predict` in percent, for each k.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ..datasets.robust import EXHAUSTED, printable, readers
+from ..datasets.robust import EXHAUSTED, error_line, name_of, readers
 from ..errors import DataError
 from ..registry import DATA_SOURCES, DATASETS
 
@@ -108,13 +108,8 @@ def why_unreadable(source: Any, index: int) -> str | None:
     except Exception as error:  # whatever a source of the user's own may raise is what is looked for
         if isinstance(error, OSError) and error.errno in EXHAUSTED:
             raise
-        return printable(' '.join(f'{type(error).__name__}: {error}'.split()))
+        return error_line(error)
     return None
-
-
-def name_of(source: Any, index: int) -> str:
-    """Path or other name of a sample."""
-    return printable(source.describe(index)) if hasattr(source, 'describe') else f'sample {index}'
 
 
 def unreadable(dataset: Any, number: int = 8, seed: int = 0) -> tuple[list[int], list[str]]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from annotated_types import Ge
-
-from ..arguments import Count, Part
+from ..arguments import Count, Part, Whole
+from ..datasets.wrappers import build_dataset
 from ..engine import Run, unwrap
 from ..errors import ConfigError
 from ..evaluation.class_names import compare, naming_of
 from ..evaluation.detection.average_precision import evaluate_detector
 from ..registry import DATASETS, HOOKS
-from .evaluation_hook import EvaluationHook, build_dataset, ordered_loader
+from .evaluation_hook import EvaluationHook, ordered_loader
 
 
 @HOOKS.register_module()
@@ -39,7 +38,7 @@ class DetectionHook(EvaluationHook):
         interval: Count = 1,
         initial: bool = False,
         imgs_per_gpu: Count = 1,
-        workers_per_gpu: Annotated[int, Ge(0)] = 0,
+        workers_per_gpu: Whole = 0,
         prefetch: bool = False,
         img_norm_cfg: dict | None = None,
     ) -> None:

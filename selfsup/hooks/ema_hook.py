@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from annotated_types import Interval
 from mmengine.hooks import Hook
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from .. import distributed as dist
+from ..arguments import ShareBelowOne
 from ..engine import Run, unwrap
 from ..errors import CheckpointError, ConfigError
 from ..registry import HOOKS
@@ -42,9 +42,7 @@ class EMAHook(Hook):
 
     priority = 'ABOVE_NORMAL'  # after SparseTrainingHook, before all that evaluates or saves
 
-    def __init__(
-        self, momentum: Annotated[float, Interval(ge=0, lt=1)] = 0.9999, evaluate: bool = True, warmup: bool = False
-    ) -> None:
+    def __init__(self, momentum: ShareBelowOne = 0.9999, evaluate: bool = True, warmup: bool = False) -> None:
         self.momentum, self.evaluate, self.warmup = momentum, evaluate, warmup
         self.average: AveragedModel | None = None
         self._saved: dict | None = None  # from the checkpoint, until the model is ready

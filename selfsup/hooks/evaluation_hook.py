@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from mmengine.hooks import Hook
 from torch import nn
@@ -14,12 +14,10 @@ from ..arguments import Count
 from ..datasets.loaders import DeviceLoader
 from ..engine import Run, unwrap
 from ..evaluation.features import evaluation_loader
-from ..registry import DATASETS
 
 LEFT_OUT = 'left_out'  # of the numbers of an evaluation: images, not percent
-MEASURED = (
-    'measured'  # all evaluations of a run, a dict of numbers each, in its message hub and in `meta` of its checkpoints
-)
+# All evaluations of a run, a dict of numbers each, in its message hub and in `meta` of its checkpoints.
+MEASURED = 'measured'
 
 
 def ordered_loader(
@@ -37,11 +35,6 @@ def ordered_loader(
             section, batch_size=imgs_per_gpu, num_workers=workers_per_gpu, device=runner.device, seed=runner.seed
         )
     )
-
-
-def build_dataset(dataset: dict, prefetch: bool) -> Any:
-    """The data set that `ordered_loader` makes of a dataset config, for a look at its classes."""
-    return DATASETS.build({'prefetch': True, **dataset} if prefetch else dataset)
 
 
 def share_statistics(runner: Run) -> None:
@@ -125,8 +118,7 @@ class EvaluationHook(Hook):
         runner.logger.info(f'{type(self).__name__} after epoch {epoch}: {shown}  ({time.perf_counter() - start:.1f} s)')
         line = {**metrics, 'epoch': epoch, 'iter': runner.iter}
         runner.visualizer.add_scalars(line, step=runner.iter, file_path=f'{runner.timestamp}.json')
-        plain = {
-            name: float(value) for name, value in line.items()
-        }  # no NumPy scalars: they would be no plain checkpoint
+        # No NumPy scalars: they would be no plain checkpoint.
+        plain = {name: float(value) for name, value in line.items()}
         runner.message_hub.update_info(MEASURED, [*runner.message_hub.get_info(MEASURED, []), plain])
         return metrics

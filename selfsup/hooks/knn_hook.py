@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import MinLen
 
-from ..arguments import Count, Part
+from ..arguments import Count, Part, Positive, Whole
 from ..datasets.robust import unreadable
 from ..engine import Run
 from ..errors import ConfigError
@@ -42,9 +42,9 @@ class KNNHook(EvaluationHook):
         train: Annotated[dict, Part(DATASETS)],
         test: Annotated[dict, Part(DATASETS)],
         k: Count | Annotated[Sequence[Count], MinLen(1)] = 20,
-        temperature: Annotated[float, Gt(0)] = 0.07,
+        temperature: Positive = 0.07,
         imgs_per_gpu: Count = 256,
-        workers_per_gpu: Annotated[int, Ge(0)] = 0,
+        workers_per_gpu: Whole = 0,
         interval: Count = 1,
         initial: bool = True,
     ) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import inspect
 from typing import Annotated, Any
 
-from annotated_types import Ge
-
-from ..arguments import Count, Part
+from ..arguments import Count, Part, Whole
+from ..datasets.wrappers import build_dataset
 from ..engine import Run, unwrap
 from ..errors import ConfigError, did_you_mean
 from ..evaluation.features import collect, evaluating, left_out
 from ..evaluation.labelled import check_classes
 from ..registry import DATASETS, HOOKS
-from .evaluation_hook import EvaluationHook, build_dataset, ordered_loader, with_left_out
+from .evaluation_hook import EvaluationHook, ordered_loader, with_left_out
 
 
 @HOOKS.register_module()
@@ -43,7 +42,7 @@ class ValidateHook(EvaluationHook):
         initial: bool = True,
         interval: Count = 1,
         imgs_per_gpu: Count = 32,
-        workers_per_gpu: Annotated[int, Ge(0)] = 0,
+        workers_per_gpu: Whole = 0,
         prefetch: bool = False,
         img_norm_cfg: dict | None = None,
         eval_param: dict | None = None,

@@ -7,14 +7,13 @@ the global gradient clipping of NVIDIA's and timm's implementation, as SparK (ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from annotated_types import Interval
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ..arguments import NotNegative
+from ..arguments import NotNegative, ShareBelowOne
 from ..registry import OPTIMIZERS
 
 
@@ -45,7 +44,7 @@ class LAMB(Optimizer):
         self,
         params: Iterable,
         lr: NotNegative = 1e-3,
-        betas: tuple[Annotated[float, Interval(ge=0, lt=1)], Annotated[float, Interval(ge=0, lt=1)]] = (0.9, 0.999),
+        betas: tuple[ShareBelowOne, ShareBelowOne] = (0.9, 0.999),
         eps: NotNegative = 1e-6,
         weight_decay: NotNegative = 0.01,
         bias_correction: bool = True,

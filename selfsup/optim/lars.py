@@ -7,14 +7,13 @@ OpenSelfSup: the learning rate is inside the momentum buffer, so a change of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from annotated_types import Interval
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ..arguments import NotNegative, Share
+from ..arguments import NotNegative, Share, ShareBelowOne
 from ..errors import ConfigError
 from ..registry import OPTIMIZERS
 
@@ -45,7 +44,7 @@ class LARS(Optimizer):
         self,
         params: Iterable,
         lr: NotNegative,
-        momentum: Annotated[float, Interval(ge=0, lt=1)] = 0,
+        momentum: ShareBelowOne = 0,
         dampening: Share = 0,
         weight_decay: NotNegative = 0,
         eta: NotNegative = 0.001,

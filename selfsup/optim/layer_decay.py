@@ -71,8 +71,8 @@ def lr_scales(model: nn.Module, rate: float, groups: str = 'single') -> dict[str
             f'layer_decay: rate={rate!r} leaves nothing of the learning rate of the first of {head - 1} layers; '
             'use a larger one.'
         )
-    found = {f'backbone.{name}': rate ** (head - layer) for name, layer in zip(names, layers, strict=True)}
-    return {name: found.get(name, 1.0) for name in (n.removeprefix('module.') for n, _ in model.named_parameters())}
+    rates = {f'backbone.{name}': rate ** (head - layer) for name, layer in zip(names, layers, strict=True)}
+    return {name: rates.get(name, 1.0) for name in (n.removeprefix('module.') for n, _ in model.named_parameters())}
 
 
 def _layers(backbone: nn.Module, names: dict[str, int], groups: str) -> tuple[list[int], int]:
@@ -100,11 +100,11 @@ def _layers(backbone: nn.Module, names: dict[str, int], groups: str) -> tuple[li
 
 def _family(names: list[str]) -> tuple[str, list[Place | None]]:
     """The family whose patterns know the most names, and a place for each name, None for an unknown one."""
-    found = {
+    places = {
         family: [_place(name, patterns, 1 if family == 'resnet' else 0) for name in names]
         for family, patterns in PATTERNS.items()
     }
-    return min(found.items(), key=lambda item: item[1].count(None))
+    return min(places.items(), key=lambda item: item[1].count(None))
 
 
 def _place(name: str, patterns: tuple[str, ...], first: int) -> Place | None:
@@ -151,7 +151,7 @@ def _depths(places: list[Place]) -> tuple[int, ...]:
 
 
 def _convnext_layer(depths: tuple[int, ...], groups: str) -> tuple[Any, int]:
-    """Layer of a place in a ConvNeXt with 12 layers ('spark': or 6), and that of the head."""
+    """A function that gives the layer of a place in a ConvNeXt of 12 layers (6 for a small one with 'spark'); and the layer of the head."""
     if len(depths) != 4 or depths[2] > 27:
         raise ConfigError(
             f"layer_decay: groups='{groups}' is made for four stages with at most 27 blocks in the third; this backbone has "
@@ -168,7 +168,7 @@ def _convnext_layer(depths: tuple[int, ...], groups: str) -> tuple[Any, int]:
 
 
 def _resnet_layer(depths: tuple[int, ...], groups: str) -> tuple[Any, int]:
-    """Layer of a place in one of SparK's ResNets, and that of the head."""
+    """A function that gives the layer of a place in one of SparK's ResNets; and the layer of the head."""
     if groups == 'group':
         raise ConfigError("layer_decay: groups='group' is made for ConvNeXts; for a ResNet use 'spark' or 'single'.")
     if depths not in SPARK_RESNETS:

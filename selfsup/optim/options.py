@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypedDict
 
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 
+from ..arguments import Whole
 from ..hints import NotNegative
 
 
@@ -19,7 +20,7 @@ class ParamwiseOptions(TypedDict, total=False):
     weight_decay: NotNegative
     weight_decay_mult: NotNegative
     lars_exclude: bool
-    max_ndim: Annotated[int, Ge(0)]
+    max_ndim: Whole
 
 
 class _Rate(TypedDict):

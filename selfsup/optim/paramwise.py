@@ -157,6 +157,6 @@ def _nearest(pattern: str, names: list[str]) -> str:
         parts = name.split('.')
         for piece in (*parts, *('.'.join(parts[:n]) for n in range(2, len(parts) + 1))):
             pieces.setdefault(piece, name)
-    found = list(dict.fromkeys(pieces[p] for p in difflib.get_close_matches(words, list(pieces), n=6, cutoff=0.5)))[:3]
-    found = found or names[:3]
-    return f' Nearest parameter names: {", ".join(repr(n) for n in found)}.' if found else ''
+    close = difflib.get_close_matches(words, list(pieces), n=6, cutoff=0.5)
+    nearest = list(dict.fromkeys(pieces[piece] for piece in close))[:3] or names[:3]
+    return f' Nearest parameter names: {", ".join(repr(n) for n in nearest)}.' if nearest else ''

@@ -12,16 +12,13 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
-from annotated_types import Ge, Gt
-
-from ..arguments import Count, NotNegative, Share, require
+from ..arguments import Count, NotNegative, Positive, Share, Whole, require
 from ..errors import ConfigError, did_you_mean
 
-POLICY_ARGS: dict[
-    str, dict[str, Any]
-] = {  # name -> its own arguments with their defaults; a default of ... means that it must be given
+# Name -> its own arguments with their defaults; a default of ... means that it must be given.
+POLICY_ARGS: dict[str, dict[str, Any]] = {
     'fixed': {},
     'step': {'step': ..., 'gamma': 0.1, 'min_lr': None},
     'exp': {'gamma': ...},
@@ -39,14 +36,14 @@ class Schedule(TypedDict, total=False):
     policy: str
     by_epoch: bool
     step: Count | list[Count]
-    gamma: Annotated[float, Gt(0)]
+    gamma: Positive
     power: NotNegative
     min_lr: NotNegative
     min_lr_ratio: NotNegative
     reach_end: bool
     reach_peak: bool
     warmup: Literal['constant', 'linear', 'exp'] | None
-    warmup_iters: Annotated[int, Ge(0)]
+    warmup_iters: Whole
     warmup_ratio: Share
     warmup_by_epoch: bool
 
@@ -87,7 +84,7 @@ def policy_lr(
     Raises:
         ConfigError: see `check_policy`.
     """
-    own = check_policy(
+    policy_args = check_policy(
         policy,
         by_epoch=by_epoch,
         warmup=warmup,
@@ -102,47 +99,46 @@ def policy_lr(
         )
     length = warmup_iters * iters_per_epoch if warmup_by_epoch else warmup_iters
     if policy == 'WarmupCosine':
-        first, last = (
-            i - i % iters_per_epoch % update_interval for i in (iteration, max_iters - 1)
-        )  # of their accumulation windows
-        end = last if own['reach_end'] else max_iters
-        return _warmup_cosine(first, base_lr, length if warmup else 0, warmup_ratio, end, update_interval, own)
+        # The first iterations of the accumulation windows of this one and of the last one.
+        first, last = (i - i % iters_per_epoch % update_interval for i in (iteration, max_iters - 1))
+        end = last if policy_args['reach_end'] else max_iters
+        return _warmup_cosine(first, base_lr, length if warmup else 0, warmup_ratio, end, update_interval, policy_args)
     # An iteration-based run may end within an epoch, which then counts as one.
     done, total = (
         (iteration // iters_per_epoch, math.ceil(max_iters / iters_per_epoch)) if by_epoch else (iteration, max_iters)
     )
-    regular = _regular(policy, own, base_lr, done, total)
+    regular = _regular(policy, policy_args, base_lr, done, total)
     if warmup is None or iteration >= length:
         return regular
     return regular * _warmup_factor(warmup, iteration / length, warmup_ratio)
 
 
-def _regular(policy: str, own: dict, base_lr: float, done: int, total: int) -> float:
+def _regular(policy: str, args: dict, base_lr: float, done: int, total: int) -> float:
     """The policy without warm-up, after `done` of `total` epochs (or iterations)."""
     if policy == 'step':
-        step = own['step']
+        step = args['step']
         count = done // step if isinstance(step, int) else bisect_right(step, done)
-        rate = base_lr * own['gamma'] ** count
-        return rate if own['min_lr'] is None else max(rate, own['min_lr'])
+        rate = base_lr * args['gamma'] ** count
+        return rate if args['min_lr'] is None else max(rate, args['min_lr'])
     if policy == 'exp':
-        return base_lr * own['gamma'] ** done
+        return base_lr * args['gamma'] ** done
     if policy == 'poly':
-        return (base_lr - own['min_lr']) * (1 - done / total) ** own['power'] + own['min_lr']
+        return (base_lr - args['min_lr']) * (1 - done / total) ** args['power'] + args['min_lr']
     if policy == 'inv':
-        return base_lr * (1 + own['gamma'] * done) ** -own['power']
+        return base_lr * (1 + args['gamma'] * done) ** -args['power']
     if policy == 'CosineAnnealing':
-        end = _end(own, base_lr)
+        end = _end(args, base_lr)
         return end + 0.5 * (base_lr - end) * (1 + math.cos(math.pi * done / total))
     return base_lr
 
 
-def _end(own: dict, base_lr: float) -> float:
+def _end(args: dict, base_lr: float) -> float:
     """The smallest rate of a cosine."""
-    return base_lr * own['min_lr_ratio'] if own['min_lr_ratio'] is not None else own['min_lr']
+    return base_lr * args['min_lr_ratio'] if args['min_lr_ratio'] is not None else args['min_lr']
 
 
 def _warmup_cosine(
-    iteration: int, base_lr: float, length: float, ratio: float, end: int, interval: int, own: dict
+    iteration: int, base_lr: float, length: float, ratio: float, end: int, interval: int, args: dict
 ) -> float:
     """A line from `ratio * base_lr` to `base_lr` over `length` iterations, then half a cosine to the smallest rate at iteration `end`.
 
@@ -151,9 +147,9 @@ def _warmup_cosine(
     stays at `ratio * base_lr`.
     """
     if iteration < length:
-        rise = length - interval if own['reach_peak'] else length
+        rise = length - interval if args['reach_peak'] else length
         return base_lr * (ratio + (1 - ratio) * (min(iteration / rise, 1.0) if rise > 0 else 0.0))
-    smallest, steps = _end(own, base_lr), end - length
+    smallest, steps = _end(args, base_lr), end - length
     return smallest + (base_lr - smallest) * _half_cosine(min((iteration - length) / steps, 1.0) if steps > 0 else 1.0)
 
 
@@ -214,19 +210,19 @@ def check_policy(policy: str | None = None, **cfg: Any) -> dict[str, Any]:
     Raises:
         ConfigError: an unknown policy or argument, one that is missing, out of its range, or two that exclude each other.
     """
-    given = {'policy': policy, **{name: value for name, value in cfg.items() if value is not None}}
-    for name, text in policy_problems(given):
-        raise ConfigError(f'lr_config.{name}={given[name]!r}: {text}')
+    settings = {'policy': policy, **{name: value for name, value in cfg.items() if value is not None}}
+    for name, text in policy_problems(settings):
+        raise ConfigError(f'lr_config.{name}={settings[name]!r}: {text}')
     args = POLICY_ARGS[str(policy)]
-    for name in given:
+    for name in settings:
         if name not in args and name not in COMMON_ARGS:
             near = did_you_mean(name, (*COMMON_ARGS, *args))
             raise ConfigError(f"lr_config: policy '{policy}' has no argument {name!r}.{near}")
-    require(Schedule, given, 'lr_config')
-    if 'min_lr_ratio' in args and ('min_lr' in given) == ('min_lr_ratio' in given):
-        both = 'both are' if 'min_lr' in given else 'neither is'
+    require(Schedule, settings, 'lr_config')
+    if 'min_lr_ratio' in args and ('min_lr' in settings) == ('min_lr_ratio' in settings):
+        both = 'both are' if 'min_lr' in settings else 'neither is'
         raise ConfigError(f'lr_config: {policy} takes either min_lr or min_lr_ratio; {both} given.')
-    return {name: given.get(name, default) for name, default in args.items()}
+    return {name: settings.get(name, default) for name, default in args.items()}
 
 
 def byol_momentum(iteration: int, max_iters: int, base: float, end: float = 1.0) -> float:

@@ -104,9 +104,8 @@ def kept_counts(sizes: Mapping[str, int], densities: Mapping[str, float], densit
     wanted = {name: densities[name] * sizes[name] for name in sparse}
     scale = max(budget, 0) / (sum(wanted.values()) or 1)
     counts = {name: min(int(wanted[name] * scale), sizes[name]) for name in sparse}
-    rounding = sorted(
-        sparse, key=lambda name: counts[name] - wanted[name] * scale
-    )  # the largest part cut off comes first
+    # The largest part cut off comes first.
+    rounding = sorted(sparse, key=lambda name: counts[name] - wanted[name] * scale)
     for name in rounding[: max(0, budget - sum(counts.values()))]:
         counts[name] = min(counts[name] + 1, sizes[name])
     return counts

@@ -30,9 +30,8 @@ def run(asked: Options) -> base.Outcome:
     from ..engine.launch import init_distributed, shut_down
 
     session = base.Session(asked, started)
-    session.device = init_distributed(
-        asked.launcher, **compiled['env_cfg'].get('dist_cfg', {})
-    )  # outlives the training
+    # The process group outlives the training.
+    session.device = init_distributed(asked.launcher, **compiled['env_cfg'].get('dist_cfg', {}))
     training.train(asked, loaded, compiled)
     measuring = detector.Options(
         config=asked.config,

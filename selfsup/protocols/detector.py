@@ -118,6 +118,8 @@ def measure(session: base.Session, asked: Options, folder: Path) -> base.Outcome
     lines += [] if unknown is None else [unknown]
     if asked.show:
         source, picture = loader.dataset.data_source, folder / 'detections.png'
-        drawn = detection_grid(source, detections, asked.show, picture, title=asked.checkpoint, kept=counted.tolist())
+        drawn = detection_grid(
+            source, detections, asked.show, picture, title=asked.checkpoint, readable=counted.tolist()
+        )
         lines.append(str(drawn))
     return base.Outcome(lines, [result])

@@ -67,8 +67,13 @@ class Scores(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """Attributes: train (N, classes), test (M, classes); samples, (sample, k) -> labels (N, classes), of the low-shot
-    protocol."""
+    """Labels of the images.
+
+    Attributes:
+        train: (N, classes).
+        test: (M, classes).
+        samples: of the low-shot protocol, (N, classes) for each (number of the sample, k).
+    """
 
     train: Tensor
     test: Tensor

@@ -14,15 +14,8 @@ from PIL import Image, ImageDraw
 from .drawing import INK, PAPER, font
 from .views import view_grid
 
-COLOURS = (
-    '#e69f00',
-    '#56b4e9',
-    '#009e73',
-    '#f0e442',
-    '#0072b2',
-    '#d55e00',
-    '#cc79a7',
-)  # of the classes in turn (Okabe and Ito 2008)
+# The colours of the classes in turn (Okabe and Ito 2008).
+COLOURS = ('#e69f00', '#56b4e9', '#009e73', '#f0e442', '#0072b2', '#d55e00', '#cc79a7')
 OPACITY = 0.45  # of masks
 LINE, TEXT = 2, 12  # pixels
 PAIRS = 3  # images in a row
@@ -36,7 +29,7 @@ def detection_grid(
     title: str = '',
     min_score: float = 0.5,
     cell: int = 256,
-    kept: Sequence[int] | None = None,
+    readable: Sequence[int] | None = None,
 ) -> Path:
     """Images with their annotated objects, each beside a copy with what was detected there. One colour per class.
 
@@ -48,14 +41,14 @@ def detection_grid(
         title: above the grid.
         min_score: detections below are not drawn.
         cell: side of one picture in pixels.
-        kept: numbers of the images that can be read; None: all.
+        readable: numbers of the images that can be read; None: all.
 
     Returns:
         `out_png`.
     """
     pictures = []
-    readable = np.arange(len(detections)) if kept is None else np.asarray(kept)
-    for index in readable[np.unique(np.linspace(0, len(readable) - 1, number).astype(int))].tolist():
+    candidates = np.arange(len(detections)) if readable is None else np.asarray(readable)
+    for index in candidates[np.unique(np.linspace(0, len(candidates) - 1, number).astype(int))].tolist():
         image, truth, detection = source.read_image(index), source.objects(index), detections[index]
         masks = None if truth.segments is None else source.masks(index, truth)
         marks = [' (difficult)' if difficult else '' for difficult in truth.difficult]

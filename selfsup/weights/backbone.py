@@ -21,10 +21,10 @@ class Found:
 
     Attributes:
         layout: what the file was recognised as.
-        named: its weights under plain names, as in the file otherwise, and what these names tell.
-        unused: name in the file -> why it is not part of the backbone.
+        named: its weights under their names in the file, without the prefix of the backbone, and what these names tell.
+        unused: why other tensors of the file are not part of the backbone, by their names in the file.
         classifier: the classifier that the file was trained with, or None.
-        untrained: tensors of the backbone that its run has never trained, under plain names; they are in `unused`, not in `named`.
+        untrained: tensors of the backbone that its run has never trained, without the prefix; they are in `unused`, not in `named`.
     """
 
     layout: str
@@ -35,7 +35,7 @@ class Found:
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """Of the backbone, under plain names, as in the file otherwise."""
+        """The weights of the backbone, under their names in the file without the prefix."""
         return self.named.weights
 
 

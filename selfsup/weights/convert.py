@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, ConfigError, did_you_mean
+from ..errors import CheckpointError, ConfigError, did_you_mean, listed
 from ..registry import BACKBONES
 from .backbone import Found, find_backbone
 from .families import FAMILIES, Named, in_our_names, infer, of_type
 from .families.family import blocks
 from .fit import fit_backbone, match
-from .frame import averaged, shown
+from .frame import averaged
 from .network import Network, title
 from .read import read_checkpoint
 from .to import TARGETS
@@ -183,41 +183,41 @@ def load_network(
     source = os.fspath(source)
     checkpoint = read_checkpoint(source)
     checkpoint = averaged(checkpoint, source) if average else checkpoint
-    found = find_backbone(checkpoint, source, () if config is None else _names_of(config))
-    if found.named.family and found.named.lacks:
+    in_file = find_backbone(checkpoint, source, () if config is None else _names_of(config))
+    if in_file.named.family and in_file.named.lacks:
         raise CheckpointError(
-            f'{source} ({found.layout}) holds a {found.named.family.name} without a {found.named.lacks}, as its code cut it '
+            f'{source} ({in_file.layout}) holds a {in_file.named.family.name} without a {in_file.named.lacks}, as its code cut it '
             'out of a network that calls it as a function. No library has such a network. --pretrained starts a training '
             'from it.'
         )
-    head = found.classifier
-    named = found.named.without(head.names if head else ())
+    head = in_file.classifier
+    named = in_file.named.without(head.names if head else ())
     stages = len(blocks(named.weights, named.family.block)) if named.family else 0
-    settings, note = _as_used(_told(found, named, stages, source) if config is None else config)
+    settings, note = _as_used(_told(in_file, named, stages, source) if config is None else config)
     backbone = _built(settings, source, told=config is None)
     unused, counters = _load(backbone, named, settings, source)
-    beside = {name: reason for name, reason in found.unused.items() if head is None or name not in head.names}
+    beside = {name: reason for name, reason in in_file.unused.items() if head is None or name not in head.names}
     unused = {**beside, **unused}
     if head:
         width = getattr(backbone, 'out_channels', head.channels)  # a network of the user's own may not say it
         reason = f'a classifier of {head.channels} numbers, not of {width} averages' if classifier else 'the classifier'
         if not classifier or head.channels != width:
             unused, head = {**unused, **dict.fromkeys(sorted(head.names), reason)}, None
-    trained = (f'its run trained {stages} stages; the others are left out',) if found.untrained else ()
+    trained = (f'its run trained {stages} stages; the others are left out',) if in_file.untrained else ()
     merged = _merged(backbone, settings, source) if merge else backbone
     settings = {**settings, 'merged': True} if merge else settings
-    return Network(merged, backbone, settings, found.layout, unused, (*counters, *note, *trained), head)
+    return Network(merged, backbone, settings, in_file.layout, unused, (*counters, *note, *trained), head)
 
 
-def _told(found: Found, named: Named, stages: int, source: str) -> dict[str, Any]:
+def _told(in_file: Found, named: Named, stages: int, source: str) -> dict[str, Any]:
     """The config of the stages that were trained, read off the weights.
 
     Raises:
         CheckpointError: there are none, or see `infer`.
     """
-    if not found.untrained:
+    if not in_file.untrained:
         return infer(named.weights, source)
-    whole = in_our_names({**found.weights, **found.untrained})
+    whole = in_our_names({**in_file.weights, **in_file.untrained})
     config = infer({**named.weights, **whole}, source)
     if not stages:
         raise CheckpointError(
@@ -271,7 +271,7 @@ def _load(
     state = backbone.state_dict()
     fitted = fit_backbone(named, state)
     matched = match(fitted.weights, state)
-    missing = [name for name in matched.missing if name not in fitted.spare]
+    missing = [name for name in matched.missing if name not in fitted.unread]
     counters = [name for name in missing if name.endswith('num_batches_tracked')]
     faults = {
         'missing in the file:': [name for name in missing if name not in counters],
@@ -284,7 +284,7 @@ def _load(
         ],
     }
     if any(faults.values()):
-        text = '; '.join(f'{label} {shown(names)}' for label, names in faults.items() if names)
+        text = '; '.join(f'{label} {listed(names)}' for label, names in faults.items() if names)
         raise CheckpointError(
             f'{source} is not a complete {title(config)}: {text}. Nothing was written. For another network, give --config, '
             'a config with it (TIMMBackbone for those of timm).'

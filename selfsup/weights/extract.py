@@ -62,16 +62,16 @@ def backbone_weights(checkpoint: dict, source: str, naming: str = 'own') -> dict
         CheckpointError: see `find_backbone`.
         ConfigError: see `renamed`.
     """
-    found = find_backbone(checkpoint, source)
-    if found.untrained:
-        reason = next(why for name, why in found.unused.items() if name.endswith(tuple(found.untrained)))
-        first = ', '.join(list(found.untrained)[:3])
+    in_file = find_backbone(checkpoint, source)
+    if in_file.untrained:
+        reason = next(why for name, why in in_file.unused.items() if name.endswith(tuple(in_file.untrained)))
+        first = ', '.join(list(in_file.untrained)[:3])
         warnings.warn(
-            f'{source}: {len(found.untrained)} tensors of the backbone are left out, as they are {reason}: {first}, ...',
+            f'{source}: {len(in_file.untrained)} tensors of the backbone are left out, as they are {reason}: {first}, ...',
             SelfSupWarning,
             stacklevel=2,
         )
-    return renamed(found.weights, naming)
+    return renamed(in_file.weights, naming)
 
 
 def export_backbone(model: nn.Module, path: str | os.PathLike, naming: str) -> Path:

@@ -25,14 +25,15 @@ class Fitted:
     Attributes:
         weights: name -> tensor.
         origin: what the file was recognised as; '' for ours.
-        unused: name (the module's where it has one, the file's otherwise) -> why it is left out of `weights`.
-        spare: names in the module that a file may lack without loss, as nothing reads them.
+        unused: why tensors of the file are left out of `weights`, by their names in the module, or in the file if the module has no such
+            tensor.
+        unread: names in the module whose values nothing reads, so that a file may lack them without loss.
     """
 
     weights: dict[str, Tensor]
     origin: str = ''
     unused: dict[str, str] = field(default_factory=dict)
-    spare: frozenset[str] = frozenset()
+    unread: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def fit_backbone(named: Named, state: Mapping[str, Tensor]) -> Fitted:
     unused = {
         name: reason for name in weights if name not in state and (reason := _needless(name.removeprefix('model.')))
     }
-    return Fitted({n: value for n, value in weights.items() if n not in unused}, '', unused, _spare(state))
+    return Fitted({n: value for n, value in weights.items() if n not in unused}, '', unused, _unread(state))
 
 
 def fit_model(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Fitted:
@@ -90,7 +91,7 @@ def fit_model(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Fit
     backbone = _respelled(recognise(_part(ours)), _part(state))
     rest = {name: value for name, value in ours.items() if not name.startswith('backbone.')}
     renamed = {f'backbone.{name}': value for name, value in backbone.items()}
-    return Fitted({**renamed, **rest}, origin, unused, _spare(state, 'backbone.') if backbone else frozenset())
+    return Fitted({**renamed, **rest}, origin, unused, _unread(state, 'backbone.') if backbone else frozenset())
 
 
 def _part(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -121,6 +122,6 @@ def _needless(name: str) -> str:
     return 'a classifier, which the backbone does not have' if name.startswith(CLASSIFIER) else ''
 
 
-def _spare(state: Mapping[str, Tensor], prefix: str = '') -> frozenset[str]:
+def _unread(state: Mapping[str, Tensor], prefix: str = '') -> frozenset[str]:
     """What timm models keep of a classifier that was not asked for, such as the norm of a ConvNeXt's."""
     return frozenset(name for name in state if name.startswith((f'{prefix}model.head.', f'{prefix}model.fc.')))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, listed
 from .read import check_finite
 
 # entries of a checkpoint that hold the weights; DINO's teacher is what is evaluated
@@ -85,13 +85,7 @@ def flat_weights(checkpoint: Mapping, source: str) -> dict[str, Tensor]:
 def entries(checkpoint: Mapping) -> str:
     """The first names in a checkpoint, for messages."""
     names = [str(name)[:80] for name in checkpoint]
-    more = f', ... ({len(names)} in all)' if len(names) > 20 else ''
-    return ascii(', '.join(names[:20]))[1:-1] + more if names else 'none'
-
-
-def shown(names: Sequence[str]) -> str:
-    """The first of some names, for messages."""
-    return ', '.join(names[:5]) + (f', ... ({len(names)} in all)' if len(names) > 5 else '')
+    return ascii(listed(names, 20))[1:-1] if names else 'none'
 
 
 def _check_names(frame: Mapping, source: str) -> None:

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from ..distributed import unwrap
-from ..errors import CheckpointError, SelfSupWarning
+from ..errors import CheckpointError, SelfSupWarning, listed
 from ..registry import MODELS
 from .backbone import find_backbone
 from .classifier import Classifier
 from .fit import Fitted, fit_backbone, fit_model, match
-from .frame import OFFICIAL_AVERAGES, averaged, flat_weights, shown
+from .frame import OFFICIAL_AVERAGES, averaged, flat_weights
 from .layouts.openselfsup import upgrade
 from .read import read_checkpoint
 
@@ -39,8 +39,8 @@ class LoadReport:
         origin: what the file was recognised as; '' for a whole model of ours.
         loaded: names in the module that took their values from the file.
         missing: names in the module that kept their initial values.
-        unused: name (the module's where it has one, the file's otherwise) -> why it was not used.
-        spare: those of `missing` that nothing reads.
+        unused: why tensors of the file were not used, by their names in the module, or in the file if the module has no such tensor.
+        unread: those of `missing` whose values nothing reads.
     """
 
     path: str
@@ -49,12 +49,12 @@ class LoadReport:
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
     unused: dict[str, str]
-    spare: frozenset[str]
+    unread: frozenset[str]
 
     @property
     def partial(self) -> bool:
         """True when something is left over that has no good reason. Counters of batch norms count for nothing."""
-        needed = [name for name in self.missing if name not in self.spare and not name.endswith('num_batches_tracked')]
+        needed = [name for name in self.missing if name not in self.unread and not name.endswith('num_batches_tracked')]
         return bool(needed) or NO_SUCH in self.unused.values()
 
     def summary(self) -> str:
@@ -62,9 +62,9 @@ class LoadReport:
         names = f' ({self.origin})' if self.origin else ''
         text = f'Loaded {len(self.loaded)} of {len(self.loaded) + len(self.missing)} tensors of {self.what} from {self.path}{names}'
         if self.missing:
-            text += f'; kept their initial values: {shown(self.missing)}'
+            text += f'; kept their initial values: {listed(self.missing)}'
         for reason in dict.fromkeys(self.unused.values()):
-            text += f'; not used from the file, as {reason}: {shown([n for n, why in self.unused.items() if why == reason])}'
+            text += f'; not used from the file, as {reason}: {listed([n for n, why in self.unused.items() if why == reason])}'
         return text
 
     def lines(self) -> list[str]:
@@ -159,16 +159,18 @@ def _mention_average(checkpoint: dict, path: str) -> None:
 
 def _backbone_of(checkpoint: dict, path: str, state: dict[str, Tensor]) -> tuple[Fitted, Classifier | None]:
     """The backbone in a checkpoint as another one takes it, whose state dict is `state`; and its classifier."""
-    found = find_backbone(checkpoint, path, state)
-    if found.named.family and found.named.lacks:
+    in_file = find_backbone(checkpoint, path, state)
+    if in_file.named.family and in_file.named.lacks:
         warnings.warn(
-            f'The {found.named.family.name} in {path} ({found.layout}) was trained without the {found.named.lacks}, which the '
+            f'The {in_file.named.family.name} in {path} ({in_file.layout}) was trained without the {in_file.named.lacks}, which the '
             'backbone has: fit to start a training from, but features of the untouched weights are other than in its own code.',
             SelfSupWarning,
             stacklevel=3,
         )
-    fitted = fit_backbone(found.named, state)
-    return Fitted(fitted.weights, found.layout, {**found.unused, **fitted.unused}, fitted.spare), found.classifier
+    fitted = fit_backbone(in_file.named, state)
+    return Fitted(
+        fitted.weights, in_file.layout, {**in_file.unused, **fitted.unused}, fitted.unread
+    ), in_file.classifier
 
 
 def _of_other_code(checkpoint: dict, path: str, algorithm: nn.Module, state: dict[str, Tensor]) -> Fitted | None:
@@ -184,8 +186,8 @@ def _of_other_code(checkpoint: dict, path: str, algorithm: nn.Module, state: dic
     whole = {f'backbone.{name}': value for name, value in body.weights.items()}
     if classifier is not None and HEAD in state and 'backbone.head.weight' not in state:
         unused = {name: reason for name, reason in body.unused.items() if name not in classifier.names}
-        spare = frozenset(f'backbone.{name}' for name in body.spare)
-        return Fitted({**whole, **classifier.named('head.norm.', 'head.fc_cls.')}, body.origin, unused, spare)
+        unread = frozenset(f'backbone.{name}' for name in body.unread)
+        return Fitted({**whole, **classifier.named('head.norm.', 'head.fc_cls.')}, body.origin, unused, unread)
     names = (name.removeprefix('module.') for name in flat_weights(checkpoint, path))
     if any(name in state for name in whole) and not any(name in state for name in names):
         raise CheckpointError(
@@ -218,9 +220,9 @@ def load_matching(
     if not matched.shared or wrong or (strict and (matched.missing or matched.extra)):
         fault = f'{len(matched.shared)} of its {len(fitted.weights)} tensors match the {len(state)} of {what}'
         if wrong:
-            fault = f'{len(wrong)} tensors have another {"shape" if matched.shapes else "type"} ({shown(wrong)})'
+            fault = f'{len(wrong)} tensors have another {"shape" if matched.shapes else "type"} ({listed(wrong)})'
         sides = (('missing in the file', matched.missing), ('only in the file', matched.extra))
-        rest = ''.join(f'; {label}: {shown(names)}' for label, names in sides if names)
+        rest = ''.join(f'; {label}: {listed(names)}' for label, names in sides if names)
         origin = f' ({fitted.origin})' if fitted.origin else ''
         raise CheckpointError(
             f'{path}{origin} is not a checkpoint of {what} as configured: {fault}{rest}. '
@@ -228,7 +230,7 @@ def load_matching(
         )
     module.load_state_dict(fitted.weights, strict=False)
     unused = {**fitted.unused, **dict.fromkeys(matched.extra, NO_SUCH)}
-    report = LoadReport(path, what, fitted.origin, matched.shared, matched.missing, unused, fitted.spare)
+    report = LoadReport(path, what, fitted.origin, matched.shared, matched.missing, unused, fitted.unread)
     if report.partial:
         warnings.warn(f'{report.summary()}.', SelfSupWarning, stacklevel=3)
     else:

@@ -18,12 +18,12 @@ class Network:
     """A backbone in eval mode, with the weights of a file.
 
     Attributes:
-        backbone: it; those that are known by their weights return the maps of all stages, others their last.
-        unmerged: the same as it stands in the file.
-        config: that builds it.
+        backbone: the module. One that is known by its weights returns the maps of all stages, any other its last map.
+        unmerged: the module as it stands in the file; `backbone` itself unless kernels and norms were merged.
+        config: of the backbone; it builds `backbone`.
         layout: what the file was recognised as.
-        unused: name in the file -> why it is left out.
-        notes: what was decided without being said in the file.
+        unused: why tensors of the file are left out, by their names in the file.
+        notes: sentences about what was decided although the file does not say it.
         classifier: what follows the average of the last map, or None.
     """
 

@@ -60,10 +60,9 @@ def _read_torch(path: Path, map_location: Any) -> Any:
         with torch.serialization.safe_globals([Namespace]), warnings.catch_warnings():
             warnings.simplefilter('ignore')
             return torch.load(path, map_location=map_location, weights_only=True)
-    except (
-        Exception
-    ) as error:  # torch raises RuntimeError, EOFError, KeyError, ... for the many ways a file can be damaged
-        # EINVAL: a seek to where a cut file has nothing
+    except Exception as error:
+        # Torch raises RuntimeError, EOFError, KeyError, ... for the many ways a file can be damaged; EINVAL is a seek to where
+        # a cut file has nothing.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         if isinstance(error, torch.OutOfMemoryError):

@@ -247,9 +247,8 @@ def test_options_change_values_of_any_kind(small):
     assert got['optim_wrapper']['optimizer'] == {'type': 'SGD', 'lr': 0.01, 'nesterov': True}
     assert got['optim_wrapper']['paramwise_options']['\\Ahead.'] == {'lr_mult': 2}
     assert got['train_dataloader']['dataset']['pipeline'] == [{'type': 'Resize', 'size': 96}]
-    assert got['val_dataloader']['dataset']['pipeline'] == [
-        {'type': 'Resize', 'size': 8}
-    ]  # written as one helper, no longer one
+    # Written as one helper, no longer one.
+    assert got['val_dataloader']['dataset']['pipeline'] == [{'type': 'Resize', 'size': 8}]
     assert (got['seed'], got['work_dir']) == (3, 'out/a b')
     assert got['param_scheduler'] == [{'type': 'PolicyLR', 'policy': 'fixed', 'by_epoch': True}]
     assert got['default_hooks']['checkpoint']['interval'] == 1

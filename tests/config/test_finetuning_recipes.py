@@ -198,9 +198,8 @@ def test_convnext_v2_after_imagenet_22k(name):
         wrapper['optimizer']['base_lr'],
         wrapper['optimizer']['weight_decay'],
     ) == ('AmpOptimWrapper', 'AdamW', 2.5e-5, 1e-8)
-    assert cfg['param_scheduler'] == [
-        {'type': 'PolicyLR', 'policy': 'WarmupCosine', 'min_lr': 1e-6, 'by_epoch': True}
-    ]  # no warm-up
+    # No warm-up
+    assert cfg['param_scheduler'] == [{'type': 'PolicyLR', 'policy': 'WarmupCosine', 'min_lr': 1e-6, 'by_epoch': True}]
     assert images_per_step(f'convnextv2_{name}', cfg) == 512
     assert (cfg['model']['mixup'], head['label_smoothing'], head['init_std']) == (None, 0.1, 2e-5)
     assert [step['type'] for step in pipeline] == [

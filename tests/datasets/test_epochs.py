@@ -58,9 +58,8 @@ def test_global_batches_do_not_depend_on_the_number_of_ranks():
 
     one = batches(1)
     assert len(one) == 5 and batches(2) == one
-    assert (
-        batches(3)[:4] == one[:4] and batches(4)[:4] == one[:4]
-    )  # the last batch is padded: 50 is no multiple of 3 or 4
+    # The last batch is padded: 50 is no multiple of 3 or 4.
+    assert batches(3)[:4] == one[:4] and batches(4)[:4] == one[:4]
 
 
 def test_unshuffled_ranks_can_be_put_in_order():

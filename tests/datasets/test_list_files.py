@@ -164,9 +164,8 @@ def test_of_a_long_list_a_thousand_files_are_looked_at(root, tmp_path):
     good = [FILES[0]] * 9000
     with pytest.raises(DataError, match=r'the 1,000 files that were looked at \(the list has 10,000\) are missing'):
         read(root, tmp_path, '\n'.join([*good, *['gone.png'] * 1000]))
-    with pytest.warns(
-        SelfSupWarning, match='will be skipped'
-    ):  # 3 % of those looked at: which is 1 % of all cannot be told
+    # 3 % of those looked at: which is 1 % of all cannot be told.
+    with pytest.warns(SelfSupWarning, match='will be skipped'):
         read(root, tmp_path, '\n'.join([*good, *good[:700], *['gone.png'] * 300]))
 
 

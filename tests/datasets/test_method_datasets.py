@@ -115,9 +115,8 @@ def test_rotations_are_counter_clockwise_in_the_order_of_their_labels():
     )
     for turned, label in zip(sample['img'], sample['rot_label'].tolist(), strict=True):
         assert torch.equal(turned, TF.to_tensor(image.rotate(90 * label)))  # PIL turns counter-clockwise
-    corner = pixels(sample['img'])[
-        1, :, 11, 0
-    ]  # what was top left is bottom left after a quarter turn counter-clockwise
+    # What was top left is bottom left after a quarter turn counter-clockwise.
+    corner = pixels(sample['img'])[1, :, 11, 0]
     assert corner.tolist() == [0, 0, 4]
 
 

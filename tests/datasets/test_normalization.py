@@ -58,10 +58,8 @@ def test_the_values_to_use_give_what_was_meant():
             dict(mean=[0.485, 0.456, 0.406], std=[58.395, 57.12, 57.375]),
             r'mean=\[0\.485, .*std=\[0\.229, 0\.224, 0\.225\]',
         ),  # mixed up
-        (
-            dict(mean=[103.53, 116.28, 123.675], std=[1.0] * 3),
-            r'mean=\[0\.406, 0\.456, 0\.485\], std=\[0\.003922, ',
-        ),  # Caffe's
+        # Caffe's
+        (dict(mean=[103.53, 116.28, 123.675], std=[1.0] * 3), r'mean=\[0\.406, 0\.456, 0\.485\], std=\[0\.003922, '),
         (dict(mean=[127.5], std=[127.5]), r'mean=\[0\.5\], std=\[0\.5\]'),
     ],
 )
@@ -84,11 +82,8 @@ def test_statistics_of_divided_images_without_a_division():
     [
         [dict(type='ToTensor'), dict(type='Normalize', mean=[0.0] * 3, std=[1.0] * 3)],
         [dict(type='ToTensor'), dict(type='Normalize', mean=[0.5], std=[0.5])],
-        [
-            dict(type='ToTensor'),
-            v2.Lambda(lambda image: 255 * image),
-            dict(type='Normalize', **BYTES),
-        ],  # code of the user's
+        # Code of the user's.
+        [dict(type='ToTensor'), v2.Lambda(lambda image: 255 * image), dict(type='Normalize', **BYTES)],
         [dict(type='ToTensor'), dict(type='Normalize', **UNIT), dict(type='Normalize', mean=[2.0] * 3, std=[2.0] * 3)],
         [dict(type='ToTensor'), lambda image: 255 * image, dict(type='Normalize', **BYTES)],
     ],

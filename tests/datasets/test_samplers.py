@@ -181,9 +181,8 @@ def test_repeated_augmentation_by_rank_and_epoch():
     assert len(one) == 8 and iterations(2, 6, skip=5) == one[5:] and iterations(1, 12, epoch=3) != one
     views = [draw for batch in one for draw in batch]
     assert len(set(views)) == len(views) == 96 and len({draw.index for draw in views}) == 32
-    assert all(
-        sorted(d.repeat for d in batch) == sorted([0, 1, 2] * 4) for batch in one
-    )  # all views of an image in one iteration
+    # All views of an image in one iteration.
+    assert all(sorted(d.repeat for d in batch) == sorted([0, 1, 2] * 4) for batch in one)
 
 
 def test_views_of_repeated_augmentation_differ(folder):

@@ -118,9 +118,8 @@ def test_an_abandoned_line_can_be_taken_up_again(config, straight, tmp_path):
     (aside,) = work_dir.glob('aside_*')
     run(config, work_dir, 7, resume_from=str(aside / 'epoch_4.pth'))
     assert differences(straight / 'epoch_7.pth', work_dir / 'epoch_7.pth') == []
-    assert names(work_dir) == [f'epoch_{n}.pth' for n in (1, 2, 5, 6, 7)] + [
-        'latest.pth'
-    ]  # its third epoch is not that of the other line
+    # Its third epoch is not that of the other line.
+    assert names(work_dir) == [f'epoch_{n}.pth' for n in (1, 2, 5, 6, 7)] + ['latest.pth']
 
 
 def test_epochs_and_iterations_mixed_and_clocks_set_back(config, tmp_path):

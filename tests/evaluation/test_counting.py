@@ -27,10 +27,8 @@ from tests.distributed.helpers import run_ranks
 
 CPU = torch.device('cpu')
 TENSOR = [dict(type='ToTensor')]
-IMAGES, BROKEN = (
-    203,
-    (7, 150),
-)  # with two processes each meets one of the broken files; 203 is odd, so one image comes twice
+# With two processes each meets one of the broken files; 203 is odd, so one image comes twice.
+IMAGES, BROKEN = 203, (7, 150)
 NOISE = [dict(type='RandomResizedCrop', size=6, scale=(0.2, 0.5)), *TENSOR]
 
 
@@ -135,9 +133,8 @@ def test_two_processes_give_the_numbers_of_one(folder, tmp_path):
             r'4 of 203 images cannot be read, more than 1%\. .*/007\.png, .*/020\.png, .*/100\.png, .*/150\.png',
             found['error'],
         )
-        assert torch.equal(
-            found['draws'], alone['draws']
-        )  # also the image that fills up the ranks: its first draw counts
+        # Also the image that fills up the ranks: its first draw counts.
+        assert torch.equal(found['draws'], alone['draws'])
         assert torch.equal(found['labels'], alone['labels'])
         assert {k: found[k] for k in ('validate', 'knn', 'left_out')} == {
             k: alone[k] for k in ('validate', 'knn', 'left_out')

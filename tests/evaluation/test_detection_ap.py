@@ -39,9 +39,8 @@ def test_masks_are_pasted_into_the_original_image(shapes):
         sources(shapes)['coco'], [{'type': 'RandomShortestSize', 'min_size': 100, 'max_size': 200}], masks=True
     )
     assert numbers['AP'] == pytest.approx(100, abs=0.01)
-    assert (
-        0 < numbers['mask_AP75'] < 100 and numbers['mask_AP50'] > 60
-    )  # squares fill their boxes, triangles half of them
+    # Squares fill their boxes, triangles half of them.
+    assert 0 < numbers['mask_AP75'] < 100 and numbers['mask_AP50'] > 60
 
 
 def test_annotations_without_area_crowd_or_usable_ids(shapes, tmp_path):

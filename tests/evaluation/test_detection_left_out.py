@@ -69,9 +69,8 @@ def test_images_that_were_left_out(shapes, tmp_path):
         ConfigError, match=r'1 images without objects are left out of the data to evaluate on.*keep_empty=True'
     ):
         evaluate({**source, 'keep_empty': False})
-    assert evaluate({**sources(shapes)['coco'], 'keep_empty': False})['AP'] == pytest.approx(
-        100, abs=0.01
-    )  # every image has some
+    # Every image has some.
+    assert evaluate({**sources(shapes)['coco'], 'keep_empty': False})['AP'] == pytest.approx(100, abs=0.01)
 
 
 def test_a_diverged_model_has_no_average_precision(shapes):

@@ -50,9 +50,8 @@ def errors(x, a, signs, class_weights, costs):
 def test_as_exact_as_asked_for_every_cost(n, width):
     x, signs, weights = samples_of(n, width)
     a = solved(x, signs, weights, COSTS)
-    assert (
-        max(errors(x, a, signs, weights, COSTS)) < 2e-4
-    )  # asked: 1e-4; float32 in the ridge regressions may add as much
+    # Asked: 1e-4; float32 in the ridge regressions may add as much.
+    assert max(errors(x, a, signs, weights, COSTS)) < 2e-4
     assert a.shape == (len(COSTS), n)
 
 

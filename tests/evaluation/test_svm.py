@@ -85,9 +85,8 @@ def test_gradient_of_the_primal_vanishes(data):
         (
             w.square().sum() / 2 + cost * (weights[0] * (1 - signs[0] * (w @ with_one.T)).clamp_min(0).square()).sum()
         ).backward()
-        pull = (
-            2 * cost * (weights[0] * (1 - signs[0] * (w @ with_one.T)).clamp_min(0) * signs[0]) @ with_one
-        )  # w = pull at the optimum
+        # At the optimum w equals this pull.
+        pull = 2 * cost * (weights[0] * (1 - signs[0] * (w @ with_one.T)).clamp_min(0) * signs[0]) @ with_one
         assert float(w.grad.norm()) < 1e-3 * float(pull.detach().norm())
 
 

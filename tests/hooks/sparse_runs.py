@@ -16,9 +16,8 @@ from selfsup.hooks.sparse_training.hook import SparseTrainingHook
 from selfsup.registry import HOOKS
 
 EVERY = 'checkpoint_config.by_epoch=False'
-SPARSE = dict(
-    type='SparseTrainingHook', sparsity=0.6, init='erk', update_interval=4, prune_rate=0.5
-)  # exchanges after steps 4, 8, ...
+# Exchanges after steps 4, 8, ...
+SPARSE = dict(type='SparseTrainingHook', sparsity=0.6, init='erk', update_interval=4, prune_rate=0.5)
 MOMENTUM = 0.9  # of the average
 
 

@@ -27,10 +27,8 @@ FP16 = (
 MODES = {
     'fp32': (),
     'bf16': ('use_fp16=True',),
-    'accumulated': (
-        'optimizer_config.update_interval=4',
-        'total_epochs=4',
-    ),  # steps after 4 and 2 micro-batches in turn
+    # Steps after 4 and 2 micro-batches in turn.
+    'accumulated': ('optimizer_config.update_interval=4', 'total_epochs=4'),
     'clipped': ('optimizer_config.grad_clip={"max_norm": 0.1}',),
     'sgd': ("optimizer={'type': 'SGD', 'lr': 0.01, 'momentum': 0.9}",),
 }

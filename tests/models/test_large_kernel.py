@@ -154,9 +154,8 @@ def test_autocast(implementation):
     with torch.autocast('cpu', torch.bfloat16):
         out = large_kernel_conv2d(*leaves, implementation)
         assert out.dtype == torch.bfloat16
-        assert (
-            large_kernel_conv2d(x.double(), weight.double(), None, implementation).dtype == torch.float64
-        )  # as conv2d does
+        # As conv2d does
+        assert large_kernel_conv2d(x.double(), weight.double(), None, implementation).dtype == torch.float64
         gradients = torch.autograd.grad(out, leaves, grad.bfloat16())
     assert all(g.dtype == torch.float32 for g in gradients)
     assert_close([out, *gradients], reference(x, weight, bias, grad), 2e-2)

@@ -174,10 +174,8 @@ def test_strides_that_do_not_divide_the_imagined_image(strides):
 def test_maps_that_are_no_whole_fraction_stay_refused(layers):
     """Without padding, or with too much of it."""
     net = nn.Sequential(*layers)
-    if layers[0].kernel_size == (7, 7) and layers[0].padding == (
-        3,
-        3,
-    ):  # more than is needed: the map is a fraction all the same
+    # More than is needed: the map is a fraction all the same.
+    if layers[0].kernel_size == (7, 7) and layers[0].padding == (3, 3):
         assert probe_maps(net) == ((4, 7),)
         return
     with pytest.raises(ConfigError, match='needs a network with padding'):

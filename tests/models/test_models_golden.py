@@ -88,9 +88,8 @@ def test_latent_predict_head(case):
     close(loss, case['loss'])
     close_grad(x.grad, case['grad_input'])
     for name, parameter in head.named_parameters():
-        if (
-            'mlp.0.bias' in name
-        ):  # a constant before a batch norm: its gradient is rounding error in both implementations
+        # A constant before a batch norm: its gradient is rounding error in both implementations.
+        if 'mlp.0.bias' in name:
             assert parameter.grad.abs().max() < 1e-5
         else:
             close_grad(parameter.grad, case['grads'][name])

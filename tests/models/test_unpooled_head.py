@@ -31,10 +31,8 @@ def test_the_whole_last_map_has_a_classifier_of_its_own_without_a_norm(norm_cfg)
     head = HEADS.build({**HEAD, 'with_last_layer_unpool': True, 'norm_cfg': norm_cfg})
     plain = HEADS.build({**HEAD, 'norm_cfg': norm_cfg})
     assert [fc.in_features for fc in head.fcs] == [fc.in_features for fc in plain.fcs] + [512 * 49]
-    assert {n for n in head.state_dict() if n not in plain.state_dict()} == {
-        'fcs.2.weight',
-        'fcs.2.bias',
-    }  # norms for pooled ones only
+    # Norms for pooled ones only.
+    assert {n for n in head.state_dict() if n not in plain.state_dict()} == {'fcs.2.weight', 'fcs.2.bias'}
     plain.load_state_dict({n: v for n, v in head.state_dict().items() if not n.startswith('fcs.2')})
     given, labels = [m.requires_grad_() for m in maps()], torch.tensor([2, 0])
     logits = head(given)

@@ -26,9 +26,8 @@ def test_statistics_are_those_of_visible_positions(kind):
     close(m.norm(p=2, dim=(2, 3)), norms, 'norm per image')
     over_batch = torch.linalg.vector_norm(m.permute(0, 2, 3, 1), dim=(0, 1, 2), keepdim=True)
     close(over_batch, torch.cat(rows).norm(dim=0).view(1, 1, 1, 4), 'norm of the batch')
-    assert all(
-        torch.isfinite(g).all() for g in gradients(m.norm(p=2, dim=(2, 3)), x)
-    )  # an image without positions has norm 0
+    # An image without positions has norm 0.
+    assert all(torch.isfinite(g).all() for g in gradients(m.norm(p=2, dim=(2, 3)), x))
 
 
 @BOTH
@@ -55,9 +54,8 @@ def test_group_and_instance_norm(kind, layer):
     out = layer(kind.from_dense(x, visible)).dense()
     for image, (rows, given) in enumerate(zip(positions(out, visible), positions(x, visible), strict=True)):
         if len(given):
-            as_image = given.t()[
-                None, :, :, None
-            ]  # the layer itself, on an image that consists of the visible positions
+            # The layer itself, on an image that consists of the visible positions.
+            as_image = given.t()[None, :, :, None]
             close(rows, layer(as_image)[0, :, :, 0].t(), f'image {image}')
     close(out, hide(out, visible), 'hidden positions')
 

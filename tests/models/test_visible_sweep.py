@@ -20,9 +20,8 @@ def check(name):
     if found['result'] == 'same':
         assert found['difference'] < SAME
     else:
-        assert (
-            found['reason'].split(' (')[0] == expected['reason'].split(' (')[0]
-        )  # in brackets stands what others' code says
+        # In brackets stands what others' code says.
+        assert found['reason'].split(' (')[0] == expected['reason'].split(' (')[0]
 
 
 def test_most_families_train_and_the_others_are_refused_with_a_reason():

@@ -21,9 +21,8 @@ from selfsup.registry import MODELS
 from .visible_cases import ragged, randomised
 
 RESULTS = Path(__file__).with_suffix('.json')
-SAME = (
-    1e-8  # of loss and gradients; in double precision rounding makes 1e-16, which norms over a dozen positions blow up
-)
+# The largest difference of loss and gradients; in double precision rounding makes 1e-16, which norms over a dozen positions blow up.
+SAME = 1e-8
 
 
 def backbone(name):

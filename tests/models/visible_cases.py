@@ -58,9 +58,8 @@ def assert_same(net, img, visible):
     for name, b in other_grads.items():
         assert (grads[name] is None) == (b is None), name
         if b is not None:
-            close(
-                grads[name], b, name, floor=1e-6 * largest
-            )  # a bias before a norm has a gradient of rounding errors only
+            # A bias before a norm has a gradient of rounding errors only.
+            close(grads[name], b, name, floor=1e-6 * largest)
     for name, b in other_buffers.items():
         close(buffers[name], b, name, floor=1e-6)
 

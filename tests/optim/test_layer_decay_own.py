@@ -63,9 +63,8 @@ def test_a_norm_has_the_rate_of_its_convolution(name):
     }
     for (stage, child), layer in expected.items():
         assert found[f'{stage}{child}.weight'] == found[f'{stage}{child}.bias'] == layer, (stage, child)
-    assert (
-        found['fc.weight'] == 0 and found.get('stem.0.weight', 4) == found.get('stem.1.bias', 4) == 4
-    )  # before the first block
+    # Before the first block.
+    assert found['fc.weight'] == 0 and found.get('stem.0.weight', 4) == found.get('stem.1.bias', 4) == 4
 
 
 def test_stages_that_begin_with_a_norm_and_stages_with_blocks_among_layers():

@@ -123,10 +123,8 @@ def test_order_and_overriding(model):
     )
     assert options['backbone.conv1.weight'] == {'lr': pytest.approx(1.0), 'weight_decay': pytest.approx(5e-5)}
     assert options['head.fc.weight'] == {'lr': 0.7, 'weight_decay': pytest.approx(5e-5), 'momentum': 0.0}
-    assert options['head.fc.bias'] == {
-        'lr': pytest.approx(0.2),
-        'momentum': pytest.approx(0.45),
-    }  # later wins, option by option
+    # Later wins, option by option.
+    assert options['head.fc.bias'] == {'lr': pytest.approx(0.2), 'momentum': pytest.approx(0.45)}
     assert options['backbone.bn1.bias'] == {'lr': pytest.approx(0.2), 'momentum': pytest.approx(0.45)}
 
 

@@ -107,11 +107,8 @@ def test_snip_keeps_the_largest_scores_of_all_layers():
         'c': torch.tensor([0.5, 0.25, 0.125]),
     }
     assert sparsity.snip_densities(scores, 0.4) == {'a': 0.5, 'b': 2 / 3, 'c': 0.0}
-    assert sparsity.snip_densities(scores, 0.4, share_ties=False) == {
-        'a': 0.5,
-        'b': 1 / 3,
-        'c': 0.0,
-    }  # strictly larger than the 4th
+    # Strictly larger than the 4th.
+    assert sparsity.snip_densities(scores, 0.4, share_ties=False) == {'a': 0.5, 'b': 1 / 3, 'c': 0.0}
     assert sparsity.snip_densities(scores, 0.0) == dict.fromkeys(scores, 0.0)
 
 

@@ -37,16 +37,11 @@ EXACT_BACKBONES = {
 }
 MODES = {'fp32': (), 'bf16': ('use_fp16=True',), 'interval2': ('optimizer_config.update_interval=2',)}
 EXACT_MODES = ('fp32', 'interval2')  # the rounding of bf16 depends on the size of a batch
-EPOCHS, BATCH, STOP = (
-    3,
-    4,
-    5,
-)  # 3 iterations per epoch; STOP lies inside the second, at the end of an accumulation window
+# 3 iterations per epoch; STOP lies inside the second, at the end of an accumulation window.
+EPOCHS, BATCH, STOP = 3, 4, 5
 LAST = f'iter_{EPOCHS * IMAGES // BATCH}.pth'
-EXACT = (
-    'total_epochs=2',
-    'optimizer.lr=0.01',
-)  # a difference in the last digit grows with every step, faster with a larger rate
+# A difference in the last digit grows with every step, faster with a larger rate.
+EXACT = ('total_epochs=2', 'optimizer.lr=0.01')
 EXACT_LAST = f'iter_{2 * IMAGES // BATCH}.pth'
 
 NORM = [{'type': 'ToTensor'}, {'type': 'Normalize', 'mean': [0.5] * 3, 'std': [0.3] * 3}]
@@ -251,9 +246,8 @@ def check_cell(name, folder):
         assert sorted(p.name for p in run.glob('cluster_epoch_*.npy')) == [f'cluster_epoch_{n}.npy' for n in epochs]
     if name == 'ODC':
         labels = saved['state_dict']['memory_bank.label_bank']
-        assert (
-            labels.tolist() != np.load(resumed / 'cluster_epoch_2.npy').tolist()
-        )  # the memory moved after its second start
+        # The memory moved after its second start.
+        assert labels.tolist() != np.load(resumed / 'cluster_epoch_2.npy').tolist()
         assert labels.bincount(minlength=CLUSTERS).min() > 0
 
 

@@ -192,9 +192,8 @@ def test_what_would_change_the_run_is_refused_until_it_is_allowed(
     assert f'{key} was {old}' in str(error.value), error.value
     assert f'--allow-changed {key})' in str(error.value)
     assert ' and is ' + new in str(error.value)
-    assert not list(
-        (tmp_path / 'refused').glob('*.p[yt]*')
-    )  # neither a checkpoint nor a copy of the config that says the new value
+    # Neither a checkpoint nor a copy of the config that says the new value.
+    assert not list((tmp_path / 'refused').glob('*.p[yt]*'))
     found = resume(config, checkpoint, tmp_path / 'allowed', *options, option, allow_changed=[allow])
     reference = {} if option == 'custom_hooks=[]' or 'EMAHook' in option else groups
     if option.startswith('custom_hooks') and 'EMAHook' in option:  # nothing but the average is another one

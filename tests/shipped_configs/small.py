@@ -74,9 +74,8 @@ def options(path: Path, images: Path) -> list[str]:
     if model['backbone']['type'] in ('ConvNeXt', 'ConvNeXtV2', 'SLaK') and model['type'] == 'Classification':
         last = int(32 * model['backbone'].get('width_factor', 1))
         found += [*_shallow(model['backbone']), f'model.head.in_channels={last}']
-    if (
-        model['backbone'].get('model_name', '').startswith('resnet') and model['type'] == 'Classification'
-    ):  # as deep, for its layer decay
+    # As deep, for its layer decay.
+    if model['backbone'].get('model_name', '').startswith('resnet') and model['type'] == 'Classification':
         found += ['model.backbone.channels=[8, 16, 24, 32]', 'model.head.in_channels=128']
     if model['type'] in ('DeepCluster', 'ODC'):
         found.append(f'model.head.num_classes={CLUSTERS}')

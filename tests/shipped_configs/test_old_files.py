@@ -155,9 +155,8 @@ def test_one_summary_names_what_was_translated(name, tree):
         unexpected = [part for part in parts if not part.startswith(tuple(named)) and 'to exclude them' not in part]
         assert unexpected == []
     others = [str(w.message) for w in caught if issubclass(w.category, SelfSupWarning) and str(w.message) not in found]
-    assert len(others) == sum(
-        f'{key}=' in text for key in ('coalesce', 'bucket_size_mb')
-    )  # accepted, said to do nothing
+    # Accepted, said to do nothing.
+    assert len(others) == sum(f'{key}=' in text for key in ('coalesce', 'bucket_size_mb'))
 
 
 # ---- training ----

@@ -137,9 +137,8 @@ def test_a_detector_on_other_categories_is_refused(tmp_path, call):
 def test_doctor_reads_every_image_and_names_the_broken_ones(root, call, capsys):
     out = call('doctor', root / 'config.py', '--all', '--seconds', 0.2)
     assert 'train_dataloader.dataset: ImageFolder, 12 images' in out and 'all 24 images can be read' in out
-    assert (
-        out.count('read 12 of 12, 0 broken') == 2
-    )  # the hook's images are those of data.train and data.val: once each
+    # The hook's images are those of data.train and data.val: once each.
+    assert out.count('read 12 of 12, 0 broken') == 2
     broken = [root / 'train' / 'bee' / '2.png', root / 'val' / 'ant' / '0.png', root / 'val' / 'cat' / '3.png']
     broken[0].write_bytes(b'')
     broken[1].write_bytes(broken[1].read_bytes()[:60])

@@ -82,9 +82,8 @@ def test_extract(call, config_file, trained, tmp_path):
         name in by_checkpoint for name in names
     )
     a, b = (np.load(tmp_path / 'w1' / 'features' / f'{split}_feat2.npy') for split in 'ab')
-    assert (
-        a.dtype == np.float32 and len(a) == 100 and a.shape[1] == b.shape[1] == 64 * 4
-    )  # stage 5 at 16 pixels is 2 x 2
+    # Stage 5 at 16 pixels is 2 x 2.
+    assert a.dtype == np.float32 and len(a) == 100 and a.shape[1] == b.shape[1] == 64 * 4
     assert np.array_equal(a, np.load(tmp_path / 'w2' / 'features' / 'a_feat2.npy'))
     assert not np.allclose(a, np.load(tmp_path / 'w3' / 'features' / 'a_feat2.npy'), atol=1e-3)
     assert np.load(tmp_path / 'w1' / 'features' / 'a_feat1.npy').shape[1] == 8 * 144
@@ -140,9 +139,8 @@ def test_show_erf(call, config_file, trained, tmp_path, capsys):
         Image.fromarray(np.random.default_rng(i).integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(
             folder / f'{i}.png'
         )
-    out = call(
-        'show_erf', config_file, trained, folder, '--size', 64, '--num-images', 3
-    ).splitlines()  # as many as there are
+    # As many as there are.
+    out = call('show_erf', config_file, trained, folder, '--size', 64, '--num-images', 3).splitlines()
     assert out[0] == '3 images' and [line.split()[0] for line in out[2:6]] == ['20%', '30%', '50%', '99%']
     field = np.load(trained.parent / 'erf.npy')
     assert field.shape == (64, 64) and field.dtype == np.float64 and field.max() > 0

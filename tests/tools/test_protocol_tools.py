@@ -76,9 +76,8 @@ def test_knn_reads_other_images_from_a_file(tmp_path, call, config):
     data.write_text(text.format(name='train', root=str(other)) + text.format(name='test', root=str(other)))
     call('knn', config, '--pretrained', 'random', '--k', '1', '--dataset-config', data, '--work_dir', tmp_path)
     result = read_result(tmp_path / 'knn.json')
-    assert (
-        result['settings']['train_images'] == 30 and result['numbers']['knn_1'] == 100
-    )  # each image is its own neighbour
+    # Each image is its own neighbour.
+    assert result['settings']['train_images'] == 30 and result['numbers']['knn_1'] == 100
 
 
 def test_the_images_of_a_knn_hook_go_before_those_of_the_data(config):

@@ -26,9 +26,8 @@ NAMES = sorted(p.stem for p in TOOLS.glob('*.py') if p.stem != 'torchrun')  # th
 @pytest.mark.parametrize('name', NAMES)
 def test_help_answers_within_a_second(name):
     taken = []
-    while not taken or (
-        min(taken) >= 1 and len(taken) < 4
-    ):  # measured 0.03 s; a busy machine may slow one start, not four
+    # Measured 0.03 s; a busy machine may slow one start, not four.
+    while not taken or (min(taken) >= 1 and len(taken) < 4):
         start = time.perf_counter()
         result = subprocess.run(
             [sys.executable, TOOLS / f'{name}.py', '--help'], capture_output=True, text=True, check=True

@@ -74,9 +74,8 @@ def test_from_weights_to_map(voc):
     assert result['weights'] is None
 
     write_checkpoint_atomic({'state_dict': model.state_dict()}, project / 'work_dirs' / 'tiny' / 'epoch_1.pth')
-    srun = (
-        project / 'bin' / 'srun'
-    )  # stands in for Slurm: the arguments are written down, the command runs as the only task
+    # Stands in for Slurm: the arguments are written down, the command runs as the only task.
+    srun = project / 'bin' / 'srun'
     srun.parent.mkdir()
     srun.write_text(FAKE_SRUN)
     srun.chmod(0o755)

@@ -152,18 +152,16 @@ def test_boxes_and_masks_lie_where_they_belong():
     colour = np.array([int(COLOURS[1][i : i + 2], 16) for i in (1, 3, 5)])
     assert drawn.shape == (200, 400, 3)
     assert (drawn[100, 80] == colour).all() and (drawn[140, 41] == colour).all()  # upper and left line
-    assert (
-        0 < drawn[140, 80].sum() < colour.sum() and drawn[140, 200].sum() == 0
-    )  # half transparent inside, nothing outside
+    # Half transparent inside, nothing outside.
+    assert 0 < drawn[140, 80].sum() < colour.sum() and drawn[140, 200].sum() == 0
     assert np.array_equal(drawn, np.asarray(draw_objects(image, box, np.array([1 + len(COLOURS)]), ['dog'], mask, 400)))
     twice = np.asarray(
         draw_objects(
             image, np.repeat(box, 2, axis=0), np.array([1, 0]), ['dog', 'cat'], np.repeat(mask, 2, axis=0), 400
         )
     )
-    assert (twice[100, 80] == colour).all() and twice[140, 80].sum() > drawn[
-        140, 80
-    ].sum()  # the first on top, masks mixed
+    # The first on top, masks mixed.
+    assert (twice[100, 80] == colour).all() and twice[140, 80].sum() > drawn[140, 80].sum()
     assert draw_objects(image, np.zeros((0, 4), np.float32), np.zeros(0, int), [], None, 10).size == (10, 5)
 
 

@@ -98,9 +98,8 @@ def test_not_finite_weights_are_named_and_counted(number, dtype):
     ):
         check_finite({'layer.weight': value, 'other': torch.ones(2), 'number': 3}, 'a.pth')
     check_finite({'attn_mask': value, 'observer.min_val': value, 'steps': torch.tensor([2**62])}, 'a.pth')
-    check_finite(
-        {'large': torch.full((5,), 3e38), 'half': torch.full((9,), 6e4, dtype=torch.float16)}, 'a.pth'
-    )  # their sums overflow
+    # Their sums overflow
+    check_finite({'large': torch.full((5,), 3e38), 'half': torch.full((9,), 6e4, dtype=torch.float16)}, 'a.pth')
 
 
 @pytest.mark.parametrize('frame', ['state_dict', 'model', ''])

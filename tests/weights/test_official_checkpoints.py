@@ -282,9 +282,8 @@ def test_whole_spark_model():
         warnings.simplefilter('error')
         report = load_model(model, str(GOLDEN / 'spark_convnext_model.pt'), strict=True)
     official = golden('spark_convnext_model')['module']
-    assert (
-        set(report.unused) == {'imn_m', 'imn_s', 'norm_black'} and len(report.loaded) == len(official) - 4
-    )  # and the settings
+    # And the settings
+    assert set(report.unused) == {'imn_m', 'imn_s', 'norm_black'} and len(report.loaded) == len(official) - 4
     assert torch.equal(model.decoder.blocks[4].conv[3].weight, official['dense_decoder.dec.4.conv.3.weight'])
     assert torch.equal(model.neck.mask_tokens[2], official['mask_tokens.2'])
     assert torch.equal(model.backbone.stages[2][1].gamma, official['sparse_encoder.sp_cnn.stages.2.1.gamma'])

@@ -63,9 +63,8 @@ def main() -> None:
             raise DataError(f'{source.root} has no class folders. {source.no_labels}')
     chosen = {split: first_per_class(source.labels, getattr(args, split)) for split, source in sources.items()}
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        dir=args.out.parent, prefix=f'{args.out.name}.'
-    ) as part:  # a cut copy must not look like a whole one
+    # A cut copy must not look like a whole one.
+    with tempfile.TemporaryDirectory(dir=args.out.parent, prefix=f'{args.out.name}.') as part:
         made = Path(part) / 'made'
         for split, source in sources.items():
             copy_images(source, chosen[split].tolist(), made / split)

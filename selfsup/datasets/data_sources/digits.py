@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 from PIL import Image
 
+from ...arguments import Count
 from ...registry import DATA_SOURCES
 from .base import DataSource
 
@@ -29,7 +30,7 @@ class Digits(DataSource):
     def __init__(
         self,
         split: Literal['train', 'test'] = 'train',
-        size: Annotated[int, Ge(1)] | None = None,
+        size: Count | None = None,
         return_label: bool = True,
         test_share: Annotated[float, Interval(gt=0, lt=1)] = 0.2,
         seed: Annotated[int, Interval(ge=0, lt=2**32)] = 0,

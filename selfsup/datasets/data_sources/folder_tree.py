@@ -6,6 +6,8 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 
+from ...errors import listed
+
 # What servers, archives and desktops write into folders of images, in lower case; thumbnails lie in some. Names that begin with a dot
 # (.ipynb_checkpoints, .Trash-1000, .snapshot, ._photo.jpg) are left out besides.
 SYSTEM = frozenset(
@@ -48,17 +50,11 @@ SPLITS = frozenset(
         'extra',
     )
 )
-SHOWN = 5
 
 
 def of_the_system(name: str) -> bool:
     """True for a file or folder that no user put there: it is never an image and never a class."""
     return name.startswith(('.', '__MACOSX')) or name.lower() in SYSTEM
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first names, and how many there are."""
-    return ', '.join(names[:SHOWN]) + (f', ... ({len(names)} in all)' if len(names) > SHOWN else '')
 
 
 def suspicions(root: str, names: Sequence[str], classes: Sequence[str]) -> list[str]:

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from ...errors import DataError, SelfSupWarning
+from ...errors import DataError, SelfSupWarning, listed
 from ...registry import DATA_SOURCES
 from .base import FileSource, NameTable, PathLike
-from .folder_tree import listed, of_the_system, suspicions
+from .folder_tree import of_the_system, suspicions
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.ppm', '.pgm')
 

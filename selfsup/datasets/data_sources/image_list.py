@@ -8,16 +8,15 @@ import warnings
 import numpy as np
 from PIL import Image
 
-from ...errors import DataError, SelfSupWarning
+from ...errors import DataError, SelfSupWarning, listed
 from ...registry import DATA_SOURCES
 from ..robust import MAX_BAD_SHARE, printable
 from .base import FileSource, NameTable, PathLike, load_rgb
 from .list_files import label_warnings, read_list, why_missing
 from .memcached import open_reader
 
-FILES_TRIED = (
-    1000  # all of a shorter list, evenly spaced ones of a longer; 10 ms on a local disk, a second on a slow network
-)
+# How many files are looked for: all of a shorter list, evenly spaced ones of a longer; 10 ms on a local disk, a second on a slow network.
+FILES_TRIED = 1000
 ENOUGH_TO_STOP = 0.05  # share of missing files among those of a longer list: its own 1 % cannot be told from a sample
 PATHS_SHOWN = 20
 
@@ -80,16 +79,15 @@ class ImageList(FileSource):
                 f"'{self.describe(missing[0])}'.{hint}"
             )
         hint = hint if reason else ''
-        paths = ', '.join(printable(self.describe(index)) for index in missing[:PATHS_SHOWN])
-        more = f', ... ({len(missing)} in all)' if len(missing) > PATHS_SHOWN else ''
+        paths = listed([printable(self.describe(index)) for index in missing], PATHS_SHOWN)
         looked = (
             f"list_file='{list_file}': {len(missing)} of {'its' if all_of_them else 'the'} {len(tried):,} files"
             + ('' if all_of_them else f' that were looked at (the list has {len(self):,})')
         )
         if len(missing) > (MAX_BAD_SHARE if all_of_them else ENOUGH_TO_STOP) * len(tried):
-            raise DataError(f'{looked} are missing: {paths}{more}.{hint} Fetch them, or take them out of the list.')
+            raise DataError(f'{looked} are missing: {paths}.{hint} Fetch them, or take them out of the list.')
         warnings.warn(
-            f'{looked} {"is" if len(missing) == 1 else "are"} missing and will be skipped: {paths}{more}.{hint}',
+            f'{looked} {"is" if len(missing) == 1 else "are"} missing and will be skipped: {paths}.{hint}',
             SelfSupWarning,
             stacklevel=4,
         )

@@ -12,6 +12,7 @@ from ...errors import DataError
 from ..digest import data_digest
 
 SAMPLES_READ = 8  # of a source that does not name its samples
+# The most telling difference first.
 DIFFERENCES = {
     'images': 'they hold different numbers of images ({})',
     'unordered': 'they hold other images',
@@ -19,7 +20,7 @@ DIFFERENCES = {
     'content': 'sample by sample they hold other images',
     'labels': 'their labels differ',
     'classes': 'their classes differ ({})',
-}  # the most telling first
+}
 
 
 def check_ranks_agree(dataset: Any) -> None:

@@ -7,11 +7,10 @@ from functools import partial
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Ge
 from torch.utils.data import DataLoader
 
 from ... import distributed as dist
-from ...arguments import Part, held
+from ...arguments import Count, Part, Whole, held
 from ...errors import ConfigError, did_you_mean
 from ...registry import DATASETS, SAMPLERS
 from ..wrappers import build_dataset
@@ -39,8 +38,8 @@ class LoaderSettings:
         prefetch_factor: batches that each worker prepares ahead.
     """
 
-    batch_size: Annotated[int, Ge(1)]
-    num_workers: Annotated[int, Ge(0)] = 0
+    batch_size: Count
+    num_workers: Whole = 0
     dataset: Annotated[dict | object, Part(DATASETS)]
     sampler: dict | None = None
     drop_last: bool = False
@@ -48,7 +47,7 @@ class LoaderSettings:
     img_norm_cfg: dict | None = None
     pin_memory: bool = True
     persistent_workers: bool = True
-    prefetch_factor: Annotated[int, Ge(1)] = 2
+    prefetch_factor: Count = 2
 
 
 LOADER_KEYS = tuple(field.name for field in fields(LoaderSettings))
@@ -99,8 +98,8 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         persistent_workers=workers > 0 and settings.persistent_workers,
         prefetch_factor=settings.prefetch_factor if workers else None,
         worker_init_fn=_one_thread,
-        generator=torch.Generator(),
-    )  # a generator of its own: iterating must not draw from torch's
+        generator=torch.Generator(),  # one of its own: iterating must not draw from torch's
+    )
     return DeviceLoader(loader, device, Normalize(**(settings.img_norm_cfg or {}), device=device) if prefetch else None)
 
 

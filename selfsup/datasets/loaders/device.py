@@ -9,11 +9,11 @@ from itertools import islice
 from typing import Annotated, Any, cast
 
 import torch
-from annotated_types import Gt, Len
+from annotated_types import Len
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ...arguments import held
+from ...arguments import Positive, held
 from ...errors import ConfigError, DataError, ShapeError, explain_worker
 from ..pipelines import check_statistics
 from .samplers import EpochSampler
@@ -21,7 +21,7 @@ from .seeded import Failure, SeededDataset
 from .shared_memory import check_room, tensor_bytes
 
 Channels = Annotated[Sequence[float], Len(1)]
-Spreads = Annotated[Sequence[Annotated[float, Gt(0)]], Len(1)]
+Spreads = Annotated[Sequence[Positive], Len(1)]
 
 
 class DeviceLoader:
@@ -70,9 +70,8 @@ class DeviceLoader:
 
     def _first(self, images: int) -> dict[str, Tensor]:
         """The first samples of this rank in epoch 0 as a batch, in host memory."""
-        sampler = copy.copy(
-            self.sampler
-        )  # what waits for the next epoch (uniform sampling) must not take this one for it
+        # A copy: what waits for the next epoch (uniform sampling) must not take this pass for it.
+        sampler = copy.copy(self.sampler)
         sampler.set_position(0)
         draws = list(islice(sampler, images))
         loader = self._open_loader()

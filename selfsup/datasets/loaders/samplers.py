@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Sized
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from annotated_types import Ge
 from torch import Tensor
 
+from ...arguments import Count, Whole
 from ...errors import ConfigError, DataError
 from ...registry import SAMPLERS
 from .uniform import UniformEpoch, check_labels, uniform_order
@@ -51,14 +51,14 @@ class EpochSampler:
 
     def __init__(
         self,
-        dataset: Sized | Annotated[int, Ge(1)],
+        dataset: Sized | Count,
         shuffle: bool = True,
         replace: bool = False,
         *,
-        seed: Annotated[int, Ge(0)] = 0,
-        rank: Annotated[int, Ge(0)] = 0,
-        world_size: Annotated[int, Ge(1)] = 1,
-        batch_size: Annotated[int, Ge(1)] = 1,
+        seed: Whole = 0,
+        rank: Whole = 0,
+        world_size: Count = 1,
+        batch_size: Count = 1,
         drop_last: bool = False,
     ) -> None:
         if replace and not shuffle:
@@ -183,10 +183,10 @@ class UniformSampler(EpochSampler):
         self,
         dataset: Sized,
         *,
-        seed: Annotated[int, Ge(0)] = 0,
-        rank: Annotated[int, Ge(0)] = 0,
-        world_size: Annotated[int, Ge(1)] = 1,
-        batch_size: Annotated[int, Ge(1)] = 1,
+        seed: Whole = 0,
+        rank: Whole = 0,
+        world_size: Count = 1,
+        batch_size: Count = 1,
         drop_last: bool = False,
     ) -> None:
         super().__init__(
@@ -223,14 +223,14 @@ class RepeatAugSampler(EpochSampler):
 
     def __init__(
         self,
-        dataset: Sized | Annotated[int, Ge(1)],
-        num_repeats: Annotated[int, Ge(1)] = 3,
+        dataset: Sized | Count,
+        num_repeats: Count = 3,
         shuffle: bool = True,
         *,
-        seed: Annotated[int, Ge(0)] = 0,
-        rank: Annotated[int, Ge(0)] = 0,
-        world_size: Annotated[int, Ge(1)] = 1,
-        batch_size: Annotated[int, Ge(1)] = 1,
+        seed: Whole = 0,
+        rank: Whole = 0,
+        world_size: Count = 1,
+        batch_size: Count = 1,
         drop_last: bool = False,
     ) -> None:
         self.num_repeats = num_repeats
@@ -259,13 +259,13 @@ class GivenIterationSampler(EpochSampler):
 
     def __init__(
         self,
-        dataset: Sized | Annotated[int, Ge(1)],
-        total_iter: Annotated[int, Ge(1)],
+        dataset: Sized | Count,
+        total_iter: Count,
         *,
-        seed: Annotated[int, Ge(0)] = 0,
-        rank: Annotated[int, Ge(0)] = 0,
-        world_size: Annotated[int, Ge(1)] = 1,
-        batch_size: Annotated[int, Ge(1)] = 1,
+        seed: Whole = 0,
+        rank: Whole = 0,
+        world_size: Count = 1,
+        batch_size: Count = 1,
         drop_last: bool = False,
     ) -> None:
         self.total_iter = total_iter
@@ -275,6 +275,5 @@ class GivenIterationSampler(EpochSampler):
         return self.total_iter * self.batch_size * self.world_size
 
     def _draw(self, rng: np.random.Generator, epoch: int) -> np.ndarray:
-        return rng.permutation(
-            np.resize(rng.permutation(self.size), self.total)
-        )  # those that get one turn more are drawn too
+        # Those that get one turn more are drawn too.
+        return rng.permutation(np.resize(rng.permutation(self.size), self.total))

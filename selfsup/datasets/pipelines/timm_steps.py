@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Annotated
 
-from annotated_types import Ge, Interval, Len
+from annotated_types import Len
 from PIL import Image, ImageOps
 from torchvision.transforms import InterpolationMode
 
+from ...arguments import Count, Share
 from ...errors import ConfigError, did_you_mean
 from ...registry import PIPELINES
 from .torchvision_steps import interpolation_mode
@@ -61,9 +62,9 @@ class TIMMAutoAugment:
     def __init__(
         self,
         policy: str,
-        size: Annotated[int, Ge(1)] | Annotated[Sequence[Annotated[int, Ge(1)]], Len(1, 2)] = 224,
+        size: Count | Annotated[Sequence[Count], Len(1, 2)] = 224,
         interpolation: int | str | InterpolationMode = 'bicubic',
-        mean: Annotated[Sequence[Annotated[float, Interval(ge=0, le=1)]], Len(3, 3)] = (0.485, 0.456, 0.406),
+        mean: Annotated[Sequence[Share], Len(3, 3)] = (0.485, 0.456, 0.406),
     ) -> None:
         self.policy = policy
         sides = [size] if isinstance(size, int) else list(size)

@@ -10,13 +10,12 @@ import inspect
 from collections.abc import Callable
 from functools import wraps
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from annotated_types import Interval
 from torchvision.transforms import AutoAugmentPolicy, InterpolationMode, v2
 
-from ...arguments import checked
+from ...arguments import Share, checked
 from ...errors import ConfigError
 from ...registry import PIPELINES
 from .compose import Steps, build_steps
@@ -24,7 +23,7 @@ from .compose import Steps, build_steps
 OURS = ('GaussianBlur', 'ToTensor')  # transforms.py defines these names
 AREA_SHARES = (v2.RandomResizedCrop, v2.RandomErasing)  # their `scale` is in shares of the image's area
 # What torchvision's hints do not say, or say otherwise, of arguments that several of its transforms have.
-DECLARED = MappingProxyType({'p': Annotated[float, Interval(ge=0, le=1)], 'transforms': Steps})
+DECLARED = MappingProxyType({'p': Share, 'transforms': Steps})
 PIL_NUMBERS = (
     InterpolationMode.NEAREST,
     InterpolationMode.LANCZOS,

@@ -9,10 +9,11 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 from PIL import Image, ImageFilter
 from torch import Tensor
 
+from ...arguments import NotNegative, Share
 from ...errors import ConfigError
 from ...registry import PIPELINES
 from .compose import Steps, build_steps
@@ -60,7 +61,7 @@ class RandomAppliedTrans:
         p: probability in [0, 1].
     """
 
-    def __init__(self, transforms: Steps, p: Annotated[float, Interval(ge=0, le=1)] = 0.5) -> None:
+    def __init__(self, transforms: Steps, p: Share = 0.5) -> None:
         self.transforms = build_steps(transforms)
         self.p = p
 
@@ -83,7 +84,7 @@ class GaussianBlur:
         sigma_max: largest; the same: 2.0.
     """
 
-    def __init__(self, sigma_min: Annotated[float, Ge(0)], sigma_max: Annotated[float, Ge(0)]) -> None:
+    def __init__(self, sigma_min: NotNegative, sigma_max: NotNegative) -> None:
         if sigma_min > sigma_max:
             raise ConfigError(f'GaussianBlur: sigma_min <= sigma_max is needed; got {sigma_min} and {sigma_max}.')
         self.sigma_min = sigma_min

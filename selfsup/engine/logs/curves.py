@@ -10,12 +10,10 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+from mmengine import visualization
 from mmengine.fileio import dump
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.registry import VISUALIZERS
-from mmengine.visualization import LocalVisBackend as MMLocalVisBackend
-from mmengine.visualization import TensorboardVisBackend as MMTensorboardVisBackend
-from mmengine.visualization import Visualizer as MMVisualizer
 
 from ... import distributed as dist
 from .log import LastingFile, LogTrouble
@@ -23,7 +21,7 @@ from .log import LastingFile, LogTrouble
 HISTORY = 10_000  # values kept per logged scalar
 
 
-class LocalVisBackend(MMLocalVisBackend):
+class LocalVisBackend(visualization.LocalVisBackend):
     """Curves as JSON lines.
 
     Args:
@@ -45,7 +43,7 @@ class LocalVisBackend(MMLocalVisBackend):
             file.close()
 
 
-class TensorboardVisBackend(MMTensorboardVisBackend):
+class TensorboardVisBackend(visualization.TensorboardVisBackend):
     """Curves and pictures for tensorboard. Its own writer is a thread that dies of the first error, with a traceback.
 
     Args:
@@ -118,7 +116,7 @@ class EventWriter:
         return buffer.getvalue()
 
 
-class Visualizer(MMVisualizer):
+class Visualizer(visualization.Visualizer):
     """mmengine's, in which a backend that cannot write (a disk, a server) does not end the run.
 
     Args:

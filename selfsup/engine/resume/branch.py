@@ -11,13 +11,12 @@ import time
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from ...errors import CheckpointError
 from ...files import write_atomic
 from ...weights.read import read_checkpoint
 from ...weights.write import write_checkpoint_atomic
-from .lineage import RECORD, Line, Record, Saved, digest_of, in_order, peek, read_record, survey
+from .lineage import RECORD, Line, Record, Saved, digest_of, in_order, passes, peek, read_record, survey
 
 logger = logging.getLogger('selfsup')
 
@@ -152,9 +151,7 @@ class Branch:
 
     def _continues(self, record: Record) -> bool:
         """True where files alone would lead from the recorded line to what this run is about to write."""
-        return bool(record.line) and any(
-            name == record.line[-1][0] and last >= record.line[-1][1] for name, last in self._base
-        )
+        return bool(record.line) and passes(self._base, record.line[-1])
 
     def _write_record(self, must: bool = False) -> None:
         """Renew `checkpoints.json`. The checkpoints can be found without it, so that a failure is said once; `must`: raised."""
@@ -168,8 +165,7 @@ class Branch:
             }
             for file in self._files
         ]
-        content: dict[str, Any] = {'branch': line, 'files': files}
-        content = json.loads(json.dumps(content))
+        content = {'branch': line, 'files': files}
         text = json.dumps({**content, 'sha256': digest_of(content)}, indent=1) + '\n'
         try:
             write_atomic(self.work_dir / RECORD, lambda file: file.write(text.encode()), CheckpointError)

@@ -38,6 +38,7 @@ HARMLESS = (
     'custom_hooks.ODCHook.dist_mode',
     'custom_hooks.ODCHook.evaluate_interval',
 )
+# What `state.check_fingerprint` compares.
 FINGERPRINT = (
     'seed',
     'pretrained',
@@ -46,24 +47,14 @@ FINGERPRINT = (
     'data.imgs_per_gpu',
     'data.sampler',
     'data.drop_last',
-)  # compared by `state.check_fingerprint`
-OF_THE_START = (
-    'resume_from',
-    'allow_changed',
-    'visualizer.name',
-    'visualizer.save_dir',
-)  # they say how a process was started
+)
+# Keys that say how a process was started.
+OF_THE_START = ('resume_from', 'allow_changed', 'visualizer.name', 'visualizer.save_dir')
 # Where the images lie: the digest of the data says whether they are the same.
 _PLACE = re.compile(r'(\.|^)(root|list_file|memcached|mclient_path|download|extensions)$')
 _SOURCE = re.compile(r'^(data\.train|custom_hooks\..*dataset)\b.*\bdata_source\b')
-WATCHING = (
-    'EmptyCacheHook',
-    'IterTimerHook',
-    'LoggerHook',
-    'MemoryProfilerHook',
-    'NPUProfilerHook',
-    'ProfilerHook',
-)  # mmengine's own
+# Hooks of mmengine's that only watch.
+WATCHING = ('EmptyCacheHook', 'IterTimerHook', 'LoggerHook', 'MemoryProfilerHook', 'NPUProfilerHook', 'ProfilerHook')
 # The optimizer keeps more, or something else, per weight with another value: the checkpoint's state would not fit.
 _STATE = MappingProxyType(
     {

@@ -58,13 +58,17 @@ class Saved:
 
     def is_before(self, line: Line) -> bool:
         """True where `line` was trained on from this file, or is its own."""
-        session, save = self.line[-1]
-        return any(name == session and last >= save for name, last in line)
+        return passes(line, self.line[-1])
 
     def is_after(self, line: Line) -> bool:
         """True where this file was trained on from the end of `line`, or is it."""
-        session, save = line[-1]
-        return any(name == session and last >= save for name, last in self.line)
+        return passes(self.line, line[-1])
+
+
+def passes(line: Line, point: tuple[str, int]) -> bool:
+    """True where a line goes through a save, given as (session, save): it holds that save or a later one of its session."""
+    session, save = point
+    return any(name == session and last >= save for name, last in line)
 
 
 def in_order(files: Iterable[Saved]) -> list[Saved]:

@@ -67,23 +67,25 @@ def settings_of(compiled: dict, images: int) -> dict[str, Any]:
         compiled: result of `with_defaults`.
         images: per optimizer step, to which `base_lr` refers.
     """
-    found = {
+    settings = {
         name: value
         for name, value in compiled.items()
         if name
         not in ('optim_wrapper', 'train_dataloader', 'param_scheduler', 'train_cfg', 'default_hooks', 'custom_hooks')
     }
-    found.update(_optimizer(dict(compiled.get('optim_wrapper') or {}), images))
-    found.update(_data(dict(compiled.get('train_dataloader') or {})))
-    found.update(_schedules(compiled.get('param_scheduler') or []))
+    settings.update(_optimizer(dict(compiled.get('optim_wrapper') or {}), images))
+    settings.update(_data(dict(compiled.get('train_dataloader') or {})))
+    settings.update(_schedules(compiled.get('param_scheduler') or []))
     length = compiled.get('train_cfg') or {}
-    found.update({f'total_{unit}': length[f'max_{unit}'] for unit in ('epochs', 'iters') if length.get(f'max_{unit}')})
+    settings.update(
+        {f'total_{unit}': length[f'max_{unit}'] for unit in ('epochs', 'iters') if length.get(f'max_{unit}')}
+    )
     slots = dict(compiled.get('default_hooks') or {})
-    found.update(
+    settings.update(
         checkpoint_config=slots.pop('checkpoint', None), log_config=slots.pop('logger', None), default_hooks=slots
     )
-    found['custom_hooks'] = _by_type(compiled.get('custom_hooks') or [])
-    return {**dict.fromkeys(FLAGS, False), **{name: value for name, value in found.items() if value is not None}}
+    settings['custom_hooks'] = _by_type(compiled.get('custom_hooks') or [])
+    return {**dict.fromkeys(FLAGS, False), **{name: value for name, value in settings.items() if value is not None}}
 
 
 def short_name(key: str, hooks: list[dict]) -> str:
@@ -93,9 +95,9 @@ def short_name(key: str, hooks: list[dict]) -> str:
         key: in either spelling; `custom_hooks.0` is the first of `hooks`.
         hooks: the config's custom hooks.
     """
-    for own, short in SPELLINGS.items():
-        if key == own or key.startswith(f'{own}.'):
-            return short_name(short + key[len(own) :], hooks)
+    for long, short in SPELLINGS.items():
+        if key == long or key.startswith(f'{long}.'):
+            return short_name(short + key[len(long) :], hooks)
     number = re.match(r'custom_hooks\.(\d+)', key)
     if number and int(number[1]) < len(hooks):
         names = list(_by_type(hooks[: int(number[1]) + 1]))
@@ -118,9 +120,9 @@ def fill_defaults(value: Any, tables: Mapping[Path, Table], path: Path) -> Any:
     cls = table.find(name) if table else None
     if table is None or cls is None:
         return {str(key): fill_defaults(inner, tables, (*path, str(key))) for key, inner in value.items()}
-    given = (*GIVEN.get(table.name, ()), *(('lr',) if 'base_lr' in value else ()))
+    supplied = (*GIVEN.get(table.name, ()), *(('lr',) if 'base_lr' in value else ()))
     defaults = {} if table.name == 'sampler' else _defaults(cls, value)  # those of a sampler the loader gives
-    missing = {key: default for key, default in defaults.items() if key not in value and key not in given}
+    missing = {key: default for key, default in defaults.items() if key not in value and key not in supplied}
     named, _ = arguments_of(cls)
     filled = {}
     for key, inner in {**value, **missing}.items():
@@ -134,7 +136,7 @@ def fill_defaults(value: Any, tables: Mapping[Path, Table], path: Path) -> Any:
 def _defaults(cls: Any, value: dict) -> dict[str, Any]:
     """Defaults of a class's arguments that a file can hold."""
     named, _ = arguments_of(cls)
-    found = {
+    defaults = {
         name: argument.default
         for name, argument in named.items()
         if isinstance(argument.default, (*_PLAIN, list, tuple, dict))
@@ -142,10 +144,12 @@ def _defaults(cls: Any, value: dict) -> dict[str, Any]:
     if value.get('type') == 'PolicyLR':
         formula, _ = arguments_of(policy_lr)
         args = {name: formula[name].default for name in COMMON_ARGS} | POLICY_ARGS.get(value.get('policy', ''), {})
-        found.update({name: default for name, default in args.items() if default not in (..., inspect.Parameter.empty)})
+        defaults.update(
+            {name: default for name, default in args.items() if default not in (..., inspect.Parameter.empty)}
+        )
     if inspect.isclass(cls) and issubclass(cls, Hook):
-        found['priority'] = cast(type[Hook], cls).priority
-    return found
+        defaults['priority'] = cast(type[Hook], cls).priority
+    return defaults
 
 
 # ---- one name for each setting ----
@@ -175,34 +179,36 @@ def _data(loader: dict) -> dict[str, Any]:
     return {
         'data': {**{renamed.get(key, key): value for key, value in loader.items()}, 'train': dataset},
         'prefetch': prefetch,
-        'img_norm_cfg': norm if prefetch else None,
-    }  # without prefetch the pipelines hold what counts
+        'img_norm_cfg': norm if prefetch else None,  # without prefetch the pipelines hold what counts
+    }
 
 
 def _schedules(schedulers: list | dict) -> dict[str, Any]:
     """`PolicyLR` and `CosineWeightDecay` by their short names; others as they are."""
     schedulers = [schedulers] if isinstance(schedulers, dict) else schedulers
-    found: dict[str, Any] = {}
+    sections: dict[str, Any] = {}
     for one in schedulers:
         rest = {key: value for key, value in one.items() if key != 'type'}
         if one.get('type') == 'PolicyLR':
             off = rest.get('warmup') is None
-            found['lr_config'] = {key: value for key, value in rest.items() if not (off and key.startswith('warmup'))}
+            sections['lr_config'] = {
+                key: value for key, value in rest.items() if not (off and key.startswith('warmup'))
+            }
         elif one.get('type') == 'CosineWeightDecay':
-            found['weight_decay_config'] = rest
+            sections['weight_decay_config'] = rest
         else:
-            found.setdefault('param_scheduler', []).append(one)
-    return found
+            sections.setdefault('param_scheduler', []).append(one)
+    return sections
 
 
 def _by_type(hooks: list[dict]) -> dict[str, dict]:
-    found: dict[str, dict] = {}
+    named: dict[str, dict] = {}
     for hook in hooks:
         name = str(hook.get('type')).removeprefix('selfsup.')
-        count = sum(key.partition('#')[0] == name for key in found)
+        count = sum(key.partition('#')[0] == name for key in named)
         hook = {**hook, 'priority': _priority(hook.get('priority'))} if 'priority' in hook else hook
-        found[f'{name}#{count + 1}' if count else name] = hook
-    return found
+        named[f'{name}#{count + 1}' if count else name] = hook
+    return named
 
 
 def _priority(value: Any) -> Any:

@@ -27,15 +27,8 @@ _NUMBERS = {
     'dataset_length': 1,
     'update_interval': 1,
 }
-_SETTINGS = (
-    'lr',
-    'initial_lr',
-    'weight_decay',
-    'momentum',
-    'dampening',
-    'betas',
-    'eps',
-)  # of a group: numbers that a step reads
+# The numbers of a parameter group that a step reads.
+_SETTINGS = ('lr', 'initial_lr', 'weight_decay', 'momentum', 'dampening', 'betas', 'eps')
 _PLAIN = (str, int, float, bool, type(None))
 
 

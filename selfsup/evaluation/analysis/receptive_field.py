@@ -77,9 +77,8 @@ def contribution(extract: Callable[[Tensor], Sequence[Tensor]], image: Tensor) -
                 'The last map does not depend on the image by operations that have a gradient: no receptive field.'
             )
         (gradient,) = torch.autograd.grad(centre, pixels)
-    return (
-        gradient.relu().sum((0, 1)) + 0 * centre.detach()
-    )  # the ReLU has gradient 0 where its input is NaN: let that be seen
+    # The ReLU has gradient 0 where its input is NaN: let that be seen.
+    return gradient.relu().sum((0, 1)) + 0 * centre.detach()
 
 
 def receptive_field(extract: Callable[[Tensor], Sequence[Tensor]], images: Iterable[Tensor]) -> ReceptiveField:
@@ -147,9 +146,9 @@ def areas(field: np.ndarray, shares: Sequence[float] = THRESHOLDS) -> list[Area]
     distance = np.maximum(rows[:, None], columns)  # of a pixel: half the side of the square that just holds it
     held = np.cumsum(np.bincount(distance.ravel(), weights=values.ravel())) / values.sum()
     held[-1] = 1.0  # whatever the sum was rounded to
-    found = []
+    squares = []
     for share in shares:
         half = int(np.argmax(held > share))
         inside = int((rows <= half).sum()) * int((columns <= half).sum())
-        found.append(Area(share, min(2 * half + 1, max(height, width)), inside / (height * width)))
-    return found
+        squares.append(Area(share, min(2 * half + 1, max(height, width)), inside / (height * width)))
+    return squares

@@ -138,10 +138,11 @@ def detect(model: Any, loader: Any) -> list[Detections]:
                 if index < 0:
                     continue
                 original = tuple(source.sizes[index].tolist())
+                # Where an image cannot be read, a neighbour stands in for it.
                 if (
                     _moved(boxes * _to_original(image.shape[-2:], original).to(boxes), source.objects(index).boxes)
                     and index not in reader.bad_indices()
-                ):  # a neighbour stands in for an image that cannot be read
+                ):
                     raise ConfigError(
                         f'The pipeline of the data to evaluate on moves the objects of {source.describe(index)}: it may '
                         'change the size of an image, but neither crop nor flip it. That of the training data does not fit '
@@ -149,9 +150,7 @@ def detect(model: Any, loader: Any) -> list[Detections]:
                     )
                 of_rank[index] = _in_original(result, image.shape[-2:], original)
     share_unreadable(loader.dataset)
-    together: dict[int, Detections] = {}
-    for part in dist.gather_objects(of_rank):
-        together.update(part)
+    together = {index: one for part in dist.gather_objects(of_rank) for index, one in part.items()}
     if len(together) < len(loader.dataset):
         raise DataError(
             f'The loader gave {len(together)} of {len(loader.dataset)} images; evaluation needs all of them: build it with '
@@ -179,9 +178,8 @@ def _in_original(result: dict[str, Tensor], size: tuple[int, int], original: tup
         from torchvision.models.detection.roi_heads import paste_masks_in_image
 
         coder, masks = mask_coder(), []
-        for mask, box in zip(
-            result['masks'].cpu().float(), boxes, strict=True
-        ):  # one by one: pasted, each is as large as the image
+        # One by one: once pasted, each is as large as the image.
+        for mask, box in zip(result['masks'].cpu().float(), boxes, strict=True):
             pasted = paste_masks_in_image(mask[None], box[None], original)[0, 0] > 0.5
             masks.append(coder.encode(np.asfortranarray(pasted.numpy().astype(np.uint8))))
     return Detections(boxes.numpy(), result['labels'].cpu().numpy(), result['scores'].cpu().float().numpy(), masks)
@@ -232,13 +230,9 @@ def coco_ap(
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
-            numbers.update(
-                {
-                    f'{prefix}{name}': 100 * float(value)
-                    for name, value in zip(COCO_STATS, evaluation.stats, strict=False)
-                    if value >= 0
-                }
-            )  # -1: no object of that size
+            for name, value in zip(COCO_STATS, evaluation.stats, strict=False):
+                if value >= 0:  # -1: no object of that size
+                    numbers[f'{prefix}{name}'] = 100 * float(value)
     return numbers
 
 

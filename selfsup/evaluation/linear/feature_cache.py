@@ -26,9 +26,8 @@ from ..features import collect, left_out
 DTYPES = {'float16': torch.float16, 'float32': torch.float32}
 KEY = 'cache.json'  # written last: a folder without it is incomplete
 LEFT_OUT = 'unreadable.npy'
-_OWN = re.compile(
-    r'cache\.json|labels\.npy|unreadable\.npy|layer\d+\.npy'
-)  # files of a cache: no others are ever removed
+# The names of files of a cache; no others are ever removed.
+_OWN = re.compile(r'cache\.json|labels\.npy|unreadable\.npy|layer\d+\.npy')
 
 
 class FeatureCache:

@@ -142,9 +142,8 @@ def _pooling(head: dict[str, Any]) -> dict[str, Any]:
         k: head[k] for k in ('type', 'with_avg_pool', 'pool_type', 'in_indices', 'with_last_layer_unpool') if k in head
     }
     if settings.get('with_last_layer_unpool') is True:
-        settings['with_last_layer_unpool'] = (
-            'added'  # caches that say True were written when it replaced the last input
-        )
+        # Caches that say True were written when the unpooled map replaced the last input.
+        settings['with_last_layer_unpool'] = 'added'
     return settings
 
 

@@ -218,9 +218,9 @@ def replace_block(text: str, name: str, content: str) -> str:
         DataError: the comments are not there.
     """
     start, end = f'<!-- report: {name} -->', '<!-- end of report -->'
-    before, found, rest = text.partition(start)
+    before, opened, rest = text.partition(start)
     _, closed, after = rest.partition(end)
-    if not found or not closed:
+    if not opened or not closed:
         raise DataError(
             f"The page has no '{start}' ... '{end}'.{did_you_mean(name, re.findall(r'<!-- report: (.+?) -->', text))}"
         )

@@ -1,4 +1,7 @@
-"""The solver of the VOC2007 protocols by matrix products, on a CPU or a GPU: what shares its samples together, low-shot sets one by one."""
+"""The solver of the VOC2007 protocols by matrix products, on a CPU or a GPU.
+
+Problems over the same samples are solved together, the small sets of the low-shot protocol one by one.
+"""
 
 from __future__ import annotations
 

@@ -189,9 +189,8 @@ def _newton(products: InnerProducts, signs: Tensor, d: Tensor, starts: list[Tens
         step, change, error = newton_step
         across = a @ change
         length = line_search(across, step @ change, f, change, signs, d)
-        slope = float(
-            across - (d * signs * slack) @ change
-        )  # error - slope bounds the squared error of w before the step
+        # The error minus the slope bounds the squared error of w before the step.
+        slope = float(across - (d * signs * slack) @ change)
         a, f = a + length * step, f + length * change
         slack = slack_of(f)
         bound = tolerance**2 * float(a @ f)

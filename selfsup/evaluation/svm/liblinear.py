@@ -39,15 +39,19 @@ def fit_one(
     from sklearn.svm import LinearSVC
 
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            'ignore', ConvergenceWarning
-        )  # the documented limit of 2000 rounds is often reached at C = 100
+        # The documented limit of 2000 rounds is often reached at C = 100.
+        warnings.simplefilter('ignore', ConvergenceWarning)
         svm = LinearSVC(C=cost, tol=tolerance, max_iter=max_iterations, dual=dual, random_state=0, **SETTINGS)
         return svm.fit(features, np.where(positive, 1, -1))
 
 
 class SklearnSolver:
-    """Args: tolerance, max_iterations: see `fit_one`; jobs: processes, None: one per core."""
+    """Solves the problems of the VOC2007 protocols one by one with scikit-learn, in several processes.
+
+    Args:
+        tolerance, max_iterations: see `fit_one`.
+        jobs: number of processes; None: one per core.
+    """
 
     def __init__(self, tolerance: float = 1e-4, max_iterations: int = 2000, jobs: int | None = None) -> None:
         self.tolerance, self.max_iterations, self.jobs = tolerance, max_iterations, jobs or os.cpu_count()
@@ -61,9 +65,8 @@ class SklearnSolver:
     def _run(self, tasks: Sequence[tuple]) -> list[list[np.ndarray]]:
         from joblib import Parallel, delayed
 
-        return Parallel(n_jobs=self.jobs)(
-            delayed(self._scores)(*task) for task in tasks
-        )  # arrays are shared through files
+        # Joblib shares the arrays through files.
+        return Parallel(n_jobs=self.jobs)(delayed(self._scores)(*task) for task in tasks)
 
     def fit_full(
         self, train: Tensor, positive: Tensor, folds: Tensor, test: Tensor, costs: Sequence[float]

@@ -162,9 +162,8 @@ def _conjugate_gradients(
     for iteration in range(MAX_CG_STEPS):
         product = direction + (active * (direction @ x.mT)) @ x
         length = norm / (direction * product).sum(-1, keepdim=True).clamp_min_(1e-30)
-        length = torch.where(
-            norm > goal[..., None], length, 0
-        )  # a finished problem of an unfinished set stays where it is
+        # A finished problem of an unfinished set stays where it is.
+        length = torch.where(norm > goal[..., None], length, 0)
         step.addcmul_(length, direction)
         residual.addcmul_(length, product, value=-1)
         scaled = residual / diagonal

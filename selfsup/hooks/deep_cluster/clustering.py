@@ -26,13 +26,11 @@ logger = logging.getLogger('selfsup')
 
 ITERATIONS = 20
 TOLERATED = 1e-3  # share of numbers that may be NaN or infinite; they become 0
-SPLIT = (
-    1 / 1024
-)  # an empty cluster and the one it is split from lie this much (relative) beside the old centroid, as in faiss
+# The centroids of an empty cluster and of the one it is split from lie this much (relative) beside the old one, as in faiss.
+SPLIT = 1 / 1024
 Backend = Literal['auto', 'faiss', 'torch']
-CELLS = MappingProxyType(
-    {'cpu': 1 << 17, 'cuda': 1 << 27}
-)  # distances held at a time: half a MiB stays in the cache of a CPU core
+# The number of distances held at a time: half a MiB stays in the cache of a CPU core.
+CELLS = MappingProxyType({'cpu': 1 << 17, 'cuda': 1 << 27})
 
 
 class Clusters(NamedTuple):
@@ -238,9 +236,8 @@ def fill_empty(points: Tensor, labels: Tensor, k: int) -> Tensor:
         members = torch.nonzero(labels == largest).flatten()
         offsets = points[members] - points[members].mean(dim=0)
         farthest = offsets[offsets.square().sum(dim=1).argmax()]
-        moved = members[
-            (offsets @ farthest).argsort(stable=True)[len(members) // 2 :]
-        ]  # also divides points that are all equal
+        # Also divides points that are all equal.
+        moved = members[(offsets @ farthest).argsort(stable=True)[len(members) // 2 :]]
         labels[moved] = number
         counts[number], counts[largest] = len(moved), len(members) - len(moved)
     return labels

@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from ... import distributed as dist
-from ...arguments import Count, Part, Share
+from ...arguments import Count, Part, Share, Whole
 from ...contracts import ClusterMemory, PseudoLabelled, SamplesUniformly, TakesLabels
 from ...engine import Run, unwrap
 from ...engine.resume.state_checks import check_labels
@@ -34,7 +34,7 @@ class _Extractor(TypedDict):
 class Extractor(_Extractor, total=False):
     """The training images as they are clustered, and how they are loaded."""
 
-    workers_per_gpu: Annotated[int, Ge(0)]
+    workers_per_gpu: Whole
     prefetch: bool
     img_norm_cfg: dict | None
 

@@ -77,9 +77,9 @@ def random_masks(
 
     Args:
         weights: all that may be masked.
-        densities: of each.
-        density: of all together, met exactly.
-        generator: number of a layer -> what its mask is drawn from.
+        densities: wanted of each layer.
+        density: of all layers together, met exactly.
+        generator: takes the number of a layer and returns the generator that its mask is drawn from.
     """
     counts = sparse.kept_counts({name: p.numel() for name, p in weights.items()}, densities, density)
     if empty := [name for name, count in counts.items() if count == 0]:
@@ -96,7 +96,7 @@ def random_masks(
 
 
 def masks_of_zeros(weights: Mapping[str, nn.Parameter], sparsity: float | None) -> dict[str, Tensor]:
-    """Masks whose active weights are those that are not zero, without those of layers that are dense.
+    """Masks whose active weights are those that are not zero; layers without zeros get none.
 
     Args:
         weights: all that may be masked.

@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from torch import Tensor, nn
 
 from ... import distributed as dist
-from ...arguments import Count, Share
+from ...arguments import Count, Share, ShareBelowOne
 from ...contracts import TakesLabels
 from ...engine import Run, unwrap
 from ...engine.resume.state import seed_iteration
@@ -65,7 +65,7 @@ class SparseTrainingHook(Hook):
 
     def __init__(
         self,
-        sparsity: Annotated[float, Interval(ge=0, lt=1)] | None = None,
+        sparsity: ShareBelowOne | None = None,
         init: Literal['snip', 'erk', 'uniform', 'resume'] = 'snip',
         update_interval: Count | None = 100,
         prune_rate: Annotated[float, Interval(gt=0, le=1)] = 0.3,

@@ -11,10 +11,10 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Interval
+from annotated_types import Ge
 from torch import Tensor, nn
 
-from ...arguments import Choice
+from ...arguments import Choice, Count, ShareBelowOne, Whole
 from ...errors import ConfigError, ShapeError
 from ...registry import BACKBONES
 from ..layers.convnext_block import ConvNeXtBlock
@@ -39,7 +39,7 @@ ARCHITECTURES = MappingProxyType(
 )
 
 Arch = Annotated[str | None, Choice(ARCHITECTURES)]
-PerStage = Sequence[Annotated[int, Ge(1)]] | None
+PerStage = Sequence[Count] | None
 
 
 @BACKBONES.register_module()
@@ -75,14 +75,14 @@ class ConvNeXt(nn.Module):
         arch: Arch = None,
         depths: PerStage = None,
         dims: PerStage = None,
-        in_channels: Annotated[int, Ge(1)] = 3,
-        out_indices: Sequence[Annotated[int, Ge(0)]] | None = None,
-        drop_path_rate: Annotated[float, Interval(ge=0, lt=1)] = 0.0,
+        in_channels: Count = 3,
+        out_indices: Sequence[Whole] | None = None,
+        drop_path_rate: ShareBelowOne = 0.0,
         layer_scale_init_value: float | None = 1e-6,
         grn_scope: Literal['image', 'batch'] | None = None,
-        kernel_size: Annotated[int, Ge(1)] = 7,
+        kernel_size: Count = 7,
         frozen_stages: Annotated[int, Ge(-1)] = -1,
-        num_classes: Annotated[int, Ge(0)] = 0,
+        num_classes: Whole = 0,
         large_kernel: Callable[[int, int], nn.Module] | None = None,
     ) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ from annotated_types import Ge, Interval, Len
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ...arguments import Layer
+from ...arguments import Count, Layer, Whole
 from ...errors import ConfigError, ShapeError
 from ...registry import BACKBONES
 from ..layers.norm import CONV_TYPES, NORMS, build_conv, build_norm, frozen_statistics, resolve_sync_bn, set_eval
@@ -200,11 +200,11 @@ class ResNet(nn.Module):
     def __init__(
         self,
         depth: Literal[18, 34, 50, 101, 152],
-        in_channels: Annotated[int, Ge(1)] = 3,
+        in_channels: Count = 3,
         num_stages: Annotated[int, Interval(ge=1, le=4)] = 4,
         strides: PerStage = (1, 2, 2, 2),
         dilations: PerStage = (1, 1, 1, 1),
-        out_indices: Sequence[Annotated[int, Ge(0)]] | None = None,
+        out_indices: Sequence[Whole] | None = None,
         style: Literal['pytorch', 'caffe'] = 'pytorch',
         frozen_stages: Annotated[int, Ge(-1)] = -1,
         conv_cfg: Annotated[dict | None, Layer(CONV_TYPES)] = None,
@@ -213,10 +213,10 @@ class ResNet(nn.Module):
         with_cp: bool = False,
         zero_init_residual: bool = False,
         stem: Literal['imagenet', 'cifar'] = 'imagenet',
-        base_channels: Annotated[int, Ge(1)] = 64,
+        base_channels: Count = 64,
         stage_blocks: PerStage | None = None,
-        groups: Annotated[int, Ge(1)] = 1,
-        width_per_group: Annotated[int, Ge(1)] | None = None,
+        groups: Count = 1,
+        width_per_group: Count | None = None,
     ) -> None:
         super().__init__()
         block, blocks = ARCHITECTURES[depth]

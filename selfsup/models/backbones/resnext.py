@@ -5,10 +5,9 @@ State dicts have torchvision's names; 50 32x4d and 101 32x8d equal torchvision's
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from annotated_types import Ge
-
+from ...arguments import Count
 from ...errors import ConfigError
 from ...registry import BACKBONES
 from .resnet import ResNet
@@ -32,9 +31,9 @@ class ResNeXt(ResNet):
     def __init__(
         self,
         depth: Literal[50, 101, 152],
-        groups: Annotated[int, Ge(1)] = 32,
-        width_per_group: Annotated[int, Ge(1)] | None = None,
-        base_width: Annotated[int, Ge(1)] | None = None,
+        groups: Count = 32,
+        width_per_group: Count | None = None,
+        base_width: Count | None = None,
         **kwargs: Any,
     ) -> None:
         if width_per_group is not None and base_width is not None:

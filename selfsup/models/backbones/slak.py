@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge
 from torch import nn
 
-from ...arguments import Layer
+from ...arguments import Count, Layer, Positive, ShareBelowOne, Whole
 from ...errors import ConfigError
 from ...registry import BACKBONES
 from ..layers.norm import NORMS, resolve_sync_bn
@@ -49,16 +49,16 @@ class SLaK(ConvNeXt):
         arch: Arch = None,
         depths: PerStage = None,
         dims: PerStage = None,
-        width_factor: Annotated[float, Gt(0)] = 1.0,
-        kernel_size: Sequence[Annotated[int, Ge(1)]] = (51, 49, 47, 13, 5),
+        width_factor: Positive = 1.0,
+        kernel_size: Sequence[Count] = (51, 49, 47, 13, 5),
         decom: bool = True,
         norm_cfg: Annotated[Mapping | None, Layer(NORMS)] = BN,
-        drop_path_rate: Annotated[float, Interval(ge=0, lt=1)] = 0.0,
+        drop_path_rate: ShareBelowOne = 0.0,
         layer_scale_init_value: float | None = 1e-6,
-        in_channels: Annotated[int, Ge(1)] = 3,
-        out_indices: Sequence[Annotated[int, Ge(0)]] | None = None,
+        in_channels: Count = 3,
+        out_indices: Sequence[Whole] | None = None,
         frozen_stages: Annotated[int, Ge(-1)] = -1,
-        num_classes: Annotated[int, Ge(0)] = 0,
+        num_classes: Whole = 0,
         merged: bool = False,
     ) -> None:
         depths, dims = self._sizes(arch, depths, dims)

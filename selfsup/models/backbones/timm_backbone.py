@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from annotated_types import Ge
 from torch import Tensor, nn
 
+from ...arguments import Count
 from ...errors import ConfigError, ShapeError, UnknownNameError
 from ...registry import BACKBONES
 from ..layers.norm import resolve_sync_bn
@@ -49,7 +49,7 @@ class TIMMBackbone(nn.Module):
         model_name: str,
         pretrained: bool = False,
         out_indices: Sequence[int] | None = None,
-        in_channels: Annotated[int, Ge(1)] = 3,
+        in_channels: Count = 3,
         sync_bn: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -58,9 +58,8 @@ class TIMMBackbone(nn.Module):
             import timm
         except ImportError:
             raise ConfigError('TIMMBackbone needs timm: pip install timm') from None
-        if ':' not in model_name and not timm.is_model(
-            model_name.split('.')[0]
-        ):  # 'hf-hub:owner/name' is looked up by timm
+        # A name with a colon ('hf-hub:owner/name') is looked up by timm.
+        if ':' not in model_name and not timm.is_model(model_name.split('.')[0]):
             near = difflib.get_close_matches(model_name, timm.list_models(), n=3)
             question = f' Did you mean {" or ".join(map(repr, near))}?' if near else ''
             raise UnknownNameError(
@@ -114,9 +113,8 @@ class TIMMBackbone(nn.Module):
 
     def _as_map(self, features: Tensor, image_size: torch.Size) -> Tensor:
         """(B, C, H, W) from a map in either layout, or from tokens (B, prefix + H * W, C)."""
-        if isinstance(
-            features, list | tuple | dict
-        ):  # several levels, say; maps of visible blocks are no tensors either
+        # Several levels, for example. Maps of visible blocks are no tensors either, and allowed.
+        if isinstance(features, list | tuple | dict):
             raise ShapeError(
                 f'timm model {type(self.model).__name__} returns a {type(features).__name__}, neither a map nor tokens: set '
                 'out_indices, if it has levels of features, or choose another model.'

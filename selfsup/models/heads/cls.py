@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Interval
 from torch import Tensor, nn
 
-from ...arguments import Count, Layer, NotNegative
+from ...arguments import Count, Layer, NotNegative, ShareBelowOne
 from ...registry import HEADS
 from ..layers.functional import full_precision, top1_accuracy
 from ..layers.init import init_linear_layers
@@ -41,7 +40,7 @@ class ClsHead(nn.Module):
         in_channels: Count = 2048,
         num_classes: Count = 1000,
         norm_cfg: Annotated[dict | None, Layer(NORMS)] = None,
-        label_smoothing: Annotated[float, Interval(ge=0, lt=1)] = 0.0,
+        label_smoothing: ShareBelowOne = 0.0,
         init_std: NotNegative | None = 0.01,
         criterion: Literal['ce', 'bce'] = 'ce',
     ) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
 import torch.nn.functional as F
-from annotated_types import Gt
 from torch import Tensor, nn
 
+from ...arguments import Positive
 from ...registry import HEADS
 from ..layers.functional import full_precision, top1_accuracy
 
@@ -21,7 +19,7 @@ class ContrastiveHead(nn.Module):
         temperature: similarities are divided by it, > 0; 0.07 in MoCo, 0.2 in MoCo v2, 0.1 in SimCLR.
     """
 
-    def __init__(self, temperature: Annotated[float, Gt(0)] = 0.1) -> None:
+    def __init__(self, temperature: Positive = 0.1) -> None:
         super().__init__()
         self.temperature = temperature
 

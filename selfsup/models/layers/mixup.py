@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from annotated_types import Interval
 from torch import Tensor
 
-from ...arguments import NotNegative, Share
+from ...arguments import NotNegative, Share, ShareBelowOne
 from ...errors import ConfigError, ShapeError
 from ...registry import BATCH_AUGMENTS
 
@@ -44,7 +43,7 @@ class Mixup:
         prob: Share = 1.0,
         switch_prob: Share = 0.5,
         mode: Literal['batch', 'pair', 'elem'] = 'batch',
-        label_smoothing: Annotated[float, Interval(ge=0, lt=1)] = 0.1,
+        label_smoothing: ShareBelowOne = 0.1,
     ) -> None:
         if cutmix_minmax is not None and not cutmix_minmax[0] < cutmix_minmax[1]:
             raise ConfigError(f'Mixup cutmix_minmax={cutmix_minmax!r}: give two shares, smallest < largest, or None.')

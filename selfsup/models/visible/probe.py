@@ -150,9 +150,8 @@ def check_masked(backbone: nn.Module, block: int, path: str = 'visible', channel
     buffers = {name: buffer.clone() for name, buffer in backbone.named_buffers()}
     try:
         for norm in norms:
-            norm.training = (
-                False  # two visible positions are no statistic, and processes must not wait for each other here
-            )
+            # Two visible positions are no statistic, and processes must not wait for each other here.
+            norm.training = False
         pixels = torch.ones(2, channels, GRID * block, GRID * block, device=tensor.device, dtype=_float(tensor))
         devices = [] if tensor.device.type == 'cpu' else [tensor.device]
         with torch.random.fork_rng(devices, device_type=tensor.device.type if devices else 'cuda'), torch.enable_grad():

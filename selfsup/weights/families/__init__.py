@@ -144,13 +144,8 @@ def infer(weights: Mapping[str, Tensor], source: str) -> dict[str, Any]:
             f'{source} lacks {error.args[0]}, without which its {family.name} cannot be told. If it is complete, give '
             '--config, a config with its network (TIMMBackbone for those of timm).'
         ) from None
-    except (
-        IndexError,
-        TypeError,
-        ValueError,
-        ZeroDivisionError,
-        RuntimeError,
-    ):  # shapes of other axes, numbers of no stage
+    except (IndexError, TypeError, ValueError, ZeroDivisionError, RuntimeError):
+        # The shapes have other axes, or there are numbers of stages that no such network has.
         raise CheckpointError(
             f'{source} has tensors whose shapes are those of no {family.name}. If it is complete, give --config, a config '
             'with its network.'

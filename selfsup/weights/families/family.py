@@ -20,8 +20,8 @@ class Spelling:
     Attributes:
         title: whose names these are, for messages.
         mark: fits the beginning of a name that only such weights have.
-        to_ours: (weights under these names) -> the weights under ours, a classifier among them too: `fc.` after an average, `norm.` and
-            `head.` where a norm stands before it.
+        to_ours: takes the weights under these names and returns them under ours. A classifier comes along: as `fc.` if it follows the
+            average directly, as `norm.` and `head.` if a norm stands before it.
     """
 
     title: str
@@ -34,14 +34,14 @@ class Library:
     """A network of another library that takes over ours.
 
     Attributes:
-        weights: ours, under its names.
-        build: makes what runs them, with a classifier where `weights` have one: its network, or for a library that need not be installed
-            ours.
-        last_map: (network, images (B, C, H, W)) -> its last map (B, D, h, w).
-        usage: lines of Python (or yaml, for detectron2) that load the file `{path}`; () where only a network of other sizes than the
-            published can.
-        optional: names that it has beyond `weights`, which its last map does not pass.
-        names: name in what `build` makes -> name in `weights`, where they differ.
+        weights: our weights under the names of that library.
+        build: makes the network that runs them, with a classifier where `weights` have one: that of the library, or ours for a library
+            that need not be installed.
+        last_map: takes that network and images (B, C, H, W) and returns the last map (B, D, h, w).
+        usage: lines of Python (or yaml, for detectron2) that load the file `{path}`; () where the network has sizes that the
+            library has not published.
+        optional: names in that network beyond those of `weights`; its last map does not depend on them.
+        names: for each name in what `build` makes its name in `weights`, if the two spell names in different ways.
     """
 
     weights: dict[str, Any]
@@ -62,14 +62,16 @@ class Family:
         types: our backbones that belong to it.
         spellings: what its weights are known by, the first that fits; () for backbones that nothing but a config tells.
         block: fits the beginning of our name of a tensor in a block and gives the numbers of its stage and block.
-        infer: (weights under our names, file) -> config of the backbone that they fit. KeyError: a tensor is missing that tells it.
-        cut: (config, number of stages) -> config of the first stages.
-        as_used: config -> the same as networks are used after pretraining, and what a user should know of it.
-        lacks: names in a file -> what the network in it lacks ("ReLU after its first norm"), as its code cut it out of a larger one.
-        merge: folds what can be computed at once, in a network in eval mode.
-        normed: whether a layer norm stands before a classifier in other libraries; None: they are not asked.
-        timm_names: (weights under our names) -> under timm's; those of timm stay.
-        libraries: name of a library -> (network -> its model, which takes the weights over), where it has such models.
+        infer: takes weights under our names, and the file for messages, and returns the config of the backbone that they fit. It raises a
+            KeyError where a tensor is missing that it needs for that.
+        cut: takes a config and a number of stages and returns the config of the first stages.
+        as_used: takes a config and returns the one with which such a network is used after pretraining, with notes for the user.
+        lacks: takes the names in a file and says what the network in it lacks ("ReLU after its first norm") because its code cut it out
+            of a larger one; '' for nothing.
+        merge: folds layers that can be computed in one step into each other, in a network in eval mode.
+        normed: whether a layer norm stands before the classifier in other libraries; None: it makes no difference.
+        timm_names: takes weights under our names and returns them under timm's; names of timm stay.
+        libraries: by name of a library that has such models, a function that takes our network and returns the library's model for it.
         instead: the target that a user is sent to where a library has no such network.
     """
 

@@ -16,10 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...errors import CheckpointError, ConfigError
+from ...errors import CheckpointError, ConfigError, listed
 from ...models.backbones.resnet import ARCHITECTURES, ResNet
 from ...registry import BACKBONES
-from ..frame import shown
 from ..network import Network
 from .family import Family, Library, Spelling, blocks, timm_model, unpublished
 
@@ -313,7 +312,7 @@ def _array(value: Tensor) -> np.ndarray:
 
 
 def _list(title: str, names: list[str]) -> str:
-    return f' {title}: {shown(names)}.' if names else ''
+    return f' {title}: {listed(names)}.' if names else ''
 
 
 RESNET = Family(

@@ -67,13 +67,13 @@ _MARKS = (
 
 
 def translate(weights: Mapping[str, Tensor]) -> tuple[Weights, str, dict[str, str]]:
-    """Names of official training models under ours: `backbone.*` and the other parts. Other names stay.
+    """Give the weights of official training models our names, `backbone.*` and those of the other parts. Other names stay.
 
     Args:
         weights: name -> tensor, without a frame around them.
 
     Returns:
-        The weights; the code that wrote the file, '' where the names are as they were; name in the file -> why it is left out.
+        The weights; which code wrote the file, or '' if no name was changed; and, by name in the file, why a tensor is left out.
     """
     if spark.is_official(weights):
         constants = dict.fromkeys(filter(weights.__contains__, spark.CONSTANTS), 'a constant of the official code')
@@ -94,8 +94,8 @@ def place(
         expected: names in the backbone that is to take the weights; () where it is not known.
 
     Returns:
-        What stands before its names; whose layout that is, '' for bare weights; its weights, without the prefix; the others; name of each
-        of these -> why it is not part of the backbone.
+        The prefix of the backbone's names; whose layout that is, '' for bare weights; the weights of the backbone, without the prefix; the
+        other weights; and for the name of each of these why it is not part of the backbone.
 
     Raises:
         CheckpointError: there is no place for a backbone, and it is no bare network that is known; or there are several.

@@ -38,11 +38,6 @@ def upgrade(weights: Mapping[str, Any]) -> dict[str, Any]:
     return renamed
 
 
-def is_old(weights: Mapping[str, Any]) -> bool:
-    """True when some name would change."""
-    return list(upgrade(weights)) != list(weights)
-
-
 def _new_name(name: str) -> str:
     for old, new in RENAMED:
         if name.startswith(old):

@@ -19,9 +19,9 @@ class Target:
 
     Attributes:
         tensors: number of tensors in the file.
-        write: writes the file.
-        run: (file, images (B, C, H, W)) -> name -> what the network in the file makes of them: `last map` (B, D, h, w) or `features`
-            (B, D), which is its average over h and w, or both; `logits` (B, K) with a classifier.
+        write: takes a path and writes the file.
+        run: takes the file and images (B, C, H, W) and returns what the network in the file makes of them, by name: `last map`
+            (B, D, h, w) or `features` (B, D), which is its average over h and w, or both; `logits` (B, K) with a classifier.
         usage: lines of Python (or yaml, for detectron2) that load the file `{path}`.
     """
 
@@ -36,8 +36,8 @@ class Form:
     """A form in which a backbone leaves. It is called to make a `Target`.
 
     Attributes:
-        make: (network, (height, width) of the images in pixels, whether to give out the maps too) -> target.
-        ending: of the file's name; '' for a torch file, which may have any that is no other form's.
+        make: takes the network, the (height, width) of the images in pixels and whether to give out the maps too; returns the target.
+        ending: what the file's name ends with; '' for a torch file, which may have any ending that is not that of another form.
         classifier: whether a classifier may come along.
         maps: whether the maps are given out only where they are asked for.
     """

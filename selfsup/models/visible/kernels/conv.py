@@ -94,9 +94,8 @@ class _BlockConv(torch.autograd.Function):
         x = blocks.fetch(values, pads)
         if not unfold:
             return functional.conv2d(*ready_to_convolve(x, weight, groups), bias, stride, 0, dilation, groups)
-        return times_matrix(
-            _columns(x, weight, stride, dilation), _as_matrix(weight), bias
-        ).detach()  # no view: see `_block_conv`
+        # No view: see `_block_conv`.
+        return times_matrix(_columns(x, weight, stride, dilation), _as_matrix(weight), bias).detach()
 
     @staticmethod
     @torch.autograd.function.once_differentiable

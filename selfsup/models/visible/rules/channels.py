@@ -149,9 +149,10 @@ def matmul(a: BlockMap | Tensor, b: BlockMap | Tensor) -> BlockMap | Tensor:
         and b.axes[-3:-1] == 'hw'
         and len(a.axes) == len(b.axes)
         and a.axes[0] == b.axes[0] == 'N'
+        and a.blocks is b.blocks
+        and a.block_size() == b.block_size()
     ):
-        if a.blocks is b.blocks and a.block_size() == b.block_size():
-            return a.image_total(a.zeroed().flatten(-2) @ b.zeroed().flatten(-3, -2))
+        return a.image_total(a.zeroed().flatten(-2) @ b.zeroed().flatten(-3, -2))
     shapes = ' and '.join(str(tuple(t.shape)) for t in (a, b))
     raise ConfigError(f'matmul of {shapes}, of which one at least is a partly visible map{where()}: {CONVOLUTIONS}.')
 

@@ -209,11 +209,8 @@ def interpolate(
         raise ConfigError(f'interpolate of a map takes the modes {", ".join(MODES)}{where()}; got mode={mode!r}.')
     sizes = _target(x, size, scale_factor)
     factors = [new / old for new, old in zip(sizes, x.shape[2:], strict=True)]
-    if mode == 'nearest' and all(f == int(f) and f >= 1 for f in factors):
-        if x.blocks.finer is None:
-            return x.with_stored(
-                functional.interpolate(x.stored, scale_factor=tuple(map(float, factors)), mode='nearest')
-            )
+    if mode == 'nearest' and all(f == int(f) and f >= 1 for f in factors) and x.blocks.finer is None:
+        return x.with_stored(functional.interpolate(x.stored, scale_factor=tuple(map(float, factors)), mode='nearest'))
     whole = functional.interpolate(
         x.dense(), size, scale_factor, mode, align_corners, recompute_scale_factor, antialias
     )

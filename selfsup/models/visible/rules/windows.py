@@ -86,9 +86,8 @@ def pooled_size(x: BlockMap, kernel: Pair, stride: Pair, padding: Pair, ceil_mod
     sizes = []
     for size, k, step, p in zip(x.shape[2:], kernel, stride, padding, strict=True):
         number = outputs(size + 2 * p - k, step, ceil_mode)
-        sizes.append(
-            number - 1 if ceil_mode and (number - 1) * step >= size + p else number
-        )  # torch's: no window starts beyond the image
+        # As in torch, no window starts beyond the image.
+        sizes.append(number - 1 if ceil_mode and (number - 1) * step >= size + p else number)
     return sizes[0], sizes[1]
 
 
