@@ -6,7 +6,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, print_log
 
-from selfsup.errors import CheckpointError
+from selfsup.errors import CheckpointError, ConfigError
 from selfsup.registry import HOOKS
 from tests.resume.runs import differences, train, write_config
 
@@ -200,3 +200,33 @@ def test_a_checkpoint_of_an_earlier_version_with_an_object_goes_on(config, tmp_p
     torch.save(checkpoint, tmp_path / 'old.pth')
     again = run_with_objects(config, tmp_path / 'resumed', Count(), resume_from=tmp_path / 'old.pth')
     assert not differences(whole / 'epoch_3.pth', again / 'epoch_3.pth')
+
+
+@pytest.mark.parametrize(
+    ('hook', 'message'),
+    [
+        (stock.CheckpointHook(), "mmengine's CheckpointHook writes checkpoints that no run could go on from"),
+        (stock.EMAHook, r'The class EMAHook stands where a hook belongs: give an object, EMAHook\(...\)'),
+        (3, 'int is registered as a hook, but is none'),
+    ],
+    ids=['checkpoints', 'class', 'number'],
+)
+def test_an_object_that_cannot_be_a_hook_of_a_run_is_refused_at_the_start(config, tmp_path, hook, message):
+    with pytest.raises(ConfigError, match=message):
+        run_with_objects(config, tmp_path / 'run', hook)
+    assert not list((tmp_path / 'run').glob('*.pth'))
+
+
+def test_stock_hooks_as_objects(config, tmp_path):
+    """They change nothing here; mmengine's average is what the checkpoint holds."""
+    plain = run_with_objects(config, tmp_path / 'plain')
+    watching = (stock.EmptyCacheHook(), stock.SyncBuffersHook(), stock.IterTimerHook(), stock.DistSamplerSeedHook())
+    profiler = stock.ProfilerHook(by_epoch=False, profile_times=1)
+    watched = run_with_objects(config, tmp_path / 'watched', *watching, profiler)
+    assert not differences(plain / 'epoch_3.pth', watched / 'epoch_3.pth')
+    averaged = run_with_objects(config, tmp_path / 'averaged', stock.EMAHook(momentum=0.1))
+    again = run_with_objects(
+        config, tmp_path / 'again', stock.EMAHook(momentum=0.1), resume_from=averaged / 'epoch_1.pth'
+    )
+    assert not differences(averaged / 'epoch_3.pth', again / 'epoch_3.pth')
+    assert differences(plain / 'epoch_3.pth', averaged / 'epoch_3.pth')

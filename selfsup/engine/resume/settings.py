@@ -111,8 +111,8 @@ def fill_defaults(value: Any, tables: Mapping[Path, Table], path: Path) -> Any:
     """`value`, which stands at `path`, with the defaults of the classes of `tables`: path of a dict -> where its type is registered."""
     if isinstance(value, list | tuple):
         return [fill_defaults(item, tables, (*path, str(i))) for i, item in enumerate(value)]
-    if isinstance(value, Hook):  # an object says nothing of the arguments that it was made with
-        return {'type': type(value).__name__}
+    if isinstance(value, Hook):  # its arguments are not known, so it stays a text: no default is filled in
+        return f'<{type(value).__name__} object>'
     if not isinstance(value, dict):
         return value if isinstance(value, _PLAIN) else _ADDRESS.sub('', repr(value))
     name = str(value.get('type')).removeprefix('selfsup.')
@@ -201,8 +201,8 @@ def _schedules(schedulers: list | dict) -> dict[str, Any]:
 def _by_type(hooks: list[Any]) -> dict[str, dict]:
     found: dict[str, dict] = {}
     for hook in hooks:
-        if isinstance(hook, str):  # the repr of an object, in checkpoints of earlier versions
-            hook = {'type': hook.partition(' object')[0].rpartition('.')[2]}
+        if isinstance(hook, str):  # an object: <Name object>, or the <module.Name object at 0x...> of earlier versions
+            hook = {'type': hook.partition(' object')[0].rpartition('.')[2].removeprefix('<')}
         name = str(hook.get('type')).removeprefix('selfsup.')
         count = sum(key.partition('#')[0] == name for key in found)
         hook = {**hook, 'priority': _priority(hook.get('priority'))} if 'priority' in hook else hook
