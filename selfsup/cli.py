@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import gc
 import os
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 
-from .errors import SelfSupError, UsageError, explain_worker
+from .errors import SelfSupError, UsageError, explain_worker, words_of_warning
 
 INTERRUPTED = 130  # the shell's own exit status after Ctrl-C
 BROKEN_PIPE = 141  # and after SIGPIPE
@@ -28,7 +30,8 @@ def run(main: Callable[[], object]) -> None:
     its traceback.
     """
     try:
-        main()
+        with _plain_warnings():
+            main()
         sys.stdout.flush()
         if _several():
             gc.collect()  # a DDP model holds the threads of the process group: see engine.launch.shut_down
@@ -54,6 +57,16 @@ def run(main: Callable[[], object]) -> None:
         if not _peer_lost(error):
             raise
         _leave('another process ended, so this one cannot go on', 1)
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Warnings of ours in one line, without a place in the code."""
+    before, warnings.formatwarning = warnings.formatwarning, words_of_warning
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _no_memory(error: RuntimeError) -> bool:

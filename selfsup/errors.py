@@ -7,6 +7,7 @@ a `SelfSupError` always means: change the input.
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable, Sequence
 
 SHARED_MEMORY = '/dev/shm'
@@ -63,6 +64,21 @@ def listed(values: Sequence, most: int = 5) -> str:
     """The first `most` of some values, and how many there are in all where they are more; for messages."""
     rest = f', ... ({len(values)} in all)' if len(values) > most else ''
     return ', '.join(map(str, values[:most])) + rest
+
+
+_pythons_words = warnings.formatwarning
+
+
+def words_of_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning as it is shown, in the place of `warnings.formatwarning`.
+
+    One of ours is a line without a place in the code: who reads it mends a setting, and the caller of a constructor is a registry.
+    """
+    if issubclass(category, SelfSupWarning):
+        return f'{category.__name__}: {message}\n'
+    return _pythons_words(message, category, filename, lineno, line)
 
 
 def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:

@@ -82,6 +82,23 @@ def test_interrupt_and_faults(capsys):
     cli.run(lambda: None)  # a main that returns lets the process go on
 
 
+def test_a_warning_of_ours_is_one_line():
+    code = """
+import warnings
+from selfsup import cli, errors
+def main():
+    warnings.warn('neg_num=60 is large.', errors.SelfSupWarning)
+    warnings.warn('of another library')
+cli.run(main)
+warnings.warn('after it', errors.SelfSupWarning)
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    first, second, third = done.stderr.splitlines()
+    assert first == 'SelfSupWarning: neg_num=60 is large.'
+    assert second == '<string>:6: UserWarning: of another library'
+    assert third == '<string>:8: SelfSupWarning: after it'
+
+
 def test_options():
     parser = argparse.ArgumentParser()
     cli.add_cfg_options(parser)

@@ -9,6 +9,13 @@ import argparse
 import sys
 
 from selfsup import cli, protocols
+from selfsup.errors import did_you_mean
+
+
+def protocol(name: str) -> str:
+    if name not in protocols.PROTOCOLS:
+        raise argparse.ArgumentTypeError(f"'{name}' is no protocol.{did_you_mean(name, protocols.PROTOCOLS)}")
+    return name
 
 
 def main() -> None:
@@ -16,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=f'protocols:\n{known}', formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('protocol', metavar='PROTOCOL', choices=[*protocols.PROTOCOLS], help='one of those below')
+    parser.add_argument('protocol', metavar='PROTOCOL', type=protocol, help='one of those below')
     name = parser.parse_args(sys.argv[1:2]).protocol
     module, _ = protocols.PROTOCOLS[name]
     run = protocols.command(module, name if module == 'transfer' else None)

@@ -17,14 +17,15 @@ whole() {
     if (( 10#$2 < $3 || 10#$2 > $4 )); then echo "$1='$2' is not a ${5:-number} from $3 to $4" >&2; exit 2; fi
 }
 
+# at once, so that every script answers alike; 0 would be a port of the system's choice, which no other process could know
+[ -z "${PORT:-}" ] || whole PORT "$PORT" 1 65535
+
 launch_torchrun() {
     local nproc=$1
     shift
     case $nproc in '' | *[!0-9]* | 0) echo "NGPUS='$nproc' is not a positive number" >&2; exit 2 ;; esac
     local nodes=${NNODES:-1}
     whole NNODES "$nodes" 1 99999
-    # 0 would be a port of the system's choice, which no other process could know
-    [ -n "${PORT:-}" ] && whole PORT "$PORT" 1 65535
     local where=(--nnodes="$nodes" --nproc_per_node="$nproc")
     if [ "$nodes" -gt 1 ]; then
         whole NODE_RANK "${NODE_RANK:?set NODE_RANK to 0 .. NNODES-1}" 0 $((nodes - 1))
@@ -45,7 +46,6 @@ launch_srun() {
     local per_node=${GPUS_PER_NODE:-8}
     whole GPUS_PER_NODE "$per_node" 1 99999
     whole CPUS_PER_TASK "${CPUS_PER_TASK:-5}" 1 99999
-    [ -n "${PORT:-}" ] && whole PORT "$PORT" 1 65535
     [ "$tasks" -lt "$per_node" ] && per_node=$tasks
     local gres=()
     # a cluster (or partition) without GPUs knows no such resource: GRES= turns the request off, GRES=gpu:a100:8 refines it

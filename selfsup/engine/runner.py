@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook as MMCheckpointHook
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
@@ -177,9 +178,18 @@ class Runner(MMRunner):
             arguments = {key: value for key, value in hook.items() if key != 'priority'}
             priority = hook.get('priority') if priority is None else priority
             hook = build_from_config(arguments, registry=HOOKS)
+        if isinstance(hook, type):
+            raise ConfigError(
+                f'The class {hook.__name__} stands where a hook belongs: give an object, {hook.__name__}(...).'
+            )
         if not isinstance(hook, Hook):
             raise ConfigError(
                 f'{type(hook).__name__} is registered as a hook, but is none: derive it from mmengine.hooks.Hook.'
+            )
+        if isinstance(hook, MMCheckpointHook):
+            raise ConfigError(
+                "mmengine's CheckpointHook writes checkpoints that no run could go on from: set checkpoint_config, or give "
+                'selfsup.hooks.checkpoint_hook.CheckpointHook.'
             )
         try:
             super().register_hook(hook, priority)

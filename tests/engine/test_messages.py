@@ -1,6 +1,7 @@
 """A run leaves loggers and warnings as they were, takes no warning from whoever records them, and logs each of them."""
 
 import logging
+import re
 import warnings
 
 import pytest
@@ -57,6 +58,15 @@ def test_a_run_alone_logs_the_warning_once_and_prints_it_once(config, tmp_path, 
     assert capfd.readouterr().err.count(TEXT) <= 1
     logging.getLogger('selfsup').warning('after the run')
     assert 'after the run' not in log_of(work_dir)
+
+
+def test_a_warning_of_a_constructor_stands_in_the_log_without_the_line_of_its_caller(config, tmp_path):
+    with pytest.warns(SelfSupWarning, match=TEXT):
+        work_dir = train(config, tmp_path / 'work', IGNORED, 'total_epochs=1', curves=False)
+    (number,) = (i for i, line in enumerate(log_of(work_dir).splitlines()) if TEXT in line)
+    line, after = log_of(work_dir).splitlines()[number : number + 2]
+    assert re.fullmatch(rf'.* - py\.warnings - WARNING - SelfSupWarning: {TEXT}.*', line)
+    assert ' - selfsup - INFO - ' in after
 
 
 @pytest.mark.parametrize(

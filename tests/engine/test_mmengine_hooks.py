@@ -6,6 +6,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, print_log
 
+from selfsup.errors import CheckpointError, ConfigError
 from selfsup.registry import HOOKS
 from tests.resume.runs import differences, train, write_config
 
@@ -163,18 +164,69 @@ def test_a_hook_of_a_user_finds_what_mmengine_gives_it(config, tmp_path):
     assert '"diary": 17' in next(work_dir.glob('*/vis_data/scalars.json')).read_text()
 
 
-def test_a_hook_may_be_an_object(config, tmp_path):
-    """From Python, as with mmengine; such a run says nothing of its arguments, so it is not compared on resume."""
+class Count(Hook):
+    calls = 0
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.calls += 1
+
+
+def run_with_objects(config, folder, *hooks, resume_from=None):
     from selfsup import engine
     from selfsup.config import compile_config, load
 
-    class Count(Hook):
-        calls = 0
+    loaded = load(str(config))
+    compiled = {**compile_config(loaded), 'custom_hooks': list(hooks), 'work_dir': str(folder)}
+    compiled['resume_from'] = resume_from and str(resume_from)
+    engine.train(compiled, loaded)
+    return folder
 
-        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-            self.calls += 1
 
-    loaded = load(str(config), ['total_epochs=1'])
-    hook = Count()
-    engine.train({**compile_config(loaded), 'custom_hooks': [hook], 'work_dir': str(tmp_path / 'run')}, loaded)
-    assert hook.calls == 6
+def test_a_hook_may_be_an_object(config, tmp_path):
+    """From Python, as with mmengine; its arguments are not known, so a resumed run compares its class alone."""
+    hook, resumed = Count(), Count()
+    whole = run_with_objects(config, tmp_path / 'run', hook)
+    again = run_with_objects(config, tmp_path / 'resumed', resumed, resume_from=whole / 'epoch_1.pth')
+    assert hook.calls == 18 and resumed.calls == 12
+    assert not differences(whole / 'epoch_3.pth', again / 'epoch_3.pth')
+    with pytest.raises(CheckpointError, match=r'custom_hooks\.Count was .* and is not set'):
+        run_with_objects(config, tmp_path / 'without', resume_from=whole / 'epoch_1.pth')
+
+
+def test_a_checkpoint_of_an_earlier_version_with_an_object_goes_on(config, tmp_path):
+    whole = run_with_objects(config, tmp_path / 'run', Count())
+    checkpoint = torch.load(whole / 'epoch_1.pth', weights_only=True)
+    checkpoint['meta']['compiled']['custom_hooks'] = [repr(Count())]  # what it said then
+    torch.save(checkpoint, tmp_path / 'old.pth')
+    again = run_with_objects(config, tmp_path / 'resumed', Count(), resume_from=tmp_path / 'old.pth')
+    assert not differences(whole / 'epoch_3.pth', again / 'epoch_3.pth')
+
+
+@pytest.mark.parametrize(
+    ('hook', 'message'),
+    [
+        (stock.CheckpointHook(), "mmengine's CheckpointHook writes checkpoints that no run could go on from"),
+        (stock.EMAHook, r'The class EMAHook stands where a hook belongs: give an object, EMAHook\(...\)'),
+        (3, 'int is registered as a hook, but is none'),
+    ],
+    ids=['checkpoints', 'class', 'number'],
+)
+def test_an_object_that_cannot_be_a_hook_of_a_run_is_refused_at_the_start(config, tmp_path, hook, message):
+    with pytest.raises(ConfigError, match=message):
+        run_with_objects(config, tmp_path / 'run', hook)
+    assert not list((tmp_path / 'run').glob('*.pth'))
+
+
+def test_stock_hooks_as_objects(config, tmp_path):
+    """They change nothing here; mmengine's average is what the checkpoint holds."""
+    plain = run_with_objects(config, tmp_path / 'plain')
+    watching = (stock.EmptyCacheHook(), stock.SyncBuffersHook(), stock.IterTimerHook(), stock.DistSamplerSeedHook())
+    profiler = stock.ProfilerHook(by_epoch=False, profile_times=1)
+    watched = run_with_objects(config, tmp_path / 'watched', *watching, profiler)
+    assert not differences(plain / 'epoch_3.pth', watched / 'epoch_3.pth')
+    averaged = run_with_objects(config, tmp_path / 'averaged', stock.EMAHook(momentum=0.1))
+    again = run_with_objects(
+        config, tmp_path / 'again', stock.EMAHook(momentum=0.1), resume_from=averaged / 'epoch_1.pth'
+    )
+    assert not differences(averaged / 'epoch_3.pth', again / 'epoch_3.pth')
+    assert differences(plain / 'epoch_3.pth', averaged / 'epoch_3.pth')

@@ -77,3 +77,10 @@ def test_what_a_run_may_not_be_asked(tmp_path):
     missing = transfer.Options(config=str(tmp_path / 'no.py'), weights='random')
     with pytest.raises(UsageError, match=r"the config '.*no\.py' is not a file"):
         transfer.run(missing, 'linear')
+
+
+def test_a_protocol_that_is_none_is_answered_with_the_nearest():
+    done = subprocess.run(
+        [sys.executable, 'tools/evaluate.py', 'linaer', 'a.py'], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 2 and "'linaer' is no protocol. Did you mean 'linear'? Known: detection" in done.stderr

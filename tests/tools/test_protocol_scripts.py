@@ -174,6 +174,13 @@ def test_wrong_arguments(script, args, message, config, weights):
     assert done.returncode == 2 and message.format(script=script) in done.stderr
 
 
+@pytest.mark.parametrize('script', ['dist_train_semi.sh', 'srun_train_linear.sh', 'dist_test_svm_pretrain.sh'])
+@pytest.mark.parametrize('port', ['abc', '0', '70000'])
+def test_a_port_that_is_none_is_said_before_anything_else(script, port, config):
+    done = launch(script, config, 'random', 'feat4', PORT=port)
+    assert done.returncode == 2 and done.stderr.startswith(f"PORT='{port}' is not a number")
+
+
 @pytest.mark.parametrize('script', ['srun_train_linear.sh', 'srun_train_semi.sh', 'srun_train_finetune.sh'])
 def test_the_srun_twins_check_too(script, config):
     done = launch(script, 'part', config)

@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ...errors import words_of_warning
+
 NAMES = ('selfsup', 'py.warnings')  # loggers of messages and of warnings
 
 
@@ -49,7 +51,8 @@ class _Logged:
     ) -> None:
         if file is None:
             # one text, no template: filters of repeated warnings compare templates, and would keep the first warning of a run alone
-            logging.getLogger(NAMES[1]).warning(warnings.formatwarning(message, category, filename, lineno, line))
+            text = words_of_warning(message, category, filename, lineno, line)
+            logging.getLogger(NAMES[1]).warning(text.rstrip('\n'))
             file = io.StringIO()  # it stands in the log; a recorder gets it all the same
         self.before(message, category, filename, lineno, file, line)
 

@@ -60,9 +60,9 @@ def compare(
     before = meta.get('changed') or []
     changes = Changes(before=[one for one in before if isinstance(one, dict)] if isinstance(before, list) else [])
     saved, saved_data = (_dict_of(meta, name, path) for name in ('compiled', 'data'))
-    hooks = compiled.get('custom_hooks') or []
-    keys = {name: short_name(name, hooks) for name in allowed}
-    new = settings_of(with_defaults(compiled), images)
+    written_out = with_defaults(compiled)
+    keys = {name: short_name(name, written_out.get('custom_hooks') or []) for name in allowed}
+    new = settings_of(written_out, images)
     old = new if saved is None else settings_of(with_defaults(saved), images)
     _compare_data(saved_data, data, changes, tuple(keys.values()))
     judge = Judge(

@@ -20,6 +20,7 @@ from ...registry import BACKBONES, BATCH_AUGMENTS, DATA_SOURCES, DATASETS, HEADS
 
 MISSING = 'not set'  # what a setting is that only one of two configs has
 _PLAIN = (type(None), bool, int, float, str)
+_ADDRESS = re.compile(r' at 0x[0-9a-fA-F]+')  # in the repr of an object: another one in each process
 PARTS = (BACKBONES, NECKS, HEADS, MEMORIES, BATCH_AUGMENTS, DATASETS, DATA_SOURCES, PIPELINES)
 FLAGS = ('use_fp16', 'channels_last', 'deterministic', 'prefetch', 'find_unused_parameters')
 # mmengine's name of a section -> the documented short one; the longer name first
@@ -93,7 +94,7 @@ def short_name(key: str, hooks: list[dict]) -> str:
 
     Args:
         key: in either spelling; `custom_hooks.0` is the first of `hooks`.
-        hooks: the config's custom hooks.
+        hooks: the custom hooks, as `with_defaults` gives them.
     """
     for long, short in SPELLINGS.items():
         if key == long or key.startswith(f'{long}.'):
@@ -112,8 +113,10 @@ def fill_defaults(value: Any, tables: Mapping[Path, Table], path: Path) -> Any:
     """`value`, which stands at `path`, with the defaults of the classes of `tables`: path of a dict -> where its type is registered."""
     if isinstance(value, list | tuple):
         return [fill_defaults(item, tables, (*path, str(i))) for i, item in enumerate(value)]
+    if isinstance(value, Hook):  # its arguments are not known, so it stays a text: no default is filled in
+        return f'<{type(value).__name__} object>'
     if not isinstance(value, dict):
-        return value if isinstance(value, _PLAIN) else repr(value)
+        return value if isinstance(value, _PLAIN) else _ADDRESS.sub('', repr(value))
     name = str(value.get('type')).removeprefix('selfsup.')
     # a class of a user may not declare what its parts are; checkpoints from before declarations hold the defaults of those too
     table = tables.get(path) or next((parts_of for parts_of in PARTS if name in parts_of.registered()), None)
@@ -201,9 +204,11 @@ def _schedules(schedulers: list | dict) -> dict[str, Any]:
     return sections
 
 
-def _by_type(hooks: list[dict]) -> dict[str, dict]:
+def _by_type(hooks: list[Any]) -> dict[str, dict]:
     named: dict[str, dict] = {}
     for hook in hooks:
+        if isinstance(hook, str):  # an object: <Name object>, or the <module.Name object at 0x...> of earlier versions
+            hook = {'type': hook.partition(' object')[0].rpartition('.')[2].removeprefix('<')}
         name = str(hook.get('type')).removeprefix('selfsup.')
         count = sum(key.partition('#')[0] == name for key in named)
         hook = {**hook, 'priority': _priority(hook.get('priority'))} if 'priority' in hook else hook
