@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints, is_typeddict
 
+import numpy as np
 import pytest
 
 from selfsup import registry as registries
@@ -251,6 +252,63 @@ def test_a_name_of_an_argument_says_nothing_and_a_part_says_all(tmp_path, monkey
         ConfigError, match=r"teacher\.type='ResNte' \(.*x\.py:7\) is not a backbone\. Did you mean 'ResNet'"
     ):
         load(path)
+
+
+UNREADABLE = """
+from __future__ import annotations
+from typing import TYPE_CHECKING
+from mmengine.hooks import Hook
+from selfsup.registry import HOOKS
+if TYPE_CHECKING:
+    from pathlib import Path
+
+@HOOKS.register_module(force=True)
+class HookWithAHint(Hook):
+    def __init__(self, folder: Path | None = None):
+        self.folder = folder
+"""
+
+
+def test_a_hint_that_cannot_be_read_is_a_line_among_the_others(tmp_path, monkeypatch):
+    (tmp_path / 'hooks_with_hints.py').write_text(UNREADABLE)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / 'x.py'
+    text = SMALL.format(model='SimCLR') + "custom_imports = dict(imports=['hooks_with_hints'])\n"
+    path.write_text(
+        text + "custom_hooks = [dict(type='HookWithAHint', folder='a'), dict(type='EMAHook', momentum=7)]\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    unreadable, momentum = sorted(str(caught.value).split('\n'))
+    assert 'x.py:7) cannot be used. A hint of HookWithAHint.__init__ (' in unreadable
+    assert "hooks_with_hints.py:11) cannot be read: name 'Path' is not defined." in unreadable
+    assert momentum.startswith('custom_hooks.1.momentum=7 (')
+
+
+@pytest.mark.parametrize(
+    'option, value',
+    [
+        ('model.neck', {'type': 'AvgPoolNeck', 'size': 1}),
+        ('data.train.pipeline', [{'type': 'Lighting', 'size': 1}]),
+        ('custom_hooks', [{'type': 'IterTimerHook', 'size': 1}]),
+    ],
+)
+def test_a_type_without_arguments_takes_none(option, value, tmp_path):
+    path = tmp_path / 'x.py'
+    path.write_text(SMALL.format(model='SimCLR'))
+    with pytest.raises(ConfigError, match=r'\.size \(--cfg-options\) is not an argument of \w+\. Known: nothing\.$'):
+        load(path, {option: value})
+
+
+def test_numbers_of_numpy_are_numbers():
+    resnet = registries.BACKBONES.get('ResNet')(
+        depth=np.int64(18), out_indices=(np.int64(4),), norm_eval=np.bool_(True)
+    )
+    assert resnet.channels == (512,)
+    knn = registries.HOOKS.get('KNNHook')({}, {}, k=np.int64(5), temperature=np.float32(0.5))
+    assert knn.k == [5]
+    assert registries.SAMPLERS.get('EpochSampler')(np.int64(7)).size == 7
+    registries.PIPELINES.get('TIMMAutoAugment')('rand-m9', size=np.int64(32))
 
 
 def test_the_documentation_names_every_range():
