@@ -19,6 +19,8 @@ is a dict of such.
 
 `checked` holds a function to its hints; `Registry.register_module` holds every class with it that is registered where it is written.
 A hint counts only there: what other libraries write is no promise. A value that is the default itself is always allowed.
+Names in a hint are looked up at run time, so they must be imported, and not only under TYPE_CHECKING. Numbers and bools of numpy
+count as those of Python, its arrays are no lists.
 """
 
 from __future__ import annotations

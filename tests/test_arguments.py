@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+from argparse import Namespace
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 
@@ -168,6 +169,12 @@ def test_being_held_changes_nothing_else():
     init = Child.__init__
     TABLE.register_module(name='Again')(Child)
     assert Child.__init__ is init
+    for name, foreign in {
+        'Namespace': Namespace,
+        'dict': dict,
+    }.items():  # written elsewhere: nobody else's class is changed
+        before = foreign.__init__
+        assert TABLE.register_module(name=name)(foreign) is foreign and foreign.__init__ is before
     assert Foreign(share=7).share == 7 and not arguments_of(Foreign)[0]['share'].hint == Share
 
 
