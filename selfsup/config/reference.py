@@ -94,7 +94,8 @@ def _arguments() -> str:
         for alias, owner in table.registered().items() if parts else ():
             if owner.__module__.startswith('selfsup.'):
                 types.setdefault(owner, []).append(f'`{alias}`')
-        for owner, aliases in types.items():
+        # by name: the order of registration depends on what was imported first
+        for owner, aliases in sorted(types.items(), key=lambda pair: pair[1]):
             rows = [_argument(name, a.hint, _default(a)) for name, a in _of_a_config(owner, table).items()]
             none = 'The keys of `lr_config`.' if NAMED.get(owner.__name__) is keys.LR_CONFIG_KEYS else 'No arguments.'
             lines.append(f'\n### {", ".join(aliases)} (`{name}`)\n')

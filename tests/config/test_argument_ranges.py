@@ -13,7 +13,7 @@ import pytest
 
 from selfsup import registry as registries
 from selfsup.arguments import arguments_of, opened, problems, words
-from selfsup.config import load
+from selfsup.config import load, reference
 from selfsup.config.typed import GIVEN, NAMED
 from selfsup.errors import ConfigError
 from selfsup.evaluation.knn import knn_accuracy
@@ -316,3 +316,27 @@ def test_the_documentation_names_every_range():
     for declared in RANGED:
         table = page.partition(f'### `{declared.cls.__name__}`')[2].partition('\n### ')[0]
         assert f'| `{declared.name}` | {words(declared.hint)} |' in table, declared
+
+
+@pytest.mark.parametrize(
+    'path', ['optimizer.momentum', 'optimizer.paramwise_options.bias.momentum', 'optim_wrapper.optimizer.momentum']
+)
+def test_momentum_is_a_share_in_the_table_too(path, tmp_path):
+    text = SMALL.format(model='SimCLR')
+    if path.startswith('optim_wrapper'):
+        text = text.replace(
+            "optimizer = dict(type='SGD', lr=0.1)", "optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))"
+        )
+    (tmp_path / 'x.py').write_text(text)
+    load(tmp_path / 'x.py', {path: 0.9})
+    for value in (9, 1, -0.1):
+        with pytest.raises(ConfigError) as caught:
+            load(tmp_path / 'x.py', {path: value})
+        assert str(caught.value) == f'{path}={value} (--cfg-options) must be a number in [0, 1).'
+
+
+def test_the_documentation_does_not_depend_on_what_was_imported_first(monkeypatch):
+    page = reference.markdown()
+    for table in (registries.OPTIMIZERS, registries.HEADS):
+        monkeypatch.setattr(table, '_module_dict', dict(reversed(table._module_dict.items())))
+    assert reference.markdown() == page
