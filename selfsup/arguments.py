@@ -20,6 +20,8 @@ number), `Share` (from 0 to 1, both included) and `ShareBelowOne`.
 
 `checked` holds a function to its hints; `Registry.register_module` holds every class with it that is registered where it is written.
 A hint counts only there: what other libraries write is no promise. A value that is the default itself is always allowed.
+Names in a hint are looked up at run time, so they must be imported, and not only under TYPE_CHECKING. Numbers and bools of numpy
+count as those of Python, its arrays are no lists.
 """
 
 from __future__ import annotations
@@ -113,10 +115,16 @@ def arguments_of(owner: Any) -> tuple[Mapping[str, Argument], bool]:
 
     `**kwargs` stand for the arguments of the next class that the parents define; they accept anything only when no parent
     names its arguments.
+
+    Raises:
+        ConfigError: a hint cannot be read.
     """
     named: dict[str, Argument] = {}
     anything = True
-    for depth, function in enumerate(functions_of(owner)):
+    functions = functions_of(owner)
+    if not functions and owner.__new__ is object.__new__:  # it has no `__init__`
+        return named, False
+    for depth, function in enumerate(functions):
         try:
             parameters = list(_signature(function).parameters.values())[inspect.isclass(owner) :]
         except (TypeError, ValueError):  # some builtins have no signature
@@ -137,7 +145,16 @@ _signature = cache(inspect.signature)
 @cache
 def _hints(function: Any) -> dict[str, Any]:
     """Hints of a function that `checked` holds to them; {} for any other."""
-    return get_type_hints(function, include_extras=True) if getattr(function, 'is_checked', False) else {}
+    if not getattr(function, 'is_checked', False):
+        return {}
+    try:
+        return get_type_hints(function, include_extras=True)
+    except Exception as error:  # whatever the text of a hint raises where it is evaluated
+        code = inspect.unwrap(function).__code__
+        raise ConfigError(
+            f'A hint of {function.__qualname__} ({code.co_filename}:{code.co_firstlineno}) cannot be read: {error}. Hints of '
+            'registered classes are read at run time: import what they name, and not only under TYPE_CHECKING.'
+        ) from None
 
 
 # ---- whether a value is what a hint says ----
@@ -223,12 +240,14 @@ def _fits(kind: Any, value: Any) -> bool:
     """Whether a value is of a kind; what is inside is not looked at, kinds that are not known here hold of anything."""
     origin, inside = get_origin(kind) or kind, get_args(kind)
     if origin is Literal:
-        return any(type(value) is type(option) and value == option for option in inside)
+        return any(_fits(type(option), value) and value == option for option in inside)
     if origin in (None, type(None)):
         return value is None
     if origin in (int, float):
         number = isinstance(value, Integral if origin is int else Real) and not isinstance(value, bool)
         return number and (isinstance(value, Integral) or math.isfinite(value))
+    if origin is bool:
+        return type(value).__name__ in ('bool', 'bool_')  # numpy's too, whose name depends on its version
     if origin in SEQUENCES:
         fixed = origin is tuple and inside and inside[-1] is not Ellipsis
         return isinstance(value, Sequence) and not isinstance(value, str) and (not fixed or len(value) == len(inside))

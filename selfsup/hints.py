@@ -121,7 +121,9 @@ def words(hint: Any, many: bool = False, outer: Sequence[Any] = ()) -> str:
     options = inside if origin is Literal else next((r.options for r in rules if isinstance(r, Choice)), None)
     if options is not None and origin is not type(None):
         return _either([repr(option) for option in options])
-    noun = NOUNS.get(dict if is_typeddict(kind) else origin, (f'a {getattr(origin, "__name__", origin)}',) * 2)[many]
+    name = getattr(origin, '__name__', str(origin))
+    nouns = NOUNS.get(dict if is_typeddict(kind) else origin, (f'{"an" if name[0] in "AEIOU" else "a"} {name}',) * 2)
+    noun = nouns[many]
     if origin in (int, float):
         return noun + _range(rules)
     if origin not in SEQUENCES:
@@ -161,4 +163,5 @@ def nearest(kind: Any, rules: Sequence[Any], value: Any) -> str:
     """' Did you mean ...?' for a name that is nearly one of the options."""
     options = [o for choice in alternatives(kind) if get_origin(choice) is Literal for o in get_args(choice)]
     options += [option for rule in rules if isinstance(rule, Choice) for option in rule.options]
-    return did_you_mean(value, options).partition(' Known:')[0] if isinstance(value, str) and options else ''
+    named = [option for option in options if isinstance(option, str)]
+    return did_you_mean(value, named).partition(' Known:')[0] if isinstance(value, str) and named else ''

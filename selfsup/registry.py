@@ -8,6 +8,7 @@ first look-up (`locations`), not when this file is imported.
 from __future__ import annotations
 
 import inspect
+import sys
 import traceback
 from importlib import import_module
 from pathlib import Path
@@ -98,11 +99,17 @@ class Registry(MMRegistry):
         """Register a class or function, as a decorator or by a call.
 
         The decorator holds it to the hints of its arguments (`selfsup.arguments`): where a class is written, they are a promise. What is
-        registered by a call, `register_module(module=...)`, is mostly somebody else's and stays as it is.
+        registered by a call, `register_module(module=...)`, or written in another module, is mostly somebody else's and stays as it is.
         """
         if module is not None:
             return super().register_module(name, force, module)
-        return lambda written: super(Registry, self).register_module(name, force, held(written))
+        here = sys._getframe(1).f_globals.get('__name__')
+
+        def register(written: Any) -> Any:
+            ours = getattr(written, '__module__', None) == here
+            return super(Registry, self).register_module(name, force, held(written) if ours else written)
+
+        return register
 
     _imported: bool
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+from argparse import Namespace
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 import pytest
@@ -44,10 +45,10 @@ HINTS: dict[str, tuple[Any, str, list, list]] = {
     'at most': (Annotated[int, Le(3)], 'a whole number <= 3', [3, -9], [4]),
     'count': (Count, 'a whole number >= 1', [1, np.int64(3)], [0, 1.0, True, '1']),
     'multiple': (Annotated[int, Ge(32), MultipleOf(32)], 'a whole number >= 32, a multiple of 32', [64], [0, 33]),
-    'switch': (bool, 'True or False', [True, False], [0, 1, 'yes', None]),
+    'switch': (bool, 'True or False', [True, False, np.bool_(True)], [0, 1, 'yes', None]),
     'text': (str, 'a string', ['', 'a'], [3, None, ['a']]),
     'choice': (Literal['batch', 'pair'], "'batch' or 'pair'", ['pair'], ['bacth', 1, None]),
-    'number of a choice': (Literal[1, 2], '1 or 2', [1], [True, 1.0, 3]),
+    'number of a choice': (Literal[1, 2], '1 or 2', [1, np.int64(2)], [True, 1.0, 3, np.float64(1), '1']),
     'table': (
         Annotated[str | None, Choice({'r50': 1, 'r18': 2})],
         "'r50' or 'r18' or None",
@@ -67,6 +68,7 @@ HINTS: dict[str, tuple[Any, str, list, list]] = {
     'part or none': (Thing | None, "dict(type='Name', ...) or None", [None, {}], [3]),
     'anything': (Any, 'a Any', [3, None, 'a'], []),
     'class': (nn.Module, 'a Module', [nn.Identity()], [3, {}]),
+    'class with a vowel': (Exception, 'an Exception', [ValueError()], [3]),
 }
 
 
@@ -94,6 +96,8 @@ def test_hints(case):
         (Clusters, {'k': 2, 'kk': 2}, ('a', 'kk'), "is not a key of a. Did you mean 'k'? Known: k, type."),
         (Clusters, {}, ('a',), "lacks 'k'. Known: k, type."),
         (Literal['linear', 'exp'], 'liner', ('a',), "must be 'linear' or 'exp'. Did you mean 'linear'?"),
+        (Literal[18, 50], '18', ('a',), 'must be 18 or 50.'),
+        (bool | Literal['replace'], 'replaced', ('a',), "must be True or False or 'replace'. Did you mean 'replace'?"),
     ],
 )
 def test_what_is_inside(hint, value, path, text):
@@ -165,7 +169,38 @@ def test_being_held_changes_nothing_else():
     init = Child.__init__
     TABLE.register_module(name='Again')(Child)
     assert Child.__init__ is init
+    for name, foreign in {
+        'Namespace': Namespace,
+        'dict': dict,
+    }.items():  # written elsewhere: nobody else's class is changed
+        before = foreign.__init__
+        assert TABLE.register_module(name=name)(foreign) is foreign and foreign.__init__ is before
     assert Foreign(share=7).share == 7 and not arguments_of(Foreign)[0]['share'].hint == Share
+
+
+def test_a_class_without_a_constructor_takes_nothing():
+    class Step:
+        pass
+
+    class Point(NamedTuple):
+        x: int = 0
+
+    assert arguments_of(Step) == ({}, False)
+    assert arguments_of(Point) == ({}, True)  # `__new__` may take anything
+
+
+def test_a_hint_that_cannot_be_read_is_one_clear_error():
+    def make(size: OnlyForTypeCheckers = None, count: Count = 1) -> None:  # type: ignore[name-defined]  # noqa: F821
+        pass
+
+    for call in (lambda: checked(make)(count=2), lambda: arguments_of(checked(make))):
+        with pytest.raises(ConfigError) as caught:
+            call()
+        assert str(caught.value) == (
+            f'A hint of {make.__qualname__} ({__file__}:{make.__code__.co_firstlineno}) cannot be read: name '
+            "'OnlyForTypeCheckers' is not defined. Hints of registered classes are read at run time: import what they name, "
+            'and not only under TYPE_CHECKING.'
+        )
 
 
 def test_functions():

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_type_hints
 
 from ..arguments import Count, NotNegative, Positive, Whole
-from ..optim.options import LayerDecay, ParamwiseOptions
+from ..optim.options import LayerDecay, Momentum, ParamwiseOptions
 from ..optim.schedules import POLICY_ARGS, Schedule
 
 REQUIRED = 'required'
@@ -165,7 +165,7 @@ def _optimizer(prefix: str) -> tuple[Key, ...]:
         Key(f'{prefix}.lr', NotNegative, "the optimizer's", '0.03', 'Learning rate; the schedule starts from it. It is used as given: '
             'scale it with the global batch yourself, or give base_lr.'),
         Key(f'{prefix}.base_lr', NotNegative, '-', '1.5e-4', 'In place of lr: lr = base_lr * images per optimizer step / 256.'),
-        Key(f'{prefix}.momentum', NotNegative, "the optimizer's", '0.9', 'Momentum.'),
+        Key(f'{prefix}.momentum', Momentum, "the optimizer's", '0.9', 'Momentum.'),
         Key(f'{prefix}.weight_decay', NotNegative, "the optimizer's", '1e-4', 'Weight decay.'))
 
 

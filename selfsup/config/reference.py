@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, get_type_hints, is_typeddict
 
 from .. import registry as registries
-from ..arguments import Argument, arguments_of, words
+from ..arguments import Argument, arguments_of, opened, words
+from ..hints import alternatives
 from ..optim.schedules import POLICY_ARGS
 from . import keys
 from .typed import GIVEN, NAMED
@@ -93,13 +94,13 @@ def _arguments() -> str:
         for alias, owner in table.registered().items() if parts else ():
             if owner.__module__.startswith('selfsup.'):
                 types.setdefault(owner, []).append(f'`{alias}`')
-        for owner, aliases in types.items():
-            rows = [_argument(*item) for item in _of_a_config(owner, table).items()]
+        # by name: the order of registration depends on what was imported first
+        for owner, aliases in sorted(types.items(), key=lambda pair: pair[1]):
+            rows = [_argument(name, a.hint, _default(a)) for name, a in _of_a_config(owner, table).items()]
+            none = 'The keys of `lr_config`.' if NAMED.get(owner.__name__) is keys.LR_CONFIG_KEYS else 'No arguments.'
             lines.append(f'\n### {", ".join(aliases)} (`{name}`)\n')
             lines.append(
-                '\n| argument | what it may be | default |\n|---|---|---|\n' + ''.join(rows)
-                if rows
-                else '\nNo arguments.\n'
+                '\n| argument | what it may be | default |\n|---|---|---|\n' + ''.join(rows) if rows else f'\n{none}\n'
             )
     return ''.join(lines)
 
@@ -115,9 +116,17 @@ def _of_a_config(owner: Any, table: registries.Registry) -> dict[str, Argument]:
     }
 
 
-def _argument(name: str, argument: Argument) -> str:
-    default = keys.REQUIRED if argument.default is inspect.Parameter.empty else repr(argument.default)
-    return f'| `{name}` | {_cell(words(argument.hint))} | {_cell(default, True)} |\n'
+def _default(argument: Argument) -> str:
+    return keys.REQUIRED if argument.default is inspect.Parameter.empty else repr(argument.default)
+
+
+def _argument(name: str, hint: Any, default: str) -> str:
+    """Row of an argument; below it those of the keys of a `TypedDict`."""
+    row = f'| `{name}` | {_cell(words(hint))} | {_cell(default, True)} |\n'
+    for kind in (opened(choice)[0] for choice in alternatives(opened(hint)[0])):
+        for key, inner in get_type_hints(kind, include_extras=True).items() if is_typeddict(kind) else ():
+            row += _argument(f'{name}.{key}', inner, keys.REQUIRED if key in kind.__required_keys__ else '-')
+    return row
 
 
 if __name__ == '__main__':

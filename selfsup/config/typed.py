@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import registry as registries
 from ..arguments import Layer, Table, arguments_of, parts
-from ..errors import did_you_mean
+from ..errors import ConfigError, did_you_mean
 from . import keys
 from .report import Path, Report
 
@@ -97,7 +97,11 @@ def _check_type(path: Path, value: dict, name: str, registry: Table, report: Rep
         near = did_you_mean(name, registry.names())
         report.add((*path, 'type'), f'is not {article} {registry.name}.{near}', name)
         return
-    named, anything = arguments_of(cls)
+    try:
+        named, anything = arguments_of(cls)
+    except ConfigError as error:
+        report.add((*path, 'type'), f'cannot be used. {error}', name)
+        return
     supplied = GIVEN.get(registry.name, ())
     accepted = NAMED[name] if name in NAMED else [argument for argument in named if argument not in supplied]
     allowed = {*accepted, *extra, *TAKEN.get(registry.name, ()), 'type'}

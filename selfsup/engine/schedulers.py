@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
-from ..arguments import Count, NotNegative
+from ..arguments import Count, NotNegative, require
 from ..errors import ConfigError, SelfSupWarning
+from ..optim.options import Momentum
 from ..optim.schedules import check_policy, cosine_weight_decay, policy_lr
 from ..registry import PARAM_SCHEDULERS
 
@@ -171,12 +172,7 @@ def check_optimizer(cfg: dict) -> None:
     Raises:
         ConfigError: `momentum` is not in [0, 1).
     """
-    value = cfg.get('momentum')
-    if isinstance(value, int | float) and not 0 <= value < 1:
-        raise ConfigError(
-            f'optimizer.momentum={value} must lie in [0, 1): it is the share of the older gradients that is kept, for '
-            'example 0.9.'
-        )
+    require(Momentum, cfg.get('momentum', 0), 'optimizer.momentum')
 
 
 @PARAM_SCHEDULERS.register_module()

@@ -50,7 +50,7 @@ class KNNHook(EvaluationHook):
     ) -> None:
         super().__init__(interval, initial)
         self.datasets, self.temperature, self.loading = (train, test), temperature, (imgs_per_gpu, workers_per_gpu)
-        self.k = [k] if isinstance(k, int) else list(k)
+        self.k = list(k) if isinstance(k, Sequence) else [k]
 
     def check(self, runner: Run) -> str | None:
         return check_classes(*(DATASETS.build(dataset) for dataset in self.datasets))

@@ -9,13 +9,15 @@ from annotated_types import Interval
 from ..arguments import Whole
 from ..hints import NotNegative
 
+Momentum = Annotated[float, Interval(ge=0, lt=1)]  # share of the older gradients that is kept
+
 
 class ParamwiseOptions(TypedDict, total=False):
     """Options of the parameters that one pattern of `paramwise_options` finds."""
 
     lr: NotNegative
     lr_mult: NotNegative
-    momentum: NotNegative
+    momentum: Momentum
     momentum_mult: NotNegative
     weight_decay: NotNegative
     weight_decay_mult: NotNegative

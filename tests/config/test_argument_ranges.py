@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints, is_typeddict
 
+import numpy as np
 import pytest
 
 from selfsup import registry as registries
 from selfsup.arguments import arguments_of, opened, problems, words
-from selfsup.config import load
+from selfsup.config import load, reference
 from selfsup.config.typed import GIVEN, NAMED
 from selfsup.errors import ConfigError
 from selfsup.evaluation.knn import knn_accuracy
@@ -253,8 +254,89 @@ def test_a_name_of_an_argument_says_nothing_and_a_part_says_all(tmp_path, monkey
         load(path)
 
 
+UNREADABLE = """
+from __future__ import annotations
+from typing import TYPE_CHECKING
+from mmengine.hooks import Hook
+from selfsup.registry import HOOKS
+if TYPE_CHECKING:
+    from pathlib import Path
+
+@HOOKS.register_module(force=True)
+class HookWithAHint(Hook):
+    def __init__(self, folder: Path | None = None):
+        self.folder = folder
+"""
+
+
+def test_a_hint_that_cannot_be_read_is_a_line_among_the_others(tmp_path, monkeypatch):
+    (tmp_path / 'hooks_with_hints.py').write_text(UNREADABLE)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / 'x.py'
+    text = SMALL.format(model='SimCLR') + "custom_imports = dict(imports=['hooks_with_hints'])\n"
+    path.write_text(
+        text + "custom_hooks = [dict(type='HookWithAHint', folder='a'), dict(type='EMAHook', momentum=7)]\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    unreadable, momentum = sorted(str(caught.value).split('\n'))
+    assert 'x.py:7) cannot be used. A hint of HookWithAHint.__init__ (' in unreadable
+    assert "hooks_with_hints.py:11) cannot be read: name 'Path' is not defined." in unreadable
+    assert momentum.startswith('custom_hooks.1.momentum=7 (')
+
+
+@pytest.mark.parametrize(
+    'option, value',
+    [
+        ('model.neck', {'type': 'AvgPoolNeck', 'size': 1}),
+        ('data.train.pipeline', [{'type': 'Lighting', 'size': 1}]),
+        ('custom_hooks', [{'type': 'IterTimerHook', 'size': 1}]),
+    ],
+)
+def test_a_type_without_arguments_takes_none(option, value, tmp_path):
+    path = tmp_path / 'x.py'
+    path.write_text(SMALL.format(model='SimCLR'))
+    with pytest.raises(ConfigError, match=r'\.size \(--cfg-options\) is not an argument of \w+\. Known: nothing\.$'):
+        load(path, {option: value})
+
+
+def test_numbers_of_numpy_are_numbers():
+    resnet = registries.BACKBONES.get('ResNet')(
+        depth=np.int64(18), out_indices=(np.int64(4),), norm_eval=np.bool_(True)
+    )
+    assert resnet.channels == (512,)
+    knn = registries.HOOKS.get('KNNHook')({}, {}, k=np.int64(5), temperature=np.float32(0.5))
+    assert knn.k == [5]
+    assert registries.SAMPLERS.get('EpochSampler')(np.int64(7)).size == 7
+    registries.PIPELINES.get('TIMMAutoAugment')('rand-m9', size=np.int64(32))
+
+
 def test_the_documentation_names_every_range():
     page = (Path(__file__).parents[2] / 'docs' / 'configs.md').read_text()
     for declared in RANGED:
         table = page.partition(f'### `{declared.cls.__name__}`')[2].partition('\n### ')[0]
         assert f'| `{declared.name}` | {words(declared.hint)} |' in table, declared
+
+
+@pytest.mark.parametrize(
+    'path', ['optimizer.momentum', 'optimizer.paramwise_options.bias.momentum', 'optim_wrapper.optimizer.momentum']
+)
+def test_momentum_is_a_share_in_the_table_too(path, tmp_path):
+    text = SMALL.format(model='SimCLR')
+    if path.startswith('optim_wrapper'):
+        text = text.replace(
+            "optimizer = dict(type='SGD', lr=0.1)", "optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))"
+        )
+    (tmp_path / 'x.py').write_text(text)
+    load(tmp_path / 'x.py', {path: 0.9})
+    for value in (9, 1, -0.1):
+        with pytest.raises(ConfigError) as caught:
+            load(tmp_path / 'x.py', {path: value})
+        assert str(caught.value) == f'{path}={value} (--cfg-options) must be a number in [0, 1).'
+
+
+def test_the_documentation_does_not_depend_on_what_was_imported_first(monkeypatch):
+    page = reference.markdown()
+    for table in (registries.OPTIMIZERS, registries.HEADS):
+        monkeypatch.setattr(table, '_module_dict', dict(reversed(table._module_dict.items())))
+    assert reference.markdown() == page

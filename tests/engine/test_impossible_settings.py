@@ -40,7 +40,7 @@ def test_momentum_of_a_copy_outside_0_and_1(method, key, value):
 
 @pytest.mark.parametrize('value', [7, -0.5, 1, 1.0001, math.nan])
 def test_momentum_of_an_optimizer(value):
-    with pytest.raises(ConfigError, match=rf'optimizer\.momentum={value} must lie in \[0, 1\)'):
+    with pytest.raises(ConfigError, match=rf'optimizer\.momentum={value}: must be a number in \[0, 1\)'):
         check_optimizer({'type': 'SGD', 'lr': 0.1, 'momentum': value})
     check_optimizer({'type': 'SGD', 'lr': 0.1, 'momentum': 0})
     check_optimizer({'type': 'AdamW', 'lr': 0.1})

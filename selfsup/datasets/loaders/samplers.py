@@ -63,7 +63,7 @@ class EpochSampler:
     ) -> None:
         if replace and not shuffle:
             raise ConfigError('sampling with replacement (replace=True) is random: it needs shuffle=True.')
-        self.size = dataset if isinstance(dataset, int) else len(dataset)
+        self.size = len(dataset) if isinstance(dataset, Sized) else dataset
         self.shuffle, self.replace = shuffle, replace
         self.seed, self.rank, self.world_size = seed, rank, world_size
         self.batch_size, self.drop_last = batch_size, drop_last

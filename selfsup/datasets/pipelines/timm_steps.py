@@ -67,7 +67,7 @@ class TIMMAutoAugment:
         mean: Annotated[Sequence[Share], Len(3, 3)] = (0.485, 0.456, 0.406),
     ) -> None:
         self.policy = policy
-        sides = [size] if isinstance(size, int) else list(size)
+        sides = list(size) if isinstance(size, Sequence) else [size]
         family = _check_policy(policy)
         settings = {
             'translate_const': int(min(sides) * 0.45),

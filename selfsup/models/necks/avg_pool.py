@@ -14,6 +14,9 @@ from ..layers.pooling import last_map
 class AvgPoolNeck(nn.Module):
     """Mean over positions of the last map: (B, C, H, W) -> (B, C, 1, 1)."""
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def init_weights(self, init_linear: str = 'normal') -> None:
         """There are no weights."""
 
