@@ -6,7 +6,6 @@ a `SelfSupError` always means: change the input.
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Iterable, Sequence
 
@@ -92,6 +91,8 @@ def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
     Returns:
         `" Did you mean 'a' or 'b'? Known: a, b, c."`, without the question when nothing is near.
     """
+    import difflib  # here: no tool needs it for --help
+
     known = sorted({str(k) for k in known})
     lower = {k.lower(): k for k in known}
     close = [lower[k] for k in difflib.get_close_matches(str(name).lower(), list(lower), n=limit, cutoff=0.6)]

@@ -6,17 +6,18 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..config import compile_config, load, work_dir_of
 from ..errors import ConfigError
 from .options import Options
 
-if TYPE_CHECKING:  # --help must not wait for torch
+TYPE_CHECKING = False  # see options.py
+if TYPE_CHECKING:
+    from typing import Any
+
     import torch
 
 
-class Outcome(NamedTuple):
+class Outcome:
     """What a protocol gives back, on rank 0; nothing on the others.
 
     Attributes:
@@ -24,12 +25,14 @@ class Outcome(NamedTuple):
         results: what `write_result` wrote.
     """
 
-    lines: Sequence[str] = ()
-    results: Sequence[dict[str, Any]] = ()
+    def __init__(self, lines: Sequence[str] = (), results: Sequence[dict[str, Any]] = ()) -> None:
+        self.lines, self.results = lines, results
 
 
 def work_dir(compiled: dict[str, Any], config: str, weights: str | None = None) -> Path:
     """Where a protocol writes: the work dir of tools/train.py, then the name of the file of weights. The one rule of all protocols."""
+    from ..config import work_dir_of
+
     return Path(work_dir_of(compiled, config), Path(weights).name if weights else '')
 
 
@@ -60,6 +63,8 @@ class Session:
     device: torch.device
 
     def __init__(self, options: Options, started: float | None = None) -> None:
+        from ..config import compile_config, load
+
         self.options, self.started = options, time.perf_counter() if started is None else started
         self.compiled = compile_config(load(options.config, list(options.cfg_options)))
 

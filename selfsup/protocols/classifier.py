@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass
 from pathlib import Path
 
 from ..errors import ConfigError
-from . import base, options
+from . import options
+
+TYPE_CHECKING = False  # see options.py
+if TYPE_CHECKING:
+    from . import base
 
 
-@dataclass(kw_only=True)
 class Options(options.Options):
     """See the `help` of each field."""
 
-    checkpoint: str = options.option(MISSING, 'checkpoint', help='checkpoint of a run with this config')
+    checkpoint: str = options.option(options.MISSING, 'checkpoint', help='checkpoint of a run with this config')
     work_dir: Path | None = options.option(
         None, '--work_dir', type=Path, help='where the log goes (default: the folder of the checkpoint)'
     )
@@ -33,6 +35,8 @@ def run(asked: Options) -> base.Outcome:
     Raises:
         SelfSupError: what the user can mend.
     """
+    from . import base
+
     session = base.Session(asked)
     compiled = session.compiled
     if compiled['val_dataloader'] is None:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .. import cli
-from ..config import compile_config, load
-from .base import Outcome
-from .options import option
+from .options import Declared, option
+
+TYPE_CHECKING = False  # see options.py
+if TYPE_CHECKING:
+    from typing import Any
+
+    from . import base
 
 CONFIG = 'configs/quickstart/moco_digits.py'
 
 
-@dataclass(kw_only=True)
-class Options:
+class Options(Declared):
     """See the `help` of each field."""
 
     work_dir: str = option(
@@ -43,16 +44,18 @@ def measure(model, loaders, k: int) -> dict[str, float]:
     }
 
 
-def run(asked: Options) -> Outcome:
+def run(asked: Options) -> base.Outcome:
     """Train and measure; prints the table."""
     import numpy as np
     import torch
 
     from .. import engine
+    from ..config import compile_config, load
     from ..datasets.loaders import build_loader
     from ..evaluation.features import extract_features
     from ..registry import MODELS
     from ..visualization import curves, neighbours
+    from . import base
 
     loaded = load(CONFIG, list(asked.cfg_options))
     compiled = compile_config(loaded)
@@ -94,4 +97,4 @@ def run(asked: Options) -> Outcome:
     for name in before:
         print(f'{name:14s} {before[name]:9.1f}% {after[name]:9.1f}% {after[name] - before[name]:+8.1f}')
     print(f'\nPictures: {folder / "loss.png"}, {folder / "neighbours.png"}\nLog and checkpoints: {folder}')
-    return Outcome()
+    return base.Outcome()

@@ -6,18 +6,20 @@ bash benchmarks/dist_train_det.sh measures after training.
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass
 from pathlib import Path
 
 from ..errors import ConfigError, UsageError
-from . import base, options
+from . import options
+
+TYPE_CHECKING = False  # see options.py
+if TYPE_CHECKING:
+    from . import base
 
 
-@dataclass(kw_only=True)
 class Options(options.Options):
     """See the `help` of each field."""
 
-    checkpoint: str = options.option(MISSING, 'checkpoint', help='checkpoint of a run with this config')
+    checkpoint: str = options.option(options.MISSING, 'checkpoint', help='checkpoint of a run with this config')
     config_of_run: str | None = options.option(
         None,
         '--config_of_run',
@@ -37,7 +39,7 @@ class Options(options.Options):
     show: int = options.option(0, type=int, metavar='N', help='draw N images with their objects: detections.png')
     force: bool = options.option(False, help='replace detection.json and detections.png if they exist')
 
-    def __post_init__(self) -> None:
+    def validate(self) -> None:
         if self.show < 0:
             raise UsageError('--show must be 0 or more')
 
@@ -50,6 +52,7 @@ def run(asked: Options) -> base.Outcome:
     """
     from ..engine.launch import shut_down
     from ..evaluation.results.record import check_free
+    from . import base
 
     folder = asked.work_dir or Path(asked.checkpoint).parent
     check_free(folder / 'detection.json', asked.force)
@@ -77,6 +80,7 @@ def measure(session: base.Session, asked: Options, folder: Path) -> base.Outcome
     from ..optim.trained import parameters_by_part
     from ..visualization.detections import detection_grid
     from ..weights.read import read_checkpoint
+    from . import base
 
     model = session.trained(asked.checkpoint, asked.ema)
     loader, unknown = session.test_images(asked.checkpoint)

@@ -7,17 +7,17 @@ read; with --all every one that the config names, with the path and the reason o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from .. import cli
-from ..config import compile_config, load
 from ..errors import UsageError
-from .base import Outcome
-from .options import option
+from .options import Declared, option
+
+TYPE_CHECKING = False  # see options.py
+if TYPE_CHECKING:
+    from . import base
 
 
-@dataclass(kw_only=True)
-class Options:
+class Options(Declared):
     """See the `help` of each field."""
 
     config: str | None = option(None, 'config', nargs='?', help='config file')
@@ -25,30 +25,32 @@ class Options:
     seconds: float = option(5.0, type=float, help='length of each of the two measurements')
     cfg_options: Sequence[str] = option((), add=cli.add_cfg_options)
 
-    def __post_init__(self) -> None:
+    def validate(self) -> None:
         if self.all and not self.config:
             raise UsageError('--all needs a config, which names the images')
 
 
-def run(asked: Options) -> Outcome:
+def run(asked: Options) -> base.Outcome:
     """Print what there is to say as it is found.
 
     Raises:
         SelfSupError: what the user can mend; an image that cannot be read.
     """
     from ..engine.environment import collect_environment
+    from . import base
 
     for name, value in collect_environment().items():
         print(f'{name:14s} {value}')
     if asked.config:
         check(asked.config, asked)
-    return Outcome()
+    return base.Outcome()
 
 
 def check(path: str, asked: Options) -> None:
     """Data, pipeline and model of a config."""
     import torch
 
+    from ..config import compile_config, load
     from ..datasets.loaders import build_loader
     from ..engine.launch import init_distributed
     from ..errors import DataError

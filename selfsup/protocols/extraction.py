@@ -10,19 +10,22 @@ each array is of: features of other weights, layers or images are replaced with 
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import ConfigError
-from . import base, options
+from . import options
+
+TYPE_CHECKING = False  # see options.py
+if TYPE_CHECKING:
+    from typing import Any
+
+    from . import base
 
 
-@dataclass(kw_only=True)
 class Options(options.Options):
     """See the `help` of each field."""
 
-    config: str = options.option(MISSING, 'config', help='config file: its backbone is used')
+    config: str = options.option(options.MISSING, 'config', help='config file: its backbone is used')
     checkpoint: str | None = options.option(None, one_of='weights', help='checkpoint of a run with this config')
     pretrained: str | None = options.option(None, one_of='weights', help="backbone weights, or 'random' for none")
     dataset_config: str = options.option(
@@ -52,6 +55,8 @@ def run(asked: Options) -> base.Outcome:
     Raises:
         SelfSupError: what the user can mend.
     """
+    from . import base
+
     layers = asked.layers()
     from .. import distributed as dist
     from ..datasets.loaders import build_loader

@@ -8,16 +8,19 @@ before both.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .. import cli
 from ..errors import ConfigError
-from . import base, options
+from . import options
+
+TYPE_CHECKING = False  # see options.py
+if TYPE_CHECKING:
+    from typing import Any
+
+    from . import base
 
 
-@dataclass(kw_only=True)
 class Options(options.Options):
     """See the `help` of each field."""
 
@@ -59,6 +62,8 @@ def run(asked: Options) -> base.Outcome:
     Raises:
         SelfSupError: what the user can mend.
     """
+    from . import base
+
     neighbours = asked.neighbours()
     session = base.Session(asked)
     from .. import distributed as dist

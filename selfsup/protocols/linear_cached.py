@@ -9,22 +9,21 @@ the images are seen as in data.val; with --views N in N draws of the pipeline of
 from __future__ import annotations
 
 import time
-from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .. import cli
-from . import base, options
+from . import options
 
+TYPE_CHECKING = False  # see options.py
 if TYPE_CHECKING:
     from ..evaluation.linear.cached import CachedHeads
+    from . import base
 
 
-@dataclass(kw_only=True)
 class Options(options.Options):
     """See the `help` of each field."""
 
-    pretrained: str = options.option(MISSING, help="backbone weights, or 'random' for none")
+    pretrained: str = options.option(options.MISSING, help="backbone weights, or 'random' for none")
     lrs: str | None = options.option(None, help='learning rates with commas (default: that of the config)')
     epochs: int | None = options.option(None, type=int, help='default: those of the config')
     batch_size: int | None = options.option(None, type=int, help='images per step (default: imgs_per_gpu)')
@@ -47,6 +46,8 @@ def run(asked: Options) -> base.Outcome:
     Raises:
         SelfSupError: what the user can mend.
     """
+    from . import base
+
     session = base.Session(asked)
     from ..engine.launch import shut_down
     from ..evaluation.linear import cached

@@ -1,24 +1,42 @@
-"""Options of a protocol: a dataclass whose fields say how a command line gives them.
+"""Options of a protocol: a class whose fields say how a command line gives them.
 
 `option` declares a field, `parse` makes the object from the words of a command line. A field declared without `option` is for callers
-in Python alone.
+in Python alone. `--help` must come at once, so what it imports is light: neither `dataclasses` nor `typing` is.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any, TypeVar
 
 from .. import cli
 from ..errors import UsageError
 
-Parsed = TypeVar('Parsed')
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    from typing_extensions import Self, dataclass_transform
+
+    Parsed = TypeVar('Parsed', bound='Declared')
+else:
+
+    def dataclass_transform(**_):
+        return lambda kind: kind
+
+
+MISSING: Any = object()  # default of a field that must be given
+
+
+class Option:
+    """How a field is given: its default, names and the settings of `option`."""
+
+    def __init__(self, default: Any, flags: tuple[str, ...], settings: dict[str, Any]) -> None:
+        self.default, self.flags, self.settings = default, flags, settings
 
 
 def option(default: Any = MISSING, *flags: str, **settings: Any) -> Any:
-    """A field of a dataclass of options.
+    """A field that a command line gives.
 
     Args:
         default: without one it must be given. False: a flag.
@@ -26,11 +44,41 @@ def option(default: Any = MISSING, *flags: str, **settings: Any) -> Any:
         settings: of `argparse`'s `add_argument`, and three of ours: `one_of='group'`, exactly one of a group must be given;
             `at_most_one='group'`; `add`, a function that adds the argument to a parser.
     """
-    return field(default=default, metadata={'flags': flags, **settings})
+    return Option(default, flags, settings)
 
 
-@dataclass(kw_only=True)
-class Options:
+@dataclass_transform(kw_only_default=True)
+class Declared:
+    """Options from keyword arguments: the annotated names of a class and its parents, those of the parents first."""
+
+    def __init__(self, **values: Any) -> None:
+        for name, default in self.fields().items():
+            value = values.pop(name, default.default if isinstance(default, Option) else default)
+            if value is MISSING:
+                raise TypeError(f"{type(self).__name__} lacks '{name}'")
+            setattr(self, name, value)
+        if values:
+            raise TypeError(f'{", ".join(values)}: no options of {type(self).__module__}')
+        self.validate()
+
+    @classmethod
+    def fields(cls) -> dict[str, Any]:
+        """Name -> what `option` declared, or a default that only Python may change."""
+        kinds = reversed([kind for kind in cls.__mro__ if issubclass(kind, Declared)])
+        return {name: getattr(cls, name) for kind in kinds for name in vars(kind).get('__annotations__', ())}
+
+    def validate(self) -> None:
+        """Refuse what does not go together, with a `UsageError`."""
+
+    def but(self, **values: Any) -> Self:
+        """The same with other values."""
+        return type(self)(**{**vars(self), **values})
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+
+class Options(Declared):
     """What is asked wherever a config is measured.
 
     Attributes:
@@ -50,7 +98,7 @@ def parse(kind: type[Parsed], description: str, words: Sequence[str] | None = No
     """Options of a command line.
 
     Args:
-        kind: dataclass with fields made by `option`.
+        kind: class with fields made by `option`.
         description: what --help says first.
         words: None: those of this process.
         prog: name of the tool; None: that of this process.
@@ -59,23 +107,22 @@ def parse(kind: type[Parsed], description: str, words: Sequence[str] | None = No
         prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     groups: dict[str, Any] = {}
-    for item in fields(kind):  # type: ignore[arg-type]  # Parsed is any dataclass, which no bound of typing can say
-        _add(parser, groups, item)
+    for name, declared in kind.fields().items():
+        if isinstance(declared, Option):
+            _add(parser, groups, name, declared)
     try:
         return kind(**vars(parser.parse_args(words)))
-    except UsageError as error:  # options that do not go together: `__post_init__`
+    except UsageError as error:  # options that do not go together
         parser.error(str(error))
 
 
-def _add(parser: argparse.ArgumentParser, groups: dict[str, Any], item: Field[Any]) -> None:
+def _add(parser: argparse.ArgumentParser, groups: dict[str, Any], name: str, declared: Option) -> None:
     """Add the argument of one field."""
-    settings = dict(item.metadata)
-    if not settings:
-        return
+    settings, default = dict(declared.settings), declared.default
     if 'add' in settings:
         settings['add'](parser)
         return
-    flags = settings.pop('flags') or (f'--{item.name.replace("_", "-")}',)
+    flags = declared.flags or (f'--{name.replace("_", "-")}',)
     where: Any = parser
     for rule in ('one_of', 'at_most_one'):
         if rule in settings:
@@ -84,9 +131,9 @@ def _add(parser: argparse.ArgumentParser, groups: dict[str, Any], item: Field[An
                 groups[group] = parser.add_mutually_exclusive_group(required=rule == 'one_of')
             where = groups[group]
     if flags[0].startswith('-'):
-        settings.update(dest=item.name, required=item.default is MISSING)
-    if item.default is not MISSING:
-        settings['default'] = item.default
-    if item.default is False:
+        settings.update(dest=name, required=default is MISSING)
+    if default is not MISSING:
+        settings['default'] = default
+    if default is False:
         settings['action'] = 'store_true'
     where.add_argument(*flags, **settings)

@@ -12,14 +12,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ConfigError, DataError
 from ..files import write_obstacle
 from . import base
-from .options import option
+from .options import MISSING, Declared, option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
 LABELS = Path('data/VOCdevkit/VOC2007/SVMLabels')
 
 
-@dataclass(kw_only=True)
-class Options:
+class Options(Declared):
     """See the `help` of each field."""
 
     work_dir: Path = option(MISSING, 'work_dir', type=Path, help='folder with features/')

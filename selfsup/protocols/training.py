@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from ..config import LoadedConfig, compile_config, load, work_dir_of
 from ..errors import ConfigError
-from . import base, options
+from . import options
 
+TYPE_CHECKING = False  # see options.py
 if TYPE_CHECKING:
+    from typing import Any
+
+    from ..config import LoadedConfig
     from ..engine import Runner
+    from . import base
 
 
-@dataclass(kw_only=True)
 class Options(options.Options):
     """See the `help` of each field."""
 
@@ -80,7 +81,9 @@ def read(asked: Options) -> tuple[LoadedConfig, dict[str, Any]]:
     Raises:
         ConfigError: a mistake in the config; or `must_validate`, and it measures no accuracy.
     """
+    from ..config import compile_config, load, work_dir_of
     from ..registry import HOOKS
+    from . import base
 
     port = base.port_of(asked)
     loaded = load(asked.config, list(asked.cfg_options))
@@ -122,5 +125,7 @@ def train(asked: Options, loaded: LoadedConfig, compiled: dict[str, Any]) -> Run
 
 def run(asked: Options) -> base.Outcome:
     """Train. The run writes its own logs and checkpoints."""
+    from . import base
+
     train(asked, *read(asked))
     return base.Outcome()

@@ -10,20 +10,25 @@ on the validation set, as published numbers are; the last epoch is the number wi
 from __future__ import annotations
 
 import time
-from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from ..config import LoadedConfig
 from ..errors import UsageError
-from . import base, options, training
+from . import options, training
+
+TYPE_CHECKING = False  # see options.py
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..config import LoadedConfig
+    from . import base
 
 
-@dataclass(kw_only=True)
 class Options(training.Options):
     """Those of tools/train.py; work dir and `pretrained` follow from config and weights."""
 
-    weights: str = options.option(MISSING, 'weights', help="file of weights that --pretrained takes, or 'random'")
+    weights: str = options.option(
+        options.MISSING, 'weights', help="file of weights that --pretrained takes, or 'random'"
+    )
     check: bool = options.option(False, help='only say whether the run may start')
 
 
@@ -36,13 +41,14 @@ def prepare(asked: Options, protocol: str) -> tuple[Options, LoadedConfig, dict[
         DataError: nothing can be written into the work dir.
     """
     from ..evaluation.results.record import check_free
+    from . import base
 
     need_file('config', asked.config)
     if asked.weights != 'random':
         need_file('weights', asked.weights)
     if asked.pretrained is not None:
         raise UsageError('the weights are the argument after the config; leave out --pretrained')
-    loaded, compiled = training.read(replace(asked, work_dir=None))
+    loaded, compiled = training.read(asked.but(work_dir=None))
     folder = base.work_dir(compiled, asked.config, asked.weights)
     if asked.work_dir is not None:
         raise UsageError(f'the work dir follows from config and weights: {folder}; leave out --work_dir')
@@ -54,7 +60,7 @@ def prepare(asked: Options, protocol: str) -> tuple[Options, LoadedConfig, dict[
     compiled['work_dir'] = str(folder)
     if asked.weights != 'random':
         compiled['pretrained'] = asked.weights
-    return replace(asked, work_dir=str(folder)), loaded, compiled, path
+    return asked.but(work_dir=str(folder)), loaded, compiled, path
 
 
 def need_file(what: str, path: str) -> None:
@@ -76,13 +82,15 @@ def run(asked: Options, protocol: str) -> base.Outcome:
     Raises:
         SelfSupError: what the user can mend.
     """
+    from . import base
+
     start = time.perf_counter()
     from ..engine import unwrap
     from ..evaluation.results.accuracies import by_name, last_and_best, left_out
     from ..evaluation.results.record import write_result
     from ..optim.trained import parameters_by_part
 
-    asked, loaded, compiled, path = prepare(replace(asked, must_validate=True, protocol=protocol), protocol)
+    asked, loaded, compiled, path = prepare(asked.but(must_validate=True, protocol=protocol), protocol)
     if asked.check:
         return base.Outcome()
     runner = training.train(asked, loaded, compiled)

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from ..config import compile_config, load
 from ..errors import UsageError
 from . import base, extraction, options, svm_scores
 from .transfer import need_file
 
 
-@dataclass(kw_only=True)
 class Options(options.Options):
     """See the `help` of each field."""
 
@@ -83,6 +80,8 @@ def judged(asked: Options) -> tuple[Path, str]:
     """
     if asked.epoch is None and asked.weights != 'random':
         need_file('weights', asked.weights)
+    from ..config import compile_config, load
+
     compiled = compile_config(load(asked.config, list(asked.cfg_options)))
     if asked.epoch is None:
         return base.work_dir(compiled, asked.config, asked.weights), asked.weights

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import MISSING, dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -12,13 +11,12 @@ import pytest
 
 from selfsup.errors import UsageError
 from selfsup.protocols import PROTOCOLS, detector, doctor, knn, training, transfer
-from selfsup.protocols.options import option, parse
+from selfsup.protocols.options import MISSING, Declared, option, parse
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@dataclass(kw_only=True)
-class Some:
+class Some(Declared):
     """One field of each kind."""
 
     path: str = option(MISSING, 'path')
@@ -36,6 +34,37 @@ def test_fields_become_arguments():
     for words in (['--must', 'm'], ['x'], ['x', '--must', 'm', '--in_python', '1']):
         with pytest.raises(SystemExit):
             parse(Some, '', words)
+
+
+def test_options_from_python():
+    some = Some(path='x', must='m', in_python=8)
+    assert (some.path, some.number, some.flag, some.in_python) == ('x', 3, False, 8)
+    assert some.but(number=4) == Some(path='x', must='m', in_python=8, number=4) != some
+    with pytest.raises(TypeError, match="Some lacks 'must'"):
+        Some(path='x')
+    with pytest.raises(TypeError, match='nmber: no options'):
+        Some(path='x', must='m', nmber=4)
+
+
+@pytest.mark.parametrize(
+    'module', ['training', 'knn', 'classifier', 'transfer', 'extraction', 'doctor', 'linear_cached']
+)
+def test_help_imports_nothing_slow(module):
+    """Beside argparse, --help loads what the command line needs: each of these takes as long as all of that."""
+    code = f'import sys, selfsup.protocols.{module}; print(*sorted(sys.modules))'
+    loaded = subprocess.run([sys.executable, '-S', '-c', code], capture_output=True, text=True, cwd=ROOT, check=True)
+    slow = {
+        'torch',
+        'numpy',
+        'mmengine',
+        'dataclasses',
+        'typing',
+        'inspect',
+        'difflib',
+        'annotated_types',
+        'selfsup.config',
+    }
+    assert not slow & set(loaded.stdout.split())
 
 
 @pytest.mark.parametrize('words', [['c.py'], ['c.py', '--pretrained', 'w', '--checkpoint', 'w']])
@@ -62,7 +91,7 @@ def test_options_that_do_not_go_together(capsys):
 @pytest.mark.parametrize('name', PROTOCOLS)
 def test_every_protocol_is_a_module_with_options_and_run(name):
     module = import_module(f'selfsup.protocols.{PROTOCOLS[name][0]}')
-    assert module.__doc__ and callable(module.run) and module.Options.__dataclass_fields__
+    assert module.__doc__ and callable(module.run) and module.Options.fields()
 
 
 @pytest.mark.parametrize('name', PROTOCOLS)
