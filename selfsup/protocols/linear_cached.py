@@ -61,18 +61,9 @@ def run(asked: Options) -> base.Outcome:
     cached.check_run(compiled, rates, asked.epochs, asked.batch_size)
     device = session.join()
     model = session.judged(asked.pretrained, seed=asked.seed)
-    train, test, accuracy = both_caches(
-        model,
-        compiled,
-        asked.cache or folder / 'cache',
-        weights=asked.pretrained,
-        views=asked.views,
-        flip=asked.flip,
-        dtype=asked.dtype,
-        seed=asked.seed,
-        device=device,
-        force=asked.force,
-    )
+    wanted = {name: getattr(asked, name) for name in ('views', 'flip', 'dtype', 'seed', 'force')}
+    cache = asked.cache or folder / 'cache'
+    train, test, accuracy = both_caches(model, compiled, cache, weights=asked.pretrained, device=device, **wanted)
     shut_down()
     if train is None or test is None:  # rank 0 goes on alone
         return base.Outcome()

@@ -106,9 +106,9 @@ def run(asked: Options, protocol: str) -> base.Outcome:
         weights=asked.weights,
         seed=runner.seed,
         device=runner.device,
-        seconds=None if compiled['resume_from'] else time.perf_counter() - start,
+        seconds=None if runner.config.resume_from else time.perf_counter() - start,
         force=True,
-        merged=compiled,
+        merged=runner.config.compiled,
         settings={
             'epochs': epochs,
             'world_size': runner.world_size,
