@@ -133,8 +133,9 @@ def _check_prefetch(cfg: dict, report: Report) -> None:
             elif dataset.get('prefetch'):
                 report.add(
                     (*here, 'prefetch'),
-                    f'is True, but {".".join(path)} does not normalise what it reads: write prefetch=True and '
+                    f'but {".".join(path)} does not normalise what it reads: write prefetch=True and '
                     'img_norm_cfg=dict(mean=[...], std=[...]) beside dataset.',
+                    True,
                 )
 
 
