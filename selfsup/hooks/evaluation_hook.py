@@ -13,11 +13,9 @@ from .. import distributed as dist
 from ..arguments import Count
 from ..datasets.loaders import DeviceLoader
 from ..engine import Run, unwrap
+from ..errors import CheckpointError
 from ..evaluation.features import evaluation_loader
-
-LEFT_OUT = 'left_out'  # of the numbers of an evaluation: images, not percent
-# All evaluations of a run, a dict of numbers each, in its message hub and in `meta` of its checkpoints.
-MEASURED = 'measured'
+from ..evaluation.results.accuracies import LEFT_OUT, MEASURED, is_evaluation
 
 
 def ordered_loader(
@@ -92,7 +90,13 @@ class EvaluationHook(Hook):
         checkpoint['meta'][MEASURED] = runner.message_hub.get_info(MEASURED, [])
 
     def after_load_checkpoint(self, runner: Run, checkpoint: dict) -> None:
-        runner.message_hub.update_info(MEASURED, checkpoint.get('meta', {}).get(MEASURED, []))
+        measured = checkpoint.get('meta', {}).get(MEASURED, [])
+        if not isinstance(measured, list) or not all(map(is_evaluation, measured)):
+            raise CheckpointError(
+                f'{runner.config.resume_from}: {MEASURED} in its meta is {measured!r:.80}, not a list of evaluations, a dict of '
+                'numbers each. Resume from another checkpoint of the run.'
+            )
+        runner.message_hub.update_info(MEASURED, measured)
 
     def check(self, runner: Run) -> str | None:
         """Refuse what does not fit before training, as the first evaluation may be hours away; a line for the log, or None."""

@@ -86,7 +86,7 @@ def run(asked: Options, protocol: str) -> base.Outcome:
 
     start = time.perf_counter()
     from ..engine import unwrap
-    from ..evaluation.results.accuracies import by_name, last_and_best, left_out
+    from ..evaluation.results.accuracies import MEASURED, by_name, last_and_best, left_out
     from ..evaluation.results.record import write_result
     from ..optim.trained import parameters_by_part
 
@@ -96,7 +96,7 @@ def run(asked: Options, protocol: str) -> base.Outcome:
     runner = training.train(asked, loaded, compiled)
     if runner.rank != 0:
         return base.Outcome()
-    measured = runner.message_hub.get_info('measured', [])
+    measured = runner.message_hub.get_info(MEASURED, [])
     numbers, epochs = last_and_best(by_name(measured))
     result = write_result(
         path,

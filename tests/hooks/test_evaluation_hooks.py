@@ -2,12 +2,14 @@
 
 import json
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image
 
-from selfsup.errors import ConfigError, DataError, SelfSupWarning
+from selfsup.errors import CheckpointError, ConfigError, DataError, SelfSupWarning
+from selfsup.hooks.evaluation_hook import MEASURED, EvaluationHook
 from selfsup.hooks.validate_hook import ValidateHook
 from tests.resume.runs import differences, train, write_config
 
@@ -174,3 +176,24 @@ def test_an_unknown_evaluation_argument_is_found_before_training():
         ValidateHook(dict(type='ClassificationDataset'), eval_param=dict(top_k=(1, 5)))
     with pytest.raises(ConfigError, match='use ClassificationDataset'):
         ValidateHook(dict(type='NPIDDataset'))
+
+
+def resumed_with(measured):
+    """What a run knows of its evaluations after it went on from a checkpoint with these in its meta."""
+    hub = {}
+    run = SimpleNamespace(
+        config=SimpleNamespace(resume_from='old.pth'), message_hub=SimpleNamespace(update_info=hub.__setitem__)
+    )
+    EvaluationHook().after_load_checkpoint(run, {'meta': {MEASURED: measured}})
+    return hub[MEASURED]
+
+
+def test_evaluations_of_a_checkpoint_come_back():
+    measured = [{'head0_top1': 50.0, 'epoch': 0, 'iter': 0}, {'head0_top1': 60.0, 'left_out': 2, 'epoch': 1, 'iter': 9}]
+    assert resumed_with(measured) == measured and resumed_with([]) == []
+
+
+@pytest.mark.parametrize('measured', [3, 'x', {}, {'epoch': 1}, [3], [{}], [{'epoch': 'x'}], [{'epoch': True}], None])
+def test_evaluations_that_are_none_are_refused_in_one_line(measured):
+    with pytest.raises(CheckpointError, match=r'old\.pth: measured in its meta is .*, not a list of evaluations'):
+        resumed_with(measured)

@@ -11,6 +11,14 @@ from collections.abc import Mapping, Sequence
 from ...errors import DataError
 
 ACCURACY = re.compile(r'(ema_)?head\d+_top\d+')
+LEFT_OUT = 'left_out'  # of the numbers of an evaluation: images, not percent
+# All evaluations of a run, a dict of numbers each, in its message hub and in `meta` of its checkpoints.
+MEASURED = 'measured'
+
+
+def is_evaluation(line: object) -> bool:
+    """Whether this is what one evaluation measured: numbers by name, `epoch` among them."""
+    return isinstance(line, dict) and 'epoch' in line and {type(value) for value in line.values()} <= {int, float}
 
 
 def by_name(measured: Sequence[Mapping[str, float]]) -> dict[str, dict[int, float]]:
@@ -34,7 +42,7 @@ def by_name(measured: Sequence[Mapping[str, float]]) -> dict[str, dict[int, floa
 def left_out(measured: Sequence[Mapping[str, float]]) -> int:
     """How many images the last evaluation with accuracies could not read and left out."""
     accuracies = [line for line in measured if any(map(ACCURACY.fullmatch, line))]
-    return int(accuracies[-1].get('left_out', 0)) if accuracies else 0
+    return int(accuracies[-1].get(LEFT_OUT, 0)) if accuracies else 0
 
 
 def last_and_best(accuracies: Mapping[str, Mapping[int, float]]) -> tuple[dict[str, float], dict[str, int]]:
