@@ -58,9 +58,11 @@ class Session:
     Attributes:
         compiled: the runner config.
         device: of this process, once it has joined.
+        described: the checkpoint of `trained` without its tensors.
     """
 
     device: torch.device
+    described: dict[str, Any]
 
     def __init__(self, options: Options, started: float | None = None) -> None:
         from ..config import compile_config, load
@@ -82,18 +84,22 @@ class Session:
         return build_with_weights(self.compiled['model'], weights, whole=whole, seed=seed).to(self.device)
 
     def trained(self, checkpoint: str, average: bool = False) -> Any:
-        """The algorithm of a run, which must fit in every tensor, on the device."""
+        """The algorithm of a run, which must fit in every tensor, on the device. The file is read once: `meta` is kept."""
         from ..registry import MODELS
         from ..weights.load import load_model
+        from ..weights.read import read_checkpoint
 
         model = MODELS.build(self.compiled['model'])
-        load_model(model, checkpoint, strict=True, average=average)
+        content = read_checkpoint(checkpoint)
+        load_model(model, checkpoint, strict=True, average=average, checkpoint=content)
+        self.described = {key: value for key, value in content.items() if key == 'meta'}
         return model.to(self.device)
 
     def test_images(self, checkpoint: str) -> tuple[Any, str | None]:
         """Loader of data.val, whose samples the processes share.
 
-        Also one line where its classes cannot be compared with those that `checkpoint` was trained with; None where they agree.
+        Also one line where its classes cannot be compared with those that `checkpoint`, the file of `trained`, was trained with; None where
+        they agree.
 
         Raises:
             DataError: they are other ones.
@@ -101,12 +107,11 @@ class Session:
         from .. import distributed as dist
         from ..datasets.loaders import build_loader
         from ..evaluation.class_names import check_checkpoint_classes
-        from ..weights.read import read_checkpoint
 
         section = self.compiled['val_dataloader']
         loader = build_loader(section, seed=0, device=self.device, rank=dist.rank(), world_size=dist.world_size())
         train = (self.compiled['train_dataloader'] or {}).get('dataset')
-        return loader, check_checkpoint_classes(read_checkpoint(checkpoint), checkpoint, loader.dataset, train)
+        return loader, check_checkpoint_classes(self.described, checkpoint, loader.dataset, train)
 
     def seconds(self) -> float:
         """Since the session began."""

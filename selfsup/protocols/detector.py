@@ -79,7 +79,6 @@ def measure(session: base.Session, asked: Options, folder: Path) -> base.Outcome
     from ..evaluation.detection.average_precision import detect_and_evaluate
     from ..optim.trained import parameters_by_part
     from ..visualization.detections import detection_grid
-    from ..weights.read import read_checkpoint
     from . import base
 
     model = session.trained(asked.checkpoint, asked.ema)
@@ -88,7 +87,7 @@ def measure(session: base.Session, asked: Options, folder: Path) -> base.Outcome
     loader.close()
     if not dist.is_main():
         return base.Outcome()
-    meta = read_meta(read_checkpoint(asked.checkpoint), asked.checkpoint)
+    meta = read_meta(session.described, asked.checkpoint)
     missing = unreadable(loader.dataset)
     counted = np.setdiff1d(np.arange(len(loader.dataset)), missing)
     settings = {

@@ -94,7 +94,9 @@ def load_backbone(model: nn.Module, path: str) -> LoadReport:
     return report
 
 
-def load_model(model: nn.Module, path: str, *, strict: bool = False, average: bool = False) -> LoadReport:
+def load_model(
+    model: nn.Module, path: str, *, strict: bool = False, average: bool = False, checkpoint: dict | None = None
+) -> LoadReport:
     """Load a whole model's weights (`load_from`, tools/test.py): ours, those of an official SparK or FCMAE training model,
     or a trained classifier of other code (`find_classifier`) into a `Classification`.
 
@@ -103,12 +105,14 @@ def load_model(model: nn.Module, path: str, *, strict: bool = False, average: bo
         path: the file.
         strict: a key missing on either side is an error too.
         average: load the moving average that `EMAHook` kept instead of the weights.
+        checkpoint: content of the file, where it was read already.
 
     Raises:
         CheckpointError: no key matches, shapes differ, there is no `average`, or `strict` and something is left over.
     """
     algorithm = unwrap(model)
-    checkpoint = averaged(read_checkpoint(path), path) if average else read_checkpoint(path)
+    checkpoint = read_checkpoint(path) if checkpoint is None else checkpoint
+    checkpoint = averaged(checkpoint, path) if average else checkpoint
     state, weights = algorithm.state_dict(), state_dict_of(checkpoint, path)
     fitted = fit_model(weights, state)
     if (HEAD in state and HEAD not in fitted.weights) or not any(name in state for name in fitted.weights):

@@ -29,6 +29,14 @@ def test_test_tool(call, config_file, trained, tmp_path):
     assert log.parent == trained.parent and log.read_text() in out
 
 
+def test_a_checkpoint_is_read_once(call, config_file, trained, monkeypatch):
+    """Weights, classes and description come from one reading: with its optimizer a file may hold several GB."""
+    read, load = [], torch.load
+    monkeypatch.setattr(torch, 'load', lambda file, **settings: read.append(file) or load(file, **settings))
+    call('test', config_file, trained)
+    assert len(read) == 1
+
+
 def test_test_tool_with_more_than_there_are(call, config_file, trained):
     with pytest.warns(SelfSupWarning, match='a k above 10 is counted as 10'):
         assert 'head0_top11: 100.00' in call('test', config_file, trained, '--topk', 11)
