@@ -96,7 +96,7 @@ def _loader(settings: dict, dataset: dict, cfg: dict, sampler: dict, drop_last: 
 
 
 def _sampler(sampler: dict, shuffle: bool) -> dict:
-    """A sampler with all its settings; `shuffle` where `own` does not say."""
+    """A sampler with all its settings; `shuffle` where it does not say itself."""
     if sampler.get('type', 'EpochSampler') not in ('EpochSampler', 'DefaultSampler', 'InfiniteSampler'):
         return sampler
     return {

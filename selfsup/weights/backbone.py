@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import CheckpointError
 from .classifier import Classifier, find_classifier
 from .families import Named, recognise
-from .frame import flat_weights
+from .frame import flat_weights, meta_of
 from .layouts import place, translate
 from .untrained import untrained
 
@@ -63,8 +63,8 @@ def find_backbone(checkpoint: Mapping, source: str, expected: Collection[str] = 
         f"under '{prefix}'" if prefix and not origin else '',
         named.title if prefix else f'bare {named.title or "weights"}',
     )
-    meta = checkpoint.get('meta')
-    of_training = isinstance(meta, Mapping) and meta.get('algorithm', 'Classification') != 'Classification'
+    meta = meta_of(checkpoint)
+    of_training = meta.get('algorithm', 'Classification') != 'Classification'
     return Found(
         ', '.join(filter(None, parts)),
         named,

@@ -19,6 +19,12 @@ AVERAGE = 'ema'  # entry of a checkpoint that holds the moving average of the mo
 OFFICIAL_AVERAGES = ('model_ema', 'state_dict_ema')
 
 
+def meta_of(checkpoint: Mapping) -> Mapping[str, Any]:
+    """What a run has written about itself, `meta`; {} in files of others."""
+    meta = checkpoint.get('meta')
+    return meta if isinstance(meta, Mapping) else {}
+
+
 def averaged(checkpoint: dict, path: str | os.PathLike) -> dict:
     """The checkpoint with the moving average of its run in the place of the weights: that of `EMAHook`, or of official files.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from ..provenance import sha256
-from .frame import FRAMES, OFFICIAL_AVERAGES, VISSL, flat_weights
+from .frame import FRAMES, OFFICIAL_AVERAGES, VISSL, flat_weights, meta_of
 from .read import check_finite, read_checkpoint
 from .write import AUTHOR, write_checkpoint_atomic
 
@@ -67,9 +67,7 @@ def publish(source: str | os.PathLike, out_dir: str | os.PathLike | None = None)
 
 def _described(checkpoint: Mapping) -> dict[str, Any]:
     """The part of `meta` that describes the weights; entries of another type than they should have are left out."""
-    meta = checkpoint.get('meta')
-    if not isinstance(meta, Mapping):
-        return {}
+    meta = meta_of(checkpoint)
     entries = {key: meta[key] for key, kind in _DESCRIBING if type(meta.get(key)) is kind}
     names = {
         key: list(meta[key])

@@ -12,6 +12,7 @@ from torch import nn
 from ..errors import SelfSupError
 from ..registry import BACKBONES
 from .families import of_type
+from .frame import meta_of
 
 _CLASSIFIER = ('model.head.', 'model.fc.', 'head.', 'norm.', 'fc.')  # may stand in a backbone; `classifier.py` finds it
 
@@ -50,8 +51,7 @@ def _unreached(backbone: nn.Module) -> list[str]:
 
 def _backbone_config(checkpoint: Mapping) -> Any:
     """`model.backbone` of the config text in `meta`, literals only; None where there is none."""
-    meta = checkpoint.get('meta')
-    text = meta.get('config') if isinstance(meta, Mapping) else None
+    text = meta_of(checkpoint).get('config')
     if not isinstance(text, str):
         return None
     try:

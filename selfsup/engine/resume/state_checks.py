@@ -121,7 +121,7 @@ def check_average(checkpoint: Mapping, of_the_model: Mapping[str, Tensor], path:
 
 
 def check_same(weights: Mapping[str, Any], of_the_model: Mapping[str, Tensor], what: str, path: str) -> None:
-    """Every tensor of `own` is there, of its shape and kind, and nothing else.
+    """Every tensor of `of_the_model` is there, of its shape and kind, and nothing else.
 
     Raises:
         CheckpointError: it is not so.
