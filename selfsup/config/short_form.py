@@ -91,6 +91,7 @@ def _loader(settings: dict, dataset: dict, cfg: dict, sampler: dict, drop_last: 
         'drop_last': drop_last,
         'prefetch': prefetch,
         'img_norm_cfg': settings.get('img_norm_cfg') or cfg.get('img_norm_cfg'),
+        'pipeline_backend': settings.get('pipeline_backend', cfg.get('pipeline_backend', 'fast')),
         **{key.path: settings[key.path] for key in keys.LOADING if key.path in settings},
     }
 

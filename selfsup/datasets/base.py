@@ -14,7 +14,9 @@ from torch.utils.data import Dataset
 from ..arguments import Part
 from ..errors import ConfigError, DataError
 from ..registry import DATA_SOURCES
-from .pipelines import Steps, build_view_pipeline, to_uint8
+from .decoding import Backend
+from .pipelines import Compose, Steps, build_view_pipeline, to_uint8
+from .pipelines.forms import FastPipeline, as_pil
 from .robust import RobustReader
 
 Source = Annotated[dict | object, Part(DATA_SOURCES)]
@@ -39,6 +41,8 @@ class ImageDataset(Dataset):
         if isinstance(data_source, dict):
             self.data_source = DATA_SOURCES.build(data_source)
         self.prefetch = prefetch
+        self.backend: Backend = 'reference'
+        self._fast: dict[str, FastPipeline] = {}
         if not hasattr(self.data_source, 'get_sample'):
             raise ConfigError(f"A data source is written dict(type='ImageFolder', ...); got {data_source!r}.")
         if len(self.data_source) == 0:
@@ -47,6 +51,17 @@ class ImageDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self.data_source)
+
+    def use_backend(self, backend: Backend) -> None:
+        """How images are decoded and steps computed from now on; the draws are the same. See `pipeline_backend` in docs/configs.md."""
+        self.backend = backend
+        self._fast = {name: FastPipeline(steps) for name, steps in self.pipelines.items()} if backend == 'fast' else {}
+        if hasattr(self.data_source, 'use_backend'):
+            self.data_source.use_backend(backend)
+
+    def steps(self, pipeline: str) -> Compose:
+        """The pipeline of that name, as the backend computes it."""
+        return self._fast.get(pipeline) or self.pipelines[pipeline]
 
     @property
     def labels(self) -> np.ndarray | None:
@@ -79,7 +94,7 @@ class ImageDataset(Dataset):
             DataError: a step refuses the image, or the pipeline ends in something else.
         """
         finish = as_uint8 if self.prefetch else as_float
-        return self.run(lambda x: finish(self.pipelines[pipeline](x)), image, taken)
+        return self.run(lambda x: finish(self.steps(pipeline)(x)), image, taken)
 
     def run(self, steps: Callable[[Any], Any], image: Any, taken: int) -> Any:
         """`steps(image)`; a DataError says which sample it met."""
@@ -145,6 +160,7 @@ def as_float(view: Any) -> Tensor:
 
 def as_uint8(view: Any) -> Tensor:
     """PIL image or uint8 tensor -> uint8 tensor (C, H, W)."""
+    view = as_pil(view)
     if isinstance(view, Image.Image):
         return to_uint8(view)
     if not isinstance(view, Tensor) or view.dtype != torch.uint8:

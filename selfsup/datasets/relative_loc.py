@@ -13,6 +13,7 @@ from ..errors import DataError
 from ..registry import DATASETS
 from .base import ImageDataset, Source, Steps
 from .pipelines import build_pipeline
+from .pipelines.forms import as_pil
 
 SIDE = 3  # cells per side of the grid
 CENTRE = SIDE * SIDE // 2
@@ -50,7 +51,7 @@ class RelativeLocDataset(ImageDataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         image, _, taken = self.read(index)
-        image = self.run(self.pipelines['pipeline'], image, taken)
+        image = self.run(self.steps('pipeline'), image, taken)
         patches = [self.view(patch, taken, 'format_pipeline') for patch in self.run(self._patches, image, taken)]
         outer = [patch for place, patch in enumerate(patches) if place != CENTRE]
         pairs = torch.stack([torch.cat([patch, patches[CENTRE]]) for patch in outer])
@@ -58,6 +59,7 @@ class RelativeLocDataset(ImageDataset):
 
     def _patches(self, image: Any) -> list[Image.Image]:
         """Nine crops of one size, in reading order."""
+        image = as_pil(image)
         if not isinstance(image, Image.Image):
             raise DataError(
                 f'the pipeline of RelativeLocDataset ends in {type(image).__name__}, not in an image: move ToTensor and '

@@ -14,6 +14,7 @@ from ..arguments import Count, Part
 from ..errors import ConfigError
 from ..registry import DATASETS
 from .base import one_each
+from .decoding import Backend
 from .robust import unreadable
 
 Data = Annotated[dict | object, Part(DATASETS)]
@@ -24,6 +25,15 @@ def build_dataset(dataset: Data, prefetch: bool) -> Any:
     if not isinstance(dataset, dict):
         return dataset
     return DATASETS.build({'prefetch': True, **dataset} if prefetch else dataset)
+
+
+def use_backend(dataset: Any, backend: Backend) -> None:
+    """Tell a dataset, perhaps one made of others, how to decode images and compute steps; one that knows no backend stays as it is."""
+    for inner in getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]:
+        if inner is not None:
+            use_backend(inner, backend)
+    if hasattr(dataset, 'use_backend'):
+        dataset.use_backend(backend)
 
 
 @DATASETS.register_module()

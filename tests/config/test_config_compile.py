@@ -39,6 +39,7 @@ def test_a_short_config_without_base_is_complete(small):
             'drop_last': False,
             'prefetch': False,
             'img_norm_cfg': None,
+            'pipeline_backend': 'fast',
         },
         'val_dataloader': None,
         'test_dataloader': None,

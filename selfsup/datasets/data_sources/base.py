@@ -5,34 +5,16 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from ...errors import DataError
+from ..decoding import Backend, Decoder, Pixels, load_rgb
 from ..robust import UNREADABLE
 
 PathLike = str | os.PathLike  # of a file or folder; `~` is the home
-
-
-def load_rgb(file: PathLike | BinaryIO) -> Image.Image:
-    """Decode an image file completely, so that damage shows here and not in the middle of a pipeline.
-
-    Returns:
-        RGB image; an image that is RGB already is not copied. 16-bit grey keeps its upper 8 bits: PIL's own conversion cuts
-        at 255, which makes nearly every such image white.
-
-    Raises:
-        ValueError: pixels are floats, of which nobody knows the range.
-    """
-    with Image.open(file) as image:
-        image.load()
-        if image.mode == 'F':
-            raise ValueError('its pixels are floats; save it with 8 or 16 bits per channel')
-        if image.mode == 'I' or image.mode.startswith('I;16'):
-            image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
-        return image if image.mode == 'RGB' else image.convert('RGB')
 
 
 def open_image(path: PathLike) -> Image.Image:
@@ -107,8 +89,8 @@ class DataSource(ABC):
         """Number of images."""
 
     @abstractmethod
-    def read_image(self, index: int) -> Image.Image:
-        """RGB image number `index`; raises what the decoder raises."""
+    def read_image(self, index: int) -> Pixels:
+        """Image number `index`; raises what the decoder raises."""
 
     @abstractmethod
     def describe(self, index: int) -> str:
@@ -121,15 +103,47 @@ class DataSource(ABC):
             return None
         return len(self.classes) if self.classes is not None else int(self.labels.max()) + 1
 
-    def get_sample(self, index: int) -> Image.Image | tuple[Image.Image, Any]:
-        """RGB image, or (RGB image, label) where there are labels and `return_label` is True."""
+    def get_sample(self, index: int) -> Pixels | tuple[Pixels, Any]:
+        """Image, or (image, label) where there are labels and `return_label` is True."""
         image = self.read_image(index)
         if self.return_label and self.labels is not None:
             return image, int(self.labels[index])
         return image
 
 
-class FileSource(DataSource):
+class EncodedSource(DataSource):
+    """Images that are stored encoded, as files or as bytes in something larger. A subclass defines `read_bytes`.
+
+    Args:
+        return_label: hand out labels where there are any.
+        channels: of the images, see `Decoder`.
+        value_range: see `Decoder`.
+        exif: see `Decoder`.
+    """
+
+    def __init__(
+        self,
+        return_label: bool = True,
+        channels: int = 3,
+        value_range: tuple[float, float] | None = None,
+        exif: str = 'ignore',
+    ) -> None:
+        super().__init__(return_label)
+        self.decoder = Decoder(channels, value_range, exif)
+
+    def use_backend(self, backend: Backend) -> None:
+        """How images are decoded from now on."""
+        self.decoder.backend = backend
+
+    @abstractmethod
+    def read_bytes(self, index: int) -> bytes:
+        """The encoded image number `index`."""
+
+    def read_image(self, index: int) -> Pixels:
+        return self.decoder(self.read_bytes(index))
+
+
+class FileSource(EncodedSource):
     """Images that are files below a folder.
 
     Attributes:
@@ -145,5 +159,6 @@ class FileSource(DataSource):
     def describe(self, index: int) -> str:
         return os.path.join(self.root, self._names[index])
 
-    def read_image(self, index: int) -> Image.Image:
-        return load_rgb(self.describe(index))
+    def read_bytes(self, index: int) -> bytes:
+        with open(self.describe(index), 'rb') as file:
+            return file.read()

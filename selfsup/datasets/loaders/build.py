@@ -13,7 +13,8 @@ from ... import distributed as dist
 from ...arguments import Count, Part, Whole, held
 from ...errors import ConfigError, did_you_mean
 from ...registry import DATASETS, SAMPLERS
-from ..wrappers import build_dataset
+from ..decoding import Backend
+from ..wrappers import build_dataset, use_backend
 from .agreement import check_ranks_agree
 from .device import DeviceLoader, Normalize
 from .samplers import EpochSampler
@@ -36,6 +37,7 @@ class LoaderSettings:
         pin_memory: copy batches through page-locked memory; on CUDA only.
         persistent_workers: keep the workers between epochs.
         prefetch_factor: batches that each worker prepares ahead.
+        pipeline_backend: how images are decoded and steps computed: 'fast', or 'reference' with PIL and torchvision.
     """
 
     batch_size: Count
@@ -48,6 +50,7 @@ class LoaderSettings:
     pin_memory: bool = True
     persistent_workers: bool = True
     prefetch_factor: Count = 2
+    pipeline_backend: Backend = 'reference'
 
 
 LOADER_KEYS = tuple(field.name for field in fields(LoaderSettings))
@@ -76,6 +79,7 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
             f'prefetch={prefetch} of the loader and prefetch={not prefetch} of its {type(dataset).__name__} contradict each '
             'other. Set one of them, at the top level of the config.'
         )
+    use_backend(dataset, settings.pipeline_backend)
     if world_size == dist.world_size():
         check_ranks_agree(dataset)
     sampler = _build_sampler(

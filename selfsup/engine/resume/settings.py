@@ -41,6 +41,7 @@ SPELLINGS = MappingProxyType(
         'train_dataloader': 'data',
         'data.img_norm_cfg': 'img_norm_cfg',
         'data.prefetch': 'prefetch',
+        'data.pipeline_backend': 'pipeline_backend',
         'train_cfg.max_epochs': 'total_epochs',
         'train_cfg.max_iters': 'total_iters',
         'default_hooks.checkpoint': 'checkpoint_config',
