@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_type_hints
 
-from ..arguments import Count, NotNegative, Positive, Whole
+from ..arguments import Count, NotNegative, Positive, ShareBelowOne, Whole
 from ..optim.options import LayerDecay, Momentum, ParamwiseOptions
 from ..optim.schedules import POLICY_ARGS, Schedule
 
@@ -71,6 +71,8 @@ LOADING = (
     Key('pin_memory', bool, 'True on CUDA', 'True', 'Copy batches through page-locked memory.'),
     Key('persistent_workers', bool, 'True with workers', 'True', 'Keep the workers between epochs.'),
     Key('prefetch_factor', Count, '2', '4', 'Batches that each worker prepares ahead.'),
+    Key('max_unreadable', ShareBelowOne, '0.01', '0.05', 'Share of the images that may be unreadable before the run stops and lists them. '
+        'Those that are, are skipped and named.'),
 )
 NORM = (
     Key('img_norm_cfg.mean', list[float], REQUIRED, '[0.485, 0.456, 0.406]', 'Mean per channel.'),

@@ -148,6 +148,7 @@ HARMLESS = {
     'checkpoint_config.max_keep_ckpts=5': 'checkpoint_config.max_keep_ckpts',
     'data.workers_per_gpu=1': 'data.workers_per_gpu',
     'data.pin_memory=True': 'data.pin_memory',
+    'data.max_unreadable=0.05': 'data.max_unreadable',
     'log_level=DEBUG': 'log_level',
     'find_unused_parameters=True': 'find_unused_parameters',
     'cudnn_benchmark=False': 'env_cfg.cudnn_benchmark',

@@ -10,10 +10,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from ... import distributed as dist
-from ...arguments import Count, Part, Whole, held
+from ...arguments import Count, Part, ShareBelowOne, Whole, held
 from ...errors import ConfigError, did_you_mean
 from ...registry import DATASETS, SAMPLERS
 from ..decoding import Backend
+from ..robust import MAX_BAD_SHARE, allow_unreadable
 from ..wrappers import build_dataset, use_backend
 from .agreement import check_ranks_agree
 from .device import DeviceLoader, Normalize
@@ -37,6 +38,7 @@ class LoaderSettings:
         pin_memory: copy batches through page-locked memory; on CUDA only.
         persistent_workers: keep the workers between epochs.
         prefetch_factor: batches that each worker prepares ahead.
+        max_unreadable: share of the images that may be unreadable before an error lists them.
         pipeline_backend: how images are decoded and steps computed: 'fast', or 'reference' with PIL and torchvision.
     """
 
@@ -50,6 +52,7 @@ class LoaderSettings:
     pin_memory: bool = True
     persistent_workers: bool = True
     prefetch_factor: Count = 2
+    max_unreadable: ShareBelowOne = MAX_BAD_SHARE
     pipeline_backend: Backend = 'reference'
 
 
@@ -80,6 +83,7 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
             'other. Set one of them, at the top level of the config.'
         )
     use_backend(dataset, settings.pipeline_backend)
+    allow_unreadable(dataset, settings.max_unreadable)
     if world_size == dist.world_size():
         check_ranks_agree(dataset)
     sampler = _build_sampler(
