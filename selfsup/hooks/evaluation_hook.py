@@ -27,8 +27,8 @@ def ordered_loader(
     img_norm_cfg: dict | None = None,
 ) -> closing[DeviceLoader]:
     """Loader of a dataset config that gives every sample once and in order, shared between the ranks; for a `with` statement."""
-    training: dict[str, Any] = {'pipeline_backend': 'reference', **runner.config.train_dataloader}
-    shared = {key: training[key] for key in ('pipeline_backend', 'max_unreadable') if key in training}
+    training = {'pipeline_backend': 'reference', **runner.config.train_dataloader}
+    shared: dict[str, Any] = {key: training[key] for key in ('pipeline_backend', 'max_unreadable') if key in training}
     section = {**shared, 'dataset': dataset, 'prefetch': prefetch, 'img_norm_cfg': img_norm_cfg}
     return closing(
         evaluation_loader(

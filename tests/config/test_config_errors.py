@@ -72,8 +72,8 @@ REPLACED = {
         'workers_per_gpu',
         'worker_per_gpu',
         "data.worker_per_gpu (x.py:2) is not a key of data. Did you mean 'workers_per_gpu' or 'imgs_per_gpu'? "
-        'Known: drop_last, imgs_per_gpu, persistent_workers, pin_memory, prefetch_factor, sampler, sampling_replace, test, '
-        'train, val, workers_per_gpu.',
+        'Known: drop_last, imgs_per_gpu, max_unreadable, persistent_workers, pin_memory, prefetch_factor, sampler, '
+        'sampling_replace, test, train, val, workers_per_gpu.',
     ),
     'missing key': ('imgs_per_gpu=32, ', '', "data (x.py:2) lacks 'imgs_per_gpu', for example imgs_per_gpu=32."),
     'kind': ('lr=0.03', "lr='abc'", "optimizer.lr='abc' (x.py:4) must be a number >= 0."),

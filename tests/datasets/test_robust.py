@@ -185,7 +185,9 @@ def test_readers_of_data_sets_made_of_others(folder):
     assert unreadable(joined).tolist() == [20] and unreadable(twice).tolist() == [20, 120]
     mark_unreadable(joined, [120])
     assert unreadable(joined).tolist() == [20, 120] and share_unreadable(joined).tolist() == [20, 120]
-    with pytest.raises(DataError, match=r'^2 of 100 .*more than 1%\. The limit is .* Repair.*cat/020.jpg, .*dog/060.jpg$'):
+    with pytest.raises(
+        DataError, match=r'^2 of 100 .*more than 1%\. The limit is .* Repair.*cat/020.jpg, .*dog/060.jpg$'
+    ):
         mark_unreadable(joined, [60])
     assert len(unreadable(range(5))) == 0
 
