@@ -232,7 +232,7 @@ def test_unknown_top_level_name(small):
     (found,) = problems(small(small.text + "optimizr = dict(type='SGD')\n"))
     assert found.startswith(
         "optimizr (x.py:7) is not a config key. Did you mean 'optimizer' or 'optimizer_config'? "
-        'Known: channels_last, checkpoint_config, '
+        'Known: cache, channels_last, checkpoint_config, '
     )
 
 

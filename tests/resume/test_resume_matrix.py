@@ -56,6 +56,7 @@ REFUSED = [
     ),
     changed('adamw', "optimizer_config.grad_clip={'max_norm': 1e-9}", 'optimizer_config.grad_clip', 'not set', '{'),
     changed('adamw', 'use_fp16=True', 'use_fp16', 'False', 'True'),
+    changed('adamw', "cache={'size': 6}", 'cache', 'not set', '{'),
     changed('adamw', 'channels_last=True', 'channels_last', 'False', 'True'),
     changed('adamw', 'model.head.temperature=0.9', 'model.head.temperature', '0.2', '0.9'),
     changed('adamw', 'model.momentum=0.5', 'model.momentum', '0.9', '0.5', allow='model'),

@@ -13,9 +13,10 @@ from ... import distributed as dist
 from ...arguments import Count, Part, ShareBelowOne, Whole, held
 from ...errors import ConfigError, did_you_mean
 from ...registry import DATASETS, SAMPLERS
+from ..cache import CacheSettings
 from ..decoding import Backend
 from ..robust import MAX_BAD_SHARE, allow_unreadable
-from ..wrappers import build_dataset, use_backend
+from ..wrappers import build_dataset, use_backend, use_cache
 from .agreement import check_ranks_agree
 from .device import DeviceLoader, Normalize
 from .samplers import EpochSampler
@@ -40,6 +41,7 @@ class LoaderSettings:
         prefetch_factor: batches that each worker prepares ahead.
         max_unreadable: share of the images that may be unreadable before an error lists them.
         pipeline_backend: how images are decoded and steps computed: 'fast', or 'reference' with PIL and torchvision.
+        cache: size and place of a cache of decoded, smaller images; None: files are decoded each time.
     """
 
     batch_size: Count
@@ -54,6 +56,7 @@ class LoaderSettings:
     prefetch_factor: Count = 2
     max_unreadable: ShareBelowOne = MAX_BAD_SHARE
     pipeline_backend: Backend = 'reference'
+    cache: CacheSettings | None = None
 
 
 LOADER_KEYS = tuple(field.name for field in fields(LoaderSettings))
@@ -84,8 +87,11 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         )
     use_backend(dataset, settings.pipeline_backend)
     allow_unreadable(dataset, settings.max_unreadable)
-    if world_size == dist.world_size():
+    together = world_size == dist.world_size()
+    if together:
         check_ranks_agree(dataset)
+    if settings.cache is not None:
+        use_cache(dataset, settings.cache, together)
     sampler = _build_sampler(
         {'type': 'EpochSampler', **(settings.sampler or {})},
         dataset,

@@ -32,6 +32,7 @@ HARMLESS = (
     'data.persistent_workers',
     'data.prefetch_factor',
     'data.max_unreadable',
+    'cache.where',
     'custom_hooks.EMAHook.evaluate',
     'custom_hooks.DeepClusterHook.dist_mode',
     'custom_hooks.DeepClusterHook.data_loaders',

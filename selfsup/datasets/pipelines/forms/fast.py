@@ -33,6 +33,10 @@ class FastPipeline(Compose):
 
     def __init__(self, pipeline: Compose) -> None:
         super().__init__([_either(step) for step in pipeline.steps])
+        self.takes_arrays = any(isinstance(step, _Either) for step in self.steps)
+
+    def __call__(self, image: Any) -> Any:
+        return super().__call__(image if self.takes_arrays else as_pil(image))
 
 
 def _either(step: Callable) -> Callable:
