@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ... import distributed as dist
-from ...arguments import Count, Part, ShareBelowOne, Whole, held
+from ...arguments import Count, Part, ShareBelowOne, held
 from ...errors import ConfigError, did_you_mean
 from ...registry import DATASETS, SAMPLERS
 from ..cache import CacheSettings
@@ -21,6 +21,7 @@ from .agreement import check_ranks_agree
 from .device import DeviceLoader, Normalize
 from .samplers import EpochSampler
 from .seeded import SeededDataset, collate
+from .workers import Workers, allow_open_files, number_of_workers, start_worker
 
 
 @held
@@ -30,7 +31,7 @@ class LoaderSettings:
 
     Args:
         batch_size: samples per process and iteration, counted before views.
-        num_workers: loader workers per process; 0 loads in the training process.
+        num_workers: loader workers per process; 0 loads in the training process; 'auto': by the cores.
         dataset: dict(type='ContrastiveDataset', ...) or a dataset.
         sampler: dict, perhaps without a type: `EpochSampler`'s arguments.
         drop_last: leave out the last, smaller global batch.
@@ -45,7 +46,7 @@ class LoaderSettings:
     """
 
     batch_size: Count
-    num_workers: Whole = 0
+    num_workers: Workers = 0
     dataset: Annotated[dict | object, Part(DATASETS)]
     sampler: dict | None = None
     drop_last: bool = False
@@ -101,7 +102,9 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         batch_size=settings.batch_size,
         drop_last=settings.drop_last,
     )
-    workers = settings.num_workers
+    workers = number_of_workers(settings.num_workers, sampler.num_batches, together)
+    if workers:
+        allow_open_files()
     loader = DataLoader(
         SeededDataset(dataset, seed),
         batch_size=settings.batch_size,
@@ -111,7 +114,7 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         pin_memory=device.type == 'cuda' and settings.pin_memory,
         persistent_workers=workers > 0 and settings.persistent_workers,
         prefetch_factor=settings.prefetch_factor if workers else None,
-        worker_init_fn=_one_thread,
+        worker_init_fn=start_worker,
         generator=torch.Generator(),  # one of its own: iterating must not draw from torch's
     )
     return DeviceLoader(loader, device, Normalize(**(settings.img_norm_cfg or {}), device=device) if prefetch else None)
@@ -140,7 +143,3 @@ def _build_sampler(cfg: dict, dataset: Any, **settings: Any) -> EpochSampler:
             'shuffle and replace.'
         )
     return SAMPLERS.build(cfg, dataset, **settings)
-
-
-def _one_thread(worker: int) -> None:
-    torch.set_num_threads(1)

@@ -101,6 +101,11 @@ class DeviceLoader:
             f'{self.batch_size} (imgs_per_gpu) with {(self._sample_bytes or 0) / 2**20:.2g} MB per image'
         )
 
+    @property
+    def num_workers(self) -> int:
+        """Loader workers of this process."""
+        return self._open_loader().num_workers
+
     def close(self) -> None:
         """End the loader workers. The loader cannot be iterated afterwards."""
         self._loader = None  # the last reference to the persistent workers' iterator
@@ -133,9 +138,8 @@ class DeviceLoader:
         try:
             batches = iter(self._open_loader())
         except OSError as error:  # the queues to the workers lie there too
-            if error.errno != errno.ENOSPC:
-                raise
-            raise explain_worker(f'no queue to a worker fits into shared memory(shm): {error}') or error from error
+            what = 'no queue to a worker fits into shared memory(shm): ' if error.errno == errno.ENOSPC else ''
+            raise explain_worker(f'{what}{error}') or error from error
         while True:
             try:
                 batch = next(batches)
