@@ -19,6 +19,7 @@ from ..pipelines import check_statistics
 from .samplers import EpochSampler
 from .seeded import Failure, SeededDataset
 from .shared_memory import check_room, tensor_bytes
+from .workers import no_file_came
 
 Channels = Annotated[Sequence[float], Len(1)]
 Spreads = Annotated[Sequence[Positive], Len(1)]
@@ -145,8 +146,8 @@ class DeviceLoader:
                 batch = next(batches)
             except StopIteration:
                 return
-            except (RuntimeError, OSError) as error:
-                explained = explain_worker(str(error))
+            except (RuntimeError, OSError, EOFError) as error:
+                explained = explain_worker('too many open files' if no_file_came(error) else str(error))
                 if explained is None:
                     raise
                 raise explained from error

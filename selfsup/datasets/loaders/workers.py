@@ -7,6 +7,7 @@ import os
 import resource
 import socket
 import sys
+import traceback
 from typing import Any, Literal
 
 import torch
@@ -45,6 +46,11 @@ def allow_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
         except (ValueError, OSError) as error:  # some systems refuse what they name as the hard limit
             logging.getLogger('selfsup').info(f'the limit of open files stays at {soft:,}: {error}')
+
+
+def no_file_came(error: Exception) -> bool:
+    """Whether an error says that a worker had no open file left to send its batch with: nothing arrives where a file should."""
+    return isinstance(error, EOFError) and traceback.extract_tb(error.__traceback__)[-1].name == 'recvfds'
 
 
 def start_worker(worker: int) -> None:
