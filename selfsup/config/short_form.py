@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import SelfSupWarning
 from ..optim.schedules import POLICY_ARGS
+from ..prefetch import as_setting
 from . import keys
 from .load import LoadedConfig
 
@@ -82,7 +83,7 @@ def _train_cfg(cfg: dict) -> dict:
 
 def _loader(settings: dict, dataset: dict, cfg: dict, sampler: dict, drop_last: bool) -> dict:
     """One loader, from settings in mmengine's spelling and the defaults of the whole config."""
-    prefetch = dataset.get('prefetch', settings.get('prefetch', cfg.get('prefetch', False)))
+    prefetch = as_setting(dataset.get('prefetch', settings.get('prefetch', cfg.get('prefetch', False))))
     return {
         'batch_size': settings['batch_size'],
         'num_workers': settings.get('num_workers', 2),

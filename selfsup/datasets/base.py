@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Sized
+from functools import partial
 from typing import Annotated, Any
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -16,8 +18,10 @@ from ..errors import ConfigError, DataError
 from ..registry import DATA_SOURCES
 from .decoding import Backend
 from .pipelines import Compose, Steps, build_view_pipeline, to_uint8
-from .pipelines.forms import FastPipeline, as_pil
+from .pipelines.forms import FastPipeline, as_array
+from .pipelines.forms.batch import DeviceShare, HostShare
 from .robust import RobustReader
+from .stored import StoredImage, StoredImages
 
 Source = Annotated[dict | object, Part(DATA_SOURCES)]
 
@@ -27,7 +31,8 @@ class ImageDataset(Dataset):
 
     Args:
         data_source: dict(type='ImageFolder', ...) or an object with `__len__` and `get_sample`.
-        prefetch: True: views are uint8 and the loader normalises them on the device; False: the pipelines do.
+        prefetch: True: views are uint8 and the loader normalises them on the device; False: the pipelines do. With True, a ToTensor and
+            a Normalize at the end of a pipeline are the loader's.
         pipelines: name of the argument -> list of steps.
 
     Raises:
@@ -43,6 +48,8 @@ class ImageDataset(Dataset):
         self.prefetch = prefetch
         self.backend: Backend = 'reference'
         self._fast: dict[str, FastPipeline] = {}
+        self._shares: dict[str, HostShare] = {}
+        self._stored: StoredImages | None = None
         if not hasattr(self.data_source, 'get_sample'):
             raise ConfigError(f"A data source is written dict(type='ImageFolder', ...); got {data_source!r}.")
         if len(self.data_source) == 0:
@@ -59,6 +66,22 @@ class ImageDataset(Dataset):
         if hasattr(self.data_source, 'use_backend'):
             self.data_source.use_backend(backend)
 
+    def share_with(self, device: DeviceShare, stored: StoredImages | None = None) -> None:
+        """Leave to the device what it can do of the pipelines of `sample`; the draws are the same.
+
+        Args:
+            device: what runs the steps there.
+            stored: the images wait there: nothing is read any more, a sample holds draws alone.
+
+        Raises:
+            ConfigError: the images wait on the device, and a pipeline holds a step that runs in a worker.
+        """
+        self._stored = stored
+        self._shares = {
+            name: HostShare(steps, device, self.backend, name, resizing=stored is not None)
+            for name, steps in self.pipelines.items()
+        }
+
     def steps(self, pipeline: str) -> Compose:
         """The pipeline of that name, as the backend computes it."""
         return self._fast.get(pipeline) or self.pipelines[pipeline]
@@ -73,8 +96,10 @@ class ImageDataset(Dataset):
         """Number of classes of the images, or of the objects in them; None without labels."""
         return getattr(self.data_source, 'num_classes', None)
 
-    def read(self, index: int) -> tuple[Image.Image, Any, int]:
+    def read(self, index: int) -> tuple[Any, Any, int]:
         """Image, its label or None (in detection, its objects), and the number of the sample: a neighbour's when `index` is unreadable."""
+        if self._stored is not None:
+            return self._stored.read(index)
         sample, taken = self.reader.read(index)
         image, label = sample if isinstance(sample, tuple) else (sample, None)
         return image, label, taken
@@ -93,8 +118,39 @@ class ImageDataset(Dataset):
         Raises:
             DataError: a step refuses the image, or the pipeline ends in something else.
         """
+        if isinstance(image, StoredImage):
+            raise ConfigError(
+                f'{type(self).__name__} makes more of an image than the device can: prefetch=dict(images_on_device=True) does not go with '
+                'it. Leave images_on_device out.'
+            )
         finish = as_uint8 if self.prefetch else as_float
         return self.run(lambda x: finish(self.steps(pipeline)(x)), image, taken)
+
+    def sample(self, image: Any, taken: int, pipelines: str | Sequence[str] = 'pipeline') -> dict[str, Any]:
+        """What a sample holds of its views. A dataset of one's own that takes its views from here has them made on the device too.
+
+        Args:
+            image: from `read`.
+            taken: its number, for messages.
+            pipelines: name of the pipeline of one view, or a list of names.
+
+        Returns:
+            `img` (C, H, W), or (V, C, H, W) of several views. Where the device makes the rest, `draws` too, (P,) or (V, P), for it; where
+            the images wait there, `draws` alone.
+        """
+        names = [pipelines] if isinstance(pipelines, str) else list(pipelines)
+        if not self._shares:
+            single = isinstance(pipelines, str)
+            return {'img': self.view(image, taken, names[0]) if single else self.views(image, taken, names)}
+        if isinstance(image, StoredImage):
+            entries = {'draws': [self._shares[name].row(image.size, image.number) for name in names]}
+        else:
+            pairs = [self.run(partial(self._shares[name].view, finish=as_uint8), image, taken) for name in names]
+            entries = {'img': [view for view, _ in pairs], 'draws': [row for _, row in pairs]}
+            self._same_size(entries['img'], taken)
+        return {
+            key: values[0] if isinstance(pipelines, str) else torch.stack(values) for key, values in entries.items()
+        }
 
     def run(self, steps: Callable[[Any], Any], image: Any, taken: int) -> Any:
         """`steps(image)`; a DataError says which sample it met."""
@@ -106,13 +162,16 @@ class ImageDataset(Dataset):
     def views(self, image: Image.Image, taken: int, pipelines: Sequence[str]) -> Tensor:
         """(V, C, H, W): one view per named pipeline."""
         views = [self.view(image, taken, name) for name in pipelines]
+        self._same_size(views, taken)
+        return torch.stack(views)
+
+    def _same_size(self, views: Sequence[Tensor], taken: int) -> None:
         shapes = {tuple(v.shape) for v in views}
         if len(shapes) > 1:
             raise DataError(
                 f'{self.reader.describe(taken)}: its views differ in size: {", ".join(map(str, sorted(shapes)))}. '
                 'Give the pipelines a RandomResizedCrop or CenterCrop of one size.'
             )
-        return torch.stack(views)
 
     def needs_labels(self) -> None:
         """Raise a ConfigError when the data source hands out no labels."""
@@ -159,8 +218,12 @@ def as_float(view: Any) -> Tensor:
 
 
 def as_uint8(view: Any) -> Tensor:
-    """PIL image or uint8 tensor -> uint8 tensor (C, H, W)."""
-    view = as_pil(view)
+    """PIL image, uint8 array (H, W, 3) or uint8 tensor -> uint8 tensor (C, H, W)."""
+    view = as_array(view)
+    if isinstance(view, np.ndarray):
+        planes = np.empty((view.shape[2], *view.shape[:2]), dtype=np.uint8)
+        cv2.split(view, list(planes))  # six times as fast as numpy or torch
+        return torch.from_numpy(planes)
     if isinstance(view, Image.Image):
         return to_uint8(view)
     if not isinstance(view, Tensor) or view.dtype != torch.uint8:

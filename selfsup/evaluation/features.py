@@ -15,6 +15,7 @@ from .. import distributed as dist
 from ..datasets.loaders import DeviceLoader, build_loader
 from ..datasets.robust import share_unreadable, unreadable
 from ..errors import DataError
+from ..prefetch import read_prefetch
 
 
 @contextmanager
@@ -46,7 +47,10 @@ def evaluation_loader(
         seed: of the data set's random numbers.
     """
     read = {key: cfg[key] for key in ('dataset', 'prefetch', 'img_norm_cfg', 'pipeline_backend') if key in cfg}
-    if read.get('prefetch') and isinstance(read['dataset'], dict):
+    read['prefetch'] = read_prefetch(
+        read.get('prefetch')
+    ).on  # nothing is drawn for an evaluation, and every image is read once
+    if read['prefetch'] and isinstance(read['dataset'], dict):
         read['dataset'] = {**read['dataset'], 'prefetch': True}
     section = {
         **read,

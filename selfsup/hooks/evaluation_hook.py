@@ -16,6 +16,7 @@ from ..engine import Run, unwrap
 from ..errors import CheckpointError
 from ..evaluation.features import evaluation_loader
 from ..evaluation.results.accuracies import LEFT_OUT, MEASURED, is_evaluation
+from ..prefetch import Prefetch
 
 
 def ordered_loader(
@@ -23,7 +24,7 @@ def ordered_loader(
     dataset: dict,
     imgs_per_gpu: int,
     workers_per_gpu: int = 0,
-    prefetch: bool = False,
+    prefetch: bool | Prefetch = False,
     img_norm_cfg: dict | None = None,
 ) -> closing[DeviceLoader]:
     """Loader of a dataset config that gives every sample once and in order, shared between the ranks; for a `with` statement."""
