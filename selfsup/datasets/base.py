@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence, Sized
 from functools import partial
 from typing import Annotated, Any
 
-import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -18,7 +17,7 @@ from ..errors import ConfigError, DataError
 from ..registry import DATA_SOURCES
 from .decoding import Backend
 from .pipelines import Compose, Steps, build_view_pipeline, to_uint8
-from .pipelines.forms import FastPipeline, as_array
+from .pipelines.forms import FastPipeline, as_array, planes
 from .pipelines.forms.batch import DeviceShare, HostShare
 from .robust import RobustReader
 from .stored import StoredImage, StoredImages
@@ -221,9 +220,7 @@ def as_uint8(view: Any) -> Tensor:
     """PIL image, uint8 array (H, W, 3) or uint8 tensor -> uint8 tensor (C, H, W)."""
     view = as_array(view)
     if isinstance(view, np.ndarray):
-        planes = np.empty((view.shape[2], *view.shape[:2]), dtype=np.uint8)
-        cv2.split(view, list(planes))  # six times as fast as numpy or torch
-        return torch.from_numpy(planes)
+        return planes(view)
     if isinstance(view, Image.Image):
         return to_uint8(view)
     if not isinstance(view, Tensor) or view.dtype != torch.uint8:

@@ -25,7 +25,6 @@ EXACT = {
     'contrast': dict(type='ColorJitter', contrast=0.8),
     'saturation': dict(type='ColorJitter', saturation=0.8),
     'greyscale': dict(type='RandomGrayscale', p=0.5),
-    'grey': dict(type='Grayscale', num_output_channels=3),
     'blur': dict(type='GaussianBlur', sigma_min=0.1, sigma_max=2.0),
     'solarization': dict(type='Solarization', threshold=100),
     'solarize': dict(type='RandomSolarize', threshold=128, p=0.5),
@@ -33,6 +32,7 @@ EXACT = {
     'posterize': dict(type='RandomPosterize', bits=3, p=0.5),
     'crop': dict(type='RandomCrop', size=[80, 100]),
     'padded crop': dict(type='RandomCrop', size=96, padding=[4, 8]),
+    'larger crop': dict(type='RandomCrop', size=[140, 60], pad_if_needed=True),
     'centre': dict(type='CenterCrop', size=[70, 150]),
 }
 NEAR = {

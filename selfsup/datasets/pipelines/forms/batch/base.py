@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from ..base import Size
-from .draws import DRAWS, Draws
+from ..base import Form, Size, has_form
 
 Row = Sequence[float]
 
@@ -21,7 +20,7 @@ class BatchForm(ABC):
 
     Args:
         step: the step, as `build_steps` made it.
-        form: what makes its draws.
+        form: its form on the CPU, which makes the draws.
 
     Attributes:
         width: how many numbers hold the draws of one view.
@@ -31,7 +30,7 @@ class BatchForm(ABC):
     resizes: ClassVar[bool] = False
     width: int = 0
 
-    def __init__(self, step: Any, form: Draws) -> None:
+    def __init__(self, step: Any, form: Form) -> None:
         self.step, self.form = step, form
 
     def draw(self, size: Size) -> Row:
@@ -40,7 +39,7 @@ class BatchForm(ABC):
 
     @abstractmethod
     def pack(self, params: Any) -> Row:
-        """What was drawn -> `width` numbers."""
+        """What `Form.draw` gave -> `width` numbers."""
 
     def size_after(self, size: Size) -> Size:
         """Size of the images after the step."""
@@ -60,13 +59,13 @@ class BatchForm(ABC):
 
 
 # Class of a step -> what makes its form for batches, or None where its arguments have none. Filled when the room is imported.
-BATCH_FORMS: dict[type, Callable[[Any, Draws], BatchForm | None]] = {}
+BATCH_FORMS: dict[type, Callable[[Any, Form], BatchForm | None]] = {}
 
 
 def batch_form_of(*kinds: type) -> Callable[[Any], Any]:
     """Decorator of a `BatchForm`, or of a function that chooses one: it serves steps of exactly these classes."""
 
-    def enter(make: Callable[[Any, Draws], BatchForm | None]) -> Callable[[Any, Draws], BatchForm | None]:
+    def enter(make: Callable[[Any, Form], BatchForm | None]) -> Callable[[Any, Form], BatchForm | None]:
         BATCH_FORMS.update(dict.fromkeys(kinds, make))
         return make
 
@@ -75,8 +74,8 @@ def batch_form_of(*kinds: type) -> Callable[[Any], Any]:
 
 def has_batch_form(step: Any) -> BatchForm | None:
     """The form of a step for batches, or None: it then runs in the worker, and so does what stands before it."""
-    make, draw = BATCH_FORMS.get(type(step)), DRAWS.get(type(step))
-    return None if make is None or draw is None else make(step, Draws(step, draw))
+    make, form = BATCH_FORMS.get(type(step)), has_form(step)
+    return None if make is None or form is None else make(step, form)
 
 
 # Steps that change the size of an image and have no form that does so here.

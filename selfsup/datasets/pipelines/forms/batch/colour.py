@@ -80,21 +80,20 @@ JITTERS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (brightness, contrast,
 
 @batch_form_of(v2.ColorJitter)
 class ColorJitterBatch(BatchForm):
-    """Row: the order of the four changes, then their factors; 0 stands for one that the step does not make."""
+    """Row: which change comes first and its factor, which comes second and its factor, ...; one that is not made has no number."""
 
     width = 8
+    _NOTHING = (-1.0, 0.0)
 
     def pack(self, params: Any) -> Row:
-        order, factors = params
-        return [*order, *(0.0 if factor is None else factor for factor in factors)]
+        row = [value for change in params for value in change]
+        return row + [*self._NOTHING] * (len(JITTERS) - len(params))
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
-        step = self.step
-        made = [limits is not None for limits in (step.brightness, step.contrast, step.saturation, step.hue)]
-        for order in draws[:, :4].unbind(1):
-            for which, change in enumerate(JITTERS):
-                if made[which]:
-                    images = on_rows(images, order == which, change, draws[:, 4 + which])
+        for place in range(len(JITTERS)):
+            numbers, factors = draws[:, 2 * place], draws[:, 2 * place + 1]
+            for number, change in enumerate(JITTERS):
+                images = on_rows(images, numbers == number, change, factors)
         return images
 
 
@@ -114,7 +113,7 @@ class FlagBatch(BatchForm):
         return on_rows(images, draws[:, 0] > 0, self.change)
 
 
-@batch_form_of(v2.RandomGrayscale, v2.Grayscale)
+@batch_form_of(v2.RandomGrayscale)
 class GrayscaleBatch(FlagBatch):
     def change(self, images: Tensor) -> Tensor:
         return grey(images).to(torch.uint8).expand_as(images)

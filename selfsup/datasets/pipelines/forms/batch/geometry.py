@@ -7,15 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
-from torchvision.transforms.v2.functional._geometry import _compute_resized_output_size
 
 from ...torchvision_steps import interpolation_mode
 from ..base import Size
 from .base import BatchForm, Row, batch_form_of, to_bytes
 from .colour import FlagBatch
-from .draws import Draws
-
-SUPPORT = {InterpolationMode.BILINEAR: 1.0, InterpolationMode.BICUBIC: 2.0}
 
 
 @batch_form_of(v2.RandomHorizontalFlip)
@@ -99,30 +95,21 @@ class ResizingBatch(BatchForm):
         return crop_and_resize(images, draws, size, interpolation_mode(self.step.interpolation))
 
 
-@batch_form_of(v2.RandomResizedCrop)
-def random_resized_crop(step: Any, form: Draws) -> BatchForm | None:
-    """With the interpolations that have weights here."""
-    return ResizingBatch(step, form) if interpolation_mode(step.interpolation) in SUPPORT else None
+batch_form_of(v2.RandomResizedCrop)(ResizingBatch)
 
 
+@batch_form_of(v2.Resize)
 class ResizeBatch(ResizingBatch):
     """All images to the size that the step makes of theirs; nothing is drawn."""
 
     width = 0
 
-    def draw(self, size: Size) -> Row:
+    def pack(self, params: Any) -> Row:
         return ()
 
     def size_after(self, size: Size) -> Size:
-        height, width = _compute_resized_output_size(size, size=self.step.size, max_size=self.step.max_size)
-        return height, width
+        return self.form.draw(size)
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
         whole = torch.tensor([[0, 0, *images.shape[-2:]]]).expand(len(images), 4)
         return super().apply(images, whole)
-
-
-@batch_form_of(v2.Resize)
-def resize(step: Any, form: Draws) -> BatchForm | None:
-    """With the interpolations that have weights here."""
-    return ResizeBatch(step, form) if interpolation_mode(step.interpolation) in SUPPORT else None
