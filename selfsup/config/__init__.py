@@ -11,4 +11,16 @@ from .run_config import RunConfig
 from .short_form import compile_config
 from .text import to_text
 
-__all__ = ['LoadedConfig', 'RunConfig', 'backend_of', 'compile_config', 'default_work_dir', 'load', 'names_backend', 'recorded_backend', 'to_text', 'with_backend', 'work_dir_of']
+__all__ = [
+    'LoadedConfig',
+    'RunConfig',
+    'backend_of',
+    'compile_config',
+    'default_work_dir',
+    'load',
+    'names_backend',
+    'recorded_backend',
+    'to_text',
+    'with_backend',
+    'work_dir_of',
+]

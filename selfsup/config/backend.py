@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, cast
 
+Backend = Literal['fast', 'reference']
 KEY = 'pipeline_backend'
-BEFORE = 'reference'  # what every version without the setting computed
+BEFORE: Backend = 'reference'  # what every version without the setting computed
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # what every compiled config holds, and hardly a file that somebody writes holds all of
 _COMPILED = ('train_cfg', 'optim_wrapper', 'param_scheduler', 'default_hooks', 'custom_hooks', 'env_cfg', 'visualizer', 'log_processor',
              'log_level', 'default_scope', 'find_unused_parameters', 'channels_last')  # fmt: skip
 
 
-def default_backend(cfg: Mapping[str, Any]) -> str:
+def default_backend(cfg: Mapping[str, Any]) -> Backend:
     """The backend of a loader of a config, in whichever spelling, where neither says it.
 
     Compiled configs name it; one that does not was compiled before there was a choice, and goes on with what it meant then.
@@ -26,9 +27,9 @@ def names_backend(cfg: Mapping[str, Any]) -> bool:
     return KEY in cfg or KEY in (cfg.get(LOADERS[0]) or {})
 
 
-def backend_of(compiled: Mapping[str, Any]) -> str:
+def backend_of(compiled: Mapping[str, Any]) -> Backend:
     """The backend of the training images of a runner config, which hooks and protocols take for theirs."""
-    return (compiled.get(LOADERS[0]) or {}).get(KEY, BEFORE)
+    return cast(Backend, (compiled.get(LOADERS[0]) or {}).get(KEY, BEFORE))
 
 
 def with_backend(compiled: Mapping[str, Any], backend: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .backend import backend_of
+from .backend import Backend, backend_of
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class RunConfig:
         return self.optim_wrapper.get('accumulative_counts', 1)
 
     @property
-    def pipeline_backend(self) -> str:
+    def pipeline_backend(self) -> Backend:
         """How the training images are decoded and their pipelines computed; hooks read theirs the same way."""
         return backend_of(self.compiled)
 

@@ -15,8 +15,8 @@ from ..weights.read import read_checkpoint
 from .launch import init_distributed, shut_down
 from .logs import messages
 from .resume.branch import emergency_folder
-from .resume.checkpoint import check_writable, hold_work_dir, newest_loadable, prepare_work_dir
 from .resume.changes import OPTION
+from .resume.checkpoint import check_writable, hold_work_dir, newest_loadable, prepare_work_dir
 from .resume.comparison import check_asked
 from .resume.lineage import peek
 from .resume.settings import short_name
@@ -63,7 +63,9 @@ def train(
                 config, auto_resume=auto_resume, start_over=start_over, emergency_dir=emergency_dir, held=held
             )
         )
-        free = not names_backend(loaded.cfg) and 'pipeline_backend' not in {short_name(name, []) for name in allow_changed}
+        free = not names_backend(loaded.cfg) and 'pipeline_backend' not in {
+            short_name(name, []) for name in allow_changed
+        }
         earlier = backend if free and backend != config.pipeline_backend else None
         if earlier:
             config = RunConfig.of(with_backend(config.compiled, earlier))

@@ -21,7 +21,6 @@ from .changes import DATA, FROM_CONFIG, LIBRARIES, OPTION, REFUSED, Changes, Row
 from .judging import FINGERPRINT, OF_THE_START, Judge, differences, text_of
 from .settings import MISSING, settings_of, short_name, with_defaults
 
-
 SIMD = 'pillow-simd'  # its name in `image_libraries`
 
 
@@ -114,9 +113,7 @@ def _dict_of(meta: dict, name: str, path: str) -> dict | None:
     return stored
 
 
-def _add_libraries(
-    old: dict, new: dict, saved: dict | None, now: dict[str, str] | None, changes: Changes
-) -> None:
+def _add_libraries(old: dict, new: dict, saved: dict | None, now: dict[str, str] | None, changes: Changes) -> None:
     """Put the image libraries of both runs beside their settings, as far as a difference between them is one of the pixels.
 
     The fast backend takes what is installed for speed, and each library and version rounds in its own way. The reference computes with
