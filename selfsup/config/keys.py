@@ -14,11 +14,11 @@ from typing import Any, Literal, get_type_hints
 from ..arguments import Count, NotNegative, Positive, Whole
 from ..optim.options import LayerDecay, Momentum, ParamwiseOptions
 from ..optim.schedules import POLICY_ARGS, Schedule
+from .backend import Backend
 
 REQUIRED = 'required'
 LR = get_type_hints(Schedule, include_extras=True)
 PARAMWISE = get_type_hints(ParamwiseOptions, include_extras=True)
-BACKENDS = Literal['fast', 'reference']
 DECAY = get_type_hints(LayerDecay, include_extras=True)
 
 
@@ -98,7 +98,7 @@ DATA = Section(
         Key('img_norm_cfg', dict | None, 'None', 'dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])',
             'Normalisation that `prefetch` applies where the pipelines do not end in Normalize; values for images in [0, 1].'),
         *NORM,
-        Key('pipeline_backend', BACKENDS, "'fast'", "'reference'", 'How images are decoded and the steps of pipelines computed. Both draw '
+        Key('pipeline_backend', Backend, "'fast'", "'reference'", 'How images are decoded and the steps of pipelines computed. Both draw '
             "the same views; 'reference' computes them with PIL and torchvision, bit for bit as earlier versions did."),
     ),
     short=(
@@ -130,7 +130,7 @@ DATA = Section(
         Key('train_dataloader.img_norm_cfg', dict | None, 'top-level img_norm_cfg', 'dict(mean=[...], std=[...])',
             'As the top-level key, for this loader.'),
         *_below('train_dataloader', NORM),
-        Key('train_dataloader.pipeline_backend', BACKENDS, 'top-level pipeline_backend', "'reference'",
+        Key('train_dataloader.pipeline_backend', Backend, 'top-level pipeline_backend', "'reference'",
             'As the top-level key, for this loader.'),
         *_below('train_dataloader', LOADING),
         Key('val_dataloader', dict | None, 'None', 'dict(batch_size=32, dataset=dict(...))', 'Data of tools/test.py, in order.'),

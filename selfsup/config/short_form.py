@@ -14,6 +14,7 @@ from ..errors import SelfSupWarning
 from ..optim.schedules import POLICY_ARGS
 from ..prefetch import as_setting
 from . import keys
+from .backend import default_backend
 from .load import LoadedConfig
 
 ITERATIONS_PER_CHECKPOINT = 1000  # of runs counted in iterations, where the config says nothing
@@ -92,7 +93,7 @@ def _loader(settings: dict, dataset: dict, cfg: dict, sampler: dict, drop_last: 
         'drop_last': drop_last,
         'prefetch': prefetch,
         'img_norm_cfg': settings.get('img_norm_cfg') or cfg.get('img_norm_cfg'),
-        'pipeline_backend': settings.get('pipeline_backend', cfg.get('pipeline_backend', 'fast')),
+        'pipeline_backend': settings.get('pipeline_backend', cfg.get('pipeline_backend', default_backend(cfg))),
         **{key.path: settings[key.path] for key in keys.LOADING if key.path in settings},
     }
 

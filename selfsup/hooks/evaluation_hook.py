@@ -28,8 +28,8 @@ def ordered_loader(
     img_norm_cfg: dict | None = None,
 ) -> closing[DeviceLoader]:
     """Loader of a dataset config that gives every sample once and in order, shared between the ranks; for a `with` statement."""
-    backend = runner.config.train_dataloader.get('pipeline_backend', 'reference')
-    section = {'dataset': dataset, 'prefetch': prefetch, 'img_norm_cfg': img_norm_cfg, 'pipeline_backend': backend}
+    section = {'dataset': dataset, 'prefetch': prefetch, 'img_norm_cfg': img_norm_cfg}
+    section['pipeline_backend'] = runner.config.pipeline_backend
     return closing(
         evaluation_loader(
             section, batch_size=imgs_per_gpu, num_workers=workers_per_gpu, device=runner.device, seed=runner.seed

@@ -12,6 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.runner.priority import get_priority
 
 from ...arguments import Part, Table, arguments_of, parts
+from ...config.backend import BEFORE
 from ...config.report import Path
 from ...config.typed import GIVEN, registries_of
 from ...optim.base_lr import scaled_lr
@@ -178,6 +179,7 @@ def _optimizer(wrapper: dict, images: int) -> dict[str, Any]:
 def _data(loader: dict) -> dict[str, Any]:
     dataset = loader.pop('dataset', None)
     prefetch, norm = read_prefetch(loader.pop('prefetch', False)), loader.pop('img_norm_cfg', None)
+    backend = loader.pop('pipeline_backend', BEFORE)
     renamed = {'batch_size': 'imgs_per_gpu', 'num_workers': 'workers_per_gpu'}
     if isinstance(dataset, dict):
         dataset = {key: value for key, value in dataset.items() if key != 'prefetch'}  # it is the loader's
@@ -186,6 +188,7 @@ def _data(loader: dict) -> dict[str, Any]:
         'prefetch': prefetch.on,
         'prefetch.augment_on_device': prefetch.augment,
         'prefetch.images_on_device': prefetch.images,
+        'pipeline_backend': backend,
         'img_norm_cfg': norm if prefetch.on else None,  # without prefetch the pipelines hold what counts
     }
 
