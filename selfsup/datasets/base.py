@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Sized
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from torch.utils.data import Dataset
 from ..arguments import Part
 from ..errors import ConfigError, DataError
 from ..registry import DATA_SOURCES
+from .cache import CacheSettings, cached
 from .decoding import Backend
 from .pipelines import Compose, Steps, build_view_pipeline, to_uint8
 from .pipelines.forms import FastPipeline, as_array, planes
@@ -81,6 +84,11 @@ class ImageDataset(Dataset):
             for name, steps in self.pipelines.items()
         }
 
+    def use_cache(self, cache: CacheSettings, together: bool = False) -> None:
+        """Take the images from a cache from now on; see `cached`."""
+        self.data_source = cached(self.data_source, cache, self.backend, together)
+        self.reader.source = self.data_source
+
     def steps(self, pipeline: str) -> Compose:
         """The pipeline of that name, as the backend computes it."""
         return self._fast.get(pipeline) or self.pipelines[pipeline]
@@ -125,31 +133,47 @@ class ImageDataset(Dataset):
         finish = as_uint8 if self.prefetch else as_float
         return self.run(lambda x: finish(self.steps(pipeline)(x)), image, taken)
 
-    def sample(self, image: Any, taken: int, pipelines: str | Sequence[str] = 'pipeline') -> dict[str, Any]:
+    def sample(
+        self, image: Any, taken: int, pipelines: str | Sequence[str] = 'pipeline', several_sizes: bool = False
+    ) -> dict[str, Any]:
         """What a sample holds of its views. A dataset of one's own that takes its views from here has them made on the device too.
 
         Args:
             image: from `read`.
             taken: its number, for messages.
             pipelines: name of the pipeline of one view, or a list of names.
+            several_sizes: whether views may differ in size.
 
         Returns:
-            `img` (C, H, W), or (V, C, H, W) of several views. Where the device makes the rest, `draws` too, (P,) or (V, P), for it; where
-            the images wait there, `draws` alone.
+            `img` (C, H, W), or (V, C, H, W) of several views, or a list of such tensors: views of one size that follow each other stand in
+            one of them. Where the device makes the rest, `draws` too, float32 with P numbers in the place of C, H, W, for it; where the
+            images wait there, `draws` alone.
+
+        Raises:
+            DataError: a step refuses the image, or the views differ in size.
         """
-        names = [pipelines] if isinstance(pipelines, str) else list(pipelines)
+        names = [pipelines] if isinstance(pipelines, str) else pipelines
+        views = [self._parts(image, taken, name) for name in names]
+        if isinstance(pipelines, str):
+            return views[0][1]
+        groups = [[parts for _, parts in same] for _, same in groupby(views, key=itemgetter(0))]
+        if len(groups) > 1 and not several_sizes:
+            self._same_size([shape for shape, _ in views], taken)
+        stacked = [{key: torch.stack([parts[key] for parts in group]) for key in group[0]} for group in groups]
+        return stacked[0] if len(stacked) == 1 else {key: [group[key] for group in stacked] for key in stacked[0]}
+
+    def _parts(self, image: Any, taken: int, pipeline: str) -> tuple[tuple[int, ...], dict[str, Tensor]]:
+        """Shape of one view, and what a sample holds of it: its pixels, draws for the device, or both."""
         if not self._shares:
-            single = isinstance(pipelines, str)
-            return {'img': self.view(image, taken, names[0]) if single else self.views(image, taken, names)}
+            view = self.view(image, taken, pipeline)
+            return tuple(view.shape), {'img': view}
+        share = self._shares[pipeline]
         if isinstance(image, StoredImage):
-            entries = {'draws': [self._shares[name].row(image.size, image.number) for name in names]}
-        else:
-            pairs = [self.run(partial(self._shares[name].view, finish=as_uint8), image, taken) for name in names]
-            entries = {'img': [view for view, _ in pairs], 'draws': [row for _, row in pairs]}
-            self._same_size(entries['img'], taken)
-        return {
-            key: values[0] if isinstance(pipelines, str) else torch.stack(values) for key, values in entries.items()
-        }
+            channels, *size = image.shape
+            row = self.run(lambda size: share.row(size, image.number), (size[0], size[1]), taken)
+            return (channels, *share.size_after((size[0], size[1]))), {'draws': row}
+        view, row = self.run(partial(share.view, finish=as_uint8), image, taken)
+        return tuple(view.shape), {'img': view, 'draws': row}
 
     def run(self, steps: Callable[[Any], Any], image: Any, taken: int) -> Any:
         """`steps(image)`; a DataError says which sample it met."""
@@ -161,14 +185,13 @@ class ImageDataset(Dataset):
     def views(self, image: Image.Image, taken: int, pipelines: Sequence[str]) -> Tensor:
         """(V, C, H, W): one view per named pipeline."""
         views = [self.view(image, taken, name) for name in pipelines]
-        self._same_size(views, taken)
+        self._same_size([tuple(view.shape) for view in views], taken)
         return torch.stack(views)
 
-    def _same_size(self, views: Sequence[Tensor], taken: int) -> None:
-        shapes = {tuple(v.shape) for v in views}
-        if len(shapes) > 1:
+    def _same_size(self, shapes: Sequence[tuple[int, ...]], taken: int) -> None:
+        if len(set(shapes)) > 1:
             raise DataError(
-                f'{self.reader.describe(taken)}: its views differ in size: {", ".join(map(str, sorted(shapes)))}. '
+                f'{self.reader.describe(taken)}: its views differ in size: {", ".join(map(str, sorted(set(shapes))))}. '
                 'Give the pipelines a RandomResizedCrop or CenterCrop of one size.'
             )
 

@@ -13,11 +13,11 @@ class StoredImage(NamedTuple):
 
     Attributes:
         number: its place there.
-        size: height and width in pixels.
+        shape: channels, height and width.
     """
 
     number: int
-    size: tuple[int, int]
+    shape: tuple[int, ...]
 
 
 class StoredImages:
@@ -25,14 +25,14 @@ class StoredImages:
 
     Args:
         first: place of the first one on the device.
-        size: height and width in pixels of all.
+        shape: channels, height and width of all.
         labels: of each sample, or None each.
         taken: int64 (N,): the sample whose image stands at each place, a neighbour's where it could not be read.
     """
 
-    def __init__(self, first: int, size: tuple[int, int], labels: Sequence[Any], taken: np.ndarray) -> None:
-        self.first, self.size, self.labels, self.taken = first, size, labels, taken
+    def __init__(self, first: int, shape: tuple[int, ...], labels: Sequence[Any], taken: np.ndarray) -> None:
+        self.first, self.shape, self.labels, self.taken = first, shape, labels, taken
 
     def read(self, index: int) -> tuple[StoredImage, Any, int]:
         """What `ImageDataset.read` gives."""
-        return StoredImage(self.first + index, self.size), self.labels[index], int(self.taken[index])
+        return StoredImage(self.first + index, self.shape), self.labels[index], int(self.taken[index])

@@ -17,6 +17,9 @@ from ..datasets.robust import share_unreadable, unreadable
 from ..errors import DataError
 from ..prefetch import read_prefetch
 
+# What an evaluation takes over from a loader section: which images, and how they are read.
+READ = ('dataset', 'prefetch', 'img_norm_cfg', 'pipeline_backend', 'max_unreadable')
+
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
@@ -40,16 +43,14 @@ def evaluation_loader(
     """Loader that gives every sample once and in order, shared between the ranks; to be closed after use.
 
     Args:
-        cfg: a loader section of the runner config; of it, `dataset`, `prefetch`, `img_norm_cfg` and `pipeline_backend` are read.
+        cfg: a loader section of the runner config; of it, those of `READ` are read.
         batch_size: images per process at once.
         num_workers: loader workers per process.
         device: where batches go.
         seed: of the data set's random numbers.
     """
-    read = {key: cfg[key] for key in ('dataset', 'prefetch', 'img_norm_cfg', 'pipeline_backend') if key in cfg}
-    read['prefetch'] = read_prefetch(
-        read.get('prefetch')
-    ).on  # nothing is drawn for an evaluation, and every image is read once
+    read = {key: cfg[key] for key in READ if key in cfg}
+    read['prefetch'] = read_prefetch(read.get('prefetch')).on  # nothing is drawn here, and every image is read once
     if read['prefetch'] and isinstance(read['dataset'], dict):
         read['dataset'] = {**read['dataset'], 'prefetch': True}
     section = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from mmengine.hooks import Hook
 from torch import nn
@@ -28,7 +28,9 @@ def ordered_loader(
     img_norm_cfg: dict | None = None,
 ) -> closing[DeviceLoader]:
     """Loader of a dataset config that gives every sample once and in order, shared between the ranks; for a `with` statement."""
-    section = {'dataset': dataset, 'prefetch': prefetch, 'img_norm_cfg': img_norm_cfg}
+    training = runner.config.train_dataloader
+    shared: dict[str, Any] = {key: training[key] for key in ('max_unreadable',) if key in training}
+    section = {**shared, 'dataset': dataset, 'prefetch': prefetch, 'img_norm_cfg': img_norm_cfg}
     section['pipeline_backend'] = runner.config.pipeline_backend
     return closing(
         evaluation_loader(

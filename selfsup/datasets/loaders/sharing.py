@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.utils import ProgressBar
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ... import distributed as dist
 from ...errors import ConfigError, DataError
 from ..base import ImageDataset, as_uint8
+from ..cache.progress import Progress
 from ..pipelines.forms.batch import DeviceShare
 from ..stored import StoredImages
 from ..wrappers import parts_of
@@ -104,7 +104,7 @@ def share_steps(dataset: Any, workers: int, device: torch.device, images: bool) 
             )
         pixels, labels, taken = read_all(part, workers, device, stored[0].shape[1:] if stored else None)
         stored.append(pixels)
-        part.share_with(share, StoredImages(first, (pixels.shape[2], pixels.shape[3]), labels, taken))
+        part.share_with(share, StoredImages(first, tuple(pixels.shape[1:]), labels, taken))
         first += len(pixels)
     share.stored = stored[0] if len(stored) == 1 else torch.cat(stored)
     return share
@@ -148,7 +148,7 @@ def read_all(
     pixels: Tensor | None = None
     labels: list[Any] = []
     taken = np.zeros(len(dataset), dtype=np.int64)
-    bar = ProgressBar(len(dataset)) if dist.is_main() and len(dataset) >= 20 * BATCH else None
+    progress = Progress('images for the device', len(dataset)) if dist.is_main() else None
     for samples in loader:
         for sample in samples:
             if isinstance(sample, Exception):
@@ -166,8 +166,10 @@ def read_all(
             taken[len(labels)] = number
             pixels[len(labels)] = image
             labels.append(label)
-        if bar is not None:
-            bar.update(len(samples))
+        if progress is not None:
+            progress.show(len(labels))
+    if progress is not None:
+        progress.end()
     assert pixels is not None  # a data set has samples
     logging.getLogger('selfsup').info(f'{len(pixels):,} images on {device}: {pixels.numel() / 2**20:,.0f} MB')
     return pixels.to(device), labels, taken

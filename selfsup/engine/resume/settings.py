@@ -44,6 +44,7 @@ SPELLINGS = MappingProxyType(
         'data.img_norm_cfg': 'img_norm_cfg',
         'data.prefetch': 'prefetch',
         'data.pipeline_backend': 'pipeline_backend',
+        'data.cache': 'cache',
         'train_cfg.max_epochs': 'total_epochs',
         'train_cfg.max_iters': 'total_iters',
         'default_hooks.checkpoint': 'checkpoint_config',
@@ -179,7 +180,7 @@ def _optimizer(wrapper: dict, images: int) -> dict[str, Any]:
 def _data(loader: dict) -> dict[str, Any]:
     dataset = loader.pop('dataset', None)
     prefetch, norm = read_prefetch(loader.pop('prefetch', False)), loader.pop('img_norm_cfg', None)
-    backend = loader.pop('pipeline_backend', BEFORE)
+    backend, cache = loader.pop('pipeline_backend', BEFORE), loader.pop('cache', None)
     renamed = {'batch_size': 'imgs_per_gpu', 'num_workers': 'workers_per_gpu'}
     if isinstance(dataset, dict):
         dataset = {key: value for key, value in dataset.items() if key != 'prefetch'}  # it is the loader's
@@ -189,6 +190,7 @@ def _data(loader: dict) -> dict[str, Any]:
         'prefetch.augment_on_device': prefetch.augment,
         'prefetch.images_on_device': prefetch.images,
         'pipeline_backend': backend,
+        'cache': cache,
         'img_norm_cfg': norm if prefetch.on else None,  # without prefetch the pipelines hold what counts
     }
 
