@@ -28,6 +28,13 @@ def build_dataset(dataset: Data, prefetch: bool) -> Any:
     return DATASETS.build({'prefetch': True, **dataset} if prefetch else dataset)
 
 
+def parts_of(dataset: Any) -> list[Any]:
+    """The data sets that one consists of, perhaps made of others; each once, itself where it is made of none."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    parts = [part for one in inner if one is not None for part in parts_of(one)] or [dataset]
+    return list({id(part): part for part in parts}.values())
+
+
 def use_backend(dataset: Any, backend: Backend) -> None:
     """Tell a dataset, perhaps one made of others, how to decode images and compute steps; one that knows no backend stays as it is."""
     for inner in getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]:

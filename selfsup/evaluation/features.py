@@ -15,6 +15,7 @@ from .. import distributed as dist
 from ..datasets.loaders import DeviceLoader, build_loader
 from ..datasets.robust import share_unreadable, unreadable
 from ..errors import DataError
+from ..prefetch import read_prefetch
 
 # What an evaluation takes over from a loader section: which images, and how they are read.
 READ = ('dataset', 'prefetch', 'img_norm_cfg', 'pipeline_backend', 'max_unreadable')
@@ -49,7 +50,8 @@ def evaluation_loader(
         seed: of the data set's random numbers.
     """
     read = {key: cfg[key] for key in READ if key in cfg}
-    if read.get('prefetch') and isinstance(read['dataset'], dict):
+    read['prefetch'] = read_prefetch(read.get('prefetch')).on  # nothing is drawn here, and every image is read once
+    if read['prefetch'] and isinstance(read['dataset'], dict):
         read['dataset'] = {**read['dataset'], 'prefetch': True}
     section = {
         **read,

@@ -18,6 +18,7 @@ LEAVES = {
     'distributed',
     'cli',
     'files',
+    'prefetch',
     'provenance',
 }
 # room -> rooms it may import besides itself and the leaves

@@ -198,12 +198,18 @@ ADDED = {
         "Did you mean 'TextLoggerHook'?",
     ),
     'prefetch without norm': (
-        'prefetch = True',
-        [
-            'data.train (x.py:2) is read with prefetch=True, which needs img_norm_cfg = dict(mean=[...], std=[...]).',
-            'data.train.pipeline.1 (x.py:3) is ToTensor, but with prefetch=True the loader does that. Remove it from the pipeline, '
-            'or set prefetch=False.',
-        ],
+        "prefetch = True\ndata['train']['pipeline'] = [dict(type='Resize', size=8)]",
+        'data.train (x.py:2) is read with prefetch=True, which needs img_norm_cfg = dict(mean=[...], std=[...]) or a Normalize at the '
+        'end of its pipeline.',
+    ),
+    'prefetch key': (
+        'prefetch = dict(augment_on_devic=True)',
+        "prefetch.augment_on_devic (x.py:7) is not a key of prefetch. Did you mean 'augment_on_device' or 'images_on_device'? "
+        'Known: augment_on_device, images_on_device.',
+    ),
+    'images without augmentation': (
+        'prefetch = dict(images_on_device=True)',
+        'prefetch.images_on_device=True (x.py:7) needs augment_on_device=True: the views are then made on the device too.',
     ),
     'pretrained twice': (
         "pretrained = 'a'\nmodel['pretrained'] = 'b'",
