@@ -15,12 +15,12 @@ SIZES_READ = 20_000
 def data_digest(dataset: Any, sizes: bool = True) -> dict[str, Any]:
     """What must be equal for two data sets to hold the same samples under the same numbers.
 
-    Names count from the `root` of their source, so a folder that was moved is the same data. What a source does not tell is
-    None there, and cannot be compared.
+    Names count from the `root` of their source, or are what its `name` gives, so a folder that was moved is the same data. What a source
+    does not tell is None there, and cannot be compared.
 
     Args:
         dataset: a data set of ours, one made of others, or a data source.
-        sizes: ask the file system for the sizes of files too.
+        sizes: ask the file system for the sizes of files too, and stores without files for some of their images.
 
     Returns:
         images: number of samples.
@@ -28,6 +28,7 @@ def data_digest(dataset: Any, sizes: bool = True) -> dict[str, Any]:
         unordered: digest of their names, sorted, or None: equal where only the order differs.
         labels: digest of their labels in order, or of the boxes and labels of their objects, or None.
         sizes: digest of their file sizes in bytes, or None; of more than `SIZES_READ` files, of that many.
+        content: of images that are no files, a digest of what some of them hold (`content_hint` of their source); or None.
         classes: names of the classes by number, or None.
     """
     names = _names(dataset)
@@ -37,6 +38,7 @@ def data_digest(dataset: Any, sizes: bool = True) -> dict[str, Any]:
         'unordered': None if names is None else _of_texts(sorted(names)),
         'labels': _labels(dataset),
         'sizes': _sizes(dataset) if sizes else None,
+        'content': _content(dataset) if sizes else None,
         'classes': class_names(dataset),
     }
 
@@ -61,6 +63,9 @@ def _sources(dataset: Any) -> list[Any]:
 def _names(dataset: Any) -> list[str] | None:
     names: list[str] = []
     for source in _sources(dataset):
+        if callable(getattr(source, 'name', None)):
+            names += [source.name(i) for i in range(len(source))]
+            continue
         if not hasattr(source, 'describe'):
             return None
         start = os.path.join(getattr(source, 'root', None) or '', '')
@@ -91,6 +96,12 @@ def _sizes(dataset: Any) -> str | None:
     step = -(-total // SIZES_READ) if total else 1
     sizes = [_size(source.describe(i)) for source in sources for i in range(0, len(source), step)]
     return _hex(np.asarray(sizes, dtype='<i8').tobytes()) if any(size >= 0 for size in sizes) else None
+
+
+def _content(dataset: Any) -> str | None:
+    hints = [source.content_hint() for source in _sources(dataset) if hasattr(source, 'content_hint')]
+    known = [hint for hint in hints if hint is not None]
+    return _of_texts(known) if known else None
 
 
 def _size(path: str) -> int:

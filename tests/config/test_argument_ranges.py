@@ -38,6 +38,7 @@ PLACES = {
 }
 AROUND = {'model.memory_bank': 'NPID', 'model.mixup': 'Classification'}  # the algorithm that has such a part
 # numeric arguments of which every number is right -> why
+VALUED = ('CSV', 'HFDataset', 'LMDB', 'NumpyArray', 'Parquet')
 ANY_NUMBER = {
     'ConvNeXt.layer_scale_init_value': 'a factor that is learned, from wherever it starts',
     'ConvNeXtV2.layer_scale_init_value': 'a factor that is learned, from wherever it starts',
@@ -45,6 +46,7 @@ ANY_NUMBER = {
     'TIMMBackbone.out_indices': 'timm says which maps a network has; negative numbers count from the last',
     'TIMMAutoAugment.interpolation': "PIL's number, looked up in a table",
     'ReconstructionHook.seed': 'any number seeds',
+    **{f'{source}.value_range': 'values of images may have any range' for source in VALUED},
 }
 
 

@@ -2,7 +2,8 @@
 
 `base.py` says what a source offers, and what those have in common whose images are files. Images by name: `image_list.py` (with
 `list_files.py`, how a list is read, and `memcached.py`) and `image_folder.py` (with `folder_tree.py`, what a tree may mean). Images with
-boxes: `coco.py` and `voc.py`, on `boxes.py`. Small sets: `cifar.py`, `digits.py`. To add one: a registered subclass of `DataSource` with
+boxes: `coco.py` and `voc.py`, on `boxes.py`. Images in tables, data bases and arrays: `stores/`. Small sets: `cifar.py`, `digits.py`. To
+    add one: a registered subclass of `DataSource` with
 `__len__`, `read_image` and `describe`.
 """
 
@@ -12,17 +13,23 @@ from .coco import COCO
 from .digits import Digits
 from .image_folder import ImageFolder
 from .image_list import ImageList, ImageNet, Places205
+from .stores import CSV, LMDB, HFDataset, NumpyArray, Parquet
 from .voc import VOCDetection
 
 __all__ = [
     'COCO',
+    'CSV',
+    'LMDB',
     'Cifar10',
     'Cifar100',
     'DataSource',
     'Digits',
+    'HFDataset',
     'ImageFolder',
     'ImageList',
     'ImageNet',
+    'NumpyArray',
+    'Parquet',
     'Places205',
     'VOCDetection',
 ]
