@@ -75,8 +75,8 @@ class DataSource(ABC):
         labels: int64 (N,) class numbers from 0, or None.
         classes: name of each class, or None.
         no_labels: why there are no labels where some seem meant; for messages.
-        blocks: int64 numbers of the first sample of each block that the images are stored in (a tar shard, a row group), ascending from 0; or
-            None.
+        blocks: int64 numbers of the first sample of each block that the images are stored in (a tar shard, a row group), ascending from 0,
+            or None.
         locality: `blocks` where reading block by block is much faster than reading here and there, else None. Training then shuffles
             blocks, and images among the blocks of a window: see `WindowSampler`.
     """

@@ -19,7 +19,7 @@ from .agreement import check_ranks_agree
 from .device import DeviceLoader, Normalize
 from .samplers import EpochSampler
 from .seeded import SeededDataset, collate
-from .window import say_order, sampler_for
+from .window import sampler_for, say_order
 
 
 @held

@@ -83,15 +83,15 @@ def say_order(sampler: EpochSampler) -> None:
 class WindowSampler(EpochSampler):
     """Blocks in random order, and random order of the images within a window of blocks; so only a few blocks are read at once.
 
-    An epoch shuffles the blocks, takes `window` of them after the other, and shuffles the images of those. Like that of `EpochSampler` the order
-    is one for all ranks and follows from (seed, epoch) alone. In each global batch the images stand in the order of their blocks: the batch
-    holds the same images for any number of ranks, and rank r of R finds its own in about window / R of the blocks, the same ones for the whole window;
-    so machines that fetch shards each fetch a part of them.
+    An epoch shuffles the blocks, takes `window` of them after the other, and shuffles the images of those. As in `EpochSampler` there is
+    one order for all ranks, which follows from (seed, epoch) alone. In each global batch the images stand in the order of their blocks:
+    the batch holds the same images for any number of ranks, and rank r of R finds its own in about window / R of the blocks, the same
+    ones for the whole window; so machines that fetch shards each fetch a part of them.
 
-    How well it shuffles: two images of different blocks meet in a window with probability about (window - 1) / (blocks - 1), in a full
-    shuffle always. Where the images of a block are alike (of one class, say), batches hold at most `window` kinds, and one rank's share of a
-    batch fewer still: write shards in random order, as tools/make_shards.py does. With at least as many blocks in the window as there are,
-    it is a full shuffle but for the order within a batch.
+    How well it shuffles: two images of different blocks meet in a window with probability (window - 1) / (blocks - 1), in a full shuffle
+    always. Where the images of a block are alike (of one class, say), batches hold at most `window` kinds, and one rank's share of a
+    batch fewer still: write shards in random order, as tools/make_shards.py does. With a window of all blocks it is a full shuffle but
+    for the order within a batch.
 
     Args:
         dataset: made of sources with `blocks`.
