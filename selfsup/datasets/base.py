@@ -19,14 +19,14 @@ from .pipelines import Compose, Steps, build_view_pipeline, to_uint8
 from .pipelines.forms import FastPipeline, as_pil
 from .robust import RobustReader
 
-Source = Annotated[dict | object, Part(DATA_SOURCES)]
+Source = Annotated[dict | str | object, Part(DATA_SOURCES)]
 
 
 class ImageDataset(Dataset):
     """Base of the task datasets: a subclass turns `self.read` and `self.view` into the sample dict of its task.
 
     Args:
-        data_source: dict(type='ImageFolder', ...) or an object with `__len__` and `get_sample`.
+        data_source: dict(type='ImageFolder', ...), an address such as 'folder:/photos', or an object with `__len__` and `get_sample`.
         prefetch: True: views are uint8 and the loader normalises them on the device; False: the pipelines do.
         pipelines: name of the argument -> list of steps.
 
@@ -38,7 +38,7 @@ class ImageDataset(Dataset):
     def __init__(self, data_source: Source, prefetch: bool = False, **pipelines: Steps) -> None:
         self.pipelines = {name: build_view_pipeline(steps, name, prefetch) for name, steps in pipelines.items()}
         self.data_source: Any = data_source
-        if isinstance(data_source, dict):
+        if isinstance(data_source, dict | str):
             self.data_source = DATA_SOURCES.build(data_source)
         self.prefetch = prefetch
         self.backend: Backend = 'reference'

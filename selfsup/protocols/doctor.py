@@ -21,6 +21,7 @@ class Options(Declared):
     """See the `help` of each field."""
 
     config: str | None = option(None, 'config', nargs='?', help='config file')
+    data: str | None = option(None, add=cli.add_data)
     all: bool = option(False, help='read every image that the config names, and list the broken ones')
     seconds: float = option(5.0, type=float, help='length of each of the two measurements')
     cfg_options: Sequence[str] = option((), add=cli.add_cfg_options)
@@ -28,6 +29,8 @@ class Options(Declared):
     def validate(self) -> None:
         if self.all and not self.config:
             raise UsageError('--all needs a config, which names the images')
+        if self.data and not self.config:
+            raise UsageError('--data needs a config, which says how the images are read')
 
 
 def run(asked: Options) -> base.Outcome:
@@ -58,7 +61,7 @@ def check(path: str, asked: Options) -> None:
     from ..evaluation.readable import met_broken, read_everything, unreadable
     from ..registry import MODELS
 
-    compiled = compile_config(load(path, list(asked.cfg_options)))
+    compiled = compile_config(load(path, list(asked.cfg_options), {('--data', 'train'): asked.data}))
     if asked.all:
         read_everything(compiled, lambda line: print(line, flush=True))
     device = init_distributed('none')

@@ -75,11 +75,17 @@ class DataSource(ABC):
         labels: int64 (N,) class numbers from 0, or None.
         classes: name of each class, or None.
         no_labels: why there are no labels where some seem meant; for messages.
+        blocks: int64 numbers of the first sample of each block that the images are stored in (a tar shard, a row group), ascending from 0,
+            or None.
+        locality: `blocks` where reading block by block is much faster than reading here and there, else None. Training then shuffles
+            blocks, and images among the blocks of a window: see `WindowSampler`.
     """
 
     labels: np.ndarray | None = None
     classes: list[str] | None = None
     no_labels: str = ''
+    blocks: np.ndarray | None = None
+    locality: np.ndarray | None = None
 
     def __init__(self, return_label: bool = True) -> None:
         self.return_label = return_label

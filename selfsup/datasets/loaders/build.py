@@ -19,6 +19,7 @@ from .agreement import check_ranks_agree
 from .device import DeviceLoader, Normalize
 from .samplers import EpochSampler
 from .seeded import SeededDataset, collate
+from .window import sampler_for, say_order
 
 
 @held
@@ -82,8 +83,10 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
     use_backend(dataset, settings.pipeline_backend)
     if world_size == dist.world_size():
         check_ranks_agree(dataset)
+    asked = {'type': 'EpochSampler', **(settings.sampler or {})}
+    chosen = sampler_for(asked, dataset)
     sampler = _build_sampler(
-        {'type': 'EpochSampler', **(settings.sampler or {})},
+        chosen,
         dataset,
         seed=seed,
         rank=rank,
@@ -91,6 +94,8 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         batch_size=settings.batch_size,
         drop_last=settings.drop_last,
     )
+    if chosen['type'] != asked['type']:
+        say_order(sampler)
     workers = settings.num_workers
     loader = DataLoader(
         SeededDataset(dataset, seed),
