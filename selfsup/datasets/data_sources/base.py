@@ -79,6 +79,7 @@ class DataSource(ABC):
             or None.
         locality: `blocks` where reading block by block is much faster than reading here and there, else None. Training then shuffles
             blocks, and images among the blocks of a window: see `WindowSampler`.
+        sequential: True where blocks can be read in their order alone, as in a stream.
     """
 
     labels: np.ndarray | None = None
@@ -86,6 +87,7 @@ class DataSource(ABC):
     no_labels: str = ''
     blocks: np.ndarray | None = None
     locality: np.ndarray | None = None
+    sequential: bool = False
 
     def __init__(self, return_label: bool = True) -> None:
         self.return_label = return_label
