@@ -6,11 +6,10 @@ import os
 import warnings
 
 import numpy as np
-from PIL import Image
 
 from ...errors import SelfSupWarning
 from ...registry import DATA_SOURCES
-from .base import FileSource, NameTable, PathLike, load_rgb
+from .base import FileSource, NameTable, PathLike
 from .list_files import label_warnings, read_list, why_missing
 from .memcached import open_reader
 from .missing_files import look_at_files
@@ -66,9 +65,8 @@ class ImageList(FileSource):
                 return {}
         return folders if len(set(folders.values())) == len(folders) else {}
 
-    def read_image(self, index: int) -> Image.Image:
-        path = self.describe(index)
-        return load_rgb(path if self._reader is None else self._reader.read(path))
+    def read_bytes(self, index: int) -> bytes:
+        return super().read_bytes(index) if self._reader is None else self._reader.read(self.describe(index))
 
 
 @DATA_SOURCES.register_module()
