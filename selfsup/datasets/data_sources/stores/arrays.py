@@ -159,7 +159,8 @@ class NumpyArray(DataSource):
             image = image.transpose(1, 2, 0)
         elif self.layout == 'NHW':
             image = image[..., None]
-        image = np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)), dtype=np.uint8)
+        image = image.repeat(3, axis=2) if image.shape[2] == 1 else image
+        image = np.ascontiguousarray(image, dtype=np.uint8)
         return image if self.backend == 'fast' else Image.fromarray(image)
 
     def __getstate__(self) -> dict[str, Any]:
