@@ -2,7 +2,8 @@
 
 `base.py` says what a source offers, and what those have in common whose images are files. Images by name: `image_list.py` (with
 `list_files.py`, how a list is read, and `memcached.py`) and `image_folder.py` (with `folder_tree.py`, what a tree may mean). Images with
-boxes: `coco.py` and `voc.py`, on `boxes.py`. Small sets: `cifar.py`, `digits.py`. To add one: a registered subclass of `DataSource` with
+boxes: `coco.py` and `voc.py`, on `boxes.py`. Small sets: `cifar.py`, `digits.py`. Tar shards: `web_dataset.py`, on `shards/`.
+`addresses.py` reads sources that are written as one string. To add one: a registered subclass of `DataSource` with
 `__len__`, `read_image` and `describe`.
 """
 
@@ -13,6 +14,7 @@ from .digits import Digits
 from .image_folder import ImageFolder
 from .image_list import ImageList, ImageNet, Places205
 from .voc import VOCDetection
+from .web_dataset import WebDataset
 
 __all__ = [
     'COCO',
@@ -25,4 +27,5 @@ __all__ = [
     'ImageNet',
     'Places205',
     'VOCDetection',
+    'WebDataset',
 ]

@@ -56,6 +56,9 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
     {
         'folder': Scheme('ImageFolder', 'root'),
         'list': Scheme('ImageList', 'list_file', folder='root', endings=('.txt', '.lst')),
+        'wds': Scheme(
+            'WebDataset', 'shards', endings=('.tar', '.tar.gz', '.tgz'), marks=('*.tar', '*.tar.gz', '*.tgz')
+        ),
         'cifar10': Scheme('Cifar10', 'root', {'split': 'train'}),
         'cifar100': Scheme('Cifar100', 'root', {'split': 'train'}),
         'digits': Scheme('Digits'),

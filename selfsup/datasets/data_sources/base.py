@@ -79,6 +79,7 @@ class DataSource(ABC):
             or None.
         locality: `blocks` where reading block by block is much faster than reading here and there, else None. Training then shuffles
             blocks, and images among the blocks of a window: see `WindowSampler`.
+        lost: number of images that are known to be missing beside the `len(self)` that are there; they count as unreadable.
     """
 
     labels: np.ndarray | None = None
@@ -86,6 +87,7 @@ class DataSource(ABC):
     no_labels: str = ''
     blocks: np.ndarray | None = None
     locality: np.ndarray | None = None
+    lost: int = 0
 
     def __init__(self, return_label: bool = True) -> None:
         self.return_label = return_label
