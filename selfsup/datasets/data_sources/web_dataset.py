@@ -19,11 +19,12 @@ from .base import EncodedSource, NameTable, PathLike
 from .image_folder import EXTENSIONS
 from .shards.index import ShardIndex, build_index, cache_folder, lines
 from .shards.labels import Labels, labels_of
-from .shards.patterns import is_url, shards_of
+from .shards.patterns import shards_of
 from .shards.places import Shard, look_at
 from .shards.reader import TarReader
 from .shards.remarks import check_images, count_lost
 from .shards.store import ShardStore
+from .shards.urls import is_url
 
 
 @DATA_SOURCES.register_module()

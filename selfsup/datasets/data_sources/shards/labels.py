@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ....errors import DataError
-from .patterns import is_url
-from .places import file_system
+from .urls import file_system, is_url
 
 CLASSES = 'classes.json'
 

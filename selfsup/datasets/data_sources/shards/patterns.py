@@ -8,14 +8,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ....errors import DataError
+from .urls import file_system, is_url
 
 ENDINGS = ('.tar', '.tar.gz', '.tgz')
 _RANGE = re.compile(r'^(\d+)\.\.(\d+)$')
-
-
-def is_url(path: str) -> bool:
-    """True for what fsspec reads, `s3://...`, and not the file system."""
-    return '://' in path
 
 
 def shards_of(patterns: Sequence[str]) -> list[str]:
@@ -50,8 +46,6 @@ def _existing(path: str) -> list[str]:
 
 
 def _remote(url: str) -> list[str]:
-    from .places import file_system
-
     files, path = file_system(url, {})
     return sorted(files.unstrip_protocol(name) for name in files.glob(path))
 

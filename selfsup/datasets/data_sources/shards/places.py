@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....errors import DataError
-from .patterns import is_url
+from .urls import file_system, is_url
 
 PACKED = ('.gz', '.tgz')
 # What file systems call the mark of a version; the first that there is counts.
@@ -64,23 +64,3 @@ def look_at(path: str, options: Mapping[str, Any]) -> Shard:
     version = next((str(info[key]) for key in VERSIONS if info.get(key)), '')
     size = info.get('size')
     return Shard(path, -1 if size is None else int(size), version)
-
-
-def file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
-    """fsspec's file system of a URL, made anew in each process (connections do not outlive a fork), and the path in it.
-
-    Raises:
-        DataError: fsspec, or what it needs for such URLs, is not installed, or the URL means nothing to it.
-    """
-    try:
-        from fsspec.core import url_to_fs
-    except ImportError:
-        raise DataError(f'{url}: URLs are read by fsspec. Install it: pip install fsspec') from None
-    try:
-        return url_to_fs(url, **options)
-    except ImportError as error:
-        raise DataError(
-            f'{url} cannot be read: {error}. (pip install s3fs, gcsfs, aiohttp, ..., as it says.)'
-        ) from None
-    except ValueError as error:
-        raise DataError(f'{url} cannot be read: {error}.') from None

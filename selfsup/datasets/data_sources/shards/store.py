@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ....errors import DataError
-from .patterns import is_url
-from .places import Shard, file_system
+from .places import Shard
+from .urls import file_system, is_url
 
 CHUNK = 1 << 20
 TRIES = 3  # at fetching
