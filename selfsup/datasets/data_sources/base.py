@@ -141,7 +141,7 @@ class EncodedSource(DataSource):
 
     def use_backend(self, backend: Backend) -> None:
         """How images are decoded from now on."""
-        self.decoder.backend = backend
+        self.decoder.use_backend(backend)
 
     @abstractmethod
     def read_bytes(self, index: int) -> bytes:

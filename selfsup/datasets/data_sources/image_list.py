@@ -6,12 +6,11 @@ import os
 import warnings
 
 import numpy as np
-from PIL import Image
 
 from ...errors import DataError, SelfSupWarning, listed
 from ...registry import DATA_SOURCES
 from ..robust import MAX_BAD_SHARE, printable
-from .base import FileSource, NameTable, PathLike, load_rgb
+from .base import FileSource, NameTable, PathLike
 from .list_files import label_warnings, read_list, why_missing
 from .memcached import open_reader
 
@@ -103,9 +102,8 @@ class ImageList(FileSource):
                 return {}
         return folders if len(set(folders.values())) == len(folders) else {}
 
-    def read_image(self, index: int) -> Image.Image:
-        path = self.describe(index)
-        return load_rgb(path if self._reader is None else self._reader.read(path))
+    def read_bytes(self, index: int) -> bytes:
+        return super().read_bytes(index) if self._reader is None else self._reader.read(self.describe(index))
 
 
 @DATA_SOURCES.register_module()

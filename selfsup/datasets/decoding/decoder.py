@@ -9,6 +9,9 @@ from typing import BinaryIO, Literal
 import numpy as np
 from PIL import Image
 
+from .fast import decode_jpeg, say_what_is_used
+from .jpeg_header import orientation_if_plain
+
 Backend = Literal['fast', 'reference']
 # What a source hands out: a PIL image of mode RGB; the same as a uint8 array (H, W, 3), from the fast backend; or, where other channels
 # or a value range are asked for, an array (C, H, W) of uint8, uint16 or float32.
@@ -50,10 +53,20 @@ class Decoder:
         self.channels, self.value_range, self.exif = channels, value_range, exif
         self.backend: Backend = 'reference'
 
+    def use_backend(self, backend: Backend) -> None:
+        """How images are decoded from now on; the pixels are the same."""
+        self.backend = backend
+        if backend == 'fast':
+            say_what_is_used()
+
     def __call__(self, data: bytes) -> Pixels:
         """The image in `data`.
 
         Raises:
             OSError, ValueError, ...: what `robust.UNREADABLE` lists, for an image that cannot be read.
         """
+        if self.backend == 'fast' and orientation_if_plain(data) is not None:
+            image = decode_jpeg(data)
+            if image is not None:
+                return image
         return load_rgb(io.BytesIO(data))
