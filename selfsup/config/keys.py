@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_type_hints
 
-from ..arguments import Count, NotNegative, Positive, Whole
+from ..arguments import Count, NotNegative, Positive, ShareBelowOne, Whole
 from ..optim.options import LayerDecay, Momentum, ParamwiseOptions
 from ..optim.schedules import POLICY_ARGS, Schedule
 
@@ -71,6 +71,12 @@ LOADING = (
     Key('pin_memory', bool, 'True on CUDA', 'True', 'Copy batches through page-locked memory.'),
     Key('persistent_workers', bool, 'True with workers', 'True', 'Keep the workers between epochs.'),
     Key('prefetch_factor', Count, '2', '4', 'Batches that each worker prepares ahead.'),
+    Key('max_unreadable', ShareBelowOne, '0.01', '0.05', 'Share of the images that may be unreadable before the run stops and lists them. '
+        'Those that are, are skipped and named.'),
+)
+CACHE = (
+    Key('cache.size', Count, REQUIRED, '256', 'Pixels of the shortest side; smaller images stay as they are.'),
+    Key('cache.where', str, "'memory'", "'/scratch/cache'", "'memory', or a folder, in which the cache outlasts the run."),
 )
 NORM = (
     Key('img_norm_cfg.mean', list[float], REQUIRED, '[0.485, 0.456, 0.406]', 'Mean per channel.'),
@@ -93,6 +99,9 @@ DATA = Section(
         *NORM,
         Key('pipeline_backend', BACKENDS, "'fast'", "'reference'", 'How images are decoded and the steps of pipelines computed. Both draw '
             "the same views; 'reference' computes them with PIL and torchvision, bit for bit as earlier versions did."),
+        Key('cache', dict | None, 'None', "dict(size=256, where='memory')", 'Decode the training images once, make them '
+            'small and keep them as uint8, for all workers and processes of a machine. The views are those of the smaller images.'),
+        *CACHE,
     ),
     short=(
         Key('data', dict, '-', 'dict(imgs_per_gpu=32, workers_per_gpu=4, train=dict(...))', 'The data sets and how they are read.'),
@@ -124,6 +133,9 @@ DATA = Section(
         *_below('train_dataloader', NORM),
         Key('train_dataloader.pipeline_backend', BACKENDS, 'top-level pipeline_backend', "'reference'",
             'As the top-level key, for this loader.'),
+        Key('train_dataloader.cache', dict | None, 'top-level cache', "dict(size=256, where='memory')", 'As the top-level key, for this '
+            'loader; the top-level key is for training alone.'),
+        *_below('train_dataloader', CACHE),
         *_below('train_dataloader', LOADING),
         Key('val_dataloader', dict | None, 'None', 'dict(batch_size=32, dataset=dict(...))', 'Data of tools/test.py, in order.'),
         Key('test_dataloader', dict | None, 'None', 'dict(batch_size=32, dataset=dict(...))', 'Further data, in order.'),

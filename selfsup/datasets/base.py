@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from ..arguments import Part
 from ..errors import ConfigError, DataError
 from ..registry import DATA_SOURCES
+from .cache import CacheSettings, cached
 from .decoding import Backend
 from .pipelines import Compose, Steps, build_view_pipeline, to_uint8
 from .pipelines.forms import FastPipeline, as_pil
@@ -58,6 +59,11 @@ class ImageDataset(Dataset):
         self._fast = {name: FastPipeline(steps) for name, steps in self.pipelines.items()} if backend == 'fast' else {}
         if hasattr(self.data_source, 'use_backend'):
             self.data_source.use_backend(backend)
+
+    def use_cache(self, cache: CacheSettings, together: bool = False) -> None:
+        """Take the images from a cache from now on; see `cached`."""
+        self.data_source = cached(self.data_source, cache, self.backend, together)
+        self.reader.source = self.data_source
 
     def steps(self, pipeline: str) -> Compose:
         """The pipeline of that name, as the backend computes it."""

@@ -90,11 +90,11 @@ def _labels(dataset: Any) -> str | None:
 
 
 def _sizes(dataset: Any) -> str | None:
-    """Digest of file sizes; a missing file counts as -1. None where no sample is a file."""
+    """Digest of file sizes; a missing file counts as -1. None where no sample is a file, or a part of one whose size is known."""
     sources = [source for source in _sources(dataset) if hasattr(source, 'describe')]
     total = sum(map(len, sources))
     step = -(-total // SIZES_READ) if total else 1
-    sizes = [_size(source.describe(i)) for source in sources for i in range(0, len(source), step)]
+    sizes = [_size(source, i) for source in sources for i in range(0, len(source), step)]
     return _hex(np.asarray(sizes, dtype='<i8').tobytes()) if any(size >= 0 for size in sizes) else None
 
 
@@ -104,9 +104,11 @@ def _content(dataset: Any) -> str | None:
     return _of_texts(known) if known else None
 
 
-def _size(path: str) -> int:
+def _size(source: Any, index: int) -> int:
+    if hasattr(source, 'size_of'):  # it is a part of something larger
+        return source.size_of(index)
     try:
-        return os.stat(path).st_size
+        return os.stat(source.describe(index)).st_size
     except (OSError, ValueError):
         return -1
 

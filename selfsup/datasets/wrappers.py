@@ -14,6 +14,7 @@ from ..arguments import Count, Part
 from ..errors import ConfigError
 from ..registry import DATASETS
 from .base import one_each
+from .cache import CacheSettings
 from .decoding import Backend
 from .robust import unreadable
 
@@ -34,6 +35,31 @@ def use_backend(dataset: Any, backend: Backend) -> None:
             use_backend(inner, backend)
     if hasattr(dataset, 'use_backend'):
         dataset.use_backend(backend)
+
+
+def use_cache(dataset: Any, cache: CacheSettings, together: bool = False) -> None:
+    """Let the images below a dataset, perhaps one made of others, come from a cache.
+
+    Args:
+        dataset: after `use_backend`, as the backend decodes what is stored.
+        cache: size and place.
+        together: all processes of the group call, see `cache.cached`.
+
+    Raises:
+        ConfigError: a dataset or a data source that knows no cache.
+        DataError: the cache does not fit, or cannot be built.
+    """
+    parts = getattr(dataset, 'datasets', None) or [
+        inner for inner in [getattr(dataset, 'dataset', None)] if inner is not None
+    ]
+    for inner in parts:
+        use_cache(inner, cache, together)
+    if hasattr(dataset, 'use_cache'):
+        dataset.use_cache(cache, together)
+    elif not parts:
+        raise ConfigError(
+            f'{type(dataset).__name__} cannot be cached: derive it from selfsup.datasets.ImageDataset, or leave out cache.'
+        )
 
 
 @DATASETS.register_module()

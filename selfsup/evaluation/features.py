@@ -16,6 +16,9 @@ from ..datasets.loaders import DeviceLoader, build_loader
 from ..datasets.robust import share_unreadable, unreadable
 from ..errors import DataError
 
+# What an evaluation takes over from a loader section: which images, and how they are read.
+READ = ('dataset', 'prefetch', 'img_norm_cfg', 'pipeline_backend', 'max_unreadable')
+
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
@@ -39,13 +42,13 @@ def evaluation_loader(
     """Loader that gives every sample once and in order, shared between the ranks; to be closed after use.
 
     Args:
-        cfg: a loader section of the runner config; of it, `dataset`, `prefetch`, `img_norm_cfg` and `pipeline_backend` are read.
+        cfg: a loader section of the runner config; of it, those of `READ` are read.
         batch_size: images per process at once.
         num_workers: loader workers per process.
         device: where batches go.
         seed: of the data set's random numbers.
     """
-    read = {key: cfg[key] for key in ('dataset', 'prefetch', 'img_norm_cfg', 'pipeline_backend') if key in cfg}
+    read = {key: cfg[key] for key in READ if key in cfg}
     if read.get('prefetch') and isinstance(read['dataset'], dict):
         read['dataset'] = {**read['dataset'], 'prefetch': True}
     section = {

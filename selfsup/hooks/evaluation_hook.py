@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from mmengine.hooks import Hook
 from torch import nn
@@ -27,8 +27,9 @@ def ordered_loader(
     img_norm_cfg: dict | None = None,
 ) -> closing[DeviceLoader]:
     """Loader of a dataset config that gives every sample once and in order, shared between the ranks; for a `with` statement."""
-    backend = runner.config.train_dataloader.get('pipeline_backend', 'reference')
-    section = {'dataset': dataset, 'prefetch': prefetch, 'img_norm_cfg': img_norm_cfg, 'pipeline_backend': backend}
+    training = {'pipeline_backend': 'reference', **runner.config.train_dataloader}
+    shared: dict[str, Any] = {key: training[key] for key in ('pipeline_backend', 'max_unreadable') if key in training}
+    section = {**shared, 'dataset': dataset, 'prefetch': prefetch, 'img_norm_cfg': img_norm_cfg}
     return closing(
         evaluation_loader(
             section, batch_size=imgs_per_gpu, num_workers=workers_per_gpu, device=runner.device, seed=runner.seed

@@ -13,6 +13,7 @@ LEAVES = {
     'contracts',
     'errors',
     'hints',
+    'machine',
     'registry',
     'distributed',
     'cli',

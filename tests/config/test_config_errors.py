@@ -72,8 +72,8 @@ REPLACED = {
         'workers_per_gpu',
         'worker_per_gpu',
         "data.worker_per_gpu (x.py:2) is not a key of data. Did you mean 'workers_per_gpu' or 'imgs_per_gpu'? "
-        'Known: drop_last, imgs_per_gpu, persistent_workers, pin_memory, prefetch_factor, sampler, sampling_replace, test, '
-        'train, val, workers_per_gpu.',
+        'Known: drop_last, imgs_per_gpu, max_unreadable, persistent_workers, pin_memory, prefetch_factor, sampler, '
+        'sampling_replace, test, train, val, workers_per_gpu.',
     ),
     'missing key': ('imgs_per_gpu=32, ', '', "data (x.py:2) lacks 'imgs_per_gpu', for example imgs_per_gpu=32."),
     'kind': ('lr=0.03', "lr='abc'", "optimizer.lr='abc' (x.py:4) must be a number >= 0."),
@@ -232,7 +232,7 @@ def test_unknown_top_level_name(small):
     (found,) = problems(small(small.text + "optimizr = dict(type='SGD')\n"))
     assert found.startswith(
         "optimizr (x.py:7) is not a config key. Did you mean 'optimizer' or 'optimizer_config'? "
-        'Known: channels_last, checkpoint_config, '
+        'Known: cache, channels_last, checkpoint_config, '
     )
 
 

@@ -37,6 +37,13 @@ READ = {
     'voc:/v?splits=VOC2007/train,VOC2012/train': dict(
         type='VOCDetection', root='/v', splits=('VOC2007/train', 'VOC2012/train')
     ),
+    'wds:/shards/{000..127}.tar': dict(type='WebDataset', shards='/shards/{000..127}.tar'),
+    's3://bucket/x-*.tar.gz?label=json:class&sequential=no': dict(
+        type='WebDataset', shards='s3://bucket/x-*.tar.gz', label='json:class', sequential=False
+    ),
+    'wds:a.tar?cache_bytes=5GB&channels=4&value_range=0,1': dict(
+        type='WebDataset', shards='a.tar', cache_bytes='5GB', channels=4, value_range=(0, 1)
+    ),
     'nowhere/photos': dict(type='ImageFolder', root='nowhere/photos'),
 }
 

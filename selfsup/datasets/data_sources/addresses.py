@@ -61,6 +61,9 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
         'hf': Scheme('HFDataset', 'path', marks=('dataset_dict.json', 'state.json')),
         'lmdb': Scheme('LMDB', 'path', endings=('.lmdb', '.mdb'), marks=('data.mdb',)),
         'npy': Scheme('NumpyArray', 'images', endings=('.npy', '.npz')),
+        'wds': Scheme(
+            'WebDataset', 'shards', endings=('.tar', '.tar.gz', '.tgz'), marks=('*.tar', '*.tar.gz', '*.tgz')
+        ),
         'cifar10': Scheme('Cifar10', 'root', {'split': 'train'}),
         'cifar100': Scheme('Cifar100', 'root', {'split': 'train'}),
         'digits': Scheme('Digits'),

@@ -79,7 +79,8 @@ class DataSource(ABC):
             or None.
         locality: `blocks` where reading block by block is much faster than reading here and there, else None. Training then shuffles
             blocks, and images among the blocks of a window: see `WindowSampler`.
-        sequential: True where blocks can be read in their order alone, as in a stream.
+        in_order: True where blocks can be read in their order alone, as in a stream.
+        lost: number of images that are known to be missing beside the `len(self)` that are there; they count as unreadable.
     """
 
     labels: np.ndarray | None = None
@@ -87,7 +88,8 @@ class DataSource(ABC):
     no_labels: str = ''
     blocks: np.ndarray | None = None
     locality: np.ndarray | None = None
-    sequential: bool = False
+    in_order: bool = False
+    lost: int = 0
 
     def __init__(self, return_label: bool = True) -> None:
         self.return_label = return_label

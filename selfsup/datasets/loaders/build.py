@@ -10,11 +10,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from ... import distributed as dist
-from ...arguments import Count, Part, Whole, held
+from ...arguments import Count, Part, ShareBelowOne, Whole, held
 from ...errors import ConfigError, did_you_mean
 from ...registry import DATASETS, SAMPLERS
+from ..cache import CacheSettings
 from ..decoding import Backend
-from ..wrappers import build_dataset, use_backend
+from ..robust import MAX_BAD_SHARE, allow_unreadable
+from ..wrappers import build_dataset, use_backend, use_cache
 from .agreement import check_ranks_agree
 from .device import DeviceLoader, Normalize
 from .samplers import EpochSampler
@@ -38,7 +40,9 @@ class LoaderSettings:
         pin_memory: copy batches through page-locked memory; on CUDA only.
         persistent_workers: keep the workers between epochs.
         prefetch_factor: batches that each worker prepares ahead.
+        max_unreadable: share of the images that may be unreadable before an error lists them.
         pipeline_backend: how images are decoded and steps computed: 'fast', or 'reference' with PIL and torchvision.
+        cache: size and place of a cache of decoded, smaller images; None: files are decoded each time.
     """
 
     batch_size: Count
@@ -51,7 +55,9 @@ class LoaderSettings:
     pin_memory: bool = True
     persistent_workers: bool = True
     prefetch_factor: Count = 2
+    max_unreadable: ShareBelowOne = MAX_BAD_SHARE
     pipeline_backend: Backend = 'reference'
+    cache: CacheSettings | None = None
 
 
 LOADER_KEYS = tuple(field.name for field in fields(LoaderSettings))
@@ -81,8 +87,12 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
             'other. Set one of them, at the top level of the config.'
         )
     use_backend(dataset, settings.pipeline_backend)
-    if world_size == dist.world_size():
+    allow_unreadable(dataset, settings.max_unreadable)
+    together = world_size == dist.world_size()
+    if together:
         check_ranks_agree(dataset)
+    if settings.cache is not None:
+        use_cache(dataset, settings.cache, together)
     asked = {'type': 'EpochSampler', **(settings.sampler or {})}
     chosen = sampler_for(asked, dataset)
     sampler = _build_sampler(

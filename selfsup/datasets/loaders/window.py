@@ -29,11 +29,11 @@ def locality_of(dataset: Any) -> np.ndarray | None:
     return _of_sources(dataset, 'locality')
 
 
-def sequential(dataset: Any) -> bool:
+def keeps_order(dataset: Any) -> bool:
     """Whether a source below a data set can be read in the order of its blocks alone."""
     below = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     source = getattr(dataset, 'data_source', dataset)
-    return bool(getattr(source, 'sequential', False)) or any(sequential(part) for part in below if part is not None)
+    return bool(getattr(source, 'in_order', False)) or any(keeps_order(part) for part in below if part is not None)
 
 
 def _of_sources(dataset: Any, name: str) -> np.ndarray | None:
@@ -101,7 +101,7 @@ class WindowSampler(EpochSampler):
     batch fewer still: write shards in random order, as tools/make_shards.py does. With a window of all blocks it is a full shuffle but
     for the order within a batch.
 
-    Of a stream (`sequential`) the blocks come in their order, and windows of them are shuffled alone.
+    Of a stream (`in_order`) the blocks come in their order, and windows of them are shuffled alone.
 
     Args:
         dataset: made of sources with `blocks`.
@@ -134,7 +134,7 @@ class WindowSampler(EpochSampler):
             )
         self.window = window
         self.starts = np.asarray(starts, dtype=np.int64)
-        self.in_order = sequential(dataset)
+        self.in_order = keeps_order(dataset)
 
     def order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """See `EpochSampler.order`; each global batch is sorted by the places of its blocks in the epoch."""

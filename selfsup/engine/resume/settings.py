@@ -42,6 +42,7 @@ SPELLINGS = MappingProxyType(
         'data.img_norm_cfg': 'img_norm_cfg',
         'data.prefetch': 'prefetch',
         'data.pipeline_backend': 'pipeline_backend',
+        'data.cache': 'cache',
         'train_cfg.max_epochs': 'total_epochs',
         'train_cfg.max_iters': 'total_iters',
         'default_hooks.checkpoint': 'checkpoint_config',
@@ -177,12 +178,14 @@ def _optimizer(wrapper: dict, images: int) -> dict[str, Any]:
 def _data(loader: dict) -> dict[str, Any]:
     dataset = loader.pop('dataset', None)
     prefetch, norm = loader.pop('prefetch', False), loader.pop('img_norm_cfg', None)
+    cache = loader.pop('cache', None)
     renamed = {'batch_size': 'imgs_per_gpu', 'num_workers': 'workers_per_gpu'}
     if isinstance(dataset, dict):
         dataset = {key: value for key, value in dataset.items() if key != 'prefetch'}  # it is the loader's
     return {
         'data': {**{renamed.get(key, key): value for key, value in loader.items()}, 'train': dataset},
         'prefetch': prefetch,
+        'cache': cache,
         'img_norm_cfg': norm if prefetch else None,  # without prefetch the pipelines hold what counts
     }
 

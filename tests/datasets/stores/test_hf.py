@@ -120,7 +120,7 @@ def stream(tmp_path):
 
 def test_a_stream_is_counted_or_believed(stream):
     assert len(stream()) == COUNT and len(stream(number=20)) == 20
-    assert 'labels of a stream' in stream().no_labels and stream().sequential
+    assert 'labels of a stream' in stream().no_labels and stream().in_order
     with pytest.raises(ConfigError, match=r'it is for streaming=True'):
         HFDataset('any', number=3)
 

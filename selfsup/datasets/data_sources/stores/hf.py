@@ -99,7 +99,7 @@ class HFDataset(StoredSource):
         self._size = number or known or self.stream.count()
         block = max(1, window_images * 3 // 4 // BLOCKS)
         self.blocks = self.locality = np.arange(0, self._size, block)
-        self.sequential = True
+        self.in_order = True
 
     def _find_labels(self, examples: Any, column: str | None, reason: str, asked: bool) -> None:
         if column is None:
