@@ -3,8 +3,9 @@
 `base.py` says what a source offers, and what those have in common whose images are files. Images by name: `image_list.py` (with
 `list_files.py`, how a list is read, and `memcached.py`) and `image_folder.py` (with `folder_tree.py`, what a tree may mean). Images with
 boxes: `coco.py` and `voc.py`, on `boxes.py`. Tables, data bases and arrays: `stores/`. Tar shards: `web_dataset.py`, on `shards/`. Small
-sets: `cifar.py`, `digits.py`. `missing_files.py` looks for the files of lists; `addresses.py` reads sources that are written as one string. To
-add one: a registered subclass of `DataSource` with `__len__`, `read_image` and `describe`.
+sets: `cifar.py`, `digits.py`. `missing_files.py` looks for the files of lists; `addresses.py` reads sources that are written as one
+    string. To add
+one: a registered subclass of `DataSource` with `__len__`, `read_image` and `describe`.
 """
 
 from .base import DataSource

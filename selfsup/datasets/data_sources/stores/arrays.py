@@ -11,7 +11,7 @@ from PIL import Image
 from ....arguments import Count
 from ....errors import DataError
 from ....registry import DATA_SOURCES
-from ...decoding import Backend, Pixels
+from ...decoding import Backend, Decoder, Pixels, ValueRange, as_kept_type
 from ..base import DataSource, PathLike
 from .base import content_hint
 from .labels import class_numbers, numbered
@@ -42,6 +42,7 @@ class NumpyArray(DataSource):
         value_range: darkest and brightest value; needed for floats, and for whole numbers of more than 16 bits or with a sign.
 
     Raises:
+        ConfigError: a range that is none.
         DataError: no such file or key, an array that is none of these, of values without a known range, or of other channels.
     """
 
@@ -54,10 +55,11 @@ class NumpyArray(DataSource):
         layout: Layout | None = None,
         return_label: bool = True,
         channels: Count = 3,
-        value_range: tuple[float, float] | None = None,
+        value_range: ValueRange | None = None,
     ) -> None:
         super().__init__(return_label)
-        self.path, self.value_range = os.path.expanduser(images), value_range
+        self.path = os.path.expanduser(images)
+        self.value_range = Decoder(channels, value_range).value_range
         self.key = chosen_key(self.path, key, IMAGES, 'key', 'images')
         self.backend: Backend = 'reference'
         self._array: np.ndarray | None = None
@@ -83,9 +85,9 @@ class NumpyArray(DataSource):
                 f'{where} of shape {array.shape}, read as {self.layout}, has {found} channel{"s" if found > 1 else ""}: set '
                 f'channels={found}, or layout=.'
             )
-        if array.dtype.kind not in 'uif':
+        if array.dtype.kind not in 'buif':
             raise DataError(f'{where} holds {array.dtype}; images are whole numbers or floats.')
-        if array.dtype not in (np.uint8, np.uint16) and self.value_range is None:
+        if array.dtype not in (np.uint8, np.uint16, np.bool) and self.value_range is None:
             raise DataError(
                 f'{where} holds {array.dtype}, of which nobody knows the range: set value_range=(0, 1), or whatever its darkest and '
                 'brightest values are.'
@@ -149,10 +151,10 @@ class NumpyArray(DataSource):
             image = image[None]
         elif self.layout == 'NHWC':
             image = image.transpose(2, 0, 1)
-        kind = image.dtype if image.dtype in (np.uint8, np.uint16) else np.float32
-        return np.ascontiguousarray(image, dtype=kind)
+        return np.ascontiguousarray(as_kept_type(image, self.value_range))
 
     def _as_rgb(self, image: np.ndarray) -> Pixels:
+        image = as_kept_type(image, None)
         if image.dtype == np.uint16:
             image = image >> 8
         if self.layout == 'NCHW':

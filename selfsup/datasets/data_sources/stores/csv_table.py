@@ -7,13 +7,13 @@ import io
 import os
 import warnings
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
 from ....arguments import Count
 from ....errors import DataError, SelfSupWarning
 from ....registry import DATA_SOURCES
+from ...decoding import Exif, ValueRange
 from ..base import FileSource, NameTable, PathLike
 from ..list_files import SEPARATORS, label_warnings, read_text, why_missing
 from ..missing_files import look_at_files
@@ -54,8 +54,8 @@ class CSV(FileSource):
         separator: str | None = None,
         return_label: bool = True,
         channels: Count = 3,
-        value_range: tuple[float, float] | None = None,
-        exif: Literal['apply', 'ignore'] = 'ignore',
+        value_range: ValueRange | None = None,
+        exif: Exif = 'ignore',
     ) -> None:
         super().__init__(return_label, channels, value_range, exif)
         table = os.path.expanduser(file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Ge
@@ -11,6 +11,7 @@ from annotated_types import Ge
 from ....arguments import Count
 from ....errors import ConfigError, DataError
 from ....registry import DATA_SOURCES
+from ...decoding import Exif, ValueRange
 from ..base import PathLike
 from .base import StoredSource, bytes_of, content_hint, needed
 from .hf_load import WHO, image_column, label_column, load
@@ -65,8 +66,8 @@ class HFDataset(StoredSource):
         root: PathLike = '.',
         return_label: bool = True,
         channels: Count = 3,
-        value_range: tuple[float, float] | None = None,
-        exif: Literal['apply', 'ignore'] = 'ignore',
+        value_range: ValueRange | None = None,
+        exif: Exif = 'ignore',
     ) -> None:
         super().__init__(return_label, channels, value_range, exif)
         if number is not None and not streaming:

@@ -13,6 +13,7 @@ import numpy as np
 from ....arguments import Count
 from ....errors import DataError
 from ....registry import DATA_SOURCES
+from ...decoding import Exif, ValueRange
 from ..base import ByteTable, PathLike
 from ..list_files import read_list
 from .base import StoredSource, needed
@@ -58,8 +59,8 @@ class LMDB(StoredSource):
         labels_inside: bool = False,
         return_label: bool = True,
         channels: Count = 3,
-        value_range: tuple[float, float] | None = None,
-        exif: Literal['apply', 'ignore'] = 'ignore',
+        value_range: ValueRange | None = None,
+        exif: Exif = 'ignore',
     ) -> None:
         super().__init__(return_label, channels, value_range, exif)
         needed('lmdb', 'LMDB')

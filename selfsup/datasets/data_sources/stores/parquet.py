@@ -8,13 +8,14 @@ import os
 import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ....arguments import Count
 from ....errors import DataError, SelfSupWarning
 from ....registry import DATA_SOURCES
+from ...decoding import Exif, ValueRange
 from ..base import NameTable, PathLike
 from .base import StoredSource, bytes_of, needed
 from .columns import IMAGES, PATHS, likely_column, likely_label, named_column
@@ -79,8 +80,8 @@ class Parquet(StoredSource):
         root: PathLike = '.',
         return_label: bool = True,
         channels: Count = 3,
-        value_range: tuple[float, float] | None = None,
-        exif: Literal['apply', 'ignore'] = 'ignore',
+        value_range: ValueRange | None = None,
+        exif: Exif = 'ignore',
         cached_groups: Count = 16,
     ) -> None:
         super().__init__(return_label, channels, value_range, exif)
