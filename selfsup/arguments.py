@@ -268,6 +268,8 @@ def _holds(rule: Any, value: Any) -> bool:
         return len(value) >= rule.min_length if isinstance(rule, MinLen) else len(value) <= rule.max_length
     if isinstance(value, Sequence) and not isinstance(value, str):
         return all(_holds(rule, item) for item in value)
+    if isinstance(rule, Part) and isinstance(value, str):
+        return rule.registry.reads_text
     if isinstance(rule, (Part, Layer)):
         return not isinstance(value, (str, Real))
     if isinstance(rule, Choice):

@@ -137,6 +137,16 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add `--data ADDRESS`: other images to train on, for `config.load`."""
+    parser.add_argument(
+        '--data',
+        metavar='ADDRESS',
+        help="images to train on in place of the config's, for example: --data folder:/photos, "
+        '--data wds:/shards/{000..127}.tar, --data "list:list.txt?root=/photos"',
+    )
+
+
 def add_launcher(parser: argparse.ArgumentParser) -> None:
     """Add `--launcher` and `--port`, the two things `engine.launch.init_distributed` is told."""
     parser.add_argument(

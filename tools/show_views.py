@@ -27,6 +27,7 @@ def parse_args() -> argparse.Namespace:
         help='the picture (default: views.png in the work dir of the config)',
     )
     parser.add_argument('--seed', type=int, help='run seed (default: that of the config, or 0)')
+    cli.add_data(parser)
     cli.add_cfg_options(parser)
     return parser.parse_args()
 
@@ -49,7 +50,7 @@ def main() -> None:
     from selfsup.registry import DATASETS
     from selfsup.visualization.views import to_picture, view_grid, view_names, views_of
 
-    compiled = config.compile_config(config.load(args.config, args.cfg_options))
+    compiled = config.compile_config(config.load(args.config, args.cfg_options, {('--data', 'train'): args.data}))
     settings = compiled['train_dataloader']
     dataset = DATASETS.build(settings['dataset'])
     use_backend(dataset, settings['pipeline_backend'])

@@ -51,7 +51,8 @@ class RobustReader:
     logged once. Several ranks count separately, each what it met, until `share_unreadable` joins them.
 
     Args:
-        source: data source: `len(source)`, `source.get_sample(i)`, perhaps `source.describe(i)`.
+        source: data source: `len(source)`, `source.get_sample(i)`, perhaps `source.describe(i)`, and `source.lost`, the number of images
+            that are missing beside those.
 
     Attributes:
         limit: share of the samples that may be unreadable, in [0, 1); `allow_unreadable` sets it.
@@ -60,6 +61,7 @@ class RobustReader:
     def __init__(self, source: Any) -> None:
         self.source = source
         self.limit = MAX_BAD_SHARE
+        self.lost = int(getattr(source, 'lost', 0))
         self._bad = torch.zeros(len(source), dtype=torch.uint8).share_memory_()  # (N,), 1: cannot be read
 
     def read(self, index: int) -> tuple[Any, int]:
@@ -100,6 +102,16 @@ class RobustReader:
         if self._too_many():
             raise self._refusal()
 
+    def allow(self, share: float) -> None:
+        """Set the limit.
+
+        Raises:
+            DataError: more is known to be missing.
+        """
+        self.limit = share
+        if self.lost and self._too_many():
+            raise self._refusal()
+
     def describe(self, index: int) -> str:
         """Path or other name of a sample, for messages."""
         return name_of(self.source, index)
@@ -113,7 +125,7 @@ class RobustReader:
         self._bad[index] = 1
 
     def _too_many(self) -> bool:
-        return int(self._bad.sum(dtype=torch.int64)) > self.limit * len(self._bad)
+        return int(self._bad.sum(dtype=torch.int64)) + self.lost > self.limit * (len(self._bad) + self.lost)
 
     def _look_through(self) -> None:
         """Try all other samples of a small source, so that the error lists what is to be repaired, not what was met first."""
@@ -127,12 +139,13 @@ class RobustReader:
                     self._bad[index] = 1  # the error that follows names it
 
     def _refusal(self, cause: str = '') -> DataError:
-        bad, total = self.bad_indices(), len(self._bad)
+        bad, total = self.bad_indices(), len(self._bad) + self.lost
         paths = ', '.join(self.describe(int(i)) for i in bad[:PATHS_SHOWN])
         more = f', ... ({len(bad) - PATHS_SHOWN} more)' if len(bad) > PATHS_SHOWN else ''
         return DataError(
-            f'{len(bad)} of {total} images cannot be read, more than {100 * self.limit:g}%{cause}. '
-            f'The limit is data.max_unreadable={self.limit:g}. Repair, fetch again or take out of the list: {paths}{more}'
+            f'{len(bad) + self.lost} of {total} images cannot be read, more than {100 * self.limit:g}%{cause}. '
+            + (f'About {self.lost} of them were in damaged shards, which the warnings name. ' if self.lost else '')
+            + f'The limit is data.max_unreadable={self.limit:g}. Repair, fetch again or take out of the list: {paths}{more}'
         )
 
 
@@ -162,9 +175,12 @@ def allow_unreadable(dataset: Any, share: float) -> None:
     Args:
         dataset: a data set, perhaps one made of others; each data source below it counts for itself.
         share: of the images of a source, in [0, 1).
+
+    Raises:
+        DataError: a source lacks more.
     """
     for reader, _ in readers(dataset):
-        reader.limit = share
+        reader.allow(share)
 
 
 def unreadable(dataset: Any) -> np.ndarray:

@@ -14,6 +14,8 @@ from .options import Declared, option
 
 TYPE_CHECKING = False  # see options.py
 if TYPE_CHECKING:
+    from typing import Any
+
     from . import base
 
 
@@ -21,6 +23,7 @@ class Options(Declared):
     """See the `help` of each field."""
 
     config: str | None = option(None, 'config', nargs='?', help='config file')
+    data: str | None = option(None, add=cli.add_data)
     all: bool = option(False, help='read every image that the config names, and list the broken ones')
     seconds: float = option(5.0, type=float, help='length of each of the two measurements')
     cfg_options: Sequence[str] = option((), add=cli.add_cfg_options)
@@ -28,6 +31,8 @@ class Options(Declared):
     def validate(self) -> None:
         if self.all and not self.config:
             raise UsageError('--all needs a config, which names the images')
+        if self.data and not self.config:
+            raise UsageError('--data needs a config, which says how the images are read')
 
 
 def run(asked: Options) -> base.Outcome:
@@ -58,7 +63,7 @@ def check(path: str, asked: Options) -> None:
     from ..evaluation.readable import met_broken, read_everything, unreadable
     from ..registry import MODELS
 
-    compiled = compile_config(load(path, list(asked.cfg_options)))
+    compiled = compile_config(load(path, list(asked.cfg_options), {('--data', 'train'): asked.data}))
     if asked.all:
         read_everything(compiled, lambda line: print(line, flush=True))
     device = init_distributed('none')
@@ -73,12 +78,12 @@ def check(path: str, asked: Options) -> None:
         + (f'{len(problems)} broken' if problems else 'all good'),
         '' if asked.all else '(--all reads every image)',
     )
+    say_what_is_left_out(loader.dataset)
     if problems:
         raise DataError(f'{len(problems)} samples cannot be read: ' + '; '.join(problems))
     if batch is None:
         raise DataError('The loader gives no batch: there are fewer samples than one batch holds and drop_last=True.')
     print(f'pipeline: {pipeline:,.1f} images/s with {loading["num_workers"]} workers')
-
     model = MODELS.build(compiled['model']).to(device).train()
     img = batch['img']
     batch['img'] = [torch.randn_like(image) for image in img] if isinstance(img, list) else torch.randn_like(img)
@@ -107,3 +112,13 @@ def check(path: str, asked: Options) -> None:
             device=device.type,
         )
     )
+
+
+def say_what_is_left_out(dataset: Any) -> None:
+    """Print the files beside the images of a data set that its sources do not read."""
+    from ..datasets.digest import sources_below
+
+    for source in sources_below(dataset):
+        left = source.files_left_out() if hasattr(source, 'files_left_out') else ''
+        if left:
+            print(f'left out: {left}')

@@ -24,6 +24,7 @@ from .samplers import EpochSampler
 from .seeded import SeededDataset, collate
 from .sharing import share_steps, statistics
 from .workers import Workers, allow_open_files, number_of_workers, start_worker
+from .window import sampler_for, say_order
 
 
 @held
@@ -99,8 +100,10 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         use_cache(dataset, settings.cache, together)
     normalize = Normalize(*statistics(dataset, settings.img_norm_cfg), device=device) if prefetch.on else None
     augment = share_steps(dataset, settings.num_workers, device, images=prefetch.images) if prefetch.augment else None
+    asked = {'type': 'EpochSampler', **(settings.sampler or {})}
+    chosen = sampler_for(asked, dataset)
     sampler = _build_sampler(
-        {'type': 'EpochSampler', **(settings.sampler or {})},
+        chosen,
         dataset,
         seed=seed,
         rank=rank,
@@ -108,6 +111,8 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         batch_size=settings.batch_size,
         drop_last=settings.drop_last,
     )
+    if chosen['type'] != asked['type']:
+        say_order(sampler)
     workers = number_of_workers(settings.num_workers, sampler.num_batches, together)
     if workers:
         allow_open_files()

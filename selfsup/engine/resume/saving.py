@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ... import distributed as dist
+from ...datasets.loaders.window import sampler_for
 from ...distributed import unwrap
 from ...errors import CheckpointError, SelfSupWarning, TrainingError
 from ...provenance import sha256
@@ -55,7 +56,7 @@ class Checkpoints:
             'batch_size': loader.batch_size,
             'iters_per_epoch': run.train_loop.iters_per_epoch,
             'dataset_length': len(loader.dataset),
-            'sampler': dict(run.config.train_dataloader['sampler']),
+            'sampler': sampler_for(dict(run.config.train_dataloader['sampler']), loader.dataset),
             'update_interval': run.optim_wrapper.update_interval,
             'optimizer': type(run.optim_wrapper.optimizer).__name__,
             'pretrained': self._pretrained,
