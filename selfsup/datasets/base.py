@@ -16,6 +16,7 @@ from ..errors import ConfigError, DataError
 from ..registry import DATA_SOURCES
 from .decoding import Backend
 from .pipelines import Compose, Steps, build_view_pipeline, to_uint8
+from .pipelines.channels import follow_channels
 from .pipelines.forms import FastPipeline, as_pil
 from .robust import RobustReader
 
@@ -30,8 +31,11 @@ class ImageDataset(Dataset):
         prefetch: True: views are uint8 and the loader normalises them on the device; False: the pipelines do.
         pipelines: name of the argument -> list of steps.
 
+    Attributes:
+        channels: of the views, or None where the data source or a step does not tell.
+
     Raises:
-        ConfigError: a pipeline that does not fit `prefetch`, or something else than a data source.
+        ConfigError: a pipeline that does not fit `prefetch` or the channels of the images, or something else than a data source.
         DataError: the data source has no samples.
     """
 
@@ -48,6 +52,17 @@ class ImageDataset(Dataset):
         if len(self.data_source) == 0:
             raise DataError(f'The data source {type(self.data_source).__name__} has no samples.')
         self.reader = RobustReader(self.data_source)
+        self.channels = self.follow_channels()
+
+    def follow_channels(self) -> int | None:
+        """Channels of the views; None where nobody can tell, or where they differ.
+
+        Raises:
+            ConfigError: a step does not work on images of as many channels as the data source has.
+        """
+        given = source_channels(self.data_source)
+        made = {follow_channels(steps.steps, given, name) for name, steps in self.pipelines.items()}
+        return made.pop() if len(made) == 1 else None
 
     def __len__(self) -> int:
         return len(self.data_source)
@@ -88,12 +103,14 @@ class ImageDataset(Dataset):
             pipeline: which one.
 
         Returns:
-            (C, H, W), float; uint8 with prefetch.
+            (C, H, W), float; uint8 with prefetch, where the source gives 8 bits.
 
         Raises:
             DataError: a step refuses the image, or the pipeline ends in something else.
         """
-        finish = as_uint8 if self.prefetch else as_float
+        # Floats have more than 8 bits, and keep them with prefetch.
+        floats = isinstance(image, Tensor) and image.is_floating_point()
+        finish = as_uint8 if self.prefetch and not floats else as_float
         return self.run(lambda x: finish(self.steps(pipeline)(x)), image, taken)
 
     def run(self, steps: Callable[[Any], Any], image: Any, taken: int) -> Any:
@@ -128,6 +145,12 @@ class ImageDataset(Dataset):
             )
         if not getattr(self.data_source, 'return_label', True):
             raise ConfigError(f'{type(self).__name__} needs labels: set data_source.return_label=True.')
+
+
+def source_channels(source: Any) -> int | None:
+    """Channels of the images of a data source, as it says in `channels`; None where it does not say."""
+    channels = getattr(source, 'channels', None)
+    return channels if isinstance(channels, int) else None
 
 
 def one_each(dataset: Sized, labels: Tensor | np.ndarray | Sequence[int]) -> Tensor:

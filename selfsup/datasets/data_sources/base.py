@@ -75,11 +75,13 @@ class DataSource(ABC):
         labels: int64 (N,) class numbers from 0, or None.
         classes: name of each class, or None.
         no_labels: why there are no labels where some seem meant; for messages.
+        channels: of its images; None: not known before they are read.
     """
 
     labels: np.ndarray | None = None
     classes: list[str] | None = None
     no_labels: str = ''
+    channels: int | None = None
 
     def __init__(self, return_label: bool = True) -> None:
         self.return_label = return_label
@@ -129,7 +131,7 @@ class EncodedSource(DataSource):
         exif: str = 'ignore',
     ) -> None:
         super().__init__(return_label)
-        self.decoder = Decoder(channels, value_range, exif)
+        self.channels, self.decoder = channels, Decoder(channels, value_range, exif)
 
     def use_backend(self, backend: Backend) -> None:
         """How images are decoded from now on."""

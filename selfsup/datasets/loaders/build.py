@@ -14,7 +14,8 @@ from ...arguments import Count, Part, Whole, held
 from ...errors import ConfigError, did_you_mean
 from ...registry import DATASETS, SAMPLERS
 from ..decoding import Backend
-from ..wrappers import build_dataset, use_backend
+from ..pipelines.channels import check_length
+from ..wrappers import build_dataset, use_backend, view_channels
 from .agreement import check_ranks_agree
 from .device import DeviceLoader, Normalize
 from .samplers import EpochSampler
@@ -79,6 +80,9 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
             f'prefetch={prefetch} of the loader and prefetch={not prefetch} of its {type(dataset).__name__} contradict each '
             'other. Set one of them, at the top level of the config.'
         )
+    channels = view_channels(dataset)
+    if settings.prefetch and settings.img_norm_cfg and channels is not None:
+        check_length(**settings.img_norm_cfg, channels=channels, where='img_norm_cfg')
     use_backend(dataset, settings.pipeline_backend)
     if world_size == dist.world_size():
         check_ranks_agree(dataset)

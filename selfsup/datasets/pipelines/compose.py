@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from ...arguments import Part, checked
 from ...errors import ConfigError, DataError, SelfSupError
 from ...registry import PIPELINES
+from .channels import channels_of, refusal
 from .normalization import check_pipeline, name_of
 
 Steps = Sequence[Annotated[dict | Callable, Part(PIPELINES)]]
@@ -48,6 +49,9 @@ class Compose:
                 LookupError,
                 ArithmeticError,
             ) as error:
+                channels = channels_of(image)
+                if channels is not None and (problem := refusal(step, channels)):
+                    raise DataError(f'pipeline step {problem}') from error
                 size = getattr(image, 'size', None)
                 what = (
                     f'{size[0]}x{size[1]} image'
