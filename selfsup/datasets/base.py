@@ -153,6 +153,13 @@ def source_channels(source: Any) -> int | None:
     return channels if isinstance(channels, int) else None
 
 
+def as_image(image: Any, source: Any) -> Any:
+    """What a data source hands out as steps take it: an array (C, H, W) becomes a tensor, all else stays as it is."""
+    if not isinstance(image, np.ndarray) or source_channels(source) in (None, 3):
+        return image
+    return torch.from_numpy(image)
+
+
 def one_each(dataset: Sized, labels: Tensor | np.ndarray | Sequence[int]) -> Tensor:
     """Pseudo labels (N,) as a tensor, one for each sample.
 

@@ -2,6 +2,7 @@
 
 Says which of the two is the bottleneck of training: the pipeline that makes the batches or the model that takes them. A few images are
 read; with --all every one that the config names, with the path and the reason of each that is broken. Exit status 1 if any is.
+With --stats it measures mean and standard deviation of every channel instead, as a line for the config.
 """
 
 from __future__ import annotations
@@ -22,12 +23,19 @@ class Options(Declared):
 
     config: str | None = option(None, 'config', nargs='?', help='config file')
     all: bool = option(False, help='read every image that the config names, and list the broken ones')
+    stats: bool = option(
+        False, help='measure mean and standard deviation of each channel of the training images, and nothing else'
+    )
+    images: int = option(
+        2000, type=cli.positive, help='how many of them, spread over the data set (default: 2000, at most all)'
+    )
     seconds: float = option(5.0, type=float, help='length of each of the two measurements')
     cfg_options: Sequence[str] = option((), add=cli.add_cfg_options)
 
     def validate(self) -> None:
-        if self.all and not self.config:
-            raise UsageError('--all needs a config, which names the images')
+        for name in ('all', 'stats'):
+            if getattr(self, name) and not self.config:
+                raise UsageError(f'--{name} needs a config, which names the images')
 
 
 def run(asked: Options) -> base.Outcome:
@@ -39,11 +47,24 @@ def run(asked: Options) -> base.Outcome:
     from ..engine.environment import collect_environment
     from . import base
 
+    if asked.config and asked.stats:
+        measure(asked.config, asked)
+        return base.Outcome()
     for name, value in collect_environment().items():
         print(f'{name:14s} {value}')
     if asked.config:
         check(asked.config, asked)
     return base.Outcome()
+
+
+def measure(path: str, asked: Options) -> None:
+    """Mean and standard deviation of the training images of a config."""
+    from ..config import compile_config, load
+    from ..evaluation.analysis.channel_statistics import channel_statistics, training_sources
+
+    sources = training_sources(compile_config(load(path, list(asked.cfg_options))))
+    for line in channel_statistics(sources, asked.images, lambda line: print(line, flush=True)).lines():
+        print(line)
 
 
 def check(path: str, asked: Options) -> None:

@@ -95,7 +95,8 @@ def make_step(kind: type[v2.Transform]) -> Callable[..., v2.Transform]:
         if name in DECLARED and parameter.default is not None  # RandomChoice takes a list of probabilities
     }
 
-    @wraps(kind, assigned=('__module__', '__name__', '__qualname__', '__doc__'), updated=())
+    # A class of ours in the place of torchvision's is described by torchvision too.
+    @wraps(getattr(kind, 'form_as', kind), assigned=('__module__', '__name__', '__qualname__', '__doc__'), updated=())
     def step(*args: Any, **kwargs: Any) -> v2.Transform:
         bound = signature.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
