@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from ..arguments import Part
 from ..errors import ConfigError, DataError
 from ..registry import DATA_SOURCES
-from .decoding import Backend
+from .decoding import Backend, in_unit_range
 from .pipelines import Compose, Steps, build_view_pipeline, to_uint8
 from .pipelines.channels import follow_channels
 from .pipelines.forms import FastPipeline, as_pil
@@ -88,11 +88,21 @@ class ImageDataset(Dataset):
         """Number of classes of the images, or of the objects in them; None without labels."""
         return getattr(self.data_source, 'num_classes', None)
 
-    def read(self, index: int) -> tuple[Image.Image, Any, int]:
-        """Image, its label or None (in detection, its objects), and the number of the sample: a neighbour's when `index` is unreadable."""
+    def read(self, index: int) -> tuple[Any, Any, int]:
+        """Image, its label or None (in detection, its objects), and the number of the sample: a neighbour's when `index` is unreadable.
+
+        The image is 8-bit RGB, a PIL image or an array (H, W, 3); or, of a source with other channels or a value range, a tensor (C, H, W),
+        uint8 or float32 in [0, 1].
+
+        Raises:
+            DataError: see `RobustReader.read`; floats come from a source that states no range.
+        """
         sample, taken = self.reader.read(index)
         image, label = sample if isinstance(sample, tuple) else (sample, None)
-        return image, label, taken
+        try:
+            return as_image(image, self.data_source), label, taken
+        except ValueError as error:
+            raise DataError(f'{self.reader.describe(taken)}: {error}.') from None
 
     def view(self, image: Image.Image, taken: int, pipeline: str = 'pipeline') -> Tensor:
         """One draw of a pipeline.
@@ -154,10 +164,17 @@ def source_channels(source: Any) -> int | None:
 
 
 def as_image(image: Any, source: Any) -> Any:
-    """What a data source hands out as steps take it: an array (C, H, W) becomes a tensor, all else stays as it is."""
-    if not isinstance(image, np.ndarray) or source_channels(source) in (None, 3):
+    """An image as steps take it: an array (C, H, W) of a data source becomes a tensor, 8-bit RGB stays as it is.
+
+    Raises:
+        ValueError: floats of a source that states no range.
+    """
+    if not isinstance(image, np.ndarray):
         return image
-    return torch.from_numpy(image)
+    channels, value_range = (getattr(source, name, None) for name in ('channels', 'value_range'))
+    if image.dtype == np.uint8 and image.shape[-1] == 3 and channels in (None, 3) and value_range is None:
+        return image
+    return torch.from_numpy(np.require(in_unit_range(image, value_range), requirements=['C', 'W']))
 
 
 def one_each(dataset: Sized, labels: Tensor | np.ndarray | Sequence[int]) -> Tensor:

@@ -43,24 +43,24 @@ def data_digest(dataset: Any, sizes: bool = True) -> dict[str, Any]:
 
 def class_names(dataset: Any) -> list[str] | None:
     """Names of the classes by number; of a data set made of others where all agree. None where the source has none."""
-    first, *others = [getattr(source, 'classes', None) for source in _sources(dataset)]
+    first, *others = [getattr(source, 'classes', None) for source in sources_below(dataset)]
     if first is None or any(classes is None or list(classes) != list(first) for classes in others):
         return None
     return [str(name) for name in first]
 
 
-def _sources(dataset: Any) -> list[Any]:
+def sources_below(dataset: Any) -> list[Any]:
     """The data sources below a data set, in order."""
     if hasattr(dataset, 'datasets'):
-        return [source for part in dataset.datasets for source in _sources(part)]
+        return [source for part in dataset.datasets for source in sources_below(part)]
     if hasattr(dataset, 'data_source'):
         return [dataset.data_source]
-    return _sources(dataset.dataset) if hasattr(dataset, 'dataset') else [dataset]
+    return sources_below(dataset.dataset) if hasattr(dataset, 'dataset') else [dataset]
 
 
 def _names(dataset: Any) -> list[str] | None:
     names: list[str] = []
-    for source in _sources(dataset):
+    for source in sources_below(dataset):
         if not hasattr(source, 'describe'):
             return None
         start = os.path.join(getattr(source, 'root', None) or '', '')
@@ -72,7 +72,7 @@ def _labels(dataset: Any) -> str | None:
     labels = getattr(dataset, 'labels', None)
     if labels is not None:
         return _hex(np.ascontiguousarray(labels, dtype='<i8').tobytes())
-    sources = _sources(dataset)
+    sources = sources_below(dataset)
     if not all(hasattr(source, 'objects') for source in sources):
         return None
     digest = hashlib.blake2b(digest_size=16)
@@ -86,7 +86,7 @@ def _labels(dataset: Any) -> str | None:
 
 def _sizes(dataset: Any) -> str | None:
     """Digest of file sizes; a missing file counts as -1. None where no sample is a file."""
-    sources = [source for source in _sources(dataset) if hasattr(source, 'describe')]
+    sources = [source for source in sources_below(dataset) if hasattr(source, 'describe')]
     total = sum(map(len, sources))
     step = -(-total // SIZES_READ) if total else 1
     sizes = [_size(source.describe(i)) for source in sources for i in range(0, len(source), step)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 import os
 import warnings
 from typing import Any
@@ -23,7 +22,7 @@ class MemcachedReader:
         self._client: Any = None
         self._owner = -1
 
-    def read(self, path: str) -> io.BytesIO:
+    def read(self, path: str) -> bytes:
         import mc
 
         if self._owner != os.getpid():
@@ -31,7 +30,7 @@ class MemcachedReader:
             self._client, self._owner = mc.MemcachedClient.GetInstance(*files), os.getpid()
         value = mc.pyvector()
         self._client.Get(path, value)
-        return io.BytesIO(mc.ConvertBuffer(value))
+        return bytes(mc.ConvertBuffer(value))
 
     def __getstate__(self) -> dict:
         return {'folder': self.folder, '_client': None, '_owner': -1}

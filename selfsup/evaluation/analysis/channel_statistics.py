@@ -138,9 +138,9 @@ def _moments(source: Any, index: int) -> Moments | str:
     """Of one image; why it cannot be read where it cannot."""
     try:
         sample = source.get_sample(index)
+        image = as_image(sample[0] if isinstance(sample, tuple) else sample, source)
     except UNREADABLE as error:
         if isinstance(error, OSError) and error.errno in EXHAUSTED:
             raise
         return f'{name_of(source, index)}: {error_line(error)}'
-    image = as_image(sample[0] if isinstance(sample, tuple) else sample, source)
     return Moments.of(ToTensor()(as_pil(image)).numpy())
