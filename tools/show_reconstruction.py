@@ -34,7 +34,7 @@ def main() -> None:
     import torch  # after the arguments: --help must not wait for it
 
     from selfsup import config
-    from selfsup.datasets.data_sources.base import open_image
+    from selfsup.datasets.base import open_like
     from selfsup.datasets.pipelines import build_pipeline
     from selfsup.errors import ConfigError
     from selfsup.registry import MODELS
@@ -53,7 +53,8 @@ def main() -> None:
     load_model(model, args.checkpoint)
     model.eval()
     pipeline = build_pipeline(shown)
-    images = torch.stack([pipeline(open_image(path)) for path in args.images])
+    source = settings['dataset'].get('data_source', {})
+    images = torch.stack([pipeline(open_like(path, source)) for path in args.images])
     visible = model.masking.draw(images, torch.Generator().manual_seed(args.seed))
     out = args.out or Path(args.checkpoint).with_name('reconstruction.png')
     pictures = model.reconstruct(images, visible)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Sized
+import os
+from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,11 +15,11 @@ from torch.utils.data import Dataset
 from ..arguments import Part
 from ..errors import ConfigError, DataError
 from ..registry import DATA_SOURCES
-from .decoding import Backend, in_unit_range
+from .decoding import Backend, Decoder, in_unit_range
 from .pipelines import Compose, Steps, build_view_pipeline, to_uint8
 from .pipelines.channels import follow_channels
 from .pipelines.forms import FastPipeline, as_pil
-from .robust import RobustReader
+from .robust import UNREADABLE, RobustReader
 
 Source = Annotated[dict | object, Part(DATA_SOURCES)]
 
@@ -175,6 +176,24 @@ def as_image(image: Any, source: Any) -> Any:
     if image.dtype == np.uint8 and image.shape[-1] == 3 and channels in (None, 3) and value_range is None:
         return image
     return torch.from_numpy(np.require(in_unit_range(image, value_range), requirements=['C', 'W']))
+
+
+def open_like(path: str | os.PathLike, source: Mapping[str, Any]) -> Any:
+    """The image in a file that the user named, as the dataset of a config reads its own; see `ImageDataset.read`.
+
+    Args:
+        path: the file.
+        source: config of the data source, of which `channels`, `value_range` and `exif` count.
+
+    Raises:
+        DataError: it cannot be read as such an image.
+    """
+    decoder = Decoder(**{key: source[key] for key in ('channels', 'value_range', 'exif') if key in source})
+    try:
+        with open(path, 'rb') as file:
+            return as_image(decoder(file.read(), lambda: str(path)), decoder)
+    except UNREADABLE as error:
+        raise DataError(f'{path} cannot be read as an image: {error}') from None
 
 
 def one_each(dataset: Sized, labels: Tensor | np.ndarray | Sequence[int]) -> Tensor:

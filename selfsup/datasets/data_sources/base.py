@@ -8,26 +8,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ...arguments import Count
-from ...errors import DataError
-from ..decoding import Backend, Decoder, Exif, Pixels, ValueRange, load_rgb
-from ..robust import UNREADABLE
+from ..decoding import Backend, Decoder, Exif, Pixels, ValueRange
 
 PathLike = str | os.PathLike  # of a file or folder; `~` is the home
-
-
-def open_image(path: PathLike) -> Image.Image:
-    """The RGB image in a file that the user named.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        return load_rgb(path)
-    except UNREADABLE as error:
-        raise DataError(f'{path} cannot be read as an image: {error}') from None
 
 
 class ByteTable:
