@@ -6,7 +6,6 @@ import ast
 
 import numpy as np
 import pytest
-import tifffile
 import torch
 from PIL import Image
 
@@ -14,6 +13,7 @@ from selfsup.errors import ConfigError, ShapeError
 from selfsup.evaluation.results.record import read_result
 from tests.resume.runs import differences
 
+tifffile = pytest.importorskip('tifffile')
 CHANNELS, TOP, SIDE = 13, 10000, 40
 BACKBONE = (
     "dict(type='ResNet', depth=18, stage_blocks=(1, 1, 1, 1), base_channels=8, in_channels=13, "
