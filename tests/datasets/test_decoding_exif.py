@@ -100,17 +100,16 @@ def test_an_ignored_orientation_is_said_once(tmp_path, backend):
         assert [np.asarray(turned.read_image(index)).shape for index in (0, 1)] == [(40, 56, 3), (56, 40, 3)]
 
 
-def test_workers_say_it_once_together(tmp_path):
+def test_workers_say_it_once_together():
     decoder, data = Decoder(), encoded(photo(), 'JPEG', 3)
+    worker = torch.multiprocessing.get_context('fork').Process(target=decoder, args=(data,))
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        torch.multiprocessing.spawn(_decode, (decoder, data), nprocs=1)
+        worker.start()
+        worker.join()
         warnings.simplefilter('error')
         decoder(data)
-
-
-def _decode(_, decoder, data):
-    decoder(data)
+    assert worker.exitcode == 0
 
 
 def coco(tmp_path, width, height, **kwargs):

@@ -5,20 +5,21 @@ from __future__ import annotations
 import io
 import math
 import os
+import warnings
 from collections.abc import Callable
 from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import Image
 
-from ...errors import ConfigError
+from ...errors import ConfigError, SelfSupWarning
 from .endings import register_heif
 from .fast import decode_jpeg, say_what_is_used
 from .jpeg_header import orientation_if_plain
 from .layers import read_layers
-from .notices import Notices
+from .notices import Kind, Notices
 from .orientation import Exif, load_as_stored, orientation_of, upright, upright_array
-from .value_range import ValueRange, as_kept_type, remark
+from .value_range import TOP, ValueRange, as_kept_type, remark
 
 Backend = Literal['fast', 'reference']
 # What a source hands out: a PIL image of mode RGB; the same as a uint8 array (H, W, 3), from the fast backend; or, where other channels
@@ -35,7 +36,7 @@ def load_rgb(
     Args:
         file: path or open file.
         exif: 'apply' turns the image as its EXIF orientation says, 'ignore' reads it as it is stored; the same for every format.
-        notices: what was said about the source already; None: say it for this image.
+        notices: what was said about the source already; None: say it of this image.
         name: of the image, in warnings.
 
     Returns:
@@ -46,7 +47,6 @@ def load_rgb(
         ValueError: pixels are floats, of which nobody knows the range.
     """
     register_heif()
-    notices = Notices() if notices is None else notices
     name = name or (str(file) if isinstance(file, str | os.PathLike) else 'an image')
     with Image.open(file) as opened:
         image, orientation = load_as_stored(opened)
@@ -56,16 +56,25 @@ def load_rgb(
             )
         if image.mode == 'I' or image.mode.startswith('I;16'):
             values = np.asarray(image).astype(np.int64)
-            if notices.open('range') and (text := remark(values, (0, 65535), name)):
-                notices.say('range', text)
-            image = Image.fromarray((values.clip(0, 65535) >> 8).astype(np.uint8))
+            _say(notices, 'range', lambda: remark(values, (0, TOP), name))
+            image = Image.fromarray((values.clip(0, TOP) >> 8).astype(np.uint8))
         image = image if image.mode == 'RGB' else image.convert('RGB')
         if orientation == 1:
             return image
         if exif == 'apply':
             return upright(image, orientation)
-        notices.say('exif', _ignored(name, orientation))
+        _say(notices, 'exif', lambda: _ignored(name, orientation))
         return image
+
+
+def _say(notices: Notices | None, kind: Kind, text: Callable[[], str]) -> None:
+    """Warn of `text()`, once of each kind; never of an empty text."""
+    if notices is None or notices.open(kind):
+        said = text()
+        if said:
+            warnings.warn(said, SelfSupWarning, stacklevel=3)
+            if notices is not None:
+                notices.close(kind)
 
 
 def as_pil(image: Pixels) -> Image.Image:
@@ -135,18 +144,13 @@ class Decoder:
             image = None if orientation is None else decode_jpeg(data)
             if image is not None:
                 return image if orientation == 1 else self._held(image, orientation or _asked(data), name, 0, 1)
-        return load_rgb(io.BytesIO(data), self.exif, self._notices, name() if self._notices_open else '')
-
-    @property
-    def _notices_open(self) -> bool:
-        return self._notices.open('exif') or self._notices.open('range')
+        return load_rgb(io.BytesIO(data), self.exif, self._notices, name() if self._notices.any_open() else '')
 
     def _layers(self, data: bytes, name: Callable[[], str]) -> np.ndarray:
         """(C, H, W) of uint8, uint16 or float32."""
         values, orientation = read_layers(data, self.channels)
         image = as_kept_type(values, self.value_range)
-        if self._notices.open('range') and (text := remark(image, self.value_range, name())):
-            self._notices.say('range', text)
+        _say(self._notices, 'range', lambda: remark(image, self.value_range, name()))
         return self._held(image, orientation, name, 1, 2)
 
     def _held(self, image: np.ndarray, orientation: int, name: Callable[[], str], y: int, x: int) -> np.ndarray:
@@ -155,8 +159,7 @@ class Decoder:
             return image
         if self.exif == 'apply':
             return upright_array(image, orientation, y, x)
-        if self._notices.open('exif'):
-            self._notices.say('exif', _ignored(name(), orientation))
+        _say(self._notices, 'exif', lambda: _ignored(name(), orientation))
         return image
 
 

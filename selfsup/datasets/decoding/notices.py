@@ -1,13 +1,10 @@
-"""What is said once about the images of a source, whichever process meets it first."""
+"""What was said about the images of a source, whichever process said it."""
 
 from __future__ import annotations
 
-import warnings
 from typing import Literal
 
 import torch
-
-from ...errors import SelfSupWarning
 
 Kind = Literal['exif', 'range']
 KINDS: tuple[Kind, ...] = ('exif', 'range')
@@ -23,8 +20,10 @@ class Notices:
         """True as long as nothing of this kind was said."""
         return not self._said[KINDS.index(kind)]
 
-    def say(self, kind: Kind, text: str) -> None:
-        """Warn, the first time."""
-        if self.open(kind):
-            self._said[KINDS.index(kind)] = 1
-            warnings.warn(text, SelfSupWarning, stacklevel=2)
+    def any_open(self) -> bool:
+        """True as long as something may be said."""
+        return not self._said.all()
+
+    def close(self, kind: Kind) -> None:
+        """It was said."""
+        self._said[KINDS.index(kind)] = 1

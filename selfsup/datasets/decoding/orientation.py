@@ -26,15 +26,18 @@ FLIPPED_X, FLIPPED_Y = (2, 3, 6, 7), (3, 4, 7, 8)  # after that
 
 def load_as_stored(image: Image.Image) -> tuple[Image.Image, int]:
     """Decode an open image completely: the image as it is stored, and its orientation, 1 where it says none."""
-    orientation = orientation_of(image)
+    if image.format != 'TIFF':
+        image.load()
+        return image, orientation_of(image)
+    orientation = orientation_of(image)  # Pillow turns this format by itself, and then forgets why
     image.load()
-    if image.format == 'TIFF' and orientation in METHODS:  # of all formats, Pillow turns this one
-        image = image.transpose(METHODS[TURNED_BACK.get(orientation, orientation)])
-    return image, orientation
+    return image.transpose(
+        METHODS[TURNED_BACK.get(orientation, orientation)]
+    ) if orientation in METHODS else image, orientation
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Orientation of an open image, 1 where it says none. Ask before the pixels are loaded."""
+    """Orientation of an open image, 1 where it says none."""
     try:
         orientation = image.getexif().get(TAG, 1)
     except Exception:  # Pillow raises errors of any kind for mangled EXIF data; the pixels may be whole

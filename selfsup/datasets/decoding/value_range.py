@@ -90,7 +90,7 @@ def remark(values: np.ndarray, value_range: ValueRange | None, name: str) -> str
     smallest, largest = values.min(), values.max()
     where = f'{name}: its values go from {smallest:.6g} to {largest:.6g}, of a range from {low:.6g} to {high:.6g}'
     if smallest < low or largest > high:
-        return f'{where}: what lies outside is cut off. State value_range=(lowest, highest) that holds all images.'
+        return f'{where}: what lies outside is cut off. If that is not meant, state a value_range=(lowest, highest) that holds all.'
     if largest - low < (high - low) / FAR:
         top = 2 ** int(np.ceil(np.log2(float(largest) + 1))) - 1 if low == 0 and largest >= 1 else largest
         return (
