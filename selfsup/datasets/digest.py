@@ -43,24 +43,30 @@ def data_digest(dataset: Any, sizes: bool = True) -> dict[str, Any]:
 
 def class_names(dataset: Any) -> list[str] | None:
     """Names of the classes by number; of a data set made of others where all agree. None where the source has none."""
-    first, *others = [getattr(source, 'classes', None) for source in sources_below(dataset)]
+    first, *others = [getattr(source, 'classes', None) for source in _sources(dataset)]
     if first is None or any(classes is None or list(classes) != list(first) for classes in others):
         return None
     return [str(name) for name in first]
 
 
-def sources_below(dataset: Any) -> list[Any]:
+def files_left_out(dataset: Any) -> list[str]:
+    """Per data source that leaves some out: the files beside its images that are not read, counted by ending."""
+    given = [source.files_left_out() for source in _sources(dataset) if hasattr(source, 'files_left_out')]
+    return [text for text in given if text]
+
+
+def _sources(dataset: Any) -> list[Any]:
     """The data sources below a data set, in order."""
     if hasattr(dataset, 'datasets'):
-        return [source for part in dataset.datasets for source in sources_below(part)]
+        return [source for part in dataset.datasets for source in _sources(part)]
     if hasattr(dataset, 'data_source'):
         return [dataset.data_source]
-    return sources_below(dataset.dataset) if hasattr(dataset, 'dataset') else [dataset]
+    return _sources(dataset.dataset) if hasattr(dataset, 'dataset') else [dataset]
 
 
 def _names(dataset: Any) -> list[str] | None:
     names: list[str] = []
-    for source in sources_below(dataset):
+    for source in _sources(dataset):
         if not hasattr(source, 'describe'):
             return None
         start = os.path.join(getattr(source, 'root', None) or '', '')
@@ -72,7 +78,7 @@ def _labels(dataset: Any) -> str | None:
     labels = getattr(dataset, 'labels', None)
     if labels is not None:
         return _hex(np.ascontiguousarray(labels, dtype='<i8').tobytes())
-    sources = sources_below(dataset)
+    sources = _sources(dataset)
     if not all(hasattr(source, 'objects') for source in sources):
         return None
     digest = hashlib.blake2b(digest_size=16)
@@ -86,7 +92,7 @@ def _labels(dataset: Any) -> str | None:
 
 def _sizes(dataset: Any) -> str | None:
     """Digest of file sizes; a missing file counts as -1. None where no sample is a file."""
-    sources = [source for source in sources_below(dataset) if hasattr(source, 'describe')]
+    sources = [source for source in _sources(dataset) if hasattr(source, 'describe')]
     total = sum(map(len, sources))
     step = -(-total // SIZES_READ) if total else 1
     sizes = [_size(source.describe(i)) for source in sources for i in range(0, len(source), step)]

@@ -157,6 +157,7 @@ def test_colours_need_rgb(name, nested):
         ContrastiveDataset(Bands(4), steps)
     assert '\n' not in str(told.value) and 'GaussianBlur' in str(told.value)
     dataset = ContrastiveDataset(Bands(4, say=False), steps)
+    dataset.use_backend('fast')
     assert dataset.channels is None
     with pytest.raises(DataError, match=f'pipeline step {name} needs RGB .*; these have 4: '):
         for i in range(100):

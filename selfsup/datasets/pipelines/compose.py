@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
+import numpy as np
+from PIL import Image
+
 from ...arguments import Part, checked
 from ...errors import ConfigError, DataError, SelfSupError
 from ...registry import PIPELINES
@@ -50,19 +53,29 @@ class Compose:
                 ArithmeticError,
             ) as error:
                 channels = channels_of(image)
-                if channels is not None and (problem := refusal(step, channels)):
+                plain = getattr(step, 'step', step)  # what a form stands for
+                if channels is not None and (problem := refusal(plain, channels)):
                     raise DataError(f'pipeline step {problem}') from error
-                size = getattr(image, 'size', None)
-                what = (
-                    f'{size[0]}x{size[1]} image'
-                    if isinstance(size, tuple)
-                    else f'{tuple(getattr(image, "shape", ()))} tensor'
-                )
-                raise DataError(f'pipeline step {type(step).__name__} failed on a {what}: {error}') from error
+                raise DataError(
+                    f'pipeline step {self.name_of(step)} failed on a {_describe(image)}: {error}'
+                ) from error
         return image
 
+    def name_of(self, step: Callable) -> str:
+        """What to call a step in a message."""
+        return type(step).__name__
+
     def __repr__(self) -> str:
-        return f'Compose({", ".join(type(step).__name__ for step in self.steps)})'
+        return f'Compose({", ".join(self.name_of(step) for step in self.steps)})'
+
+
+def _describe(image: Any) -> str:
+    """Size and kind of what a step could not use."""
+    if isinstance(image, Image.Image):
+        return f'{image.width}x{image.height} image'
+    if isinstance(image, np.ndarray):
+        return f'{image.shape[1]}x{image.shape[0]} image'
+    return f'{tuple(getattr(image, "shape", ()))} tensor'
 
 
 @checked

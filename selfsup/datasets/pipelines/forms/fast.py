@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from PIL import Image
 
 from ..compose import Compose
 from .base import Form, has_form
+from .tensors import ToTensorForm, fused
 
 
 def as_array(image: Any) -> Any:
@@ -32,20 +33,43 @@ class FastPipeline(Compose):
     """
 
     def __init__(self, pipeline: Compose) -> None:
-        super().__init__([_either(step) for step in pipeline.steps])
+        super().__init__(fast_steps(pipeline.steps))
+
+    def name_of(self, step: Callable) -> str:
+        return type(step.step if isinstance(step, (FastStep, PlainStep)) else step).__name__
 
 
-def _either(step: Callable) -> Callable:
-    form = has_form(step)
-    return step if form is None else _Either(form)
+def fast_steps(steps: Sequence[Callable]) -> list[Callable]:
+    """What runs in place of `steps`: fewer, where two of them have a form together."""
+    fast: list[Callable] = []
+    place = 0
+    while place < len(steps):
+        step = steps[place]
+        together = fused(step, steps[place + 1]) if place + 1 < len(steps) else None
+        form = together or has_form(step)
+        fast.append(PlainStep(step) if form is None else FastStep(form))
+        place += 2 if together else 1
+    return fast
 
 
-class _Either:
+class FastStep:
     """The form on arrays, the step itself on everything else."""
 
     def __init__(self, form: Form) -> None:
         self.form = form
+        self.step = form.step
+        self.otherwise = form.run if isinstance(form, ToTensorForm) else form.step
 
     def __call__(self, image: Any) -> Any:
         image = as_array(image)
-        return self.form(image) if isinstance(image, np.ndarray) else self.form.step(image)
+        return self.form(image) if isinstance(image, np.ndarray) else self.otherwise(image)
+
+
+class PlainStep:
+    """A step without a form, on a PIL image where there are pixels in an array."""
+
+    def __init__(self, step: Callable) -> None:
+        self.step = step
+
+    def __call__(self, image: Any) -> Any:
+        return self.step(as_pil(image))

@@ -1,0 +1,61 @@
+"""Forms of the steps that make float tensors of images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from ..transforms import ToTensor
+from .base import Form, Size, form_of
+from .opencv import has_opencv
+
+
+class ToTensorForm(Form):
+    """ToTensor, and a Normalize after it, as one look-up of 256 floats per channel: the numbers are those of the steps.
+
+    Args:
+        step: the ToTensor.
+        normalize: the Normalize that follows it, or None.
+    """
+
+    def __init__(self, step: ToTensor, normalize: v2.Normalize | None = None) -> None:
+        super().__init__(step)
+        self.normalize = normalize
+        values = torch.arange(256, dtype=torch.float32).div_(255).expand(3, 1, 256).contiguous()
+        if normalize is not None:
+            values = normalize(values)
+        self.tables = [table.reshape(256, 1) for table in values.numpy()]
+
+    def draw(self, size: Size) -> tuple[()]:
+        return ()
+
+    def apply(self, image: np.ndarray, params: tuple[()]) -> Tensor:
+        import cv2
+
+        height, width, _ = image.shape
+        out = np.empty((3, height, width), np.float32)
+        for channel, table, plane in zip(cv2.split(image), self.tables, out, strict=True):
+            cv2.LUT(channel, table, plane)
+        return torch.from_numpy(out)
+
+    def run(self, image: Any) -> Any:
+        """The steps themselves, on what is no array."""
+        image = self.step(image)
+        return image if self.normalize is None else self.normalize(image)
+
+
+@form_of(ToTensor)
+def _to_tensor(step: ToTensor) -> Form | None:
+    return ToTensorForm(step) if has_opencv() else None
+
+
+def fused(step: Any, following: Any) -> ToTensorForm | None:
+    """The form of two steps in a row where they are a ToTensor and a Normalize for three channels; else None."""
+    if type(step) is not ToTensor or type(following) is not v2.Normalize or not has_opencv():
+        return None
+    fits = len(following.mean) == len(following.std) == 3 and 0 not in following.std
+    return ToTensorForm(step, following) if fits else None

@@ -1,0 +1,86 @@
+"""Affine warps of uint8 images (H, W, 3), as PIL computes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from PIL import Image
+
+Colour = tuple[int, ...]
+
+
+def _taps(fraction: np.ndarray) -> np.ndarray:
+    """float32 (4, H): weights of four neighbours of a point `fraction` (H,) after the second; PIL's bicubic, whose parameter is -1."""
+    t, t2, t3 = fraction, fraction**2, fraction**3
+    return np.stack([-t + 2 * t2 - t3, 1 - 2 * t2 + t3, t + t2 - t3, -t2 + t3]).astype(np.float32)
+
+
+def slide_rows(image: np.ndarray, starts: np.ndarray, fill: Colour) -> np.ndarray:
+    """Every row moved along itself, with PIL's bicubic interpolation.
+
+    Args:
+        image: uint8 (H, W, 3).
+        starts: float64 (H,): x in the source of the first pixel's middle, in pixels from the left edge of the image.
+        fill: colour of what lies outside.
+    """
+    import cv2
+
+    height, width, _ = image.shape
+    first = np.floor(starts - 0.5).astype(np.int64)
+    weights = _taps(starts - 0.5 - first)
+    margin = int(max(0, 1 - first.min(), first.max() + 3))
+    margin = min(margin, width + 3)
+    first = first.clip(1 - margin, margin - 3)  # rows that lie outside altogether are filled below
+    padded = cv2.copyMakeBorder(image, 0, 0, margin, margin, cv2.BORDER_REPLICATE)
+    row = 3 * (width + 2 * margin)
+    reach = 3 * (width + 3)
+    windows = as_strided(padded.reshape(-1), (padded.size - reach + 1, reach), (1, 1))
+    rows = windows[np.arange(height) * row + 3 * (margin + first - 1)].astype(
+        np.float32
+    )  # (H, 3 (W + 3)): the taps of each row
+    moved = rows[:, : 3 * width] * weights[0][:, None]
+    part = np.empty_like(moved)
+    for tap in (1, 2, 3):
+        moved += np.multiply(rows[:, 3 * tap : 3 * (tap + width)], weights[tap][:, None], out=part)
+    out = np.clip(moved, 0, 255, out=moved).astype(np.uint8).reshape(image.shape)
+    x = np.arange(width, dtype=np.int32)
+    outside = x < np.ceil(-starts).astype(np.int32)[:, None]
+    outside |= x >= np.ceil(width - starts).astype(np.int32)[:, None]
+    return cv2.copyTo(np.full_like(image, fill), outside.view(np.uint8), out)
+
+
+def shift(image: np.ndarray, x: int, y: int, fill: Colour) -> np.ndarray:
+    """The part of the same size that begins `x` pixels to the right and `y` below."""
+    height, width, _ = image.shape
+    out = np.full_like(image, fill)
+    rows, columns = slice(max(0, y), min(height, height + y)), slice(max(0, x), min(width, width + x))
+    if rows.start < rows.stop and columns.start < columns.stop:
+        out[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x] = image[rows, columns]
+    return out
+
+
+def rotate(image: np.ndarray, degrees: float, resample: int, fill: Colour) -> np.ndarray:
+    """PIL's `rotate` around the middle, counter-clockwise; computed by PIL."""
+    return np.asarray(Image.fromarray(image).rotate(degrees, Image.Resampling(resample), fillcolor=fill))
+
+
+def affine(image: np.ndarray, matrix: Sequence[float], resample: int, fill: Colour) -> np.ndarray:
+    """PIL's `transform` by an affine matrix, from places in the result to places in `image`; bicubic shears and shifts are faster."""
+    a, b, c, d, e, f = matrix
+    height, width, _ = image.shape
+    if (a, b, d, e) == (1, 0, 0, 1) and c == int(c) and f == int(f):
+        return shift(image, int(c), int(f), fill)
+    if resample == Image.Resampling.BICUBIC:
+        if (a, d, e, f) == (1, 0, 1, 0):
+            return slide_rows(image, 0.5 + b * (np.arange(height) + 0.5) + c, fill)
+        if (a, b, c, e) == (1, 0, 0, 1):
+            import cv2
+
+            starts = 0.5 + d * (np.arange(width) + 0.5) + f
+            return cv2.transpose(slide_rows(cv2.transpose(image), starts, fill))
+    warped = Image.fromarray(image).transform(
+        (width, height), Image.Transform.AFFINE, tuple(matrix), Image.Resampling(resample), fillcolor=fill
+    )
+    return np.asarray(warped)
