@@ -1,6 +1,6 @@
 """Draw what the model sees: a grid of training images and their augmented views, as the training run will draw them.
 
-python tools/show_views.py configs/selfsup/moco/r50_v2.py [-n 8] [--epochs 3] [--out views.png] [--cfg-options a.b=c ...]
+python tools/show_views.py configs/selfsup/moco/r50_v2.py [-n 8] [--epochs 3] [--channels 3 2 1] [--out views.png] [--cfg-options a.b=c ...]
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--seed', type=int, help='run seed (default: that of the config, or 0)')
     cli.add_data(parser)
+    cli.add_channels(parser)
     cli.add_cfg_options(parser)
     return parser.parse_args()
 
@@ -48,7 +49,7 @@ def main() -> None:
     from selfsup.datasets.loaders import SeededDataset
     from selfsup.datasets.wrappers import use_backend
     from selfsup.registry import DATASETS
-    from selfsup.visualization.views import to_picture, view_grid, view_names, views_of
+    from selfsup.visualization.views import source_picture, to_picture, view_grid, view_names, views_of
 
     compiled = config.compile_config(config.load(args.config, args.cfg_options, {('--data', 'train'): args.data}))
     settings = compiled['train_dataloader']
@@ -60,7 +61,8 @@ def main() -> None:
     rows = []
     for index in np.unique(np.linspace(0, len(dataset) - 1, args.n).astype(int)).tolist():
         views = [views_of(seeded[(epoch, index, 0)]['img']) for epoch in range(args.epochs)]
-        rows.append([dataset.read(index)[0], *(to_picture(view, mean, std) for epoch in views for view in epoch)])
+        pictures = [to_picture(view, mean, std, args.channels) for epoch in views for view in epoch]
+        rows.append([source_picture(dataset.read(index)[0], args.channels), *pictures])
     names = view_names(views[0])
     heads = [('image', ''), *((f'epoch {epoch}', name) for epoch in range(args.epochs) for name in names)]
     out = args.out or Path(config.default_work_dir(args.config)) / 'views.png'

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Sized
+import os
+from collections.abc import Callable, Mapping, Sequence, Sized
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
@@ -18,11 +19,12 @@ from ..arguments import Part
 from ..errors import ConfigError, DataError
 from ..registry import DATA_SOURCES
 from .cache import CacheSettings, cached
-from .decoding import Backend, in_unit_range
+from .decoding import Backend, Decoder, in_unit_range
 from .pipelines import Compose, Steps, build_view_pipeline, to_uint8
+from .pipelines.channels import follow_channels
 from .pipelines.forms import FastPipeline, as_array, planes
 from .pipelines.forms.batch import DeviceShare, HostShare
-from .robust import RobustReader
+from .robust import UNREADABLE, RobustReader
 from .stored import StoredImage, StoredImages
 
 Source = Annotated[dict | str | object, Part(DATA_SOURCES)]
@@ -37,8 +39,11 @@ class ImageDataset(Dataset):
             a Normalize at the end of a pipeline are the loader's.
         pipelines: name of the argument -> list of steps.
 
+    Attributes:
+        channels: of the views, or None where the data source or a step does not tell.
+
     Raises:
-        ConfigError: a pipeline that does not fit `prefetch`, or something else than a data source.
+        ConfigError: a pipeline that does not fit `prefetch` or the channels of the images, or something else than a data source.
         DataError: the data source has no samples.
     """
 
@@ -57,6 +62,17 @@ class ImageDataset(Dataset):
         if len(self.data_source) == 0:
             raise DataError(f'The data source {type(self.data_source).__name__} has no samples.')
         self.reader = RobustReader(self.data_source)
+        self.channels = self.follow_channels()
+
+    def follow_channels(self) -> int | None:
+        """Channels of the views; None where nobody can tell, or where they differ.
+
+        Raises:
+            ConfigError: a step does not work on images of as many channels as the data source has.
+        """
+        given = source_channels(self.data_source)
+        made = {follow_channels(steps.steps, given, name) for name, steps in self.pipelines.items()}
+        return made.pop() if len(made) == 1 else None
 
     def __len__(self) -> int:
         return len(self.data_source)
@@ -116,15 +132,8 @@ class ImageDataset(Dataset):
             return self._stored.read(index)
         sample, taken = self.reader.read(index)
         image, label = sample if isinstance(sample, tuple) else (sample, None)
-        return (self._as_tensor(image, taken) if isinstance(image, np.ndarray) else image), label, taken
-
-    def _as_tensor(self, image: np.ndarray, taken: int) -> np.ndarray | Tensor:
-        """A tensor (C, H, W) of an array of that shape; 8-bit RGB stays as it is."""
-        channels, value_range = (getattr(self.data_source, name, None) for name in ('channels', 'value_range'))
-        if image.dtype == np.uint8 and image.shape[-1] == 3 and channels in (None, 3) and value_range is None:
-            return image
         try:
-            return torch.from_numpy(np.require(in_unit_range(image, value_range), requirements=['C', 'W']))
+            return as_image(image, self.data_source), label, taken
         except ValueError as error:
             raise DataError(f'{self.reader.describe(taken)}: {error}.') from None
 
@@ -137,7 +146,7 @@ class ImageDataset(Dataset):
             pipeline: which one.
 
         Returns:
-            (C, H, W), float; uint8 with prefetch.
+            (C, H, W), float; uint8 with prefetch, where the source gives 8 bits.
 
         Raises:
             DataError: a step refuses the image, or the pipeline ends in something else.
@@ -147,7 +156,9 @@ class ImageDataset(Dataset):
                 f'{type(self).__name__} makes more of an image than the device can: prefetch=dict(images_on_device=True) does not go with '
                 'it. Leave images_on_device out.'
             )
-        finish = as_uint8 if self.prefetch else as_float
+        # Floats have more than 8 bits, and keep them with prefetch.
+        floats = isinstance(image, Tensor) and image.is_floating_point()
+        finish = as_uint8 if self.prefetch and not floats else as_float
         return self.run(lambda x: finish(self.steps(pipeline)(x)), image, taken)
 
     def sample(
@@ -226,6 +237,44 @@ class ImageDataset(Dataset):
             )
         if not getattr(self.data_source, 'return_label', True):
             raise ConfigError(f'{type(self).__name__} needs labels: set data_source.return_label=True.')
+
+
+def source_channels(source: Any) -> int | None:
+    """Channels of the images of a data source, as it says in `channels`; None where it does not say."""
+    channels = getattr(source, 'channels', None)
+    return channels if isinstance(channels, int) else None
+
+
+def as_image(image: Any, source: Any) -> Any:
+    """An image as steps take it: an array (C, H, W) of a data source becomes a tensor, 8-bit RGB stays as it is.
+
+    Raises:
+        ValueError: floats of a source that states no range.
+    """
+    if not isinstance(image, np.ndarray):
+        return image
+    channels, value_range = (getattr(source, name, None) for name in ('channels', 'value_range'))
+    if image.dtype == np.uint8 and image.shape[-1] == 3 and channels in (None, 3) and value_range is None:
+        return image
+    return torch.from_numpy(np.require(in_unit_range(image, value_range), requirements=['C', 'W']))
+
+
+def open_like(path: str | os.PathLike, source: Mapping[str, Any]) -> Any:
+    """The image in a file that the user named, as the dataset of a config reads its own; see `ImageDataset.read`.
+
+    Args:
+        path: the file.
+        source: config of the data source, of which `channels`, `value_range` and `exif` count.
+
+    Raises:
+        DataError: it cannot be read as such an image.
+    """
+    decoder = Decoder(**{key: source[key] for key in ('channels', 'value_range', 'exif') if key in source})
+    try:
+        with open(path, 'rb') as file:
+            return as_image(decoder(file.read(), lambda: str(path)), decoder)
+    except UNREADABLE as error:
+        raise DataError(f'{path} cannot be read as an image: {error}') from None
 
 
 def one_each(dataset: Sized, labels: Tensor | np.ndarray | Sequence[int]) -> Tensor:

@@ -69,6 +69,13 @@ def use_cache(dataset: Any, cache: CacheSettings, together: bool = False) -> Non
         )
 
 
+def view_channels(dataset: Any) -> int | None:
+    """Channels of the views of a dataset, perhaps one made of others; None where it does not tell, or where they differ."""
+    inside = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    made = {view_channels(inner) if inner is not None else getattr(dataset, 'channels', None) for inner in inside}
+    return made.pop() if len(made) == 1 else None
+
+
 @DATASETS.register_module()
 class ConcatDataset(Dataset):
     """Datasets of one kind in a row.

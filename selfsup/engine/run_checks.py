@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..contracts import ChecksData
+from ..contracts import ChecksChannels, ChecksData
 from ..datasets.loaders.shared_memory import check_room
+from ..datasets.wrappers import view_channels
 from ..distributed import gather_objects, world_size
 from ..errors import ConfigError
 
@@ -24,10 +25,12 @@ def check_run(model: nn.Module, loader: Any, max_iters: int) -> None:
         max_iters: length of the run in micro-batches.
 
     Raises:
-        SelfSupError: a batch would hold too few images, a setting of the method does not fit the images or their classes, or the loader
-            workers of this machine need more shared memory than there is.
+        SelfSupError: a batch would hold too few images, a setting of the method does not fit the images, their channels or their classes,
+            or the loader workers of this machine need more shared memory than there is.
     """
     sizes = batch_sizes(loader, max_iters)
+    if isinstance(model, ChecksChannels):
+        model.check_channels(view_channels(loader.dataset))
     if isinstance(model, ChecksData):
         model.check_classes(getattr(loader.dataset, 'num_classes', None))
         model.check_data(number_of_images(loader.dataset), [size * world_size() for size in sizes])

@@ -2,6 +2,7 @@
 
 Says which of the two is the bottleneck of training: the pipeline that makes the batches or the model that takes them. A few images are
 read; with --all every one that the config names, with the path and the reason of each that is broken. Exit status 1 if any is.
+With --stats it measures mean and standard deviation of every channel instead, as a line for the config.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from .options import Declared, option
 
 TYPE_CHECKING = False  # see options.py
 if TYPE_CHECKING:
-    from typing import Any
-
     from . import base
 
 
@@ -25,14 +24,19 @@ class Options(Declared):
     config: str | None = option(None, 'config', nargs='?', help='config file')
     data: str | None = option(None, add=cli.add_data)
     all: bool = option(False, help='read every image that the config names, and list the broken ones')
+    stats: bool = option(
+        False, help='measure mean and standard deviation of each channel of the training images, and nothing else'
+    )
+    images: int = option(
+        2000, type=cli.positive, help='how many of them, spread over the data set (default: 2000, at most all)'
+    )
     seconds: float = option(5.0, type=float, help='length of each of the two measurements')
     cfg_options: Sequence[str] = option((), add=cli.add_cfg_options)
 
     def validate(self) -> None:
-        if self.all and not self.config:
-            raise UsageError('--all needs a config, which names the images')
-        if self.data and not self.config:
-            raise UsageError('--data needs a config, which says how the images are read')
+        for name in ('all', 'stats', 'data'):
+            if getattr(self, name) and not self.config:
+                raise UsageError(f'--{name} needs a config, which names the images')
 
 
 def run(asked: Options) -> base.Outcome:
@@ -44,6 +48,9 @@ def run(asked: Options) -> base.Outcome:
     from ..engine.environment import collect_environment
     from . import base
 
+    if asked.config and asked.stats:
+        measure(asked.config, asked)
+        return base.Outcome()
     for name, value in collect_environment().items():
         print(f'{name:14s} {value}')
     if asked.config:
@@ -51,11 +58,22 @@ def run(asked: Options) -> base.Outcome:
     return base.Outcome()
 
 
+def measure(path: str, asked: Options) -> None:
+    """Mean and standard deviation of the training images of a config."""
+    from ..config import compile_config, load
+    from ..evaluation.analysis.channel_statistics import channel_statistics, training_sources
+
+    sources = training_sources(compile_config(load(path, list(asked.cfg_options))))
+    for line in channel_statistics(sources, asked.images, lambda line: print(line, flush=True)).lines():
+        print(line)
+
+
 def check(path: str, asked: Options) -> None:
     """Data, pipeline and model of a config."""
     import torch
 
     from ..config import compile_config, load
+    from ..datasets.digest import files_left_out
     from ..datasets.loaders import build_loader, first_image, images_in, shapes_of
     from ..engine.launch import init_distributed
     from ..errors import DataError
@@ -77,8 +95,8 @@ def check(path: str, asked: Options) -> None:
         f'\ndata: {len(loader.dataset):,} samples; read {len(tried)} of them ({", ".join(map(str, tried))}) and those of the batches: '
         + (f'{len(problems)} broken' if problems else 'all good'),
         '' if asked.all else '(--all reads every image)',
+        *(f'\nleft out: {left}' for left in files_left_out(loader.dataset)),
     )
-    say_what_is_left_out(loader.dataset)
     if problems:
         raise DataError(f'{len(problems)} samples cannot be read: ' + '; '.join(problems))
     if batch is None:
@@ -87,9 +105,10 @@ def check(path: str, asked: Options) -> None:
     model = MODELS.build(compiled['model']).to(device).train()
     img = batch['img']
     batch['img'] = [torch.randn_like(image) for image in img] if isinstance(img, list) else torch.randn_like(img)
-    wrapper = compiled['optim_wrapper']
-    amp = wrapper['type'] == 'AmpOptimWrapper'
-    kind = getattr(torch, wrapper.get('dtype') or ('float16' if device.type == 'cuda' else 'bfloat16'))
+    amp = compiled['optim_wrapper']['type'] == 'AmpOptimWrapper'
+    kind = getattr(
+        torch, compiled['optim_wrapper'].get('dtype') or ('float16' if device.type == 'cuda' else 'bfloat16')
+    )
 
     def step() -> None:
         with torch.autocast(device.type, kind, enabled=amp):
@@ -112,13 +131,3 @@ def check(path: str, asked: Options) -> None:
             device=device.type,
         )
     )
-
-
-def say_what_is_left_out(dataset: Any) -> None:
-    """Print the files beside the images of a data set that its sources do not read."""
-    from ..datasets.digest import sources_below
-
-    for source in sources_below(dataset):
-        left = source.files_left_out() if hasattr(source, 'files_left_out') else ''
-        if left:
-            print(f'left out: {left}')

@@ -104,7 +104,7 @@ def test_eight_bits():
     'data, channels, found',
     [
         (tiff(values(13)), 4, 13),
-        (pages(values(2)), 3, 2),
+        (pages(values(2)), 4, 2),
         (npy(values(1)[0]), 13, 1),
         (saved(Image.new('RGB', (9, 9)), 'PNG'), 1, 3),
         (saved(Image.new('LA', (9, 9)), 'PNG'), 1, 2),

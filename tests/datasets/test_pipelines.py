@@ -176,9 +176,10 @@ def test_errors_name_what_to_do():
     with pytest.raises(DataError, match=r'pipeline step RandomCrop failed on a 32x24 image: Required crop size'):
         build_pipeline([dict(type='RandomCrop', size=64)])(IMAGE)
     with pytest.raises(
-        DataError, match=r'pipeline step ToTensor failed on a .* tensor: expected a PIL image, got Tensor'
+        DataError,
+        match=r'pipeline step ToTensor failed on a .* tensor: expected uint8, or floats in \[0, 1\]; got torch.int16',
     ):
-        build_pipeline([dict(type='ToTensor'), dict(type='ToTensor')])(IMAGE)
+        build_pipeline([dict(type='ToTensor')])(torch.zeros(3, 4, 4, dtype=torch.int16))
 
 
 def test_pipelines_must_end_where_the_dataset_needs_it():

@@ -8,26 +8,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ...arguments import Count
-from ...errors import DataError
-from ..decoding import Backend, Decoder, Exif, Pixels, ValueRange, load_rgb
-from ..robust import UNREADABLE
+from ..decoding import Backend, Decoder, Exif, Pixels, ValueRange
 
 PathLike = str | os.PathLike  # of a file or folder; `~` is the home
-
-
-def open_image(path: PathLike) -> Image.Image:
-    """The RGB image in a file that the user named.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        return load_rgb(path)
-    except UNREADABLE as error:
-        raise DataError(f'{path} cannot be read as an image: {error}') from None
 
 
 class ByteTable:
@@ -76,6 +61,7 @@ class DataSource(ABC):
         labels: int64 (N,) class numbers from 0, or None.
         classes: name of each class, or None.
         no_labels: why there are no labels where some seem meant; for messages.
+        channels: of its images; None: not known before they are read.
         blocks: int64 numbers of the first sample of each block that the images are stored in (a tar shard, a row group), ascending from 0,
             or None.
         locality: `blocks` where reading block by block is much faster than reading here and there, else None. Training then shuffles
@@ -91,6 +77,7 @@ class DataSource(ABC):
     locality: np.ndarray | None = None
     in_order: bool = False
     lost: int = 0
+    channels: int | None = None
 
     def __init__(self, return_label: bool = True) -> None:
         self.return_label = return_label

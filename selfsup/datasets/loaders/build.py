@@ -16,8 +16,9 @@ from ...prefetch import Prefetch, read_prefetch
 from ...registry import DATASETS, SAMPLERS
 from ..cache import CacheSettings
 from ..decoding import Backend
+from ..pipelines.channels import check_length
 from ..robust import MAX_BAD_SHARE, allow_unreadable
-from ..wrappers import build_dataset, use_backend, use_cache
+from ..wrappers import build_dataset, use_backend, use_cache, view_channels
 from .agreement import check_ranks_agree
 from .device import DeviceLoader, Normalize
 from .samplers import EpochSampler
@@ -91,6 +92,9 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
             f'prefetch={prefetch.on} of the loader and prefetch={not prefetch.on} of its {type(dataset).__name__} contradict each '
             'other. Set one of them, at the top level of the config.'
         )
+    channels = view_channels(dataset)
+    if prefetch.on and settings.img_norm_cfg and channels is not None:
+        check_length(**settings.img_norm_cfg, channels=channels, where='img_norm_cfg')
     use_backend(dataset, settings.pipeline_backend)
     allow_unreadable(dataset, settings.max_unreadable)
     together = world_size == dist.world_size()

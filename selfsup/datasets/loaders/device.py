@@ -195,6 +195,8 @@ def _each(value: Tensor | list[Tensor], function: Callable[[Tensor], Any]) -> An
 class Normalize:
     """uint8 images (..., C, H, W) -> (x / 255 - mean) / std, float32; the operations of ToTensor and Normalize in their order.
 
+    Floats, which sources of more than 8 bits give, are in [0, 1] already: (x - mean) / std.
+
     Args:
         mean: per channel, of images in [0, 1].
         std: per channel, > 0.
@@ -211,4 +213,5 @@ class Normalize:
     def __call__(self, images: Tensor) -> Tensor:
         if len(self.mean) not in (1, images.shape[-3]):
             raise ShapeError(f'img_norm_cfg is for {len(self.mean)} channels; the images have {images.shape[-3]}.')
-        return images.to(torch.float32).div_(255).sub_(self.mean).div_(self.std)
+        scaled = images if images.is_floating_point() else images.to(torch.float32).div_(255)
+        return scaled.sub(self.mean).div_(self.std)

@@ -11,6 +11,7 @@ from PIL import Image
 from ...arguments import Part, checked
 from ...errors import ConfigError, DataError, SelfSupError
 from ...registry import PIPELINES
+from .channels import channels_of, refusal
 from .normalization import check_pipeline, name_of
 
 Steps = Sequence[Annotated[dict | Callable, Part(PIPELINES)]]
@@ -57,6 +58,10 @@ class Compose:
                 LookupError,
                 ArithmeticError,
             ) as error:
+                channels = channels_of(image)
+                plain = getattr(step, 'step', step)  # what a form stands for
+                if channels is not None and (problem := refusal(plain, channels)):
+                    raise DataError(f'pipeline step {problem}') from error
                 raise DataError(
                     f'pipeline step {self.name_of(step)} failed on a {_describe(image)}: {error}'
                 ) from error

@@ -16,7 +16,9 @@ from ...arguments import Part
 from ...contracts import StartsFrom
 from ...errors import ConfigError, ShapeError, did_you_mean
 from ...registry import BACKBONES, HEADS, MEMORIES, NECKS, Registry
+from ..layers.image_channels import image_channels, stated_channels
 from ..layers.pooling import global_average
+from ..layers.sobel import Sobel
 
 # Parts of a model as the arguments of a method: a config, or a module.
 Backbone = Annotated[dict | nn.Module, Part(BACKBONES)]
@@ -160,6 +162,30 @@ class Algorithm(nn.Module):
         """
         if 'gt_label' in self._reads:
             refuse_classes('training images', classes, getattr(self, 'head', None))
+
+    def image_channels(self) -> int | None:
+        """Channels of the images that the backbone takes; None where it sees their edges, which any images have.
+
+        Raises:
+            ConfigError: see `layers.image_channels`.
+        """
+        return None if isinstance(getattr(self, 'sobel', None), Sobel) else image_channels(self.backbone)
+
+    def check_channels(self, channels: int | None) -> None:
+        """Refuse images of another number of channels than the backbone says it takes. Called as `check_data` is.
+
+        Args:
+            channels: of the training images; None where they are not known.
+
+        Raises:
+            ShapeError: they differ; the message names the setting.
+        """
+        taken = self.image_channels() and stated_channels(self.backbone)
+        if None not in (channels, taken) and channels != taken:
+            raise ShapeError(
+                f'The training images have {channels} {"channel" if channels == 1 else "channels"}, but the backbone takes {taken}: '
+                f'set model.backbone.in_channels={channels}, or let data.train give images of {taken}.'
+            )
 
     def check_data(self, images: int, batches: Sequence[int]) -> None:
         """Refuse settings that do not fit the training data. Called once, by the training loop, before the first step.

@@ -58,5 +58,5 @@ def form_of(*kinds: type) -> Callable[[Callable[[Any], Form | None]], Callable[[
 
 def has_form(step: Any) -> Form | None:
     """The form of a step, or None: it then runs as it is, in its place."""
-    make = FORMS.get(type(step))
+    make = FORMS.get(getattr(type(step), 'form_as', type(step)))
     return None if make is None else make(step)
