@@ -1,5 +1,6 @@
 """Images with any number of channels and bits: TIFF, PNG, JPEG, NumPy; their values, their ranges, what is refused."""
 
+import importlib.util
 import io
 import warnings
 
@@ -257,3 +258,18 @@ def test_deep_grey_as_rgb_is_remarked_on(array, message):
 def test_floats_as_rgb_are_refused_with_the_setting():
     with pytest.raises(ValueError, match=r'channels=1 and value_range'):
         Decoder()(saved(Image.fromarray(values(1)[0].astype(np.float32)), 'TIFF'))
+
+
+@pytest.mark.parametrize(
+    'data, message',
+    [
+        (b'', 'it is empty'),
+        (b'<!DOCTYPE html>', r"it begins with b'<!DOCTYP'"),
+        (b'\0\0\0\x18ftypheic\0\0\0\0', 'pip install pillow-heif'),
+        (npy(values(13)), 'array of NumPy'),
+    ],
+)
+def test_files_of_no_known_format_say_what_they_are(data, message):
+    if importlib.util.find_spec('pillow_heif') is None or b'heic' not in data:
+        with pytest.raises(OSError, match=f'^cannot identify image file: .*{message}'):
+            Decoder()(data)

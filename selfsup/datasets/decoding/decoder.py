@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import BinaryIO, Literal
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ...errors import ConfigError, SelfSupWarning
 from .endings import register_heif
 from .fast import decode_jpeg, say_what_is_used
 from .jpeg_header import orientation_if_plain
-from .layers import read_layers
+from .layers import NUMPY_MAGIC, read_layers
 from .notices import Kind, Notices
 from .orientation import Exif, load_as_stored, orientation_of, upright, upright_array
 from .value_range import TOP, ValueRange, as_kept_type, remark
@@ -26,6 +26,7 @@ Backend = Literal['fast', 'reference']
 # or a value range are asked for, an array (C, H, W) of uint8, uint16 or float32.
 Pixels = Image.Image | np.ndarray
 RGB = 3
+HEIC = (b'heic', b'heix', b'hevc', b'heim', b'heis', b'mif1', b'msf1')  # brands of ISO/IEC 23008-12
 
 
 def load_rgb(
@@ -137,8 +138,12 @@ class Decoder:
         Raises:
             OSError, ValueError, ...: what `robust.UNREADABLE` lists, for an image that cannot be read.
         """
-        if self.layered:
-            return self._layers(data, name)
+        try:
+            return self._layers(data, name) if self.layered else self._rgb(data, name)
+        except UnidentifiedImageError:  # of Pillow, which names the buffer
+            raise UnidentifiedImageError(f'cannot identify image file{_hint(data)}') from None
+
+    def _rgb(self, data: bytes, name: Callable[[], str]) -> Pixels:
         if self.backend == 'fast':
             orientation = orientation_if_plain(data)
             image = None if orientation is None else decode_jpeg(data)
@@ -161,6 +166,17 @@ class Decoder:
             return upright_array(image, orientation, y, x)
         _say(self._notices, 'exif', lambda: _ignored(name(), orientation))
         return image
+
+
+def _hint(data: bytes) -> str:
+    """Why nothing reads a file, where its first bytes tell."""
+    if not data:
+        return ': it is empty'
+    if data[4:8] == b'ftyp' and data[8:12] in HEIC:
+        return ': it is HEIC, which Pillow reads with pillow-heif (pip install pillow-heif)'
+    if data.startswith(NUMPY_MAGIC):
+        return ': it is an array of NumPy, which is read where channels or value_range of the data source are stated'
+    return f': it begins with {data[:8]!r}'
 
 
 def _asked(data: bytes) -> int:
