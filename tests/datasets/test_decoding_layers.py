@@ -255,6 +255,16 @@ def test_deep_grey_as_rgb_is_remarked_on(array, message):
         load_rgb(io.BytesIO(data))
 
 
+def test_deep_colours_as_rgb_are_remarked_on():
+    for data in (deep_png(values(3, top=4000)), tiff(np.moveaxis(values(3, top=4000), 0, -1), photometric='rgb')):
+        with pytest.warns(SelfSupWarning, match=r'0 to 4095, .* nearly black.*\(0, 4095\)'):
+            load_rgb(io.BytesIO(data))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        load_rgb(io.BytesIO(deep_png(values(3))))
+        load_rgb(io.BytesIO(saved(Image.new('RGB', (16, 16)), 'PNG')))
+
+
 def test_floats_as_rgb_are_refused_with_the_setting():
     with pytest.raises(ValueError, match=r'channels=1 and value_range'):
         Decoder()(saved(Image.fromarray(values(1)[0].astype(np.float32)), 'TIFF'))

@@ -42,7 +42,8 @@ def load_rgb(
 
     Returns:
         RGB image; an image that is RGB already is not copied. 16-bit grey keeps its upper 8 bits: PIL's own conversion cuts
-        at 255, which makes nearly every such image white. Where its values do not fill 16 bits, a warning says so.
+        at 255, which makes nearly every such image white. RGB of 16 bits does too. Where values do not fill 16 bits, a warning
+        says so.
 
     Raises:
         ValueError: pixels are floats, of which nobody knows the range.
@@ -50,6 +51,7 @@ def load_rgb(
     register_heif()
     name = name or (str(file) if isinstance(file, str | os.PathLike) else 'an image')
     with Image.open(file) as opened:
+        deep_colours = opened.mode == 'RGB' and any(';16' in str(tile[3]) for tile in opened.tile)
         image, orientation = load_as_stored(opened)
         if image.mode == 'F':
             raise ValueError(
@@ -59,6 +61,13 @@ def load_rgb(
             values = np.asarray(image).astype(np.int64)
             _say(notices, 'range', lambda: remark(values, (0, TOP), name))
             image = Image.fromarray((values.clip(0, TOP) >> 8).astype(np.uint8))
+        if deep_colours:  # Pillow keeps the upper 8 bits
+            extremes = np.asarray(image.getextrema())
+            _say(
+                notices,
+                'range',
+                lambda: remark(np.array([extremes.min() << 8, extremes.max() << 8 | 255]), (0, TOP), name),
+            )
         image = image if image.mode == 'RGB' else image.convert('RGB')
         if orientation == 1:
             return image
