@@ -16,7 +16,7 @@ from ...errors import ConfigError
 from ...files import byte_count
 from ...registry import DATA_SOURCES
 from .base import EncodedSource, NameTable, PathLike
-from .image_folder import EXTENSIONS
+from .shards.endings import IMAGE_ENDINGS
 from .shards.index import ShardIndex, build_index, cache_folder, lines
 from .shards.labels import Labels, labels_of
 from .shards.patterns import shards_of
@@ -89,11 +89,11 @@ class WebDataset(EncodedSource):
 
         def look() -> tuple[list[Shard], ShardIndex, Labels]:
             found = [look_at(path, options) for path in paths]
-            asked = {'images': [ending.lstrip('.') for ending in EXTENSIONS], 'image': image, 'label': label or 'cls'}
+            asked = {'images': list(IMAGE_ENDINGS), 'image': image, 'label': label or 'cls'}
             index = build_index(
                 found, asked, open_tar, cache_folder() / 'index' if is_url(self.root) else Path(self.root)
             )
-            check_images(found, index, image, EXTENSIONS)
+            check_images(found, index, image)
             return found, index, labels_of(lines(index.labels), lines(index.names), label, self.root, options)
 
         self._shards, index, labels = dist.on_main(look)

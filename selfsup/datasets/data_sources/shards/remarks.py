@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 
 from .... import distributed as dist
 from ....errors import DataError, SelfSupWarning, listed
+from .endings import IMAGE_ENDINGS
 from .index import ShardIndex
 from .places import Shard
 from .scan import NO_END
 
 
-def check_images(shards: list[Shard], index: ShardIndex, image: str | None, endings: Sequence[str]) -> None:
+def check_images(shards: list[Shard], index: ShardIndex, image: str | None) -> None:
     """Refuse shards in which no image is found, or several in a sample; warn of samples without one, and of members that come twice.
 
     Args:
         shards: in order.
         index: theirs.
         image: the ending that was asked for.
-        endings: of images.
 
     Raises:
         DataError: naming shards and samples.
@@ -36,7 +35,7 @@ def check_images(shards: list[Shard], index: ShardIndex, image: str | None, endi
         damage = [
             f'{shard.path}: {note["damage"]}' for shard, note in zip(shards, index.notes, strict=True) if note['damage']
         ]
-        what = f'ending in .{image}' if image else f'ending in {", ".join(endings)}'
+        what = f'ending in .{image}' if image else f'ending in {", ".join(IMAGE_ENDINGS)}'
         raise DataError(
             f'The {len(shards)} shards hold no image {what}.'
             + (f' Damaged: {listed(damage)}.' if damage else '')
