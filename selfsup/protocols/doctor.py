@@ -15,6 +15,8 @@ from .options import Declared, option
 
 TYPE_CHECKING = False  # see options.py
 if TYPE_CHECKING:
+    from typing import Any
+
     from . import base
 
 
@@ -46,6 +48,8 @@ def run(asked: Options) -> base.Outcome:
         SelfSupError: what the user can mend; an image that cannot be read.
     """
     from ..engine.environment import collect_environment
+    from typing import Any
+
     from . import base
 
     if asked.config and asked.stats:
@@ -73,7 +77,6 @@ def check(path: str, asked: Options) -> None:
     import torch
 
     from ..config import compile_config, load
-    from ..datasets.digest import files_left_out
     from ..datasets.loaders import build_loader, first_image, images_in, shapes_of
     from ..engine.launch import init_distributed
     from ..errors import DataError
@@ -91,12 +94,7 @@ def check(path: str, asked: Options) -> None:
     pipeline, batch = loader_speed(loader, asked.seconds) if not problems else (0.0, None)
     loader.close()
     problems += [name for name in met_broken(loader.dataset) if not any(name in problem for problem in problems)]
-    print(
-        f'\ndata: {len(loader.dataset):,} samples; read {len(tried)} of them ({", ".join(map(str, tried))}) and those of the batches: '
-        + (f'{len(problems)} broken' if problems else 'all good'),
-        '' if asked.all else '(--all reads every image)',
-        *(f'\nleft out: {left}' for left in files_left_out(loader.dataset)),
-    )
+    print(*_about_data(loader.dataset, tried, problems, asked.all))
     if problems:
         raise DataError(f'{len(problems)} samples cannot be read: ' + '; '.join(problems))
     if batch is None:
@@ -131,3 +129,15 @@ def check(path: str, asked: Options) -> None:
             device=device.type,
         )
     )
+
+
+def _about_data(dataset: Any, tried: Sequence[int], problems: Sequence[str], everything: bool) -> list[str]:
+    """What was read of the training images, and what could not be."""
+    from ..datasets.digest import files_left_out
+
+    return [
+        f'\ndata: {len(dataset):,} samples; read {len(tried)} of them ({", ".join(map(str, tried))}) and those of the batches: '
+        + (f'{len(problems)} broken' if problems else 'all good'),
+        '' if everything else '(--all reads every image)',
+        *(f'\nleft out: {line}' for line in files_left_out(dataset)),
+    ]

@@ -24,8 +24,8 @@ from .device import DeviceLoader, Normalize
 from .samplers import EpochSampler
 from .seeded import SeededDataset, collate
 from .sharing import share_steps, statistics
-from .workers import Workers, allow_open_files, number_of_workers, start_worker
 from .window import sampler_for, say_order
+from .workers import Workers, allow_open_files, number_of_workers, start_worker
 
 
 @held
@@ -102,8 +102,6 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         check_ranks_agree(dataset)
     if settings.cache is not None:
         use_cache(dataset, settings.cache, together)
-    normalize = Normalize(*statistics(dataset, settings.img_norm_cfg), device=device) if prefetch.on else None
-    augment = share_steps(dataset, settings.num_workers, device, images=prefetch.images) if prefetch.augment else None
     asked = {'type': 'EpochSampler', **(settings.sampler or {})}
     chosen = sampler_for(asked, dataset)
     sampler = _build_sampler(
@@ -120,6 +118,8 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
     workers = number_of_workers(settings.num_workers, sampler.num_batches, together)
     if workers:
         allow_open_files()
+    normalize = Normalize(*statistics(dataset, settings.img_norm_cfg), device=device) if prefetch.on else None
+    augment = share_steps(dataset, workers, device, images=prefetch.images) if prefetch.augment else None
     loader = DataLoader(
         SeededDataset(dataset, seed),
         batch_size=settings.batch_size,
