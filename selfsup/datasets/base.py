@@ -24,8 +24,8 @@ from .pipelines import Compose, Steps, build_view_pipeline, to_uint8
 from .pipelines.channels import follow_channels
 from .pipelines.forms import FastPipeline, as_array, planes
 from .pipelines.forms.batch import DeviceShare, HostShare
+from .pipelines.forms.batch.stored import StoredImage, StoredImages
 from .robust import UNREADABLE, RobustReader
-from .stored import StoredImage, StoredImages
 
 Source = Annotated[dict | str | object, Part(DATA_SOURCES)]
 

@@ -47,9 +47,8 @@ def run(asked: Options) -> base.Outcome:
     Raises:
         SelfSupError: what the user can mend; an image that cannot be read.
     """
-    from ..engine.environment import collect_environment
-    from typing import Any
 
+    from ..engine.environment import collect_environment
     from . import base
 
     if asked.config and asked.stats:
