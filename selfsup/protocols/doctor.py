@@ -99,8 +99,7 @@ def check(path: str, asked: Options) -> None:
     if batch is None:
         raise DataError('The loader gives no batch: there are fewer samples than one batch holds and drop_last=True.')
     print(f'pipeline: {pipeline:,.1f} images/s with {loading["num_workers"]} workers')
-    model = MODELS.build(compiled['model']).to(device).train()
-    img = batch['img']
+    model, img = MODELS.build(compiled['model']).to(device).train(), batch['img']
     batch['img'] = [torch.randn_like(image) for image in img] if isinstance(img, list) else torch.randn_like(img)
     amp = compiled['optim_wrapper']['type'] == 'AmpOptimWrapper'
     kind = getattr(

@@ -30,7 +30,10 @@ HEIC = (b'heic', b'heix', b'hevc', b'heim', b'heis', b'mif1', b'msf1')  # brands
 
 
 def load_rgb(
-    file: str | os.PathLike | BinaryIO, exif: Exif = 'ignore', notices: Notices | None = None, name: str = ''
+    file: str | os.PathLike | BinaryIO,
+    exif: Exif = 'ignore',
+    notices: Notices | None = None,
+    name: Callable[[], str] | None = None,
 ) -> Image.Image:
     """Decode an image file completely, so that damage shows here and not in the middle of a pipeline.
 
@@ -38,7 +41,7 @@ def load_rgb(
         file: path or open file.
         exif: 'apply' turns the image as its EXIF orientation says, 'ignore' reads it as it is stored; the same for every format.
         notices: what was said about the source already; None: say it of this image.
-        name: of the image, in warnings.
+        name: gives the name of the image, for warnings; None: its path.
 
     Returns:
         RGB image; an image that is RGB already is not copied. 16-bit grey keeps its upper 8 bits: PIL's own conversion cuts
@@ -49,7 +52,10 @@ def load_rgb(
         ValueError: pixels are floats, of which nobody knows the range.
     """
     register_heif()
-    name = name or (str(file) if isinstance(file, str | os.PathLike) else 'an image')
+
+    def called() -> str:
+        return name() if name is not None else str(file) if isinstance(file, str | os.PathLike) else 'an image'
+
     with Image.open(file) as opened:
         deep_colours = opened.mode == 'RGB' and any(';16' in str(tile[3]) for tile in opened.tile)
         image, orientation = load_as_stored(opened)
@@ -59,21 +65,21 @@ def load_rgb(
             )
         if image.mode == 'I' or image.mode.startswith('I;16'):
             values = np.asarray(image).astype(np.int64)
-            _say(notices, 'range', lambda: remark(values, (0, TOP), name))
+            _say(notices, 'range', lambda: remark(values, (0, TOP), called()))
             image = Image.fromarray((values.clip(0, TOP) >> 8).astype(np.uint8))
         if deep_colours:  # Pillow keeps the upper 8 bits
             extremes = np.asarray(image.getextrema())
             _say(
                 notices,
                 'range',
-                lambda: remark(np.array([extremes.min() << 8, extremes.max() << 8 | 255]), (0, TOP), name),
+                lambda: remark(np.array([extremes.min() << 8, extremes.max() << 8 | 255]), (0, TOP), called()),
             )
         image = image if image.mode == 'RGB' else image.convert('RGB')
         if orientation == 1:
             return image
         if exif == 'apply':
             return upright(image, orientation)
-        _say(notices, 'exif', lambda: _ignored(name, orientation))
+        _say(notices, 'exif', lambda: _ignored(called(), orientation))
         return image
 
 
@@ -158,7 +164,7 @@ class Decoder:
             image = None if orientation is None else decode_jpeg(data)
             if image is not None:
                 return image if orientation == 1 else self._held(image, orientation or _asked(data), name, 0, 1)
-        return load_rgb(io.BytesIO(data), self.exif, self._notices, name() if self._notices.any_open() else '')
+        return load_rgb(io.BytesIO(data), self.exif, self._notices, name)
 
     def _layers(self, data: bytes, name: Callable[[], str]) -> np.ndarray:
         """(C, H, W) of uint8, uint16 or float32."""

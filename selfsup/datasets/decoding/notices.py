@@ -20,10 +20,6 @@ class Notices:
         """True as long as nothing of this kind was said."""
         return not self._said[KINDS.index(kind)]
 
-    def any_open(self) -> bool:
-        """True as long as something may be said."""
-        return not self._said.all()
-
     def close(self, kind: Kind) -> None:
         """It was said."""
         self._said[KINDS.index(kind)] = 1
