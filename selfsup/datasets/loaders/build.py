@@ -98,7 +98,6 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
     if settings.cache is not None:
         use_cache(dataset, settings.cache, together)
     normalize = Normalize(*statistics(dataset, settings.img_norm_cfg), device=device) if prefetch.on else None
-    augment = share_steps(dataset, settings.num_workers, device, images=prefetch.images) if prefetch.augment else None
     sampler = _build_sampler(
         {'type': 'EpochSampler', **(settings.sampler or {})},
         dataset,
@@ -109,6 +108,7 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         drop_last=settings.drop_last,
     )
     workers = number_of_workers(settings.num_workers, sampler.num_batches, together)
+    augment = share_steps(dataset, workers, device, images=prefetch.images) if prefetch.augment else None
     if workers:
         allow_open_files()
     loader = DataLoader(
