@@ -51,6 +51,7 @@ def check(path: str, asked: Options) -> None:
     import torch
 
     from ..config import compile_config, load
+    from ..datasets.digest import files_left_out
     from ..datasets.loaders import build_loader, first_image, images_in, shapes_of
     from ..engine.launch import init_distributed
     from ..errors import DataError
@@ -72,13 +73,13 @@ def check(path: str, asked: Options) -> None:
         f'\ndata: {len(loader.dataset):,} samples; read {len(tried)} of them ({", ".join(map(str, tried))}) and those of the batches: '
         + (f'{len(problems)} broken' if problems else 'all good'),
         '' if asked.all else '(--all reads every image)',
+        *(f'\nleft out: {left}' for left in files_left_out(loader.dataset)),
     )
     if problems:
         raise DataError(f'{len(problems)} samples cannot be read: ' + '; '.join(problems))
     if batch is None:
         raise DataError('The loader gives no batch: there are fewer samples than one batch holds and drop_last=True.')
     print(f'pipeline: {pipeline:,.1f} images/s with {loading["num_workers"]} workers')
-
     model = MODELS.build(compiled['model']).to(device).train()
     img = batch['img']
     batch['img'] = [torch.randn_like(image) for image in img] if isinstance(img, list) else torch.randn_like(img)

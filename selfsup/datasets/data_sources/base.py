@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ...arguments import Count
 from ...errors import DataError
-from ..decoding import Backend, Decoder, Pixels, load_rgb
+from ..decoding import Backend, Decoder, Exif, Pixels, ValueRange, load_rgb
 from ..robust import UNREADABLE
 
 PathLike = str | os.PathLike  # of a file or folder; `~` is the home
@@ -96,6 +97,10 @@ class DataSource(ABC):
     def describe(self, index: int) -> str:
         """What to call sample `index` in a message: its path where it has one."""
 
+    def files_left_out(self) -> str:
+        """Files that lie where the images are and are not read, counted by ending; '' for none."""
+        return ''
+
     @property
     def num_classes(self) -> int | None:
         """Number of classes; None without labels."""
@@ -117,19 +122,24 @@ class EncodedSource(DataSource):
     Args:
         return_label: hand out labels where there are any.
         channels: of the images, see `Decoder`.
-        value_range: see `Decoder`.
-        exif: see `Decoder`.
+        value_range: darkest and brightest value of images that are no 8-bit RGB, see `Decoder`.
+        exif: 'apply' or 'ignore', see `Decoder`.
+
+    Attributes:
+        channels: of the images.
+        value_range: as stated, or None.
     """
 
     def __init__(
         self,
         return_label: bool = True,
-        channels: int = 3,
-        value_range: tuple[float, float] | None = None,
-        exif: str = 'ignore',
+        channels: Count = 3,
+        value_range: ValueRange | None = None,
+        exif: Exif = 'ignore',
     ) -> None:
         super().__init__(return_label)
         self.decoder = Decoder(channels, value_range, exif)
+        self.channels, self.value_range = self.decoder.channels, self.decoder.value_range
 
     def use_backend(self, backend: Backend) -> None:
         """How images are decoded from now on."""
@@ -140,7 +150,7 @@ class EncodedSource(DataSource):
         """The encoded image number `index`."""
 
     def read_image(self, index: int) -> Pixels:
-        return self.decoder(self.read_bytes(index))
+        return self.decoder(self.read_bytes(index), lambda: self.describe(index))
 
 
 class FileSource(EncodedSource):

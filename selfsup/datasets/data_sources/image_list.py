@@ -7,8 +7,10 @@ import warnings
 
 import numpy as np
 
+from ...arguments import Count
 from ...errors import DataError, SelfSupWarning, listed
 from ...registry import DATA_SOURCES
+from ..decoding import Exif, ValueRange
 from ..robust import MAX_BAD_SHARE, printable
 from .base import FileSource, NameTable, PathLike
 from .list_files import label_warnings, read_list, why_missing
@@ -33,8 +35,13 @@ class ImageList(FileSource):
         memcached: read through the module `mc`; falls back to files with a warning when it is not installed.
         mclient_path: folder of memcached's configuration.
         return_label: hand out labels where the list has them.
+        channels: of the images. 3: RGB with 8 bits, whatever the files hold; another number: arrays, and files must have as many.
+        value_range: darkest and brightest value of images with other channels or other values than 8 bits; with it, 3 channels keep all
+            their bits. None: 0 and the largest number of their type.
+        exif: 'apply' turns images as their EXIF orientation says, 'ignore' reads them as they are stored.
 
     Raises:
+        ConfigError: a range that is none.
         DataError: the list cannot be used, or more than 1 % of its files are missing (of a list of more than 1,000: 5 % of 1,000).
     """
 
@@ -45,8 +52,11 @@ class ImageList(FileSource):
         memcached: bool = False,
         mclient_path: PathLike | None = None,
         return_label: bool = True,
+        channels: Count = 3,
+        value_range: ValueRange | None = None,
+        exif: Exif = 'ignore',
     ) -> None:
-        super().__init__(return_label)
+        super().__init__(return_label, channels, value_range, exif)
         self.root = os.path.expanduser(root)
         self._reader = open_reader(memcached, mclient_path)
         names, labels = read_list(
