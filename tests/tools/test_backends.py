@@ -96,7 +96,7 @@ def test_extracted_features_say_their_backend(tmp_path, call, config, backends):
     array = tmp_path / 'work' / 'features' / 'all_feat1.npy'
     extract('fast')
     assert backends == ['fast'] and backend_of(array) == 'fast'
-    with pytest.raises(DataError, match='other features .*other pipeline_backend'):
+    with pytest.raises(DataError, match=r'other features .*other pipeline_backend'):
         extract('reference')
     note = array.with_name('extracted.json')
     known = json.loads(note.read_text())
