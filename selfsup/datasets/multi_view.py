@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Annotated, TypedDict
 
-import torch
 from annotated_types import Len
 from torch import Tensor
 
@@ -53,6 +51,5 @@ class MultiViewDataset(ImageDataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor | list[Tensor]]:
         image, _, taken = self.read(index)
-        parts = [self.views(image, taken, [name] * number) for name, number in self.numbers.items()]
-        groups = [torch.cat(list(same)) for _, same in groupby(parts, key=lambda part: part.shape[1:])]
-        return {'img': groups[0] if len(groups) == 1 else groups}
+        names = [name for name, number in self.numbers.items() for _ in range(number)]
+        return self.sample(image, taken, names, several_sizes=True)

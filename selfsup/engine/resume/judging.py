@@ -31,6 +31,8 @@ HARMLESS = (
     'data.pin_memory',
     'data.persistent_workers',
     'data.prefetch_factor',
+    'data.max_unreadable',
+    'cache.where',
     'custom_hooks.EMAHook.evaluate',
     'custom_hooks.DeepClusterHook.dist_mode',
     'custom_hooks.DeepClusterHook.data_loaders',
