@@ -45,6 +45,8 @@ def test_where_steps_run_belongs_to_a_run(config, tmp_path):
         run(config, tmp_path / 'refused', DEVICE, resume_from=checkpoint)
     with pytest.raises(CheckpointError, match=r'prefetch.images_on_device was False and is True'):
         run(config, tmp_path / 'refused', IMAGES, resume_from=checkpoint)
-    run(config, tmp_path / 'same', "prefetch={'augment_on_device': False}", resume_from=checkpoint)  # another word for True
+    run(
+        config, tmp_path / 'same', "prefetch={'augment_on_device': False}", resume_from=checkpoint
+    )  # another word for True
     allowed = run(config, tmp_path / 'allowed', DEVICE, resume_from=checkpoint, allow_changed=['prefetch'])
     assert [line.split()[0] for line in table(allowed)[1:2]] == ['prefetch.augment_on_device']
