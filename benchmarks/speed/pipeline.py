@@ -279,7 +279,9 @@ def measure_operations(photos: Photos, repeats: int) -> dict[str, dict[str, Any]
             else None,
         }
         slow, quick = (found[which]['milliseconds'] for which in ('reference', 'fast'))
-        print(f'{name:28s} {slow:7.3f} -> {quick:7.3f} ms  {results[name]["psnr_of_the_others"] or "equal"}', flush=True)
+        print(
+            f'{name:28s} {slow:7.3f} -> {quick:7.3f} ms  {results[name]["psnr_of_the_others"] or "equal"}', flush=True
+        )
     return results
 
 
