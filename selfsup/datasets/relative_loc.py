@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -13,7 +14,7 @@ from ..errors import DataError
 from ..registry import DATASETS
 from .base import ImageDataset, Source, Steps
 from .pipelines import build_pipeline
-from .pipelines.forms import as_pil
+from .pipelines.forms import as_array, as_pil
 
 SIDE = 3  # cells per side of the grid
 CENTRE = SIDE * SIDE // 2
@@ -57,19 +58,20 @@ class RelativeLocDataset(ImageDataset):
         pairs = torch.stack([torch.cat([patch, patches[CENTRE]]) for patch in outer])
         return {'img': pairs, 'patch_label': torch.arange(len(outer))}
 
-    def _patches(self, image: Any) -> list[Image.Image]:
-        """Nine crops of one size, in reading order."""
-        image = as_pil(image)
-        if not isinstance(image, Image.Image):
+    def _patches(self, image: Any) -> list[np.ndarray] | list[Image.Image]:
+        """Nine crops of one size, in reading order, of the kind that the image is."""
+        image = as_array(image) if self.backend == 'fast' else as_pil(image)
+        if not isinstance(image, (Image.Image, np.ndarray)):
             raise DataError(
                 f'the pipeline of RelativeLocDataset ends in {type(image).__name__}, not in an image: move ToTensor and '
                 'Normalize to format_pipeline.'
             )
-        cell_w, cell_h = image.width // SIDE, image.height // SIDE
+        full_h, full_w = image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width)
+        cell_w, cell_h = full_w // SIDE, full_h // SIDE
         width, height = cell_w - self.patch_jitter, cell_h - self.patch_jitter
         if min(width, height) < 1:
             raise DataError(
-                f'cells of {cell_h} x {cell_w} pixels (a third of {image.height} x {image.width}) leave nothing with '
+                f'cells of {cell_h} x {cell_w} pixels (a third of {full_h} x {full_w}) leave nothing with '
                 f'patch_jitter={self.patch_jitter}: enlarge the image in the pipeline, or lower patch_jitter.'
             )
         shifts = torch.randint(self.patch_jitter + 1, (SIDE * SIDE, 2)).tolist()
@@ -77,4 +79,6 @@ class RelativeLocDataset(ImageDataset):
             ((place // SIDE) * cell_h + down, (place % SIDE) * cell_w + right)
             for place, (down, right) in enumerate(shifts)
         ]
+        if isinstance(image, np.ndarray):
+            return [image[top : top + height, left : left + width] for top, left in corners]
         return [image.crop((left, top, left + width, top + height)) for top, left in corners]
