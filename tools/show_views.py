@@ -33,37 +33,23 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def normalisation(dataset, settings: dict) -> tuple:
-    """Mean and standard deviation that the views went through; of the loader with prefetch."""
-    if settings.get('prefetch'):
-        return (0.0,), (1.0,)  # these views are uint8 still
-    steps = [step for pipeline in dataset.pipelines.values() for step in pipeline.steps]
-    return next(((s.mean, s.std) for s in steps if type(s).__name__ == 'Normalize'), ((0.0,), (1.0,)))
-
-
 def main() -> None:
     args = parse_args()
     import numpy as np  # after the arguments: --help must not wait for torch
 
     from selfsup import config
-    from selfsup.datasets.loaders import SeededDataset
-    from selfsup.datasets.wrappers import use_backend
-    from selfsup.registry import DATASETS
-    from selfsup.visualization.views import source_picture, to_picture, view_grid, view_names, views_of
+    from selfsup.datasets.loaders.preview import Preview
+    from selfsup.visualization.views import source_picture, to_picture, view_grid, view_names
 
     compiled = config.compile_config(config.load(args.config, args.cfg_options, {('--data', 'train'): args.data}))
-    settings = compiled['train_dataloader']
-    dataset = DATASETS.build(settings['dataset'])
-    use_backend(dataset, settings['pipeline_backend'])
     seed = args.seed if args.seed is not None else compiled.get('seed') or 0
-    seeded, (mean, std) = SeededDataset(dataset, seed), normalisation(dataset, settings)
-
+    preview = Preview(compiled['train_dataloader'], seed)
     rows = []
-    for index in np.unique(np.linspace(0, len(dataset) - 1, args.n).astype(int)).tolist():
-        views = [views_of(seeded[(epoch, index, 0)]['img']) for epoch in range(args.epochs)]
-        pictures = [to_picture(view, mean, std, args.channels) for epoch in views for view in epoch]
-        rows.append([source_picture(dataset.read(index)[0], args.channels), *pictures])
-    names = view_names(views[0])
+    for index in np.unique(np.linspace(0, len(preview.dataset) - 1, args.n).astype(int)).tolist():
+        views = [view for epoch in range(args.epochs) for view in preview.views(epoch, index)]
+        pictures = [to_picture(view, preview.mean, preview.std, args.channels) for view in views]
+        rows.append([source_picture(preview.image(index), args.channels), *pictures])
+    names = view_names(views[: len(views) // args.epochs])
     heads = [('image', ''), *((f'epoch {epoch}', name) for epoch in range(args.epochs) for name in names)]
     out = args.out or Path(config.default_work_dir(args.config)) / 'views.png'
     print(view_grid(rows, heads, out, title=f'{Path(args.config).with_suffix("").as_posix()}, seed {seed}'))

@@ -9,9 +9,8 @@ Start with `base.py` and `contrastive.py`. To add a task: a file beside `contras
 """
 
 from .base import ImageDataset
-from .byol import BYOLDataset
 from .classification import ClassificationDataset
-from .contrastive import ContrastiveDataset
+from .contrastive import BYOLDataset, ContrastiveDataset
 from .deep_cluster import DeepClusterDataset
 from .detection import DetectionDataset
 from .extract import ExtractDataset

@@ -156,9 +156,7 @@ class ImageDataset(Dataset):
                 f'{type(self).__name__} makes more of an image than the device can: prefetch=dict(images_on_device=True) does not go with '
                 'it. Leave images_on_device out.'
             )
-        # Floats have more than 8 bits, and keep them with prefetch.
-        floats = isinstance(image, Tensor) and image.is_floating_point()
-        finish = as_uint8 if self.prefetch and not floats else as_float
+        finish = as_uint8 if self.prefetch and not _deep(image) else as_float
         return self.run(lambda x: finish(self.steps(pipeline)(x)), image, taken)
 
     def sample(
@@ -200,7 +198,7 @@ class ImageDataset(Dataset):
             channels, *size = image.shape
             row = self.run(lambda size: share.row(size, image.number), (size[0], size[1]), taken)
             return (channels, *share.size_after((size[0], size[1]))), {'draws': row}
-        view, row = self.run(partial(share.view, finish=as_uint8), image, taken)
+        view, row = self.run(partial(share.view, finish=as_float if _deep(image) else as_uint8), image, taken)
         return tuple(view.shape), {'img': view, 'draws': row}
 
     def run(self, steps: Callable[[Any], Any], image: Any, taken: int) -> Any:
@@ -290,6 +288,11 @@ def one_each(dataset: Sized, labels: Tensor | np.ndarray | Sequence[int]) -> Ten
             'the data set that was clustered must be the one that is trained on.'
         )
     return labels
+
+
+def _deep(image: Any) -> bool:
+    """Whether an image has more than 8 bits, which it keeps with prefetch."""
+    return isinstance(image, Tensor) and image.is_floating_point()
 
 
 def as_float(view: Any) -> Tensor:

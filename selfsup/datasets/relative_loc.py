@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -14,7 +15,7 @@ from ..registry import DATASETS
 from .base import ImageDataset, Source, Steps, source_channels
 from .pipelines import build_pipeline
 from .pipelines.channels import follow_channels
-from .pipelines.forms import as_pil
+from .pipelines.forms import as_array, as_pil
 
 SIDE = 3  # cells per side of the grid
 CENTRE = SIDE * SIDE // 2
@@ -70,8 +71,13 @@ class RelativeLocDataset(ImageDataset):
         return {'img': pairs, 'patch_label': torch.arange(len(outer))}
 
     def _patches(self, image: Any) -> list[Any]:
-        """Nine crops of one size, in reading order."""
-        rows, columns = image.shape[-2:] if isinstance(image, Tensor) else (image.height, image.width)
+        """Nine crops of one size, in reading order, of the kind that the image is."""
+        if not isinstance(image, Tensor):
+            image = as_array(image) if self.backend == 'fast' else as_pil(image)
+        if isinstance(image, Image.Image):
+            rows, columns = image.height, image.width
+        else:
+            rows, columns = image.shape[:2] if isinstance(image, np.ndarray) else image.shape[-2:]
         cell_w, cell_h = columns // SIDE, rows // SIDE
         width, height = cell_w - self.patch_jitter, cell_h - self.patch_jitter
         if min(width, height) < 1:
@@ -86,4 +92,6 @@ class RelativeLocDataset(ImageDataset):
         ]
         if isinstance(image, Tensor):
             return [image[..., top : top + height, left : left + width] for top, left in corners]
+        if isinstance(image, np.ndarray):
+            return [image[top : top + height, left : left + width] for top, left in corners]
         return [image.crop((left, top, left + width, top + height)) for top, left in corners]

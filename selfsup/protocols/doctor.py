@@ -73,15 +73,13 @@ def measure(path: str, asked: Options) -> None:
 
 def check(path: str, asked: Options) -> None:
     """Data, pipeline and model of a config."""
-    import torch
-
     from ..config import compile_config, load
-    from ..datasets.loaders import build_loader, first_image, images_in, shapes_of
+    from ..datasets.loaders import build_loader
     from ..engine.launch import init_distributed
-    from ..errors import DataError
-    from ..evaluation.analysis.throughput import advice, loader_speed, step_speed
-    from ..evaluation.readable import met_broken, read_everything, unreadable
-    from ..registry import MODELS
+    from ..evaluation.analysis.throughput import advice, balance
+    from ..evaluation.readable import read_everything
+    from ..machine import cores
+    from ..prefetch import read_prefetch
 
     compiled = compile_config(load(path, list(asked.cfg_options), {('--data', 'train'): asked.data}))
     if asked.all:
@@ -89,8 +87,45 @@ def check(path: str, asked: Options) -> None:
     device = init_distributed('none')
     loading = compiled['train_dataloader']
     loader = build_loader(loading, seed=0, device=device, rank=0, world_size=1)
+    workers = loader.num_workers
+    pipeline, per_worker, batch = look_at_data(loader, asked)
+    speed = look_at_model(compiled, batch, device, asked.seconds)
+    needed, available = balance(speed, per_worker), cores()
+    print(
+        f'balance: {needed} worker{"s keep" if needed > 1 else " keeps"} up with the model on this device, and this machine gives '
+        f'{available} core{"s" if available > 1 else ""}, which its processes share (data.workers_per_gpu is {workers} now)'
+    )
+    prefetch = read_prefetch(loading['prefetch'])
+    print(
+        advice(
+            pipeline,
+            speed,
+            workers=workers,
+            prefetch=prefetch.on,
+            amp=compiled['optim_wrapper']['type'] == 'AmpOptimWrapper',
+            device=device.type,
+            augment=prefetch.augment,
+            cache=bool(loading.get('cache')),
+            backend=loading['pipeline_backend'],
+            per_worker=per_worker,
+        )
+    )
+
+
+def look_at_data(loader: Any, asked: Options) -> tuple[float, float, dict[str, Any]]:
+    """Read samples and batches; images per second of the loader and of one worker, and a batch.
+
+    Raises:
+        DataError: samples that cannot be read, or no batch.
+    """
+    from ..errors import DataError
+    from ..evaluation.analysis.throughput import loader_speed, worker_speed
+    from ..evaluation.readable import met_broken, unreadable
+
     tried, problems = unreadable(loader.dataset)
+    workers = loader.num_workers
     pipeline, batch = loader_speed(loader, asked.seconds) if not problems else (0.0, None)
+    per_worker = worker_speed(loader, asked.seconds / 2) if batch is not None else 0.0
     loader.close()
     problems += [name for name in met_broken(loader.dataset) if not any(name in problem for problem in problems)]
     print(*_about_data(loader.dataset, tried, problems, asked.all))
@@ -98,8 +133,23 @@ def check(path: str, asked: Options) -> None:
         raise DataError(f'{len(problems)} samples cannot be read: ' + '; '.join(problems))
     if batch is None:
         raise DataError('The loader gives no batch: there are fewer samples than one batch holds and drop_last=True.')
-    print(f'pipeline: {pipeline:,.1f} images/s with {loading["num_workers"]} workers')
-    model, img = MODELS.build(compiled['model']).to(device).train(), batch['img']
+    print(
+        f'pipeline: {pipeline:,.1f} images/s with {workers} workers; one worker makes {per_worker:,.1f} images per second of '
+        f'processor time ({1000 / per_worker:,.2f} ms per image)'
+    )
+    return pipeline, per_worker, batch
+
+
+def look_at_model(compiled: dict[str, Any], batch: dict[str, Any], device: Any, seconds: float) -> float:
+    """Images per second of the model, forward and backward, on noise of the shape of `batch`."""
+    import torch
+
+    from ..datasets.loaders import first_image, images_in, shapes_of
+    from ..evaluation.analysis.throughput import step_speed
+    from ..registry import MODELS
+
+    model = MODELS.build(compiled['model']).to(device).train()
+    img = batch['img']
     batch['img'] = [torch.randn_like(image) for image in img] if isinstance(img, list) else torch.randn_like(img)
     amp = compiled['optim_wrapper']['type'] == 'AmpOptimWrapper'
     kind = getattr(
@@ -112,21 +162,12 @@ def check(path: str, asked: Options) -> None:
         total.backward()
         model.zero_grad(set_to_none=True)
 
-    speed = step_speed(step, images_in(batch), asked.seconds)
+    speed = step_speed(step, images_in(batch), seconds)
     print(
         f'model: {speed:,.1f} images/s forward and backward, batch {images_in(batch)} of {shapes_of(first_image(batch))}, {device}'
         + (', mixed precision' if amp else '')
     )
-    print(
-        advice(
-            pipeline,
-            speed,
-            workers=loading['num_workers'],
-            prefetch=bool(loading['prefetch']),
-            amp=amp,
-            device=device.type,
-        )
-    )
+    return speed
 
 
 def _about_data(dataset: Any, tried: Sequence[int], problems: Sequence[str], everything: bool) -> list[str]:

@@ -18,7 +18,7 @@ from ...errors import ConfigError, DataError, ShapeError, explain_worker
 from ..pipelines import check_statistics
 from ..pipelines.forms.batch import DeviceShare
 from .samplers import EpochSampler
-from .seeded import Failure, SeededDataset
+from .seeded import Failure, SeededDataset, images_in
 from .shared_memory import check_room, tensor_bytes
 from .workers import no_file_came
 
@@ -75,6 +75,10 @@ class DeviceLoader:
             DataError: the images cannot be read or do not fit together.
         """
         return self._to_device(self._first(images or self.batch_size))
+
+    def read_first(self, images: int) -> int:
+        """Read the first images of this rank in epoch 0 in this process, as a worker would, and drop them; how many there were."""
+        return images_in(self._first(images))
 
     def _first(self, images: int) -> dict[str, Tensor]:
         """The first samples of this rank in epoch 0 as a batch, in host memory."""

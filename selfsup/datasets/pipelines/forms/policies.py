@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
+import random
 from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
@@ -28,6 +29,7 @@ Operation = tuple[
     str, tuple, int, Colour
 ]  # name, arguments, PIL's interpolation and the colour of what comes in from outside
 Matrix = tuple[float, ...]
+RANDOM_BLUR = 'GaussianBlurRand'  # timm's name
 
 POINTWISE: MappingProxyType[str, Callable[..., np.ndarray]] = MappingProxyType(
     {
@@ -85,12 +87,17 @@ class PolicyForm(Form):
 
 
 def _record(operations: list[Operation], *arguments: Any, name: str, **settings: Any) -> list[Operation]:
-    """Stands where timm has the function of an operation, and notes what that would do; a warp draws its interpolation here."""
+    """Stands where timm has the function of an operation, and notes what that would do.
+
+    Two kinds draw in the function itself: a warp its interpolation, a random blur its radius.
+    """
     from timm.data import auto_augment
 
     if name in WARPS or name == 'Rotate':
         auto_augment._check_args_tf(settings)
         operations.append((name, arguments, int(settings['resample']), tuple(settings['fillcolor'])))
+    elif name == RANDOM_BLUR:
+        operations.append(('GaussianBlur', (random.uniform(0.1, 2.0 * arguments[0]),), 0, ()))
     else:
         operations.append((name, arguments, 0, ()))
     return operations
@@ -119,7 +126,7 @@ def _timm_auto_augment(step: TIMMAutoAugment) -> Form | None:
     if type(step.augment).__name__ not in ('RandAugment', 'AutoAugment') or not has_opencv():
         return None
     names = {operation.name for operation in _timm_operations(step.augment)}
-    return TIMMForm(step) if names <= {*POINTWISE, *WARPS, 'Rotate'} else None
+    return TIMMForm(step) if names <= {*POINTWISE, *WARPS, 'Rotate', RANDOM_BLUR} else None
 
 
 class _Recorder:

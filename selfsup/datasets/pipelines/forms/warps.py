@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.lib.stride_tricks import as_strided
 from PIL import Image
 
 Colour = tuple[int, ...]
 
 
-def _taps(fraction: np.ndarray) -> np.ndarray:
-    """float32 (4, H): weights of four neighbours of a point `fraction` (H,) after the second; PIL's bicubic, whose parameter is -1."""
+def _taps(fraction: np.ndarray) -> torch.Tensor:
+    """float32 (4, H, 1): weights of four neighbours of a point `fraction` (H,) after the second; PIL's bicubic, whose parameter is -1."""
     t, t2, t3 = fraction, fraction**2, fraction**3
-    return np.stack([-t + 2 * t2 - t3, 1 - 2 * t2 + t3, t + t2 - t3, -t2 + t3]).astype(np.float32)
+    weights = np.stack([-t + 2 * t2 - t3, 1 - 2 * t2 + t3, t + t2 - t3, -t2 + t3]).astype(np.float32)
+    return torch.from_numpy(weights)[:, :, None]
 
 
 def slide_rows(image: np.ndarray, starts: np.ndarray, fill: Colour) -> np.ndarray:
@@ -37,24 +39,28 @@ def slide_rows(image: np.ndarray, starts: np.ndarray, fill: Colour) -> np.ndarra
     row = 3 * (width + 2 * margin)
     reach = 3 * (width + 3)
     windows = as_strided(padded.reshape(-1), (padded.size - reach + 1, reach), (1, 1))
-    rows = windows[np.arange(height) * row + 3 * (margin + first - 1)].astype(
-        np.float32
-    )  # (H, 3 (W + 3)): the taps of each row
-    moved = rows[:, : 3 * width] * weights[0][:, None]
-    part = np.empty_like(moved)
+    rows = windows[np.arange(height) * row + 3 * (margin + first - 1)]  # uint8 (H, 3 (W + 3)): the taps of each row
+    taps = torch.from_numpy(rows).to(torch.float32)
+    moved = taps[:, : 3 * width] * weights[0]
     for tap in (1, 2, 3):
-        moved += np.multiply(rows[:, 3 * tap : 3 * (tap + width)], weights[tap][:, None], out=part)
-    out = np.clip(moved, 0, 255, out=moved).astype(np.uint8).reshape(image.shape)
+        moved.addcmul_(taps[:, 3 * tap : 3 * (tap + width)], weights[tap])
+    out = moved.clamp_(0, 255).to(torch.uint8).view(image.shape).numpy()
     x = np.arange(width, dtype=np.int32)
     outside = x < np.ceil(-starts).astype(np.int32)[:, None]
     outside |= x >= np.ceil(width - starts).astype(np.int32)[:, None]
-    return cv2.copyTo(np.full_like(image, fill), outside.view(np.uint8), out)
+    return cv2.copyTo(plain(height, width, fill), outside.view(np.uint8), out)
+
+
+def plain(height: int, width: int, fill: Colour) -> np.ndarray:
+    """uint8 (height, width, 3) of one colour."""
+    row = np.tile(np.array(fill, np.uint8), width)
+    return np.tile(row, (height, 1)).reshape(height, width, 3)
 
 
 def shift(image: np.ndarray, x: int, y: int, fill: Colour) -> np.ndarray:
     """The part of the same size that begins `x` pixels to the right and `y` below."""
     height, width, _ = image.shape
-    out = np.full_like(image, fill)
+    out = plain(height, width, fill)
     rows, columns = slice(max(0, y), min(height, height + y)), slice(max(0, x), min(width, width + x))
     if rows.start < rows.stop and columns.start < columns.stop:
         out[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x] = image[rows, columns]
