@@ -104,10 +104,9 @@ def check(path: str, asked: Options) -> None:
     model = MODELS.build(compiled['model']).to(device).train()
     img = batch['img']
     batch['img'] = [torch.randn_like(image) for image in img] if isinstance(img, list) else torch.randn_like(img)
-    amp = compiled['optim_wrapper']['type'] == 'AmpOptimWrapper'
-    kind = getattr(
-        torch, compiled['optim_wrapper'].get('dtype') or ('float16' if device.type == 'cuda' else 'bfloat16')
-    )
+    wrapper = compiled['optim_wrapper']
+    amp = wrapper['type'] == 'AmpOptimWrapper'
+    kind = getattr(torch, wrapper.get('dtype') or ('float16' if device.type == 'cuda' else 'bfloat16'))
 
     def step() -> None:
         with torch.autocast(device.type, kind, enabled=amp):
@@ -120,13 +119,5 @@ def check(path: str, asked: Options) -> None:
         f'model: {speed:,.1f} images/s forward and backward, batch {len(img)} of {tuple(img[0].shape)}, {device}'
         + (', mixed precision' if amp else '')
     )
-    print(
-        advice(
-            pipeline,
-            speed,
-            workers=loading['num_workers'],
-            prefetch=bool(loading['prefetch']),
-            amp=amp,
-            device=device.type,
-        )
-    )
+    read = {'workers': loading['num_workers'], 'prefetch': bool(loading['prefetch'])}
+    print(advice(pipeline, speed, amp=amp, device=device.type, **read))
