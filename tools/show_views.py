@@ -46,22 +46,23 @@ def main() -> None:
 
     from selfsup import config
     from selfsup.datasets.loaders import SeededDataset
+    from selfsup.datasets.wrappers import use_backend
     from selfsup.registry import DATASETS
-    from selfsup.visualization.views import source_picture, to_picture, view_grid
+    from selfsup.visualization.views import source_picture, to_picture, view_grid, view_names, views_of
 
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
     settings = compiled['train_dataloader']
     dataset = DATASETS.build(settings['dataset'])
+    use_backend(dataset, settings['pipeline_backend'])
     seed = args.seed if args.seed is not None else compiled.get('seed') or 0
     seeded, (mean, std) = SeededDataset(dataset, seed), normalisation(dataset, settings)
 
     rows = []
     for index in np.unique(np.linspace(0, len(dataset) - 1, args.n).astype(int)).tolist():
-        views = [seeded[(epoch, index, 0)]['img'] for epoch in range(args.epochs)]
-        views = [v if v.ndim == 4 else v[None] for v in views]  # (V, C, H, W) each
+        views = [views_of(seeded[(epoch, index, 0)]['img']) for epoch in range(args.epochs)]
         pictures = [to_picture(view, mean, std, args.channels) for epoch in views for view in epoch]
         rows.append([source_picture(dataset.read(index)[0], args.channels), *pictures])
-    names = [f'view {v + 1}' for v in range(len(views[0]))] if len(views[0]) > 1 else ['']
+    names = view_names(views[0])
     heads = [('image', ''), *((f'epoch {epoch}', name) for epoch in range(args.epochs) for name in names)]
     out = args.out or Path(config.default_work_dir(args.config)) / 'views.png'
     print(view_grid(rows, heads, out, title=f'{Path(args.config).with_suffix("").as_posix()}, seed {seed}'))

@@ -15,6 +15,7 @@ from .contrastive import ContrastiveDataset
 from .deep_cluster import DeepClusterDataset
 from .detection import DetectionDataset
 from .extract import ExtractDataset
+from .multi_view import MultiViewDataset
 from .npid import NPIDDataset
 from .relative_loc import RelativeLocDataset
 from .rotation_pred import RotationPredDataset
@@ -29,6 +30,7 @@ __all__ = [
     'DetectionDataset',
     'ExtractDataset',
     'ImageDataset',
+    'MultiViewDataset',
     'NPIDDataset',
     'RelativeLocDataset',
     'RepeatDataset',

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence, Sized
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,11 +18,14 @@ from torch.utils.data import Dataset
 from ..arguments import Part
 from ..errors import ConfigError, DataError
 from ..registry import DATA_SOURCES
+from .cache import CacheSettings, cached
 from .decoding import Backend, Decoder, in_unit_range
 from .pipelines import Compose, Steps, build_view_pipeline, to_uint8
 from .pipelines.channels import follow_channels
-from .pipelines.forms import FastPipeline, as_pil
+from .pipelines.forms import FastPipeline, as_array, planes
+from .pipelines.forms.batch import DeviceShare, HostShare
 from .robust import UNREADABLE, RobustReader
+from .stored import StoredImage, StoredImages
 
 Source = Annotated[dict | object, Part(DATA_SOURCES)]
 
@@ -29,7 +35,8 @@ class ImageDataset(Dataset):
 
     Args:
         data_source: dict(type='ImageFolder', ...) or an object with `__len__` and `get_sample`.
-        prefetch: True: views are uint8 and the loader normalises them on the device; False: the pipelines do.
+        prefetch: True: views are uint8 and the loader normalises them on the device; False: the pipelines do. With True, a ToTensor and
+            a Normalize at the end of a pipeline are the loader's.
         pipelines: name of the argument -> list of steps.
 
     Attributes:
@@ -48,6 +55,8 @@ class ImageDataset(Dataset):
         self.prefetch = prefetch
         self.backend: Backend = 'reference'
         self._fast: dict[str, FastPipeline] = {}
+        self._shares: dict[str, HostShare] = {}
+        self._stored: StoredImages | None = None
         if not hasattr(self.data_source, 'get_sample'):
             raise ConfigError(f"A data source is written dict(type='ImageFolder', ...); got {data_source!r}.")
         if len(self.data_source) == 0:
@@ -75,6 +84,33 @@ class ImageDataset(Dataset):
         if hasattr(self.data_source, 'use_backend'):
             self.data_source.use_backend(backend)
 
+    def share_with(self, device: DeviceShare, stored: StoredImages | None = None) -> None:
+        """Leave to the device what it can do of the pipelines of `sample`; the draws are the same.
+
+        Args:
+            device: what runs the steps there.
+            stored: the images wait there: nothing is read any more, a sample holds draws alone.
+
+        Raises:
+            ConfigError: the images are no RGB images of 8 bits; or they wait on the device, and a pipeline holds a step that runs in a
+                worker.
+        """
+        if source_channels(self.data_source) not in (None, 3) or getattr(self.data_source, 'value_range', None):
+            raise ConfigError(
+                f'The device computes steps on RGB images of 8 bits; those of {type(self.data_source).__name__} are others: leave '
+                'augment_on_device and images_on_device out, prefetch=True normalises them on the device.'
+            )
+        self._stored = stored
+        self._shares = {
+            name: HostShare(steps, device, self.backend, name, resizing=stored is not None)
+            for name, steps in self.pipelines.items()
+        }
+
+    def use_cache(self, cache: CacheSettings, together: bool = False) -> None:
+        """Take the images from a cache from now on; see `cached`."""
+        self.data_source = cached(self.data_source, cache, self.backend, together)
+        self.reader.source = self.data_source
+
     def steps(self, pipeline: str) -> Compose:
         """The pipeline of that name, as the backend computes it."""
         return self._fast.get(pipeline) or self.pipelines[pipeline]
@@ -98,6 +134,8 @@ class ImageDataset(Dataset):
         Raises:
             DataError: see `RobustReader.read`; floats come from a source that states no range.
         """
+        if self._stored is not None:
+            return self._stored.read(index)
         sample, taken = self.reader.read(index)
         image, label = sample if isinstance(sample, tuple) else (sample, None)
         try:
@@ -119,10 +157,57 @@ class ImageDataset(Dataset):
         Raises:
             DataError: a step refuses the image, or the pipeline ends in something else.
         """
+        if isinstance(image, StoredImage):
+            raise ConfigError(
+                f'{type(self).__name__} makes more of an image than the device can: prefetch=dict(images_on_device=True) does not go with '
+                'it. Leave images_on_device out.'
+            )
         # Floats have more than 8 bits, and keep them with prefetch.
         floats = isinstance(image, Tensor) and image.is_floating_point()
         finish = as_uint8 if self.prefetch and not floats else as_float
         return self.run(lambda x: finish(self.steps(pipeline)(x)), image, taken)
+
+    def sample(
+        self, image: Any, taken: int, pipelines: str | Sequence[str] = 'pipeline', several_sizes: bool = False
+    ) -> dict[str, Any]:
+        """What a sample holds of its views. A dataset of one's own that takes its views from here has them made on the device too.
+
+        Args:
+            image: from `read`.
+            taken: its number, for messages.
+            pipelines: name of the pipeline of one view, or a list of names.
+            several_sizes: whether views may differ in size.
+
+        Returns:
+            `img` (C, H, W), or (V, C, H, W) of several views, or a list of such tensors: views of one size that follow each other stand in
+            one of them. Where the device makes the rest, `draws` too, float32 with P numbers in the place of C, H, W, for it; where the
+            images wait there, `draws` alone.
+
+        Raises:
+            DataError: a step refuses the image, or the views differ in size.
+        """
+        names = [pipelines] if isinstance(pipelines, str) else pipelines
+        views = [self._parts(image, taken, name) for name in names]
+        if isinstance(pipelines, str):
+            return views[0][1]
+        groups = [[parts for _, parts in same] for _, same in groupby(views, key=itemgetter(0))]
+        if len(groups) > 1 and not several_sizes:
+            self._same_size([shape for shape, _ in views], taken)
+        stacked = [{key: torch.stack([parts[key] for parts in group]) for key in group[0]} for group in groups]
+        return stacked[0] if len(stacked) == 1 else {key: [group[key] for group in stacked] for key in stacked[0]}
+
+    def _parts(self, image: Any, taken: int, pipeline: str) -> tuple[tuple[int, ...], dict[str, Tensor]]:
+        """Shape of one view, and what a sample holds of it: its pixels, draws for the device, or both."""
+        if not self._shares:
+            view = self.view(image, taken, pipeline)
+            return tuple(view.shape), {'img': view}
+        share = self._shares[pipeline]
+        if isinstance(image, StoredImage):
+            channels, *size = image.shape
+            row = self.run(lambda size: share.row(size, image.number), (size[0], size[1]), taken)
+            return (channels, *share.size_after((size[0], size[1]))), {'draws': row}
+        view, row = self.run(partial(share.view, finish=as_uint8), image, taken)
+        return tuple(view.shape), {'img': view, 'draws': row}
 
     def run(self, steps: Callable[[Any], Any], image: Any, taken: int) -> Any:
         """`steps(image)`; a DataError says which sample it met."""
@@ -134,13 +219,15 @@ class ImageDataset(Dataset):
     def views(self, image: Image.Image, taken: int, pipelines: Sequence[str]) -> Tensor:
         """(V, C, H, W): one view per named pipeline."""
         views = [self.view(image, taken, name) for name in pipelines]
-        shapes = {tuple(v.shape) for v in views}
-        if len(shapes) > 1:
+        self._same_size([tuple(view.shape) for view in views], taken)
+        return torch.stack(views)
+
+    def _same_size(self, shapes: Sequence[tuple[int, ...]], taken: int) -> None:
+        if len(set(shapes)) > 1:
             raise DataError(
-                f'{self.reader.describe(taken)}: its views differ in size: {", ".join(map(str, sorted(shapes)))}. '
+                f'{self.reader.describe(taken)}: its views differ in size: {", ".join(map(str, sorted(set(shapes))))}. '
                 'Give the pipelines a RandomResizedCrop or CenterCrop of one size.'
             )
-        return torch.stack(views)
 
     def needs_labels(self) -> None:
         """Raise a ConfigError when the data source hands out no labels."""
@@ -225,8 +312,10 @@ def as_float(view: Any) -> Tensor:
 
 
 def as_uint8(view: Any) -> Tensor:
-    """PIL image or uint8 tensor -> uint8 tensor (C, H, W)."""
-    view = as_pil(view)
+    """PIL image, uint8 array (H, W, 3) or uint8 tensor -> uint8 tensor (C, H, W)."""
+    view = as_array(view)
+    if isinstance(view, np.ndarray):
+        return planes(view)
     if isinstance(view, Image.Image):
         return to_uint8(view)
     if not isinstance(view, Tensor) or view.dtype != torch.uint8:

@@ -26,4 +26,4 @@ class BYOLDataset(ImageDataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         image, _, taken = self.read(index)
-        return {'img': self.views(image, taken, ('pipeline1', 'pipeline2'))}
+        return self.sample(image, taken, ('pipeline1', 'pipeline2'))

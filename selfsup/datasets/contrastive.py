@@ -25,4 +25,4 @@ class ContrastiveDataset(ImageDataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         image, _, taken = self.read(index)
-        return {'img': self.views(image, taken, ('pipeline', 'pipeline'))}
+        return self.sample(image, taken, ('pipeline', 'pipeline'))

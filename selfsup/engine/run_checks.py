@@ -62,7 +62,7 @@ def trains_on_one(model: Any, loader: Any) -> bool:
     This is found by trying: the shapes that reach a norm follow from the method (how many views it joins), the network and the size of the
     images (a map may end as one position). Statistics and random numbers are as before. Called by all ranks.
     """
-    batch = {key: value[:1] for key, value in loader.peek(1).items()}
+    batch = loader.peek(1)
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     training, devices = model.training, [loader.device] if loader.device.type == 'cuda' else []
     model.train()

@@ -14,6 +14,7 @@ from PIL import Image
 from .. import distributed as dist
 from ..arguments import Count, Part, Whole
 from ..contracts import Reconstructing
+from ..datasets.wrappers import use_backend
 from ..engine import Run, unwrap
 from ..errors import ConfigError
 from ..evaluation.features import evaluating
@@ -64,6 +65,7 @@ class ReconstructionHook(EvaluationHook):
         self._algorithm = algorithm
         cfg = self.dataset or self._training_images(runner.config.train_dataloader)
         dataset = DATASETS.build(cfg)
+        use_backend(dataset, runner.config.pipeline_backend)
         chosen = np.unique(np.linspace(0, len(dataset) - 1, self.num_images).astype(int)).tolist()
         self._images = torch.stack([dataset[i]['img'] for i in chosen])
         drawn = self._images.shape[1]

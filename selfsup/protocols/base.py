@@ -70,6 +70,13 @@ class Session:
         self.options, self.started = options, time.perf_counter() if started is None else started
         self.compiled = compile_config(load(options.config, list(options.cfg_options)))
 
+    @property
+    def backend(self) -> str:
+        """`pipeline_backend` of the config: how the protocol reads its images."""
+        from ..config import backend_of
+
+        return backend_of(self.compiled)
+
     def join(self) -> torch.device:
         """Join the process group of the launcher; gives the device of this process."""
         from ..engine.launch import init_distributed
@@ -128,6 +135,7 @@ class Session:
             'device': self.device,
             'seconds': self.seconds(),
             'merged': self.compiled,
+            'backend': self.backend,
         }
         settings = {**settings, 'cfg_options': list(self.options.cfg_options)}
         return write_result(path, protocol=protocol, numbers=numbers, settings=settings, **{**known, **others})

@@ -73,7 +73,7 @@ def check(path: str, asked: Options) -> None:
 
     from ..config import compile_config, load
     from ..datasets.digest import files_left_out
-    from ..datasets.loaders import build_loader
+    from ..datasets.loaders import build_loader, first_image, images_in, shapes_of
     from ..engine.launch import init_distributed
     from ..errors import DataError
     from ..evaluation.analysis.throughput import advice, loader_speed, step_speed
@@ -114,9 +114,9 @@ def check(path: str, asked: Options) -> None:
         total.backward()
         model.zero_grad(set_to_none=True)
 
-    speed = step_speed(step, len(batch['img']), asked.seconds)
+    speed = step_speed(step, images_in(batch), asked.seconds)
     print(
-        f'model: {speed:,.1f} images/s forward and backward, batch {len(img)} of {tuple(img[0].shape)}, {device}'
+        f'model: {speed:,.1f} images/s forward and backward, batch {images_in(batch)} of {shapes_of(first_image(batch))}, {device}'
         + (', mixed precision' if amp else '')
     )
     read = {'workers': loading['num_workers'], 'prefetch': bool(loading['prefetch'])}

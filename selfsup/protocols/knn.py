@@ -76,7 +76,8 @@ def run(asked: Options) -> base.Outcome:
     weights = asked.checkpoint or asked.pretrained or 'random'
     folder = asked.work_dir or base.work_dir(session.compiled, asked.config, weights)
     path = check_free(folder / 'knn.json', asked.force)
-    sections = labelled_pair(session.compiled, asked.dataset_config)
+    pair = labelled_pair(session.compiled, asked.dataset_config)
+    sections = [{**section, 'pipeline_backend': session.backend} for section in pair]
     device = session.join()
     loaders = labelled_loaders(
         sections, batch_size=asked.batch_size, num_workers=asked.workers, device=device, seed=asked.seed

@@ -52,6 +52,19 @@ def to_picture(
     return np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0).copy()
 
 
+def views_of(img: Any) -> list[Any]:
+    """Views (C, H, W) of a sample: of its one view, of views of one size, or of a list of groups of them."""
+    groups = img if isinstance(img, list) else [img]
+    return [view for group in groups for view in (group if group.ndim == 4 else [group])]
+
+
+def view_names(views: Sequence[Any]) -> list[str]:
+    """What stands above the views of an image: their numbers where there are several, their sides where these differ."""
+    several = len({view.shape for view in views}) > 1
+    sides = [f', {view.shape[-1]} px' if several else '' for view in views]
+    return [f'view {v + 1}{side}' for v, side in enumerate(sides)] if len(views) > 1 else ['']
+
+
 def _chosen(channels: Sequence[int], number: int) -> list[int]:
     """`channels`, if a picture can be made of them and the image has them.
 

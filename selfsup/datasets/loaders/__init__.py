@@ -12,6 +12,16 @@ loaders: a field of `LoaderSettings`.
 from .build import LOADER_KEYS, LoaderSettings, build_loader
 from .device import DeviceLoader
 from .samplers import EpochSampler
-from .seeded import SeededDataset
+from .seeded import SeededDataset, first_image, images_in, shapes_of
 
-__all__ = ['LOADER_KEYS', 'DeviceLoader', 'EpochSampler', 'LoaderSettings', 'SeededDataset', 'build_loader']
+__all__ = [
+    'LOADER_KEYS',
+    'DeviceLoader',
+    'EpochSampler',
+    'LoaderSettings',
+    'SeededDataset',
+    'build_loader',
+    'first_image',
+    'images_in',
+    'shapes_of',
+]

@@ -10,16 +10,20 @@ import torch
 from torch.utils.data import DataLoader
 
 from ... import distributed as dist
-from ...arguments import Count, Part, Whole, held
+from ...arguments import Count, Part, ShareBelowOne, Whole, held
 from ...errors import ConfigError, did_you_mean
+from ...prefetch import Prefetch, read_prefetch
 from ...registry import DATASETS, SAMPLERS
+from ..cache import CacheSettings
 from ..decoding import Backend
 from ..pipelines.channels import check_length
-from ..wrappers import build_dataset, use_backend, view_channels
+from ..robust import MAX_BAD_SHARE, allow_unreadable
+from ..wrappers import build_dataset, use_backend, use_cache, view_channels
 from .agreement import check_ranks_agree
 from .device import DeviceLoader, Normalize
 from .samplers import EpochSampler
 from .seeded import SeededDataset, collate
+from .sharing import share_steps, statistics
 
 
 @held
@@ -33,12 +37,14 @@ class LoaderSettings:
         dataset: dict(type='ContrastiveDataset', ...) or a dataset.
         sampler: dict, perhaps without a type: `EpochSampler`'s arguments.
         drop_last: leave out the last, smaller global batch.
-        prefetch: hand over uint8 images and normalise on the device.
-        img_norm_cfg: `mean` and `std` of `Normalize`; needed with `prefetch`.
+        prefetch: hand over uint8 images and normalise on the device; a dict has the device do more, see `selfsup.prefetch`.
+        img_norm_cfg: `mean` and `std` of `Normalize`; needed with `prefetch` where the pipelines do not end in one.
         pin_memory: copy batches through page-locked memory; on CUDA only.
         persistent_workers: keep the workers between epochs.
         prefetch_factor: batches that each worker prepares ahead.
+        max_unreadable: share of the images that may be unreadable before an error lists them.
         pipeline_backend: how images are decoded and steps computed: 'fast', or 'reference' with PIL and torchvision.
+        cache: size and place of a cache of decoded, smaller images; None: files are decoded each time.
     """
 
     batch_size: Count
@@ -46,12 +52,14 @@ class LoaderSettings:
     dataset: Annotated[dict | object, Part(DATASETS)]
     sampler: dict | None = None
     drop_last: bool = False
-    prefetch: bool = False
+    prefetch: bool | Prefetch = False
     img_norm_cfg: dict | None = None
     pin_memory: bool = True
     persistent_workers: bool = True
     prefetch_factor: Count = 2
+    max_unreadable: ShareBelowOne = MAX_BAD_SHARE
     pipeline_backend: Backend = 'reference'
+    cache: CacheSettings | None = None
 
 
 LOADER_KEYS = tuple(field.name for field in fields(LoaderSettings))
@@ -62,8 +70,9 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
 
     Args:
         cfg: batch_size (per process) and dataset (dict or object); optional num_workers (0), sampler (dict, default
-            EpochSampler), drop_last (False), prefetch (False), img_norm_cfg (mean, std; needed with prefetch), pin_memory
-            (True on CUDA), persistent_workers (True with workers), prefetch_factor (2 batches per worker).
+            EpochSampler), drop_last (False), prefetch (False), img_norm_cfg (mean, std; needed with prefetch where the pipelines do
+            not end in Normalize), pin_memory (True on CUDA), persistent_workers (True with workers), prefetch_factor (2 batches per
+            worker).
         seed: run seed, >= 0.
         device: where batches go.
         rank: this process.
@@ -74,18 +83,22 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         DataError: the dataset gives no batch, or is not the same in all processes.
     """
     settings = _settings(cfg)
-    prefetch, dataset = settings.prefetch, build_dataset(settings.dataset, settings.prefetch)
-    if getattr(dataset, 'prefetch', False) != prefetch:
+    prefetch = read_prefetch(settings.prefetch)
+    dataset = build_dataset(settings.dataset, prefetch.on)
+    if bool(getattr(dataset, 'prefetch', False)) != prefetch.on:
         raise ConfigError(
-            f'prefetch={prefetch} of the loader and prefetch={not prefetch} of its {type(dataset).__name__} contradict each '
+            f'prefetch={prefetch.on} of the loader and prefetch={not prefetch.on} of its {type(dataset).__name__} contradict each '
             'other. Set one of them, at the top level of the config.'
         )
-    channels = view_channels(dataset)
-    if settings.prefetch and settings.img_norm_cfg and channels is not None:
-        check_length(**settings.img_norm_cfg, channels=channels, where='img_norm_cfg')
     use_backend(dataset, settings.pipeline_backend)
-    if world_size == dist.world_size():
+    allow_unreadable(dataset, settings.max_unreadable)
+    together = world_size == dist.world_size()
+    if together:
         check_ranks_agree(dataset)
+    if settings.cache is not None:
+        use_cache(dataset, settings.cache, together)
+    normalize = _normalize(dataset, settings.img_norm_cfg, device) if prefetch.on else None
+    augment = share_steps(dataset, settings.num_workers, device, images=prefetch.images) if prefetch.augment else None
     sampler = _build_sampler(
         {'type': 'EpochSampler', **(settings.sampler or {})},
         dataset,
@@ -108,7 +121,16 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         worker_init_fn=_one_thread,
         generator=torch.Generator(),  # one of its own: iterating must not draw from torch's
     )
-    return DeviceLoader(loader, device, Normalize(**(settings.img_norm_cfg or {}), device=device) if prefetch else None)
+    return DeviceLoader(loader, device, normalize, augment)
+
+
+def _normalize(dataset: Any, img_norm_cfg: dict | None, device: torch.device) -> Normalize:
+    """What normalises on the device, for as many channels as the views have."""
+    mean, std = statistics(dataset, img_norm_cfg)
+    channels = view_channels(dataset)
+    if channels is not None:
+        check_length(mean, std, channels, 'img_norm_cfg')
+    return Normalize(mean, std, device)
 
 
 def _settings(cfg: dict) -> LoaderSettings:
@@ -118,12 +140,7 @@ def _settings(cfg: dict) -> LoaderSettings:
     for key in ('batch_size', 'dataset'):
         if key not in cfg:
             raise ConfigError(f"A loader needs '{key}'; got {', '.join(cfg) or 'nothing'}.")
-    settings = LoaderSettings(**cfg)
-    if settings.prefetch and set(settings.img_norm_cfg or ()) != {'mean', 'std'}:
-        raise ConfigError(
-            f'prefetch=True needs img_norm_cfg=dict(mean=[...], std=[...]); got {settings.img_norm_cfg!r}.'
-        )
-    return settings
+    return LoaderSettings(**cfg)
 
 
 def _build_sampler(cfg: dict, dataset: Any, **settings: Any) -> EpochSampler:

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from ...arguments import Positive, held
 from ...errors import ConfigError, DataError, ShapeError, explain_worker
 from ..pipelines import check_statistics
+from ..pipelines.forms.batch import DeviceShare
 from .samplers import EpochSampler
 from .seeded import Failure, SeededDataset
 from .shared_memory import check_room, tensor_bytes
@@ -27,21 +28,27 @@ Spreads = Annotated[Sequence[Positive], Len(1)]
 class DeviceLoader:
     """Batches of a `DataLoader` on the device; the loader of everything in this package.
 
-    With `normalize`, images arrive as uint8 and become floats on the device; on CUDA that happens on a stream of its own,
-    one batch ahead of the training step.
+    With `normalize`, images arrive as uint8 and become floats on the device; with `augment`, it runs steps of the pipelines before that.
+    On CUDA both happen on a stream of their own, one batch ahead of the training step.
 
     Args:
         loader: over a `SeededDataset`, with an `EpochSampler`.
         device: where batches go.
         normalize: uint8 images on the device -> floats; None: the dataset made floats.
+        augment: the device's share of the pipelines, for batches that hold `draws`; they do not reach the caller.
     """
 
     def __init__(
-        self, loader: DataLoader, device: torch.device, normalize: Callable[[Tensor], Tensor] | None = None
+        self,
+        loader: DataLoader,
+        device: torch.device,
+        normalize: Callable[[Tensor], Tensor] | None = None,
+        augment: DeviceShare | None = None,
     ) -> None:
         self._loader: DataLoader | None = loader
         self.device = device
         self.normalize = normalize
+        self.augment = augment
         self.sampler = cast(EpochSampler, loader.sampler)
         self.dataset: Any = cast(SeededDataset, loader.dataset).dataset
         self.batch_size = cast(int, loader.batch_size)
@@ -153,7 +160,14 @@ class DeviceLoader:
             yield batch
 
     def _to_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        batch = {key: _each(value, lambda x: x.to(self.device, non_blocking=True)) for key, value in batch.items()}
+        draws = batch.get('draws') if self.augment else None  # they stay in host memory, see `BatchForm.apply`
+        batch = {
+            key: _each(value, lambda x: x.to(self.device, non_blocking=True))
+            for key, value in batch.items()
+            if draws is None or key != 'draws'
+        }
+        if self.augment and draws is not None:
+            batch['img'] = self.augment.views(batch.get('img'), draws)
         if self.normalize is not None:
             batch['img'] = _each(batch['img'], self.normalize)
         return batch

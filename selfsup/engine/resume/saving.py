@@ -18,7 +18,7 @@ from ...weights.load import load_matching, state_dict_of
 from ...weights.read import read_checkpoint
 from ..run import Run
 from .branch import Branch
-from .changes import Changes
+from .changes import LIBRARIES, Changes
 from .comparison import compare, describe_run
 from .state import check_fingerprint
 from .state_checks import check_average, check_model_state, check_training_state
@@ -144,6 +144,7 @@ class Checkpoints:
                 meta,
                 run.config.compiled,
                 self._description.get('data', {}),
+                libraries=self._description.get(LIBRARIES),
                 path=path,
                 images=run.images_per_step,
                 allowed=run.config.allow_changed,

