@@ -157,8 +157,9 @@ def test_a_range_that_is_none_is_refused(value_range):
         Decoder(4, value_range)
 
 
-def test_damaged_tiff_files_are_unreadable_or_read():
-    good = LAYOUTS['interleaved'](values(5))
+@pytest.mark.parametrize('layout', ['interleaved', 'deflated', 'NumPy'])
+def test_damaged_files_are_unreadable_or_read(layout):
+    good = LAYOUTS[layout](values(5))
     rng = np.random.default_rng(0)
     refused = 0
     for number in range(60):

@@ -55,7 +55,10 @@ def read_layers(data: bytes, channels: int) -> tuple[np.ndarray, int]:
 
 
 def _array(data: bytes) -> np.ndarray:
-    values = np.load(io.BytesIO(data), allow_pickle=False)
+    try:
+        values = np.load(io.BytesIO(data), allow_pickle=False)
+    except Exception as error:  # of any kind: the header is a piece of Python
+        raise ValueError(f'NumPy cannot read it: {error}') from None
     if values.ndim == 2:
         values = values[None]
     if values.ndim != 3:
