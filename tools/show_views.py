@@ -43,10 +43,14 @@ def normalisation(dataset, settings: dict) -> tuple:
 def main() -> None:
     args = parse_args()
     import numpy as np  # after the arguments: --help must not wait for torch
+    import torch
 
     from selfsup import config
-    from selfsup.datasets.loaders import SeededDataset
+    from selfsup.datasets.loaders import SeededDataset, first_image
+    from selfsup.datasets.loaders.seeded import collate
+    from selfsup.datasets.loaders.sharing import share_steps
     from selfsup.datasets.wrappers import use_backend
+    from selfsup.prefetch import read_prefetch
     from selfsup.registry import DATASETS
     from selfsup.visualization.views import source_picture, to_picture, view_grid, view_names, views_of
 
@@ -55,11 +59,19 @@ def main() -> None:
     dataset = DATASETS.build(settings['dataset'])
     use_backend(dataset, settings['pipeline_backend'])
     seed = args.seed if args.seed is not None else compiled.get('seed') or 0
+    augment = read_prefetch(settings['prefetch']).augment
+    # the images need not wait on the device: the views are the same
+    share = share_steps(dataset, 0, torch.device('cpu'), images=False) if augment else None
     seeded, (mean, std) = SeededDataset(dataset, seed), normalisation(dataset, settings)
 
     rows = []
     for index in np.unique(np.linspace(0, len(dataset) - 1, args.n).astype(int)).tolist():
-        views = [views_of(seeded[(epoch, index, 0)]['img']) for epoch in range(args.epochs)]
+        views = []
+        for epoch in range(args.epochs):
+            batch = collate([seeded[(epoch, index, 0)]], getattr(dataset, 'ragged', ()))
+            if share is not None and 'draws' in batch:
+                batch['img'] = share.views(batch['img'], batch['draws'])
+            views.append(views_of(first_image(batch)))
         pictures = [to_picture(view, mean, std, args.channels) for epoch in views for view in epoch]
         rows.append([source_picture(dataset.read(index)[0], args.channels), *pictures])
     names = view_names(views[0])

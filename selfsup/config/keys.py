@@ -19,6 +19,7 @@ from .backend import Backend
 REQUIRED = 'required'
 LR = get_type_hints(Schedule, include_extras=True)
 PARAMWISE = get_type_hints(ParamwiseOptions, include_extras=True)
+WORKERS = Whole | Literal['auto']
 DECAY = get_type_hints(LayerDecay, include_extras=True)
 
 
@@ -113,7 +114,8 @@ DATA = Section(
     short=(
         Key('data', dict, '-', 'dict(imgs_per_gpu=32, workers_per_gpu=4, train=dict(...))', 'The data sets and how they are read.'),
         Key('data.imgs_per_gpu', Count, REQUIRED, '32', 'Samples per process and iteration, counted before views.'),
-        Key('data.workers_per_gpu', Whole, '2', '4', 'Loader workers per process; 0 loads in the training process.'),
+        Key('data.workers_per_gpu', WORKERS, "'auto'", '4', 'Loader workers per process; 0 loads in the training process. auto: the '
+            'cores that the machine gives, shared by its processes, at most 16.'),
         Key('data.sampling_replace', bool, 'False', 'True', 'Draw the training samples of an epoch with replacement.'),
         Key('data.sampler', dict | None, "dict(type='EpochSampler')", "dict(type='RepeatAugSampler', num_repeats=3)",
             'Order of the training samples, in place of `sampling_replace`.', 'SAMPLERS'),
@@ -127,7 +129,7 @@ DATA = Section(
     native=(
         Key('train_dataloader', dict, '-', 'dict(batch_size=32, num_workers=4, dataset=dict(...))', 'Training data and how it is read.'),
         Key('train_dataloader.batch_size', Count, REQUIRED, '32', 'Samples per process and iteration, counted before views.'),
-        Key('train_dataloader.num_workers', Whole, '2', '4', 'Loader workers per process.'),
+        Key('train_dataloader.num_workers', WORKERS, "'auto'", '4', 'Loader workers per process.'),
         Key('train_dataloader.dataset', dict, REQUIRED, "dict(type='ContrastiveDataset', ...)", 'The data set.', 'DATASETS'),
         Key('train_dataloader.sampler', dict, "dict(type='EpochSampler')", "dict(type='EpochSampler', replace=True)",
             'Order of the samples. `DefaultSampler` and `InfiniteSampler` are read as `EpochSampler`.', 'SAMPLERS'),

@@ -88,7 +88,7 @@ def _loader(settings: dict, dataset: dict, cfg: dict, sampler: dict, drop_last: 
     cache = settings.get('cache', cfg.get('cache') if training else None)
     return {
         'batch_size': settings['batch_size'],
-        'num_workers': settings.get('num_workers', 2),
+        'num_workers': settings.get('num_workers', 'auto'),
         'dataset': {**dataset, 'prefetch': True} if prefetch else dataset,
         'sampler': sampler,
         'drop_last': drop_last,
@@ -118,7 +118,7 @@ def _dataloaders(cfg: dict) -> dict[str, dict | None]:
         training = split == 'train'
         if data:
             dataset = data.get(split)
-            settings = {**data, 'batch_size': data['imgs_per_gpu'], 'num_workers': data.get('workers_per_gpu', 2)}
+            settings = {**data, 'batch_size': data['imgs_per_gpu'], 'num_workers': data.get('workers_per_gpu', 'auto')}
             sampler = (data.get('sampler') or {'replace': data.get('sampling_replace', False)}) if training else {}
             drop_last = training and data.get('drop_last', False)
         else:

@@ -92,14 +92,8 @@ class ImageDataset(Dataset):
             stored: the images wait there: nothing is read any more, a sample holds draws alone.
 
         Raises:
-            ConfigError: the images are no RGB images of 8 bits; or they wait on the device, and a pipeline holds a step that runs in a
-                worker.
+            ConfigError: the images wait on the device, and a pipeline holds a step that runs in a worker.
         """
-        if source_channels(self.data_source) not in (None, 3) or getattr(self.data_source, 'value_range', None):
-            raise ConfigError(
-                f'The device computes steps on RGB images of 8 bits; those of {type(self.data_source).__name__} are others: leave '
-                'augment_on_device and images_on_device out, prefetch=True normalises them on the device.'
-            )
         self._stored = stored
         self._shares = {
             name: HostShare(steps, device, self.backend, name, resizing=stored is not None)
@@ -162,9 +156,7 @@ class ImageDataset(Dataset):
                 f'{type(self).__name__} makes more of an image than the device can: prefetch=dict(images_on_device=True) does not go with '
                 'it. Leave images_on_device out.'
             )
-        # Floats have more than 8 bits, and keep them with prefetch.
-        floats = isinstance(image, Tensor) and image.is_floating_point()
-        finish = as_uint8 if self.prefetch and not floats else as_float
+        finish = as_uint8 if self.prefetch and not _deep(image) else as_float
         return self.run(lambda x: finish(self.steps(pipeline)(x)), image, taken)
 
     def sample(
@@ -206,7 +198,7 @@ class ImageDataset(Dataset):
             channels, *size = image.shape
             row = self.run(lambda size: share.row(size, image.number), (size[0], size[1]), taken)
             return (channels, *share.size_after((size[0], size[1]))), {'draws': row}
-        view, row = self.run(partial(share.view, finish=as_uint8), image, taken)
+        view, row = self.run(partial(share.view, finish=as_float if _deep(image) else as_uint8), image, taken)
         return tuple(view.shape), {'img': view, 'draws': row}
 
     def run(self, steps: Callable[[Any], Any], image: Any, taken: int) -> Any:
@@ -296,6 +288,11 @@ def one_each(dataset: Sized, labels: Tensor | np.ndarray | Sequence[int]) -> Ten
             'the data set that was clustered must be the one that is trained on.'
         )
     return labels
+
+
+def _deep(image: Any) -> bool:
+    """Whether an image has more than 8 bits, which it keeps with prefetch."""
+    return isinstance(image, Tensor) and image.is_floating_point()
 
 
 def as_float(view: Any) -> Tensor:

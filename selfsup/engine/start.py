@@ -114,7 +114,7 @@ def decide_start(
     if resume_from:
         meta = read_meta({'meta': peek(resume_from)[1]}, resume_from)
         seed = meta.get('fingerprint', {}).get('seed') if seed is None else seed
-        backend = BEFORE if recorded_backend(meta) is None else None
+        backend = BEFORE if 'iter' in meta and recorded_backend(meta) is None else None
     seed = 0 if seed is None else seed
     if not 0 <= seed < 2**32:
         raise ConfigError(f'seed={seed} must lie between 0 and 2**32 - 1, which is what numpy takes.')

@@ -78,7 +78,7 @@ def run(asked: Options) -> base.Outcome:
     model = session.judged(weights, whole)
     loading = {
         'batch_size': data['imgs_per_gpu'],
-        'num_workers': data.get('workers_per_gpu', 2),
+        'num_workers': data.get('workers_per_gpu', 'auto'),
         'dataset': data['extract'],
         'pipeline_backend': session.backend,
         'sampler': {'type': 'EpochSampler', 'shuffle': False},

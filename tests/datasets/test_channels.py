@@ -214,22 +214,16 @@ def test_patches_and_rotations_of_tensors(kind):
     assert prefetched[3]['img'].dtype == (torch.uint8 if kind == 'uint8' else torch.float32)
 
 
-def test_the_device_takes_no_steps_on_other_channels():
-    for source in (Bands(13), Bands(3)):
-        dataset = ContrastiveDataset(source, [CROP, FLIP], prefetch=True)
-        loading = dict(
-            dataset=dataset,
-            batch_size=4,
-            prefetch=dict(augment_on_device=True),
-            img_norm_cfg=statistics(source.channels),
-        )
-        if source.channels == 3:
-            build_loader(loading, seed=0, device=torch.device('cpu')).close()
-            continue
-        with pytest.raises(
-            ConfigError, match='steps on RGB images of 8 bits; those of Bands are others: leave augment_on_device'
-        ):
-            build_loader(loading, seed=0, device=torch.device('cpu'))
+@pytest.mark.parametrize('kind', ['uint8', 'float32'])
+def test_steps_for_the_device_stay_with_the_workers(kind):
+    batches = []
+    for prefetch in (True, dict(augment_on_device=True)):
+        dataset = ContrastiveDataset(Bands(13, kind), ANY, prefetch=True)
+        loading = dict(dataset=dataset, batch_size=4, prefetch=prefetch, img_norm_cfg=statistics(13))
+        loader = build_loader(loading, seed=0, device=torch.device('cpu'))
+        batches.append(loader.peek()['img'])
+        loader.close()
+    assert torch.equal(*batches) and batches[0].shape == (4, 2, 13, 16, 16)
 
 
 @pytest.mark.parametrize('dtype', ['uint8', 'uint16'])

@@ -46,10 +46,19 @@ class Pictures:
         return Image.fromarray(rough).resize((size, 32), Image.Resampling.BICUBIC), int(self.labels[index])
 
 
-def make(kind='ContrastiveDataset', prefetch=False, workers=0, source=None, backend='reference', **settings):
+def make(
+    kind='ContrastiveDataset',
+    prefetch=False,
+    workers=0,
+    source=None,
+    backend='reference',
+    img_norm_cfg=None,
+    **settings,
+):
     settings = settings or {'pipeline': [*STEPS, *FLOATS]}
     dataset = dict(type=kind, data_source=source or Pictures(), **settings)
     section = dict(batch_size=8, num_workers=workers, dataset=dataset, prefetch=prefetch, pipeline_backend=backend)
+    section['img_norm_cfg'] = img_norm_cfg or None
     return build_loader(section, seed=3, device=CPU)
 
 
@@ -179,6 +188,28 @@ def test_broken_images_on_the_device(workers):
     assert loader.dataset.reader.bad_indices().tolist() == [4, 5]
     with pytest.raises(DataError, match='images cannot be read, more than 1%'):
         build_loader({**section, 'dataset': {**dataset, 'data_source': Pictures(broken=(4, 5))}}, seed=3, device=CPU)
+
+
+class Deep(Pictures):
+    """The same with 13 channels of 8 bits."""
+
+    channels, value_range = 13, None
+
+    def get_sample(self, index):
+        image, label = super().get_sample(index)
+        return np.tile(np.asarray(image).transpose(2, 0, 1), (5, 1, 1))[:13], label
+
+
+def test_images_that_are_not_rgb_are_made_by_the_workers():
+    steps = [dict(type='RandomResizedCrop', size=24), dict(type='RandomHorizontalFlip')]
+    norm = dict(mean=[0.5], std=[0.25])
+    plain, mine = (
+        batches(make(prefetch=mode, source=Deep(), pipeline=steps, img_norm_cfg=norm))[0]['img']
+        for mode in (True, MODES['augment'])
+    )
+    assert mine.shape == (8, 2, 13, 24, 24) and torch.equal(plain, mine)
+    with pytest.raises(DataError, match=r'sample 0 has 13 channels of torch.uint8.*is for 8-bit RGB'):
+        make(prefetch=MODES['images'], source=Deep(), pipeline=steps, img_norm_cfg=norm)
 
 
 def test_what_cannot_wait_on_the_device(monkeypatch):

@@ -71,7 +71,8 @@ def test_another_backend_is_refused(runs, tmp_path, was, now):
     """None: the config does not say it, and means 'fast'."""
     config, stopped, straight = runs
     option = (f'pipeline_backend={now}',) if now else ()
-    expected = rf"pipeline_backend was '{was}' and is '{now or 'fast'}' \(set pipeline_backend='{was}' or give --allow-changed pipeline_backend\)"
+    remedy = rf"\(set pipeline_backend='{was}' or give --allow-changed pipeline_backend\)"
+    expected = rf"pipeline_backend was '{was}' and is '{now or 'fast'}' {remedy}"
     with pytest.raises(CheckpointError, match=expected):
         resume(config, stopped[was] / f'iter_{STOP}.pth', tmp_path / 'work', *option)
     work_dir = resume(

@@ -19,7 +19,7 @@ from ...arguments import Count
 from ...errors import ConfigError, DataError, SelfSupError
 from ...machine import cores
 from ..data_sources import DataSource
-from ..decoding import Backend, Pixels
+from ..decoding import Backend, Pixels, image_libraries
 from ..digest import data_digest
 from .builder import build
 from .images import read_small, shrink
@@ -152,21 +152,9 @@ def _key(source: Any, size: int, backend: Backend) -> tuple[dict[str, Any], floa
         'content': content.hexdigest(),
         'decoding': {name: repr(getattr(decoder, name, None)) for name in ('channels', 'value_range', 'exif')},
         'backend': backend,
-        'libraries': _libraries(),
+        'libraries': image_libraries(backend),
     }
     return key, float(np.mean([image.nbytes for image in images if image is not None] or [0]))
-
-
-def _libraries() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {}
-    for name in ('pillow', 'pillow-simd', 'simplejpeg', 'opencv-python', 'opencv-python-headless'):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
 
 
 def _steps(

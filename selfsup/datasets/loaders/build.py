@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ... import distributed as dist
-from ...arguments import Count, Part, ShareBelowOne, Whole, held
+from ...arguments import Count, Part, ShareBelowOne, held
 from ...errors import ConfigError, did_you_mean
 from ...prefetch import Prefetch, read_prefetch
 from ...registry import DATASETS, SAMPLERS
@@ -24,6 +24,7 @@ from .device import DeviceLoader, Normalize
 from .samplers import EpochSampler
 from .seeded import SeededDataset, collate
 from .sharing import share_steps, statistics
+from .workers import Workers, allow_open_files, number_of_workers, start_worker
 
 
 @held
@@ -33,7 +34,7 @@ class LoaderSettings:
 
     Args:
         batch_size: samples per process and iteration, counted before views.
-        num_workers: loader workers per process; 0 loads in the training process.
+        num_workers: loader workers per process; 0 loads in the training process; 'auto': by the cores.
         dataset: dict(type='ContrastiveDataset', ...) or a dataset.
         sampler: dict, perhaps without a type: `EpochSampler`'s arguments.
         drop_last: leave out the last, smaller global batch.
@@ -48,7 +49,7 @@ class LoaderSettings:
     """
 
     batch_size: Count
-    num_workers: Whole = 0
+    num_workers: Workers = 0
     dataset: Annotated[dict | object, Part(DATASETS)]
     sampler: dict | None = None
     drop_last: bool = False
@@ -98,7 +99,6 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
     if settings.cache is not None:
         use_cache(dataset, settings.cache, together)
     normalize = _normalize(dataset, settings.img_norm_cfg, device) if prefetch.on else None
-    augment = share_steps(dataset, settings.num_workers, device, images=prefetch.images) if prefetch.augment else None
     sampler = _build_sampler(
         {'type': 'EpochSampler', **(settings.sampler or {})},
         dataset,
@@ -108,7 +108,10 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         batch_size=settings.batch_size,
         drop_last=settings.drop_last,
     )
-    workers = settings.num_workers
+    workers = number_of_workers(settings.num_workers, sampler.num_batches, together)
+    augment = share_steps(dataset, workers, device, images=prefetch.images) if prefetch.augment else None
+    if workers:
+        allow_open_files()
     loader = DataLoader(
         SeededDataset(dataset, seed),
         batch_size=settings.batch_size,
@@ -118,7 +121,7 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         pin_memory=device.type == 'cuda' and settings.pin_memory,
         persistent_workers=workers > 0 and settings.persistent_workers,
         prefetch_factor=settings.prefetch_factor if workers else None,
-        worker_init_fn=_one_thread,
+        worker_init_fn=start_worker,
         generator=torch.Generator(),  # one of its own: iterating must not draw from torch's
     )
     return DeviceLoader(loader, device, normalize, augment)
@@ -151,7 +154,3 @@ def _build_sampler(cfg: dict, dataset: Any, **settings: Any) -> EpochSampler:
             'shuffle and replace.'
         )
     return SAMPLERS.build(cfg, dataset, **settings)
-
-
-def _one_thread(worker: int) -> None:
-    torch.set_num_threads(1)

@@ -20,6 +20,7 @@ from ..pipelines.forms.batch import DeviceShare
 from .samplers import EpochSampler
 from .seeded import Failure, SeededDataset
 from .shared_memory import check_room, tensor_bytes
+from .workers import no_file_came
 
 Channels = Annotated[Sequence[float], Len(1)]
 Spreads = Annotated[Sequence[Positive], Len(1)]
@@ -108,6 +109,11 @@ class DeviceLoader:
             f'{self.batch_size} (imgs_per_gpu) with {(self._sample_bytes or 0) / 2**20:.2g} MB per image'
         )
 
+    @property
+    def num_workers(self) -> int:
+        """Loader workers of this process."""
+        return self._open_loader().num_workers
+
     def close(self) -> None:
         """End the loader workers. The loader cannot be iterated afterwards."""
         self._loader = None  # the last reference to the persistent workers' iterator
@@ -140,16 +146,15 @@ class DeviceLoader:
         try:
             batches = iter(self._open_loader())
         except OSError as error:  # the queues to the workers lie there too
-            if error.errno != errno.ENOSPC:
-                raise
-            raise explain_worker(f'no queue to a worker fits into shared memory(shm): {error}') or error from error
+            what = 'no queue to a worker fits into shared memory(shm): ' if error.errno == errno.ENOSPC else ''
+            raise explain_worker(f'{what}{error}') or error from error
         while True:
             try:
                 batch = next(batches)
             except StopIteration:
                 return
-            except (RuntimeError, OSError) as error:
-                explained = explain_worker(str(error))
+            except (RuntimeError, OSError, EOFError) as error:
+                explained = explain_worker('too many open files' if no_file_came(error) else str(error))
                 if explained is None:
                     raise
                 raise explained from error

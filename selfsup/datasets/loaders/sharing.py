@@ -21,6 +21,7 @@ from ..stored import StoredImages
 from ..wrappers import parts_of
 
 UNIT_RANGE = ([0.0], [1.0])  # mean and std that leave images in [0, 1]
+CHANNELS = 3
 MEMORY_SHARE = 0.8  # of what is free: the model and its batches need the rest
 BATCH = 64  # images that a worker reads at once
 
@@ -122,7 +123,7 @@ class _Images(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, Any, int] | Exception:
         try:
             image, label, taken = self.dataset.read(index)
-            return as_uint8(image), label, taken
+            return image if isinstance(image, Tensor) else as_uint8(image), label, taken
         except DataError as error:  # a worker's traceback would hide it
             return error
 
@@ -154,6 +155,11 @@ def read_all(
             if isinstance(sample, Exception):
                 raise sample
             image, label, number = sample
+            if image.dtype != torch.uint8 or len(image) != CHANNELS:
+                raise DataError(
+                    f'{dataset.reader.describe(number)} has {len(image)} channels of {image.dtype}: '
+                    'prefetch=dict(images_on_device=True) is for 8-bit RGB. Leave images_on_device out.'
+                )
             if shape is not None and image.shape != shape:
                 raise DataError(
                     f'{dataset.reader.describe(number)} has {_words(image.shape)}, the images before have {_words(shape)}: '

@@ -68,5 +68,8 @@ def fused(step: Any, following: Any) -> ToTensorForm | None:
     """The form of two steps in a row where they are a ToTensor and a Normalize for three channels; else None."""
     if type(step) is not ToTensor or type(following) is not v2.Normalize or not has_opencv():
         return None
-    fits = len(following.mean) == len(following.std) == 3 and 0 not in following.std
+    known = all(
+        isinstance(value, float | int) for value in (*following.mean, *following.std)
+    )  # else the step says what is wrong
+    fits = known and len(following.mean) == len(following.std) == 3 and 0 not in following.std
     return ToTensorForm(step, following) if fits else None

@@ -14,7 +14,7 @@ from .....errors import ConfigError
 from ....decoding import Backend
 from ...compose import Compose
 from ..base import Size
-from ..fast import FastPipeline
+from ..fast import FastPipeline, as_array
 from .base import BatchForm, changes_size, has_batch_form
 from .nested import run
 
@@ -53,7 +53,7 @@ class DeviceShare:
 
     def __init__(self, stored: Tensor | None = None) -> None:
         self.stored = stored
-        self._pipelines: list[list[BatchForm]] = []
+        self._pipelines: list[list[BatchForm]] = [[]]  # the first one, number 0, is for views that are finished
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the images: a worker knows the pipelines alone."""
@@ -135,11 +135,13 @@ class HostShare:
         _report(steps, name, resizing)
         self.device = device
         self.number = device.add(self.forms)
-        first = Compose(steps)
-        self.first = FastPipeline(first) if backend == 'fast' else first
+        self.first, self.rest = (
+            FastPipeline(part) if backend == 'fast' else part
+            for part in (Compose(steps), Compose(pipeline.steps[len(steps) :]))
+        )
 
     def view(self, image: Any, finish: Callable[[Any], Tensor]) -> tuple[Tensor, Tensor]:
-        """One view.
+        """One view. Where it is not 8-bit RGB, the worker runs all steps: only for that there are forms.
 
         Args:
             image: what the pipeline starts from.
@@ -148,8 +150,10 @@ class HostShare:
         Returns:
             The view as far as the worker makes it, uint8 (C, H, W), and the row of draws for the device, float32 (P,).
         """
-        view = finish(self.first(image))
-        return view, self.row((view.shape[1], view.shape[2]))
+        view = as_array(self.first(image))
+        if not isinstance(view, np.ndarray):
+            return finish(self.rest(view)), torch.zeros(self.device.width)
+        return finish(view), self.row((view.shape[0], view.shape[1]))
 
     def row(self, size: Size, image: int = 0) -> Tensor:
         """The row of draws (P,) for an image of `size`, the number `image` of those on the device."""
