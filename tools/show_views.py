@@ -32,14 +32,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def normalisation(dataset, settings: dict) -> tuple:
-    """Mean and standard deviation that the views went through; of the loader with prefetch."""
-    if settings.get('prefetch'):
-        return (0.0,), (1.0,)  # these views are uint8 still
-    steps = [step for pipeline in dataset.pipelines.values() for step in pipeline.steps]
-    return next(((s.mean, s.std) for s in steps if type(s).__name__ == 'Normalize'), ((0.0,), (1.0,)))
-
-
 def main() -> None:
     args = parse_args()
     import numpy as np  # after the arguments: --help must not wait for torch
@@ -52,7 +44,7 @@ def main() -> None:
     from selfsup.datasets.wrappers import use_backend
     from selfsup.prefetch import read_prefetch
     from selfsup.registry import DATASETS
-    from selfsup.visualization.views import source_picture, to_picture, view_grid, view_names, views_of
+    from selfsup.visualization.views import source_picture, statistics_of, to_picture, view_grid, view_names, views_of
 
     compiled = config.compile_config(config.load(args.config, args.cfg_options))
     settings = compiled['train_dataloader']
@@ -62,7 +54,7 @@ def main() -> None:
     augment = read_prefetch(settings['prefetch']).augment
     # the images need not wait on the device: the views are the same
     share = share_steps(dataset, 0, torch.device('cpu'), images=False) if augment else None
-    seeded, (mean, std) = SeededDataset(dataset, seed), normalisation(dataset, settings)
+    seeded, (mean, std) = SeededDataset(dataset, seed), statistics_of(dataset, bool(settings['prefetch']))
 
     rows = []
     for index in np.unique(np.linspace(0, len(dataset) - 1, args.n).astype(int)).tolist():

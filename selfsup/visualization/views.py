@@ -52,6 +52,13 @@ def to_picture(
     return np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0).copy()
 
 
+def statistics_of(dataset: Any, prefetch: bool) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation that the views of a dataset went through; none yet where the loader normalises them (`prefetch`)."""
+    steps = [step for pipeline in dataset.pipelines.values() for step in pipeline.steps]
+    found = None if prefetch else next((step for step in steps if type(step).__name__ == 'Normalize'), None)
+    return (found.mean, found.std) if found else ((0.0,), (1.0,))
+
+
 def views_of(img: Any) -> list[Any]:
     """Views (C, H, W) of a sample: of its one view, of views of one size, or of a list of groups of them."""
     groups = img if isinstance(img, list) else [img]
