@@ -19,6 +19,7 @@ from selfsup.datasets import (
     RepeatDataset,
     RotationPredDataset,
 )
+from selfsup.datasets.data_sources import ImageFolder
 from selfsup.datasets.loaders import build_loader
 from selfsup.datasets.pipelines import GaussianBlur, Solarization, ToTensor, build_pipeline
 from selfsup.datasets.wrappers import view_channels
@@ -211,3 +212,31 @@ def test_patches_and_rotations_of_tensors(kind):
     assert torch.equal(turned[1], image.rot90(1, (1, 2)))
     prefetched = RelativeLocDataset(source, [dict(type='CenterCrop', size=18)], prefetch=True, patch_jitter=2)
     assert prefetched[3]['img'].dtype == (torch.uint8 if kind == 'uint8' else torch.float32)
+
+
+@pytest.mark.parametrize('kind', ['uint8', 'float32'])
+def test_steps_for_the_device_stay_with_the_workers(kind):
+    batches = []
+    for prefetch in (True, dict(augment_on_device=True)):
+        dataset = ContrastiveDataset(Bands(13, kind), ANY, prefetch=True)
+        loading = dict(dataset=dataset, batch_size=4, prefetch=prefetch, img_norm_cfg=statistics(13))
+        loader = build_loader(loading, seed=0, device=torch.device('cpu'))
+        batches.append(loader.peek()['img'])
+        loader.close()
+    assert torch.equal(*batches) and batches[0].shape == (4, 2, 13, 16, 16)
+
+
+@pytest.mark.parametrize('dtype', ['uint8', 'uint16'])
+def test_a_cache_keeps_channels_and_bits(tmp_path, dtype):
+    for number in range(4):
+        values = np.random.RandomState(number).randint(0, np.iinfo(dtype).max, (5, 24, 20)).astype(dtype)
+        np.save(tmp_path / f'{number}.npy', values)
+    source = ImageFolder(str(tmp_path), channels=5)
+    views = []
+    for cache in (None, dict(size=64)):
+        dataset = ExtractDataset(source, [TENSOR, dict(type='Normalize', **statistics(5))])
+        loader = build_loader(dict(dataset=dataset, batch_size=4, cache=cache), seed=0, device=torch.device('cpu'))
+        assert dataset.data_source.channels == 5
+        views.append(loader.peek()['img'])
+        loader.close()
+    assert torch.equal(*views)

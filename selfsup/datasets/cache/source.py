@@ -61,6 +61,7 @@ class CachedSource(DataSource):
         super().__init__(source.return_label)
         self.source, self.store, self.size, self.backend = source, store, size, backend
         self.labels, self.classes, self.no_labels = source.labels, source.classes, source.no_labels
+        self.channels = getattr(source, 'channels', None)
         self.image_size = store.image_size
         self._place = place
 

@@ -92,9 +92,6 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
             f'prefetch={prefetch.on} of the loader and prefetch={not prefetch.on} of its {type(dataset).__name__} contradict each '
             'other. Set one of them, at the top level of the config.'
         )
-    channels = view_channels(dataset)
-    if prefetch.on and settings.img_norm_cfg and channels is not None:
-        check_length(**settings.img_norm_cfg, channels=channels, where='img_norm_cfg')
     use_backend(dataset, settings.pipeline_backend)
     allow_unreadable(dataset, settings.max_unreadable)
     together = world_size == dist.world_size()
@@ -118,7 +115,7 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
     workers = number_of_workers(settings.num_workers, sampler.num_batches, together)
     if workers:
         allow_open_files()
-    normalize = Normalize(*statistics(dataset, settings.img_norm_cfg), device=device) if prefetch.on else None
+    normalize = _normalize(dataset, settings.img_norm_cfg, device) if prefetch.on else None
     augment = share_steps(dataset, workers, device, images=prefetch.images) if prefetch.augment else None
     loader = DataLoader(
         SeededDataset(dataset, seed),
@@ -133,6 +130,15 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         generator=torch.Generator(),  # one of its own: iterating must not draw from torch's
     )
     return DeviceLoader(loader, device, normalize, augment)
+
+
+def _normalize(dataset: Any, img_norm_cfg: dict | None, device: torch.device) -> Normalize:
+    """What normalises on the device, for as many channels as the views have."""
+    mean, std = statistics(dataset, img_norm_cfg)
+    channels = view_channels(dataset)
+    if channels is not None:
+        check_length(mean, std, channels, 'img_norm_cfg')
+    return Normalize(mean, std, device)
 
 
 def _settings(cfg: dict) -> LoaderSettings:

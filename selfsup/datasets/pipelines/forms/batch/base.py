@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from ..base import Form, Size, has_form
+from ..base import Form, Size, has_form, kind_of
 
 Row = Sequence[float]
 
@@ -74,7 +74,7 @@ def batch_form_of(*kinds: type) -> Callable[[Any], Any]:
 
 def has_batch_form(step: Any) -> BatchForm | None:
     """The form of a step for batches, or None: it then runs in the worker, and so does what stands before it."""
-    make, form = BATCH_FORMS.get(type(step)), has_form(step)
+    make, form = BATCH_FORMS.get(kind_of(step)), has_form(step)
     return None if make is None or form is None else make(step, form)
 
 
