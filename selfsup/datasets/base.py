@@ -15,7 +15,7 @@ from ..arguments import Part
 from ..errors import ConfigError, DataError
 from ..registry import DATA_SOURCES
 from .cache import CacheSettings, cached
-from .decoding import Backend
+from .decoding import Backend, in_unit_range
 from .pipelines import Compose, Steps, build_view_pipeline, to_uint8
 from .pipelines.forms import FastPipeline, as_pil
 from .robust import RobustReader
@@ -79,11 +79,28 @@ class ImageDataset(Dataset):
         """Number of classes of the images, or of the objects in them; None without labels."""
         return getattr(self.data_source, 'num_classes', None)
 
-    def read(self, index: int) -> tuple[Image.Image, Any, int]:
-        """Image, its label or None (in detection, its objects), and the number of the sample: a neighbour's when `index` is unreadable."""
+    def read(self, index: int) -> tuple[Any, Any, int]:
+        """Image, its label or None (in detection, its objects), and the number of the sample: a neighbour's when `index` is unreadable.
+
+        The image is 8-bit RGB, a PIL image or an array (H, W, 3); or, of a source with other channels or a value range, a tensor (C, H, W),
+        uint8 or float32 in [0, 1].
+
+        Raises:
+            DataError: see `RobustReader.read`; floats come from a source that states no range.
+        """
         sample, taken = self.reader.read(index)
         image, label = sample if isinstance(sample, tuple) else (sample, None)
-        return image, label, taken
+        return (self._as_tensor(image, taken) if isinstance(image, np.ndarray) else image), label, taken
+
+    def _as_tensor(self, image: np.ndarray, taken: int) -> np.ndarray | Tensor:
+        """A tensor (C, H, W) of an array of that shape; 8-bit RGB stays as it is."""
+        channels, value_range = (getattr(self.data_source, name, None) for name in ('channels', 'value_range'))
+        if image.dtype == np.uint8 and image.shape[-1] == 3 and channels in (None, 3) and value_range is None:
+            return image
+        try:
+            return torch.from_numpy(np.require(in_unit_range(image, value_range), requirements=['C', 'W']))
+        except ValueError as error:
+            raise DataError(f'{self.reader.describe(taken)}: {error}.') from None
 
     def view(self, image: Image.Image, taken: int, pipeline: str = 'pipeline') -> Tensor:
         """One draw of a pipeline.

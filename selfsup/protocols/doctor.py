@@ -14,6 +14,8 @@ from .options import Declared, option
 
 TYPE_CHECKING = False  # see options.py
 if TYPE_CHECKING:
+    from typing import Any
+
     from . import base
 
 
@@ -76,12 +78,12 @@ def check(path: str, asked: Options) -> None:
         + (f'{len(problems)} broken' if problems else 'all good'),
         '' if asked.all else '(--all reads every image)',
     )
+    say_what_is_left_out(loader.dataset)
     if problems:
         raise DataError(f'{len(problems)} samples cannot be read: ' + '; '.join(problems))
     if batch is None:
         raise DataError('The loader gives no batch: there are fewer samples than one batch holds and drop_last=True.')
     print(f'pipeline: {pipeline:,.1f} images/s with {loading["num_workers"]} workers')
-
     model = MODELS.build(compiled['model']).to(device).train()
     img = batch['img']
     batch['img'] = [torch.randn_like(image) for image in img] if isinstance(img, list) else torch.randn_like(img)
@@ -110,3 +112,13 @@ def check(path: str, asked: Options) -> None:
             device=device.type,
         )
     )
+
+
+def say_what_is_left_out(dataset: Any) -> None:
+    """Print the files beside the images of a data set that its sources do not read."""
+    from ..datasets.digest import sources_below
+
+    for source in sources_below(dataset):
+        left = source.files_left_out() if hasattr(source, 'files_left_out') else ''
+        if left:
+            print(f'left out: {left}')

@@ -56,6 +56,11 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
     {
         'folder': Scheme('ImageFolder', 'root'),
         'list': Scheme('ImageList', 'list_file', folder='root', endings=('.txt', '.lst')),
+        'csv': Scheme('CSV', 'file', endings=('.csv', '.tsv')),
+        'parquet': Scheme('Parquet', 'files', endings=('.parquet',), marks=('*.parquet',)),
+        'hf': Scheme('HFDataset', 'path', marks=('dataset_dict.json', 'state.json')),
+        'lmdb': Scheme('LMDB', 'path', endings=('.lmdb', '.mdb'), marks=('data.mdb',)),
+        'npy': Scheme('NumpyArray', 'images', endings=('.npy', '.npz')),
         'wds': Scheme(
             'WebDataset', 'shards', endings=('.tar', '.tar.gz', '.tgz'), marks=('*.tar', '*.tar.gz', '*.tgz')
         ),

@@ -29,6 +29,13 @@ def locality_of(dataset: Any) -> np.ndarray | None:
     return _of_sources(dataset, 'locality')
 
 
+def keeps_order(dataset: Any) -> bool:
+    """Whether a source below a data set can be read in the order of its blocks alone."""
+    below = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    source = getattr(dataset, 'data_source', dataset)
+    return bool(getattr(source, 'in_order', False)) or any(keeps_order(part) for part in below if part is not None)
+
+
 def _of_sources(dataset: Any, name: str) -> np.ndarray | None:
     if hasattr(dataset, 'datasets'):
         parts = list(dataset.datasets)
@@ -73,7 +80,8 @@ def say_order(sampler: EpochSampler) -> None:
     if isinstance(sampler, WindowSampler) and dist.is_main():
         blocks = len(sampler.starts)
         logging.getLogger('selfsup').info(
-            f'{sampler.size:,} images are read block by block: their {blocks:,} blocks are shuffled, and the images of '
+            f'{sampler.size:,} images are read block by block: their {blocks:,} blocks '
+            f'{"come in their order" if sampler.in_order else "are shuffled"}, and the images of '
             f"{min(sampler.window, blocks)} blocks at a time. data.sampler=dict(type='WindowSampler', window={sampler.window}) says "
             'the same; another window is set there.'
         )
@@ -92,6 +100,8 @@ class WindowSampler(EpochSampler):
     always. Where the images of a block are alike (of one class, say), batches hold at most `window` kinds, and one rank's share of a
     batch fewer still: write shards in random order, as tools/make_shards.py does. With a window of all blocks it is a full shuffle but
     for the order within a batch.
+
+    Of a stream (`in_order`) the blocks come in their order, and windows of them are shuffled alone.
 
     Args:
         dataset: made of sources with `blocks`.
@@ -124,6 +134,7 @@ class WindowSampler(EpochSampler):
             )
         self.window = window
         self.starts = np.asarray(starts, dtype=np.int64)
+        self.in_order = keeps_order(dataset)
 
     def order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """See `EpochSampler.order`; each global batch is sorted by the places of its blocks in the epoch."""
@@ -140,7 +151,8 @@ class WindowSampler(EpochSampler):
         if self._uniform is not None and epoch == self._uniform.epoch:
             return super()._draw(rng, epoch)
         ends = np.append(self.starts[1:], self.size)
-        shuffled = rng.permutation(len(self.starts))
+        blocks = len(self.starts)
+        shuffled = np.arange(blocks) if self.in_order else rng.permutation(blocks)
         windows = []
         for first in range(0, len(shuffled), self.window):
             chosen = shuffled[first : first + self.window]

@@ -124,6 +124,8 @@ def _compare_data(old: dict | None, new: dict, changes: Changes, allowed: tuple[
         what = 'the same images with other labels'
     elif differs('sizes'):
         what = 'files of the same names with other sizes'
+    elif differs('content'):
+        what = 'images of the same names with another content'
     elif differs('classes'):
         what = 'other names of classes'
     else:
