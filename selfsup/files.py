@@ -58,7 +58,7 @@ def byte_count(size: int | str) -> int:
     Raises:
         ValueError: it is neither, or less than 1.
     """
-    written = re.fullmatch(r'\s*([0-9.eE+]+)\s*([kMGT]?)(i?)B?\s*', str(size))
+    written = re.fullmatch(r'\s*(\d+(?:\.\d*)?(?:[eE]\d+)?)\s*([kMGT]?)(i?)B?\s*', str(size))
     if not written:
         raise ValueError(f'{size!r} is no number of bytes: write 268435456, 256MB or 4GiB')
     number, prefix, binary = written.groups()

@@ -27,6 +27,10 @@ READ = {
     'folder:/photos?extensions=.jpg': dict(type='ImageFolder', root='/photos', extensions='.jpg'),
     'folder:/a?b': dict(type='ImageFolder', root='/a?b'),  # no arguments
     'folder:/a%3Fb=c': dict(type='ImageFolder', root='/a?b=c'),
+    'tiff:/rasters': dict(type='ImageFolder', root='/rasters', extensions=('.tif', '.tiff')),
+    'tiff:/rasters?channels=13&value_range=0,10000': dict(
+        type='ImageFolder', root='/rasters', extensions=('.tif', '.tiff'), channels=13, value_range=(0, 10000)
+    ),
     'list:a/list.txt': dict(type='ImageList', list_file='a/list.txt', root='a'),
     'list:list.txt?root=/my%20photos': dict(type='ImageList', list_file='list.txt', root='/my photos'),
     'a/list.txt': dict(type='ImageList', list_file='a/list.txt', root='a'),

@@ -368,3 +368,13 @@ def test_training_reads_shards_and_skips_what_is_broken(tmp_path):
     for workers in (1, 3):
         assert all(map(torch.equal, batches(workers), straight))
     assert all(map(torch.equal, batches(1, skip_batches=3), straight[3:]))
+
+
+def test_a_window_that_does_not_fit_is_said(tmp_path, caplog):
+    write_shards(tmp_path / 's', 6, 4, '.tar.gz')
+    for room, count in (('6kB', 1), ('1MB', 0)):
+        source = WebDataset(str(tmp_path / 's'), cache_bytes=room, cache_dir=tmp_path / room)
+        caplog.clear()
+        build_loader(dict(batch_size=4, dataset=ContrastiveDataset(source, TENSOR)), seed=0, device=torch.device('cpu'))
+        said = [record for record in caplog.records if 'of the 16 blocks' in record.getMessage()]
+        assert len(said) == count

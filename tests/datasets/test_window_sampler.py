@@ -136,7 +136,7 @@ def test_who_chooses_it(caplog):
         )
     assert isinstance(loader.sampler, WindowSampler) and asked.sampler.window == 2
     said = [r.getMessage() for r in caplog.records if 'block by block' in r.getMessage()]
-    assert len(said) == 1 and "data.sampler=dict(type='WindowSampler', window=16)" in said[0]
+    assert len(said) == 2 and "data.sampler=dict(type='WindowSampler', window=16)" in said[0]
 
 
 def test_what_has_no_blocks_is_refused():

@@ -55,6 +55,7 @@ class Scheme:
 SCHEMES: Mapping[str, Scheme] = MappingProxyType(
     {
         'folder': Scheme('ImageFolder', 'root'),
+        'tiff': Scheme('ImageFolder', 'root', {'extensions': ('.tif', '.tiff')}),
         'list': Scheme('ImageList', 'list_file', folder='root', endings=('.txt', '.lst')),
         'csv': Scheme('CSV', 'file', endings=('.csv', '.tsv')),
         'parquet': Scheme('Parquet', 'files', endings=('.parquet',), marks=('*.parquet',)),

@@ -54,12 +54,15 @@ class WebDataset(EncodedSource):
         channels, value_range, exif: see `Decoder`.
 
     Attributes:
+        blocks_kept: number of shards that `cache_bytes` has room for; None where nothing is fetched.
         lost: estimated number of images that damaged shards held and that are not among those of the source.
 
     Raises:
         ConfigError: `cache_bytes` is no size.
         DataError: a pattern names nothing, a shard is missing, no image is found, or labels cannot be read.
     """
+
+    blocks_kept: int | None = None
 
     def __init__(
         self,
@@ -103,6 +106,8 @@ class WebDataset(EncodedSource):
         self._shard_of_block = np.flatnonzero(index.counts)
         if sequential if sequential is not None else not all(shard.direct for shard in self._shards):
             self.locality = self.blocks
+            largest = int(max(np.add.reduceat(index.sizes, self.blocks)))
+            self.blocks_kept = None if all(shard.direct for shard in self._shards) else room // largest
         self.lost = count_lost(self._shards, index)
 
     def __len__(self) -> int:

@@ -110,8 +110,7 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         batch_size=settings.batch_size,
         drop_last=settings.drop_last,
     )
-    if chosen['type'] != asked['type']:
-        say_order(sampler)
+    say_order(sampler, dataset)
     workers = number_of_workers(settings.num_workers, sampler.num_batches, together)
     if workers:
         allow_open_files()

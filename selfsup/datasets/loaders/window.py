@@ -12,6 +12,7 @@ from ... import distributed as dist
 from ...arguments import Count, Whole
 from ...errors import ConfigError
 from ...registry import SAMPLERS
+from ..robust import readers
 from .samplers import EpochSampler, count_repeats
 
 WINDOW = 16  # blocks
@@ -75,9 +76,16 @@ def sampler_for(cfg: dict[str, Any], dataset: Any) -> dict[str, Any]:
     return {'window': WINDOW, 'type': 'WindowSampler'}
 
 
-def say_order(sampler: EpochSampler) -> None:
-    """Log that images are shuffled by blocks, where nobody asked for it."""
+def say_order(sampler: EpochSampler, dataset: Any) -> None:
+    """Log that images are shuffled by blocks, and where the sources of a data set keep too few of them at hand (`blocks_kept`)."""
     if isinstance(sampler, WindowSampler) and dist.is_main():
+        for reader, _ in readers(dataset):
+            kept = getattr(reader.source, 'blocks_kept', None)
+            if kept is not None and kept < sampler.window:
+                logging.getLogger('selfsup').warning(
+                    f'cache_bytes of {type(reader.source).__name__} holds about {kept} of the {sampler.window} blocks that are read at a '
+                    'time: they will be fetched again and again. Raise it, or lower the window of the sampler.'
+                )
         blocks = len(sampler.starts)
         logging.getLogger('selfsup').info(
             f'{sampler.size:,} images are read block by block: their {blocks:,} blocks '
