@@ -109,7 +109,8 @@ DATA = Section(
         Key('data.workers_per_gpu', Whole, '2', '4', 'Loader workers per process; 0 loads in the training process.'),
         Key('data.sampling_replace', bool, 'False', 'True', 'Draw the training samples of an epoch with replacement.'),
         Key('data.sampler', dict | None, "dict(type='EpochSampler')", "dict(type='RepeatAugSampler', num_repeats=3)",
-            'Order of the training samples, in place of `sampling_replace`.', 'SAMPLERS'),
+            'Order of the training samples, in place of `sampling_replace`. Without it, sources that are read block by block '
+            '(packed or distant shards, streams) are shuffled by `WindowSampler`.', 'SAMPLERS'),
         Key('data.drop_last', bool, 'False', 'True', 'Leave out the last, smaller training batch.'),
         *_below('data', LOADING),
         Key('data.train', dict, REQUIRED, "dict(type='ContrastiveDataset', data_source=dict(...), pipeline=[...])",

@@ -76,7 +76,7 @@ def sampler_for(cfg: dict[str, Any], dataset: Any) -> dict[str, Any]:
 
 
 def say_order(sampler: EpochSampler) -> None:
-    """Log that images are shuffled by blocks, where nobody asked for it."""
+    """Log that images are shuffled by blocks."""
     if isinstance(sampler, WindowSampler) and dist.is_main():
         blocks = len(sampler.starts)
         logging.getLogger('selfsup').info(

@@ -52,8 +52,12 @@ FINGERPRINT = (
 )
 # Keys that say how a process was started.
 OF_THE_START = ('resume_from', 'allow_changed', 'visualizer.name', 'visualizer.save_dir')
-# Where the images lie: the digest of the data says whether they are the same.
-_PLACE = re.compile(r'(\.|^)(root|list_file|memcached|mclient_path|download|extensions)$')
+# Where the images lie and how they are fetched: the digest of the data says whether they are the same.
+_PLACES = (
+    *('root', 'list_file', 'memcached', 'mclient_path', 'download', 'extensions'),
+    *('shards', 'sequential', 'cache_dir', 'cache_bytes', 'storage_options'),
+)
+_PLACE = re.compile(rf'(\.|^)({"|".join(_PLACES)})$')
 _SOURCE = re.compile(r'^(data\.train|custom_hooks\..*dataset)\b.*\bdata_source\b')
 # Hooks of mmengine's that only watch.
 WATCHING = ('EmptyCacheHook', 'IterTimerHook', 'LoggerHook', 'MemoryProfilerHook', 'NPUProfilerHook', 'ProfilerHook')
