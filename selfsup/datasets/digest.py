@@ -51,6 +51,12 @@ def class_names(dataset: Any) -> list[str] | None:
     return [str(name) for name in first]
 
 
+def files_left_out(dataset: Any) -> list[str]:
+    """Per data source that leaves some out: the files beside its images that are not read, counted by ending."""
+    given = [source.files_left_out() for source in sources_below(dataset) if hasattr(source, 'files_left_out')]
+    return [text for text in given if text]
+
+
 def sources_below(dataset: Any) -> list[Any]:
     """The data sources below a data set, in order."""
     if hasattr(dataset, 'datasets'):

@@ -14,8 +14,6 @@ from .options import Declared, option
 
 TYPE_CHECKING = False  # see options.py
 if TYPE_CHECKING:
-    from typing import Any
-
     from . import base
 
 
@@ -56,6 +54,7 @@ def check(path: str, asked: Options) -> None:
     import torch
 
     from ..config import compile_config, load
+    from ..datasets.digest import files_left_out
     from ..datasets.loaders import build_loader
     from ..engine.launch import init_distributed
     from ..errors import DataError
@@ -77,8 +76,8 @@ def check(path: str, asked: Options) -> None:
         f'\ndata: {len(loader.dataset):,} samples; read {len(tried)} of them ({", ".join(map(str, tried))}) and those of the batches: '
         + (f'{len(problems)} broken' if problems else 'all good'),
         '' if asked.all else '(--all reads every image)',
+        *(f'\nleft out: {left}' for left in files_left_out(loader.dataset)),
     )
-    say_what_is_left_out(loader.dataset)
     if problems:
         raise DataError(f'{len(problems)} samples cannot be read: ' + '; '.join(problems))
     if batch is None:
@@ -112,13 +111,3 @@ def check(path: str, asked: Options) -> None:
             device=device.type,
         )
     )
-
-
-def say_what_is_left_out(dataset: Any) -> None:
-    """Print the files beside the images of a data set that its sources do not read."""
-    from ..datasets.digest import sources_below
-
-    for source in sources_below(dataset):
-        left = source.files_left_out() if hasattr(source, 'files_left_out') else ''
-        if left:
-            print(f'left out: {left}')

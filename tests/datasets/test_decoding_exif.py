@@ -11,6 +11,7 @@ from PIL import Image, ImageOps, features
 
 from selfsup.datasets.data_sources import COCO, ImageFolder
 from selfsup.datasets.decoding import Decoder
+from selfsup.datasets.decoding.endings import register_heif
 from selfsup.errors import DataError, SelfSupWarning
 
 FORMATS = ['JPEG', 'PNG', 'TIFF'] + [name for name in ('WEBP', 'AVIF') if features.check(name.lower())]
@@ -58,6 +59,18 @@ def test_every_format_is_stored_or_shown(kind, orientation):
     for image in decoded(data, exif='apply').values():
         assert image.shape == expected.shape
         assert np.abs(image.astype(int) - expected).mean() < 3
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_heic_is_stored_or_shown(orientation):
+    pillow_heif = pytest.importorskip('pillow_heif')
+    register_heif()
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    pillow_heif.from_pillow(photo()).save(file, quality=95, exif=exif.tobytes())
+    for how, expected in (('ignore', np.asarray(photo())), ('apply', shown(photo(), orientation))):
+        image = decoded(file.getvalue(), exif=how)['fast']
+        assert image.shape == expected.shape and np.abs(image.astype(int) - expected).mean() < 3
 
 
 @pytest.mark.parametrize('orientation', range(1, 9))

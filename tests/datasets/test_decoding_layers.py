@@ -1,5 +1,6 @@
 """Images with any number of channels and bits: TIFF, PNG, JPEG, NumPy; their values, their ranges, what is refused."""
 
+import importlib.util
 import io
 import warnings
 
@@ -104,7 +105,7 @@ def test_eight_bits():
     'data, channels, found',
     [
         (tiff(values(13)), 4, 13),
-        (pages(values(2)), 3, 2),
+        (pages(values(2)), 4, 2),
         (npy(values(1)[0]), 13, 1),
         (saved(Image.new('RGB', (9, 9)), 'PNG'), 1, 3),
         (saved(Image.new('LA', (9, 9)), 'PNG'), 1, 2),
@@ -156,8 +157,9 @@ def test_a_range_that_is_none_is_refused(value_range):
         Decoder(4, value_range)
 
 
-def test_damaged_tiff_files_are_unreadable_or_read():
-    good = LAYOUTS['interleaved'](values(5))
+@pytest.mark.parametrize('layout', ['interleaved', 'deflated', 'NumPy'])
+def test_damaged_files_are_unreadable_or_read(layout):
+    good = LAYOUTS[layout](values(5))
     rng = np.random.default_rng(0)
     refused = 0
     for number in range(60):
@@ -254,6 +256,31 @@ def test_deep_grey_as_rgb_is_remarked_on(array, message):
         load_rgb(io.BytesIO(data))
 
 
+def test_deep_colours_as_rgb_are_remarked_on():
+    for data in (deep_png(values(3, top=4000)), tiff(np.moveaxis(values(3, top=4000), 0, -1), photometric='rgb')):
+        with pytest.warns(SelfSupWarning, match=r'0 to 4095, .* nearly black.*\(0, 4095\)'):
+            load_rgb(io.BytesIO(data))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        load_rgb(io.BytesIO(deep_png(values(3))))
+        load_rgb(io.BytesIO(saved(Image.new('RGB', (16, 16)), 'PNG')))
+
+
 def test_floats_as_rgb_are_refused_with_the_setting():
     with pytest.raises(ValueError, match=r'channels=1 and value_range'):
         Decoder()(saved(Image.fromarray(values(1)[0].astype(np.float32)), 'TIFF'))
+
+
+@pytest.mark.parametrize(
+    'data, message',
+    [
+        (b'', 'it is empty'),
+        (b'<!DOCTYPE html>', r"it begins with b'<!DOCTYP'"),
+        (b'\0\0\0\x18ftypheic\0\0\0\0', 'pip install pillow-heif'),
+        (npy(values(13)), 'array of NumPy'),
+    ],
+)
+def test_files_of_no_known_format_say_what_they_are(data, message):
+    if importlib.util.find_spec('pillow_heif') is None or b'heic' not in data:
+        with pytest.raises(OSError, match=f'^cannot identify image file: .*{message}'):
+            Decoder()(data)

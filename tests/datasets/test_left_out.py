@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from selfsup.datasets import ConcatDataset
+from selfsup.datasets.base import ImageDataset
 from selfsup.datasets.data_sources import ImageFolder
 from selfsup.datasets.decoding import readable_endings
+from selfsup.datasets.digest import files_left_out
 from selfsup.errors import DataError, SelfSupWarning
 
 
@@ -46,6 +49,15 @@ def test_left_out_images_are_counted_by_ending(tmp_path, caplog):
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         assert len(ImageFolder(root, extensions=('.png', '.jfif', '.pbm', '.nef'))) == 8
+
+
+def test_a_data_set_tells_what_its_sources_leave_out(tmp_path):
+    root = folder(tmp_path, ['a/x.png', 'b/y.png'])
+    (root / 'a' / 'list.txt').write_text('x')
+    dataset = ImageDataset(ImageFolder(root))
+    assert files_left_out(ConcatDataset([dataset, dataset])) == ['1 file ending in .txt'] * 2
+    (root / 'a' / 'list.txt').unlink()
+    assert files_left_out(ImageDataset(ImageFolder(root))) == []
 
 
 def test_files_of_numbers_are_images_where_channels_are_stated(tmp_path):

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import BinaryIO, Literal
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ...errors import ConfigError, SelfSupWarning
 from .endings import register_heif
 from .fast import decode_jpeg, say_what_is_used
 from .jpeg_header import orientation_if_plain
-from .layers import read_layers
+from .layers import NUMPY_MAGIC, read_layers
 from .notices import Kind, Notices
 from .orientation import Exif, load_as_stored, orientation_of, upright, upright_array
 from .value_range import TOP, ValueRange, as_kept_type, remark
@@ -26,6 +26,7 @@ Backend = Literal['fast', 'reference']
 # or a value range are asked for, an array (C, H, W) of uint8, uint16 or float32.
 Pixels = Image.Image | np.ndarray
 RGB = 3
+HEIC = (b'heic', b'heix', b'hevc', b'heim', b'heis', b'mif1', b'msf1')  # brands of ISO/IEC 23008-12
 
 
 def load_rgb(
@@ -41,7 +42,8 @@ def load_rgb(
 
     Returns:
         RGB image; an image that is RGB already is not copied. 16-bit grey keeps its upper 8 bits: PIL's own conversion cuts
-        at 255, which makes nearly every such image white. Where its values do not fill 16 bits, a warning says so.
+        at 255, which makes nearly every such image white. RGB of 16 bits does too. Where values do not fill 16 bits, a warning
+        says so.
 
     Raises:
         ValueError: pixels are floats, of which nobody knows the range.
@@ -49,6 +51,7 @@ def load_rgb(
     register_heif()
     name = name or (str(file) if isinstance(file, str | os.PathLike) else 'an image')
     with Image.open(file) as opened:
+        deep_colours = opened.mode == 'RGB' and any(';16' in str(tile[3]) for tile in opened.tile)
         image, orientation = load_as_stored(opened)
         if image.mode == 'F':
             raise ValueError(
@@ -58,6 +61,13 @@ def load_rgb(
             values = np.asarray(image).astype(np.int64)
             _say(notices, 'range', lambda: remark(values, (0, TOP), name))
             image = Image.fromarray((values.clip(0, TOP) >> 8).astype(np.uint8))
+        if deep_colours:  # Pillow keeps the upper 8 bits
+            extremes = np.asarray(image.getextrema())
+            _say(
+                notices,
+                'range',
+                lambda: remark(np.array([extremes.min() << 8, extremes.max() << 8 | 255]), (0, TOP), name),
+            )
         image = image if image.mode == 'RGB' else image.convert('RGB')
         if orientation == 1:
             return image
@@ -137,8 +147,12 @@ class Decoder:
         Raises:
             OSError, ValueError, ...: what `robust.UNREADABLE` lists, for an image that cannot be read.
         """
-        if self.layered:
-            return self._layers(data, name)
+        try:
+            return self._layers(data, name) if self.layered else self._rgb(data, name)
+        except UnidentifiedImageError:  # of Pillow, which names the buffer
+            raise UnidentifiedImageError(f'cannot identify image file{_hint(data)}') from None
+
+    def _rgb(self, data: bytes, name: Callable[[], str]) -> Pixels:
         if self.backend == 'fast':
             orientation = orientation_if_plain(data)
             image = None if orientation is None else decode_jpeg(data)
@@ -161,6 +175,17 @@ class Decoder:
             return upright_array(image, orientation, y, x)
         _say(self._notices, 'exif', lambda: _ignored(name(), orientation))
         return image
+
+
+def _hint(data: bytes) -> str:
+    """Why nothing reads a file, where its first bytes tell."""
+    if not data:
+        return ': it is empty'
+    if data[4:8] == b'ftyp' and data[8:12] in HEIC:
+        return ': it is HEIC, which Pillow reads with pillow-heif (pip install pillow-heif)'
+    if data.startswith(NUMPY_MAGIC):
+        return ': it is an array of NumPy, which is read where channels or value_range of the data source are stated'
+    return f': it begins with {data[:8]!r}'
 
 
 def _asked(data: bytes) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from typing import Any
 
@@ -11,6 +10,7 @@ from PIL import Image
 
 from .endings import register_heif
 from .orientation import load_as_stored
+from .raster import has_rasterio, read_raster
 from .tiff import TIFF_MAGIC, read_tiff
 
 NUMPY_MAGIC = b'\x93NUMPY'
@@ -55,7 +55,10 @@ def read_layers(data: bytes, channels: int) -> tuple[np.ndarray, int]:
 
 
 def _array(data: bytes) -> np.ndarray:
-    values = np.load(io.BytesIO(data), allow_pickle=False)
+    try:
+        values = np.load(io.BytesIO(data), allow_pickle=False)
+    except Exception as error:  # of any kind: the header is a piece of Python
+        raise ValueError(f'NumPy cannot read it: {error}') from None
     if values.ndim == 2:
         values = values[None]
     if values.ndim != 3:
@@ -69,9 +72,9 @@ def _other(data: bytes) -> tuple[np.ndarray, int, bool]:
     try:
         opened = Image.open(io.BytesIO(data))
     except Image.UnidentifiedImageError:
-        if importlib.util.find_spec('rasterio') is None:
+        if not has_rasterio():
             raise
-        return _by_rasterio(data), 1, False
+        return read_raster(data), 1, False
     with opened:
         image, orientation = load_as_stored(opened)  # Pillow judges what is damaged
         deep = _deep(data, opened.format, image.mode)
@@ -102,14 +105,3 @@ def _deep(data: bytes, kind: str | None, mode: str) -> np.ndarray | None:
     elif len(values) >= 3:
         values = values[[2, 1, 0, *range(3, len(values))]]  # OpenCV's order is blue, green, red
     return np.ascontiguousarray(values)
-
-
-def _by_rasterio(data: bytes) -> np.ndarray:
-    import rasterio
-    from rasterio.io import MemoryFile
-
-    try:
-        with MemoryFile(data) as file, file.open() as image:
-            return image.read()
-    except rasterio.errors.RasterioError as error:
-        raise ValueError(f'rasterio cannot read it: {error}') from None

@@ -20,16 +20,18 @@ METHODS = {
     8: Image.Transpose.ROTATE_90,
 }
 TURNED_BACK = {6: 8, 8: 6}  # what undoes an orientation, where that is not itself
+TURNED = ('TIFF', 'HEIF')  # formats that are turned by their decoders
 SWAPPED = (5, 6, 7, 8)  # height becomes width
 FLIPPED_X, FLIPPED_Y = (2, 3, 6, 7), (3, 4, 7, 8)  # after that
 
 
 def load_as_stored(image: Image.Image) -> tuple[Image.Image, int]:
     """Decode an open image completely: the image as it is stored, and its orientation, 1 where it says none."""
-    if image.format != 'TIFF':
+    if image.format not in TURNED:
         image.load()
         return image, orientation_of(image)
-    orientation = orientation_of(image)  # Pillow turns this format by itself, and then forgets why
+    # The decoder turns these formats by itself, and then forgets why; pillow-heif remembers.
+    orientation = image.info.get('original_orientation') or orientation_of(image)
     image.load()
     return image.transpose(
         METHODS[TURNED_BACK.get(orientation, orientation)]

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from .orientation import METHODS, TAG
+from .raster import has_rasterio, read_raster
 
 TIFF_MAGIC = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 MIN_IS_BLACK, RGB = 1, 2
@@ -47,6 +48,8 @@ def read_tiff(data: bytes) -> tuple[np.ndarray, int, bool] | None:
                     raise
                 if _fits_pillow(series):
                     return None
+                if has_rasterio():
+                    return read_raster(data), 1, False
                 raise ValueError(f'{error}: pip install imagecodecs') from None
             orientation = page.tags.get(int(TAG))
             held = 1 if orientation is None else orientation.value

@@ -94,7 +94,7 @@ def remark(values: np.ndarray, value_range: ValueRange | None, name: str) -> str
     if largest - low < (high - low) / FAR:
         top = 2 ** int(np.ceil(np.log2(float(largest) + 1))) - 1 if low == 0 and largest >= 1 else largest
         return (
-            f'{where}: such images come out nearly black. Where all are so, state what the camera fills, value_range=(0, {top:g}), '
+            f'{where}: such images come out nearly black. Where all are so, state what the camera fills, value_range=({low:g}, {top:g}), '
             'in the data source.'
         )
     return ''

@@ -29,9 +29,10 @@ def resize(image: np.ndarray, size: Size, mode: str) -> np.ndarray:
     """
     if image.shape[:2] == size:
         return image
-    if not image.flags.c_contiguous or not image.flags.writeable:
+    if not image.flags.writeable or min(image.strides) < 0:  # torch warns of the one and refuses the other
         image = image.copy()
-    pixels = torch.from_numpy(image[None]).permute(0, 3, 1, 2)
+    # With a stride of its own for the batch, torch knows that the channels come last, and leaves them there.
+    pixels = torch.from_numpy(image).unsqueeze(0).permute(0, 3, 1, 2)
     resized = torch.nn.functional.interpolate(pixels, size, mode=mode, antialias=True)
     return resized.permute(0, 2, 3, 1).contiguous()[0].numpy()
 
