@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.datasets.tar_shards import write_tar
+
 COUNT, SIZE = 48, 24
 
 
@@ -102,6 +104,24 @@ def npy(root: Path) -> str:
     return f'npy:{root}/images.npy'
 
 
+def shards(root: Path, ending: str = '.tar') -> str:
+    """Four shards."""
+    for number in range(4):
+        first = number * COUNT // 4
+        members = [(f'{first + i:03d}.png', data) for i, data in enumerate(images()[first : first + COUNT // 4])]
+        write_tar(root / f'photos-{number}{ending}', members, 'w' if ending == '.tar' else 'w:gz')
+    return f'wds:{root}/photos-{{0..3}}{ending}'
+
+
+def packed_shards(root: Path) -> str:
+    return f'{shards(root, ".tar.gz")}?cache_dir={root}/cache'
+
+
+def shards_at_urls(root: Path) -> str:
+    pytest.importorskip('fsspec')
+    return f'{shards(root).replace("wds:", "wds:file://")}?cache_dir={root}/cache'
+
+
 FORMS: dict[str, Callable[[Path], str]] = {
     'folder': folder,
     'list': image_list,
@@ -112,4 +132,7 @@ FORMS: dict[str, Callable[[Path], str]] = {
     'lmdb': lmdb,
     'npy': npy,
     'tiff': tiff,
+    'shards': shards,
+    'packed shards': packed_shards,
+    'shards at URLs': shards_at_urls,
 }
