@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_sample_images
 
 from selfsup.datasets import ContrastiveDataset
 from selfsup.datasets.cache import CachedSource, cached
@@ -90,6 +91,30 @@ def test_arrays_are_handed_out_without_a_copy(folder):
     for index in range(100):
         source.get_sample(index)
     assert (time.process_time() - begin) / 100 < 0.5e-3  # it takes 0.003 ms; a read from a file takes more than 1
+
+
+def test_fast_views_from_a_cache_look_like_those_of_the_reference(tmp_path):
+    for number, photo in enumerate(load_sample_images().images):
+        for part in range(4):
+            Image.fromarray(photo[20 * part :, 50 * part : 400 + 50 * part]).save(tmp_path / f'{number}{part}.png')
+    steps = [
+        dict(type='RandomResizedCrop', size=64, scale=(0.2, 1.0)),
+        dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
+        dict(type='RandomHorizontalFlip'),
+    ]
+
+    def seen(backend):
+        dataset = dict(type='ExtractDataset', data_source=dict(type='ImageFolder', root=str(tmp_path)), pipeline=steps)
+        section = dict(batch_size=8, dataset=dataset, prefetch=True, img_norm_cfg=dict(mean=[0.0], std=[1 / 255]))
+        cache = dict(size=128, where='memory')
+        loader = build_loader({**section, 'pipeline_backend': backend, 'cache': cache}, seed=0, device=CPU)
+        for epoch in range(4):
+            loader.set_position(epoch)
+            yield from torch.cat([batch['img'] for batch in loader])
+
+    errors = [float(((a - b) ** 2).mean()) for a, b in zip(seen('fast'), seen('reference'), strict=True)]
+    decibels = [10 * np.log10(255**2 / max(error, 1e-3)) for error in errors]
+    assert np.mean(decibels) >= 46 and min(decibels) >= 35 and max(errors) > 0
 
 
 def test_a_folder_is_used_again_and_one_of_other_images_is_not(folder, tmp_path, caplog):
