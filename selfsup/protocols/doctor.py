@@ -103,7 +103,7 @@ def check(path: str, asked: Options) -> None:
             pipeline,
             speed,
             workers=loading['num_workers'],
-            prefetch=bool(loading['prefetch']),
+            prefetch=loading['prefetch'],
             amp=amp,
             device=device.type,
         )

@@ -234,3 +234,6 @@ def test_speeds_are_right():
     assert 'prefetch=True' in advice(10.0, 40.0, **with_cpu) and 'The model is the bottleneck' in advice(
         40.0, 10.0, **with_cpu
     )
+    for prefetch, named in ((True, True), ({'augment_on_device': True}, False)):
+        text = advice(10.0, 40.0, **{**with_cpu, 'prefetch': prefetch, 'device': 'cuda'})
+        assert ('prefetch=dict(augment_on_device=True)' in text) is named

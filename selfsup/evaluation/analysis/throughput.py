@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ...datasets.loaders import images_in
+from ...prefetch import Prefetch, read_prefetch
 
 SETTLING = 0.25  # share of the time in which nothing is counted: workers start, caches and queues fill
 
@@ -64,14 +65,14 @@ def _rate(batches: Any, size: Callable[[Any], int], seconds: float) -> tuple[flo
     return total / max(end - begin, 1e-9), first
 
 
-def advice(pipeline: float, model: float, *, workers: int, prefetch: bool, amp: bool, device: str) -> str:
+def advice(pipeline: float, model: float, *, workers: int, prefetch: bool | Prefetch, amp: bool, device: str) -> str:
     """Which side is the bottleneck and what to change.
 
     Args:
         pipeline: images per second that the loader gives.
         model: images per second that the model takes.
         workers: of the loader.
-        prefetch: normalisation happens on the device already.
+        prefetch: what the device does already.
         amp: mixed precision is on already.
         device: 'cuda' or 'cpu'.
     """
@@ -82,7 +83,11 @@ def advice(pipeline: float, model: float, *, workers: int, prefetch: bool, amp: 
             if workers < cpus
             else ['a machine with more CPUs']
         )
-        hints += [] if prefetch else ['prefetch=True']
+        read = read_prefetch(prefetch)
+        if device == 'cuda' and not read.augment:
+            hints.append('prefetch=dict(augment_on_device=True)')
+        elif not read.on:
+            hints.append('prefetch=True')
         hints += ['pillow-simd instead of pillow', 'images stored at about the size that is used']
         return (
             f'The pipeline is the bottleneck: the model would wait {100 * (1 - pipeline / model):.0f} % of the time. '
