@@ -9,6 +9,7 @@ from PIL import Image
 
 from selfsup.datasets import ContrastiveDataset, ImageDataset
 from selfsup.datasets.loaders import build_loader, sharing
+from selfsup.datasets.pipelines.forms.batch import shares
 from selfsup.errors import ConfigError, DataError
 
 CPU = torch.device('cpu')
@@ -123,6 +124,21 @@ def test_workers_and_resumes_change_nothing(mode):
         assert len(rest) == len(whole) - 1
         for one, other in zip(whole[1:], rest, strict=True):
             assert torch.equal(one['img'], other['img'])
+
+
+@pytest.mark.parametrize('mode', MODES)
+def test_ranks_change_nothing(mode, monkeypatch):
+    monkeypatch.setattr(shares, 'AT_ONCE', 5)  # nor how many views are worked on at once
+    section = dict(
+        dataset=dict(type='NPIDDataset', data_source=Pictures(), pipeline=[*STEPS, *FLOATS]), prefetch=MODES[mode]
+    )
+    one = next(iter(build_loader({**section, 'batch_size': 8}, seed=3, device=CPU)))
+    monkeypatch.undo()
+    both = [
+        next(iter(build_loader({**section, 'batch_size': 4}, seed=3, device=CPU, rank=rank, world_size=2)))
+        for rank in (0, 1)
+    ]
+    assert all(torch.equal(torch.cat([part[key] for part in both]), one[key]) for key in ('idx', 'img'))
 
 
 def test_backends_draw_the_same():

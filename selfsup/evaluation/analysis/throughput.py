@@ -154,8 +154,10 @@ def _for_the_pipeline(run: Setting, needed: int | None, available: int) -> list[
         hints.append(f'workers_per_gpu={wanted} (now {run.workers}, this machine has {available} CPUs)')
     if run.backend != 'fast':
         hints.append("pipeline_backend='fast'")
-    if not run.augment:
-        hints.append('prefetch=dict(augment_on_device=True)' if run.device == 'cuda' else 'prefetch=True')
+    if run.device == 'cuda' and not run.augment:
+        hints.append('prefetch=dict(augment_on_device=True)')
+    elif not run.prefetch:
+        hints.append('prefetch=True')
     if not run.cache:
         hints.append("cache=dict(size=256, where='memory')")
     if run.workers >= available or (needed is not None and needed > available):

@@ -27,29 +27,38 @@ def box_radius(sigma: Tensor) -> Tensor:
 
 
 def boxes(sigma: Tensor) -> Tensor:
-    """Weights of one box filter, float32 (B, K) with K odd, for standard deviations sigma (B,) of all `PASSES`."""
+    """Half of a box filter: float32 (B, K), weights of the middle and of the pixels 1, 2, ... K - 1 to either side.
+
+    Args:
+        sigma: standard deviations (B,) of all `PASSES` together.
+    """
     radius = box_radius(sigma)[:, None]
-    reach = math.floor(float(radius.max())) + 1
-    distance = torch.arange(-reach, reach + 1, dtype=torch.float64).abs()
+    distance = torch.arange(math.floor(float(radius.max())) + 2, dtype=torch.float64)
     return ((radius + 1 - distance).clamp(0, 1) / (2 * radius + 1)).float()
 
 
 def blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """PIL's blur: box filters across, then down, the edge repeated and bytes rounded before each.
+    """PIL's blur: box filters across, then down, the edge repeated before and bytes rounded after each.
+
+    Written as sums of products, pixel by pixel in one order: what a convolution of the library gives depends on the rest of the batch.
 
     Args:
         images: uint8 (B, C, H, W).
         sigma: standard deviations (B,) in pixels, > 0, in host memory.
     """
-    count, channels, height, width = images.shape
-    weights = boxes(sigma).to(images.device, non_blocking=True)
-    reach, planes = weights.shape[1] // 2, count * channels
-    across = weights.repeat_interleave(channels, dim=0)[:, None, None]  # (B C, 1, 1, K)
-    values = images.reshape(1, planes, height, width).float()
-    for kernel, edges in ((across, (reach, reach, 0, 0)), (across.transpose(2, 3), (0, 0, reach, reach))):
+    weights = boxes(sigma).to(images.device, non_blocking=True).view(len(images), -1, 1, 1, 1).unbind(1)
+    reach = len(weights) - 1
+    values = images.float()
+    for axis, edges in ((3, (reach, reach, 0, 0)), (2, (0, 0, reach, reach))):
+        pixels = images.shape[axis]
         for _ in range(PASSES):
-            values = F.conv2d(F.pad(values, edges, mode='replicate'), kernel, groups=planes).add_(0.5).floor_()
-    return values.to(torch.uint8).view_as(images)
+            padded = F.pad(values, edges, mode='replicate')
+            values = padded.narrow(axis, reach, pixels) * weights[0]
+            for away in range(1, reach + 1):
+                both = padded.narrow(axis, reach - away, pixels) + padded.narrow(axis, reach + away, pixels)
+                values.add_(both.mul_(weights[away]))
+            values.add_(0.5).floor_()
+    return values.to(torch.uint8)
 
 
 @batch_form_of(GaussianBlur)

@@ -18,6 +18,7 @@ from ..fast import FastPipeline, as_array
 from .base import BatchForm, changes_size, has_batch_form
 from .nested import run
 
+AT_ONCE = 256  # images; of 224 pixels as floats they are 154 MB
 NUMBERS = 2  # that a row of draws begins with: of the pipeline, and of the image where images wait on the device
 
 
@@ -106,7 +107,11 @@ class DeviceShare:
         return torch.cat(parts).index_select(0, back)
 
     def _run(self, number: int, images: Tensor, rows: Tensor) -> Tensor:
-        return run(self._pipelines[number], images, rows[:, NUMBERS:])
+        """One pipeline, on some images after the other: colour jitter holds several copies of them as floats."""
+        forms = self._pipelines[number]
+        parts = zip(images.split(AT_ONCE), rows[:, NUMBERS:].split(AT_ONCE), strict=True)
+        done = [run(forms, part, draws) for part, draws in parts] if forms else [images]
+        return done[0] if len(done) == 1 else torch.cat(done)
 
     def _taken(self, rows: Tensor) -> Tensor:
         if self.stored is None:
