@@ -324,6 +324,12 @@ def plot(result: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=80)
 
 
+def write(result: dict[str, Any], path: Path) -> None:
+    """The record as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + '\n')
+
+
 def main() -> None:
     """Measure, print one line per row, write JSON and a picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -353,11 +359,11 @@ def main() -> None:
     for recipe in args.recipes:
         result['recipes'][recipe] = found = measure_recipe(recipe, photos, args.ways, args.repeats)
         shown = '  '.join(f'{name} {taken["images_per_second"]}' for name, taken in found['ways'].items())
+        write(result, args.out)  # what is measured is not lost when the rest is broken off
         print(f'{recipe:20s} {shown}  x{found["ways"].get("fast", {}).get("times_reference", "-")}', flush=True)
     if not args.no_operations:
         result['operations'] = measure_operations(photos, args.repeats)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=1) + '\n')
+    write(result, args.out)
     if importlib.util.find_spec('matplotlib') is not None:
         plot(result, args.out.with_suffix('.png'))
     print(f'Written to {args.out}.', file=sys.stderr)
