@@ -7,8 +7,8 @@ The files are read into memory first. Then all ways of a recipe take turns, each
 medians of CPU seconds of one process with one thread, so other load on the machine disturbs little. `reference` and `fast` are the
 two backends of `pipeline_backend`, decoding included; `on_device` is what is left for a worker with augment_on_device; `cached` and
 `cached_on_device` are the same from a cache of images with a shorter side of 256 pixels. `lightly` and `solo_learn` are their transforms
-of the same method, after Pillow's decoding, where those packages are installed. `entropy_decoding` is a decoder that reads the whole
-file and makes an eighth of the pixels per side: faster than that, no way that begins with the JPEG file can be.
+of the same method, after Pillow's decoding, where those packages are installed. `entropy_decoding` is Pillow reading the whole file for
+an eighth of the pixels per side: an estimate, from above, of what no way that begins with the JPEG file can save.
 
 To add a way: a function under `@way`, from a recipe and the photos to something that makes the views of photo i, or None where it cannot.
 """
@@ -313,7 +313,7 @@ def measure_operations(photos: Photos, repeats: int) -> dict[str, dict[str, Any]
 
 
 def eighth(data: bytes) -> None:
-    """Decode at an eighth of the size: all of the entropy decoding, and hardly anything else."""
+    """Decode at an eighth of the size: all of the entropy decoding, and little else."""
     image = Image.open(io.BytesIO(data))
     image.draft('RGB', (image.width // 8, image.height // 8))
     image.load()
@@ -351,6 +351,12 @@ def plot(result: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=80)
 
 
+def write(result: dict[str, Any], path: Path) -> None:
+    """The record as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + '\n')
+
+
 def main() -> None:
     """Measure, print one line per row, write JSON and a picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -380,11 +386,11 @@ def main() -> None:
     for recipe in args.recipes:
         result['recipes'][recipe] = found = measure_recipe(recipe, photos, args.ways, args.repeats)
         shown = '  '.join(f'{name} {taken["images_per_second"]}' for name, taken in found['ways'].items())
+        write(result, args.out)  # what is measured is not lost when the rest is broken off
         print(f'{recipe:20s} {shown}  x{found["ways"].get("fast", {}).get("times_reference", "-")}', flush=True)
     if not args.no_operations:
         result['operations'] = measure_operations(photos, args.repeats)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=1) + '\n')
+    write(result, args.out)
     if importlib.util.find_spec('matplotlib') is not None:
         plot(result, args.out.with_suffix('.png'))
     print(f'Written to {args.out}.', file=sys.stderr)

@@ -27,7 +27,7 @@ ALIKE = {
     'resize to the longer side': ([dict(type='Resize', size=200, max_size=250)], 58, 50),
     'brightness': ([dict(type='ColorJitter', brightness=0.8)], 58, 50),
     'contrast': ([dict(type='ColorJitter', contrast=0.8)], 58, 50),
-    'saturation': ([dict(type='ColorJitter', saturation=1.0)], 58, 50),
+    'saturation': ([dict(type='ColorJitter', saturation=1.0)], 54, 50),
     'hue': ([dict(type='ColorJitter', hue=0.5)], 50, 44),
     'jitter': ([dict(type='ColorJitter', brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2)], 48, 40),
     'grayscale': ([dict(type='RandomGrayscale', p=0.7)], 58, 55),

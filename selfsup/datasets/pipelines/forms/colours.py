@@ -9,6 +9,7 @@ import numpy as np
 
 CUT = -0.5 + 1 / 1024  # turns rounding into cutting off; the rest keeps whole numbers where they are
 LEVELS = 256
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue, as PIL has them
 
 
 def grey(image: np.ndarray) -> np.ndarray:
@@ -47,7 +48,13 @@ def saturation(image: np.ndarray, factor: float) -> np.ndarray:
     """PIL's blend with the luma."""
     import cv2
 
-    return cv2.addWeighted(image, factor, to_grey(image), 1 - factor, CUT)
+    matrix = np.empty((3, 4), np.float32)
+    matrix[:, :3] = (1 - factor) * LUMA
+    matrix[0, 0] += factor
+    matrix[1, 1] += factor
+    matrix[2, 2] += factor
+    matrix[:, 3] = CUT
+    return cv2.transform(image, matrix)
 
 
 def _distances() -> np.ndarray:

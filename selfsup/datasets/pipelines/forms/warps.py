@@ -44,7 +44,9 @@ def slide_rows(image: np.ndarray, starts: np.ndarray, fill: Colour) -> np.ndarra
     moved = taps[:, : 3 * width] * weights[0]
     for tap in (1, 2, 3):
         moved.addcmul_(taps[:, 3 * tap : 3 * (tap + width)], weights[tap])
-    out = moved.clamp_(0, 255).to(torch.uint8).view(image.shape).numpy()
+    out = (
+        moved.clamp_(0, 255).numpy().astype(np.uint8).reshape(image.shape)
+    )  # numpy converts several times faster than torch
     x = np.arange(width, dtype=np.int32)
     outside = x < np.ceil(-starts).astype(np.int32)[:, None]
     outside |= x >= np.ceil(width - starts).astype(np.int32)[:, None]
