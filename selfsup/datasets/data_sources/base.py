@@ -163,10 +163,6 @@ class FileSource(EncodedSource):
     def __len__(self) -> int:
         return len(self._names)
 
-    def name(self, index: int) -> str:
-        """Path of image `index` from `root` on."""
-        return self._names[index]
-
     def describe(self, index: int) -> str:
         return os.path.join(self.root, self._names[index])
 

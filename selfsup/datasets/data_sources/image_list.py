@@ -60,7 +60,7 @@ class ImageList(FileSource):
         self._names = NameTable(names)
         self.labels = None if labels is None else np.asarray(labels, dtype=np.int64)
         if self._reader is None:
-            look_at_files(self, f"list_file='{list_file}'", lambda name: why_missing(self.root, name))
+            look_at_files(self, f"list_file='{list_file}'", lambda index: why_missing(self.root, self._names[index]))
         for text in label_warnings(self.labels) if self.labels is not None and return_label else ():
             warnings.warn(f"list_file='{list_file}': {text}", SelfSupWarning, stacklevel=3)
 

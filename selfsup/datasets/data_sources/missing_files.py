@@ -18,13 +18,13 @@ ENOUGH_TO_STOP = 0.05  # share of missing files among those of a longer list: it
 PATHS_SHOWN = 20
 
 
-def look_at_files(source: FileSource, named: str, why: Callable[[str], str]) -> None:
+def look_at_files(source: FileSource, named: str, why: Callable[[int], str]) -> None:
     """A wrong `root` or a list of other files shows now, not one by one in hours of training.
 
     Args:
         source: of the files.
         named: the list as the user gave it, such as "list_file='a.txt'", for messages.
-        why: name of a file that is missing -> what may be the reason, or ''.
+        why: number of an image whose file is missing -> what may be the reason, or ''.
 
     Raises:
         DataError: more than 1 % of the files are missing (of more than 1,000: 5 % of 1,000).
@@ -34,7 +34,7 @@ def look_at_files(source: FileSource, named: str, why: Callable[[str], str]) -> 
     if not missing:
         return
     first, all_of_them = source.describe(missing[0]), len(tried) == len(source)
-    reason = why(source.name(missing[0]))
+    reason = why(missing[0])
     hint = (
         f' {reason[0].upper()}{reason[1:]}.'
         if reason

@@ -73,7 +73,7 @@ class CSV(FileSource):
         if empty is not None:
             raise DataError(f"{table}:{empty}: column '{chosen}' is empty. Name a file in each row.")
         self._names = NameTable(row[place].strip() + ending for _, row in rows)
-        look_at_files(self, where, lambda name: why_missing(self.root, name))
+        look_at_files(self, where, lambda index: why_missing(self.root, self._names[index]))
         self._find_labels(columns, rows, chosen, label, where)
 
     def _check_header(self, columns: Sequence[str], ending: str, where: str) -> None:
