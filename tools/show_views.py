@@ -45,9 +45,7 @@ def main() -> None:
     import torch
 
     from selfsup import config
-    from selfsup.datasets.loaders import SeededDataset, first_image
-    from selfsup.datasets.loaders.seeded import collate
-    from selfsup.datasets.loaders.sharing import share_steps
+    from selfsup.datasets.loaders import SeededDataset, collate, first_image, share_steps
     from selfsup.datasets.wrappers import use_backend
     from selfsup.prefetch import read_prefetch
     from selfsup.registry import DATASETS

@@ -21,9 +21,8 @@ from .cache import CacheSettings, cached
 from .decoding import Backend, in_unit_range
 from .pipelines import Compose, Steps, build_view_pipeline, to_uint8
 from .pipelines.forms import FastPipeline, as_array, planes
-from .pipelines.forms.batch import DeviceShare, HostShare
+from .pipelines.forms.batch import DeviceShare, HostShare, StoredImage, StoredImages
 from .robust import RobustReader
-from .stored import StoredImage, StoredImages
 
 Source = Annotated[dict | object, Part(DATA_SOURCES)]
 
