@@ -23,8 +23,7 @@ from .decoding import Backend, Decoder, in_unit_range
 from .pipelines import Compose, Steps, build_view_pipeline, to_uint8
 from .pipelines.channels import follow_channels
 from .pipelines.forms import FastPipeline, as_array, planes
-from .pipelines.forms.batch import DeviceShare, HostShare
-from .pipelines.forms.batch.stored import StoredImage, StoredImages
+from .pipelines.forms.batch import DeviceShare, HostShare, StoredImage, StoredImages
 from .robust import UNREADABLE, RobustReader
 
 Source = Annotated[dict | str | object, Part(DATA_SOURCES)]

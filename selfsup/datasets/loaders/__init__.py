@@ -2,9 +2,9 @@
 
 `build_loader` (`build.py`) puts a loader together from one section of the runner config: a sampler says which samples an epoch holds
 and in which order (`samplers.py`, `uniform.py`; `window.py` for sources that are read block by block), each sample is drawn with random
-numbers of its own (`seeded.py`), and `DeviceLoader` (`device.py`) brings the batches to the device. Before the first batch,
-`agreement.py` compares the data sets of all processes, and `shared_memory.py` compares the room that loader workers need with what is free;
-`workers.py` says how many workers there are.
+numbers of its own (`seeded.py`), and `DeviceLoader` (`device.py`) brings the batches to the device, where what `sharing.py` has given to
+it of the pipelines runs. Before the first batch, `agreement.py` compares the data sets of all processes, and `shared_memory.py` compares
+the room that loader workers need with what is free; `workers.py` says how many workers there are. `preview.py` shows views without a loader.
 
 To add a sampler: a registered subclass of `EpochSampler` in `samplers.py`, whose order is a function of (seed, epoch). To add a setting of
 loaders: a field of `LoaderSettings`.
@@ -13,7 +13,8 @@ loaders: a field of `LoaderSettings`.
 from .build import LOADER_KEYS, LoaderSettings, build_loader
 from .device import DeviceLoader
 from .samplers import EpochSampler
-from .seeded import SeededDataset, first_image, images_in, shapes_of
+from .seeded import SeededDataset, collate, first_image, images_in, shapes_of
+from .sharing import share_steps
 from .window import WindowSampler
 
 __all__ = [
@@ -24,7 +25,9 @@ __all__ = [
     'SeededDataset',
     'WindowSampler',
     'build_loader',
+    'collate',
     'first_image',
     'images_in',
     'shapes_of',
+    'share_steps',
 ]

@@ -16,8 +16,7 @@ from ... import distributed as dist
 from ...errors import ConfigError, DataError
 from ..base import ImageDataset, as_uint8
 from ..cache.progress import Progress
-from ..pipelines.forms.batch import DeviceShare
-from ..pipelines.forms.batch.stored import StoredImages
+from ..pipelines.forms.batch import DeviceShare, StoredImages
 from ..wrappers import parts_of
 
 UNIT_RANGE = ([0.0], [1.0])  # mean and std that leave images in [0, 1]
