@@ -4,7 +4,7 @@
 and in which order (`samplers.py`, `uniform.py`; `window.py` for sources that are read block by block), each sample is drawn with random
 numbers of its own (`seeded.py`), and `DeviceLoader` (`device.py`) brings the batches to the device, where what `sharing.py` has given to
 it of the pipelines runs. Before the first batch, `agreement.py` compares the data sets of all processes, and `shared_memory.py` compares
-the room that loader workers need with what is free; `workers.py` says how many workers there are. `preview.py` shows views without a loader.
+the room that loader workers need with what is free; `workers.py` says how many workers there are.
 
 To add a sampler: a registered subclass of `EpochSampler` in `samplers.py`, whose order is a function of (seed, epoch). To add a setting of
 loaders: a field of `LoaderSettings`.
