@@ -1,9 +1,9 @@
 """Hours of reading in minutes or more: does the memory of a loader and its workers grow, does Ctrl-C end it at once, does anything hang?
 
 Photos, of which a share is broken, are read for so many minutes, epoch after epoch, by workers that are kept. A second process watches:
-it samples the memory of all of them (PSS: shared pages are divided), sends the Ctrl-C of a terminal in the middle of an epoch, and counts
-the seconds until nothing is left. A batch that does not come within `WATCHDOG` seconds is a hang. Batches are asked for at a steady,
-slow pace, so that the machine may do something else.
+it samples the memory that all of them filled (PSS: shared pages are divided), sends the Ctrl-C of a terminal in the middle of an epoch, and
+counts the seconds until nothing is left. A batch that does not come within `WATCHDOG` seconds is a hang. Batches are asked for at a
+steady, slow pace, so that the machine may do something else.
 
     python benchmarks/speed/soak.py --minutes 30 --out benchmarks/results/speed/soak.json
 
@@ -99,12 +99,15 @@ def below(pid: int) -> list[int]:
 
 
 def pss(pid: int) -> int:
-    """Bytes of memory of a process, pages that several share divided among them; 0 where it is gone."""
+    """Bytes of memory that a process filled, pages that several share divided among them; 0 where it is gone.
+
+    Without pages of files: how many of those count follows from who else on the machine has loaded torch.
+    """
     try:
         lines = Path(f'/proc/{pid}/smaps_rollup').read_text().splitlines()
     except OSError:
         return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith('Pss:'))
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(('Pss_Anon:', 'Pss_Shmem:')))
 
 
 def cpu_seconds(pid: int) -> float:
