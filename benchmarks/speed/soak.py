@@ -126,6 +126,11 @@ def growth(values: list[int]) -> float:
     return statistics.median(late) / statistics.median(early) - 1
 
 
+def listen_to_interrupts() -> None:
+    """A shell lets what it starts in the background ignore Ctrl-C, and its children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def watch(minutes: float, workers: int, photos: int, broken: float, pace: float, cache: str | None) -> dict:
     """Run `read` in a session of its own for `minutes`, end it by Ctrl-C, and say what was seen."""
     with tempfile.TemporaryDirectory(prefix='soak_') as folder:
@@ -133,7 +138,12 @@ def watch(minutes: float, workers: int, photos: int, broken: float, pace: float,
         command = [sys.executable, __file__, '--read', folder, '--workers', str(workers), '--pace', str(pace)]
         command += ['--cache', cache] if cache else []
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=listen_to_interrupts,
         )
         said: dict = {'at': time.monotonic()}
         errors: list[tuple[float, str]] = []
