@@ -287,7 +287,7 @@ def test_pages_that_are_passed_over_are_said_once(recwarn):
         (b'', 'it is empty'),
         (
             tiff(np.moveaxis(values(13), 0, -1), planarconfig='contig'),
-            'a TIFF of channels or values that Pillow does not read: state channels',
+            'a TIFF of channels or values that Pillow does not read; state channels',
         ),
         (tiff(np.moveaxis(values(3), 0, -1).astype(np.float32), photometric='rgb'), 'and value_range of floats'),
         (b'<!DOCTYPE html>', r"it begins with b'<!DOCTYP'"),

@@ -205,7 +205,8 @@ def _hint(data: bytes) -> str:
     if data.startswith(NUMPY_MAGIC):
         return ': it is an array of NumPy, which is read where channels or value_range of the data source are stated'
     if data.startswith(TIFF_MAGIC):
-        return ', a TIFF of channels or values that Pillow does not read: state channels, and value_range of floats, of the data source'
+        kind = 'it is a TIFF of channels or values that Pillow does not read'
+        return f': {kind}; state channels, and value_range of floats, of the data source'
     return f': it begins with {data[:8]!r}'
 
 
