@@ -39,6 +39,8 @@ class Options(Declared):
         for name in ('all', 'stats', 'data'):
             if getattr(self, name) and not self.config:
                 raise UsageError(f'--{name} needs a config, which names the images')
+        if self.all and self.stats:
+            raise UsageError('--all reads images to find broken ones, --stats to measure them: ask for one of the two')
 
 
 def run(asked: Options) -> base.Outcome:
@@ -66,7 +68,7 @@ def measure(path: str, asked: Options) -> None:
     from ..config import compile_config, load
     from ..evaluation.analysis.channel_statistics import channel_statistics, training_sources
 
-    sources = training_sources(compile_config(load(path, list(asked.cfg_options))))
+    sources = training_sources(compile_config(load(path, list(asked.cfg_options), {('--data', 'train'): asked.data})))
     for line in channel_statistics(sources, asked.images, lambda line: print(line, flush=True)).lines():
         print(line)
 

@@ -273,10 +273,23 @@ def test_floats_as_rgb_are_refused_with_the_setting():
         Decoder()(saved(Image.fromarray(values(1)[0].astype(np.float32)), 'TIFF'))
 
 
+def test_pages_that_are_passed_over_are_said_once(recwarn):
+    decoder = Decoder()
+    for data in (saved(Image.new('RGB', (16, 16)), 'TIFF'), pages(values(13)), pages(values(13))):
+        decoder(data, lambda: 'bands.tif')
+    said = [str(warning.message) for warning in recwarn]
+    assert len(said) == 1 and said[0].startswith('bands.tif: the first of its 14 pages is read'), said
+
+
 @pytest.mark.parametrize(
     'data, message',
     [
         (b'', 'it is empty'),
+        (
+            tiff(np.moveaxis(values(13), 0, -1), planarconfig='contig'),
+            'a TIFF of channels or values that Pillow does not read; state channels',
+        ),
+        (tiff(np.moveaxis(values(3), 0, -1).astype(np.float32), photometric='rgb'), 'and value_range of floats'),
         (b'<!DOCTYPE html>', r"it begins with b'<!DOCTYP'"),
         (b'\0\0\0\x18ftypheic\0\0\0\0', 'pip install pillow-heif'),
         (npy(values(13)), 'array of NumPy'),

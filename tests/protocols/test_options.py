@@ -84,6 +84,8 @@ def test_options_that_do_not_go_together(capsys):
     with pytest.raises(SystemExit):
         parse(doctor.Options, '', ['--all'])
     assert '--all needs a config' in capsys.readouterr().err
+    with pytest.raises(UsageError, match='ask for one of the two'):
+        doctor.Options(config='c.py', all=True, stats=True)
     with pytest.raises(UsageError, match='--show must be 0 or more'):
         detector.Options(config='c.py', checkpoint='w.pth', show=-1)
 

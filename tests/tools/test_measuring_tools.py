@@ -191,6 +191,12 @@ def test_doctor_with_config(call, config_file, extra):
     )
 
 
+def test_doctor_measures_the_images_of_the_command_line(call, config_file):
+    assert 'of 1,438 training images' in call('doctor', config_file, '--stats', '--images', 3)
+    given = ('--data', 'digits:?split=test')
+    assert 'of 359 training images' in call('doctor', config_file, '--stats', '--images', 3, *given)
+
+
 def test_doctor_names_unreadable_samples(call, tmp_path):
     from PIL import Image
 

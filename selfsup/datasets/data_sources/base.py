@@ -11,6 +11,7 @@ import numpy as np
 
 from ...arguments import Count
 from ..decoding import Backend, Decoder, Exif, Pixels, ValueRange
+from ..decoding import load_rgb as load_rgb  # sources of users take it from here
 
 PathLike = str | os.PathLike  # of a file or folder; `~` is the home
 

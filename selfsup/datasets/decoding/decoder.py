@@ -19,6 +19,7 @@ from .jpeg_header import orientation_if_plain
 from .layers import NUMPY_MAGIC, read_layers
 from .notices import Kind, Notices
 from .orientation import Exif, load_as_stored, orientation_of, upright, upright_array
+from .tiff import TIFF_MAGIC
 from .value_range import TOP, ValueRange, as_kept_type, remark
 
 Backend = Literal['fast', 'reference']
@@ -58,6 +59,7 @@ def load_rgb(
 
     with Image.open(file) as opened:
         deep_colours = opened.mode == 'RGB' and any(';16' in str(tile[3]) for tile in opened.tile)
+        _say(notices, 'pages', lambda: _passed_over(opened, called()))
         image, orientation = load_as_stored(opened)
         if image.mode == 'F':
             raise ValueError(
@@ -96,6 +98,17 @@ def _say(notices: Notices | None, kind: Kind, text: Callable[[], str]) -> None:
 def as_pil(image: Pixels) -> Image.Image:
     """An RGB image in the form of the reference backend."""
     return image if isinstance(image, Image.Image) else Image.fromarray(image)
+
+
+def _passed_over(image: Image.Image, name: str) -> str:
+    """What is said of a TIFF whose pages may be channels; '' for other images, whose frames are a film."""
+    pages = getattr(image, 'n_frames', 1) if image.format == 'TIFF' else 1
+    if pages == 1:
+        return ''
+    return (
+        f'{name}: the first of its {pages} pages is read, as of all images. Where pages are channels, state their number, channels=N, '
+        'of the data source.'
+    )
 
 
 def _ignored(name: str, orientation: int) -> str:
@@ -191,6 +204,9 @@ def _hint(data: bytes) -> str:
         return ': it is HEIC, which Pillow reads with pillow-heif (pip install pillow-heif)'
     if data.startswith(NUMPY_MAGIC):
         return ': it is an array of NumPy, which is read where channels or value_range of the data source are stated'
+    if data.startswith(TIFF_MAGIC):
+        kind = 'it is a TIFF of channels or values that Pillow does not read'
+        return f': {kind}; state channels, and value_range of floats, of the data source'
     return f': it begins with {data[:8]!r}'
 
 

@@ -6,8 +6,8 @@ from typing import Literal
 
 import torch
 
-Kind = Literal['exif', 'range']
-KINDS: tuple[Kind, ...] = ('exif', 'range')
+Kind = Literal['exif', 'range', 'pages']
+KINDS: tuple[Kind, ...] = ('exif', 'range', 'pages')
 
 
 class Notices:
