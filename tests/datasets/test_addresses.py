@@ -69,6 +69,7 @@ def test_addresses_and_what_they_stand_for(address):
         ('digits:?size=0', 'size=0 in .* must be a whole number >= 1 or None'),
         ('cifar10:/c?split=val', "split=val in .* must be 'train' or 'test'"),
         ('folder:/p?root=/q', 'says root twice'),
+        ('folder:/p?channels=3&channels=4', 'says channels twice'),
         ('', 'is no address'),
     ],
 )  # fmt: skip

@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import tarfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -106,6 +107,14 @@ def test_labels_that_are_not_there(tmp_path):
         WebDataset(str(tmp_path), label='json:x')
 
 
+@pytest.mark.parametrize(('label', 'reason'), [('-1', 'is negative'), ('9' * 12, 'too large'), ('9' * 30, 'too large')])
+def test_labels_that_are_no_class_numbers(tmp_path, label, reason):
+    write_tar(tmp_path / 'a.tar', samples(0, 4, label=lambda i: ('cls', label if i == 2 else '1')))
+    assert reason in WebDataset(str(tmp_path)).no_labels
+    with pytest.raises(DataError, match=reason):
+        WebDataset(str(tmp_path), label='cls')
+
+
 def test_names_of_classes_stand_beside_the_shards(tmp_path):
     write_shards(tmp_path, 1, 6)
     (tmp_path / 'classes.json').write_text('["a", "b", "c", "d", "e"]')
@@ -160,6 +169,10 @@ def test_the_index_is_made_once_and_again_for_what_changed(tmp_path, monkeypatch
         kept.write_bytes(damage)
         assert len(WebDataset(str(tmp_path / 's'))) == 13
     assert len(looked) == 16
+    kept.write_bytes(
+        kept.read_bytes().replace(b'PK\x01\x02\x14', b'PK\x01\x02\xff', 1)
+    )  # a version that no zip file has
+    assert len(WebDataset(str(tmp_path / 's'))) == 13
 
 
 def test_where_nothing_can_be_written(tmp_path, monkeypatch):
@@ -331,6 +344,38 @@ def test_what_follows_a_damaged_header_is_found(tmp_path):
     assert len(source) == 11 and source.lost == 1
     assert [source.describe(i)[-10:] for i in range(5)] == [f'00000{i}.png' for i in (0, 1, 3, 4, 5)]
     assert (pixels(source, 2) == noise(3)).all()
+
+
+def test_a_header_with_a_negative_size_ends_no_start(tmp_path):
+    header = bytearray(tarfile.TarInfo('a.png').tobuf(tarfile.USTAR_FORMAT))
+    header[124:136] = (-512).to_bytes(12, 'big', signed=True)
+    header[148:156] = b' ' * 8
+    header[148:156] = b'%06o\0 ' % sum(header)
+    good = write_tar(tmp_path / 'good.tar', samples(0, 3)).read_bytes()
+    (tmp_path / 'bad.tar').write_bytes(header + good)
+    with pytest.warns(SelfSupWarning, match=r'bad\.tar is damaged: negative size at byte 0'):
+        source = WebDataset(str(tmp_path / 'bad.tar'))
+    assert len(source) == 3 and (pixels(source, 2) == noise(2)).all()
+
+
+def test_links_are_said(tmp_path):
+    path = write_tar(tmp_path / 'a.tar', samples(0, 3))
+    with tarfile.open(path, 'a') as tar:
+        for name, kind in (('b.png', tarfile.SYMTYPE), ('c.png', tarfile.LNKTYPE), ('d.txt', tarfile.LNKTYPE)):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, '000000.png'
+            tar.addfile(info)
+    with pytest.warns(SelfSupWarning, match=r'2 images are links to other files and are left out'):
+        assert len(WebDataset(str(path))) == 3
+
+
+def test_what_is_packed_otherwise_is_said(tmp_path):
+    write_tar(tmp_path / 'a.tar', samples(0, 3), 'w:gz')
+    with pytest.raises(DataError, match=r'a\.tar: it is packed by gzip: let its name end in \.tar\.gz'):
+        WebDataset(str(tmp_path / 'a.tar'))
+    write_tar(tmp_path / 'b.tgz', samples(0, 3))
+    source = WebDataset(str(tmp_path / 'b.tgz'), cache_dir=tmp_path / 'shards')  # tar itself reads it too
+    assert len(source) == 3 and (pixels(source, 1) == noise(1)).all()
 
 
 def test_what_is_no_tar(tmp_path):

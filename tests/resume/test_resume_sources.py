@@ -1,10 +1,12 @@
 """The matrix of sources: from each, MoCo trains with one line of data changed, and goes on in the middle of an epoch to equal bytes.
 
-Batches are compared for every number of workers and processes; whole runs, resumed in this process, for every source; runs of
-two processes, and runs that are killed with loader workers, for a source of each kind of order: any, block by block, forwards.
+Batches are compared for every source and every number of workers and processes. Whole runs take longer: those that are resumed in this
+process, for every source; those of two processes and those that are killed with loader workers, for a source of each kind of order:
+any, block by block, forwards. A tenth of them, drawn from a seed, is run always, the others when long tests are asked for.
 """
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -30,6 +32,14 @@ WORKERS = (0, 1, 3)
 STOP = 9  # of 12 iterations, in the middle of the second epoch
 OPTIONS = ('checkpoint_config.by_epoch=False', 'total_epochs=2', f'data.imgs_per_gpu={BATCH}')
 EACH_ORDER = ('lmdb', 'parquet', 'hf stream')
+DRAWN = random.Random(8).sample(sorted(FORMS), -(-len(FORMS) // 10))
+DRAWN_ORDER = random.Random(8).choice(EACH_ORDER)
+
+
+def whole_runs(forms, always):
+    """Parameters of a test of whole runs: long, but for the forms that are run always."""
+    return [pytest.param(form, marks=() if form in always else pytest.mark.long) for form in forms]
+
 
 pytestmark = pytest.mark.filterwarnings('ignore:This DataLoader will create')
 
@@ -97,7 +107,7 @@ def config_of(folder, address):
     return config
 
 
-@pytest.mark.parametrize('form', FORMS)
+@pytest.mark.parametrize('form', whole_runs(FORMS, DRAWN))
 def test_moco_resumed_in_the_middle_of_an_epoch_equals_straight(form, addresses, tmp_path):
     config = config_of(tmp_path / 'config', addresses(form))
     straight = train(config, tmp_path / 'straight', *OPTIONS, curves=False)
@@ -117,6 +127,7 @@ TWO = (*OPTIONS[:2], f'data.imgs_per_gpu={BATCH // 2}', 'data.workers_per_gpu=0'
 
 @pytest.mark.slow
 @pytest.mark.dist
+@pytest.mark.long
 @pytest.mark.parametrize('form', EACH_ORDER)
 def test_two_processes_stopped_and_resumed_equal_straight(form, addresses, tmp_path):
     config = config_of(tmp_path / 'config', addresses(form))
@@ -149,7 +160,7 @@ runs.train(sys.argv[1], sys.argv[2], *sys.argv[3:], stop_after=9, curves=False)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('form', EACH_ORDER)
+@pytest.mark.parametrize('form', whole_runs(EACH_ORDER, [DRAWN_ORDER]))
 def test_killed_with_workers_and_resumed_with_others_equals_straight(form, addresses, tmp_path):
     config = config_of(tmp_path / 'config', addresses(form))
     straight = train(config, tmp_path / 'straight', *OPTIONS, curves=False)

@@ -103,6 +103,8 @@ def source_config(address: str) -> dict[str, Any]:
             raise ConfigError(f"'{name}' in '{address}' is not an argument of {row.type}.{did_you_mean(name, named)}")
         if name == row.argument:
             raise ConfigError(f"'{address}' says {name} twice: it is what stands before the '?'.")
+        if sum(other == name for other, _, _ in given) > 1:
+            raise ConfigError(f"'{address}' says {name} twice.")
         hint = named[name].hint if name in named else Any
         config[name] = _value(unquote(text), hint, f"{name}={text} in '{address}'")
     return config

@@ -182,9 +182,17 @@ class Decoder:
     def _layers(self, data: bytes, name: Callable[[], str]) -> np.ndarray:
         """(C, H, W) of uint8, uint16 or float32."""
         values, orientation = read_layers(data, self.channels)
+        return self._held(self.kept(values, name), orientation, name, 1, 2)
+
+    def kept(self, values: np.ndarray, name: Callable[[], str]) -> np.ndarray:
+        """Values of an image that is not encoded, in the type in which they are handed out; says once if they do not suit the range.
+
+        Raises:
+            ValueError: see `as_kept_type`.
+        """
         image = as_kept_type(values, self.value_range)
         _say(self._notices, 'range', lambda: remark(image, self.value_range, name()))
-        return self._held(image, orientation, name, 1, 2)
+        return image
 
     def _held(self, image: np.ndarray, orientation: int, name: Callable[[], str], y: int, x: int) -> np.ndarray:
         """The image turned upright, or the remark that it is not."""

@@ -21,6 +21,7 @@ def as_kept_type(values: np.ndarray, value_range: ValueRange | None) -> np.ndarr
     Raises:
         ValueError: values would be lost, are not finite, or are floats or negative numbers without a stated range.
     """
+    values = values.astype(values.dtype.newbyteorder('='), copy=False)
     if values.dtype == bool:
         return values.astype(np.uint8) * np.uint8(255)
     if not np.issubdtype(values.dtype, np.integer) and not np.issubdtype(values.dtype, np.floating):

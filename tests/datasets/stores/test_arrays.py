@@ -1,13 +1,14 @@
 """Arrays of NumPy: layouts, kinds of values, files that are compressed, labels beside them."""
 
 import logging
+import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from selfsup.datasets.data_sources import NumpyArray
-from selfsup.errors import DataError
+from selfsup.errors import DataError, SelfSupWarning
 
 RNG = np.random.RandomState(0)
 RGB = RNG.randint(0, 256, (5, 20, 24, 3), dtype=np.uint8)
@@ -45,6 +46,19 @@ def test_sixteen_bits_keep_the_upper_ones_as_rgb_and_all_with_a_range(tmp_path):
     image = NumpyArray(path, channels=1, value_range=(0, 4095)).get_sample(0)
     assert image.dtype == np.uint16 and image.shape == (1, 20, 20)
     np.testing.assert_array_equal(image[0], deep[0])
+
+
+def test_values_that_do_not_suit_their_range_are_said_once(tmp_path):
+    dark = save(tmp_path / 'x.npy', RNG.randint(0, 4096, (4, 20, 20), dtype=np.uint16).astype('>u2'))
+    source = NumpyArray(dark)
+    with pytest.warns(SelfSupWarning, match=r'x\.npy: image 1: its values go from .* come out nearly black'):
+        source.get_sample(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        source.get_sample(2)
+        NumpyArray(dark, channels=1, value_range=(0, 4095)).get_sample(0)
+    with pytest.warns(SelfSupWarning, match='what lies outside is cut off'):
+        NumpyArray(save(tmp_path / 'y.npy', RGB.astype(np.float32)), value_range=(0, 1)).get_sample(0)
 
 
 @pytest.mark.parametrize('kind', [np.float16, np.float64, np.int32])

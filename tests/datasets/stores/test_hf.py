@@ -123,6 +123,8 @@ def test_a_stream_is_counted_or_believed(stream):
     assert 'labels of a stream' in stream().no_labels and stream().in_order
     with pytest.raises(ConfigError, match=r'it is for streaming=True'):
         HFDataset('any', number=3)
+    with pytest.raises(ConfigError, match=r"label='label': labels of a stream are not known"):
+        stream(label='label')
 
 
 def test_a_stream_that_ends_early_says_so(stream):

@@ -69,6 +69,15 @@ def test_a_column_of_paths_needs_no_blocks(tmp_path, pa):
     assert source.describe(9) == f'{tmp_path}/folder/009.png' and data_digest(source)['sizes'] is not None
 
 
+def test_paths_start_from_the_table_and_an_empty_one_is_a_broken_image(tmp_path, pa):
+    written.folder(tmp_path)
+    source = Parquet(write(tmp_path / 'a.parquet', {'path': ['folder/000.png', None, 'folder/002.png']}))
+    source.get_sample(2)
+    with pytest.raises(ValueError, match='its cell is empty'):
+        source.get_sample(1)
+    assert source.describe(1) == f'{tmp_path}/a.parquet: row 1' and data_digest(source)['images'] == 3
+
+
 @pytest.mark.parametrize(
     ('columns', 'arguments', 'message'),
     [

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ....errors import DataError
+from ..stores.labels import numbered
 from .urls import file_system, is_url
 
 CLASSES = 'classes.json'
@@ -47,17 +48,22 @@ def labels_of(texts: list[str], names: list[str], label: str | None, folder: str
         if label is not None:
             raise DataError(f"label='{label}': {reason}.")
         return Labels(None, None, reason)
-    if all(text.isdecimal() for text in texts):
-        numbers = np.array([int(text) for text in texts], dtype=np.int64)
-        classes = _names(folder, options)
-        if classes is not None and numbers.max() >= len(classes):
-            raise DataError(
-                f'{names[int(numbers.argmax())]} has the label {numbers.max()}, but {CLASSES} names {len(classes)} classes, from 0 on.'
-            )
-        return Labels(numbers, classes, '')
-    classes = sorted(set(texts))
-    number = {name: i for i, name in enumerate(classes)}
-    return Labels(np.array([number[text] for text in texts], dtype=np.int64), classes, '')
+    texts_once = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    which = np.array([texts_once[text] for text in texts], dtype=np.int64)
+    try:
+        numbers, names_of_texts = numbered(list(texts_once), which, f"label='{label or 'cls'}'")
+    except DataError as error:
+        if label is not None:
+            raise
+        return Labels(None, None, str(error))
+    if names_of_texts is not None:
+        return Labels(numbers, names_of_texts, '')
+    classes = _names(folder, options)
+    if classes is not None and numbers.max() >= len(classes):
+        raise DataError(
+            f'{names[int(numbers.argmax())]} has the label {numbers.max()}, but {CLASSES} names {len(classes)} classes, from 0 on.'
+        )
+    return Labels(numbers, classes, '')
 
 
 def _names(folder: str, options: Mapping[str, Any]) -> list[str] | None:

@@ -1,4 +1,4 @@
-"""What is to be said of shards: samples without an image, members that come twice, damage."""
+"""What is to be said of shards: samples without an image, members that come twice, links, damage."""
 
 from __future__ import annotations
 
@@ -44,6 +44,10 @@ def check_images(shards: list[Shard], index: ShardIndex, image: str | None) -> N
     for key, text in (
         ('without', 'samples have no image and are left out'),
         ('twice', 'members come twice; the last one counts, as when a tar is unpacked'),
+        (
+            'links',
+            'images are links to other files and are left out; write what they point to (tar --dereference --hard-dereference)',
+        ),
     ):
         count = sum(note[key][0] for note in index.notes)
         if count:

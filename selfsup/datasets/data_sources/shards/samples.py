@@ -23,6 +23,7 @@ class Found:
         endings: endings of images that stand beside each other in a sample, and that `image` must choose from; [] where one is clear.
         without: number of samples without an image, and names of some.
         twice: number of members that come twice, of which the last counts, as when a tar is unpacked; and names of some.
+        links: number of images that are stored as links to other files, and names of some.
     """
 
     offsets: list[int] = field(default_factory=list)
@@ -33,10 +34,11 @@ class Found:
     endings: list[str] = field(default_factory=list)
     without: list[Any] = field(default_factory=lambda: [0, []])
     twice: list[Any] = field(default_factory=lambda: [0, []])
+    links: list[Any] = field(default_factory=lambda: [0, []])
 
     def notes(self) -> dict[str, Any]:
         """All but the samples, for a file."""
-        return {name: getattr(self, name) for name in ('damage', 'endings', 'without', 'twice')}
+        return {name: getattr(self, name) for name in ('damage', 'endings', 'without', 'twice', 'links')}
 
 
 def find_samples(file: BinaryIO, images: Sequence[str], image: str | None, label: str | None) -> Found:
@@ -61,6 +63,9 @@ def find_samples(file: BinaryIO, images: Sequence[str], image: str | None, label
         if ending in parts:
             _note(found.twice, member.name)
         parts[ending] = member
+    for name in scanned.links:
+        if split(name)[1].rpartition('.')[2] in images:
+            _note(found.links, name)
     kind, _, key = (label or '').partition(':')
     for base, parts in samples.items():
         taken = _image(parts, images, image, found)

@@ -12,6 +12,15 @@ from typing import BinaryIO, NamedTuple
 LABEL_BYTES = 1 << 16
 # Cut off between two members; or written by a program that leaves the end out.
 NO_END = 'it has no end'
+# What packed files begin with, and what to do with them.
+PACKINGS = {
+    b'\x1f\x8b': 'it is packed by gzip: let its name end in .tar.gz',
+    b'BZh': 'it is packed by bzip2, which is not read: unpack it, or pack it by gzip',
+    b'\xfd7zXZ': 'it is packed by xz, which is not read: unpack it, or pack it by gzip',
+    b'\x28\xb5\x2f\xfd': 'it is packed by zstd, which is not read: unpack it, or pack it by gzip',
+    b'PK': 'it is a zip file, which is not read: pack its files as a tar',
+}
+PACKINGS_BYTES = 8
 
 
 class Member(NamedTuple):
@@ -28,10 +37,12 @@ class Scan:
 
     Attributes:
         members: files that are there as a whole or, the last one only, in part.
+        links: names of what is stored as a link to another file.
         damage: where and how it is damaged; '' where it is whole.
     """
 
     members: list[Member] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
     damage: str = ''
 
 
@@ -57,15 +68,31 @@ def scan(file: BinaryIO) -> Scan:
             if start >= length:
                 found.damage = found.damage or (NO_END + _after(found) if length else 'it is empty')
                 return found
-            found.damage = found.damage or f'{error} at byte {start:,}{_after(found)}'
+            found.damage = found.damage or _packing(file, start) or f'{error} at byte {start:,}{_after(found)}'
             if not reader.find_next(start + tarfile.BLOCKSIZE, length):
                 return found
             continue
+        if info.size < 0:  # its check sum is right, and going on from there would go back
+            found.damage = found.damage or f'negative size at byte {start:,}{_after(found)}'
+            if not reader.find_next(start + tarfile.BLOCKSIZE, length):
+                return found
+            continue
+        if info.islnk() or info.issym():
+            found.links.append(info.name)
         if info.isreg():
             found.members.append(Member(info.name, info.offset_data, info.size))
         if info.offset_data + info.size > length:
             found.damage = found.damage or f'it ends at byte {length:,}, inside of {info.name}'
             return found
+
+
+def _packing(file: BinaryIO, start: int) -> str:
+    """What a file is packed by that does not begin like a tar; '' where that is not known."""
+    if start:
+        return ''
+    file.seek(0)
+    head = file.read(PACKINGS_BYTES)
+    return next((text for mark, text in PACKINGS.items() if head.startswith(mark)), '')
 
 
 def _after(found: Scan) -> str:
@@ -88,7 +115,7 @@ class _Headers:
     @offset.setter
     def offset(self, value: int) -> None:
         self._offset = value
-        self.fileobj.seek(value)
+        self.fileobj.seek(max(value, 0))  # less than 0 after a header that says a negative size
 
     def find_next(self, start: int, length: int) -> bool:
         """Go to the next good header from `start` on; False for none."""

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import gzip
 import hashlib
+import io
 import logging
 import os
 import shutil
@@ -20,6 +21,7 @@ from .places import Shard
 from .urls import file_system, is_url
 
 CHUNK = 1 << 20
+GZIP_MAGIC = b'\x1f\x8b'
 TRIES = 3  # at fetching
 PAUSE = 1.0  # seconds before the second try; twice as long before each further one
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
@@ -126,15 +128,18 @@ class ShardStore:
     def _copy(self, shard: Shard, into: BinaryIO) -> None:
         with contextlib.ExitStack() as stack:
             try:
-                source = stack.enter_context(self._original(shard))
-                stream: Any = gzip.GzipFile(fileobj=source) if shard.packed else source
+                source: Any = stack.enter_context(self._original(shard))
+                if shard.packed:  # by its name: a plain tar under such a name is read as one, as tar does
+                    source = source if hasattr(source, 'peek') else io.BufferedReader(source)
+                packed = shard.packed and source.peek(2)[:2] == GZIP_MAGIC
+                stream: Any = gzip.GzipFile(fileobj=source) if packed else source
             except Exception as error:
                 raise _Failed from error
             size = 0
             while True:
                 try:
                     # read1 gives what there is before it fails on damage, so that nothing good is lost
-                    chunk = stream.read1(CHUNK) if shard.packed else stream.read(CHUNK)
+                    chunk = stream.read1(CHUNK) if packed else stream.read(CHUNK)
                 except _DAMAGED:
                     return
                 except Exception as error:
@@ -143,7 +148,7 @@ class ShardStore:
                     break
                 size += len(chunk)
                 into.write(chunk)
-            if not shard.packed and shard.size >= 0 and size != shard.size:
+            if not packed and shard.size >= 0 and size != shard.size:
                 raise _Failed from OSError(f'{size:,} of {shard.size:,} bytes came')
 
     def _original(self, shard: Shard) -> BinaryIO:

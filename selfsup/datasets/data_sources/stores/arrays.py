@@ -11,7 +11,7 @@ from PIL import Image
 from ....arguments import Count
 from ....errors import DataError
 from ....registry import DATA_SOURCES
-from ...decoding import Backend, Decoder, Pixels, ValueRange, as_kept_type
+from ...decoding import Backend, Decoder, Pixels, ValueRange
 from ..base import DataSource, PathLike
 from .base import content_hint
 from .labels import class_numbers, numbered
@@ -59,7 +59,8 @@ class NumpyArray(DataSource):
     ) -> None:
         super().__init__(return_label)
         self.path = os.path.expanduser(images)
-        self.value_range = Decoder(channels, value_range).value_range
+        self._decoder = Decoder(channels, value_range)
+        self.value_range = self._decoder.value_range
         self.key = chosen_key(self.path, key, IMAGES, 'key', 'images')
         self.backend: Backend = 'reference'
         self._array: np.ndarray | None = None
@@ -87,7 +88,7 @@ class NumpyArray(DataSource):
             )
         if array.dtype.kind not in 'buif':
             raise DataError(f'{where} holds {array.dtype}; images are whole numbers or floats.')
-        if array.dtype not in (np.uint8, np.uint16, np.bool) and self.value_range is None:
+        if array.dtype.newbyteorder('=') not in (np.uint8, np.uint16, np.bool) and self.value_range is None:
             raise DataError(
                 f'{where} holds {array.dtype}, of which nobody knows the range: set value_range=(0, 1), or whatever its darkest and '
                 'brightest values are.'
@@ -146,15 +147,14 @@ class NumpyArray(DataSource):
     def read_image(self, index: int) -> Pixels:
         image = np.array(self._opened()[index])  # out of the file, and writable
         if self._rgb:
-            return self._as_rgb(image)
+            return self._as_rgb(self._decoder.kept(image, lambda: self.describe(index)))
         if self.layout == 'NHW':
             image = image[None]
         elif self.layout == 'NHWC':
             image = image.transpose(2, 0, 1)
-        return np.ascontiguousarray(as_kept_type(image, self.value_range))
+        return np.ascontiguousarray(self._decoder.kept(image, lambda: self.describe(index)))
 
     def _as_rgb(self, image: np.ndarray) -> Pixels:
-        image = as_kept_type(image, None)
         if image.dtype == np.uint16:
             image = image >> 8
         if self.layout == 'NCHW':

@@ -19,6 +19,7 @@ from .hf_stream import Stream
 from .labels import class_numbers, numbered
 
 BLOCKS = 16  # of a window, as `WindowSampler` has them where nothing else is said
+NO_STREAM_LABELS = 'labels of a stream are not known before it is read; load it without streaming=True.'
 STREAM_SAMPLES = 4  # of which a stream's hint of its content is made: the first ones
 
 
@@ -48,7 +49,7 @@ class HFDataset(StoredSource):
         exif: see `Decoder`.
 
     Raises:
-        ConfigError: arguments of a stream without `streaming`.
+        ConfigError: the number of a stream without `streaming`, or its labels.
         DataError: the package is missing, the data set cannot be loaded, or a column is not there or not what is needed.
     """
 
@@ -74,6 +75,8 @@ class HFDataset(StoredSource):
             raise ConfigError(
                 f"HFDataset number={number}: it is for streaming=True; otherwise split='train[:{number}]' takes some."
             )
+        if streaming and label is not None:
+            raise ConfigError(f"HFDataset label='{label}': {NO_STREAM_LABELS}")
         self.path, self.root = os.fspath(path), os.path.expanduser(root)
         examples = load(self.path, name, split, revision, streaming)
         self.split = str(split or examples.split or '')
@@ -86,7 +89,7 @@ class HFDataset(StoredSource):
         self.stream: Stream | None = None
         if streaming:
             self._start(images, examples, number, window_images)
-            self.no_labels = 'labels of a stream are not known before it is read; load it without streaming=True.'
+            self.no_labels = NO_STREAM_LABELS
         else:
             self._images, self._size = images, len(images)
             if not self._size:

@@ -61,7 +61,7 @@ class Parquet(StoredSource):
         image: column of images: binary, paths, or a struct of `bytes` and `path` as the `datasets` library writes it. None: the column that
             is binary or such a struct, or is called like one of images or paths.
         label: column of class numbers or names. None: one that is called `label`, `class`, ..., where there is one.
-        root: folder that paths start from.
+        root: folder that paths start from; None: the folder of the first file.
         return_label: hand out labels where there are any.
         channels: of the images, see `Decoder`.
         value_range: see `Decoder`.
@@ -77,7 +77,7 @@ class Parquet(StoredSource):
         files: PathLike | Sequence[PathLike],
         image: str | None = None,
         label: str | None = None,
-        root: PathLike = '.',
+        root: PathLike | None = None,
         return_label: bool = True,
         channels: Count = 3,
         value_range: ValueRange | None = None,
@@ -88,8 +88,9 @@ class Parquet(StoredSource):
         needed('pyarrow', 'Parquet')
         import pyarrow.parquet as pq
 
-        self.root, self.cached_groups = os.path.expanduser(root), cached_groups
+        self.cached_groups = cached_groups
         self.files = table_files(files)
+        self.root = os.path.expanduser(root) if root is not None else os.path.dirname(self.files[0]) or '.'
         self._metadata = [_opened(pq.read_metadata, path) for path in self.files]
         schema = self._metadata[0].schema.to_arrow_schema()
         self.image = self._image_column(schema, image)
@@ -173,7 +174,7 @@ class Parquet(StoredSource):
         if not _is_text(column.type):
             return [], column.to_numpy()
         if name == self.image:
-            return column.to_pylist(), np.zeros(0)
+            return [name or '' for name in column.to_pylist()], np.zeros(0)
         encoded = column.dictionary_encode(null_encoding='encode').combine_chunks()
         encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
         return encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False)
@@ -206,13 +207,13 @@ class Parquet(StoredSource):
         return self._size
 
     def name(self, index: int) -> str:
-        if self._names is not None:
+        if self._names is not None and self._names[index]:
             return self._names[index]
         file, row = self._place(index)
         return f'{os.path.basename(self.files[file])}: row {row}'
 
     def describe(self, index: int) -> str:
-        if self._names is not None:
+        if self._names is not None and self._names[index]:
             return os.path.join(self.root, self._names[index])
         file, row = self._place(index)
         return f'{self.files[file]}: row {row}'
