@@ -13,7 +13,7 @@ from sklearn.datasets import load_sample_images
 from selfsup.datasets.base import as_uint8
 from selfsup.datasets.pipelines import build_pipeline, build_steps, to_uint8
 from selfsup.datasets.pipelines.forms.base import kind_of
-from selfsup.datasets.pipelines.forms.batch import BATCH_FORMS, DeviceShare, HostShare, divide, has_batch_form
+from selfsup.datasets.pipelines.forms.batch import BATCH_FORMS, DeviceShare, HostShare, divide, has_batch_form, shares
 
 JITTER = dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
 STRONG = dict(type='ColorJitter', brightness=0.8, contrast=0.8, saturation=0.8, hue=0.5)
@@ -28,6 +28,8 @@ EXACT = {
     'greyscale': dict(type='RandomGrayscale', p=0.5),
     'blur': dict(type='GaussianBlur', sigma_min=0.1, sigma_max=2.0),
     'solarization': dict(type='Solarization', threshold=100),
+    'solarize nothing': dict(type='Solarization', threshold=256),
+    'solarize all': dict(type='RandomSolarize', threshold=-1, p=1.0),
     'solarize': dict(type='RandomSolarize', threshold=128, p=0.5),
     'invert': dict(type='RandomInvert', p=0.5),
     'posterize': dict(type='RandomPosterize', bits=3, p=0.5),
@@ -182,3 +184,14 @@ def test_views_of_several_pipelines_keep_their_places():
     assert torch.equal(views[:, 0], 255 - given[:, 0])
     assert torch.equal(views[:, 1], given[:, 1])
     assert not torch.equal(views[:, 2], given[:, 2])
+
+
+def test_on_a_cpu_few_images_are_worked_on_at_once(monkeypatch):
+    seen = []
+    monkeypatch.setattr(shares, 'run', lambda forms, images, draws: seen.append(len(images)) or images)
+    device = DeviceShare()
+    number = device.add([has_batch_form(build_steps([dict(type='RandomInvert')])[0])])
+    for side, pieces in ((224, [1] * 5), (16, [5])):
+        seen.clear()
+        device(torch.zeros(5, 3, side, side, dtype=torch.uint8), torch.full((5, 3), float(number)))
+        assert seen == pieces

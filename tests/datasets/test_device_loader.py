@@ -128,7 +128,7 @@ def test_workers_and_resumes_change_nothing(mode):
 
 @pytest.mark.parametrize('mode', MODES)
 def test_ranks_change_nothing(mode, monkeypatch):
-    monkeypatch.setattr(shares, 'AT_ONCE', 5)  # nor how many views are worked on at once
+    monkeypatch.setattr(shares, 'IN_CACHE', 5000)  # nor how many views are worked on at once
     section = dict(
         dataset=dict(type='NPIDDataset', data_source=Pictures(), pipeline=[*STEPS, *FLOATS]), prefetch=MODES[mode]
     )

@@ -76,6 +76,8 @@ MATRICES = [
 REFUSED = [
     [dict(type='RandomCrop', size=300)],
     [NORMALIZED[0], dict(type='Normalize', mean=[0.5] * 2, std=[1.0] * 2)],
+    *([dict(type='RandomPosterize', bits=bits, p=1.0)] for bits in (0, 9, 2.5)),
+    [dict(type='CenterCrop', size=[-1, 4])],
 ]
 
 

@@ -121,7 +121,6 @@ def _resize(step: v2.Resize) -> Form | None:
     return ResizeForm(step) if _can_resize(step) else None
 
 
-@form_of(v2.CenterCrop)
 class CenterCropForm(Form):
     """Parameters: the box; it starts before the image where that is smaller, and what is missing is black."""
 
@@ -137,6 +136,14 @@ class CenterCropForm(Form):
 
     def apply(self, image: np.ndarray, params: Box) -> np.ndarray:
         return cut(image, params)
+
+
+@form_of(v2.CenterCrop)
+def _center_crop(step: v2.CenterCrop) -> Form | None:
+    whole = all(
+        isinstance(side, int) and side > 0 for side in step.size
+    )  # the step itself says what is wrong with others
+    return CenterCropForm(step) if whole else None
 
 
 class RandomCropForm(Form):

@@ -88,4 +88,10 @@ class CoinForm(Form):
 form_of(v2.ColorJitter)(needs_opencv(ColorJitterForm))
 form_of(GaussianBlur)(needs_opencv(GaussianBlurForm))
 form_of(Solarization)(needs_opencv(SolarizationForm))
-form_of(*CoinForm.OPERATIONS)(needs_opencv(CoinForm))
+form_of(*(kind for kind in CoinForm.OPERATIONS if kind is not v2.RandomPosterize))(needs_opencv(CoinForm))
+
+
+@form_of(v2.RandomPosterize)
+def _posterize(step: v2.RandomPosterize) -> Form | None:
+    """Numbers of bits that PIL refuses have no form: the step says what is wrong."""
+    return CoinForm(step) if step.bits in range(1, 9) and has_opencv() else None

@@ -122,7 +122,8 @@ class GrayscaleBatch(FlagBatch):
 @batch_form_of(Solarization, v2.RandomSolarize)
 class SolarizeBatch(FlagBatch):
     def change(self, images: Tensor) -> Tensor:
-        return torch.where(images < self.step.threshold, images, 255 - images)
+        # thresholds outside of [0, 255] would wrap around as bytes
+        return torch.where(images.to(torch.int16) < self.step.threshold, images, 255 - images)
 
 
 @batch_form_of(v2.RandomInvert)
