@@ -52,6 +52,7 @@ EXACT = {
     'solarization': [dict(type='Solarization', threshold=100)],
     'solarize': [dict(type='RandomSolarize', threshold=128)],
     'posterize': [dict(type='RandomPosterize', bits=3)],
+    'jitter beyond all photos': [dict(type='ColorJitter', brightness=(1e9, 1e9))],
     'equalize': [dict(type='RandomEqualize')],
     'autocontrast': [dict(type='RandomAutocontrast')],
     'invert': [dict(type='RandomInvert')],

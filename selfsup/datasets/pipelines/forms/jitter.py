@@ -18,6 +18,7 @@ Jitter = tuple[
     tuple[int, float], ...
 ]  # number of the operation, as torchvision counts them, and its factor; in their order
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+LARGEST_FACTOR = 50
 
 
 def needs_opencv(kind: type[Form]) -> Callable[[Any], Form | None]:
@@ -85,10 +86,16 @@ class CoinForm(Form):
         return self.OPERATIONS[type(self.step)](image, self.step)
 
 
-form_of(v2.ColorJitter)(needs_opencv(ColorJitterForm))
 form_of(GaussianBlur)(needs_opencv(GaussianBlurForm))
 form_of(Solarization)(needs_opencv(SolarizationForm))
 form_of(*(kind for kind in CoinForm.OPERATIONS if kind is not v2.RandomPosterize))(needs_opencv(CoinForm))
+
+
+@form_of(v2.ColorJitter)
+def _jitter(step: v2.ColorJitter) -> Form | None:
+    """Factors that no photo survives have no form: products of more than 2^23 are not exact in OpenCV's floats."""
+    factors = [factor for limits in (step.brightness, step.contrast, step.saturation) if limits for factor in limits]
+    return ColorJitterForm(step) if max(factors, default=0) <= LARGEST_FACTOR and has_opencv() else None
 
 
 @form_of(v2.RandomPosterize)

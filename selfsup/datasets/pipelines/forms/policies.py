@@ -145,6 +145,8 @@ class _Recorder:
             arguments = (1.0 + magnitude,)
         elif name == 'Posterize':
             arguments = (int(magnitude),)
+            if arguments[0] not in range(1, 9):  # what PIL says, where torchvision's step would meet it
+                raise ValueError('bits must be between or equal to 1 and 8')
         elif name == 'Solarize':
             arguments = (255.0 * magnitude,)
         elif name in ('TranslateX', 'TranslateY'):
