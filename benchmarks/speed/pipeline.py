@@ -6,8 +6,8 @@
 The files are read into memory first. Then all ways of a recipe take turns, each over all photos with the same seed; what is compared are
 medians of CPU seconds of one process with one thread, so other load on the machine disturbs little. `reference` and `fast` are the
 two backends of `pipeline_backend`, decoding included; `lightly` and `solo_learn` are their transforms of the same method, after
-Pillow's decoding, where those packages are installed. `entropy_decoding` is Pillow reading the whole file for an eighth of the pixels per side:
-an estimate, from above, of what no way that begins with the JPEG file can save.
+Pillow's decoding, where those packages are installed. `entropy_decoding` is Pillow reading the whole file for an eighth of the pixels
+per side: an estimate, from above, of what no way that begins with the JPEG file can save.
 
 To add a way: a function under `@way`, from a recipe and the photos to something that makes the views of photo i, or None where it cannot.
 """
