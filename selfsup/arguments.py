@@ -227,7 +227,8 @@ def _inner_problems(kind: Any, value: Any, path: tuple[str, ...]) -> Iterator[Pr
         known = get_type_hints(kind)
         for name in value:
             if name not in known:
-                text = f'is not a key of {path[-1]}.{did_you_mean(str(name), known)}'
+                owner = next((part for part in reversed(path) if not part.isdecimal()), path[-1])
+                text = f'is not a key of {owner}.{did_you_mean(str(name), known)}'
                 yield Problem((*path, str(name)), value[name], text)
         lacking = sorted(kind.__required_keys__ - set(value))
         if lacking:
@@ -267,6 +268,8 @@ def _holds(rule: Any, value: Any) -> bool:
         return len(value) >= rule.min_length if isinstance(rule, MinLen) else len(value) <= rule.max_length
     if isinstance(value, Sequence) and not isinstance(value, str):
         return all(_holds(rule, item) for item in value)
+    if isinstance(rule, Part) and isinstance(value, str):
+        return rule.registry.reads_text
     if isinstance(rule, (Part, Layer)):
         return not isinstance(value, (str, Real))
     if isinstance(rule, Choice):

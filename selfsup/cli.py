@@ -137,6 +137,27 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add `--data ADDRESS`: other images to train on, for `config.load`."""
+    parser.add_argument(
+        '--data',
+        metavar='ADDRESS',
+        help="images to train on in place of the config's, for example: --data folder:/photos, "
+        '--data wds:/shards/{000..127}.tar, --data "list:list.txt?root=/photos"',
+    )
+
+
+def add_channels(parser: argparse.ArgumentParser) -> None:
+    """Add `--channels 3 2 1`, the channels of a picture."""
+    parser.add_argument(
+        '--channels',
+        type=int,
+        nargs='+',
+        metavar='N',
+        help='numbers, from 0, of the channels to show as red, green and blue, or of one to show in grey (default: the first three)',
+    )
+
+
 def add_launcher(parser: argparse.ArgumentParser) -> None:
     """Add `--launcher` and `--port`, the two things `engine.launch.init_distributed` is told."""
     parser.add_argument(

@@ -30,6 +30,17 @@ class ChecksData(Protocol):
 
 
 @runtime_checkable
+class ChecksChannels(Protocol):
+    """A method that says how many channels its images have; every `Algorithm` is one."""
+
+    def image_channels(self) -> int | None:
+        """Of the images that its backbone takes; None where it sees something made of any images."""
+
+    def check_channels(self, channels: int | None) -> None:
+        """Refuse images of another number of channels; None where that is not known."""
+
+
+@runtime_checkable
 class StartsFrom(Protocol):
     """A neck or head that can be given the initial weights that a method asks for."""
 

@@ -52,6 +52,22 @@ def write_atomic(path: str | os.PathLike, write: Callable[[BinaryIO], object], e
     return path
 
 
+def byte_count(size: int | str) -> int:
+    """A number of bytes, given as one or as '256MB', '4 GiB', '1e9'.
+
+    Raises:
+        ValueError: it is neither, or less than 1.
+    """
+    written = re.fullmatch(r'\s*(\d+(?:\.\d*)?(?:[eE]\d+)?)\s*([kMGT]?)(i?)B?\s*', str(size))
+    if not written:
+        raise ValueError(f'{size!r} is no number of bytes: write 268435456, 256MB or 4GiB')
+    number, prefix, binary = written.groups()
+    count = int(float(number) * (1024 if binary else 1000) ** ' kMGT'.index(prefix or ' '))
+    if count < 1:
+        raise ValueError(f'{size!r} must be 1 byte or more')
+    return count
+
+
 def write_obstacle(folder: Path) -> Path | None:
     """What keeps files from being written into `folder`, made if need be: a file or a read-only folder there or above; None if nothing."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())

@@ -20,6 +20,9 @@ class Table(Protocol):
 
     name: str
 
+    @property
+    def reads_text(self) -> bool: ...
+
     def find(self, key: str) -> Any: ...
 
     def names(self) -> list[str]: ...
@@ -27,7 +30,7 @@ class Table(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The argument is `dict(type=..., arguments)` of a class in `registry`, or such an object built already."""
+    """The argument is `dict(type=..., arguments)` of a class in `registry`, such an object, or a string that the registry reads."""
 
     registry: Table
 

@@ -21,11 +21,11 @@ from .arguments import held
 from .errors import ConfigError, SelfSupError, UnknownNameError, did_you_mean
 
 
-def build_from_config(cfg: dict, *args: Any, registry: Registry, **defaults: Any) -> Any:
+def build_from_config(cfg: dict | str, *args: Any, registry: Registry, **defaults: Any) -> Any:
     """Build what `cfg['type']` names with the rest of `cfg` as keyword arguments.
 
     Args:
-        cfg: `dict(type=name or class, **arguments)`; left unchanged.
+        cfg: `dict(type=name or class, **arguments)`; left unchanged. Or a string, where the registry reads such.
         registry: where the name is looked up.
         defaults: arguments used where `cfg` does not give them.
 
@@ -33,6 +33,8 @@ def build_from_config(cfg: dict, *args: Any, registry: Registry, **defaults: Any
         ConfigError: `cfg` is no dict with a `type`, or an argument is unknown, missing or of a wrong kind.
         UnknownNameError: no such name.
     """
+    if isinstance(cfg, str) and registry.reads_text:
+        cfg = registry.from_text(cfg)
     if not isinstance(cfg, dict) or 'type' not in cfg:
         raise ConfigError(f"A {registry.name} is written dict(type='Name', ...); got {cfg!r}.")
     kwargs = {**defaults, **cfg}
@@ -81,6 +83,7 @@ class Registry(MMRegistry):
             for further registries of the same root.
         locations: modules whose import registers the entries.
         build_func: how `build` builds; None takes ours.
+        written: 'module:function' of what reads a part that is written as one string: text -> `dict(type=..., ...)`; '': none is.
     """
 
     def __init__(
@@ -90,10 +93,26 @@ class Registry(MMRegistry):
         scope: str = 'selfsup',
         locations: tuple = (),
         build_func: Any = None,
+        written: str = '',
     ) -> None:
         super().__init__(
             name, parent=parent, scope=scope, locations=list(locations), build_func=build_func or build_from_config
         )
+        self._written = written
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether a part may be written as one string."""
+        return bool(self._written)
+
+    def from_text(self, text: str) -> dict[str, Any]:
+        """The `dict(type=..., ...)` that a string stands for, where the registry `reads_text`.
+
+        Raises:
+            ConfigError: it cannot be read.
+        """
+        module, _, function = self._written.partition(':')
+        return getattr(import_module(module), function)(text)
 
     def register_module(self, name: Any = None, force: bool = False, module: Any = None) -> Any:
         """Register a class or function, as a decorator or by a call.
@@ -178,7 +197,11 @@ MEMORIES = Registry('memory', parent=roots.MODELS, scope='selfsup_memory', locat
 # Data.
 DATASETS = _root_child('dataset', roots.DATASETS, 'selfsup.datasets')
 DATA_SOURCES = Registry(
-    'data source', parent=roots.DATASETS, scope='selfsup_data_source', locations=('selfsup.datasets.data_sources',)
+    'data source',
+    parent=roots.DATASETS,
+    scope='selfsup_data_source',
+    locations=('selfsup.datasets.data_sources',),
+    written='selfsup.datasets.data_sources.addresses:source_config',
 )
 PIPELINES = _root_child('pipeline step', roots.TRANSFORMS, 'selfsup.datasets.pipelines')
 SAMPLERS = _root_child('sampler', roots.DATA_SAMPLERS, 'mmengine.dataset', 'selfsup.datasets.loaders')

@@ -10,12 +10,12 @@ import sys
 import pytest
 
 from selfsup.errors import DataError
-from selfsup.files import only_process, remove_leftovers, write_atomic
+from selfsup.files import byte_count, only_process, remove_leftovers, write_atomic
 
 HOLDER = """
 import os, sys, time
 from selfsup.errors import DataError
-from selfsup.files import only_process
+from selfsup.files import byte_count, only_process
 with only_process(sys.argv[1], 'busy', DataError):
     if os.fork() == 0:  # as a loader worker, which may outlive a killed process
         time.sleep(2)
@@ -65,3 +65,11 @@ def test_where_no_lock_can_be_made_work_goes_on(tmp_path):
     with only_process(tmp_path / 'no' / 'such' / 'folder', 'busy', DataError):
         done = True
     assert done
+
+
+def test_numbers_of_bytes():
+    texts = {'256MB': 256 * 10**6, '4 GiB': 4 * 2**30, '1.5kB': 1500, '12': 12, '1e3': 1000, '2T': 2 * 10**12}
+    assert {text: byte_count(text) for text in texts} == texts and byte_count(7) == 7
+    for text in ('', 'much', '0', '-1MB', '5XB'):
+        with pytest.raises(ValueError, match='byte'):
+            byte_count(text)

@@ -37,7 +37,7 @@ def main() -> None:
     import torch
 
     from selfsup import config
-    from selfsup.datasets.data_sources.base import open_image
+    from selfsup.datasets.base import open_like
     from selfsup.datasets.data_sources.image_folder import image_files
     from selfsup.datasets.pipelines import build_pipeline
     from selfsup.evaluation.analysis.receptive_field import areas, in_logarithms, receptive_field
@@ -57,7 +57,8 @@ def main() -> None:
         load_backbone(model, args.checkpoint)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     model.to(device).eval().requires_grad_(False)
-    field = receptive_field(model.extract, (pipeline(open_image(file)).to(device) for file in files))
+    source = settings['dataset'].get('data_source', {})
+    field = receptive_field(model.extract, (pipeline(open_like(file, source)).to(device) for file in files))
     table = areas(field.map)
     folder = Path(args.checkpoint).parent if args.checkpoint else Path(config.default_work_dir(args.config))
     out = Path(args.out or folder / 'erf.png')

@@ -1,6 +1,6 @@
 """Draw what a masked autoencoder reconstructs: a grid of images, their visible blocks, and the reconstruction with these pasted in.
 
-python tools/show_reconstruction.py CFG CKPT IMAGES... [--out grid.png] [--size 224] [--seed 0] [--cfg-options a.b=c ...]
+python tools/show_reconstruction.py CFG CKPT IMAGES... [--out grid.png] [--size 224] [--seed 0] [--channels 3 2 1] [--cfg-options a.b=c ...]
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--size', type=cli.positive, help='side of the images in pixels (default: as in training)')
     parser.add_argument('--seed', type=int, default=0, help='of the hidden blocks (default: 0)')
+    cli.add_channels(parser)
     cli.add_cfg_options(parser)
     return parser.parse_args()
 
@@ -33,7 +34,7 @@ def main() -> None:
     import torch  # after the arguments: --help must not wait for it
 
     from selfsup import config
-    from selfsup.datasets.data_sources.base import open_image
+    from selfsup.datasets.base import open_like
     from selfsup.datasets.pipelines import build_pipeline
     from selfsup.errors import ConfigError
     from selfsup.registry import MODELS
@@ -52,11 +53,13 @@ def main() -> None:
     load_model(model, args.checkpoint)
     model.eval()
     pipeline = build_pipeline(shown)
-    images = torch.stack([pipeline(open_image(path)) for path in args.images])
+    source = settings['dataset'].get('data_source', {})
+    images = torch.stack([pipeline(open_like(path, source)) for path in args.images])
     visible = model.masking.draw(images, torch.Generator().manual_seed(args.seed))
     out = args.out or Path(args.checkpoint).with_name('reconstruction.png')
     pictures = model.reconstruct(images, visible)
-    print(reconstruction_grid(images, visible, pictures, out, *normalisation(shown), title=Path(args.checkpoint).name))
+    scale, title = normalisation(shown), Path(args.checkpoint).name
+    print(reconstruction_grid(images, visible, pictures, out, *scale, title=title, channels=args.channels))
 
 
 if __name__ == '__main__':

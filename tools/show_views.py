@@ -1,6 +1,6 @@
 """Draw what the model sees: a grid of training images and their augmented views, as the training run will draw them.
 
-python tools/show_views.py configs/selfsup/moco/r50_v2.py [-n 8] [--epochs 3] [--out views.png] [--cfg-options a.b=c ...]
+python tools/show_views.py configs/selfsup/moco/r50_v2.py [-n 8] [--epochs 3] [--channels 3 2 1] [--out views.png] [--cfg-options a.b=c ...]
 """
 
 from __future__ import annotations
@@ -27,16 +27,10 @@ def parse_args() -> argparse.Namespace:
         help='the picture (default: views.png in the work dir of the config)',
     )
     parser.add_argument('--seed', type=int, help='run seed (default: that of the config, or 0)')
+    cli.add_data(parser)
+    cli.add_channels(parser)
     cli.add_cfg_options(parser)
     return parser.parse_args()
-
-
-def normalisation(dataset, settings: dict) -> tuple:
-    """Mean and standard deviation that the views went through; of the loader with prefetch."""
-    if settings.get('prefetch'):
-        return (0.0,), (1.0,)  # these views are uint8 still
-    steps = [step for pipeline in dataset.pipelines.values() for step in pipeline.steps]
-    return next(((s.mean, s.std) for s in steps if type(s).__name__ == 'Normalize'), ((0.0,), (1.0,)))
 
 
 def main() -> None:
@@ -44,22 +38,18 @@ def main() -> None:
     import numpy as np  # after the arguments: --help must not wait for torch
 
     from selfsup import config
-    from selfsup.datasets.loaders import SeededDataset
-    from selfsup.registry import DATASETS
-    from selfsup.visualization.views import to_picture, view_grid
+    from selfsup.datasets.loaders.preview import Preview
+    from selfsup.visualization.views import source_picture, to_picture, view_grid, view_names
 
-    compiled = config.compile_config(config.load(args.config, args.cfg_options))
-    settings = compiled['train_dataloader']
-    dataset = DATASETS.build(settings['dataset'])
+    compiled = config.compile_config(config.load(args.config, args.cfg_options, {('--data', 'train'): args.data}))
     seed = args.seed if args.seed is not None else compiled.get('seed') or 0
-    seeded, (mean, std) = SeededDataset(dataset, seed), normalisation(dataset, settings)
-
+    preview = Preview(compiled['train_dataloader'], seed)
     rows = []
-    for index in np.unique(np.linspace(0, len(dataset) - 1, args.n).astype(int)).tolist():
-        views = [seeded[(epoch, index, 0)]['img'] for epoch in range(args.epochs)]
-        views = [v if v.ndim == 4 else v[None] for v in views]  # (V, C, H, W) each
-        rows.append([dataset.read(index)[0], *(to_picture(view, mean, std) for epoch in views for view in epoch)])
-    names = [f'view {v + 1}' for v in range(len(views[0]))] if len(views[0]) > 1 else ['']
+    for index in np.unique(np.linspace(0, len(preview.dataset) - 1, args.n).astype(int)).tolist():
+        views = [view for epoch in range(args.epochs) for view in preview.views(epoch, index)]
+        pictures = [to_picture(view, preview.mean, preview.std, args.channels) for view in views]
+        rows.append([source_picture(preview.image(index), args.channels), *pictures])
+    names = view_names(views[: len(views) // args.epochs])
     heads = [('image', ''), *((f'epoch {epoch}', name) for epoch in range(args.epochs) for name in names)]
     out = args.out or Path(config.default_work_dir(args.config)) / 'views.png'
     print(view_grid(rows, heads, out, title=f'{Path(args.config).with_suffix("").as_posix()}, seed {seed}'))

@@ -7,13 +7,14 @@ from typing import Any
 
 from ..errors import did_you_mean
 from . import keys, typed
+from .addresses import open_addresses
 from .locate import Place
 from .meaning import check_meaning
 from .report import Path, Report
 
 
 def check(cfg: dict[str, Any], places: dict[str, Place], display: Callable[[str], str], path: str) -> list[str]:
-    """Problems of a merged config, one line each.
+    """Problems of a merged config, one line each. Data sources written as strings become dicts in `cfg` first.
 
     Args:
         cfg: plain dicts, only top-level names of the key table.
@@ -22,6 +23,7 @@ def check(cfg: dict[str, Any], places: dict[str, Place], display: Callable[[str]
         path: the config file, for what is missing.
     """
     report = Report(places, display, path)
+    open_addresses(cfg, report)
     for name, value in cfg.items():
         _check_literals((name,), value, report)
     index = {tuple(k.path.split('.')): k for k in keys.all_keys()}

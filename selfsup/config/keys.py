@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_type_hints
 
-from ..arguments import Count, NotNegative, Positive, Whole
+from ..arguments import Count, NotNegative, Positive, ShareBelowOne, Whole
 from ..optim.options import LayerDecay, Momentum, ParamwiseOptions
 from ..optim.schedules import POLICY_ARGS, Schedule
+from .backend import Backend
 
 REQUIRED = 'required'
 LR = get_type_hints(Schedule, include_extras=True)
 PARAMWISE = get_type_hints(ParamwiseOptions, include_extras=True)
-BACKENDS = Literal['fast', 'reference']
+WORKERS = Whole | Literal['auto']
 DECAY = get_type_hints(LayerDecay, include_extras=True)
 
 
@@ -71,6 +72,18 @@ LOADING = (
     Key('pin_memory', bool, 'True on CUDA', 'True', 'Copy batches through page-locked memory.'),
     Key('persistent_workers', bool, 'True with workers', 'True', 'Keep the workers between epochs.'),
     Key('prefetch_factor', Count, '2', '4', 'Batches that each worker prepares ahead.'),
+    Key('max_unreadable', ShareBelowOne, '0.01', '0.05', 'Share of the images that may be unreadable before the run stops and lists them. '
+        'Those that are, are skipped and named.'),
+)
+CACHE = (
+    Key('cache.size', Count, REQUIRED, '256', 'Pixels of the shortest side; smaller images stay as they are.'),
+    Key('cache.where', str, "'memory'", "'/scratch/cache'", "'memory', or a folder, in which the cache outlasts the run."),
+)
+PREFETCH = (
+    Key('prefetch.augment_on_device', bool, 'False', 'True', 'The workers decode and crop; the device does the other steps, for whole '
+        'batches. The draws, and so the views, stay the same up to rounding.'),
+    Key('prefetch.images_on_device', bool, 'False', 'True', 'All images, of one size, are read once and stay on the device, which makes '
+        'the views of them; for small sets. Needs `augment_on_device`.'),
 )
 NORM = (
     Key('img_norm_cfg.mean', list[float], REQUIRED, '[0.485, 0.456, 0.406]', 'Mean per channel.'),
@@ -86,21 +99,27 @@ def _below(prefix: str, rows: tuple[Key, ...]) -> tuple[Key, ...]:
 DATA = Section(
     'Data', 'Batch sizes and workers count per process. `val_dataloader` and `test_dataloader` take the keys of `train_dataloader`.',
     both=(
-        Key('prefetch', bool, 'False', 'True', 'Hand over uint8 images and normalise on the device (with a CUDA stream of its own '
-            'on a GPU). The pipelines then leave out ToTensor and Normalize.'),
+        Key('prefetch', bool | dict, 'False', 'True', 'Hand over uint8 images and normalise on the device (with a CUDA stream of its own '
+            'on a GPU): a ToTensor and a Normalize at the end of a pipeline move there. A dict has the device do more.'),
+        *PREFETCH,
         Key('img_norm_cfg', dict | None, 'None', 'dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])',
-            'Normalisation that `prefetch` applies; values for images in [0, 1].'),
+            'Normalisation that `prefetch` applies where the pipelines do not end in Normalize; values for images in [0, 1].'),
         *NORM,
-        Key('pipeline_backend', BACKENDS, "'fast'", "'reference'", 'How images are decoded and the steps of pipelines computed. Both draw '
+        Key('pipeline_backend', Backend, "'fast'", "'reference'", 'How images are decoded and the steps of pipelines computed. Both draw '
             "the same views; 'reference' computes them with PIL and torchvision, bit for bit as earlier versions did."),
+        Key('cache', dict | None, 'None', "dict(size=256, where='memory')", 'Decode the training images once, make them '
+            'small and keep them as uint8, for all workers and processes of a machine. The views are those of the smaller images.'),
+        *CACHE,
     ),
     short=(
         Key('data', dict, '-', 'dict(imgs_per_gpu=32, workers_per_gpu=4, train=dict(...))', 'The data sets and how they are read.'),
         Key('data.imgs_per_gpu', Count, REQUIRED, '32', 'Samples per process and iteration, counted before views.'),
-        Key('data.workers_per_gpu', Whole, '2', '4', 'Loader workers per process; 0 loads in the training process.'),
+        Key('data.workers_per_gpu', WORKERS, "'auto'", '4', 'Loader workers per process; 0 loads in the training process. auto: the '
+            'cores that the machine gives, shared by its processes, at most 16.'),
         Key('data.sampling_replace', bool, 'False', 'True', 'Draw the training samples of an epoch with replacement.'),
         Key('data.sampler', dict | None, "dict(type='EpochSampler')", "dict(type='RepeatAugSampler', num_repeats=3)",
-            'Order of the training samples, in place of `sampling_replace`.', 'SAMPLERS'),
+            'Order of the training samples, in place of `sampling_replace`. Without it, sources that are read block by block '
+            '(packed or distant shards, streams) are shuffled by `WindowSampler`.', 'SAMPLERS'),
         Key('data.drop_last', bool, 'False', 'True', 'Leave out the last, smaller training batch.'),
         *_below('data', LOADING),
         Key('data.train', dict, REQUIRED, "dict(type='ContrastiveDataset', data_source=dict(...), pipeline=[...])",
@@ -111,19 +130,23 @@ DATA = Section(
     native=(
         Key('train_dataloader', dict, '-', 'dict(batch_size=32, num_workers=4, dataset=dict(...))', 'Training data and how it is read.'),
         Key('train_dataloader.batch_size', Count, REQUIRED, '32', 'Samples per process and iteration, counted before views.'),
-        Key('train_dataloader.num_workers', Whole, '2', '4', 'Loader workers per process.'),
+        Key('train_dataloader.num_workers', WORKERS, "'auto'", '4', 'Loader workers per process.'),
         Key('train_dataloader.dataset', dict, REQUIRED, "dict(type='ContrastiveDataset', ...)", 'The data set.', 'DATASETS'),
         Key('train_dataloader.sampler', dict, "dict(type='EpochSampler')", "dict(type='EpochSampler', replace=True)",
             'Order of the samples. `DefaultSampler` and `InfiniteSampler` are read as `EpochSampler`.', 'SAMPLERS'),
         Key('train_dataloader.sampler.shuffle', bool, 'True for training', 'False', 'Random order, new in every epoch.'),
         Key('train_dataloader.sampler.replace', bool, 'False', 'True', 'Draw with replacement.'),
         Key('train_dataloader.drop_last', bool, 'False', 'True', 'Leave out the last, smaller batch.'),
-        Key('train_dataloader.prefetch', bool, 'top-level prefetch', 'True', 'As the top-level key, for this loader.'),
+        Key('train_dataloader.prefetch', bool | dict, 'top-level prefetch', 'True', 'As the top-level key, for this loader.'),
+        *_below('train_dataloader', PREFETCH),
         Key('train_dataloader.img_norm_cfg', dict | None, 'top-level img_norm_cfg', 'dict(mean=[...], std=[...])',
             'As the top-level key, for this loader.'),
         *_below('train_dataloader', NORM),
-        Key('train_dataloader.pipeline_backend', BACKENDS, 'top-level pipeline_backend', "'reference'",
+        Key('train_dataloader.pipeline_backend', Backend, 'top-level pipeline_backend', "'reference'",
             'As the top-level key, for this loader.'),
+        Key('train_dataloader.cache', dict | None, 'top-level cache', "dict(size=256, where='memory')", 'As the top-level key, for this '
+            'loader; the top-level key is for training alone.'),
+        *_below('train_dataloader', CACHE),
         *_below('train_dataloader', LOADING),
         Key('val_dataloader', dict | None, 'None', 'dict(batch_size=32, dataset=dict(...))', 'Data of tools/test.py, in order.'),
         Key('test_dataloader', dict | None, 'None', 'dict(batch_size=32, dataset=dict(...))', 'Further data, in order.'),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -35,17 +36,24 @@ class LoadedConfig:
     locations: dict[str, locate.Place] = field(repr=False)
 
 
-def load(path: str | os.PathLike, options: dict | list[str] | None = None) -> LoadedConfig:
+def load(
+    path: str | os.PathLike,
+    options: dict | list[str] | None = None,
+    data: Mapping[tuple[str, str], str | None] | None = None,
+) -> LoadedConfig:
     """Read and check a Python config file.
 
     Args:
         path: the file; `_base_`, `_delete_` and `_base_.name` work as in mmengine.
         options: `--cfg-options`, as `['a.b=c', ...]` or `{'a.b': c}`; see `options.py`. A dict replaces what was there.
+        data: addresses of images in the place of those that the file names: (option, split) -> address, such as
+            ('--data', 'train') -> 'folder:/photos'. None leaves what is there.
 
     Raises:
         ConfigError: one line per problem, each with file:line, dotted path and the nearest names.
     """
-    from .check import check  # it needs the registries, which `--help` need not wait for
+    from .addresses import use_data  # both need the registries, which `--help` need not wait for
+    from .check import check
 
     values, facts = _read(path)
     places = locate.flatten(facts.tree)
@@ -65,6 +73,7 @@ def load(path: str | os.PathLike, options: dict | list[str] | None = None) -> Lo
         places.update({p: cli.SOURCE for p in places if p.startswith(dotted + '.')}, **{dotted: cli.SOURCE})
     problems += _import_modules(cfg, places)
     cfg = compat.translate(cfg, unused)
+    problems += use_data(cfg, {key: value for key, value in (data or {}).items() if value is not None}, places)
     problems += check(cfg, places, display=locate.display_path, path=str(path))
     if problems:
         raise ConfigError('\n'.join(problems))

@@ -12,7 +12,7 @@ from ..optim.schedules import COMMON_ARGS, POLICY_ARGS, policy_problems
 from .keys import LR, LR_CONFIG_KEYS, policy_name
 from .report import Path, Report
 
-NORMALISING = ('ToTensor', 'Normalize')
+MAKING_FLOATS = ('ToTensor', 'Normalize')
 
 
 def check_meaning(cfg: dict, report: Report) -> None:
@@ -118,9 +118,21 @@ def _check_fp16(cfg: dict, report: Report) -> None:
         report.add(('use_fp16',), text, cfg['use_fp16'])
 
 
+def _on(prefetch: Any) -> bool:
+    return isinstance(prefetch, dict) or bool(prefetch)
+
+
 def _check_prefetch(cfg: dict, report: Report) -> None:
+    for path in (('prefetch',), *((f'{split}_dataloader', 'prefetch') for split in ('train', 'val', 'test'))):
+        switches = _dict(cfg, *path)
+        if switches.get('images_on_device') and not switches.get('augment_on_device'):
+            report.add(
+                (*path, 'images_on_device'),
+                'needs augment_on_device=True: the views are then made on the device too.',
+                True,
+            )
     for path, dataset, settings in _read_by_loaders(cfg):
-        if dataset and dataset.get('prefetch', settings.get('prefetch')):
+        if dataset and _on(dataset.get('prefetch', settings.get('prefetch'))):
             _check_prefetched(path, dataset, settings, report)
     hooks = cfg.get('custom_hooks')
     # Each hook says itself how its data are read.
@@ -128,9 +140,9 @@ def _check_prefetch(cfg: dict, report: Report) -> None:
         for path in (('custom_hooks', str(i)), ('custom_hooks', str(i), 'extractor')):
             settings = _dict(hook, *path[2:])
             dataset, here = _dict(settings, 'dataset'), (*path, 'dataset')
-            if dataset and settings.get('prefetch'):
+            if dataset and _on(settings.get('prefetch')):
                 _check_prefetched(here, dataset, settings, report)
-            elif dataset.get('prefetch'):
+            elif _on(dataset.get('prefetch')):
                 report.add(
                     (*here, 'prefetch'),
                     f'but {".".join(path)} does not normalise what it reads: write prefetch=True and '
@@ -148,17 +160,35 @@ def _read_by_loaders(cfg: dict) -> Iterator[tuple[Path, dict, dict]]:
 
 
 def _check_prefetched(path: Path, dataset: dict, settings: dict, report: Report) -> None:
-    """A data set that a loader normalises: it can, and the pipeline does not."""
-    if not settings.get('img_norm_cfg'):
-        report.add(path, 'is read with prefetch=True, which needs img_norm_cfg = dict(mean=[...], std=[...]).')
+    """A data set that a loader normalises: it knows by which mean and std, and by one of each."""
+    norm = settings.get('img_norm_cfg')
+    floats = False  # some pipeline makes floats itself, and so says what is to be done
     for name, steps in dataset.items():
-        for i, step in enumerate(steps if name.startswith('pipeline') and isinstance(steps, (list, tuple)) else ()):
-            if isinstance(step, dict) and step.get('type') in NORMALISING:
+        for i, step in enumerate(steps if 'pipeline' in name and isinstance(steps, (list, tuple)) else ()):
+            if not isinstance(step, dict) or step.get('type') not in MAKING_FLOATS:
+                continue
+            floats = True
+            if (
+                step['type'] == 'Normalize'
+                and isinstance(norm, dict)
+                and any(_differ(step, norm, key) for key in ('mean', 'std'))
+            ):
                 report.add(
                     (*path, name, str(i)),
-                    f'is {step["type"]}, but with prefetch=True the loader does that. Remove it from the pipeline, or set '
-                    'prefetch=False.',
+                    f'has mean={step.get("mean")} and std={step.get("std")}, but img_norm_cfg has mean={norm.get("mean")} and '
+                    f'std={norm.get("std")}: with prefetch the loader normalises all images alike. Keep one of them.',
                 )
+    if not norm and not floats:
+        report.add(
+            path,
+            'is read with prefetch=True, which needs img_norm_cfg = dict(mean=[...], std=[...]) or a Normalize at the end of its pipeline.',
+        )
+
+
+def _differ(step: dict, norm: dict, key: str) -> bool:
+    """True where both give lists, and these differ."""
+    values = [list(one[key]) if isinstance(one.get(key), (list, tuple)) else None for one in (step, norm)]
+    return None not in values and values[0] != values[1]
 
 
 def _check_rest(cfg: dict, report: Report) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, get_type_hints, is_typeddict
+from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from .. import registry as registries
 from ..arguments import Argument, arguments_of, opened, words
-from ..hints import alternatives
+from ..hints import SEQUENCES, alternatives
 from ..optim.schedules import POLICY_ARGS
 from . import keys
 from .typed import GIVEN, NAMED
@@ -121,9 +121,11 @@ def _default(argument: Argument) -> str:
 
 
 def _argument(name: str, hint: Any, default: str) -> str:
-    """Row of an argument; below it those of the keys of a `TypedDict`."""
+    """Row of an argument; below it those of the keys of a `TypedDict`, or of a list of such."""
     row = f'| `{name}` | {_cell(words(hint))} | {_cell(default, True)} |\n'
     for kind in (opened(choice)[0] for choice in alternatives(opened(hint)[0])):
+        if get_origin(kind) in SEQUENCES and is_typeddict(opened(get_args(kind)[0])[0]):
+            name, kind = f'{name}.*', opened(get_args(kind)[0])[0]
         for key, inner in get_type_hints(kind, include_extras=True).items() if is_typeddict(kind) else ():
             row += _argument(f'{name}.{key}', inner, keys.REQUIRED if key in kind.__required_keys__ else '-')
     return row

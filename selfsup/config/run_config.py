@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .backend import Backend, backend_of
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -82,6 +84,11 @@ class RunConfig:
     def update_interval(self) -> int:
         """Micro-batches per optimizer step."""
         return self.optim_wrapper.get('accumulative_counts', 1)
+
+    @property
+    def pipeline_backend(self) -> Backend:
+        """How the training images are decoded and their pipelines computed; hooks read theirs the same way."""
+        return backend_of(self.compiled)
 
     @property
     def dist_cfg(self) -> dict[str, Any]:

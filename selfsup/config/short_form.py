@@ -12,7 +12,9 @@ from typing import Any
 
 from ..errors import SelfSupWarning
 from ..optim.schedules import POLICY_ARGS
+from ..prefetch import as_setting
 from . import keys
+from .backend import default_backend
 from .load import LoadedConfig
 
 ITERATIONS_PER_CHECKPOINT = 1000  # of runs counted in iterations, where the config says nothing
@@ -80,18 +82,20 @@ def _train_cfg(cfg: dict) -> dict:
 # ---- data ----
 
 
-def _loader(settings: dict, dataset: dict, cfg: dict, sampler: dict, drop_last: bool) -> dict:
+def _loader(settings: dict, dataset: dict, cfg: dict, sampler: dict, drop_last: bool, training: bool) -> dict:
     """One loader, from settings in mmengine's spelling and the defaults of the whole config."""
-    prefetch = dataset.get('prefetch', settings.get('prefetch', cfg.get('prefetch', False)))
+    prefetch = as_setting(dataset.get('prefetch', settings.get('prefetch', cfg.get('prefetch', False))))
+    cache = settings.get('cache', cfg.get('cache') if training else None)
     return {
         'batch_size': settings['batch_size'],
-        'num_workers': settings.get('num_workers', 2),
+        'num_workers': settings.get('num_workers', 'auto'),
         'dataset': {**dataset, 'prefetch': True} if prefetch else dataset,
         'sampler': sampler,
         'drop_last': drop_last,
         'prefetch': prefetch,
         'img_norm_cfg': settings.get('img_norm_cfg') or cfg.get('img_norm_cfg'),
-        'pipeline_backend': settings.get('pipeline_backend', cfg.get('pipeline_backend', 'fast')),
+        'pipeline_backend': settings.get('pipeline_backend', cfg.get('pipeline_backend', default_backend(cfg))),
+        **({'cache': cache} if cache else {}),
         **{key.path: settings[key.path] for key in keys.LOADING if key.path in settings},
     }
 
@@ -114,7 +118,7 @@ def _dataloaders(cfg: dict) -> dict[str, dict | None]:
         training = split == 'train'
         if data:
             dataset = data.get(split)
-            settings = {**data, 'batch_size': data['imgs_per_gpu'], 'num_workers': data.get('workers_per_gpu', 2)}
+            settings = {**data, 'batch_size': data['imgs_per_gpu'], 'num_workers': data.get('workers_per_gpu', 'auto')}
             sampler = (data.get('sampler') or {'replace': data.get('sampling_replace', False)}) if training else {}
             drop_last = training and data.get('drop_last', False)
         else:
@@ -123,7 +127,7 @@ def _dataloaders(cfg: dict) -> dict[str, dict | None]:
             sampler = settings.get('sampler', {})
             drop_last = settings.get('drop_last', False)
         loaders[f'{split}_dataloader'] = (
-            _loader(settings, dataset, cfg, _sampler(sampler, training), drop_last) if dataset else None
+            _loader(settings, dataset, cfg, _sampler(sampler, training), drop_last, training) if dataset else None
         )
     return loaders
 

@@ -32,6 +32,7 @@ NAMED = MappingProxyType(
         'PolicyLR': keys.LR_CONFIG_KEYS,
         'EpochSampler': ('shuffle', 'replace'),
         'RepeatAugSampler': ('num_repeats', 'shuffle'),
+        'WindowSampler': ('window',),
     }
 )
 

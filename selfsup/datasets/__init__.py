@@ -9,12 +9,12 @@ Start with `base.py` and `contrastive.py`. To add a task: a file beside `contras
 """
 
 from .base import ImageDataset
-from .byol import BYOLDataset
 from .classification import ClassificationDataset
-from .contrastive import ContrastiveDataset
+from .contrastive import BYOLDataset, ContrastiveDataset
 from .deep_cluster import DeepClusterDataset
 from .detection import DetectionDataset
 from .extract import ExtractDataset
+from .multi_view import MultiViewDataset
 from .npid import NPIDDataset
 from .relative_loc import RelativeLocDataset
 from .rotation_pred import RotationPredDataset
@@ -29,6 +29,7 @@ __all__ = [
     'DetectionDataset',
     'ExtractDataset',
     'ImageDataset',
+    'MultiViewDataset',
     'NPIDDataset',
     'RelativeLocDataset',
     'RepeatDataset',

@@ -34,7 +34,7 @@ class ClassificationDataset(ImageDataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor | int]:
         image, label, taken = self.read(index)
-        return {'img': self.view(image, taken), 'gt_label': label}
+        return {**self.sample(image, taken), 'gt_label': label}
 
     def evaluate(self, scores: Tensor, keyword: str, topk: Sequence[int] = (1, 5)) -> dict[str, float]:
         """Top-k accuracy over the whole dataset.

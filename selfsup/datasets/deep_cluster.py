@@ -45,4 +45,4 @@ class DeepClusterDataset(ImageDataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor | int]:
         image, _, taken = self.read(index)
-        return {'img': self.view(image, taken), 'pseudo_label': int(self.pseudo_labels[taken]), 'idx': taken}
+        return {**self.sample(image, taken), 'pseudo_label': int(self.pseudo_labels[taken]), 'idx': taken}

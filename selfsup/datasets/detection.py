@@ -9,6 +9,7 @@ from torchvision import tv_tensors
 from ..errors import ConfigError
 from ..registry import DATASETS
 from .base import ImageDataset, Source, Steps, as_float, as_uint8
+from .decoding import Backend
 
 
 @DATASETS.register_module()
@@ -20,6 +21,8 @@ class DetectionDataset(ImageDataset):
 
     Sample: `img` (C, H, W), of any size; `gt_boxes` (N, 4) float32 x1, y1, x2, y2 in pixels; `gt_labels` (N,) int64; with masks
     `gt_masks` (N, H, W) uint8. Batches hold lists of them (`ragged`).
+
+    Its steps move boxes and masks with the image, which only torchvision's own do: it is always read with the reference backend.
 
     Args:
         data_source: dict or object: `COCO` or `VOCDetection`.
@@ -40,6 +43,9 @@ class DetectionDataset(ImageDataset):
                 f'DetectionDataset needs boxes, but {type(self.data_source).__name__} has none: use COCO or VOCDetection.'
             )
         self.masks = masks
+
+    def use_backend(self, backend: Backend) -> None:
+        """Nothing changes, whatever the backend of the loader: see above."""
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         image, objects, taken = self.read(index)

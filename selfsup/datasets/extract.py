@@ -25,4 +25,4 @@ class ExtractDataset(ImageDataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         image, _, taken = self.read(index)
-        return {'img': self.view(image, taken)}
+        return self.sample(image, taken)

@@ -25,4 +25,4 @@ class NPIDDataset(ImageDataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor | int]:
         image, _, taken = self.read(index)
-        return {'img': self.view(image, taken), 'idx': taken}
+        return {**self.sample(image, taken), 'idx': taken}

@@ -12,8 +12,9 @@ from torch import Tensor
 from ..arguments import Whole
 from ..errors import DataError
 from ..registry import DATASETS
-from .base import ImageDataset, Source, Steps
+from .base import ImageDataset, Source, Steps, source_channels
 from .pipelines import build_pipeline
+from .pipelines.channels import follow_channels
 from .pipelines.forms import as_array, as_pil
 
 SIDE = 3  # cells per side of the grid
@@ -46,32 +47,42 @@ class RelativeLocDataset(ImageDataset):
         prefetch: bool = False,
         patch_jitter: Whole = 21,
     ) -> None:
+        self._image_steps = build_pipeline(pipeline)
         super().__init__(data_source, prefetch, format_pipeline=format_pipeline)
-        self.pipelines['pipeline'] = build_pipeline(pipeline)
+        self.pipelines['pipeline'] = self._image_steps
         self.patch_jitter = patch_jitter
 
+    def follow_channels(self) -> int | None:
+        """Of a patch: the pipelines come one after the other."""
+        given = follow_channels(self._image_steps.steps, source_channels(self.data_source), 'pipeline')
+        return follow_channels(self.pipelines['format_pipeline'].steps, given, 'format_pipeline')
+
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        image, _, taken = self.read(index)
-        image = self.run(self.steps('pipeline'), image, taken)
+        source, _, taken = self.read(index)
+        image = as_pil(self.run(self.steps('pipeline'), source, taken))
+        if not isinstance(image, Tensor if isinstance(source, Tensor) else Image.Image):
+            raise DataError(
+                f'{self.reader.describe(taken)}: the pipeline of RelativeLocDataset ends in {type(image).__name__}, not in an '
+                'image: move ToTensor and Normalize to format_pipeline.'
+            )
         patches = [self.view(patch, taken, 'format_pipeline') for patch in self.run(self._patches, image, taken)]
         outer = [patch for place, patch in enumerate(patches) if place != CENTRE]
         pairs = torch.stack([torch.cat([patch, patches[CENTRE]]) for patch in outer])
         return {'img': pairs, 'patch_label': torch.arange(len(outer))}
 
-    def _patches(self, image: Any) -> list[np.ndarray] | list[Image.Image]:
+    def _patches(self, image: Any) -> list[Any]:
         """Nine crops of one size, in reading order, of the kind that the image is."""
-        image = as_array(image) if self.backend == 'fast' else as_pil(image)
-        if not isinstance(image, (Image.Image, np.ndarray)):
-            raise DataError(
-                f'the pipeline of RelativeLocDataset ends in {type(image).__name__}, not in an image: move ToTensor and '
-                'Normalize to format_pipeline.'
-            )
-        full_h, full_w = image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width)
-        cell_w, cell_h = full_w // SIDE, full_h // SIDE
+        if not isinstance(image, Tensor):
+            image = as_array(image) if self.backend == 'fast' else as_pil(image)
+        if isinstance(image, Image.Image):
+            rows, columns = image.height, image.width
+        else:
+            rows, columns = image.shape[:2] if isinstance(image, np.ndarray) else image.shape[-2:]
+        cell_w, cell_h = columns // SIDE, rows // SIDE
         width, height = cell_w - self.patch_jitter, cell_h - self.patch_jitter
         if min(width, height) < 1:
             raise DataError(
-                f'cells of {cell_h} x {cell_w} pixels (a third of {full_h} x {full_w}) leave nothing with '
+                f'cells of {cell_h} x {cell_w} pixels (a third of {rows} x {columns}) leave nothing with '
                 f'patch_jitter={self.patch_jitter}: enlarge the image in the pipeline, or lower patch_jitter.'
             )
         shifts = torch.randint(self.patch_jitter + 1, (SIDE * SIDE, 2)).tolist()
@@ -79,6 +90,8 @@ class RelativeLocDataset(ImageDataset):
             ((place // SIDE) * cell_h + down, (place % SIDE) * cell_w + right)
             for place, (down, right) in enumerate(shifts)
         ]
+        if isinstance(image, Tensor):
+            return [image[..., top : top + height, left : left + width] for top, left in corners]
         if isinstance(image, np.ndarray):
             return [image[top : top + height, left : left + width] for top, left in corners]
         return [image.crop((left, top, left + width, top + height)) for top, left in corners]

@@ -23,7 +23,7 @@ from ..errors import DataError
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 # The machine's fault, not the file's.
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-MAX_BAD_SHARE = 0.01
+MAX_BAD_SHARE = 0.01  # where no setting says another
 PATHS_SHOWN = 100  # in the error; where 1 % is less than one image, that is all of them
 # Of a source of at most so many samples all are tried before a run stops: one list, not one file per start.
 LOOKED_THROUGH = 1000
@@ -51,18 +51,24 @@ class RobustReader:
     logged once. Several ranks count separately, each what it met, until `share_unreadable` joins them.
 
     Args:
-        source: data source: `len(source)`, `source.get_sample(i)`, perhaps `source.describe(i)`.
+        source: data source: `len(source)`, `source.get_sample(i)`, perhaps `source.describe(i)`, and `source.lost`, the number of images
+            that are missing beside those.
+
+    Attributes:
+        limit: share of the samples that may be unreadable, in [0, 1); `allow_unreadable` sets it.
     """
 
     def __init__(self, source: Any) -> None:
         self.source = source
+        self.limit = MAX_BAD_SHARE
+        self.lost = int(getattr(source, 'lost', 0))
         self._bad = torch.zeros(len(source), dtype=torch.uint8).share_memory_()  # (N,), 1: cannot be read
 
     def read(self, index: int) -> tuple[Any, int]:
         """Sample `index` or its first readable successor, and the number of the one taken.
 
         Raises:
-            DataError: more than 1 % of the samples cannot be read.
+            DataError: more than `limit` of the samples cannot be read.
         """
         total = len(self._bad)
         for step in range(total):
@@ -89,11 +95,21 @@ class RobustReader:
         """Samples that were found unreadable elsewhere.
 
         Raises:
-            DataError: with them, more than 1 % of the samples cannot be read.
+            DataError: with them, more than `limit` of the samples cannot be read.
         """
         for index in sorted(set(map(int, indices)) - set(self.bad_indices().tolist())):
             self._record(index, 'found before')
         if self._too_many():
+            raise self._refusal()
+
+    def allow(self, share: float) -> None:
+        """Set the limit.
+
+        Raises:
+            DataError: more is known to be missing.
+        """
+        self.limit = share
+        if self.lost and self._too_many():
             raise self._refusal()
 
     def describe(self, index: int) -> str:
@@ -109,7 +125,7 @@ class RobustReader:
         self._bad[index] = 1
 
     def _too_many(self) -> bool:
-        return int(self._bad.sum(dtype=torch.int64)) > MAX_BAD_SHARE * len(self._bad)
+        return int(self._bad.sum(dtype=torch.int64)) + self.lost > self.limit * (len(self._bad) + self.lost)
 
     def _look_through(self) -> None:
         """Try all other samples of a small source, so that the error lists what is to be repaired, not what was met first."""
@@ -123,12 +139,13 @@ class RobustReader:
                     self._bad[index] = 1  # the error that follows names it
 
     def _refusal(self, cause: str = '') -> DataError:
-        bad, total = self.bad_indices(), len(self._bad)
+        bad, total = self.bad_indices(), len(self._bad) + self.lost
         paths = ', '.join(self.describe(int(i)) for i in bad[:PATHS_SHOWN])
         more = f', ... ({len(bad) - PATHS_SHOWN} more)' if len(bad) > PATHS_SHOWN else ''
         return DataError(
-            f'{len(bad)} of {total} images cannot be read, more than {MAX_BAD_SHARE:.0%}{cause}. '
-            f'Repair, fetch again or take out of the list: {paths}{more}'
+            f'{len(bad) + self.lost} of {total} images cannot be read, more than {100 * self.limit:g}%{cause}. '
+            + (f'About {self.lost} of them were in damaged shards, which the warnings name. ' if self.lost else '')
+            + f'The limit is data.max_unreadable={self.limit:g}. Repair, fetch again or take out of the list: {paths}{more}'
         )
 
 
@@ -152,6 +169,20 @@ def readers(dataset: Any) -> list[tuple[RobustReader, int]]:
     return []
 
 
+def allow_unreadable(dataset: Any, share: float) -> None:
+    """Set how many of its images a data set may find unreadable before it stops.
+
+    Args:
+        dataset: a data set, perhaps one made of others; each data source below it counts for itself.
+        share: of the images of a source, in [0, 1).
+
+    Raises:
+        DataError: a source lacks more.
+    """
+    for reader, _ in readers(dataset):
+        reader.allow(share)
+
+
 def unreadable(dataset: Any) -> np.ndarray:
     """int64 numbers of the samples of a data set that this process knows to be unreadable, ascending."""
     parts = [reader.bad_indices() + first for reader, first in readers(dataset)]
@@ -162,7 +193,7 @@ def mark_unreadable(dataset: Any, indices: Sequence[int]) -> None:
     """Tell a data set which of its samples were found unreadable when another copy of it was read.
 
     Raises:
-        DataError: more than 1 % of a source.
+        DataError: more than its limit of a source.
     """
     for reader, first in readers(dataset):
         reader.add([int(index) - first for index in indices if first <= index < first + len(reader.source)])
@@ -174,7 +205,7 @@ def share_unreadable(dataset: Any) -> np.ndarray:
     Afterwards every rank knows the samples of all, as one that read everything would, and the main process has named each once.
 
     Raises:
-        DataError: together they found more than 1 % of a source to be unreadable; on every rank.
+        DataError: together they found more than its limit of a source to be unreadable; on every rank.
     """
     # each once, however often its samples come
     once = list({id(reader): reader for reader, _ in readers(dataset)}.values())

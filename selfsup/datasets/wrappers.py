@@ -14,6 +14,7 @@ from ..arguments import Count, Part
 from ..errors import ConfigError
 from ..registry import DATASETS
 from .base import one_each
+from .cache import CacheSettings
 from .decoding import Backend
 from .robust import unreadable
 
@@ -27,6 +28,13 @@ def build_dataset(dataset: Data, prefetch: bool) -> Any:
     return DATASETS.build({'prefetch': True, **dataset} if prefetch else dataset)
 
 
+def parts_of(dataset: Any) -> list[Any]:
+    """The data sets that one consists of, perhaps made of others; each once, itself where it is made of none."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    parts = [part for one in inner if one is not None for part in parts_of(one)] or [dataset]
+    return list({id(part): part for part in parts}.values())
+
+
 def use_backend(dataset: Any, backend: Backend) -> None:
     """Tell a dataset, perhaps one made of others, how to decode images and compute steps; one that knows no backend stays as it is."""
     for inner in getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]:
@@ -34,6 +42,38 @@ def use_backend(dataset: Any, backend: Backend) -> None:
             use_backend(inner, backend)
     if hasattr(dataset, 'use_backend'):
         dataset.use_backend(backend)
+
+
+def use_cache(dataset: Any, cache: CacheSettings, together: bool = False) -> None:
+    """Let the images below a dataset, perhaps one made of others, come from a cache.
+
+    Args:
+        dataset: after `use_backend`, as the backend decodes what is stored.
+        cache: size and place.
+        together: all processes of the group call, see `cache.cached`.
+
+    Raises:
+        ConfigError: a dataset or a data source that knows no cache.
+        DataError: the cache does not fit, or cannot be built.
+    """
+    parts = getattr(dataset, 'datasets', None) or [
+        inner for inner in [getattr(dataset, 'dataset', None)] if inner is not None
+    ]
+    for inner in parts:
+        use_cache(inner, cache, together)
+    if hasattr(dataset, 'use_cache'):
+        dataset.use_cache(cache, together)
+    elif not parts:
+        raise ConfigError(
+            f'{type(dataset).__name__} cannot be cached: derive it from selfsup.datasets.ImageDataset, or leave out cache.'
+        )
+
+
+def view_channels(dataset: Any) -> int | None:
+    """Channels of the views of a dataset, perhaps one made of others; None where it does not tell, or where they differ."""
+    inside = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    made = {view_channels(inner) if inner is not None else getattr(dataset, 'channels', None) for inner in inside}
+    return made.pop() if len(made) == 1 else None
 
 
 @DATASETS.register_module()

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..contracts import ChecksData
+from ..contracts import ChecksChannels, ChecksData
 from ..datasets.loaders.shared_memory import check_room
+from ..datasets.wrappers import view_channels
 from ..distributed import gather_objects, world_size
 from ..errors import ConfigError
 
@@ -24,10 +25,12 @@ def check_run(model: nn.Module, loader: Any, max_iters: int) -> None:
         max_iters: length of the run in micro-batches.
 
     Raises:
-        SelfSupError: a batch would hold too few images, a setting of the method does not fit the images or their classes, or the loader
-            workers of this machine need more shared memory than there is.
+        SelfSupError: a batch would hold too few images, a setting of the method does not fit the images, their channels or their classes,
+            or the loader workers of this machine need more shared memory than there is.
     """
     sizes = batch_sizes(loader, max_iters)
+    if isinstance(model, ChecksChannels):
+        model.check_channels(view_channels(loader.dataset))
     if isinstance(model, ChecksData):
         model.check_classes(getattr(loader.dataset, 'num_classes', None))
         model.check_data(number_of_images(loader.dataset), [size * world_size() for size in sizes])
@@ -59,7 +62,7 @@ def trains_on_one(model: Any, loader: Any) -> bool:
     This is found by trying: the shapes that reach a norm follow from the method (how many views it joins), the network and the size of the
     images (a map may end as one position). Statistics and random numbers are as before. Called by all ranks.
     """
-    batch = {key: value[:1] for key, value in loader.peek(1).items()}
+    batch = loader.peek(1)
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     training, devices = model.training, [loader.device] if loader.device.type == 'cuda' else []
     model.train()

@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import distributed as dist
-from ..config import LoadedConfig, RunConfig
+from ..config import LoadedConfig, RunConfig, names_backend, recorded_backend, with_backend
+from ..config.backend import BEFORE
 from ..errors import CheckpointError, ConfigError
 from ..files import remove_leftovers
 from ..weights.read import read_checkpoint
 from .launch import init_distributed, shut_down
 from .logs import messages
 from .resume.branch import emergency_folder
+from .resume.changes import OPTION
 from .resume.checkpoint import check_writable, hold_work_dir, newest_loadable, prepare_work_dir
 from .resume.comparison import check_asked
 from .resume.lineage import peek
+from .resume.settings import short_name
 from .resume.state_checks import read_meta
 from .runner import Runner
 
@@ -55,12 +58,23 @@ def train(
         held.enter_context(messages.restored())
         if not of_the_caller:
             held.callback(shut_down)
-        resume_from, seed = dist.on_main(
+        resume_from, seed, backend = dist.on_main(
             lambda: decide_start(
                 config, auto_resume=auto_resume, start_over=start_over, emergency_dir=emergency_dir, held=held
             )
         )
+        free = not names_backend(loaded.cfg) and 'pipeline_backend' not in {
+            short_name(name, []) for name in allow_changed
+        }
+        earlier = backend if free and backend != config.pipeline_backend else None
+        if earlier:
+            config = RunConfig.of(with_backend(config.compiled, earlier))
         runner = Runner(config.changed(resume_from=resume_from, seed=seed).compiled, loaded, launcher, emergency_dir)
+        if earlier:
+            runner.logger.info(
+                f"{resume_from} was written before there was a choice of pipeline_backend: the run goes on with '{earlier}', as it began. "
+                f"pipeline_backend='{earlier}' in the config says the same; {OPTION} pipeline_backend goes on with the fast one."
+            )
         runner.say_what_is_trained(protocol)
         runner.train()
         return runner
@@ -68,7 +82,7 @@ def train(
 
 def decide_start(
     config: RunConfig, *, auto_resume: bool, start_over: bool, emergency_dir: str | None, held: contextlib.ExitStack
-) -> tuple[str | None, int]:
+) -> tuple[str | None, int, str | None]:
     """Look at the work dir; called on rank 0.
 
     Args:
@@ -79,7 +93,8 @@ def decide_start(
         held: gets the work dir.
 
     Returns:
-        the checkpoint to go on from, or None, and the seed: that of the checkpoint where the user gave none.
+        the checkpoint to go on from, or None; the seed: that of the checkpoint where the user gave none; and the backend of pipelines
+        that the run began with, where the checkpoint was written before there was a choice.
 
     Raises:
         SelfSupError: the work dir, the checkpoint, the seed or the emergency folder cannot be used.
@@ -95,12 +110,15 @@ def decide_start(
     elif resume_from:
         read_checkpoint(resume_from)  # a damaged one is refused before anything is built
     prepare_work_dir(work_dir, resuming=bool(resume_from), start_over=start_over)
-    if resume_from and seed is None:
-        seed = read_meta({'meta': peek(resume_from)[1]}, resume_from).get('fingerprint', {}).get('seed')
+    backend = None
+    if resume_from:
+        meta = read_meta({'meta': peek(resume_from)[1]}, resume_from)
+        seed = meta.get('fingerprint', {}).get('seed') if seed is None else seed
+        backend = BEFORE if 'iter' in meta and recorded_backend(meta) is None else None
     seed = 0 if seed is None else seed
     if not 0 <= seed < 2**32:
         raise ConfigError(f'seed={seed} must lie between 0 and 2**32 - 1, which is what numpy takes.')
-    return resume_from, seed
+    return resume_from, seed, backend
 
 
 def _prepare_emergency(folder: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ..datasets import ImageDataset
@@ -17,10 +18,12 @@ from ..files import write_atomic
 from ..provenance import sha256
 
 NOTE = 'extracted.json'
+BACKEND = 'pipeline_backend'
+EARLIER = MappingProxyType({BACKEND: 'reference'})  # what a note of an earlier version means that does not say it
 
 
 def origin(
-    model: Mapping[str, Any], weights: str, whole: bool, layers: Sequence[int], data: Any
+    model: Mapping[str, Any], weights: str, whole: bool, layers: Sequence[int], data: Any, backend: str
 ) -> dict[str, dict[str, Any]]:
     """What the features of every layer are made of: JSON values for each of `feat1`, `feat2`, ...
 
@@ -30,6 +33,7 @@ def origin(
         whole: it holds the whole model.
         layers: numbers of the layers.
         data: section of the data set.
+        backend: `pipeline_backend` that the images are read with.
 
     Raises:
         CheckpointError: there is no such file.
@@ -46,6 +50,7 @@ def origin(
         'algorithm': model['type'],
         'backbone': network,
         'images': data,
+        BACKEND: backend,
     }
     made = {f'feat{position}': {**shared, 'layer': layer} for position, layer in enumerate(layers, 1)}
     return json.loads(json.dumps(made, default=str))
@@ -69,7 +74,7 @@ def check_free(folder: Path, origins: Mapping[str, Mapping], splits: Sequence[st
                     f'{path} exists, and {NOTE} does not say of which weights it is; give --force to replace it, or another '
                     '--work_dir.'
                 )
-            other = [key for key in made if key != 'weights' and old.get(key) != made[key]]
+            other = [key for key in made if key != 'weights' and old.get(key, EARLIER.get(key)) != made[key]]
             if other:
                 names = (
                     f'of {old.get("weights")}, now {made["weights"]}' if 'sha256' in other else 'of the same weights'
@@ -92,6 +97,12 @@ def note(
     names = [str(describe(row)).removeprefix(root) if describe else f'sample {row}' for row in range(rows)]
     for split, begin, end in zip(splits, [0, *at], [*at, rows], strict=True):
         _write(folder / f'{split}_names.json', names[begin:end])
+
+
+def backend_of(path: Path) -> str | None:
+    """`pipeline_backend` that the images of an array were read with; None where nothing is noted of it."""
+    made = _read(path.with_name(NOTE)).get(path.name)
+    return made.get(BACKEND, EARLIER[BACKEND]) if isinstance(made, dict) else None
 
 
 def _read(path: Path) -> dict[str, Any]:

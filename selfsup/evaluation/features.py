@@ -15,6 +15,10 @@ from .. import distributed as dist
 from ..datasets.loaders import DeviceLoader, build_loader
 from ..datasets.robust import share_unreadable, unreadable
 from ..errors import DataError
+from ..prefetch import read_prefetch
+
+# What an evaluation takes over from a loader section: which images, and how they are read.
+READ = ('dataset', 'prefetch', 'img_norm_cfg', 'pipeline_backend', 'max_unreadable')
 
 
 @contextmanager
@@ -39,14 +43,15 @@ def evaluation_loader(
     """Loader that gives every sample once and in order, shared between the ranks; to be closed after use.
 
     Args:
-        cfg: a loader section of the runner config; of it, `dataset`, `prefetch`, `img_norm_cfg` and `pipeline_backend` are read.
+        cfg: a loader section of the runner config; of it, those of `READ` are read.
         batch_size: images per process at once.
         num_workers: loader workers per process.
         device: where batches go.
         seed: of the data set's random numbers.
     """
-    read = {key: cfg[key] for key in ('dataset', 'prefetch', 'img_norm_cfg', 'pipeline_backend') if key in cfg}
-    if read.get('prefetch') and isinstance(read['dataset'], dict):
+    read = {key: cfg[key] for key in READ if key in cfg}
+    read['prefetch'] = read_prefetch(read.get('prefetch')).on  # nothing is drawn here, and every image is read once
+    if read['prefetch'] and isinstance(read['dataset'], dict):
         read['dataset'] = {**read['dataset'], 'prefetch': True}
     section = {
         **read,

@@ -12,6 +12,7 @@ import torch
 from ..datasets.loaders import DeviceLoader
 from ..distributed import is_main
 from ..errors import ConfigError, DataError
+from ..registry import DATA_SOURCES
 from .class_names import compare, naming_of, shown
 from .features import evaluation_loader
 from .layer_features import read_data_file
@@ -51,6 +52,24 @@ def labelled_pair(compiled: dict[str, Any], path: str | None = None) -> tuple[di
 def deterministic(train: dict, val: dict) -> dict:
     """The loader section of `val` with the images of `train`."""
     return {**val, 'dataset': {**val['dataset'], 'data_source': train['dataset']['data_source']}}
+
+
+def with_images(sections: Sequence[dict], addresses: Sequence[str | None]) -> list[dict]:
+    """Loader sections that read other images.
+
+    Args:
+        sections: loader sections.
+        addresses: one for each, such as 'folder:/photos'; None leaves its images.
+
+    Raises:
+        ConfigError: an address cannot be read.
+    """
+    return [
+        section
+        if address is None
+        else {**section, 'dataset': {**section['dataset'], 'data_source': DATA_SOURCES.from_text(address)}}
+        for section, address in zip(sections, addresses, strict=True)
+    ]
 
 
 def labelled_loaders(

@@ -10,6 +10,7 @@ from ..engine import Run, unwrap
 from ..errors import ConfigError
 from ..evaluation.class_names import compare, naming_of
 from ..evaluation.detection.average_precision import evaluate_detector
+from ..prefetch import Prefetch, read_prefetch
 from ..registry import DATASETS, HOOKS
 from .evaluation_hook import EvaluationHook, ordered_loader
 
@@ -24,8 +25,8 @@ class DetectionHook(EvaluationHook):
         initial: evaluate before training too.
         imgs_per_gpu: images per process and batch.
         workers_per_gpu: loader workers per process.
-        prefetch: normalise on the device; needs `img_norm_cfg`.
-        img_norm_cfg: dict(mean, std) for prefetch.
+        prefetch: normalise on the device; a dict is read as True, as there is nothing to augment.
+        img_norm_cfg: dict(mean, std) for prefetch, where the pipeline does not end in Normalize.
 
     Raises:
         ConfigError: the data set has no boxes.
@@ -39,12 +40,12 @@ class DetectionHook(EvaluationHook):
         initial: bool = False,
         imgs_per_gpu: Count = 1,
         workers_per_gpu: Whole = 0,
-        prefetch: bool = False,
+        prefetch: bool | Prefetch = False,
         img_norm_cfg: dict | None = None,
     ) -> None:
         super().__init__(interval, initial)
         self.dataset = dataset
-        self.loading = (imgs_per_gpu, workers_per_gpu, prefetch, img_norm_cfg)
+        self.loading = (imgs_per_gpu, workers_per_gpu, read_prefetch(prefetch).on, img_norm_cfg)
         if 'gt_boxes' not in getattr(DATASETS.get(dataset['type']), 'ragged', ()):
             raise ConfigError(f'DetectionHook dataset.type={dataset["type"]!r} has no boxes: use DetectionDataset.')
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from mmengine.hooks import Hook
 from torch import nn
@@ -16,6 +16,7 @@ from ..engine import Run, unwrap
 from ..errors import CheckpointError
 from ..evaluation.features import evaluation_loader
 from ..evaluation.results.accuracies import LEFT_OUT, MEASURED, is_evaluation
+from ..prefetch import Prefetch
 
 
 def ordered_loader(
@@ -23,12 +24,14 @@ def ordered_loader(
     dataset: dict,
     imgs_per_gpu: int,
     workers_per_gpu: int = 0,
-    prefetch: bool = False,
+    prefetch: bool | Prefetch = False,
     img_norm_cfg: dict | None = None,
 ) -> closing[DeviceLoader]:
     """Loader of a dataset config that gives every sample once and in order, shared between the ranks; for a `with` statement."""
-    backend = runner.config.train_dataloader.get('pipeline_backend', 'reference')
-    section = {'dataset': dataset, 'prefetch': prefetch, 'img_norm_cfg': img_norm_cfg, 'pipeline_backend': backend}
+    training = runner.config.train_dataloader
+    shared: dict[str, Any] = {key: training[key] for key in ('max_unreadable',) if key in training}
+    section = {**shared, 'dataset': dataset, 'prefetch': prefetch, 'img_norm_cfg': img_norm_cfg}
+    section['pipeline_backend'] = runner.config.pipeline_backend
     return closing(
         evaluation_loader(
             section, batch_size=imgs_per_gpu, num_workers=workers_per_gpu, device=runner.device, seed=runner.seed

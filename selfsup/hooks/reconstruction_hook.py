@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Len
 from PIL import Image
 
 from .. import distributed as dist
-from ..arguments import Count, Part
+from ..arguments import Count, Part, Whole
 from ..contracts import Reconstructing
+from ..datasets.wrappers import use_backend
 from ..engine import Run, unwrap
 from ..errors import ConfigError
 from ..evaluation.features import evaluating
 from ..registry import DATASETS, HOOKS
 from ..visualization.reconstruction import evaluation_steps, normalisation, reconstruction_grid
+from ..visualization.views import to_picture
 from .evaluation_hook import EvaluationHook
 
 
@@ -33,6 +37,7 @@ class ReconstructionHook(EvaluationHook):
         interval: epochs between two pictures.
         initial: draw the untrained network too.
         seed: of the hidden blocks.
+        channels: numbers, from 0, of the channels to draw as red, green and blue, or of one to draw in grey; None: the first three.
     """
 
     on_offered = False  # its pictures are of the trained weights
@@ -44,9 +49,10 @@ class ReconstructionHook(EvaluationHook):
         interval: Count = 50,
         initial: bool = False,
         seed: int = 0,
+        channels: Annotated[Sequence[Whole], Len(1, 3)] | None = None,
     ) -> None:
         super().__init__(interval, initial)
-        self.dataset, self.num_images, self.seed = dataset, num_images, seed
+        self.dataset, self.num_images, self.seed, self.channels = dataset, num_images, seed, channels
 
     def check(self, runner: Run) -> None:
         """On all ranks: what cannot be read or cut into blocks is refused too."""
@@ -59,6 +65,7 @@ class ReconstructionHook(EvaluationHook):
         self._algorithm = algorithm
         cfg = self.dataset or self._training_images(runner.config.train_dataloader)
         dataset = DATASETS.build(cfg)
+        use_backend(dataset, runner.config.pipeline_backend)
         chosen = np.unique(np.linspace(0, len(dataset) - 1, self.num_images).astype(int)).tolist()
         self._images = torch.stack([dataset[i]['img'] for i in chosen])
         drawn = self._images.shape[1]
@@ -71,6 +78,7 @@ class ReconstructionHook(EvaluationHook):
             )
         self._visible = self._algorithm.masking.draw(self._images, torch.Generator().manual_seed(self.seed))
         self._scale = normalisation(cfg.get('pipeline', ()))
+        to_picture(self._images[0], *self._scale, self.channels)  # channels that there are not are refused now
 
     @staticmethod
     def _training_images(loader: dict) -> dict:
@@ -103,7 +111,13 @@ class ReconstructionHook(EvaluationHook):
         path = Path(runner.work_dir) / 'reconstruction' / f'epoch_{epoch}.png'
         with runner.log_trouble.guarding(path):
             reconstruction_grid(
-                self._images, self._visible, pictures.cpu(), path, *self._scale, title=f'after epoch {epoch}'
+                self._images,
+                self._visible,
+                pictures.cpu(),
+                path,
+                *self._scale,
+                title=f'after epoch {epoch}',
+                channels=self.channels,
             )
             if (board := runner.visualizer.get_backend('TensorboardVisBackend')) is not None:
                 board.add_image('reconstruction', np.asarray(Image.open(path)), step=runner.iter)

@@ -11,6 +11,7 @@ from ..engine import Run, unwrap
 from ..errors import ConfigError, did_you_mean
 from ..evaluation.features import collect, evaluating, left_out
 from ..evaluation.labelled import check_classes
+from ..prefetch import Prefetch, read_prefetch
 from ..registry import DATASETS, HOOKS
 from .evaluation_hook import EvaluationHook, ordered_loader, with_left_out
 
@@ -26,8 +27,8 @@ class ValidateHook(EvaluationHook):
         interval: epochs between two evaluations.
         imgs_per_gpu: batch size per process.
         workers_per_gpu: loader workers per process.
-        prefetch: normalise on the device; needs `img_norm_cfg`.
-        img_norm_cfg: dict(mean, std) for prefetch.
+        prefetch: normalise on the device; a dict is read as True, as there is nothing to augment.
+        img_norm_cfg: dict(mean, std) for prefetch, where the pipeline does not end in Normalize.
         eval_param: arguments of `dataset.evaluate`, such as dict(topk=(1, 5)).
 
     Raises:
@@ -43,13 +44,13 @@ class ValidateHook(EvaluationHook):
         interval: Count = 1,
         imgs_per_gpu: Count = 32,
         workers_per_gpu: Whole = 0,
-        prefetch: bool = False,
+        prefetch: bool | Prefetch = False,
         img_norm_cfg: dict | None = None,
         eval_param: dict | None = None,
     ) -> None:
         super().__init__(interval, initial)
         self.dataset, self.eval_param = dataset, dict(eval_param or {})
-        self.loading = (imgs_per_gpu, workers_per_gpu, prefetch, img_norm_cfg)
+        self.loading = (imgs_per_gpu, workers_per_gpu, read_prefetch(prefetch).on, img_norm_cfg)
         self._check()
 
     def _check(self) -> None:

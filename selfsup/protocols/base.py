@@ -54,6 +54,7 @@ class Session:
     Args:
         options: of the protocol.
         started: when it began, by `time.perf_counter`; None: now.
+        data: other images for the config, see `config.load`.
 
     Attributes:
         compiled: the runner config.
@@ -64,11 +65,23 @@ class Session:
     device: torch.device
     described: dict[str, Any]
 
-    def __init__(self, options: Options, started: float | None = None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        started: float | None = None,
+        data: Mapping[tuple[str, str], str | None] | None = None,
+    ) -> None:
         from ..config import compile_config, load
 
         self.options, self.started = options, time.perf_counter() if started is None else started
-        self.compiled = compile_config(load(options.config, list(options.cfg_options)))
+        self.compiled = compile_config(load(options.config, list(options.cfg_options), data))
+
+    @property
+    def backend(self) -> str:
+        """`pipeline_backend` of the config: how the protocol reads its images."""
+        from ..config import backend_of
+
+        return backend_of(self.compiled)
 
     def join(self) -> torch.device:
         """Join the process group of the launcher; gives the device of this process."""
@@ -128,6 +141,7 @@ class Session:
             'device': self.device,
             'seconds': self.seconds(),
             'merged': self.compiled,
+            'backend': self.backend,
         }
         settings = {**settings, 'cfg_options': list(self.options.cfg_options)}
         return write_result(path, protocol=protocol, numbers=numbers, settings=settings, **{**known, **others})

@@ -66,6 +66,7 @@ def run(asked: Options) -> base.Outcome:
         build_loader(
             dict(
                 batch_size=256,
+                pipeline_backend=compiled['train_dataloader']['pipeline_backend'],
                 num_workers=0,
                 sampler=dict(type='EpochSampler', shuffle=False),
                 dataset=dict(

@@ -112,6 +112,7 @@ def measure(session: base.Session, asked: Options, folder: Path) -> base.Outcome
         seconds=asked.seconds + session.seconds(),
         force=asked.force,
         merged=None,
+        backend='reference',  # that of `DetectionDataset`
     )
     lines = [
         f'{asked.checkpoint} on {len(counted):,} images',

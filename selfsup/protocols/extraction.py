@@ -71,15 +71,16 @@ def run(asked: Options) -> base.Outcome:
     compiled['model']['backbone']['out_indices'] = layers
     weights = asked.checkpoint or asked.pretrained or 'random'
     folder = Path(asked.work_dir or base.work_dir(compiled, asked.config)) / 'features'
-    made_of = extracted.origin(compiled['model'], weights, whole, layers, data['extract'])
+    made_of = extracted.origin(compiled['model'], weights, whole, layers, data['extract'], session.backend)
     extracted.check_free(folder, made_of, names, asked.force)
 
     device = session.join()
     model = session.judged(weights, whole)
     loading = {
         'batch_size': data['imgs_per_gpu'],
-        'num_workers': data.get('workers_per_gpu', 2),
+        'num_workers': data.get('workers_per_gpu', 'auto'),
         'dataset': data['extract'],
+        'pipeline_backend': session.backend,
         'sampler': {'type': 'EpochSampler', 'shuffle': False},
     }
     loader = build_loader(loading, seed=0, device=device, rank=dist.rank(), world_size=dist.world_size())

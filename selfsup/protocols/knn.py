@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from . import base
 
 
-class Options(options.Options):
+class Options(options.LabelledData):
     """See the `help` of each field."""
 
     checkpoint: str | None = options.option(None, one_of='weights', help='checkpoint of a run with this config')
@@ -70,13 +70,14 @@ def run(asked: Options) -> base.Outcome:
     from ..engine.launch import shut_down
     from ..evaluation.features import extract_features
     from ..evaluation.knn import knn_accuracy
-    from ..evaluation.labelled import labelled_loaders, labelled_pair
+    from ..evaluation.labelled import labelled_loaders, labelled_pair, with_images
     from ..evaluation.results.record import check_free
 
     weights = asked.checkpoint or asked.pretrained or 'random'
     folder = asked.work_dir or base.work_dir(session.compiled, asked.config, weights)
     path = check_free(folder / 'knn.json', asked.force)
-    sections = labelled_pair(session.compiled, asked.dataset_config)
+    pair = with_images(labelled_pair(session.compiled, asked.dataset_config), (asked.train_data, asked.test_data))
+    sections = [{**section, 'pipeline_backend': session.backend} for section in pair]
     device = session.join()
     loaders = labelled_loaders(
         sections, batch_size=asked.batch_size, num_workers=asked.workers, device=device, seed=asked.seed
@@ -102,6 +103,7 @@ def run(asked: Options) -> base.Outcome:
             'test_images': len(test),
             'left_out': dict(zip(('train', 'test'), missing, strict=True)),
             'dataset_config': asked.dataset_config,
+            **asked.other_images(),
         }
         numbers = {f'knn_{k}': value for k, value in accuracy.items()}
         result = session.write(path, 'knn', numbers, settings, weights=weights, seed=asked.seed, force=asked.force)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from . import base
 
 
-class Options(options.Options):
+class Options(options.LabelledData):
     """See the `help` of each field."""
 
     pretrained: str = options.option(options.MISSING, help="backbone weights, or 'random' for none")
@@ -48,7 +48,9 @@ def run(asked: Options) -> base.Outcome:
     """
     from . import base
 
-    session = base.Session(asked)
+    session = base.Session(
+        asked, data={('--train-data', 'train'): asked.train_data, ('--test-data', 'val'): asked.test_data}
+    )
     from ..engine.launch import shut_down
     from ..evaluation.linear import cached
     from ..evaluation.linear.head_inputs import both_caches
@@ -88,6 +90,7 @@ def run(asked: Options) -> base.Outcome:
         'rates': rates,
         'rate_chosen_on_the_test_set': chosen,
         'epochs': epochs,
+        **asked.other_images(),
         'batch_size': heads.batch_size,
         'seconds_extraction': round(extracted - session.started, 2),
         'left_out': {'train': train.left_out, 'test': test.left_out},

@@ -94,6 +94,25 @@ class Options(Declared):
     cfg_options: Sequence[str] = option((), add=cli.add_cfg_options)
 
 
+class LabelledData(Options):
+    """Addresses of labelled images in the place of those that a config names.
+
+    Attributes:
+        train_data: of the training images, such as 'wds:/shards/train-{000..127}.tar'.
+        test_data: of those that are measured.
+    """
+
+    train_data: str | None = option(
+        None, metavar='ADDRESS', help="labelled training images in place of the config's, such as folder:/photos/train"
+    )
+    test_data: str | None = option(None, metavar='ADDRESS', help='images to measure on, likewise')
+
+    def other_images(self) -> dict[str, str]:
+        """The addresses that were given, for a result."""
+        given = {'train_data': self.train_data, 'test_data': self.test_data}
+        return {name: address for name, address in given.items() if address is not None}
+
+
 def parse(kind: type[Parsed], description: str, words: Sequence[str] | None = None, prog: str | None = None) -> Parsed:
     """Options of a command line.
 

@@ -159,7 +159,7 @@ def write(folder: Path, scores: Scores, asked: Options, **record: Any) -> dict[s
     """Arrays, predictions and result.json; arrays of an earlier run go, as it may have had other k or samples.
 
     Args:
-        record: device, seconds and settings of the result.
+        record: device, seconds, settings and backend of the result.
     """
     import numpy as np
 
@@ -194,6 +194,7 @@ def run(asked: Options) -> base.Outcome:
         raise ConfigError(f'--features names a layer twice: {" ".join(asked.features)}.')
     import torch
 
+    from ..evaluation.extracted import backend_of
     from ..evaluation.svm import files, voc07
     from ..evaluation.svm.batched import BatchedSolver
     from ..evaluation.svm.liblinear import SklearnSolver
@@ -216,7 +217,9 @@ def run(asked: Options) -> base.Outcome:
             scores = full(feature, data, solver, names)
         settings = {'feature': feature, 'solver': asked.solver, 'costs': list(voc07.COSTS), 'folds': voc07.FOLDS}
         seconds = time.perf_counter() - start
-        results.append(write(folder, scores, asked, device=device, seconds=seconds, settings=settings))
+        backend = backend_of(files.features_file(asked.work_dir, 'test', feature))
+        record = {'device': device, 'seconds': seconds, 'settings': settings, 'backend': backend}
+        results.append(write(folder, scores, asked, **record))
         log = asked.work_dir / 'logs' / 'eval_svm.log'
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, 'a') as file:

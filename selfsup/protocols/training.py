@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .. import cli
 from ..errors import ConfigError
 from . import options
 
@@ -22,6 +23,7 @@ class Options(options.Options):
     work_dir: str | None = options.option(
         None, '--work_dir', help='where logs and checkpoints go (default: work_dirs/ + path of the config)'
     )
+    data: str | None = options.option(None, add=cli.add_data)
     resume_from: str | None = options.option(
         None,
         '--resume_from',
@@ -86,7 +88,7 @@ def read(asked: Options) -> tuple[LoadedConfig, dict[str, Any]]:
     from . import base
 
     port = base.port_of(asked)
-    loaded = load(asked.config, list(asked.cfg_options))
+    loaded = load(asked.config, list(asked.cfg_options), {('--data', 'train'): asked.data})
     compiled = compile_config(loaded)
     if asked.must_validate and not any(
         issubclass(HOOKS.get(hook['type']), HOOKS.get('ValidateHook')) for hook in compiled['custom_hooks']

@@ -109,6 +109,7 @@ def run(asked: Options, protocol: str) -> base.Outcome:
         seconds=None if runner.config.resume_from else time.perf_counter() - start,
         force=True,
         merged=runner.config.compiled,
+        backend=runner.config.pipeline_backend,
         settings={
             'epochs': epochs,
             'world_size': runner.world_size,

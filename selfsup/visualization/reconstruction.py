@@ -78,6 +78,7 @@ def reconstruction_grid(
     std: Sequence[float] = (1.0,),
     title: str = '',
     cell: int = 160,
+    channels: Sequence[int] | None = None,
 ) -> Path:
     """One row per image: the image, its visible blocks on grey, its reconstruction; see `to_picture` for what is not RGB.
 
@@ -90,14 +91,15 @@ def reconstruction_grid(
         std: per channel, as it was divided by.
         title: above the grid.
         cell: side of one picture in pixels.
+        channels: which ones to show, see `to_picture`.
 
     Returns:
         `out_png`.
     """
     rows = []
     for image, seen, reconstruction in zip(images, np.asarray(visible), reconstructions, strict=True):
-        picture = to_picture(image, mean, std)
+        picture = to_picture(image, mean, std, channels)
         block = (picture.shape[0] // seen.shape[0], picture.shape[1] // seen.shape[1])
         masked = np.where(np.kron(seen, np.ones(block, dtype=bool))[..., None], picture, np.uint8(HIDDEN))
-        rows.append([picture, masked, to_picture(reconstruction, mean, std)])
+        rows.append([picture, masked, to_picture(reconstruction, mean, std, channels)])
     return view_grid(rows, HEADS, out_png, title, cell)

@@ -17,21 +17,28 @@ from .drawing import INK, NEUTRAL, PAPER, centred, font, save_figure, square
 GAP, GROUP_GAP, TEXT, MARGIN = 4, 16, 18, 16  # pixels
 
 
-def to_picture(view: Any, mean: Sequence[float] = (0.0,), std: Sequence[float] = (1.0,)) -> np.ndarray:
+def to_picture(
+    view: Any,
+    mean: Sequence[float] = (0.0,),
+    std: Sequence[float] = (1.0,),
+    channels: Sequence[int] | None = None,
+) -> np.ndarray:
     """Undo the normalisation of a view, and show it in colours.
 
-    One channel is grey, three are red, green and blue. Of more the first three are shown; two are shown as their mean.
+    One channel is grey, three are red, green and blue. Of more the first three are shown, or those that are chosen; two are shown as
+    their mean.
 
     Args:
         view: tensor or array (C, H, W): float, or uint8 that was never normalised.
         mean: per channel, as it was subtracted.
         std: per channel, as it was divided by.
+        channels: numbers, from 0, of those to show as red, green and blue, or of one to show in grey; None: as above.
 
     Returns:
         uint8 (H, W, 3); values outside the range of images are clipped.
 
     Raises:
-        DataError: no axes (C, H, W), or nothing in them.
+        DataError: no axes (C, H, W), or nothing in them; or no such channels.
     """
     pixels = np.asarray(view)
     if pixels.ndim != 3 or not pixels.size:
@@ -39,8 +46,38 @@ def to_picture(view: Any, mean: Sequence[float] = (0.0,), std: Sequence[float] =
     if pixels.dtype != np.uint8:
         scaled = pixels * np.reshape(std, (-1, 1, 1)) + np.reshape(mean, (-1, 1, 1))
         pixels = np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    if channels is not None:
+        pixels = pixels[_chosen(channels, len(pixels))]
     pixels = pixels.mean(0, keepdims=True).round().astype(np.uint8) if len(pixels) == 2 else pixels[:3]
     return np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0).copy()
+
+
+def view_names(views: Sequence[Any]) -> list[str]:
+    """What stands above the views of an image: their numbers where there are several, their sides where these differ."""
+    several = len({view.shape for view in views}) > 1
+    sides = [f', {view.shape[-1]} px' if several else '' for view in views]
+    return [f'view {v + 1}{side}' for v, side in enumerate(sides)] if len(views) > 1 else ['']
+
+
+def _chosen(channels: Sequence[int], number: int) -> list[int]:
+    """`channels`, if a picture can be made of them and the image has them.
+
+    Raises:
+        DataError: it cannot.
+    """
+    if len(channels) not in (1, 3) or not all(0 <= channel < number for channel in channels):
+        raise DataError(
+            f'channels {" ".join(map(str, channels))}: give three numbers (red, green, blue) or one (grey) from 0 to {number - 1}; the '
+            f'images have {number} {"channel" if number == 1 else "channels"}.'
+        )
+    return list(channels)
+
+
+def source_picture(image: Any, channels: Sequence[int] | None = None) -> np.ndarray:
+    """`to_picture` of an image as a data set reads it: a PIL image, a uint8 array (H, W, 3), or a tensor (C, H, W), uint8 or in [0, 1]."""
+    if isinstance(image, Image.Image):
+        image = np.asarray(image.convert('RGB'))
+    return to_picture(image.transpose(2, 0, 1) if isinstance(image, np.ndarray) else image, channels=channels)
 
 
 def view_grid(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from .layouts import translate
 
 # beginnings of a classifier's names in a backbone: ResNet, ConvNeXt, timm, torchvision, lightly
 CLASSIFIER = ('fc.', 'head.', 'norm.', 'classifier.', 'linear.')
+RGB = 3
 _DENSE_NORM = re.compile(r'norm\d\.')  # of one map each, in copies of networks for detection and segmentation
 
 
@@ -28,12 +30,14 @@ class Fitted:
         unused: why tensors of the file are left out of `weights`, by their names in the module, or in the file if the module has no such
             tensor.
         unread: names in the module whose values nothing reads, so that a file may lack them without loss.
+        note: what was done to the values, such as `for_channels`; '' for nothing.
     """
 
     weights: dict[str, Tensor]
     origin: str = ''
     unused: dict[str, str] = field(default_factory=dict)
     unread: frozenset[str] = frozenset()
+    note: str = ''
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,58 @@ def fit_model(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Fit
     rest = {name: value for name, value in ours.items() if not name.startswith('backbone.')}
     renamed = {f'backbone.{name}': value for name, value in backbone.items()}
     return Fitted({**renamed, **rest}, origin, unused, _unread(state, 'backbone.') if backbone else frozenset())
+
+
+def with_stem_for(fitted: Fitted, state: Mapping[str, Tensor]) -> Fitted:
+    """Weights for RGB images with their first convolution widened or narrowed to the channels of another backbone, see `for_channels`.
+
+    The first convolution is the one tensor of the file that has three input channels and differs from that of `state` in their number
+    only. Where there is none, or more than one, all stays as it is.
+
+    Args:
+        fitted: weights under the names of the module.
+        state: state dict of the module.
+    """
+    stems = [
+        name
+        for name, value in fitted.weights.items()
+        if value.dim() == 4
+        and value.shape[1] == RGB
+        and name in state
+        and state[name].dim() == 4
+        and state[name].shape[1] != RGB
+        and (value.shape[0], *value.shape[2:]) == (state[name].shape[0], *state[name].shape[2:])
+    ]
+    if len(stems) != 1:
+        return fitted
+    name, channels = stems[0], state[stems[0]].shape[1]
+    how = (
+        f'its kernels for R, G and B repeat in this order, scaled by {RGB}/{channels}'
+        if channels > 1
+        else 'the sum of its kernels'
+    )
+    weights = {**fitted.weights, name: for_channels(fitted.weights[name], channels)}
+    return replace(fitted, weights=weights, note=f'{name} is made for {channels} channels from that for RGB: {how}')
+
+
+def for_channels(weight: Tensor, channels: int) -> Tensor:
+    """Kernels of a convolution of RGB images for images of another number of channels.
+
+    timm's rule (`timm.models.adapt_input_conv`): channel c takes the kernel of colour c mod 3, scaled by 3 / `channels`, so that
+    channels that repeat R, G, B give what the image of three gives wherever their number is a multiple of 3. One channel takes the sum
+    of the three kernels, so that grey gives what R = G = B gives.
+
+    Args:
+        weight: (D, 3, h, w).
+        channels: C, of the images.
+
+    Returns:
+        (D, C, h, w), of the same type.
+    """
+    if channels == 1:
+        return weight.float().sum(dim=1, keepdim=True).to(weight.dtype)
+    repeated = weight.float().repeat(1, math.ceil(channels / RGB), 1, 1)[:, :channels]
+    return (repeated * (RGB / channels)).to(weight.dtype)
 
 
 def _part(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

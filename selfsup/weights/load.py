@@ -14,12 +14,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from ..contracts import ChecksChannels
 from ..distributed import unwrap
 from ..errors import CheckpointError, SelfSupWarning, listed
 from ..registry import MODELS
 from .backbone import find_backbone
 from .classifier import Classifier
-from .fit import Fitted, fit_backbone, fit_model, match
+from .fit import Fitted, fit_backbone, fit_model, match, with_stem_for
 from .frame import OFFICIAL_AVERAGES, averaged, flat_weights
 from .layouts.openselfsup import upgrade
 from .read import read_checkpoint
@@ -41,6 +42,7 @@ class LoadReport:
         missing: names in the module that kept their initial values.
         unused: why tensors of the file were not used, by their names in the module, or in the file if the module has no such tensor.
         unread: those of `missing` whose values nothing reads.
+        note: what was done to the values, see `fit.with_stem_for`; '' for nothing.
     """
 
     path: str
@@ -50,6 +52,7 @@ class LoadReport:
     missing: tuple[str, ...]
     unused: dict[str, str]
     unread: frozenset[str]
+    note: str = ''
 
     @property
     def partial(self) -> bool:
@@ -61,6 +64,8 @@ class LoadReport:
         """One line: numbers, and the first names of what is left over, by reason."""
         names = f' ({self.origin})' if self.origin else ''
         text = f'Loaded {len(self.loaded)} of {len(self.loaded) + len(self.missing)} tensors of {self.what} from {self.path}{names}'
+        if self.note:
+            text += f'; {self.note}'
         if self.missing:
             text += f'; kept their initial values: {listed(self.missing)}'
         for reason in dict.fromkeys(self.unused.values()):
@@ -82,6 +87,9 @@ def load_backbone(model: nn.Module, path: str) -> LoadReport:
     The file is any that `find_backbone` knows, which is what tools/convert.py reads; of a network that is not known by its weights, one
     whose names are those of the backbone. The report says what it was recognised as.
 
+    Weights for RGB images go into a backbone for other channels with their first convolution widened or narrowed by the rule of
+    `fit.for_channels`; not where the backbone sees edges instead of images. Whole models (`load_from`, resumes) are never changed.
+
     Raises:
         CheckpointError: there is no backbone in it, no key matches, or shapes differ.
     """
@@ -89,6 +97,8 @@ def load_backbone(model: nn.Module, path: str) -> LoadReport:
     _mention_average(checkpoint, path)
     backbone = algorithm.get_submodule('backbone')
     fitted, _ = _backbone_of(checkpoint, path, backbone.state_dict())
+    if not isinstance(algorithm, ChecksChannels) or algorithm.image_channels() is not None:
+        fitted = with_stem_for(fitted, backbone.state_dict())
     report = load_matching(backbone, fitted, path, 'the backbone')
     cast(Any, algorithm).after_load_backbone()  # of `Algorithm`
     return report
@@ -234,7 +244,7 @@ def load_matching(
         )
     module.load_state_dict(fitted.weights, strict=False)
     unused = {**fitted.unused, **dict.fromkeys(matched.extra, NO_SUCH)}
-    report = LoadReport(path, what, fitted.origin, matched.shared, matched.missing, unused, fitted.unread)
+    report = LoadReport(path, what, fitted.origin, matched.shared, matched.missing, unused, fitted.unread, fitted.note)
     if report.partial:
         warnings.warn(f'{report.summary()}.', SelfSupWarning, stacklevel=3)
     else:

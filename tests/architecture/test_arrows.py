@@ -13,10 +13,12 @@ LEAVES = {
     'contracts',
     'errors',
     'hints',
+    'machine',
     'registry',
     'distributed',
     'cli',
     'files',
+    'prefetch',
     'provenance',
 }
 # room -> rooms it may import besides itself and the leaves

@@ -72,8 +72,8 @@ REPLACED = {
         'workers_per_gpu',
         'worker_per_gpu',
         "data.worker_per_gpu (x.py:2) is not a key of data. Did you mean 'workers_per_gpu' or 'imgs_per_gpu'? "
-        'Known: drop_last, imgs_per_gpu, persistent_workers, pin_memory, prefetch_factor, sampler, sampling_replace, test, '
-        'train, val, workers_per_gpu.',
+        'Known: drop_last, imgs_per_gpu, max_unreadable, persistent_workers, pin_memory, prefetch_factor, sampler, '
+        'sampling_replace, test, train, val, workers_per_gpu.',
     ),
     'missing key': ('imgs_per_gpu=32, ', '', "data (x.py:2) lacks 'imgs_per_gpu', for example imgs_per_gpu=32."),
     'kind': ('lr=0.03', "lr='abc'", "optimizer.lr='abc' (x.py:4) must be a number >= 0."),
@@ -198,12 +198,18 @@ ADDED = {
         "Did you mean 'TextLoggerHook'?",
     ),
     'prefetch without norm': (
-        'prefetch = True',
-        [
-            'data.train (x.py:2) is read with prefetch=True, which needs img_norm_cfg = dict(mean=[...], std=[...]).',
-            'data.train.pipeline.1 (x.py:3) is ToTensor, but with prefetch=True the loader does that. Remove it from the pipeline, '
-            'or set prefetch=False.',
-        ],
+        "prefetch = True\ndata['train']['pipeline'] = [dict(type='Resize', size=8)]",
+        'data.train (x.py:2) is read with prefetch=True, which needs img_norm_cfg = dict(mean=[...], std=[...]) or a Normalize at the '
+        'end of its pipeline.',
+    ),
+    'prefetch key': (
+        'prefetch = dict(augment_on_devic=True)',
+        "prefetch.augment_on_devic (x.py:7) is not a key of prefetch. Did you mean 'augment_on_device' or 'images_on_device'? "
+        'Known: augment_on_device, images_on_device.',
+    ),
+    'images without augmentation': (
+        'prefetch = dict(images_on_device=True)',
+        'prefetch.images_on_device=True (x.py:7) needs augment_on_device=True: the views are then made on the device too.',
     ),
     'pretrained twice': (
         "pretrained = 'a'\nmodel['pretrained'] = 'b'",
@@ -232,7 +238,7 @@ def test_unknown_top_level_name(small):
     (found,) = problems(small(small.text + "optimizr = dict(type='SGD')\n"))
     assert found.startswith(
         "optimizr (x.py:7) is not a config key. Did you mean 'optimizer' or 'optimizer_config'? "
-        'Known: channels_last, checkpoint_config, '
+        'Known: cache, channels_last, checkpoint_config, '
     )
 
 

@@ -167,3 +167,27 @@ def test_libraries_in_use_are_named():
     assert reference['pillow'] == Image.__version__ and reference['libjpeg-turbo']
     assert reference.items() <= used.items() and used['opencv'] != 'none'
     assert ('simplejpeg' in used) == (fast.fast_decoder()[0] == 'simplejpeg')
+
+
+@pytest.fixture
+def forget():
+    """What was found out about the installed decoders."""
+    for clear in (fast.fast_decoder.cache_clear, fast.say_what_is_used.cache_clear):
+        clear()
+    yield
+    for clear in (fast.fast_decoder.cache_clear, fast.say_what_is_used.cache_clear):
+        clear()
+
+
+@pytest.mark.parametrize('installed', [['torchvision'], []])
+def test_an_absent_decoder_is_said_once(files, monkeypatch, caplog, forget, installed):
+    monkeypatch.setattr(fast, 'MAKERS', {name: fast.MAKERS[name] for name in installed})
+    with caplog.at_level('INFO', 'selfsup'):
+        for decoder in (Decoder(), Decoder()):
+            decoder.use_backend('fast')
+            assert np.array_equal(decoder(files['420']), by_pillow(files['420']))
+    by = installed[0] if installed else 'pillow'
+    assert [r.getMessage() for r in caplog.records] == [
+        f'simplejpeg is not installed: JPEG files are decoded by {by}, with the same pixels (pip install simplejpeg).'
+    ]
+    assert 'simplejpeg' not in image_libraries('fast')

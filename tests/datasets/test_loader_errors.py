@@ -52,7 +52,19 @@ def test_images_of_different_sizes(tmp_path, workers):
         (dict(num_worker=2), "'num_worker' is not a setting of a loader. Did you mean 'num_workers'"),
         (dict(batch_size=0), 'batch_size=0: must be a whole number >= 1'),
         (dict(num_workers=-1), 'num_workers=-1: must be'),
-        (dict(prefetch=True), r'prefetch=True needs img_norm_cfg=dict\(mean=\[...\], std=\[...\]\); got None'),
+        (
+            dict(prefetch=True, dataset=dict(type='ExtractDataset', data_source=dict(type='Digits'), pipeline=[])),
+            r'prefetch=True needs img_norm_cfg=dict\(mean=\[...\], std=\[...\]\); got None',
+        ),
+        (
+            dict(prefetch=dict(augment=True)),
+            'LoaderSettings prefetch.augment=True: is not a key of LoaderSettings prefetch. Known: augment_on_device',
+        ),
+        (dict(prefetch=dict(images_on_device=True)), 'images_on_device needs augment_on_device=True'),
+        (
+            dict(prefetch=True, img_norm_cfg=dict(mean=[0.1], std=[0.1])),
+            'Normalize of pipeline .* and img_norm_cfg .* contradict each',
+        ),
         (dict(sampler=dict(type='EpochSample')), "Did you mean 'EpochSampler'"),
         (dict(sampler=dict(shufle=True)), "Did you mean 'shuffle'"),
         (

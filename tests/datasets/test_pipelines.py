@@ -176,9 +176,10 @@ def test_errors_name_what_to_do():
     with pytest.raises(DataError, match=r'pipeline step RandomCrop failed on a 32x24 image: Required crop size'):
         build_pipeline([dict(type='RandomCrop', size=64)])(IMAGE)
     with pytest.raises(
-        DataError, match=r'pipeline step ToTensor failed on a .* tensor: expected a PIL image, got Tensor'
+        DataError,
+        match=r'pipeline step ToTensor failed on a .* tensor: expected uint8, or floats in \[0, 1\]; got torch.int16',
     ):
-        build_pipeline([dict(type='ToTensor'), dict(type='ToTensor')])(IMAGE)
+        build_pipeline([dict(type='ToTensor')])(torch.zeros(3, 4, 4, dtype=torch.int16))
 
 
 def test_pipelines_must_end_where_the_dataset_needs_it():
@@ -190,8 +191,13 @@ def test_pipelines_must_end_where_the_dataset_needs_it():
     assert isinstance(build_view_pipeline([crop, to_tensor, normalize], 'pipeline', prefetch=False), Compose)
     with pytest.raises(ConfigError, match=r'pipeline1 makes no tensor: it holds CenterCrop. End it with'):
         build_view_pipeline([crop], 'pipeline1', prefetch=False)
-    with pytest.raises(ConfigError, match=r'pipeline2 holds ToTensor, Normalize, but with prefetch=True'):
-        build_view_pipeline([crop, to_tensor, normalize], 'pipeline2', prefetch=True)
+    divided = build_view_pipeline([crop, to_tensor, normalize], 'pipeline2', prefetch=True)
+    assert repr(divided) == 'Compose(CenterCrop)' and [type(step).__name__ for step in divided.to_floats] == [
+        'ToTensor',
+        'Normalize',
+    ]
+    with pytest.raises(ConfigError, match=r'pipeline2 holds ToTensor, Normalize, but with prefetch images leave'):
+        build_view_pipeline([to_tensor, normalize, crop], 'pipeline2', prefetch=True)
     with pytest.raises(ConfigError, match='holds ToTensor'):  # inside another step
         build_view_pipeline([dict(type='RandomAppliedTrans', transforms=[to_tensor])], 'pipeline', prefetch=True)
     build_view_pipeline([crop, lambda image: image], 'pipeline', prefetch=False)  # the user's code may do anything

@@ -9,18 +9,21 @@ from mmengine.logging.logger import FilterDuplicateWarning
 
 from selfsup.datasets import ClassificationDataset, ConcatDataset, ExtractDataset, RepeatDataset
 from selfsup.datasets.loaders import build_loader
-from selfsup.datasets.robust import RobustReader, mark_unreadable, share_unreadable, unreadable
-from selfsup.errors import DataError
+from selfsup.datasets.robust import RobustReader, allow_unreadable, mark_unreadable, share_unreadable, unreadable
+from selfsup.errors import ConfigError, DataError
+from selfsup.evaluation.features import evaluation_loader
 
 from .conftest import TENSOR, truncate
 
 CPU = torch.device('cpu')
 
 
-def loader_of(root, workers):
+def loader_of(root, workers, **settings):
     dataset = dict(type='ClassificationDataset', data_source=dict(type='ImageFolder', root=str(root)), pipeline=TENSOR)
     return build_loader(
-        dict(batch_size=10, num_workers=workers, dataset=dataset, sampler=dict(shuffle=False)), seed=0, device=CPU
+        dict(batch_size=10, num_workers=workers, dataset=dataset, sampler=dict(shuffle=False), **settings),
+        seed=0,
+        device=CPU,
     )
 
 
@@ -95,6 +98,30 @@ class Source:
         return index
 
 
+def test_the_share_of_unreadable_files_is_a_setting(folder):
+    bad = [folder / 'cat' / '003.jpg', *(folder / 'dog' / f'{i:03d}.jpg' for i in (60, 71, 82, 99))]
+    for path in bad:
+        truncate(path)
+    loader = loader_of(folder, 2, max_unreadable=0.05)
+    assert sum(len(batch['img']) for batch in loader) == 100
+    assert unreadable(loader.dataset).tolist() == [3, 60, 71, 82, 99]
+    loader.close()
+    with pytest.raises(DataError, match=r'^5 of 100 .* more than 4%.* data\.max_unreadable=0\.04\. '):
+        list(loader_of(folder, 2, max_unreadable=0.04))
+    with pytest.raises(ConfigError, match='max_unreadable'):
+        loader_of(folder, 0, max_unreadable=1.0)
+
+
+def test_evaluation_loaders_take_the_limit_over(folder):
+    section = dict(
+        dataset=dict(type='ExtractDataset', data_source=dict(type='ImageFolder', root=str(folder)), pipeline=TENSOR)
+    )
+    loader = evaluation_loader({**section, 'max_unreadable': 0.2}, batch_size=4, num_workers=0, device=CPU)
+    joined = RepeatDataset(ConcatDataset([loader.dataset, ExtractDataset(loader.dataset.data_source, TENSOR)]), 2)
+    allow_unreadable(joined, 0.1)
+    assert loader.dataset.reader.limit == joined.dataset.datasets[1].reader.limit == 0.1
+
+
 def test_neighbours_wrap_around():
     reader = RobustReader(Source({99}, SyntaxError('broken PNG')))
     assert reader.read(99) == (0, 0)
@@ -158,7 +185,9 @@ def test_readers_of_data_sets_made_of_others(folder):
     assert unreadable(joined).tolist() == [20] and unreadable(twice).tolist() == [20, 120]
     mark_unreadable(joined, [120])
     assert unreadable(joined).tolist() == [20, 120] and share_unreadable(joined).tolist() == [20, 120]
-    with pytest.raises(DataError, match=r'^2 of 100 .*more than 1%\. Repair.*cat/020.jpg, .*dog/060.jpg$'):
+    with pytest.raises(
+        DataError, match=r'^2 of 100 .*more than 1%\. The limit is .* Repair.*cat/020.jpg, .*dog/060.jpg$'
+    ):
         mark_unreadable(joined, [60])
     assert len(unreadable(range(5))) == 0
 

@@ -138,7 +138,7 @@ def test_views_follow_from_the_seed_alone():
 
 
 def test_erasing_does_not_go_with_prefetch():
-    with pytest.raises(ConfigError, match='holds RandomErasing, but with prefetch=True'):
+    with pytest.raises(ConfigError, match='holds RandomErasing, but with prefetch images'):
         build_view_pipeline([dict(type='TIMMAutoAugment', policy=RECIPE), ERASING], 'pipeline', prefetch=True)
     assert (
         build_view_pipeline([dict(type='TIMMAutoAugment', policy=RECIPE)], 'pipeline', prefetch=True)(IMAGE).size

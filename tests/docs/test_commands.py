@@ -205,7 +205,7 @@ def test_config_examples_load(tmp_path):
     for folder in (ROOT / 'configs').iterdir():
         (tmp_path / 'configs' / folder.name).symlink_to(folder)
     examples = files(GETTING_STARTED)
-    assert len(examples) == 3
+    assert len(examples) == 4
     for name, text in examples.items():
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -215,9 +215,38 @@ def test_config_examples_load(tmp_path):
             assert data['extract']['type'] == 'ExtractDataset' and len(names) == len(at) + 1
         else:
             compiled = config.compile_config(config.load(path))
-            assert compiled['train_dataloader']['dataset']['type'] == 'ContrastiveDataset'
-            kinds = [step['type'] for step in compiled['train_dataloader']['dataset']['pipeline']]
-            assert compiled['train_dataloader']['prefetch'] == ('ToTensor' not in kinds)
+            dataset = compiled['train_dataloader']['dataset']
+            if name.endswith('crops.py'):
+                assert dataset['type'] == 'MultiViewDataset' and [v['number'] for v in dataset['views']] == [2, 6]
+                continue
+            assert dataset['type'] == 'ContrastiveDataset'
+            expected = {'augment_on_device': True} if name.endswith('_fast.py') else False
+            assert compiled['train_dataloader']['prefetch'] == expected
+
+
+def test_the_config_for_other_channels_trains_on_them(tmp_path):
+    """The block of 'Images that are not RGB', on images as it says."""
+    import numpy as np
+    import torch
+
+    tifffile = pytest.importorskip('tifffile')
+    from selfsup.datasets.loaders import build_loader
+    from selfsup.registry import MODELS
+
+    text = GETTING_STARTED.read_text().split('## Images that are not RGB')[1]
+    block = re.search(r'```python\n(.*?)```', text, re.DOTALL)[1]
+    for number in range(4):
+        bands = np.random.RandomState(number).randint(0, 10000, (13, 40, 40), dtype=np.uint16)
+        tifffile.imwrite(tmp_path / f'{number}.tif', bands, photometric='minisblack', planarconfig='separate')
+    path = tmp_path / 'bands.py'
+    path.write_text(block.replace("'data/bands'", repr(str(tmp_path))).replace('imgs_per_gpu=64', 'imgs_per_gpu=2'))
+    compiled = config.compile_config(config.load(path))
+    loader = build_loader(compiled['train_dataloader'], seed=0, device=torch.device('cpu'))
+    batch = loader.peek()
+    loader.close()
+    model = MODELS.build(compiled['model'])
+    model.check_channels(13)
+    assert batch['img'].shape == (2, 2, 13, 64, 64) and model(batch).total.item() > 0
 
 
 def test_quoted_messages_exist():

@@ -92,7 +92,12 @@ def test_features_of_something_else_are_not_replaced(tmp_path):
         weights: str = str(tmp_path / 'w.pth'), layers: tuple = (4,), data: dict | None = None, depth: int = 18
     ) -> dict:
         return extracted.origin(
-            {**model, 'backbone': {**model['backbone'], 'depth': depth}}, weights, False, layers, data or {'root': 'a'}
+            {**model, 'backbone': {**model['backbone'], 'depth': depth}},
+            weights,
+            False,
+            layers,
+            data or {'root': 'a'},
+            'reference',
         )
 
     first = made()

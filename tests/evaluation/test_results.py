@@ -35,7 +35,7 @@ def test_a_result_says_what_was_measured_on_what(tmp_path, files):
         settings={'k': [20], 'temperature': 0.07},
     )
     assert read_result(path) == written == json.loads(path.read_text())
-    assert set(written) == set(FIELDS)
+    assert set(written) == {*FIELDS, 'pipeline_backend'} and written['pipeline_backend'] is None
     assert written['numbers'] == {'knn_20': 41.0} and written['seed'] == 3 and written['seconds'] == 1.23
     assert written['config'] == {'path': files[0].as_posix(), 'sha256': hashlib.sha256(b'model = 1\n').hexdigest()}
     assert written['weights']['sha256'] == hashlib.sha256(b'weights').hexdigest()

@@ -47,7 +47,7 @@ def test_options_from_python():
 
 
 @pytest.mark.parametrize(
-    'module', ['training', 'knn', 'classifier', 'transfer', 'extraction', 'doctor', 'linear_cached']
+    'module', ['training', 'knn', 'classifier', 'transfer', 'extraction', 'doctor', 'linear_cached', 'make_shards']
 )
 def test_help_imports_nothing_slow(module):
     """Beside argparse, --help loads what the command line needs: each of these takes as long as all of that."""

@@ -144,17 +144,17 @@ REFUSED = {
         'eval',
         r'custom_hooks.0.dataset .* needs img_norm_cfg',
     ),
-    'hook with normalised data': (
+    'hook with two normalisations': (
         LINEAR,
         'eval_param',
-        'prefetch=True, img_norm_cfg=img_norm_cfg, eval_param',
-        r'custom_hooks.0.dataset.pipeline.2 .* is ToTensor, but with prefetch=True the loader does that',
+        'prefetch=True, img_norm_cfg=dict(mean=[0.5], std=[0.2]), eval_param',
+        r'custom_hooks.0.dataset.pipeline.3 .* but img_norm_cfg has mean=\[0.5\] and std=\[0.2\]: with prefetch the loader',
     ),
     'extractor': (
         CLUSTER,
         'prefetch=False, img_norm_cfg',
-        'prefetch=True, img_norm_cfg',
-        r'custom_hooks.0.extractor.dataset.pipeline.2 .* is ToTensor',
+        'prefetch=True, img_norm_cfg=dict(mean=[0.5], std=[0.2]), seed',
+        r'custom_hooks.0.extractor.dataset.pipeline.3 .* but img_norm_cfg has mean=\[0.5\]',
     ),
 }
 

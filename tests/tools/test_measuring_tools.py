@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from selfsup.errors import CheckpointError, ConfigError, DataError, SelfSupWarning, ShapeError
-from selfsup.evaluation.analysis.throughput import advice, loader_speed, step_speed
+from selfsup.evaluation.analysis.throughput import advice, balance, loader_speed, step_speed, worker_speed
 from selfsup.evaluation.layer_features import pool_layers, read_splits, save_splits
 from selfsup.evaluation.readable import unreadable
 from selfsup.weights.read import read_checkpoint
@@ -185,6 +185,8 @@ def test_doctor_with_config(call, config_file, extra):
         'all good' in out
         and 'pipeline: ' in out
         and 'is the bottleneck' in out
+        and 'one worker makes ' in out
+        and 'up with the model on this device' in out
         and (', mixed precision' in out) == bool(extra)
     )
 
@@ -229,8 +231,37 @@ def test_speeds_are_right():
     assert 200 < loader_speed(batches(3), 5)[0] < 400  # ends before the measurement begins: all of it counts
     assert loader_speed(batches(0), 0.1)[1] is None
     assert 200 < step_speed(slow, 4, 0.5) < 400
+    assert balance(100, 40) == 3 and balance(1, 40) == 1
     with_cpu = {'workers': 0, 'prefetch': False, 'amp': False, 'device': 'cpu'}
     assert 'The pipeline is the bottleneck: the model would wait 75 %' in advice(10.0, 40.0, **with_cpu)
     assert 'prefetch=True' in advice(10.0, 40.0, **with_cpu) and 'The model is the bottleneck' in advice(
         40.0, 10.0, **with_cpu
     )
+
+
+def test_the_advice_names_the_settings_that_help(monkeypatch):
+    monkeypatch.setattr('selfsup.evaluation.analysis.throughput.cores', lambda: 8)
+    run = {'workers': 2, 'prefetch': True, 'amp': True, 'device': 'cuda', 'per_worker': 100.0}
+    text = advice(200.0, 450.0, **run)
+    assert 'workers_per_gpu=5 (now 2, this machine has 8 CPUs)' in text and 'more CPUs' not in text
+    assert 'prefetch=dict(augment_on_device=True)' in text and 'cache=dict(' in text and 'backend' not in text
+    text = advice(200.0, 4000.0, **run, augment=True, cache=True, backend='reference')
+    assert 'workers_per_gpu=8 (now 2' in text and "pipeline_backend='fast'" in text
+    assert 'augment' not in text and 'cache' not in text and '(this one has 8: 40 workers would keep up)' in text
+    assert 'workers_per_gpu=1 would be enough' in advice(200.0, 50.0, **run)
+    assert 'workers_per_gpu' not in advice(200.0, 180.0, **run)
+
+
+def test_the_speed_of_a_worker_counts_processor_time():
+    class Loader:
+        batch_size = 4
+
+        def read_first(self, images):
+            end = time.process_time() + 0.005 * images
+            while time.process_time() < end:
+                pass
+            time.sleep(0.05)
+            return images
+
+    threads = torch.get_num_threads()
+    assert 120 < worker_speed(Loader(), 0.3) < 201 and torch.get_num_threads() == threads

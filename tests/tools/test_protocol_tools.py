@@ -259,3 +259,38 @@ def test_report_prints_tables_of_work_dirs(tmp_path, call, config):
     assert out.startswith('### KNN') and '| a/knn.json |' in out
     with pytest.raises(DataError, match='holds no results'):
         call('report', '--results', tmp_path / 'nothing', '--print')
+
+
+def test_images_of_the_command_line(tmp_path, call, config):
+    """kNN and cached linear classification on images that an address names."""
+    other = f'folder:{write_digits(tmp_path / "other", 200, 30)}'
+    call(
+        'knn',
+        config,
+        '--pretrained',
+        'random',
+        '--k',
+        '1',
+        '--train-data',
+        other,
+        '--test-data',
+        other,
+        '--work_dir',
+        tmp_path,
+    )
+    result = read_result(tmp_path / 'knn.json')
+    assert result['settings']['train_images'] == 30 and result['numbers']['knn_1'] == 100
+    assert result['settings']['test_data'] == other
+    with pytest.raises(ConfigError, match=r"'foldr:' of 'foldr:x' is no kind of address. Did you mean 'folder'"):
+        call(
+            'knn',
+            config,
+            '--pretrained',
+            'random',
+            '--k',
+            '1',
+            '--train-data',
+            'foldr:x',
+            '--work_dir',
+            tmp_path / 'out',
+        )

@@ -8,25 +8,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from ...errors import DataError
-from ..decoding import Backend, Decoder, Pixels, load_rgb
-from ..robust import UNREADABLE
+from ...arguments import Count
+from ..decoding import Backend, Decoder, Exif, Pixels, ValueRange
 
 PathLike = str | os.PathLike  # of a file or folder; `~` is the home
-
-
-def open_image(path: PathLike) -> Image.Image:
-    """The RGB image in a file that the user named.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        return load_rgb(path)
-    except UNREADABLE as error:
-        raise DataError(f'{path} cannot be read as an image: {error}') from None
 
 
 class ByteTable:
@@ -75,11 +61,23 @@ class DataSource(ABC):
         labels: int64 (N,) class numbers from 0, or None.
         classes: name of each class, or None.
         no_labels: why there are no labels where some seem meant; for messages.
+        channels: of its images; None: not known before they are read.
+        blocks: int64 numbers of the first sample of each block that the images are stored in (a tar shard, a row group), ascending from 0,
+            or None.
+        locality: `blocks` where reading block by block is much faster than reading here and there, else None. Training then shuffles
+            blocks, and images among the blocks of a window: see `WindowSampler`.
+        in_order: True where blocks can be read in their order alone, as in a stream.
+        lost: number of images that are known to be missing beside the `len(self)` that are there; they count as unreadable.
     """
 
     labels: np.ndarray | None = None
     classes: list[str] | None = None
     no_labels: str = ''
+    blocks: np.ndarray | None = None
+    locality: np.ndarray | None = None
+    in_order: bool = False
+    lost: int = 0
+    channels: int | None = None
 
     def __init__(self, return_label: bool = True) -> None:
         self.return_label = return_label
@@ -95,6 +93,10 @@ class DataSource(ABC):
     @abstractmethod
     def describe(self, index: int) -> str:
         """What to call sample `index` in a message: its path where it has one."""
+
+    def files_left_out(self) -> str:
+        """Files that lie where the images are and are not read, counted by ending; '' for none."""
+        return ''
 
     @property
     def num_classes(self) -> int | None:
@@ -117,19 +119,24 @@ class EncodedSource(DataSource):
     Args:
         return_label: hand out labels where there are any.
         channels: of the images, see `Decoder`.
-        value_range: see `Decoder`.
-        exif: see `Decoder`.
+        value_range: darkest and brightest value of images that are no 8-bit RGB, see `Decoder`.
+        exif: 'apply' or 'ignore', see `Decoder`.
+
+    Attributes:
+        channels: of the images.
+        value_range: as stated, or None.
     """
 
     def __init__(
         self,
         return_label: bool = True,
-        channels: int = 3,
-        value_range: tuple[float, float] | None = None,
-        exif: str = 'ignore',
+        channels: Count = 3,
+        value_range: ValueRange | None = None,
+        exif: Exif = 'ignore',
     ) -> None:
         super().__init__(return_label)
         self.decoder = Decoder(channels, value_range, exif)
+        self.channels, self.value_range = self.decoder.channels, self.decoder.value_range
 
     def use_backend(self, backend: Backend) -> None:
         """How images are decoded from now on."""
@@ -140,7 +147,7 @@ class EncodedSource(DataSource):
         """The encoded image number `index`."""
 
     def read_image(self, index: int) -> Pixels:
-        return self.decoder(self.read_bytes(index))
+        return self.decoder(self.read_bytes(index), lambda: self.describe(index))
 
 
 class FileSource(EncodedSource):
@@ -155,6 +162,10 @@ class FileSource(EncodedSource):
 
     def __len__(self) -> int:
         return len(self._names)
+
+    def name(self, index: int) -> str:
+        """Path of image `index` from `root` on."""
+        return self._names[index]
 
     def describe(self, index: int) -> str:
         return os.path.join(self.root, self._names[index])

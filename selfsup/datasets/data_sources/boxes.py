@@ -13,7 +13,9 @@ import numpy as np
 from PIL import Image
 
 from ...errors import ConfigError, DataError, SelfSupWarning
-from .base import ByteTable, FileSource, NameTable, load_rgb
+from ..decoding import Exif
+from ..decoding.decoder import as_pil
+from .base import ByteTable, FileSource, NameTable
 
 BadBoxes = Literal['error', 'clip']
 ROUNDING = 1.0  # pixels that a box may reach out of its image: annotation files round
@@ -86,6 +88,12 @@ class BoxCheck:
 class BoxSource(FileSource):
     """Images with objects. A subclass reads its annotations and calls `store`.
 
+    Boxes and masks are those of the image as it is read: with `exif='ignore'` as it is stored, with 'apply' as it is shown. They are never
+    turned; an image whose size then differs from its annotation is refused.
+
+    Args:
+        exif: see `Decoder`.
+
     Attributes:
         classes: name of each class.
         sizes: (N, 2) int64 height and width of each image.
@@ -95,6 +103,9 @@ class BoxSource(FileSource):
     classes: list[str]
     sizes: np.ndarray
     left_out: int
+
+    def __init__(self, exif: Exif = 'ignore') -> None:
+        super().__init__(exif=exif)
 
     def store(
         self,
@@ -137,13 +148,21 @@ class BoxSource(FileSource):
         Raises:
             DataError: it has another size than its annotation says, so that no box would be where it belongs.
         """
-        image = load_rgb(self.describe(index))
+        image = as_pil(super().read_image(index))
         height, width = self.sizes[index].tolist()
         if image.size != (width, height):
             raise DataError(
                 f'{self.describe(index)} has {image.width} x {image.height} pixels, its annotation says {width} x {height}.'
+                f'{self._why_turned() if image.size == (height, width) else ""}'
             )
         return image
+
+    def _why_turned(self) -> str:
+        stored = self.decoder.exif == 'ignore'
+        return (
+            f' Boxes are not turned, and images are read as they are {"stored" if stored else "shown"}: where boxes were drawn on them as '
+            f"they are {'shown' if stored else 'stored'}, set exif='{'apply' if stored else 'ignore'}' of the data source."
+        )
 
     def get_sample(self, index: int) -> tuple[Image.Image, Objects]:
         """RGB image and its objects."""

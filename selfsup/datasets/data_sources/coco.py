@@ -10,6 +10,7 @@ import numpy as np
 
 from ...errors import DataError
 from ...registry import DATA_SOURCES
+from ..decoding import Exif
 from .base import PathLike
 from .boxes import BadBoxes, BoxCheck, BoxSource, Objects
 
@@ -28,6 +29,7 @@ class COCO(BoxSource):
         masks: keep what masks are made of.
         keep_empty: keep images without objects: True for evaluation, False for training.
         bad_boxes: 'error' or 'clip', see `BoxCheck`. COCO's own files have boxes without area: 'clip'.
+        exif: 'ignore': boxes lie in the images as they are stored; 'apply': in the images as they are shown, see `BoxSource`.
 
     Attributes:
         image_ids: int64 (N,) id of each image.
@@ -45,8 +47,9 @@ class COCO(BoxSource):
         masks: bool = False,
         keep_empty: bool = True,
         bad_boxes: BadBoxes = 'error',
+        exif: Exif = 'ignore',
     ) -> None:
-        super().__init__()
+        super().__init__(exif)
         self.root, self.ann_file = os.path.expanduser(root), os.path.expanduser(ann_file)
         self.with_masks = masks
         content = read_annotations(self.ann_file)

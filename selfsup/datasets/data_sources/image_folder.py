@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from PIL import Image
 
+from ...arguments import Count
+from ...distributed import is_main
 from ...errors import DataError, SelfSupWarning, listed
 from ...registry import DATA_SOURCES
+from ..decoding import Exif, ValueRange, readable_endings
+from ..decoding.endings import left_out, no_images
 from .base import FileSource, NameTable, PathLike
 from .folder_tree import of_the_system, suspicions
 
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.ppm', '.pgm')
+ENDINGS_SHOWN = 10  # in an error
 
 
 def find_images(
@@ -42,17 +46,6 @@ def find_images(
             yield entry.name
         elif others is not None:
             others[os.path.splitext(entry.name)[1].lower()] += 1
-
-
-def left_out(others: Counter[str]) -> str:
-    """'28 files ending in .jfif, ...': those among the files passed over that Pillow reads as images; '' for none."""
-    if not others:
-        return ''
-    Image.init()  # imports Pillow's plugins, which tell what they read
-    images = sorted(
-        (-count, ending) for ending, count in others.items() if Image.registered_extensions().get(ending) in Image.OPEN
-    )
-    return ', '.join(f'{-count} file{"s" if count < -1 else ""} ending in {ending}' for count, ending in images)
 
 
 def image_files(paths: Iterable[str]) -> list[str]:
@@ -89,15 +82,34 @@ class ImageFolder(FileSource):
     Args:
         root: the folder, searched recursively.
         return_label: hand out labels where there are any.
-        extensions: endings of image files, in lower case; `.JPG` is found too.
+        extensions: endings of image files, in lower case; `.JPG` is found too. None: all that the installed decoders read, and `.npy` where
+            channels or a range are stated.
+        channels: of the images. 3: RGB with 8 bits, whatever the files hold; another number: arrays, and files must have as many.
+        value_range: darkest and brightest value of images with other channels or other values than 8 bits; with it, 3 channels keep all
+            their bits. None: 0 and the largest number of their type.
+        exif: 'apply' turns images as their EXIF orientation says, 'ignore' reads them as they are stored.
+
+    Attributes:
+        others: endings of the files that are left out, and how many there are.
 
     Raises:
+        ConfigError: a range that is none.
         DataError: `root` does not exist, is a file, cannot be searched, or holds no images.
     """
 
-    def __init__(self, root: PathLike, return_label: bool = True, extensions: str | Sequence[str] = EXTENSIONS) -> None:
-        super().__init__(return_label)
+    def __init__(
+        self,
+        root: PathLike,
+        return_label: bool = True,
+        extensions: str | Sequence[str] | None = None,
+        channels: Count = 3,
+        value_range: ValueRange | None = None,
+        exif: Exif = 'ignore',
+    ) -> None:
+        super().__init__(return_label, channels, value_range, exif)
         self.root = os.path.expanduser(root)
+        if extensions is None:
+            extensions = readable_endings(arrays=self.decoder.layered)
         extensions = tuple(e.lower() for e in ([extensions] if isinstance(extensions, str) else extensions))
         if not os.path.exists(self.root):
             raise DataError(f"root='{self.root}' does not exist. Give a folder of images.")
@@ -107,14 +119,19 @@ class ImageFolder(FileSource):
                 f"root='{self.root}' is a file. {'Unpack it and give the' if packed else 'Give a'} folder of images."
             )
         try:
-            others: Counter[str] = Counter()
-            names = list(find_images(self.root, extensions, others=others))
+            self.others: Counter[str] = Counter()
+            names = list(find_images(self.root, extensions, others=self.others))
         except OSError as error:
             raise DataError(f"root='{self.root}' cannot be searched: {error.filename}: {error.strerror}.") from None
-        skipped = left_out(others)
+        skipped = left_out(self.others)
         if not names:
+            known = (
+                ', '.join(extensions)
+                if len(extensions) <= ENDINGS_SHOWN
+                else '.jpg, .png or another ending that can be read'
+            )
             raise DataError(
-                f"root='{self.root}' holds no images ending in {', '.join(extensions)}, in no subfolder either"
+                f"root='{self.root}' holds no images ending in {known}, in no subfolder either"
                 f'{f", but {skipped}" if skipped else ""}. Check the folder, or set extensions.'
             )
         self._names = NameTable(names)
@@ -123,15 +140,24 @@ class ImageFolder(FileSource):
             remarks = suspicions(self.root, names, classes)
         else:
             remarks = self._unlabelled(names)
-        if skipped:
-            warnings.warn(
-                f"root='{self.root}': {skipped} are left out, {len(names)} images are read. Name all endings in extensions=(...) "
-                'to read them, or move them away.',
-                SelfSupWarning,
-                stacklevel=3,
-            )
+        self._say_what_is_left_out(skipped)
         for text in remarks if return_label else ():
             warnings.warn(f"root='{self.root}': {text}", SelfSupWarning, stacklevel=3)
+
+    def files_left_out(self) -> str:
+        return ', '.join(filter(None, (left_out(self.others), no_images(self.others))))
+
+    def _say_what_is_left_out(self, images: str) -> None:
+        if images:
+            warnings.warn(
+                f"root='{self.root}': {images} are left out, {len(self)} images are read. Name all endings in extensions=(...) "
+                'to read them, convert what no installed decoder reads, or move them away.',
+                SelfSupWarning,
+                stacklevel=4,
+            )
+        others = no_images(self.others)
+        if others and is_main():
+            logging.getLogger('selfsup').info(f"root='{self.root}': {others} are no images.")
 
     def _unlabelled(self, names: list[str]) -> list[str]:
         """Say why there are no labels, where files beside folders are the reason; warn of it where they are the minority."""

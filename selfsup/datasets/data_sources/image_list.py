@@ -7,17 +7,14 @@ import warnings
 
 import numpy as np
 
-from ...errors import DataError, SelfSupWarning, listed
+from ...arguments import Count
+from ...errors import SelfSupWarning
 from ...registry import DATA_SOURCES
-from ..robust import MAX_BAD_SHARE, printable
+from ..decoding import Exif, ValueRange
 from .base import FileSource, NameTable, PathLike
 from .list_files import label_warnings, read_list, why_missing
 from .memcached import open_reader
-
-# How many files are looked for: all of a shorter list, evenly spaced ones of a longer; 10 ms on a local disk, a second on a slow network.
-FILES_TRIED = 1000
-ENOUGH_TO_STOP = 0.05  # share of missing files among those of a longer list: its own 1 % cannot be told from a sample
-PATHS_SHOWN = 20
+from .missing_files import look_at_files
 
 
 @DATA_SOURCES.register_module()
@@ -33,8 +30,13 @@ class ImageList(FileSource):
         memcached: read through the module `mc`; falls back to files with a warning when it is not installed.
         mclient_path: folder of memcached's configuration.
         return_label: hand out labels where the list has them.
+        channels: of the images. 3: RGB with 8 bits, whatever the files hold; another number: arrays, and files must have as many.
+        value_range: darkest and brightest value of images with other channels or other values than 8 bits; with it, 3 channels keep all
+            their bits. None: 0 and the largest number of their type.
+        exif: 'apply' turns images as their EXIF orientation says, 'ignore' reads them as they are stored.
 
     Raises:
+        ConfigError: a range that is none.
         DataError: the list cannot be used, or more than 1 % of its files are missing (of a list of more than 1,000: 5 % of 1,000).
     """
 
@@ -45,8 +47,11 @@ class ImageList(FileSource):
         memcached: bool = False,
         mclient_path: PathLike | None = None,
         return_label: bool = True,
+        channels: Count = 3,
+        value_range: ValueRange | None = None,
+        exif: Exif = 'ignore',
     ) -> None:
-        super().__init__(return_label)
+        super().__init__(return_label, channels, value_range, exif)
         self.root = os.path.expanduser(root)
         self._reader = open_reader(memcached, mclient_path)
         names, labels = read_list(
@@ -55,41 +60,9 @@ class ImageList(FileSource):
         self._names = NameTable(names)
         self.labels = None if labels is None else np.asarray(labels, dtype=np.int64)
         if self._reader is None:
-            self._look_at_files(list_file)
+            look_at_files(self, f"list_file='{list_file}'", lambda name: why_missing(self.root, name))
         for text in label_warnings(self.labels) if self.labels is not None and return_label else ():
             warnings.warn(f"list_file='{list_file}': {text}", SelfSupWarning, stacklevel=3)
-
-    def _look_at_files(self, list_file: PathLike) -> None:
-        """A wrong `root` or a list of other files shows now, not one by one in hours of training."""
-        tried = np.unique(np.linspace(0, len(self) - 1, FILES_TRIED).astype(int)).tolist()
-        missing = [index for index in tried if not os.path.isfile(self.describe(index))]
-        if not missing:
-            return
-        name, all_of_them = self._names[missing[0]], len(tried) == len(self)
-        reason = why_missing(self.root, name)
-        hint = (
-            f' {reason[0].upper()}{reason[1:]}.'
-            if reason
-            else ' Point root to the folder that the names in the list start from.'
-        )
-        if len(missing) == len(tried):
-            raise DataError(
-                f"root='{self.root}' does not hold the images of list_file='{list_file}': there is no "
-                f"'{self.describe(missing[0])}'.{hint}"
-            )
-        hint = hint if reason else ''
-        paths = listed([printable(self.describe(index)) for index in missing], PATHS_SHOWN)
-        looked = (
-            f"list_file='{list_file}': {len(missing)} of {'its' if all_of_them else 'the'} {len(tried):,} files"
-            + ('' if all_of_them else f' that were looked at (the list has {len(self):,})')
-        )
-        if len(missing) > (MAX_BAD_SHARE if all_of_them else ENOUGH_TO_STOP) * len(tried):
-            raise DataError(f'{looked} are missing: {paths}.{hint} Fetch them, or take them out of the list.')
-        warnings.warn(
-            f'{looked} {"is" if len(missing) == 1 else "are"} missing and will be skipped: {paths}.{hint}',
-            SelfSupWarning,
-            stacklevel=4,
-        )
 
     def folders_of_labels(self) -> dict[int, str]:
         """Label -> first folder of the paths that carry it; empty unless each label has one folder, and each folder one label."""

@@ -112,16 +112,22 @@ def read_list(list_file: str, exists: Callable[[str], bool]) -> tuple[list[str],
     return names, None if labels is None else _class_numbers(lines, labels, list_file)
 
 
-def _lines(list_file: str) -> list[tuple[int, str]]:
-    """Numbered lines that are not empty, without the spaces around them."""
+def read_text(path: str, where: str, wanted: str) -> str:
+    """Text of a file that a person or a program wrote: UTF-8, or UTF-16 or UTF-32 with a byte order mark.
+
+    Args:
+        path: of the file.
+        where: what to call it, for messages.
+        wanted: what the file should be, for messages.
+
+    Raises:
+        DataError: no such file, or no text.
+    """
     try:
-        with open(list_file, 'rb') as file:
+        with open(path, 'rb') as file:
             content = file.read()
     except OSError as error:
-        raise DataError(
-            f"list_file='{list_file}' cannot be read: {error.strerror}. Give a text file with one 'path' or "
-            "'path label' per line."
-        ) from None
+        raise DataError(f'{where} cannot be read: {error.strerror}. Give {wanted}.') from None
     mark, encoding = next(((mark, encoding) for mark, encoding in MARKS if content.startswith(mark)), (b'', 'utf-8'))
     if encoding == 'utf-8':
         text = content[len(mark) :].decode(errors='surrogateescape')  # a file name may hold any byte
@@ -130,13 +136,19 @@ def _lines(list_file: str) -> list[tuple[int, str]]:
             text = content.decode(encoding)
         except UnicodeDecodeError as error:
             raise DataError(
-                f"list_file='{list_file}' begins like {encoding.upper()} but is none: {error.reason}. Save it as UTF-8."
+                f'{where} begins like {encoding.upper()} but is none: {error.reason}. Save it as UTF-8.'
             ) from None
     if '\0' in text:
         raise DataError(
-            f"list_file='{list_file}' is no text in UTF-8: it holds bytes of value 0, as UTF-16 without a byte order mark and "
-            f'packed files do. Save it as UTF-8. {FORMAT}.'
+            f'{where} is no text in UTF-8: it holds bytes of value 0, as UTF-16 without a byte order mark and packed files do. Save '
+            f'it as UTF-8. Give {wanted}.'
         )
+    return text
+
+
+def _lines(list_file: str) -> list[tuple[int, str]]:
+    """Numbered lines that are not empty, without the spaces around them."""
+    text = read_text(list_file, f"list_file='{list_file}'", "a text file with one 'path' or 'path label' per line")
     return [(number, line.strip()) for number, line in enumerate(re.split('\r\n|\r|\n', text), 1) if line.strip()]
 
 

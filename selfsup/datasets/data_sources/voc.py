@@ -13,6 +13,7 @@ from annotated_types import Len
 
 from ...errors import ConfigError, DataError, did_you_mean
 from ...registry import DATA_SOURCES
+from ..decoding import Exif
 from .base import PathLike
 from .boxes import BadBoxes, BoxCheck, BoxSource, Objects
 
@@ -53,6 +54,7 @@ class VOCDetection(BoxSource):
         classes: names of the classes in their order; None: VOC's 20.
         keep_empty: keep images without objects: True for evaluation.
         bad_boxes: 'error' or 'clip', see `BoxCheck`.
+        exif: 'ignore': boxes lie in the images as they are stored; 'apply': in the images as they are shown, see `BoxSource`.
 
     Raises:
         ConfigError: `splits` is not written as above.
@@ -66,8 +68,9 @@ class VOCDetection(BoxSource):
         classes: Sequence[str] | None = None,
         keep_empty: bool = True,
         bad_boxes: BadBoxes = 'error',
+        exif: Exif = 'ignore',
     ) -> None:
-        super().__init__()
+        super().__init__(exif)
         self.root = os.path.expanduser(root)
         self.classes = list(CLASSES if classes is None else classes)
         if any(split.count('/') != 1 for split in splits):

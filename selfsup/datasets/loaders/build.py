@@ -10,15 +10,22 @@ import torch
 from torch.utils.data import DataLoader
 
 from ... import distributed as dist
-from ...arguments import Count, Part, Whole, held
+from ...arguments import Count, Part, ShareBelowOne, held
 from ...errors import ConfigError, did_you_mean
+from ...prefetch import Prefetch, read_prefetch
 from ...registry import DATASETS, SAMPLERS
+from ..cache import CacheSettings
 from ..decoding import Backend
-from ..wrappers import build_dataset, use_backend
+from ..pipelines.channels import check_length
+from ..robust import MAX_BAD_SHARE, allow_unreadable
+from ..wrappers import build_dataset, use_backend, use_cache, view_channels
 from .agreement import check_ranks_agree
 from .device import DeviceLoader, Normalize
 from .samplers import EpochSampler
 from .seeded import SeededDataset, collate
+from .sharing import share_steps, statistics
+from .window import sampler_for, say_order
+from .workers import Workers, allow_open_files, number_of_workers, start_worker
 
 
 @held
@@ -28,29 +35,33 @@ class LoaderSettings:
 
     Args:
         batch_size: samples per process and iteration, counted before views.
-        num_workers: loader workers per process; 0 loads in the training process.
+        num_workers: loader workers per process; 0 loads in the training process; 'auto': by the cores.
         dataset: dict(type='ContrastiveDataset', ...) or a dataset.
         sampler: dict, perhaps without a type: `EpochSampler`'s arguments.
         drop_last: leave out the last, smaller global batch.
-        prefetch: hand over uint8 images and normalise on the device.
-        img_norm_cfg: `mean` and `std` of `Normalize`; needed with `prefetch`.
+        prefetch: hand over uint8 images and normalise on the device; a dict has the device do more, see `selfsup.prefetch`.
+        img_norm_cfg: `mean` and `std` of `Normalize`; needed with `prefetch` where the pipelines do not end in one.
         pin_memory: copy batches through page-locked memory; on CUDA only.
         persistent_workers: keep the workers between epochs.
         prefetch_factor: batches that each worker prepares ahead.
+        max_unreadable: share of the images that may be unreadable before an error lists them.
         pipeline_backend: how images are decoded and steps computed: 'fast', or 'reference' with PIL and torchvision.
+        cache: size and place of a cache of decoded, smaller images; None: files are decoded each time.
     """
 
     batch_size: Count
-    num_workers: Whole = 0
+    num_workers: Workers = 0
     dataset: Annotated[dict | object, Part(DATASETS)]
     sampler: dict | None = None
     drop_last: bool = False
-    prefetch: bool = False
+    prefetch: bool | Prefetch = False
     img_norm_cfg: dict | None = None
     pin_memory: bool = True
     persistent_workers: bool = True
     prefetch_factor: Count = 2
+    max_unreadable: ShareBelowOne = MAX_BAD_SHARE
     pipeline_backend: Backend = 'reference'
+    cache: CacheSettings | None = None
 
 
 LOADER_KEYS = tuple(field.name for field in fields(LoaderSettings))
@@ -61,8 +72,9 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
 
     Args:
         cfg: batch_size (per process) and dataset (dict or object); optional num_workers (0), sampler (dict, default
-            EpochSampler), drop_last (False), prefetch (False), img_norm_cfg (mean, std; needed with prefetch), pin_memory
-            (True on CUDA), persistent_workers (True with workers), prefetch_factor (2 batches per worker).
+            EpochSampler), drop_last (False), prefetch (False), img_norm_cfg (mean, std; needed with prefetch where the pipelines do
+            not end in Normalize), pin_memory (True on CUDA), persistent_workers (True with workers), prefetch_factor (2 batches per
+            worker).
         seed: run seed, >= 0.
         device: where batches go.
         rank: this process.
@@ -73,17 +85,24 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         DataError: the dataset gives no batch, or is not the same in all processes.
     """
     settings = _settings(cfg)
-    prefetch, dataset = settings.prefetch, build_dataset(settings.dataset, settings.prefetch)
-    if getattr(dataset, 'prefetch', False) != prefetch:
+    prefetch = read_prefetch(settings.prefetch)
+    dataset = build_dataset(settings.dataset, prefetch.on)
+    if bool(getattr(dataset, 'prefetch', False)) != prefetch.on:
         raise ConfigError(
-            f'prefetch={prefetch} of the loader and prefetch={not prefetch} of its {type(dataset).__name__} contradict each '
+            f'prefetch={prefetch.on} of the loader and prefetch={not prefetch.on} of its {type(dataset).__name__} contradict each '
             'other. Set one of them, at the top level of the config.'
         )
     use_backend(dataset, settings.pipeline_backend)
-    if world_size == dist.world_size():
+    allow_unreadable(dataset, settings.max_unreadable)
+    together = world_size == dist.world_size()
+    if together:
         check_ranks_agree(dataset)
+    if settings.cache is not None:
+        use_cache(dataset, settings.cache, together)
+    asked = {'type': 'EpochSampler', **(settings.sampler or {})}
+    chosen = sampler_for(asked, dataset)
     sampler = _build_sampler(
-        {'type': 'EpochSampler', **(settings.sampler or {})},
+        chosen,
         dataset,
         seed=seed,
         rank=rank,
@@ -91,7 +110,12 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         batch_size=settings.batch_size,
         drop_last=settings.drop_last,
     )
-    workers = settings.num_workers
+    say_order(sampler, dataset)
+    workers = number_of_workers(settings.num_workers, sampler.num_batches, together)
+    if workers:
+        allow_open_files()
+    normalize = _normalize(dataset, settings.img_norm_cfg, device) if prefetch.on else None
+    augment = share_steps(dataset, workers, device, images=prefetch.images) if prefetch.augment else None
     loader = DataLoader(
         SeededDataset(dataset, seed),
         batch_size=settings.batch_size,
@@ -101,10 +125,19 @@ def build_loader(cfg: dict, *, seed: int, device: torch.device, rank: int = 0, w
         pin_memory=device.type == 'cuda' and settings.pin_memory,
         persistent_workers=workers > 0 and settings.persistent_workers,
         prefetch_factor=settings.prefetch_factor if workers else None,
-        worker_init_fn=_one_thread,
+        worker_init_fn=start_worker,
         generator=torch.Generator(),  # one of its own: iterating must not draw from torch's
     )
-    return DeviceLoader(loader, device, Normalize(**(settings.img_norm_cfg or {}), device=device) if prefetch else None)
+    return DeviceLoader(loader, device, normalize, augment)
+
+
+def _normalize(dataset: Any, img_norm_cfg: dict | None, device: torch.device) -> Normalize:
+    """What normalises on the device, for as many channels as the views have."""
+    mean, std = statistics(dataset, img_norm_cfg)
+    channels = view_channels(dataset)
+    if channels is not None:
+        check_length(mean, std, channels, 'img_norm_cfg')
+    return Normalize(mean, std, device)
 
 
 def _settings(cfg: dict) -> LoaderSettings:
@@ -114,12 +147,7 @@ def _settings(cfg: dict) -> LoaderSettings:
     for key in ('batch_size', 'dataset'):
         if key not in cfg:
             raise ConfigError(f"A loader needs '{key}'; got {', '.join(cfg) or 'nothing'}.")
-    settings = LoaderSettings(**cfg)
-    if settings.prefetch and set(settings.img_norm_cfg or ()) != {'mean', 'std'}:
-        raise ConfigError(
-            f'prefetch=True needs img_norm_cfg=dict(mean=[...], std=[...]); got {settings.img_norm_cfg!r}.'
-        )
-    return settings
+    return LoaderSettings(**cfg)
 
 
 def _build_sampler(cfg: dict, dataset: Any, **settings: Any) -> EpochSampler:
@@ -130,7 +158,3 @@ def _build_sampler(cfg: dict, dataset: Any, **settings: Any) -> EpochSampler:
             'shuffle and replace.'
         )
     return SAMPLERS.build(cfg, dataset, **settings)
-
-
-def _one_thread(worker: int) -> None:
-    torch.set_num_threads(1)

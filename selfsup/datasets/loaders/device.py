@@ -16,9 +16,11 @@ from torch.utils.data import DataLoader
 from ...arguments import Positive, held
 from ...errors import ConfigError, DataError, ShapeError, explain_worker
 from ..pipelines import check_statistics
+from ..pipelines.forms.batch import DeviceShare
 from .samplers import EpochSampler
-from .seeded import Failure, SeededDataset
+from .seeded import Failure, SeededDataset, images_in
 from .shared_memory import check_room, tensor_bytes
+from .workers import no_file_came
 
 Channels = Annotated[Sequence[float], Len(1)]
 Spreads = Annotated[Sequence[Positive], Len(1)]
@@ -27,21 +29,27 @@ Spreads = Annotated[Sequence[Positive], Len(1)]
 class DeviceLoader:
     """Batches of a `DataLoader` on the device; the loader of everything in this package.
 
-    With `normalize`, images arrive as uint8 and become floats on the device; on CUDA that happens on a stream of its own,
-    one batch ahead of the training step.
+    With `normalize`, images arrive as uint8 and become floats on the device; with `augment`, it runs steps of the pipelines before that.
+    On CUDA both happen on a stream of their own, one batch ahead of the training step.
 
     Args:
         loader: over a `SeededDataset`, with an `EpochSampler`.
         device: where batches go.
         normalize: uint8 images on the device -> floats; None: the dataset made floats.
+        augment: the device's share of the pipelines, for batches that hold `draws`; they do not reach the caller.
     """
 
     def __init__(
-        self, loader: DataLoader, device: torch.device, normalize: Callable[[Tensor], Tensor] | None = None
+        self,
+        loader: DataLoader,
+        device: torch.device,
+        normalize: Callable[[Tensor], Tensor] | None = None,
+        augment: DeviceShare | None = None,
     ) -> None:
         self._loader: DataLoader | None = loader
         self.device = device
         self.normalize = normalize
+        self.augment = augment
         self.sampler = cast(EpochSampler, loader.sampler)
         self.dataset: Any = cast(SeededDataset, loader.dataset).dataset
         self.batch_size = cast(int, loader.batch_size)
@@ -67,6 +75,10 @@ class DeviceLoader:
             DataError: the images cannot be read or do not fit together.
         """
         return self._to_device(self._first(images or self.batch_size))
+
+    def read_first(self, images: int) -> int:
+        """Read the first images of this rank in epoch 0 in this process, as a worker would, and drop them; how many there were."""
+        return images_in(self._first(images))
 
     def _first(self, images: int) -> dict[str, Tensor]:
         """The first samples of this rank in epoch 0 as a batch, in host memory."""
@@ -101,6 +113,11 @@ class DeviceLoader:
             f'{self.batch_size} (imgs_per_gpu) with {(self._sample_bytes or 0) / 2**20:.2g} MB per image'
         )
 
+    @property
+    def num_workers(self) -> int:
+        """Loader workers of this process."""
+        return self._open_loader().num_workers
+
     def close(self) -> None:
         """End the loader workers. The loader cannot be iterated afterwards."""
         self._loader = None  # the last reference to the persistent workers' iterator
@@ -133,16 +150,15 @@ class DeviceLoader:
         try:
             batches = iter(self._open_loader())
         except OSError as error:  # the queues to the workers lie there too
-            if error.errno != errno.ENOSPC:
-                raise
-            raise explain_worker(f'no queue to a worker fits into shared memory(shm): {error}') or error from error
+            what = 'no queue to a worker fits into shared memory(shm): ' if error.errno == errno.ENOSPC else ''
+            raise explain_worker(f'{what}{error}') or error from error
         while True:
             try:
                 batch = next(batches)
             except StopIteration:
                 return
-            except (RuntimeError, OSError) as error:
-                explained = explain_worker(str(error))
+            except (RuntimeError, OSError, EOFError) as error:
+                explained = explain_worker('too many open files' if no_file_came(error) else str(error))
                 if explained is None:
                     raise
                 raise explained from error
@@ -153,7 +169,14 @@ class DeviceLoader:
             yield batch
 
     def _to_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        batch = {key: _each(value, lambda x: x.to(self.device, non_blocking=True)) for key, value in batch.items()}
+        draws = batch.get('draws') if self.augment else None  # they stay in host memory, see `BatchForm.apply`
+        batch = {
+            key: _each(value, lambda x: x.to(self.device, non_blocking=True))
+            for key, value in batch.items()
+            if draws is None or key != 'draws'
+        }
+        if self.augment and draws is not None:
+            batch['img'] = self.augment.views(batch.get('img'), draws)
         if self.normalize is not None:
             batch['img'] = _each(batch['img'], self.normalize)
         return batch
@@ -176,6 +199,8 @@ def _each(value: Tensor | list[Tensor], function: Callable[[Tensor], Any]) -> An
 class Normalize:
     """uint8 images (..., C, H, W) -> (x / 255 - mean) / std, float32; the operations of ToTensor and Normalize in their order.
 
+    Floats, which sources of more than 8 bits give, are in [0, 1] already: (x - mean) / std.
+
     Args:
         mean: per channel, of images in [0, 1].
         std: per channel, > 0.
@@ -192,4 +217,5 @@ class Normalize:
     def __call__(self, images: Tensor) -> Tensor:
         if len(self.mean) not in (1, images.shape[-3]):
             raise ShapeError(f'img_norm_cfg is for {len(self.mean)} channels; the images have {images.shape[-3]}.')
-        return images.to(torch.float32).div_(255).sub_(self.mean).div_(self.std)
+        scaled = images if images.is_floating_point() else images.to(torch.float32).div_(255)
+        return scaled.sub(self.mean).div_(self.std)

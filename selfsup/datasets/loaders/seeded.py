@@ -73,8 +73,32 @@ class SeededDataset(Dataset):
         return self.dataset[index]
 
 
+def images_in(batch: dict[str, Any]) -> int:
+    """Images of a batch, whatever the form of `img`: one tensor, one per size of views, or one per image (detection)."""
+    img = batch['img']
+    return len(img[0]) if _in_groups(img) else len(img)
+
+
+def first_image(batch: dict[str, Any]) -> Tensor | list[Tensor]:
+    """What `img` holds of the first image of a batch: (C, H, W), its views (V, C, H, W), or a list of such groups of views."""
+    img = batch['img']
+    return [group[0] for group in img] if _in_groups(img) else img[0]
+
+
+def _in_groups(img: Tensor | list[Tensor]) -> bool:
+    """True for views of several sizes, tensors (B, V, C, H, W); the list of a ragged batch holds a tensor (C, H, W) per image."""
+    return isinstance(img, list) and img[0].dim() == 5
+
+
+def shapes_of(img: Any) -> str:
+    """Shape of a tensor, or of the groups of views in a list."""
+    return ' and '.join(str(tuple(group.shape)) for group in (img if isinstance(img, list) else [img]))
+
+
 def collate(samples: list, ragged: tuple[str, ...] = ()) -> Any:
     """Sample dicts -> batch dict; a `Failure` among them, or samples that do not fit together, give a `Failure`.
+
+    Views of several sizes, a list of tensors (V, C, H, W) in a sample, become a list of tensors (B, V, C, H, W).
 
     Args:
         samples: of a batch.
@@ -90,9 +114,7 @@ def collate(samples: list, ragged: tuple[str, ...] = ()) -> Any:
     try:
         return default_collate(samples)
     except RuntimeError:
-        shapes = sorted(
-            {str(tuple(s['img'].shape)) for s in samples if isinstance(s, dict) and isinstance(s.get('img'), Tensor)}
-        )
+        shapes = sorted({shapes_of(s['img']) for s in samples if isinstance(s, dict) and 'img' in s})
         if len(shapes) < 2:
             raise
         return Failure(

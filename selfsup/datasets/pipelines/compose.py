@@ -11,6 +11,7 @@ from PIL import Image
 from ...arguments import Part, checked
 from ...errors import ConfigError, DataError, SelfSupError
 from ...registry import PIPELINES
+from .channels import channels_of, refusal
 from .normalization import check_pipeline, name_of
 
 Steps = Sequence[Annotated[dict | Callable, Part(PIPELINES)]]
@@ -21,15 +22,21 @@ AFTER_PREFETCH = ('ToTensor', 'Normalize', 'Lighting', 'ConvertImageDtype', 'ToD
 OPEN_ENDED = ('Lambda',)
 
 
+# Those that a loader with prefetch runs itself where they are the last.
+TO_FLOATS = ('ToTensor', 'Normalize')
+
+
 class Compose:
     """Steps one after the other.
 
     Args:
         steps: callables of one argument.
+        to_floats: steps after them that the loader runs on the device, ToTensor and Normalize; not called here.
     """
 
-    def __init__(self, steps: Sequence[Callable]) -> None:
+    def __init__(self, steps: Sequence[Callable], to_floats: Sequence[Callable] = ()) -> None:
         self.steps = list(steps)
+        self.to_floats = list(to_floats)
 
     def __call__(self, image: Any) -> Any:
         """Run all steps.
@@ -51,6 +58,10 @@ class Compose:
                 LookupError,
                 ArithmeticError,
             ) as error:
+                channels = channels_of(image)
+                plain = getattr(step, 'step', step)  # what a form stands for
+                if channels is not None and (problem := refusal(plain, channels)):
+                    raise DataError(f'pipeline step {problem}') from error
                 raise DataError(
                     f'pipeline step {self.name_of(step)} failed on a {_describe(image)}: {error}'
                 ) from error
@@ -97,26 +108,37 @@ def build_view_pipeline(steps: Steps, name: str, prefetch: bool) -> Compose:
         name: argument that it came from, for messages.
         prefetch: True: uint8 leaves the dataset and the loader normalises; False: the pipeline makes float tensors.
 
+    Returns:
+        The pipeline; with prefetch, a ToTensor and a Normalize at its end are in its `to_floats` and not in its steps.
+
     Raises:
-        ConfigError: ToTensor or Normalize together with prefetch, no step that makes tensors without it, or a Normalize for images of
+        ConfigError: steps together with prefetch that need floats, no step that makes tensors without it, or a Normalize for images of
             another range.
     """
     pipeline = build_pipeline(steps)
     check_pipeline(steps, name)
-    names = list(_names(steps))
     if prefetch:
-        late = [step for step in names if step in AFTER_PREFETCH]
+        pixels = len(steps) - _floats_at_the_end(steps)
+        late = [step for step in _names(steps[:pixels]) if step in AFTER_PREFETCH]
         if late:
             raise ConfigError(
-                f'{name} holds {", ".join(late)}, but with prefetch=True images leave the dataset as uint8 and the loader '
-                f'normalises them by img_norm_cfg. Remove {"it" if len(late) == 1 else "them"}, or set prefetch=False.'
+                f'{name} holds {", ".join(late)}, but with prefetch images leave the dataset as uint8 and the loader makes floats: a '
+                f'ToTensor and a Normalize may be its last steps. Remove {"it" if len(late) == 1 else "them"}, or set prefetch=False.'
             )
-    elif None not in names and not any(step in TO_TENSOR for step in names):
+        return Compose(pipeline.steps[:pixels], pipeline.steps[pixels:])
+    names = list(_names(steps))
+    if None not in names and not any(step in TO_TENSOR for step in names):
         raise ConfigError(
             f"{name} makes no tensor: it holds {', '.join(map(str, names)) or 'no step'}. End it with dict(type='ToTensor') and "
             "dict(type='Normalize', mean=[...], std=[...]), or set prefetch=True."
         )
     return pipeline
+
+
+def _floats_at_the_end(steps: Steps) -> int:
+    """How many of the last steps are a ToTensor and, perhaps, a Normalize after it."""
+    kinds = tuple(name_of(step)[0] for step in steps[-len(TO_FLOATS) :])
+    return next((len(end) for end in (TO_FLOATS, TO_FLOATS[:1]) if kinds[len(kinds) - len(end) :] == end), 0)
 
 
 def _names(steps: Any) -> Iterator[str | None]:

@@ -64,9 +64,13 @@ def check_pipeline(steps: Any, where: str) -> None:
         where: argument that it came from, for messages.
     """
     largest: float | None = None
-    for step in _flat(steps):
+    normalised = False
+    for step in flat(steps):
         get = step.get if isinstance(step, dict) else lambda key, step=step: getattr(step, key, None)
         name, known = name_of(step)
+        if name == 'Solarization' and normalised:
+            raise ConfigError(f'{where}: Solarization needs values in [0, 1] or bytes: place it before Normalize.')
+        normalised = normalised or name == 'Normalize'
         if name == 'Normalize' and largest is not None:
             check_statistics(get('mean'), get('std'), f'{where}: Normalize', largest)
         if name == 'ToTensor' or (
@@ -79,7 +83,8 @@ def check_pipeline(steps: Any, where: str) -> None:
             largest = None
 
 
-def _flat(steps: Any) -> Iterator[Any]:
+def flat(steps: Any) -> Iterator[Any]:
+    """Steps in a row, those inside others in their place."""
     for step in steps if isinstance(steps, (list, tuple)) else ():
         inner = (
             step.get('transforms')
@@ -87,7 +92,7 @@ def _flat(steps: Any) -> Iterator[Any]:
             else getattr(step, 'transforms', getattr(step, 'steps', None))
         )
         if isinstance(inner, (list, tuple)):
-            yield from _flat(inner)
+            yield from flat(inner)
         else:
             yield step
 

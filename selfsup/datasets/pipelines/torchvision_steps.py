@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from torch import Tensor
 from torchvision.transforms import AutoAugmentPolicy, InterpolationMode, v2
 
 from ...arguments import Share, checked
@@ -94,7 +95,8 @@ def make_step(kind: type[v2.Transform]) -> Callable[..., v2.Transform]:
         if name in DECLARED and parameter.default is not None  # RandomChoice takes a list of probabilities
     }
 
-    @wraps(kind, assigned=('__module__', '__name__', '__qualname__', '__doc__'), updated=())
+    # A class of ours in the place of torchvision's is described by torchvision too.
+    @wraps(getattr(kind, 'form_as', kind), assigned=('__module__', '__name__', '__qualname__', '__doc__'), updated=())
     def step(*args: Any, **kwargs: Any) -> v2.Transform:
         bound = signature.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
@@ -107,9 +109,27 @@ def make_step(kind: type[v2.Transform]) -> Callable[..., v2.Transform]:
     return checked(step)
 
 
+class ColorJitter(v2.ColorJitter):
+    """torchvision's; without saturation and hue it works on tensors of any number of channels as well.
+
+    Brightness multiplies every value by the drawn factor f; contrast moves it away from the mean of its own channel, m + f (x - m),
+    as torchvision does with grey images: the mean over all channels, which it takes of RGB, would pull dark bands towards bright ones.
+    """
+
+    form_as = v2.ColorJitter  # the draws are torchvision's, so its forms serve this class too
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """The jitter of one image."""
+        if not isinstance(inpt, Tensor) or inpt.shape[-3] in (1, 3):
+            return super().transform(inpt, params)
+        if self.saturation is not None or self.hue is not None:
+            raise ValueError(f'saturation and hue are those of RGB images; these have {inpt.shape[-3]} channels')
+        return super().transform(inpt.unsqueeze(-3), params).squeeze(-3)  # as many grey images
+
+
 def register_all() -> None:
     """Register every concrete transform but those in OURS."""
-    for name, kind in vars(v2).items():
+    for name, kind in {**vars(v2), 'ColorJitter': ColorJitter}.items():
         if inspect.isclass(kind) and issubclass(kind, v2.Transform) and kind is not v2.Transform and name not in OURS:
             PIPELINES.register_module(name=name, module=make_step(kind))
 

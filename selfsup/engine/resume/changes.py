@@ -10,6 +10,7 @@ from ...errors import CheckpointError
 FROM_CONFIG, FROM_CHECKPOINT, REFUSED = 'from the config', 'from the checkpoint', 'refused'
 OPTION = '--allow-changed'
 DATA = 'data'
+LIBRARIES = 'image_libraries'  # what decodes and resizes: of the machine, not of the config
 LENGTH = ('total_epochs', 'total_iters')
 
 
@@ -18,7 +19,7 @@ class Row:
     """One difference.
 
     Attributes:
-        key: name of the setting, or 'data'.
+        key: name of the setting, 'data', or 'image_libraries.NAME'.
         old, new: as text.
         counts: FROM_CONFIG, FROM_CHECKPOINT or REFUSED.
         remedy: what to do, where it is refused.

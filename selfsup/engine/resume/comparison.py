@@ -12,11 +12,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ... import distributed as dist
+from ...config.backend import BEFORE, backend_of
+from ...config.backend import KEY as BACKEND
+from ...datasets.decoding import image_libraries
 from ...datasets.digest import data_digest
 from ...errors import CheckpointError, ConfigError, did_you_mean
-from .changes import DATA, FROM_CONFIG, OPTION, REFUSED, Changes, Row, covers
+from .changes import DATA, FROM_CONFIG, LIBRARIES, OPTION, REFUSED, Changes, Row, covers
 from .judging import FINGERPRINT, OF_THE_START, Judge, differences, text_of
 from .settings import MISSING, settings_of, short_name, with_defaults
+
+SIMD = 'pillow-simd'  # its name in `image_libraries`
 
 
 def describe_run(compiled: dict, dataset: Any) -> dict:
@@ -25,7 +30,8 @@ def describe_run(compiled: dict, dataset: Any) -> dict:
         return {}
     data = data_digest(dataset)
     settings = with_defaults({name: value for name, value in compiled.items() if name not in OF_THE_START})
-    return {'compiled': settings, 'data': data, 'classes': data['classes']}
+    libraries = image_libraries(backend_of(compiled))
+    return {'compiled': settings, 'data': data, 'classes': data['classes'], LIBRARIES: libraries}
 
 
 def check_asked(allowed: Sequence[str], *, resuming: bool) -> None:
@@ -41,7 +47,14 @@ def check_asked(allowed: Sequence[str], *, resuming: bool) -> None:
 
 
 def compare(
-    meta: dict, compiled: dict, data: dict, *, images: int, allowed: Sequence[str] = (), path: str = ''
+    meta: dict,
+    compiled: dict,
+    data: dict,
+    *,
+    images: int,
+    libraries: dict[str, str] | None = None,
+    allowed: Sequence[str] = (),
+    path: str = '',
 ) -> Changes:
     """Hold a run against the one that wrote a checkpoint.
 
@@ -50,6 +63,7 @@ def compare(
         compiled: config of the run about to start.
         data: `data_digest` of its training data.
         images: per optimizer step of the run about to start.
+        libraries: `image_libraries` of the run about to start; None: not compared.
         allowed: keys, in either spelling, whose new values may count; a key allows all below it.
         path: of the checkpoint, for messages.
 
@@ -59,11 +73,12 @@ def compare(
     """
     before = meta.get('changed') or []
     changes = Changes(before=[one for one in before if isinstance(one, dict)] if isinstance(before, list) else [])
-    saved, saved_data = (_dict_of(meta, name, path) for name in ('compiled', 'data'))
+    saved, saved_data, saved_libraries = (_dict_of(meta, name, path) for name in ('compiled', 'data', LIBRARIES))
     written_out = with_defaults(compiled)
     keys = {name: short_name(name, written_out.get('custom_hooks') or []) for name in allowed}
     new = settings_of(written_out, images)
-    old = new if saved is None else settings_of(with_defaults(saved), images)
+    old = {**new, BACKEND: BEFORE} if saved is None else settings_of(with_defaults(saved), images)
+    _add_libraries(old, new, saved_libraries, libraries, changes)
     _compare_data(saved_data, data, changes, tuple(keys.values()))
     judge = Judge(
         old,
@@ -75,10 +90,10 @@ def compare(
     )
     for difference in differences(old, new):
         judge.judge(*difference)
-    _check_allowed(keys, old, new, changes)
+    _check_allowed(keys, old, new, changes, compared=saved is not None)
     if saved is None:  # nothing to compare with, but what the user names shall count
         for key in keys.values():
-            if key != DATA and key not in FINGERPRINT and not judge.cannot(key):
+            if key not in (DATA, LIBRARIES, BACKEND, *FINGERPRINT) and not judge.cannot(key):
                 changes.rows.append(Row(key, 'unknown', text_of(_value(new, key)), FROM_CONFIG))
     missing = [name for name, stored in (('settings', saved), ('images', saved_data)) if stored is None]
     if missing:
@@ -96,6 +111,26 @@ def _dict_of(meta: dict, name: str, path: str) -> dict | None:
             f"{path}: its meta['{name}'] is a {type(stored).__name__}, not a dict: the file is damaged."
         )
     return stored
+
+
+def _add_libraries(old: dict, new: dict, saved: dict | None, now: dict[str, str] | None, changes: Changes) -> None:
+    """Put the image libraries of both runs beside their settings, as far as a difference between them is one of the pixels.
+
+    The fast backend takes what is installed for speed, and each library and version rounds in its own way. The reference computes with
+    Pillow alone. Its releases are not known to differ in what they make of an image, and runs were always resumed across them; so another
+    version is said and not refused. pillow-simd is another implementation: it resizes with other roundings.
+    """
+    new[LIBRARIES] = dict(now or {})
+    old[LIBRARIES] = new[LIBRARIES]
+    if not saved or not now or old[BACKEND] != new[BACKEND]:
+        return
+    if new[BACKEND] == 'fast' or SIMD in {*saved} ^ {*now}:
+        old[LIBRARIES] = saved
+        return
+    for key, was, is_now in differences(saved, now, LIBRARIES):
+        changes.notes.append(
+            f'{key} was {text_of(was)} and is {text_of(is_now)}: versions of it are not known to give other pixels.'
+        )
 
 
 def _iterations(settings: dict, meta: dict) -> int | None:
@@ -124,6 +159,8 @@ def _compare_data(old: dict | None, new: dict, changes: Changes, allowed: tuple[
         what = 'the same images with other labels'
     elif differs('sizes'):
         what = 'files of the same names with other sizes'
+    elif differs('content'):
+        what = 'images of the same names with another content'
     elif differs('classes'):
         what = 'other names of classes'
     else:
@@ -151,7 +188,7 @@ def _compare_data(old: dict | None, new: dict, changes: Changes, allowed: tuple[
 # ---- what the user allowed ----
 
 
-def _check_allowed(keys: dict[str, str], old: dict, new: dict, changes: Changes) -> None:
+def _check_allowed(keys: dict[str, str], old: dict, new: dict, changes: Changes, compared: bool) -> None:
     """A key that is no setting is an error; one that has not changed is said, so that a requeued job may keep its command line."""
     known = {DATA, *_names(old), *_names(new)}
     for row in changes.before:  # what an earlier resume of the run dropped is in neither now
@@ -162,7 +199,7 @@ def _check_allowed(keys: dict[str, str], old: dict, new: dict, changes: Changes)
         if key not in known:
             near = difflib.get_close_matches(key, known, n=3) or changed or [name for name in known if '.' not in name]
             raise ConfigError(f'{OPTION} {as_written}: no setting has this name.{did_you_mean(key, near)}')
-        if not any(covers(key, name) for name in (*changed, *changes.harmless)) and old is not new:
+        if not any(covers(key, name) for name in (*changed, *changes.harmless)) and compared:
             locked = next(
                 (name for name in FINGERPRINT if covers(name, key) or (covers(key, name) and key != DATA)), None
             )

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ...registry import HOOKS
-from .changes import DATA, FROM_CHECKPOINT, FROM_CONFIG, LENGTH, OPTION, REFUSED, Changes, Row, covers
+from .changes import DATA, FROM_CHECKPOINT, FROM_CONFIG, LENGTH, LIBRARIES, OPTION, REFUSED, Changes, Row, covers
 from .settings import MISSING
 
 # They change where a run writes, how fast it is or what it says, not its weights. A key stands for all below it.
@@ -31,6 +31,8 @@ HARMLESS = (
     'data.pin_memory',
     'data.persistent_workers',
     'data.prefetch_factor',
+    'data.max_unreadable',
+    'cache.where',
     'custom_hooks.EMAHook.evaluate',
     'custom_hooks.DeepClusterHook.dist_mode',
     'custom_hooks.DeepClusterHook.data_loaders',
@@ -50,8 +52,12 @@ FINGERPRINT = (
 )
 # Keys that say how a process was started.
 OF_THE_START = ('resume_from', 'allow_changed', 'visualizer.name', 'visualizer.save_dir')
-# Where the images lie: the digest of the data says whether they are the same.
-_PLACE = re.compile(r'(\.|^)(root|list_file|memcached|mclient_path|download|extensions)$')
+# Where the images lie and how they are fetched: the digest of the data says whether they are the same.
+_PLACES = (
+    *('root', 'list_file', 'memcached', 'mclient_path', 'download', 'extensions'),
+    *('shards', 'sequential', 'cache_dir', 'cache_bytes', 'storage_options'),
+)
+_PLACE = re.compile(rf'(\.|^)({"|".join(_PLACES)})$')
 _SOURCE = re.compile(r'^(data\.train|custom_hooks\..*dataset)\b.*\bdata_source\b')
 # Hooks of mmengine's that only watch.
 WATCHING = ('EmptyCacheHook', 'IterTimerHook', 'LoggerHook', 'MemoryProfilerHook', 'NPUProfilerHook', 'ProfilerHook')
@@ -111,7 +117,7 @@ class Judge:
             reason = self.cannot(key)
             self._row(key, was, now, REFUSED if reason else FROM_CONFIG, reason)
         elif not (place and any(row.key == DATA for row in self.changes.rows)):  # else the refusal of the data says it
-            self._row(key, was, now, REFUSED, self.cannot(key) or f'set it back or give {OPTION} {key}')
+            self._row(key, was, now, REFUSED, self.cannot(key) or _way_back(key, was))
 
     def _row(self, key: str, was: Any, now: Any, counts: str, remedy: str = '', note: str = '') -> None:
         self.changes.rows.append(Row(key, *_texts(was, now), counts, remedy, note))
@@ -140,6 +146,17 @@ class Judge:
         if key in _STATE and _STATE[key] in (None, self.new['optimizer'].get('type')):
             return 'set it back: the state of the optimizer in the checkpoint would not fit'
         return ''
+
+
+def _way_back(key: str, was: Any) -> str:
+    """How the value of the checkpoint is kept, and how that of the config is allowed."""
+    if key == 'pipeline_backend':
+        return f'set {key}={was!r} or give {OPTION} {key}'
+    if covers(LIBRARIES, key):
+        name = key.partition('.')[2]
+        back = f'remove {name}' if was == MISSING else f'install {name} {was} again'
+        return f'{back} or give {OPTION} {LIBRARIES}'
+    return f'set it back or give {OPTION} {key}'
 
 
 def differences(old: Any, new: Any, path: str = '') -> Iterator[tuple[str, Any, Any]]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ... import distributed as dist
+from ...datasets.loaders.window import sampler_for
 from ...distributed import unwrap
 from ...errors import CheckpointError, SelfSupWarning, TrainingError
 from ...provenance import sha256
@@ -18,7 +19,7 @@ from ...weights.load import load_matching, state_dict_of
 from ...weights.read import read_checkpoint
 from ..run import Run
 from .branch import Branch
-from .changes import Changes
+from .changes import LIBRARIES, Changes
 from .comparison import compare, describe_run
 from .state import check_fingerprint
 from .state_checks import check_average, check_model_state, check_training_state
@@ -55,7 +56,7 @@ class Checkpoints:
             'batch_size': loader.batch_size,
             'iters_per_epoch': run.train_loop.iters_per_epoch,
             'dataset_length': len(loader.dataset),
-            'sampler': dict(run.config.train_dataloader['sampler']),
+            'sampler': sampler_for(dict(run.config.train_dataloader['sampler']), loader.dataset),
             'update_interval': run.optim_wrapper.update_interval,
             'optimizer': type(run.optim_wrapper.optimizer).__name__,
             'pretrained': self._pretrained,
@@ -144,6 +145,7 @@ class Checkpoints:
                 meta,
                 run.config.compiled,
                 self._description.get('data', {}),
+                libraries=self._description.get(LIBRARIES),
                 path=path,
                 images=run.images_per_step,
                 allowed=run.config.allow_changed,

@@ -12,10 +12,12 @@ from mmengine.hooks import Hook
 from mmengine.runner.priority import get_priority
 
 from ...arguments import Part, Table, arguments_of, parts
+from ...config.backend import BEFORE
 from ...config.report import Path
 from ...config.typed import GIVEN, registries_of
 from ...optim.base_lr import scaled_lr
 from ...optim.schedules import COMMON_ARGS, POLICY_ARGS, policy_lr
+from ...prefetch import read_prefetch
 from ...registry import BACKBONES, BATCH_AUGMENTS, DATA_SOURCES, DATASETS, HEADS, MEMORIES, NECKS, PIPELINES
 
 MISSING = 'not set'  # what a setting is that only one of two configs has
@@ -42,6 +44,7 @@ SPELLINGS = MappingProxyType(
         'data.img_norm_cfg': 'img_norm_cfg',
         'data.prefetch': 'prefetch',
         'data.pipeline_backend': 'pipeline_backend',
+        'data.cache': 'cache',
         'train_cfg.max_epochs': 'total_epochs',
         'train_cfg.max_iters': 'total_iters',
         'default_hooks.checkpoint': 'checkpoint_config',
@@ -176,14 +179,19 @@ def _optimizer(wrapper: dict, images: int) -> dict[str, Any]:
 
 def _data(loader: dict) -> dict[str, Any]:
     dataset = loader.pop('dataset', None)
-    prefetch, norm = loader.pop('prefetch', False), loader.pop('img_norm_cfg', None)
+    prefetch, norm = read_prefetch(loader.pop('prefetch', False)), loader.pop('img_norm_cfg', None)
+    backend, cache = loader.pop('pipeline_backend', BEFORE), loader.pop('cache', None)
     renamed = {'batch_size': 'imgs_per_gpu', 'num_workers': 'workers_per_gpu'}
     if isinstance(dataset, dict):
         dataset = {key: value for key, value in dataset.items() if key != 'prefetch'}  # it is the loader's
     return {
         'data': {**{renamed.get(key, key): value for key, value in loader.items()}, 'train': dataset},
-        'prefetch': prefetch,
-        'img_norm_cfg': norm if prefetch else None,  # without prefetch the pipelines hold what counts
+        'prefetch': prefetch.on,
+        'prefetch.augment_on_device': prefetch.augment,
+        'prefetch.images_on_device': prefetch.images,
+        'pipeline_backend': backend,
+        'cache': cache,
+        'img_norm_cfg': norm if prefetch.on else None,  # without prefetch the pipelines hold what counts
     }
 
 

@@ -66,7 +66,7 @@ def detect_and_evaluate(model: Any, loader: Any) -> tuple[dict[str, float], list
 
     Raises:
         CheckpointError: weights are not finite: such a model finds nothing, which would look like an AP of 0.
-        DataError: more than 1 % of the images cannot be read (fewer are left out, and the log says how many), or pycocotools is missing.
+        DataError: more images than `max_unreadable` cannot be read (fewer are left out, and the log says so), or pycocotools is missing.
         ConfigError: the data have another number of classes than the model, leave out images without objects, or move the objects in
             their images; or their source is neither COCO nor VOCDetection.
     """

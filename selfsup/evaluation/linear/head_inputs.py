@@ -116,6 +116,7 @@ def both_caches(
         of_images = {
             **key,
             'data': section['dataset'],
+            **_unlike_earlier(section),
             'images': _digest(images[name]),
             'views': draws,
             'flip': mirrored,
@@ -125,6 +126,12 @@ def both_caches(
             folder / name, of_images, draws_of(model, section, views=draws, flip=mirrored, **loading), dtype, force
         )
     return caches['train'], caches['test'], partial(_accuracy, images['test'], caches['test'])
+
+
+def _unlike_earlier(section: dict[str, Any]) -> dict[str, Any]:
+    """How the images are read, where that is not as it was before there was a choice: caches of that time fit still."""
+    backend = section.get('pipeline_backend', 'reference')
+    return {} if backend == 'reference' else {'pipeline_backend': backend}
 
 
 def _accuracy(dataset: Any, cache: FeatureCache | None, scores: Tensor, name: str) -> dict[str, float]:

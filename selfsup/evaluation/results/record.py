@@ -1,7 +1,8 @@
 """Results as data: what a protocol measured, on what, with what, in one JSON file.
 
 A file holds `protocol`, `numbers` (name -> float, or null) and what is needed to measure them again: config and weights with their
-SHA-256, git commit, versions, device, seed, settings. `tools/report.py` makes tables from such files.
+SHA-256, git commit, versions, device, seed, settings. `pipeline_backend`, how the images were read, is null where that is not known; files
+of earlier versions, which knew 'reference' alone, do not have it. `tools/report.py` makes tables from such files.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ def write_result(
     seconds: float | None = None,
     settings: Mapping[str, Any] | None = None,
     merged: Mapping[str, Any] | None = None,
+    backend: str | None = None,
     force: bool = False,
 ) -> dict:
     """Write one result; only rank 0 calls.
@@ -81,6 +83,7 @@ def write_result(
         seconds: of the whole protocol; None where that is not known.
         settings: what else decides the numbers (costs, k, learning rates), as JSON types.
         merged: the runner config: the file with its bases and options. Its digest stands beside that of the file.
+        backend: `pipeline_backend` that the images were read with; None where that is not known.
         force: replace an existing file.
 
     Returns:
@@ -108,6 +111,7 @@ def write_result(
         'device': str(device),
         'seconds': None if seconds is None else round(float(seconds), 2),
         'settings': dict(settings or {}),
+        'pipeline_backend': backend,
         'git': git_commit(),
         'versions': {name: version for name in PACKAGES if (version := version_of(name))},
         'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),

@@ -24,13 +24,18 @@ EPSILON = 1e-5  # features are x / (||x|| + EPSILON)
 SPLITS = {'train': 'trainval', 'test': 'test'}
 
 
+def features_file(work_dir: Path, split: str, feature: str) -> Path:
+    """Where tools/extract.py wrote the features of 'train' or 'test'."""
+    return work_dir / 'features' / f'voc07_{SPLITS[split]}_{feature}.npy'
+
+
 def read_features(work_dir: Path, split: str, feature: str) -> Tensor:
     """Normalised features of 'train' or 'test': (N, D) float64 of length about 1.
 
     Raises:
         DataError: no such file, not a matrix, or a number is not finite.
     """
-    path = work_dir / 'features' / f'voc07_{SPLITS[split]}_{feature}.npy'
+    path = features_file(work_dir, split, feature)
     array = read_array(path, 'Extract them with tools/extract.py or tools/dist_extract.sh.')
     if array.ndim != 2 or not len(array) or array.dtype.kind != 'f':
         raise DataError(f'{path} holds {array.dtype} of shape {array.shape}; expected floats (images, numbers).')

@@ -18,6 +18,7 @@ from ...engine import Run, unwrap
 from ...engine.resume.state_checks import check_labels
 from ...errors import ConfigError, SelfSupError
 from ...evaluation.features import collect, evaluating
+from ...prefetch import Prefetch
 from ...registry import DATASETS, HOOKS
 from ..evaluation_hook import ordered_loader, share_statistics
 from .clustering import Backend, cluster
@@ -35,7 +36,7 @@ class Extractor(_Extractor, total=False):
     """The training images as they are clustered, and how they are loaded."""
 
     workers_per_gpu: Whole
-    prefetch: bool
+    prefetch: bool | Prefetch
     img_norm_cfg: dict | None
 
 

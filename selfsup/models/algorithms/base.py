@@ -16,7 +16,9 @@ from ...arguments import Part
 from ...contracts import StartsFrom
 from ...errors import ConfigError, ShapeError, did_you_mean
 from ...registry import BACKBONES, HEADS, MEMORIES, NECKS, Registry
+from ..layers.image_channels import image_channels, stated_channels
 from ..layers.pooling import global_average
+from ..layers.sobel import Sobel
 
 # Parts of a model as the arguments of a method: a config, or a module.
 Backbone = Annotated[dict | nn.Module, Part(BACKBONES)]
@@ -71,6 +73,14 @@ def refuse_classes(what: str, classes: int | None, owner: Any, name: str = 'mode
         raise ShapeError(
             f'The {what} have {classes} classes, but {name}.num_classes={known}: set it to {classes} or more.'
         )
+
+
+def form_of(img: Tensor | Sequence[Tensor]) -> str:
+    """Shape of images or views; of views of several sizes all shapes."""
+    if isinstance(img, Tensor):
+        return str(tuple(img.shape))
+    shapes = list(dict.fromkeys(str(tuple(one.shape)) for one in img))
+    return f'a list of {len(img)} tensors, {" and ".join([*shapes[:3], *(["..."] if len(shapes) > 3 else [])])}'
 
 
 class Algorithm(nn.Module):
@@ -153,6 +163,30 @@ class Algorithm(nn.Module):
         if 'gt_label' in self._reads:
             refuse_classes('training images', classes, getattr(self, 'head', None))
 
+    def image_channels(self) -> int | None:
+        """Channels of the images that the backbone takes; None where it sees their edges, which any images have.
+
+        Raises:
+            ConfigError: see `layers.image_channels`.
+        """
+        return None if isinstance(getattr(self, 'sobel', None), Sobel) else image_channels(self.backbone)
+
+    def check_channels(self, channels: int | None) -> None:
+        """Refuse images of another number of channels than the backbone says it takes. Called as `check_data` is.
+
+        Args:
+            channels: of the training images; None where they are not known.
+
+        Raises:
+            ShapeError: they differ; the message names the setting.
+        """
+        taken = self.image_channels() and stated_channels(self.backbone)
+        if None not in (channels, taken) and channels != taken:
+            raise ShapeError(
+                f'The training images have {channels} {"channel" if channels == 1 else "channels"}, but the backbone takes {taken}: '
+                f'set model.backbone.in_channels={channels}, or let data.train give images of {taken}.'
+            )
+
     def check_data(self, images: int, batches: Sequence[int]) -> None:
         """Refuse settings that do not fit the training data. Called once, by the training loop, before the first step.
 
@@ -188,28 +222,42 @@ class Algorithm(nn.Module):
             f'{type(self).__name__} has no classes to predict: evaluate its features, or train a Classification on them.'
         )
 
-    def single_view(self, img: Tensor) -> Tensor:
+    def single_view(self, img: Tensor | Sequence[Tensor]) -> Tensor:
         """`img` itself if it is (B, C, H, W).
 
         Raises:
             ShapeError: it is not.
         """
-        if img.dim() != 4:
+        if not isinstance(img, Tensor) or img.dim() != 4:
             raise ShapeError(
-                f'{type(self).__name__} needs img of shape (B, C, H, W) here, one view per image; got {tuple(img.shape)}: '
+                f'{type(self).__name__} needs img of shape (B, C, H, W) here, one view per image; got {form_of(img)}: '
                 f'use ClassificationDataset or ExtractDataset.'
             )
         return img
 
-    def split_views(self, img: Tensor, number: int = 2) -> tuple[Tensor, ...]:
+    def split_views(self, img: Tensor | Sequence[Tensor], number: int = 2) -> tuple[Tensor, ...]:
         """(B, V, C, H, W) -> V tensors (B, C, H, W).
 
         Raises:
-            ShapeError: not `number` views.
+            ShapeError: not `number` views of one size.
         """
-        if img.dim() != 5 or img.shape[1] != number:
+        if not isinstance(img, Tensor) or img.dim() != 5 or img.shape[1] != number:
             raise ShapeError(
                 f'{type(self).__name__} needs img of shape (B, {number}, C, H, W), {number} views per image; '
-                f'got {tuple(img.shape)}: use {self.dataset}.'
+                f'got {form_of(img)}: use {self.dataset}.'
             )
         return tuple(view.contiguous() for view in img.unbind(1))
+
+    def view_groups(self, img: Tensor | Sequence[Tensor]) -> list[Tensor]:
+        """Views of one size or several, as `MultiViewDataset` gives them -> tensors (B, V, C, H, W), one per size; see `views.py`.
+
+        Raises:
+            ShapeError: it is something else, or the groups are not of the same images.
+        """
+        groups = [img] if isinstance(img, Tensor) else list(img)
+        if not groups or any(group.dim() != 5 for group in groups) or len({len(group) for group in groups}) > 1:
+            raise ShapeError(
+                f'{type(self).__name__} needs views of images, img of shape (B, V, C, H, W) or a list of such, one per size; '
+                f'got {form_of(img)}: use {self.dataset or "MultiViewDataset"}.'
+            )
+        return groups

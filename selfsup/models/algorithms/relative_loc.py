@@ -17,7 +17,7 @@ from ...errors import ShapeError
 from ...registry import BACKBONES, HEADS, MODELS, NECKS
 from ..layers.functional import l2_normalize
 from ..layers.pooling import global_average, last_map
-from .base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck, refuse_classes
+from .base import Algorithm, Backbone, Head, Neck, Step, build_part, form_of, init_neck, refuse_classes
 
 
 @MODELS.register_module()
@@ -55,9 +55,9 @@ class RelativeLoc(Algorithm):
             img: (B, 8, 2C, h, w): the outer patch in the first C channels, the centre patch in the others.
             patch_label: (B, 8) int64, 0 to 7: place of the outer patch in reading order, the centre left out.
         """
-        if img.dim() != 5 or img.shape[2] % 2:
+        if not isinstance(img, Tensor) or img.dim() != 5 or img.shape[2] % 2:
             raise ShapeError(
-                f'RelativeLoc needs img of shape (B, 8, 2C, h, w), pairs of patches; got {tuple(img.shape)}: '
+                f'RelativeLoc needs img of shape (B, 8, 2C, h, w), pairs of patches; got {form_of(img)}: '
                 f'use {self.dataset}.'
             )
         pairs = img.shape[1]

@@ -227,7 +227,7 @@ class ResNet(nn.Module):
                 f'ResNet depth={depth} with groups={groups}, width_per_group={width_per_group}: use depth 50, 101 or 152.'
             )
         self.out_indices = tuple(range(num_stages + 1)) if out_indices is None else tuple(out_indices)
-        self.frozen_stages, self.norm_eval = frozen_stages, norm_eval
+        self.in_channels, self.frozen_stages, self.norm_eval = in_channels, frozen_stages, norm_eval
         self._check(num_stages, strides=strides, dilations=dilations, stage_blocks=blocks)
         norm_cfg = resolve_sync_bn({'type': 'BN', 'requires_grad': True} if norm_cfg is None else norm_cfg)
 

@@ -9,8 +9,8 @@ from ...errors import ConfigError, ShapeError
 NAMES = ('in_channels', 'in_chans')  # ours and timm's, as settings and as attributes
 
 
-def image_channels(backbone: nn.Module) -> int:
-    """Channels of the images that `backbone` takes: what it says, else those of its first convolution, else 3.
+def stated_channels(backbone: nn.Module) -> int | None:
+    """Channels of the images that `backbone` says it takes; None where it does not say.
 
     Raises:
         ConfigError: it says something else than a whole number above 0.
@@ -24,6 +24,18 @@ def image_channels(backbone: nn.Module) -> int:
                     '1 or more.'
                 )
             return said
+    return None
+
+
+def image_channels(backbone: nn.Module) -> int:
+    """Channels of the images that `backbone` takes: what it says, else those of its first convolution, else 3.
+
+    Raises:
+        ConfigError: see `stated_channels`.
+    """
+    said = stated_channels(backbone)
+    if said is not None:
+        return said
     first = next((module for module in backbone.modules() if isinstance(module, nn.Conv2d)), None)
     return 3 if first is None else first.in_channels
 

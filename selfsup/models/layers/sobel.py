@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 
 class Sobel(nn.Module):
-    """Mean over the colour channels, then horizontal and vertical 3x3 Sobel filters. Nothing in it is trained.
+    """Mean over the channels, then horizontal and vertical 3x3 Sobel filters. Nothing in it is trained.
+
+    Images of any number of channels have edges: the mean is over all of them, each of the same weight, as over R, G and B in the paper.
 
     Input (B, C, H, W), after normalisation, output (B, 2, H, W): first the derivative along W, then along H; zero padding.
     """

@@ -10,6 +10,7 @@ form against its step.
 from . import crops, jitter, nested, policies, turns
 from .base import FORMS, Form, form_of, has_form
 from .fast import FastPipeline, as_array, as_pil
+from .tensors import planes
 
 __all__ = [
     'FORMS',
@@ -22,6 +23,7 @@ __all__ = [
     'has_form',
     'jitter',
     'nested',
+    'planes',
     'policies',
     'turns',
 ]

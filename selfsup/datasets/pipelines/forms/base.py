@@ -56,7 +56,12 @@ def form_of(*kinds: type) -> Callable[[Callable[[Any], Form | None]], Callable[[
     return enter
 
 
+def kind_of(step: Any) -> type:
+    """The class that a step stands for in a table of forms: its own, or that whose draws it says it makes."""
+    return getattr(type(step), 'form_as', type(step))
+
+
 def has_form(step: Any) -> Form | None:
     """The form of a step, or None: it then runs as it is, in its place."""
-    make = FORMS.get(type(step))
+    make = FORMS.get(kind_of(step))
     return None if make is None else make(step)
