@@ -10,7 +10,8 @@ from PIL import Image
 
 from selfsup.datasets.pipelines import build_pipeline
 from selfsup.datasets.pipelines.forms import FastPipeline, has_form, opencv
-from selfsup.datasets.pipelines.forms.warps import affine
+from selfsup.datasets.pipelines.forms.draws import Numbers, numpy_between
+from selfsup.datasets.pipelines.forms.warps import affine, rotate
 from selfsup.errors import DataError
 from selfsup.registry import PIPELINES
 
@@ -137,6 +138,39 @@ def test_shears_and_shifts_are_pils(matrix):
         expected = image.transform(image.size, Image.Transform.AFFINE, matrix, bicubic, fillcolor=fill)
         difference = np.asarray(expected).astype(int) - affine(np.asarray(image), matrix, bicubic, fill)
         assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize('degrees', [-30, 1.3, 100, 180])
+def test_rotations_look_like_pils(degrees):
+    bicubic, fill = Image.Resampling.BICUBIC, (255, 0, 254)
+    for image in (*crops()[:4], noise(1, 1), noise(2, 30)):
+        expected, got = (
+            np.asarray(image.rotate(degrees, bicubic, fillcolor=fill)),
+            rotate(np.asarray(image), degrees, bicubic, fill),
+        )
+        assert np.array_equal((expected == fill).all(-1), (got == fill).all(-1))  # the same pixels come from outside
+        assert min(image.size) < 200 or decibels(image.rotate(degrees, bicubic, fillcolor=fill), got) >= 44
+
+
+def test_numbers_are_those_of_torch_and_numpy():
+    numbers = Numbers()
+    for seed in range(300):
+        low, high, end = -0.01 * seed, 0.03 * seed + 1, 7919 * seed % 1000 + 1
+        seed_all(seed)
+        expected = [
+            torch.rand(1).item(),
+            torch.empty(1).uniform_(low, high).item(),
+            torch.randint(0, end, size=(1,)).item(),
+        ]
+        expected += [torch.exp(torch.empty(1).uniform_(low, high)).item(), np.random.uniform(low, high)]
+        after = torch.get_rng_state()
+        seed_all(seed)
+        got = [numbers.share(), numbers.between(low, high), numbers.below(end), numbers.exp_between(low, high)]
+        assert got == expected[:4]
+        assert numpy_between(low, high) == pytest.approx(
+            expected[4], rel=1e-15
+        )  # a machine may add and multiply in one step
+        assert torch.equal(torch.get_rng_state(), after)
 
 
 WHOLE = [dict(type='RandomResizedCrop', size=24), dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),

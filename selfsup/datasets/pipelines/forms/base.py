@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from .draws import Numbers
+
 Size = tuple[int, int]  # height, width in pixels
 
 
@@ -21,6 +23,7 @@ class Form(ABC):
 
     def __init__(self, step: Any) -> None:
         self.step = step
+        self.numbers = Numbers()
 
     @abstractmethod
     def draw(self, size: Size) -> Any:

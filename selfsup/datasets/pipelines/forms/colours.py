@@ -37,7 +37,8 @@ def contrast(image: np.ndarray, factor: float) -> np.ndarray:
     """PIL's blend with the mean of the luma, rounded."""
     import cv2
 
-    mean = int(cv2.mean(grey(image))[0] + 0.5)
+    red, green, blue, _ = cv2.mean(image)
+    mean = int(0.299 * red + 0.587 * green + 0.114 * blue + 0.5)
     matrix = np.zeros((3, 4), np.float32)
     matrix[0, 0] = matrix[1, 1] = matrix[2, 2] = factor
     matrix[:, 3] = (1 - factor) * mean + CUT

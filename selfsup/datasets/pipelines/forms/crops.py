@@ -76,12 +76,12 @@ class RandomResizedCropForm(_Resizing):
         height, width = size
         scale, ratio = self.step.scale, self.step.ratio
         for _ in range(10):
-            area = height * width * torch.empty(1).uniform_(scale[0], scale[1]).item()
-            aspect = torch.exp(torch.empty(1).uniform_(*self.log_ratio)).item()
+            area = height * width * self.numbers.between(*scale)
+            aspect = self.numbers.exp_between(*self.log_ratio)
             w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
             if 0 < w <= width and 0 < h <= height:
-                top = torch.randint(0, height - h + 1, size=(1,)).item()
-                return int(top), int(torch.randint(0, width - w + 1, size=(1,)).item()), h, w
+                top = self.numbers.below(height - h + 1)
+                return top, self.numbers.below(width - w + 1), h, w
         # nothing fitted: the middle of the image, as large as the ratios allow
         w, h = width, height
         if width / height < min(ratio):
@@ -173,7 +173,7 @@ class _Flip(Form):
     axis: int
 
     def draw(self, size: Size) -> tuple[()] | None:
-        return None if torch.rand(1).item() >= self.step.p else ()
+        return None if self.numbers.share() >= self.step.p else ()
 
     def apply(self, image: np.ndarray, params: tuple[()]) -> np.ndarray:
         if not has_opencv():

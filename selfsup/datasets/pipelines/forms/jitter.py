@@ -12,6 +12,7 @@ from torchvision.transforms import v2
 from ..transforms import GaussianBlur, Solarization
 from . import colours, filters, tables
 from .base import Form, Size, form_of
+from .draws import numpy_between
 from .opencv import has_opencv
 
 Jitter = tuple[
@@ -37,7 +38,7 @@ class ColorJitterForm(Form):
 
     def draw(self, size: Size) -> Jitter:
         order = torch.randperm(4).tolist()
-        factors = [None if r is None else torch.empty(1).uniform_(r[0], r[1]).item() for r in self.ranges]
+        factors = [None if r is None else self.numbers.between(r[0], r[1]) for r in self.ranges]
         return tuple((number, factor) for number in order if (factor := factors[number]) is not None)
 
     def apply(self, image: np.ndarray, params: Jitter) -> np.ndarray:
@@ -50,7 +51,7 @@ class GaussianBlurForm(Form):
     """Parameter: the radius in pixels."""
 
     def draw(self, size: Size) -> float:
-        return np.random.uniform(self.step.sigma_min, self.step.sigma_max)
+        return numpy_between(self.step.sigma_min, self.step.sigma_max)
 
     def apply(self, image: np.ndarray, params: float) -> np.ndarray:
         return filters.blur(image, params)
@@ -80,7 +81,7 @@ class CoinForm(Form):
     }
 
     def draw(self, size: Size) -> tuple[()] | None:
-        return None if torch.rand(1).item() >= self.step.p else ()
+        return None if self.numbers.share() >= self.step.p else ()
 
     def apply(self, image: np.ndarray, params: tuple[()]) -> np.ndarray:
         return self.OPERATIONS[type(self.step)](image, self.step)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
@@ -31,7 +30,7 @@ class NestedForm(Form):
         self.forms: list[Form] | None = forms if nested and len(forms) == len(self.inner) else None
 
     def _comes(self) -> bool:
-        return torch.rand(1).item() < self.step.p
+        return self.numbers.share() < self.step.p
 
     def draw(self, size: Size) -> tuple | None:
         if self.forms is None:

@@ -111,6 +111,8 @@ class TIMMForm(PolicyForm):
         self.recorder = copy.deepcopy(step.augment)
         for operation in _timm_operations(self.recorder):
             operation.aug_fn = partial(_record, name=operation.name)
+        if hasattr(self.recorder, 'ops'):  # numpy chooses among them, and would make an array of a list for every image
+            self.recorder.ops = np.array(self.recorder.ops, dtype=object)
 
     def draw(self, size: Size) -> list[Operation] | None:
         return self.recorder([]) or None
