@@ -243,7 +243,7 @@ def seed_all(seed: int) -> None:
     """The three generators that steps draw from."""
     random.seed(seed)
     np.random.seed(seed)
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
 
 
 def seconds(call: Callable[[Any], Any], arguments: Any, seed: int) -> float:

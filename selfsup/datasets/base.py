@@ -22,7 +22,7 @@ from .cache import CacheSettings, cached
 from .decoding import Backend, Decoder, in_unit_range
 from .pipelines import Compose, Steps, build_view_pipeline, to_uint8
 from .pipelines.channels import follow_channels
-from .pipelines.forms import FastPipeline, as_array, planes
+from .pipelines.forms import FastPipeline, Unfinished, as_array, planes, stack
 from .pipelines.forms.batch import DeviceShare, HostShare, StoredImage, StoredImages
 from .robust import UNREADABLE, RobustReader
 
@@ -177,18 +177,25 @@ class ImageDataset(Dataset):
         Raises:
             DataError: a step refuses the image, or the views differ in size.
         """
-        names = [pipelines] if isinstance(pipelines, str) else pipelines
-        views = [self._parts(image, taken, name) for name in names]
         if isinstance(pipelines, str):
-            return views[0][1]
+            return self._parts(image, taken, pipelines)[1]
+        views = [self._parts(image, taken, name, together=True) for name in pipelines]
         groups = [[parts for _, parts in same] for _, same in groupby(views, key=itemgetter(0))]
         if len(groups) > 1 and not several_sizes:
             self._same_size([shape for shape, _ in views], taken)
-        stacked = [{key: torch.stack([parts[key] for parts in group]) for key in group[0]} for group in groups]
+        stacked = [{key: stack([parts[key] for parts in group]) for key in group[0]} for group in groups]
         return stacked[0] if len(stacked) == 1 else {key: [group[key] for group in stacked] for key in stacked[0]}
 
-    def _parts(self, image: Any, taken: int, pipeline: str) -> tuple[tuple[int, ...], dict[str, Tensor]]:
-        """Shape of one view, and what a sample holds of it: its pixels, draws for the device, or both."""
+    def _parts(self, image: Any, taken: int, pipeline: str, together: bool = False) -> tuple[tuple[int, ...], dict]:
+        """Shape of one view, and what a sample holds of it: its pixels, draws for the device, or both.
+
+        With `together`, pixels may be `Unfinished`, for `stack`.
+        """
+        fast = self._fast.get(pipeline)
+        own_view = type(self).view is not ImageDataset.view
+        if together and fast is not None and not self._shares and not self.prefetch and not own_view:
+            view = self.run(lambda x: as_view(fast.begin(x)), image, taken)
+            return tuple(view.shape), {'img': view}
         if not self._shares:
             view = self.view(image, taken, pipeline)
             return tuple(view.shape), {'img': view}
@@ -292,6 +299,11 @@ def one_each(dataset: Sized, labels: Tensor | np.ndarray | Sequence[int]) -> Ten
 def _deep(image: Any) -> bool:
     """Whether an image has more than 8 bits, which it keeps with prefetch."""
     return isinstance(image, Tensor) and image.is_floating_point()
+
+
+def as_view(view: Any) -> Tensor | Unfinished:
+    """`as_float` of a view that need not be finished."""
+    return view if isinstance(view, Unfinished) else as_float(view)
 
 
 def as_float(view: Any) -> Tensor:

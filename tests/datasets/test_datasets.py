@@ -64,7 +64,9 @@ def test_a_source_object_is_taken_as_it_is():
 
 
 def test_errors():
-    with pytest.raises(ConfigError, match=r"data_source='Digits': must be dict\(type='Name', ...\)"):
+    with pytest.raises(
+        ConfigError, match=r"data_source='Digits' is the name of a type: write dict\(type='Digits', ...\)"
+    ):
         ExtractDataset('Digits', TENSOR)
     with pytest.raises(ConfigError, match='return_label=True'):
         ClassificationDataset({**DIGITS, 'return_label': False}, TENSOR)

@@ -153,6 +153,8 @@ def guess(path: str) -> str:
             f"'{path}' does not say what it holds: write its kind before it ({', '.join(SCHEMES)}), as in 'list:{path}'. "
             f'Known by their endings: {endings}.'
         )
+    if DATA_SOURCES.find(path) is not None:
+        raise ConfigError(f"data_source='{path}' is the name of a type: write dict(type='{path}', ...), or an address.")
     return 'folder'  # which says that it is not there
 
 

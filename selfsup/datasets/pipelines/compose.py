@@ -39,12 +39,16 @@ class Compose:
         self.to_floats = list(to_floats)
 
     def __call__(self, image: Any) -> Any:
-        """Run all steps.
+        """Run all steps; see `run`."""
+        return self.run(self.steps, image)
+
+    def run(self, steps: Sequence[Callable], image: Any) -> Any:
+        """Run some of the steps.
 
         Raises:
             DataError: a step refuses its input; the step's own error is the cause.
         """
-        for step in self.steps:
+        for step in steps:
             try:
                 image = step(image)
             except SelfSupError:

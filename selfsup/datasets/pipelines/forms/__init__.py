@@ -9,13 +9,14 @@ form against its step.
 
 from . import crops, jitter, nested, policies, turns
 from .base import FORMS, Form, form_of, has_form
-from .fast import FastPipeline, as_array, as_pil
+from .fast import FastPipeline, Unfinished, as_array, as_pil, stack
 from .tensors import planes
 
 __all__ = [
     'FORMS',
     'FastPipeline',
     'Form',
+    'Unfinished',
     'as_array',
     'as_pil',
     'crops',
@@ -25,5 +26,6 @@ __all__ = [
     'nested',
     'planes',
     'policies',
+    'stack',
     'turns',
 ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from ..compose import Compose
 from .base import Form, has_form
@@ -35,8 +37,43 @@ class FastPipeline(Compose):
     def __init__(self, pipeline: Compose) -> None:
         super().__init__(fast_steps(pipeline.steps))
 
+    def begin(self, image: Any) -> Any:
+        """Like a call, but the view stays an `Unfinished` where a ToTensor is all that is left: it draws nothing."""
+        last = self.steps[-1] if self.steps else None
+        if not isinstance(last, FastStep) or not isinstance(last.form, ToTensorForm):
+            return self(image)
+        pixels = as_array(self.run(self.steps[:-1], image))
+        return Unfinished(pixels, last.form) if isinstance(pixels, np.ndarray) else self.run([last], pixels)
+
     def name_of(self, step: Callable) -> str:
         return type(step.step if isinstance(step, (FastStep, PlainStep)) else step).__name__
+
+
+class Unfinished(NamedTuple):
+    """A view that is to be made floats, beside others of its size.
+
+    Attributes:
+        pixels: uint8 (H, W, 3).
+        form: what makes the tensor.
+    """
+
+    pixels: np.ndarray
+    form: ToTensorForm
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the tensor."""
+        return (3, *self.pixels.shape[:2])
+
+
+def stack(views: Sequence[Tensor | Unfinished]) -> Tensor:
+    """Views of one size in one tensor (V, C, H, W)."""
+    if not all(isinstance(view, Unfinished) for view in views):
+        return torch.stack([v.form.apply(v.pixels, ()) if isinstance(v, Unfinished) else v for v in views])
+    out = torch.empty((len(views), *views[0].shape))
+    for view, place in zip(cast(Sequence[Unfinished], views), out, strict=True):
+        view.form.fill(view.pixels, place)  # without the copy of a stack
+    return out
 
 
 def fast_steps(steps: Sequence[Callable]) -> list[Callable]:

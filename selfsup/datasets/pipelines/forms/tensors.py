@@ -45,13 +45,16 @@ class ToTensorForm(Form):
         return ()
 
     def apply(self, image: np.ndarray, params: tuple[()]) -> Tensor:
+        out = torch.empty((3, *image.shape[:2]))
+        self.fill(image, out)
+        return out
+
+    def fill(self, image: np.ndarray, out: Tensor) -> None:
+        """`apply` into `out`, float32 (3, H, W), contiguous."""
         import cv2
 
-        height, width, _ = image.shape
-        out = np.empty((3, height, width), np.float32)
-        for channel, table, plane in zip(cv2.split(image), self.tables, out, strict=True):
+        for channel, table, plane in zip(cv2.split(image), self.tables, out.numpy(), strict=True):
             cv2.LUT(channel, table, plane)
-        return torch.from_numpy(out)
 
     def run(self, image: Any) -> Any:
         """The steps themselves, on what is no array."""
