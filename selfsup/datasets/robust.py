@@ -142,10 +142,11 @@ class RobustReader:
         bad, total = self.bad_indices(), len(self._bad) + self.lost
         paths = ', '.join(self.describe(int(i)) for i in bad[:PATHS_SHOWN])
         more = f', ... ({len(bad) - PATHS_SHOWN} more)' if len(bad) > PATHS_SHOWN else ''
+        listed = f' Repair, fetch again or take out of the list: {paths}{more}' if paths else ''
         return DataError(
             f'{len(bad) + self.lost} of {total} images cannot be read, more than {100 * self.limit:g}%{cause}. '
             + (f'About {self.lost} of them were in damaged shards, which the warnings name. ' if self.lost else '')
-            + f'The limit is data.max_unreadable={self.limit:g}. Repair, fetch again or take out of the list: {paths}{more}'
+            + f'The limit is data.max_unreadable={self.limit:g}.{listed}'
         )
 
 
