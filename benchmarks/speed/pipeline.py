@@ -23,10 +23,8 @@ import json
 import math
 import os
 import platform
-import random
 import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from timing import medians, seed_all
 
 from selfsup.config import load
 from selfsup.datasets.data_sources.base import EncodedSource
@@ -43,6 +42,7 @@ from selfsup.datasets.decoding.jpeg_header import orientation_if_plain
 from selfsup.datasets.pipelines import build_pipeline
 from selfsup.datasets.pipelines.forms import FastPipeline
 from selfsup.datasets.pipelines.forms.batch import DeviceShare
+from selfsup.errors import ConfigError
 from selfsup.registry import DATASETS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -191,8 +191,11 @@ def fast_plain(recipe: str, photos: Photos) -> Callable[[int], Any] | None:
 
 
 @way
-def on_device(recipe: str, photos: Photos) -> Callable[[int], Any]:
-    return backend(recipe, photos, 'fast', device=True)
+def on_device(recipe: str, photos: Photos, cache: bool = False) -> Callable[[int], Any] | None:
+    try:
+        return backend(recipe, photos, 'fast', device=True, cache=cache)
+    except ConfigError:  # a step after Normalize, such as RandomErasing, has no place on the device
+        return None
 
 
 @way
@@ -201,8 +204,8 @@ def cached(recipe: str, photos: Photos) -> Callable[[int], Any]:
 
 
 @way
-def cached_on_device(recipe: str, photos: Photos) -> Callable[[int], Any]:
-    return backend(recipe, photos, 'fast', device=True, cache=True)
+def cached_on_device(recipe: str, photos: Photos) -> Callable[[int], Any] | None:
+    return on_device(recipe, photos, cache=True)
 
 
 def after_pillow(photos: Photos, views: Callable[[Image.Image], Any]) -> Callable[[int], Any]:
@@ -237,40 +240,6 @@ def solo_learn(recipe: str, photos: Photos) -> Callable[[int], Any] | None:
     smallest = 0.2 if recipe == 'moco_v2' else 0.08
     both = [module.ImagenetTransform(*strengths[recipe], min_scale=smallest, **more) for more in extra]
     return after_pillow(photos, lambda image: [views(image) for views in both])
-
-
-def seed_all(seed: int) -> None:
-    """The three generators that steps draw from."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.default_generator.manual_seed(seed)
-
-
-def seconds(call: Callable[[Any], Any], arguments: Any, seed: int) -> float:
-    """CPU seconds of one call for each argument."""
-    seed_all(seed)
-    start = time.process_time()
-    for argument in arguments:
-        call(argument)
-    return time.process_time() - start
-
-
-def medians(calls: dict[str, tuple[Callable[[Any], Any], Any]], repeats: int) -> dict[str, dict[str, Any]]:
-    """Milliseconds per argument of each call: median, smallest and largest of the repeats, which take turns."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for repeat in range(repeats + 1):
-        for name, (call, arguments) in calls.items():
-            taken = 1000 * seconds(call, arguments, repeat) / len(arguments)
-            if repeat:  # the first one warms up
-                times[name].append(taken)
-    return {
-        name: {
-            'milliseconds': round(statistics.median(taken), 4),
-            'smallest': round(min(taken), 4),
-            'largest': round(max(taken), 4),
-        }
-        for name, taken in times.items()
-    }
 
 
 def measure_recipe(recipe: str, photos: Photos, ways: list[str], repeats: int) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from pipeline import ROOT, Photos, dataset_of, seed_all
+from pipeline import ROOT, Photos, dataset_of
+from timing import seed_all
 
 from selfsup.datasets.decoding import image_libraries
 from selfsup.datasets.pipelines.forms import FastPipeline
