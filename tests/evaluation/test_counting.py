@@ -14,6 +14,7 @@ from PIL import Image
 from torch import nn
 
 from selfsup import distributed as dist
+from selfsup.config.run_config import RunConfig
 from selfsup.datasets.loaders import build_loader
 from selfsup.datasets.loaders.agreement import check_ranks_agree
 from selfsup.datasets.robust import unreadable
@@ -74,7 +75,7 @@ class Brightness(nn.Module):
 def measure(folder):
     """What this rank's hooks say, the features of kNN, and rows of a random pipeline."""
     model = Brightness()
-    runner = SimpleNamespace(model=model, device=CPU, seed=0)
+    runner = SimpleNamespace(model=model, device=CPU, seed=0, config=RunConfig(model={}))
     found = {
         'validate': ValidateHook(data(folder), imgs_per_gpu=16, workers_per_gpu=1, eval_param=dict(topk=(1,))).evaluate(
             runner
