@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument('--methods', nargs='+', choices=EPOCHS, default=list(EPOCHS))
     parser.add_argument('--backends', nargs='+', choices=('reference', 'fast'), default=['reference', 'fast'])
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
-    parser.add_argument('--out', type=Path, default=RESULTS / 'backends.json')
+    parser.add_argument('--out', type=Path, default=RESULTS.parent / 'backends/cifar10_small.json')
     args = parser.parse_args()
     record = json.loads(args.out.read_text()) if args.out.exists() else {'runs': {}}
     runs = record['runs']
