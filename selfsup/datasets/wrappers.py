@@ -30,6 +30,8 @@ def build_dataset(dataset: Data, prefetch: bool) -> Any:
 
 def parts_of(dataset: Any) -> list[Any]:
     """The data sets that one consists of, perhaps made of others; each once, itself where it is made of none."""
+    if hasattr(dataset, 'data_source'):
+        return [dataset]
     inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     parts = [part for one in inner if one is not None for part in parts_of(one)] or [dataset]
     return list({id(part): part for part in parts}.values())
@@ -37,11 +39,9 @@ def parts_of(dataset: Any) -> list[Any]:
 
 def use_backend(dataset: Any, backend: Backend) -> None:
     """Tell a dataset, perhaps one made of others, how to decode images and compute steps; one that knows no backend stays as it is."""
-    for inner in getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]:
-        if inner is not None:
-            use_backend(inner, backend)
-    if hasattr(dataset, 'use_backend'):
-        dataset.use_backend(backend)
+    for part in parts_of(dataset):
+        if hasattr(part, 'use_backend'):
+            part.use_backend(backend)
 
 
 def use_cache(dataset: Any, cache: CacheSettings, together: bool = False) -> None:
@@ -56,23 +56,17 @@ def use_cache(dataset: Any, cache: CacheSettings, together: bool = False) -> Non
         ConfigError: a dataset or a data source that knows no cache.
         DataError: the cache does not fit, or cannot be built.
     """
-    parts = getattr(dataset, 'datasets', None) or [
-        inner for inner in [getattr(dataset, 'dataset', None)] if inner is not None
-    ]
-    for inner in parts:
-        use_cache(inner, cache, together)
-    if hasattr(dataset, 'use_cache'):
-        dataset.use_cache(cache, together)
-    elif not parts:
-        raise ConfigError(
-            f'{type(dataset).__name__} cannot be cached: derive it from selfsup.datasets.ImageDataset, or leave out cache.'
-        )
+    for part in parts_of(dataset):
+        if not hasattr(part, 'use_cache'):
+            raise ConfigError(
+                f'{type(part).__name__} cannot be cached: derive it from selfsup.datasets.ImageDataset, or leave out cache.'
+            )
+        part.use_cache(cache, together)
 
 
 def view_channels(dataset: Any) -> int | None:
     """Channels of the views of a dataset, perhaps one made of others; None where it does not tell, or where they differ."""
-    inside = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    made = {view_channels(inner) if inner is not None else getattr(dataset, 'channels', None) for inner in inside}
+    made = {getattr(part, 'channels', None) for part in parts_of(dataset)}
     return made.pop() if len(made) == 1 else None
 
 

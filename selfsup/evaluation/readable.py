@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from typing import Any
 
 from ..datasets.robust import EXHAUSTED, error_line, name_of, readers
 from ..errors import DataError
+from ..machine import cores
 from ..registry import DATA_SOURCES, DATASETS
 
 CHUNK = 64  # files that a thread reads before it reports
@@ -86,7 +86,7 @@ def read_all(
     """
     starts, done, said = range(0, len(source), CHUNK), 0, time.monotonic()
     problems: list[tuple[int, str]] = []
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(threads or cores()) as pool:
         for chunk in pool.map(lambda start: _read_chunk(source, start), starts):
             problems += chunk
             done = min(done + CHUNK, len(source))

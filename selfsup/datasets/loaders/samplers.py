@@ -129,8 +129,12 @@ class EpochSampler:
             Sample numbers and their repeats, int64 (total,) each.
         """
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, epoch, *ORDER_STREAM]))
-        order = np.resize(self._draw(rng, epoch), self.total)  # cut, or padded from the front
+        order = self._arranged(np.resize(self._draw(rng, epoch), self.total))  # cut, or padded from the front
         return order, count_repeats(order)
+
+    def _arranged(self, order: np.ndarray) -> np.ndarray:
+        """The global order, int64 (total,), with the same samples in each global batch."""
+        return order
 
     def _draw(self, rng: np.random.Generator, epoch: int) -> np.ndarray:
         """Sample numbers of an epoch, before they are cut or padded."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ... import distributed as dist
 from ...errors import ConfigError, DataError
+from ...machine import free_memory
 from ..base import ImageDataset, as_uint8
 from ..cache.progress import Progress
 from ..pipelines.forms.batch import DeviceShare, StoredImages
@@ -202,8 +202,4 @@ def _free_memory(device: torch.device) -> int | None:
     """Bytes that are free; None where nobody says."""
     if device.type == 'cuda':
         return torch.cuda.mem_get_info(device)[0]
-    table = Path('/proc/meminfo')
-    if device.type != 'cpu' or not table.exists():
-        return None
-    lines = dict(line.split(':', 1) for line in table.read_text().splitlines())
-    return int(lines['MemAvailable'].split()[0]) * 1024
+    return free_memory() if device.type == 'cpu' else None

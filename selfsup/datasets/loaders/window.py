@@ -12,8 +12,9 @@ from ... import distributed as dist
 from ...arguments import Count, Whole
 from ...errors import ConfigError
 from ...registry import SAMPLERS
+from ..digest import sources_below
 from ..robust import readers
-from .samplers import EpochSampler, count_repeats
+from .samplers import EpochSampler
 
 WINDOW = 16  # blocks
 # Of what is stored in no blocks, beside a source that is: so many images count as one.
@@ -32,9 +33,7 @@ def locality_of(dataset: Any) -> np.ndarray | None:
 
 def keeps_order(dataset: Any) -> bool:
     """Whether a source below a data set can be read in the order of its blocks alone."""
-    below = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    source = getattr(dataset, 'data_source', dataset)
-    return bool(getattr(source, 'in_order', False)) or any(keeps_order(part) for part in below if part is not None)
+    return any(getattr(source, 'in_order', False) for source in sources_below(dataset))
 
 
 def _of_sources(dataset: Any, name: str) -> np.ndarray | None:
@@ -144,16 +143,14 @@ class WindowSampler(EpochSampler):
         self.starts = np.asarray(starts, dtype=np.int64)
         self.in_order = keeps_order(dataset)
 
-    def order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """See `EpochSampler.order`; each global batch is sorted by the places of its blocks in the epoch."""
-        order, _ = super().order(epoch)
+    def _arranged(self, order: np.ndarray) -> np.ndarray:
+        """Each global batch is sorted by the places of its blocks in the epoch."""
         place = np.empty(len(self.starts), dtype=np.int64)
         blocks = self._block(order)
         seen, first = np.unique(blocks, return_index=True)
         place[seen] = np.argsort(np.argsort(first))
         batch = np.arange(len(order)) // (self.batch_size * self.world_size)
-        order = order[np.lexsort((place[blocks], batch))]  # stable
-        return order, count_repeats(order)
+        return order[np.lexsort((place[blocks], batch))]  # stable
 
     def _draw(self, rng: np.random.Generator, epoch: int) -> np.ndarray:
         if self._uniform is not None and epoch == self._uniform.epoch:

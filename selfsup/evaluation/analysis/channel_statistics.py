@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from ...datasets.pipelines import ToTensor
 from ...datasets.pipelines.forms import as_pil
 from ...datasets.robust import EXHAUSTED, UNREADABLE, error_line, name_of
 from ...errors import DataError, listed
+from ...machine import cores
 from ...registry import DATA_SOURCES
 from ..readable import sections
 
@@ -116,7 +116,7 @@ def channel_statistics(
 
     sums: Moments | None = None
     broken: list[str] = []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for done, result in enumerate(pool.map(measure, chosen), 1):
             if isinstance(result, str):
                 broken.append(result)
