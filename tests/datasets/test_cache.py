@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from selfsup.datasets import ContrastiveDataset
+from selfsup.datasets import ConcatDataset, ContrastiveDataset
 from selfsup.datasets.cache import CachedSource, cached
 from selfsup.datasets.cache.images import shrink, small_size
 from selfsup.datasets.data_sources import DataSource, ImageFolder
@@ -219,6 +219,13 @@ def test_what_cannot_be_cached_is_refused(folder, tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(DataError, match='cannot be made'):
         loader_of(folder, tmp_path / 'file')
+
+
+def test_a_data_set_that_comes_twice_is_cached_once(folder):
+    source = ImageFolder(folder)
+    one = ContrastiveDataset(source, VIEWS)
+    use_cache(ConcatDataset([one, one]), {'size': 12})
+    assert isinstance(one.data_source, CachedSource) and one.data_source.source is source
 
 
 def test_no_room_is_said_before_it_is_taken(folder, tmp_path, monkeypatch):
