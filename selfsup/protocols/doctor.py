@@ -153,7 +153,8 @@ def look_at_model(compiled: dict[str, Any], batch: dict[str, Any], device: Any, 
     model = MODELS.build(compiled['model']).to(device).train()
     img = batch['img']
     batch['img'] = [torch.randn_like(image) for image in img] if isinstance(img, list) else torch.randn_like(img)
-    amp = (wrapper := compiled['optim_wrapper'])['type'] == 'AmpOptimWrapper'
+    wrapper = compiled['optim_wrapper']
+    amp = wrapper['type'] == 'AmpOptimWrapper'
     kind = getattr(torch, wrapper.get('dtype') or ('float16' if device.type == 'cuda' else 'bfloat16'))
 
     def step() -> None:
