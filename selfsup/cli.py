@@ -34,7 +34,7 @@ def run(main: Callable[[], object]) -> None:
             main()
         sys.stdout.flush()
         if _several():
-            gc.collect()  # a DDP model holds the threads of the process group: see engine.launch.shut_down
+            gc.collect()  # a DDP model holds the threads of the process group: see engine.processes.launch.shut_down
     except SelfSupError as error:
         _leave(f'error: {error}', 2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
@@ -159,7 +159,7 @@ def add_channels(parser: argparse.ArgumentParser) -> None:
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:
-    """Add `--launcher` and `--port`, the two things `engine.launch.init_distributed` is told."""
+    """Add `--launcher` and `--port`, the two things `engine.processes.launch.init_distributed` is told."""
     parser.add_argument(
         '--launcher', choices=('none', 'pytorch', 'slurm'), default='none', help='set by the dist_ and srun_ scripts'
     )

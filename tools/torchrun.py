@@ -2,7 +2,7 @@
 
 A process that fails says why in one line of its own; torchrun would put forty lines about itself below it. SIGUSR1 and SIGUSR2
 (Slurm sends them before the time is over) go on to the processes where all of them handle it, else they stop all, as SIGTERM does.
-Where this launcher is killed, its processes notice and end: `engine.launch.leave_with_launcher`.
+Where this launcher is killed, its processes notice and end: `engine.processes.launch.leave_with_launcher`.
 """
 
 from __future__ import annotations

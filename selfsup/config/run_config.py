@@ -92,5 +92,5 @@ class RunConfig:
 
     @property
     def dist_cfg(self) -> dict[str, Any]:
-        """Arguments of `engine.launch.init_distributed`."""
+        """Arguments of `engine.processes.launch.init_distributed`."""
         return self.env_cfg.get('dist_cfg', {})

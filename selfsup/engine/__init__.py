@@ -3,10 +3,10 @@
 Start reading at `start.train`, which is what tools/train.py calls: `start` decides what is gone on from, `runner.Runner` builds everything
 in the order of its constructor and trains in the order of `train`, `loop` is the loop. `run` says what hooks may ask of all that.
 
-    launch         processes and devices                  optimization   optimizer and schedules from the config
+    processes/     how processes start, agree and end     optimization   optimizer and schedules from the config
     environment    versions and machine, for the log      optim_wrapper  accumulation and mixed precision
     run_checks     before the first step                  schedulers     learning rate and weight decay, by position
-    ddp            the model on several processes         logs/          log files, curves, why a run ended
+    logs/          log files, curves, why a run ended
     resume/        checkpoints, and whether one is of this run
 
 A schedule, a loop or an optimizer wrapper of one's own is registered in `registry.py`'s tables; a hook goes to `hooks/`.

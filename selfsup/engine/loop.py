@@ -14,8 +14,8 @@ from ..datasets.robust import share_unreadable
 from ..distributed import rank, unwrap
 from ..errors import ConfigError, DataError
 from ..registry import LOOPS
-from .ddp import explain_unfinished, refuse_unused
 from .optim_wrapper import OptimWrapper
+from .processes.ddp import explain_unfinished, refuse_unused
 from .resume.state import seed_iteration
 from .run import Run
 from .run_checks import check_run

@@ -26,9 +26,7 @@ from ..errors import ConfigError, explain_worker
 from ..optim.trained import check_protocol, parameters_by_part
 from ..registry import HOOKS, LOOPS, MODELS, RUNNERS, build_from_config
 from ..weights.load import load_backbone, load_model
-from . import ddp
 from .environment import collect_environment
-from .launch import init_distributed
 from .logs import messages
 from .logs.curves import build_message_hub, build_visualizer
 from .logs.ending import ending_logged
@@ -36,6 +34,8 @@ from .logs.log import LogTrouble, lasting, write_beside
 from .loop import TrainLoop
 from .optim_wrapper import OptimWrapper
 from .optimization import build_optim_wrapper, build_schedules
+from .processes import ddp
+from .processes.launch import init_distributed
 from .resume.changes import Changes
 from .resume.saving import Checkpoints
 

@@ -12,8 +12,8 @@ from ..config.backend import BEFORE
 from ..errors import CheckpointError, ConfigError
 from ..files import remove_leftovers
 from ..weights.read import read_checkpoint
-from .launch import init_distributed, shut_down
 from .logs import messages
+from .processes.launch import init_distributed, shut_down
 from .resume.branch import emergency_folder
 from .resume.changes import OPTION
 from .resume.checkpoint import check_writable, hold_work_dir, newest_loadable, prepare_work_dir

@@ -49,7 +49,7 @@ def port_of(options: Options) -> int | None:
 
 
 class Session:
-    """One measurement. The config is read at once; `join` starts the processes, and `shut_down` of `engine.launch` ends them.
+    """One measurement. The config is read at once; `join` starts the processes, and `shut_down` of `engine.processes.launch` ends them.
 
     Args:
         options: of the protocol.
@@ -85,7 +85,7 @@ class Session:
 
     def join(self) -> torch.device:
         """Join the process group of the launcher; gives the device of this process."""
-        from ..engine.launch import init_distributed
+        from ..engine.processes.launch import init_distributed
 
         self.device = init_distributed(self.options.launcher, port=port_of(self.options))
         return self.device

@@ -47,7 +47,7 @@ def run(asked: Options) -> base.Outcome:
         )
 
     from .. import distributed as dist
-    from ..engine.launch import shut_down
+    from ..engine.processes.launch import shut_down
     from ..evaluation.features import collect, evaluating, left_out
 
     session.join()

@@ -27,7 +27,7 @@ def run(asked: Options) -> base.Outcome:
     asked, loaded, compiled, path = transfer.prepare(asked, 'detection')
     if asked.check:
         return base.Outcome()
-    from ..engine.launch import init_distributed, shut_down
+    from ..engine.processes.launch import init_distributed, shut_down
 
     session = base.Session(asked, started)
     # The process group outlives the training.

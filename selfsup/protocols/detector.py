@@ -50,7 +50,7 @@ def run(asked: Options) -> base.Outcome:
     Raises:
         SelfSupError: what the user can mend.
     """
-    from ..engine.launch import shut_down
+    from ..engine.processes.launch import shut_down
     from ..evaluation.results.record import check_free
     from . import base
 

@@ -77,7 +77,7 @@ def check(path: str, asked: Options) -> None:
     """Data, pipeline and model of a config."""
     from ..config import compile_config, load
     from ..datasets.loaders import build_loader
-    from ..engine.launch import init_distributed
+    from ..engine.processes.launch import init_distributed
     from ..evaluation.analysis.throughput import advice, balance
     from ..evaluation.readable import read_everything
     from ..machine import cores

@@ -60,7 +60,7 @@ def run(asked: Options) -> base.Outcome:
     layers = asked.layers()
     from .. import distributed as dist
     from ..datasets.loaders import build_loader
-    from ..engine.launch import shut_down
+    from ..engine.processes.launch import shut_down
     from ..evaluation import extracted
     from ..evaluation.features import collect, evaluating
     from ..evaluation.layer_features import pool_layers, read_splits, refuse_unreadable, save_splits

@@ -67,7 +67,7 @@ def run(asked: Options) -> base.Outcome:
     neighbours = asked.neighbours()
     session = base.Session(asked)
     from .. import distributed as dist
-    from ..engine.launch import shut_down
+    from ..engine.processes.launch import shut_down
     from ..evaluation.features import extract_features
     from ..evaluation.knn import knn_accuracy
     from ..evaluation.labelled import labelled_loaders, labelled_pair, with_images

@@ -51,7 +51,7 @@ def run(asked: Options) -> base.Outcome:
     session = base.Session(
         asked, data={('--train-data', 'train'): asked.train_data, ('--test-data', 'val'): asked.test_data}
     )
-    from ..engine.launch import shut_down
+    from ..engine.processes.launch import shut_down
     from ..evaluation.linear import cached
     from ..evaluation.linear.head_inputs import both_caches
     from ..evaluation.results.record import check_free

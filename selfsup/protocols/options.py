@@ -83,7 +83,7 @@ class Options(Declared):
 
     Attributes:
         config: the config file.
-        launcher: how several processes were started, see `engine.launch.init_distributed`.
+        launcher: how several processes were started, see `engine.processes.launch.init_distributed`.
         port: of rank 0 under Slurm.
         cfg_options: words of `--cfg-options`.
     """

@@ -18,6 +18,7 @@ LEAVES = {
     'distributed',
     'cli',
     'files',
+    'heartbeat',
     'prefetch',
     'provenance',
 }
@@ -34,10 +35,11 @@ ALLOWED = {
     'datasets': set(),
     'optim': set(),
     'visualization': set(),
+    'cluster': set(),
     'config': {'optim'},
     'evaluation': {'datasets', 'models/layers', 'optim'},
     'weights': {'models/backbones'},
-    'engine': {'config', 'datasets', 'models/algorithms', 'optim', 'weights'},
+    'engine': {'cluster', 'config', 'datasets', 'models/algorithms', 'optim', 'weights'},
     'hooks': {'evaluation', 'engine', 'datasets', 'optim', 'visualization', 'weights'},
     'protocols': {'config', 'datasets', 'engine', 'evaluation', 'optim', 'visualization', 'weights'},
 }

@@ -53,7 +53,7 @@ def _rank_main(rank, fn, world_size, args, folder, port, init_group):
     finally:
         if torch_dist.is_initialized():
             torch_dist.destroy_process_group()
-        gc.collect()  # ends the threads of a group that a DDP model held, see engine.launch.shut_down
+        gc.collect()  # ends the threads of a group that a DDP model held, see engine.processes.launch.shut_down
 
 
 def run_ranks(fn, world_size, *args, timeout=120, init_group=True):

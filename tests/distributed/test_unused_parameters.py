@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from selfsup.engine.ddp import explain_unfinished, refuse_unused
+from selfsup.engine.processes.ddp import explain_unfinished, refuse_unused
 from selfsup.errors import ConfigError
 
 from .helpers import run_ranks

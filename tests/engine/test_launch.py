@@ -2,7 +2,8 @@
 
 import pytest
 
-from selfsup.engine.launch import first_host, init_distributed, slurm_environment
+from selfsup.cluster.slurm import first_host, slurm_environment
+from selfsup.engine.processes.launch import init_distributed
 from selfsup.errors import ConfigError
 
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RANK = """
 import os, signal, sys, time
 from pathlib import Path
-from selfsup.engine.launch import init_distributed
+from selfsup.engine.processes.launch import init_distributed
 
 folder = Path(sys.argv[1])
 if 'handle' in sys.argv:

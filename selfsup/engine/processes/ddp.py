@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..errors import ConfigError
+from ...errors import ConfigError
 
 NAMES_SHOWN = 5
 UNFINISHED = 'Expected to have finished reduction in the prior iteration'

@@ -5,9 +5,7 @@ from __future__ import annotations
 import datetime
 import gc
 import os
-import re
 import signal
-import socket
 import sys
 import threading
 import time
@@ -15,7 +13,8 @@ import time
 import torch
 import torch.distributed as torch_dist
 
-from ..errors import ConfigError, did_you_mean
+from ...cluster.slurm import slurm_environment, whole_number
+from ...errors import ConfigError, did_you_mean
 
 LAUNCHERS = ('none', 'pytorch', 'slurm')
 GRACE_S = 30.0  # from SIGTERM to SIGKILL, for a process whose launcher is gone
@@ -44,7 +43,7 @@ def init_distributed(
     if launcher == 'none':
         return torch.device('cuda', 0) if torch.cuda.is_available() else torch.device('cpu')
     if port is not None:
-        _whole('PORT (or --port)', port, 1, 65535)
+        whole_number('PORT (or --port)', port, 1, 65535)
     if launcher == 'slurm':
         os.environ.update(slurm_environment(dict(os.environ), port))
     missing = [k for k in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT') if k not in os.environ]
@@ -53,10 +52,10 @@ def init_distributed(
             f'--launcher {launcher} needs {", ".join(missing)} in the environment. '
             f'Start through tools/dist_train.sh (torchrun) or tools/srun_train.sh (Slurm).'
         )
-    processes = _whole('WORLD_SIZE', os.environ['WORLD_SIZE'], 1, 10**6)
-    _whole('RANK', os.environ['RANK'], 0, processes - 1)
-    _whole('LOCAL_RANK', os.environ['LOCAL_RANK'], 0, processes - 1)
-    _whole('MASTER_PORT', os.environ['MASTER_PORT'], 1, 65535)
+    processes = whole_number('WORLD_SIZE', os.environ['WORLD_SIZE'], 1, 10**6)
+    whole_number('RANK', os.environ['RANK'], 0, processes - 1)
+    whole_number('LOCAL_RANK', os.environ['LOCAL_RANK'], 0, processes - 1)
+    whole_number('MASTER_PORT', os.environ['MASTER_PORT'], 1, 65535)
     if launcher == 'pytorch':
         leave_with_launcher()
     device = torch.device('cpu')
@@ -78,13 +77,6 @@ def init_distributed(
                 'Set PORT to a free port, and MASTER_ADDR where the first node is not reachable by its name.'
             ) from None
     return device
-
-
-def _whole(name: str, value: str | int, lowest: int, highest: int) -> int:
-    """`value` as a number, or a ConfigError: torch waits for ever at port 0 and has a traceback for most other mistakes."""
-    if not str(value).isdecimal() or not lowest <= int(value) <= highest:
-        raise ConfigError(f"{name}: '{value}' is not a whole number from {lowest} to {highest}.")
-    return int(value)
 
 
 def leave_with_launcher(every_s: float = 1.0) -> None:
@@ -136,57 +128,3 @@ def shut_down() -> None:
     if torch_dist.is_available() and torch_dist.is_initialized():
         torch_dist.destroy_process_group()
         gc.collect()
-
-
-def slurm_environment(env: dict[str, str], port: int | None = None) -> dict[str, str]:
-    """torch's variables (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT) from those srun sets.
-
-    Nothing is executed (no `scontrol`), so it works where Slurm's client tools do not.
-
-    Args:
-        env: the environment of the task.
-        port: port of rank 0; None: `MASTER_PORT`, else 20000 + a number below 20000 made of job and step id.
-
-    Raises:
-        ConfigError: this is no Slurm task.
-    """
-    missing = [k for k in ('SLURM_PROCID', 'SLURM_NTASKS') if k not in env]
-    if missing:
-        raise ConfigError(
-            f'--launcher slurm, but {", ".join(missing)} is not set: start through tools/srun_train.sh or srun.'
-        )
-    if port is None:
-        # two steps of one job may run side by side, hence the step id
-        number = int(env.get('SLURM_JOB_ID', 0)) * 7 + int(env.get('SLURM_STEP_ID', 0) or 0)
-        port = _whole('MASTER_PORT', env.get('MASTER_PORT') or 20000 + number % 20000, 1, 65535)
-    return {
-        'RANK': env['SLURM_PROCID'],
-        'WORLD_SIZE': env['SLURM_NTASKS'],
-        'LOCAL_RANK': env.get('SLURM_LOCALID', '0'),
-        'MASTER_ADDR': env.get('MASTER_ADDR') or _slurm_address(env),
-        'MASTER_PORT': str(port),
-    }
-
-
-def first_host(nodelist: str) -> str:
-    """First name of a Slurm host list: 'node[01-03],gpu7' -> 'node01', 'a-b[003,7]' -> 'a-b003', 'n1' -> 'n1'."""
-    match = re.match(r'([^,\[]+)(?:\[([^\],-]+))?', nodelist.strip())
-    if match is None:
-        raise ConfigError(f'The Slurm node list {nodelist!r} cannot be read; set MASTER_ADDR to the first node.')
-    return match[1] + (match[2] or '')
-
-
-def _slurm_address(env: dict[str, str]) -> str:
-    """Where rank 0 listens: the first node, by name where the name resolves."""
-    if env.get('SLURM_NNODES', env.get('SLURM_JOB_NUM_NODES', '1')) == '1':
-        return '127.0.0.1'
-    host = first_host(
-        env.get('SLURM_STEP_NODELIST') or env.get('SLURM_JOB_NODELIST') or env.get('SLURM_NODELIST') or ''
-    )
-    try:
-        socket.getaddrinfo(host, None)
-    except OSError:
-        # Node names that do not resolve (several nodes on one machine, private names): the node that ran srun, which
-        # in a batch job is the first one.
-        return env.get('SLURM_LAUNCH_NODE_IPADDR', host)
-    return host

@@ -1,0 +1,5 @@
+"""How the processes of a run start, belong together and end.
+
+launch    join the group that the launcher announces, and leave it
+ddp       the model on its device and on several processes
+"""
