@@ -328,6 +328,8 @@ ENVIRONMENT = Section(
     short=(
         Key('dist_params', dict | None, "dict(backend='nccl')", "dict(backend='nccl')", 'How processes talk to each other.'),
         Key('dist_params.backend', str, "'nccl'", "'gloo'", 'nccl for GPUs; gloo is used where there is none.'),
+        Key('dist_params.timeout_s', Positive, '600', '1800',
+            'Seconds that a process may be missing, silent or without progress before the run ends.'),
         Key('cudnn_benchmark', bool, 'True', 'False', 'Let cuDNN try algorithms; `--deterministic` switches it off.'),
     ),
     native=(
@@ -335,6 +337,7 @@ ENVIRONMENT = Section(
         Key('env_cfg.cudnn_benchmark', bool, 'True', 'False', 'Let cuDNN try algorithms.'),
         Key('env_cfg.dist_cfg', dict, "dict(backend='nccl')", "dict(backend='gloo')", 'How processes talk to each other.'),
         Key('env_cfg.dist_cfg.backend', str, "'nccl'", "'gloo'", 'nccl or gloo.'),
+        Key('env_cfg.dist_cfg.timeout_s', Positive, '600', '1800', 'As in dist_params.'),
     ))
 
 RUN = Section('The run', both=(
