@@ -13,6 +13,8 @@ import signal
 import sys
 from pathlib import Path
 
+from selfsup.cluster import agent
+
 
 def children() -> list[int]:
     """Process ids of the ranks: the direct children."""
@@ -43,7 +45,7 @@ def pass_on_or_stop(number: int, frame: object) -> None:
 
 
 def main() -> None:
-    from torch.distributed import DistNetworkError, run
+    from torch.distributed import DistNetworkError, DistStoreError, run
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
@@ -52,20 +54,22 @@ def main() -> None:
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, pass_on_or_stop)
     os.environ['SELFSUP_LAUNCHER'] = str(os.getpid())  # whom the ranks outlive by no more than a few seconds
+    nodes, each = (int(text) if text.isdecimal() else 1 for text in (args.nnodes, args.nproc_per_node))
+    restarts = agent.Restarts(args.max_restarts, args.node_rank * each)
+    if nodes > 1 and args.rdzv_backend == 'static':
+        agent.explain_waiting(args.master_addr, args.master_port, args.node_rank, nodes, lambda: bool(children()))
     try:
         run.run(args)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        code = failure.exitcode
-        how = f'was killed by {signal.Signals(-code).name}' if code < 0 else f'ended with exit status {code}'
-        sys.exit(f'error: rank {rank} {how}, so all processes were stopped. Its own message is above.')
+        hangs = [one for one in error.failures.values() if one.exitcode == agent.HANGS]
+        agent.tell_failure(rank, failure.exitcode, restarts.done)
+        sys.exit(agent.HANGS if hangs else 1)
     except SignalException as error:
         print(f'stopped by {signal.Signals(error.sigval).name}', file=sys.stderr)
         sys.exit(128 + error.sigval)
-    except DistNetworkError as error:
-        sys.exit(
-            f'error: {args.master_addr}:{args.master_port} cannot be used ({str(error).splitlines()[0]}). Set PORT to a free port.'
-        )
+    except (DistNetworkError, DistStoreError) as error:
+        sys.exit(agent.words_for_store(f'{args.master_addr}:{args.master_port}', nodes, str(error)))
 
 
 if __name__ == '__main__':

@@ -5,23 +5,21 @@ from __future__ import annotations
 import datetime
 import os
 import socket
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch.distributed as torch_dist
 
+from ...cluster.meeting import Patience, await_listener, await_members, claim, unreachable
 from ...datasets.loaders.workers import allow_open_files
-from ...errors import ConfigError, listed
+from ...errors import ConfigError
 from ...heartbeat import Heart
 from .signs import Sign
 from .tree import own_identity
 from .watch import VERDICT, Watch, sign_key
 
-EXPLAIN_S = 20.0  # of waiting, before it says for whom
-ANSWER_S = 5.0  # for a machine to answer at all
 BUSY_S = 10.0  # for a port that the process before this one still holds
 FOR_GOOD = datetime.timedelta(days=365)  # who waits for a slow process waits; who hangs is found by the watch
 _HOW_TO = (
@@ -72,7 +70,7 @@ def meet(place: Place, timeout_s: float) -> tuple[Any, Watch | None]:
 
     Args:
         place: where.
-        timeout_s: how long in all, in seconds; what is waited for is said after `EXPLAIN_S`.
+        timeout_s: how long in all, in seconds; what is waited for is said earlier, see `Patience`.
 
     Returns:
         the store, for the process group; the watch, which is not started yet, where there are several processes.
@@ -80,17 +78,20 @@ def meet(place: Place, timeout_s: float) -> tuple[Any, Watch | None]:
     Raises:
         ConfigError: the port is taken, nobody answers, ranks are missing, or a rank is there twice.
     """
-    end = time.monotonic() + timeout_s
+    # one process of each machine is enough to tell it
+    quiet = os.environ.get('LOCAL_RANK', '0') != '0'
+    patience = Patience(f'[rank {place.rank}]', timeout_s, f'dist_params.timeout_s={timeout_s:g}', quiet)
     server = None if place.kept_by_launcher or place.rank else _serve(place, timeout_s)
     if server is None:
-        _await_listener(place, end, timeout_s)
+        keeper = 'the launcher of the first machine' if place.kept_by_launcher else 'rank 0'
+        await_listener(patience, place.address, place.port, keeper)
     store = _under(place, server or _connect(place, timeout_s))
     sign = Sign(place.rank, socket.gethostname(), own_identity())
     _claim(place, store, sign)
     store.set(sign_key(place.rank), sign.pack())
     if place.rank == 0:
         store.set(VERDICT, '')
-    _await_ranks(place, store, end, timeout_s)
+    await_members(patience, store, 'rank', place.world_size, place.endpoint)
     watch = None
     if place.world_size > 1:
         first = Sign.unpack(store.get(sign_key(0)))
@@ -129,7 +130,7 @@ def _serve(place: Place, timeout_s: float) -> Any:
 def _connect(place: Place, timeout_s: float) -> Any:
     if place.rank == 0 and not place.kept_by_launcher:
         place = Place(0, place.world_size, '127.0.0.1', place.port, False, place.attempt)
-    problem = _problem(place.address, place.port)  # torch would say it in many lines
+    problem = unreachable(place.address, place.port)  # torch would say it in many lines
     if problem:
         raise ConfigError(f'{place.endpoint} cannot be reached: {problem}.')
     try:
@@ -141,83 +142,14 @@ def _connect(place: Place, timeout_s: float) -> Any:
         ) from None
 
 
-def _problem(address: str, port: int) -> str | None:
-    """Why nobody can be reached there; None: somebody can."""
-    try:
-        socket.create_connection((address, port), ANSWER_S).close()
-    except socket.gaierror as error:
-        return f'the name {address!r} does not resolve here ({error.strerror})'
-    except ConnectionRefusedError:
-        return f'the machine answers, but nobody listens at port {port}'
-    except TimeoutError:
-        return 'the machine does not answer (a wrong address, a firewall, or another network)'
-    except OSError as error:
-        return (error.strerror or str(error)).lower()
-    return None
-
-
-def _await_listener(place: Place, end: float, timeout_s: float) -> None:
-    keeper = 'the launcher of the first machine' if place.kept_by_launcher else 'rank 0'
-    _poll(
-        lambda: _problem(place.address, place.port),
-        lambda problem: (
-            f'{keeper} cannot be reached at {place.endpoint}: {problem}. MASTER_ADDR must be the first machine (NODE_RANK=0) and '
-            'PORT the same on all; it must have been started'
-        ),
-        place,
-        end,
-        timeout_s,
-    )
-
-
 def _claim(place: Place, store: Any, sign: Sign) -> None:
     """Be the one process with this rank."""
-    key = f'claim/{place.rank}'
-    holder = Sign.unpack(store.compare_set(key, '', sign.pack()))
+    holder = Sign.unpack(claim(store, 'rank', place.rank, sign.pack().decode()).encode())
     if holder != sign:
         raise ConfigError(
             f'Two processes say that they are rank {place.rank}: {holder.name} and process {sign.identity.pid} on {sign.host}. '
             'Every machine needs a NODE_RANK of its own, from 0 to NNODES - 1.'
         )
-
-
-def _await_ranks(place: Place, store: Any, end: float, timeout_s: float) -> None:
-    def missing() -> str | None:
-        absent = [rank for rank in range(place.world_size) if not store.check([f'claim/{rank}'])]
-        return f'{"rank" if len(absent) == 1 else "ranks"} {listed(absent)}' if absent else None
-
-    _poll(
-        missing,
-        lambda absent: f'{absent} of {place.world_size} processes did not come to {place.endpoint}. {_HOW_TO}',
-        place,
-        end,
-        timeout_s,
-    )
-
-
-def _poll(
-    problem: Callable[[], str | None], words: Callable[[str], str], place: Place, end: float, timeout_s: float
-) -> None:
-    """Ask until there is no `problem`. After `EXPLAIN_S` seconds one process of each machine tells it, once.
-
-    Raises:
-        ConfigError: it is still there at `end`.
-    """
-    begun, told, pause = time.monotonic(), os.environ.get('LOCAL_RANK', '0') != '0', 0.05
-    while (found := problem()) is not None:
-        now = time.monotonic()
-        if now >= end:
-            raise ConfigError(f'After {timeout_s:g} s {words(found)}')
-        if not told and now - begun >= EXPLAIN_S:
-            told = True
-            rest = f'This process waits for {end - now:.0f} s more (dist_params.timeout_s={timeout_s:g}).'
-            print(
-                f'[rank {place.rank}] after {now - begun:.0f} s {words(found).rstrip(".")}. {rest}',
-                file=sys.stderr,
-                flush=True,
-            )
-        time.sleep(min(pause, max(end - now, 0.01)))
-        pause = min(2 * pause, 1.0)
 
 
 def _seconds(number: float) -> datetime.timedelta:

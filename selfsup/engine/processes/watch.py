@@ -17,12 +17,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ...cluster.agent import HANGS
 from ...heartbeat import Heart
 from ..logs.log import LogHandler
 from .signs import Judge, Sign, Verdict
 from .tree import descendants, is_here, kill, kill_below, processor_seconds
 
-STATUS = 76  # exit status of a process that ends because the run hangs
 PERIODS = 20  # signs within `timeout_s`
 LONGEST_PERIOD_S = 15.0
 AT_WORK = 0.05  # of one core: a process that uses as much works
@@ -36,7 +36,7 @@ def sign_key(rank: int) -> str:
 
 
 class Watch(threading.Thread):
-    """The watch of one process. `start` begins it, `leave` ends it in order; what hangs is ended hard, with exit status `STATUS`.
+    """The watch of one process. `start` begins it, `leave` ends it in order; what hangs is ended hard, with exit status `HANGS`.
 
     Args:
         connect: opens a connection to the store of the group, one of its own: another thread may wait on any other.
@@ -127,7 +127,7 @@ class Watch(threading.Thread):
 
     def _give_up(self, verdict: Verdict) -> None:
         text = (
-            f'error: {verdict.reason}. So this process ends, with exit status {STATUS}; '
+            f'error: {verdict.reason}. So this process ends, with exit status {HANGS}; '
             f'dist_params.timeout_s={self.timeout_s:g} says how long is waited.'
         )
         print(f'[rank {self._sign.rank}] {text}', file=sys.stderr, flush=True)
@@ -140,7 +140,7 @@ class Watch(threading.Thread):
             if one != self._sign.identity and is_here(one):
                 kill_below(one.pid)
                 kill([one.pid])
-        os._exit(STATUS)
+        os._exit(HANGS)
 
 
 def current() -> Watch | None:
