@@ -2,6 +2,9 @@
 
 set -euo pipefail
 PYTHON=${PYTHON:-python}
+# as it was typed, for a run that says how to go on
+SELFSUP_COMMAND=${SELFSUP_COMMAND:-$(printf '%q ' bash "$0" "$@")}
+export SELFSUP_COMMAND
 
 # need LOWEST HIGHEST "$@": leave with the `usage` of the script where the number of its arguments is another
 need() {
