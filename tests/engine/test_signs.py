@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from selfsup.cluster.tree import Identity
 from selfsup.engine.processes.signs import Judge, Sign, Verdict
-from selfsup.engine.processes.tree import Identity
 from selfsup.heartbeat import BATCH
 
 TIMEOUT, PERIOD = 600.0, 15.0
@@ -138,6 +138,8 @@ def test_a_store_that_is_gone_is_told_by_its_keeper():
     assert verdict.culprits == (ranks.signs[0].identity,)
 
 
-@pytest.mark.parametrize('one', [Sign(3, 'a', Identity('m', 1, 2), 4, 5, 'x', True), Verdict('r', (Identity('m', 1, 2),))])
+@pytest.mark.parametrize(
+    'one', [Sign(3, 'a', Identity('m', 1, 2), 4, 5, 'x', True), Verdict('r', (Identity('m', 1, 2),))]
+)
 def test_what_travels_arrives(one):
     assert type(one).unpack(one.pack()) == one

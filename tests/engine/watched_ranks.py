@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 
 from selfsup.cli import run as run_tool
+from selfsup.cluster.tree import descendants
 from selfsup.datasets.classification import ClassificationDataset
 from selfsup.datasets.data_sources.digits import Digits
 from selfsup.datasets.loaders import build_loader
 from selfsup.distributed import sum as sum_of_ranks
 from selfsup.engine.processes.launch import init_distributed, shut_down
-from selfsup.engine.processes.tree import descendants
 from selfsup.heartbeat import beat, working
 from tests.distributed.helpers import free_port
 

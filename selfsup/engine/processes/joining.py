@@ -13,11 +13,11 @@ from typing import Any
 import torch.distributed as torch_dist
 
 from ...cluster.meeting import Patience, await_listener, await_members, claim, open_store, unreachable
+from ...cluster.tree import own_identity
 from ...datasets.loaders.workers import allow_open_files
 from ...errors import ConfigError
 from ...heartbeat import Heart
 from .signs import Sign
-from .tree import own_identity
 from .watch import VERDICT, Watch, sign_key
 
 BUSY_S = 10.0  # for a port that the process before this one still holds

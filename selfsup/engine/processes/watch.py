@@ -18,10 +18,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ...cluster.agent import HANGS
+from ...cluster.tree import descendants, is_here, kill, kill_below, processor_seconds
 from ...heartbeat import Heart
 from ..logs.log import LogHandler
 from .signs import Judge, Sign, Verdict
-from .tree import descendants, is_here, kill, kill_below, processor_seconds
 
 PERIODS = 20  # signs within `timeout_s`
 LONGEST_PERIOD_S = 15.0
