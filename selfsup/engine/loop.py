@@ -93,6 +93,7 @@ class TrainLoop(BaseLoop):
         runner.call_hook('before_train')
         while self._iter < self._max_iters and not self.stop_training:
             self._run_epoch()
+        runner.checkpoints.wait()  # what is called now may read them
         runner.call_hook('after_train')
         return runner.model
 
@@ -138,6 +139,7 @@ class TrainLoop(BaseLoop):
             self._carries = []
         runner.call_hook('after_train_iter', batch_idx=index, data_batch=batch, outputs=step)
         self._iter += 1
+        runner.checkpoints.collect()
 
     def _forward_backward(self, batch: dict, length: int, closes: bool) -> Step:
         """Add the gradient of one micro-batch; ranks exchange gradients only with the last of a window."""

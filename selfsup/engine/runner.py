@@ -252,8 +252,11 @@ class Runner(MMRunner):
             if self.loaded is not None:
                 self._write_beside(Path(self.loaded.path).name, self.loaded.text)
             dist.on_main(lambda: self.checkpoints.branch.begin(resume_from, self.iter))
-            model = self._run_loop()
-            self.call_hook('after_run')
+            try:
+                model = self._run_loop()
+                self.call_hook('after_run')
+            finally:
+                self.checkpoints.close()
             return model
 
     def prepare(self) -> None:
@@ -294,31 +297,47 @@ class Runner(MMRunner):
 
     @property
     def last_checkpoint(self) -> Path | None:
-        """The newest checkpoint of this run, or the one it was resumed from."""
-        return self.checkpoints.last
+        """The newest checkpoint of this run, complete, or the one it was resumed from. Waits for one that is being written, on rank 0."""
+        return self.checkpoints.newest()
 
     @property
     def changes(self) -> Changes:
         """What differs from the run that is resumed."""
         return self.checkpoints.changes
 
-    def save_checkpoint(self, name: str, *, epoch: int, iteration: int, keep: int = -1) -> Path:
-        """Write `work_dir/name` on rank 0 (atomically), record it and point `latest.pth` at it.
+    def save_checkpoint(
+        self,
+        name: str,
+        *,
+        epoch: int,
+        iteration: int,
+        keep: int = -1,
+        keep_every_hours: float | None = None,
+        wait: bool = True,
+    ) -> Path:
+        """Write `work_dir/name` on rank 0 (atomically), record it and point `latest.pth` at it. All processes call it.
 
         Args:
             name: file name.
             epoch: epochs finished.
             iteration: iterations finished.
             keep: how many files of this kind (`epoch_` or `iter_`) stay, the newest of those that this run wrote; -1: all.
+            keep_every_hours: of older ones, one per that many hours stays too, > 0; None: none.
+            wait: False: the state is copied, and a thread writes it while training goes on. Hooks of rank 0 hear of it in
+                `after_save_checkpoint(runner, path, iteration)` when it is on the disk; `checkpoints.wait()` waits for it.
 
         Returns:
-            the file, which lies in the emergency folder where the work dir did not take it.
+            the file, which lies in the emergency folder where the work dir did not take it; with `wait=False`: where it will lie, if
+            the work dir takes it.
 
         Raises:
-            CheckpointError: it could be written nowhere; older checkpoints are as they were.
+            CheckpointError: it, or one before it that was written in the background, could be written nowhere; older checkpoints are as
+                they were.
             TrainingError: weights are not finite; nothing is written.
         """
-        return self.checkpoints.save(name, epoch=epoch, iteration=iteration, keep=keep)
+        return self.checkpoints.save(
+            name, epoch=epoch, iteration=iteration, keep=keep, keep_every_hours=keep_every_hours, wait=wait
+        )
 
     def resume(self, filename: str, **_: Any) -> None:
         """Continue the run that wrote `filename`, exactly.

@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from mmengine.hooks import Hook
 
-from ..arguments import Count
+from ..arguments import Count, Positive
 from ..engine import Run
+from ..errors import ConfigError
 from ..registry import HOOKS
 
 
@@ -21,6 +22,12 @@ class CheckpointHook(Hook):
         max_keep_ckpts: newest files to keep of this kind (epochs or iterations), >= 1; -1 keeps all. Only files that this run
             and those it goes on from wrote are removed.
         save_last: also save when training ends.
+        background: training goes on while a thread writes a copy of the state, which takes memory of its size on rank 0; twice that
+            where a save falls due before the last one is written. The last save of a run is waited for.
+        keep_every_hours: of the files that `max_keep_ckpts` would remove, one per that many hours stays, > 0; by the time of the save.
+
+    Raises:
+        ConfigError: `keep_every_hours` where all files are kept anyway.
     """
 
     only_watches = True  # a resume with other arguments, or without it, ends in the same weights
@@ -32,9 +39,17 @@ class CheckpointHook(Hook):
         by_epoch: bool = True,
         max_keep_ckpts: Count | Literal[-1] = -1,
         save_last: bool = True,
+        background: bool = True,
+        keep_every_hours: Positive | None = None,
     ) -> None:
+        if keep_every_hours is not None and max_keep_ckpts == -1:
+            raise ConfigError(
+                f'checkpoint_config.keep_every_hours={keep_every_hours} says which of the older checkpoints stay, but max_keep_ckpts=-1 '
+                'keeps all: set max_keep_ckpts too.'
+            )
         self.interval, self.by_epoch = interval, by_epoch
         self.max_keep_ckpts, self.save_last = max_keep_ckpts, save_last
+        self.background, self.keep_every_hours = background, keep_every_hours
         self._due = False
 
     def after_train_epoch(self, runner: Run) -> None:
@@ -54,5 +69,11 @@ class CheckpointHook(Hook):
             self._save(runner, f'iter_{done}.pth', runner.epoch, done)
 
     def _save(self, runner: Run, name: str, epoch: int, iteration: int) -> None:
-        path = runner.save_checkpoint(name, epoch=epoch, iteration=iteration, keep=self.max_keep_ckpts)
-        runner.logger.info(f'Saved {path}')
+        runner.save_checkpoint(
+            name,
+            epoch=epoch,
+            iteration=iteration,
+            keep=self.max_keep_ckpts,
+            keep_every_hours=self.keep_every_hours,
+            wait=not self.background or iteration >= runner.max_iters,
+        )
