@@ -19,6 +19,7 @@ from ...errors import CheckpointError, SelfSupWarning, TrainingError
 from ...provenance import sha256
 from ...weights.load import load_matching, state_dict_of
 from ...weights.read import read_checkpoint
+from ..processes.agreement import FAILED
 from ..run import Run
 from .branch import Branch, Save
 from .changes import LIBRARIES, Changes
@@ -46,7 +47,8 @@ class Checkpoints:
         self.run, self.text = run, text
         self.branch = Branch(run.config.work_dir, emergency_dir)
         self.last: Path | None = None  # the newest that is known to be written
-        self._writer = Writer(run.logger, pinned=run.device.type == 'cuda')
+        self.took = 0.0  # seconds from the begin of the latest save to its end, on rank 0
+        self._writer = Writer(run.logger, lambda: run.ask(FAILED), pinned=run.device.type == 'cuda')
         self._verified = False  # the first file of a run is read back
         self._raised = False  # that a write in the background failed
         self._untold: list[Written] = []  # hooks are to hear of them
@@ -101,11 +103,11 @@ class Checkpoints:
             begun = time.perf_counter()
             rules: dict[str, Any] = {'keep': keep, 'keep_every_hours': keep_every_hours}
             path = self.branch.write(content, name, number, verify=verify, save=save, **rules)
-            still = time.perf_counter() - start if stall is None else stall
+            now = time.perf_counter()
             self.run.logger.info(
-                f'Saved {path}: training stood still for {still:.2f} s, written in {time.perf_counter() - begun:.2f} s'
+                f'Saved {path}: training stood still for {now - start if stall is None else stall:.2f} s, written in {now - begun:.2f} s'
             )
-            return Written(path, iteration)
+            return Written(path, iteration, now - begun + (begun - start if stall is None else stall))
 
         if wait:
             return self._write_now(lambda: write(checkpoint))
@@ -115,6 +117,14 @@ class Checkpoints:
             stall = time.perf_counter() - start
             self._writer.start(name, snapshot, lambda save: write(content, stall, save))
         return self.branch.work_dir / name
+
+    def rules_of_iterations(self) -> dict[str, Any]:
+        """Which files `iter_N.pth` stay beside a new one, as arguments of `save`."""
+        hook = self.run.config.default_hooks.get('checkpoint')
+        arguments = hook if isinstance(hook, dict) else {}
+        if arguments.get('by_epoch', True) and arguments.get('every_minutes') is None:
+            return {'keep': 1}  # the hook writes none: each takes the place of the last
+        return {'keep': arguments.get('max_keep_ckpts', -1), 'keep_every_hours': arguments.get('keep_every_hours')}
 
     def wait(self) -> None:
         """Wait until everything is written. All processes call it.
@@ -164,7 +174,7 @@ class Checkpoints:
         """All that is stored. With `snapshot`, weights and optimizer are copied into it by now; otherwise they are those of the run,
         where these lie in host memory.
         """
-        run, model = self.run, unwrap(self.run.model)
+        run, loop, model = self.run, self.run.train_loop, unwrap(self.run.model)
         now = time.time()
         if snapshot is not None:
             snapshot.begin()
@@ -189,6 +199,7 @@ class Checkpoints:
                 'algorithm': type(model).__name__,
                 'environment': run.environment,
                 **self._description,
+                **({'closed_by': list(loop.closed_by)} if loop.closed_by and epoch == loop.epoch else {}),
             },
             'state_dict': {name: value.detach() for name, value in state.items()},
             'optimizer': run.optim_wrapper.state_dict(),
@@ -210,9 +221,9 @@ class Checkpoints:
 
         written = dist.on_main(act)
         self._writer.drop_tables()
-        self.last = written.path
         if dist.is_main():
-            self._untold.append(written)
+            self._note(written)
+        self.last = written.path
         self._tell()
         return written.path
 
@@ -229,8 +240,11 @@ class Checkpoints:
 
     def _note_written(self) -> None:
         for written in self._writer.take_written():
-            self.last = written.path
-            self._untold.append(written)
+            self._note(written)
+
+    def _note(self, written: Written) -> None:
+        self.last, self.took = written.path, written.seconds
+        self._untold.append(written)
 
     def _good(self) -> str:
         return f' The last good checkpoint is {self.last}.' if self.last else ''
@@ -277,7 +291,7 @@ class Checkpoints:
         self.changes.check(path)
         load_training_state(run.optim_wrapper, run.param_schedulers, checkpoint, self.changes, path, run.logger)
         self._description['changed'] = self.changes.record(meta['iter'])
-        run.train_loop.start_at(meta['epoch'], meta['iter'])
+        run.train_loop.start_at(meta['epoch'], meta['iter'], meta.get('closed_by', ()))
         self.last = Path(path)
         remaining = run.max_iters - meta['iter']
         rest = (

@@ -26,10 +26,11 @@ COPIES = 2  # a second save may be copied while the first one is still being wri
 
 @dataclass(frozen=True)
 class Written:
-    """A checkpoint that is safe on the disk: `path`, and `iteration`, how many were finished."""
+    """A checkpoint that is safe on the disk: `iteration`, how many were finished; `seconds` from the begin of the save to its end."""
 
     path: Path
     iteration: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,12 @@ class Writer:
 
     Args:
         logger: is told when training has to wait.
+        on_failure: called by the thread after the first write that failed.
         pinned: copies are made from a GPU.
     """
 
-    def __init__(self, logger: MMLogger, pinned: bool = False) -> None:
-        self._logger, self._pinned = logger, pinned
+    def __init__(self, logger: MMLogger, on_failure: Callable[[], None], pinned: bool = False) -> None:
+        self._logger, self._on_failure, self._pinned = logger, on_failure, pinned
         self._pool: ThreadPoolExecutor | None = None
         self._tasks: list[_Task] = []
         self._snapshots: list[Snapshot] = []
@@ -131,6 +133,7 @@ class Writer:
                 return write(self._store)
         except BaseException as problem:
             self._failure = problem
+            self._on_failure()
             raise
 
     def _store(self, content: Any, file: BinaryIO) -> None:
