@@ -48,8 +48,11 @@ class Loop(Protocol):
     def max_steps(self) -> int:
         """Optimizer steps of the whole run, if fp16 skips none."""
 
-    def start_at(self, epoch: int, iteration: int) -> None:
-        """Continue after `iteration` finished iterations, `epoch` finished epochs."""
+    def start_at(self, epoch: int, iteration: int, samples: int | None = None) -> None:
+        """Continue after `iteration` finished iterations, `epoch` finished epochs, `samples` samples of the epoch."""
+
+    def samples_at(self, epoch: int, iteration: int) -> int | None:
+        """Samples of the epoch that are done after `iteration` finished iterations; None where the sampler cannot say."""
 
 
 class Run(Protocol):

@@ -18,9 +18,11 @@ from ...provenance import sha256
 from ...weights.load import load_matching, state_dict_of
 from ...weights.read import read_checkpoint
 from ..run import Run
+from ..run_checks import check_rest
 from .branch import Branch
-from .changes import LIBRARIES, Changes
+from .changes import LIBRARIES, RELAXED, Changes
 from .comparison import compare, describe_run
+from .elastic import Batch, Position, allow_other_batch, lines_of, position_of
 from .state import check_fingerprint
 from .state_checks import check_average, check_model_state, check_training_state
 from .training_state import load_training_state
@@ -62,6 +64,13 @@ class Checkpoints:
             'pretrained': self._pretrained,
         }
 
+    @property
+    def _batch(self) -> Batch:
+        run, loop = self.run, self.run.train_loop
+        return Batch(
+            run.world_size, loop.dataloader.batch_size, run.optim_wrapper.update_interval, loop.iters_per_epoch
+        )
+
     def save(self, name: str, *, epoch: int, iteration: int, keep: int = -1) -> Path:
         """See `Runner.save_checkpoint`."""
         run, model = self.run, unwrap(self.run.model)
@@ -69,6 +78,7 @@ class Checkpoints:
             'meta': {
                 'epoch': epoch,
                 'iter': iteration,
+                'samples': run.train_loop.samples_at(epoch, iteration),
                 'time': time.strftime('%Y-%m-%d %H:%M:%S'),
                 'branch': self.branch.line,
                 'fingerprint': self.fingerprint(),
@@ -123,17 +133,40 @@ class Checkpoints:
             # mmengine's EMAHook stores the average in the place of the weights, and puts them back here
             load_matching(model, state_dict_of(checkpoint, path), path, type(model).__name__, strict=True)
         self.changes.check(path)
-        load_training_state(run.optim_wrapper, run.param_schedulers, checkpoint, self.changes, path, run.logger)
-        self._description['changed'] = self.changes.record(meta['iter'])
-        run.train_loop.start_at(meta['epoch'], meta['iter'])
+        position = position_of(meta, run.train_loop, path)
+        load_training_state(
+            run.optim_wrapper, run.param_schedulers, checkpoint, self.changes, path, run.logger, position.iteration
+        )
+        self._description['changed'] = self.changes.record(position.iteration)
+        run.train_loop.start_at(*position)
+        self._say_other_batch(meta, position)
         self.last = Path(path)
-        remaining = run.max_iters - meta['iter']
+        remaining = run.max_iters - position.iteration
         rest = (
             f'{remaining} iterations are left'
             if remaining > 0
             else 'nothing is left to do; raise total_epochs or total_iters to train longer'
         )
-        run.logger.info(f'Resumed {path}: epoch {meta["epoch"]}, iteration {meta["iter"]}; {rest}.')
+        run.logger.info(f'Resumed {path}: epoch {position.epoch}, iteration {position.iteration}; {rest}.')
+
+    def _say_other_batch(self, meta: dict[str, Any], position: Position) -> None:
+        """Log what becomes of a run with other processes or batches, and refuse what its next batches would not fit."""
+        run, loop = self.run, self.run.train_loop
+        before, now = Batch.of(meta.get('fingerprint', {})), self._batch
+        if position.samples:
+            check_rest(unwrap(run.model), loop.dataloader, position.samples)
+        if before is None or before == now:
+            return
+        lines = lines_of(
+            before,
+            now,
+            position,
+            old_iteration=meta['iter'],
+            samples=getattr(loop.dataloader.sampler, 'samples', None),
+            config=run.config,
+            model=unwrap(run.model),
+        )
+        run.logger.info('\n'.join(lines))
 
     def _compare(self, meta: dict[str, Any], path: str) -> None:
         """Find out what differs between the run of a checkpoint and this one; refuse what keeps it from going on exactly."""
@@ -151,6 +184,17 @@ class Checkpoints:
                 allowed=run.config.allow_changed,
             )
         )
+        relaxed: tuple[str, ...] = ()
+        if run.config.elastic and 'fingerprint' in meta:
+            relaxed = RELAXED
+            allow_other_batch(
+                self.changes,
+                Batch.of(meta['fingerprint']),
+                self._batch,
+                sampler=run.train_dataloader.sampler,
+                schedulers=run.param_schedulers,
+                optimizer=run.config.optimizer,
+            )
         table = self.changes.table()
         if table:
             run.logger.info('Compared with the run that is resumed:\n%s', '\n'.join(f'  {line}' for line in table))
@@ -163,7 +207,7 @@ class Checkpoints:
             return
         if not run.config.pretrained:  # they need not be named again
             self._pretrained = meta['fingerprint'].get('pretrained')
-        check_fingerprint(meta['fingerprint'], self.fingerprint(), path, self.changes.problems())
+        check_fingerprint(meta['fingerprint'], self.fingerprint(), path, self.changes.problems(), relaxed)
 
 
 def _to_store(value: Tensor) -> Tensor:
