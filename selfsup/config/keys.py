@@ -309,6 +309,10 @@ HOOKS = Section(
         Key('checkpoint_config.by_epoch', bool, 'as the run', 'False', 'Count epochs or iterations.'),
         Key('checkpoint_config.max_keep_ckpts', int, '-1', '3', 'Newest checkpoints to keep; -1 keeps all.'),
         Key('checkpoint_config.save_last', bool, 'True', 'False', 'Also write one when the run ends.'),
+        Key('checkpoint_config.background', bool, 'True', 'False', 'Write a copy of the state while training goes on.'),
+        Key('checkpoint_config.every_minutes', Positive | None, 'None', '15.', 'Also write `iter_N.pth` when the latest one is that old.'),
+        Key('checkpoint_config.keep_every_hours', Positive | None, 'None', '6.',
+            'Of the checkpoints that `max_keep_ckpts` would remove, one per that many hours stays.'),
         Key('log_config', dict | None, 'None', "dict(interval=50, hooks=[dict(type='TextLoggerHook')])", 'What is logged, how often.'),
         Key('log_config.interval', Count, '50', '10', 'Iterations between two log lines.'),
         Key('log_config.hooks', list[dict], 'both', "[dict(type='TextLoggerHook'), dict(type='TensorboardLoggerHook')]", 'Outputs.'),
@@ -328,6 +332,8 @@ ENVIRONMENT = Section(
     short=(
         Key('dist_params', dict | None, "dict(backend='nccl')", "dict(backend='nccl')", 'How processes talk to each other.'),
         Key('dist_params.backend', str, "'nccl'", "'gloo'", 'nccl for GPUs; gloo is used where there is none.'),
+        Key('dist_params.stop_within_s', Positive, '60', '300',
+            'Seconds from a signal to the next safe point, and from there until the checkpoint is written; then the run ends without.'),
         Key('cudnn_benchmark', bool, 'True', 'False', 'Let cuDNN try algorithms; `--deterministic` switches it off.'),
     ),
     native=(
@@ -335,6 +341,7 @@ ENVIRONMENT = Section(
         Key('env_cfg.cudnn_benchmark', bool, 'True', 'False', 'Let cuDNN try algorithms.'),
         Key('env_cfg.dist_cfg', dict, "dict(backend='nccl')", "dict(backend='gloo')", 'How processes talk to each other.'),
         Key('env_cfg.dist_cfg.backend', str, "'nccl'", "'gloo'", 'nccl or gloo.'),
+        Key('env_cfg.dist_cfg.stop_within_s', Positive, '60', '300', 'Seconds from a signal to a safe point, and to the end of saving.'),
     ))
 
 RUN = Section('The run', both=(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from mmengine.runner.base_loop import BaseLoop
@@ -55,7 +57,6 @@ class TrainLoop(BaseLoop):
     """
 
     _begun = Begun(0, 0, None)
-    _only_hooks = False  # nothing but the end of an epoch is left of the run
 
     def __init__(
         self,
@@ -84,6 +85,9 @@ class TrainLoop(BaseLoop):
         # True where the latest iteration moved the weights: it closed a window, and fp16 did not skip the step.
         self.stepped = False
         self.stop_training = False  # hooks (early stopping) may set it
+        self.may_give_up = False  # an evaluation that goes on now can be done again by a resumed run
+        self.closed_by: list[str] = []  # hooks that have closed the epoch, where others have not yet
+        self._must_close = False
         self._carries: list[dict] = []
         self._gradients_seen = False
 
@@ -99,20 +103,21 @@ class TrainLoop(BaseLoop):
         epochs, rest = divmod(self._max_iters, self.iters_per_epoch)
         return epochs * -(-self.iters_per_epoch // size) + -(-rest // size)
 
-    def start_at(self, epoch: int, iteration: int, samples: int | None = None) -> None:
+    def start_at(self, epoch: int, iteration: int, closed_by: Sequence[str] = (), samples: int | None = None) -> None:
         """Continue after `iteration` finished iterations, `epoch` finished epochs.
 
         A run that ended in the middle of an epoch has counted that epoch as finished; a longer one goes on in it.
 
         Args:
-            epoch: number of finished epochs.
-            iteration: number of finished iterations.
-            samples: samples of the epoch that are done; None: as many as its finished iterations hold.
+            epoch: finished ones.
+            iteration: finished ones.
+            closed_by: classes of the hooks that have closed the epoch after those, where the run was stopped between its hooks.
+            samples: samples of the epoch after those that are done; None: as many as its finished iterations hold.
         """
         self._epoch, self._iter = min(epoch, iteration // self.iters_per_epoch), iteration
+        self._must_close = epoch * self.iters_per_epoch < iteration
+        self.closed_by = list(closed_by) if self._must_close else []
         done = iteration - self._epoch * self.iters_per_epoch
-        # Of an epoch cut anew, drop_last may leave nothing: its hooks are due all the same, if it is the last one of the run too.
-        self._only_hooks = done == self.iters_per_epoch and samples not in (None, self.samples_at(epoch, iteration))
         if samples is not None and samples == done * getattr(self.dataloader.sampler, 'global_batch', 0):
             samples = None  # whole batches from the first sample on
         self._begun = Begun(self._epoch, done, samples)
@@ -139,15 +144,19 @@ class TrainLoop(BaseLoop):
 
     def run(self) -> nn.Module:
         runner = self.runner
+        # Hooks of others may have put something into the model for an evaluation, and would not take it out again.
+        known = all(
+            type(hook).before_val_epoch.__module__.startswith(('mmengine.', 'selfsup.')) for hook in runner.hooks
+        )
+        self.may_give_up = known
         runner.call_hook('before_train')
-        if self._only_hooks and self._iter >= self._max_iters:
-            self._end_epoch()
-        while self._iter < self._max_iters and not self.stop_training:
-            self._run_epoch()
+        while (self._iter < self._max_iters or self._must_close) and not self.stop_training:
+            self._run_epoch(known)
+        runner.checkpoints.wait()  # what is called now may read them
         runner.call_hook('after_train')
         return runner.model
 
-    def _run_epoch(self) -> None:
+    def _run_epoch(self, may_give_up: bool) -> None:
         runner = self.runner
         done = self._iter - self._epoch * self.iters_per_epoch  # > 0 after a resume in mid-epoch
         begun = self._begun_in(self._epoch)
@@ -155,19 +164,35 @@ class TrainLoop(BaseLoop):
             self.dataloader.set_position(self._epoch, done - begun.done, begun.samples)
         else:
             self.dataloader.set_position(self._epoch, done)
+        self.may_give_up = False
         runner.call_hook('before_train_epoch')
         runner.model.train()
-        for index, batch in enumerate(self.dataloader, start=done):
-            self._run_iter(index, batch)
-            if self._iter >= self._max_iters or self.stop_training:
-                break
-        self._end_epoch()
-
-    def _end_epoch(self) -> None:
+        if self._iter < self._max_iters and done < self.iters_per_epoch:  # else only its hooks are left to do
+            for index, batch in enumerate(self.dataloader, start=done):
+                self._run_iter(index, batch)
+                if self.window_closed:
+                    runner.safe_point()
+                if self._iter >= self._max_iters or self.stop_training:
+                    break
         # Before the hooks: none of them is to wait for a rank that stops here.
         share_unreadable(self.dataloader.dataset)
-        self.runner.call_hook('after_train_epoch')
+        self.may_give_up = may_give_up
+        self._close_epoch()
+        if self._iter < self._max_iters:
+            runner.safe_point()
+
+    def _close_epoch(self) -> None:
+        """Call `after_train_epoch` of every hook that has not closed this epoch yet: a resumed run goes on between two of them."""
+        runner, before = self.runner, Counter(self.closed_by)
+        for hook in runner.hooks:
+            name = type(hook).__name__
+            if before[name]:
+                before[name] -= 1
+                continue
+            hook.after_train_epoch(runner)
+            self.closed_by.append(name)
         self._epoch += 1
+        self.closed_by, self._must_close = [], False
 
     def _window(self, index: int) -> tuple[int, bool]:
         """Length of the accumulation window that holds batch `index` of the epoch, and whether it ends there."""

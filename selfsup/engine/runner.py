@@ -35,9 +35,12 @@ from .loop import TrainLoop
 from .optim_wrapper import OptimWrapper
 from .optimization import build_optim_wrapper, build_schedules
 from .processes import ddp
+from .processes.interruption import EvaluationGivenUp, Interruption
 from .processes.launch import init_distributed
+from .processes.time_limit import TimeLimit
 from .resume.changes import Changes
 from .resume.saving import Checkpoints
+from .safe_points import SafePoints
 
 
 class _CompiledConfig(Config):
@@ -60,6 +63,8 @@ class Runner(MMRunner):
         loaded: the config it came from; its text goes into the work dir and the checkpoints.
         launcher: 'none', 'pytorch' or 'slurm'.
         emergency_dir: where checkpoints go that cannot be written into the work dir.
+        interruption: whether the training was asked to stop; None: nobody asks.
+        limit: when its time is over; None: never.
     """
 
     # built by `prepare`; validation and tests are hooks here, so mmengine's loops for them are not there
@@ -76,6 +81,8 @@ class Runner(MMRunner):
         loaded: LoadedConfig | None = None,
         launcher: str = 'none',
         emergency_dir: str | None = None,
+        interruption: Interruption | None = None,
+        limit: TimeLimit | None = None,
     ) -> None:
         config = self.config = RunConfig.of(compiled)
         self.loaded = loaded
@@ -94,6 +101,8 @@ class Runner(MMRunner):
             # The algorithm, its backbone from `pretrained` where that is given, on the device.
             self.model = self._build_model()
             self.checkpoints = Checkpoints(self, loaded.text if loaded else '', emergency_dir)
+            self._saved: tuple | None = None  # the position that the newest checkpoint holds
+            self.safe_points = SafePoints(self, interruption or Interruption(), limit)
             # By priority, those of the slots first where priorities are equal.
             self._hooks: list[Hook] = []
             self.register_hooks(config.default_hooks, config.custom_hooks)
@@ -252,8 +261,11 @@ class Runner(MMRunner):
             if self.loaded is not None:
                 self._write_beside(Path(self.loaded.path).name, self.loaded.text)
             dist.on_main(lambda: self.checkpoints.branch.begin(resume_from, self.iter))
-            model = self._run_loop()
-            self.call_hook('after_run')
+            try:
+                model = self._run_loop()
+                self.call_hook('after_run')
+            finally:
+                self.checkpoints.close()
             return model
 
     def prepare(self) -> None:
@@ -275,7 +287,12 @@ class Runner(MMRunner):
 
     def _run_loop(self) -> nn.Module:
         try:
-            return self.train_loop.run()
+            self.safe_points.begin()
+            model = self.train_loop.run()
+            self.safe_points.end()
+            return model
+        except EvaluationGivenUp:
+            self.safe_points.stop()
         except RuntimeError as error:
             # Torch's signal handler raises it wherever this process is when a worker of a loader dies.
             explained = explain_worker(str(error))
@@ -294,31 +311,76 @@ class Runner(MMRunner):
 
     @property
     def last_checkpoint(self) -> Path | None:
-        """The newest checkpoint of this run, or the one it was resumed from."""
-        return self.checkpoints.last
+        """The newest checkpoint of this run, complete, or the one it was resumed from. Waits for one that is being written, on rank 0."""
+        return self.checkpoints.newest()
 
     @property
     def changes(self) -> Changes:
         """What differs from the run that is resumed."""
         return self.checkpoints.changes
 
-    def save_checkpoint(self, name: str, *, epoch: int, iteration: int, keep: int = -1) -> Path:
-        """Write `work_dir/name` on rank 0 (atomically), record it and point `latest.pth` at it.
+    def save_checkpoint(
+        self,
+        name: str,
+        *,
+        epoch: int,
+        iteration: int,
+        keep: int = -1,
+        keep_every_hours: float | None = None,
+        wait: bool = True,
+    ) -> Path:
+        """Write `work_dir/name` on rank 0 (atomically), record it and point `latest.pth` at it. All processes call it.
 
         Args:
             name: file name.
             epoch: epochs finished.
             iteration: iterations finished.
             keep: how many files of this kind (`epoch_` or `iter_`) stay, the newest of those that this run wrote; -1: all.
+            keep_every_hours: of older ones, one per that many hours stays too, > 0; None: none.
+            wait: False: the state is copied, and a thread writes it while training goes on. Hooks of rank 0 hear of it in
+                `after_save_checkpoint(runner, path, iteration)` when it is on the disk; `checkpoints.wait()` waits for it.
 
         Returns:
-            the file, which lies in the emergency folder where the work dir did not take it.
+            the file, which lies in the emergency folder where the work dir did not take it; with `wait=False`: where it will lie, if
+            the work dir takes it.
 
         Raises:
-            CheckpointError: it could be written nowhere; older checkpoints are as they were.
+            CheckpointError: it, or one before it that was written in the background, could be written nowhere; older checkpoints are as
+                they were.
             TrainingError: weights are not finite; nothing is written.
         """
-        return self.checkpoints.save(name, epoch=epoch, iteration=iteration, keep=keep)
+        path = self.checkpoints.save(
+            name, epoch=epoch, iteration=iteration, keep=keep, keep_every_hours=keep_every_hours, wait=wait
+        )
+        self._saved = self._position(epoch, iteration)
+        return path
+
+    def save_position(self) -> Path | None:
+        """Save the state at a safe point, unless a checkpoint holds it; the file that does, None where nothing was trained."""
+        self.checkpoints.wait()
+        if self.iter and self._position(self.epoch, self.iter) != self._saved:
+            rules = self.checkpoints.rules_of_iterations()
+            self.save_checkpoint(f'iter_{self.iter}.pth', epoch=self.epoch, iteration=self.iter, **rules)
+        return self.last_checkpoint
+
+    def _position(self, epoch: int, iteration: int) -> tuple:
+        return epoch, iteration, tuple(self.train_loop.closed_by) if epoch == self.epoch else ()
+
+    def ask(self, bits: int) -> None:
+        """See `Agreement.ask`."""
+        self.safe_points.ask(bits)
+
+    def safe_point(self) -> None:
+        """See `SafePoints.after_window`."""
+        self.checkpoints.collect()
+        if self.safe_points.limit is not None:
+            self.safe_points.limit.saved(self.checkpoints.took)
+        self.safe_points.after_window()
+
+    def may_give_up_evaluation(self) -> None:
+        """See `SafePoints.in_evaluation`."""
+        if self.train_loop.may_give_up:
+            self.safe_points.in_evaluation()
 
     def resume(self, filename: str, **_: Any) -> None:
         """Continue the run that wrote `filename`, exactly.
@@ -327,6 +389,7 @@ class Runner(MMRunner):
             CheckpointError: unreadable, of another model or optimizer, or the run differs in what must be the same.
         """
         self.checkpoints.resume(filename)
+        self._saved = self._position(self.epoch, self.iter)
 
 
 def _json(content: dict) -> str:

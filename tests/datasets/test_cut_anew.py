@@ -64,7 +64,8 @@ def loop_of(kind, dataset, rank, world, batch, interval, drop_last, epochs=EPOCH
         torch.device('cpu'),
     )
     loop = TrainLoop.__new__(TrainLoop)
-    loop.__dict__.update(_iter=0, _epoch=0, stop_training=False, iters_per_epoch=len(loader))
+    loop.__dict__.update(_iter=0, _epoch=0, stop_training=False, iters_per_epoch=len(loader), window_closed=True)
+    loop.__dict__.update(closed_by=[], _must_close=False)
     loop.__dict__.update(_max_iters=epochs * len(loader), _max_epochs=epochs)
     loop._dataloader = loop.dataloader = loader
 
@@ -74,6 +75,9 @@ def loop_of(kind, dataset, rank, world, batch, interval, drop_last, epochs=EPOCH
 
     loop._runner = SimpleNamespace(
         call_hook=call_hook,
+        hooks=[],
+        safe_point=lambda: None,
+        checkpoints=SimpleNamespace(wait=lambda: None),
         model=SimpleNamespace(train=lambda: None),
         optim_wrapper=SimpleNamespace(update_interval=interval),
     )
@@ -90,7 +94,8 @@ def start(kind, dataset, meta, steps, world, batch, interval=1, drop_last=False,
     for rank in range(world):
         loop = loop_of(kind, dataset, rank, world, batch, interval, drop_last, epochs)
         if meta is not None:
-            loop.start_at(*position_of(meta, loop, 'old.pth'))
+            position = position_of(meta, loop, 'old.pth')
+            loop.start_at(position.epoch, position.iteration, samples=position.samples)
         found, left = [], [steps]
 
         def run_iter(index, batch, loop=loop, found=found, left=left):
@@ -128,7 +133,7 @@ def reference(kind, dataset, epoch):
     loop._epoch, loop._iter = epoch, epoch * loop.iters_per_epoch
     found = []
     loop._run_iter = lambda index, batch: found.append((batch['img'].item(), batch['view'].item()))
-    loop._run_epoch()
+    loop._run_epoch(True)
     return found
 
 

@@ -11,15 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ...config import RunConfig
 from ...contracts import CutsAnywhere
+from ...distributed import unwrap
 from ...errors import CheckpointError
 from ...optim.base_lr import IMAGES, scaled_lr
-from ..run import Loop
+from ..run import Loop, Run
+from ..run_checks import check_rest
 from ..schedulers import ClosedForm
-from .changes import ELASTIC, FROM_CONFIG, REFUSED, Changes, Row
+from .changes import ELASTIC, FROM_CONFIG, REFUSED, RELAXED, Changes, Row
 
 PROCESSES = 'world_size'  # its name in `meta.changed`
 
@@ -48,6 +50,12 @@ class Batch:
             cls(**{name: fingerprint[name] for name in names}) if all(name in fingerprint for name in names) else None
         )
 
+    @classmethod
+    def of_run(cls, run: Run) -> Batch:
+        """That of a run whose parts are built."""
+        loop = run.train_loop
+        return cls(run.world_size, loop.dataloader.batch_size, run.optim_wrapper.update_interval, loop.iters_per_epoch)
+
     @property
     def images(self) -> int:
         """Per iteration, of all processes."""
@@ -66,9 +74,9 @@ class Position(NamedTuple):
     """Where a run stands.
 
     Attributes:
-        epoch: epochs finished.
+        epoch: epochs finished, as checkpoints count them: a run that ended in the middle of one has counted it.
         iteration: iterations finished, each as long as those of the run that goes on.
-        samples: samples of the epoch that are done; None: as many as the iterations say.
+        samples: samples that are done of the epoch in which that iteration lies; None: as many as the iterations say.
     """
 
     epoch: int
@@ -107,24 +115,33 @@ def position_of(meta: Mapping[str, Any], loop: Loop, path: str) -> Position:
             f'{path} cannot be resumed: with {samples} samples of epoch {epoch + 1} done, its iteration would be {iteration}, '
             f'and it says {meta["iter"]}. It is not as a run wrote it: use an earlier checkpoint.'
         )
-    return Position(epoch, iteration, samples)
+    if meta['epoch'] > epoch and iteration == (epoch + 1) * loop.iters_per_epoch:
+        samples = 0  # it is counted, and nothing is left of it
+    return Position(meta['epoch'], iteration, samples)
 
 
-def allow_other_batch(
-    changes: Changes, before: Batch | None, now: Batch, *, sampler: Any, schedulers: Sequence[Any], optimizer: dict
-) -> None:
-    """Put what `--elastic` allows among the changes of a run, and what even it cannot.
+def relaxed_by(run: Run, changes: Changes, meta: Mapping[str, Any]) -> tuple[str, ...]:
+    """What `--elastic` allows of a run that is resumed, and what even it cannot, is put among its changes.
 
     Args:
+        run: that goes on; its parts are built.
         changes: gets the rows.
-        before: of the run of the checkpoint; None: it does not say.
-        now: of the run that goes on.
-        sampler: of its training images.
-        schedulers: of the run that goes on.
-        optimizer: section of its config.
+        meta: of the checkpoint.
+
+    Returns:
+        entries of the fingerprint that may differ.
     """
-    if before is None or before == now:
-        return
+    if not run.config.elastic or 'fingerprint' not in meta:
+        return ()
+    before, now = Batch.of(meta['fingerprint']), Batch.of_run(run)
+    if before is not None and before != now:
+        _add_rows(changes, before, now, run.train_loop.dataloader.sampler, run.param_schedulers, run.config.optimizer)
+    return RELAXED
+
+
+def _add_rows(
+    changes: Changes, before: Batch, now: Batch, sampler: Any, schedulers: Sequence[Any], optimizer: dict
+) -> None:
     for key, was, is_now in (
         (PROCESSES, before.world_size, now.world_size),
         ('data.imgs_per_gpu', before.batch_size, now.batch_size),
@@ -159,28 +176,25 @@ def allow_other_batch(
         )
 
 
-def lines_of(
-    before: Batch,
-    now: Batch,
-    position: Position,
-    *,
-    old_iteration: int,
-    samples: int | None,
-    config: Any,
-    model: nn.Module,
-) -> list[str]:
-    """What a run says that goes on with another number of processes or another batch; for the log.
+def check_next_batches(run: Run, position: Position) -> None:
+    """Refuse an epoch that goes on where no batch began if what is left of it does not fit the method. A collective.
 
-    Args:
-        before: of the run of the checkpoint.
-        now: of the run that goes on.
-        position: where it goes on.
-        old_iteration: the iteration of the checkpoint.
-        samples: of an epoch; None: not known.
-        config: `RunConfig` of the run that goes on.
-        model: the algorithm.
+    Raises:
+        SelfSupError: see `run_checks.check_rest`.
     """
-    done = f' after {position.samples:,} of its {samples:,} samples' if position.samples is not None else ''
+    if position.samples:
+        check_rest(unwrap(run.model), run.train_loop.dataloader, position.samples)
+
+
+def say_other_batch(run: Run, meta: Mapping[str, Any], position: Position) -> None:
+    """Log what becomes of a run that goes on with other processes or another batch; nothing where it does not."""
+    before, now = Batch.of(meta.get('fingerprint', {})), Batch.of_run(run)
+    if before is None or before == now:
+        return
+    done = ''
+    if position.samples is not None:
+        samples = getattr(run.train_loop.dataloader.sampler, 'samples', 0)
+        done = f' after {position.samples:,} of its {samples:,} samples'
     rows = [
         ('processes', before.world_size, now.world_size),
         ('images per process', before.batch_size, now.batch_size),
@@ -188,28 +202,29 @@ def lines_of(
         ('images per step', before.images_per_step, now.images_per_step),
         ('iterations per epoch', before.iters_per_epoch, now.iters_per_epoch),
         ('steps per epoch', before.steps_per_epoch, now.steps_per_epoch),
-        ('iterations done', old_iteration, position.iteration),
+        ('iterations done', meta['iter'], position.iteration),
     ]
+    epoch = min(position.epoch, position.iteration // now.iters_per_epoch)
     lines = [f'{ELASTIC}: this run goes on otherwise than the one that wrote the checkpoint.']
     lines += [f'  {name:<22}{was:,}' + (f' -> {now:,}' if was != now else '') for name, was, now in rows]
-    lines += [f'  {name:<22}{text}' for name, text in _consequences(before, now, config)]
+    lines += [f'  {name:<22}{text}' for name, text in _consequences(before, now, run.config)]
     lines.append(
-        f'What stays: the order of the images (epoch {position.epoch + 1} goes on{done}; none is passed over, none comes twice), the views '
+        f'What stays: the order of the images (epoch {epoch + 1} goes on{done}; none is passed over, none comes twice), the views '
         'of every image, weights, optimizer, queues and banks, labels, masks and averages, the place in the schedules.'
     )
     reasons = [
         'the random numbers of a model (dropout, drop path, masked blocks, negatives, mixing) belong to a rank and an iteration'
     ]
-    if any(isinstance(module, _BatchNorm) for module in model.modules()):
+    if any(isinstance(module, _BatchNorm) for module in run.model.modules()):
         reasons.append("batch norms see other images together, and go on from the statistics of rank 0's")
     reasons.append('sums over images and processes are added in another order')
     if before.images_per_step != now.images_per_step:
         reasons.insert(0, 'a step sees another number of images')
     lines.append(f'From here on the run is not bit-equal to one that was never stopped: {"; ".join(reasons)}.')
-    return lines
+    run.logger.info('\n'.join(lines))
 
 
-def _consequences(before: Batch, now: Batch, config: Any) -> list[tuple[str, str]]:
+def _consequences(before: Batch, now: Batch, config: RunConfig) -> list[tuple[str, str]]:
     """What of the config means something else with another batch, and what does not follow it though one may expect it to."""
     found = []
     optimizer = config.optimizer
