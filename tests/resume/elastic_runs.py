@@ -153,3 +153,11 @@ def seen(work_dir: Path) -> list[dict]:
             views = sorted(view for part in parts for view in part['views'])
             found.append({**parts[0], 'loss': sum(losses) / len(losses), 'views': views, 'ranks': len(parts)})
     return found
+
+
+def curve(work_dir: Path) -> list[float]:
+    """Mean loss of each epoch."""
+    epochs: dict[int, list[float]] = {}
+    for row in seen(work_dir):
+        epochs.setdefault(row['epoch'], []).append(row['loss'])
+    return [round(sum(losses) / len(losses), 4) for losses in epochs.values()]

@@ -23,7 +23,8 @@ from ..run_checks import check_rest
 from ..schedulers import ClosedForm
 from .changes import ELASTIC, FROM_CONFIG, REFUSED, RELAXED, Changes, Row
 
-PROCESSES = 'world_size'  # its name in `meta.changed`
+# What of a batch may differ, as `meta.changed` names it.
+KEYS = ('world_size', 'data.imgs_per_gpu', 'optimizer_config.update_interval')
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,12 @@ def relaxed_by(run: Run, changes: Changes, meta: Mapping[str, Any]) -> tuple[str
     Returns:
         entries of the fingerprint that may differ.
     """
+    earlier = [row for row in changes.before if row.get('key') in KEYS]
+    if earlier:
+        changes.notes.append(
+            f'From iteration {earlier[0].get("iter")} on this run is not bit-equal to one that was never stopped: an earlier resume '
+            f'went on with other processes or another batch ({ELASTIC}; meta.changed lists them).'
+        )
     if not run.config.elastic or 'fingerprint' not in meta:
         return ()
     before, now = Batch.of(meta['fingerprint']), Batch.of_run(run)
@@ -142,11 +149,8 @@ def relaxed_by(run: Run, changes: Changes, meta: Mapping[str, Any]) -> tuple[str
 def _add_rows(
     changes: Changes, before: Batch, now: Batch, sampler: Any, schedulers: Sequence[Any], optimizer: dict
 ) -> None:
-    for key, was, is_now in (
-        (PROCESSES, before.world_size, now.world_size),
-        ('data.imgs_per_gpu', before.batch_size, now.batch_size),
-        ('optimizer_config.update_interval', before.update_interval, now.update_interval),
-    ):
+    sizes = [(one.world_size, one.batch_size, one.update_interval) for one in (before, now)]
+    for key, was, is_now in zip(KEYS, *sizes, strict=True):
         if was != is_now:
             changes.rows.append(Row(key, str(was), str(is_now), FROM_CONFIG, note=ELASTIC))
     changes.steps_per_epoch = before.steps_per_epoch, now.steps_per_epoch
