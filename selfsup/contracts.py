@@ -143,6 +143,25 @@ class TakesLabels(Protocol):
 
 
 @runtime_checkable
+class CutsAnywhere(Protocol):
+    """A sampler whose epoch can be cut into batches from any of its samples on (`EpochSampler`)."""
+
+    if TYPE_CHECKING:
+        samples: int  # of an epoch, before it is padded or its end is left out
+        recuts: bool  # the order of an epoch is the same for any batch
+
+        @property
+        def global_batch(self) -> int:
+            """Samples of an iteration, of all processes."""
+
+    def batches_left(self, start: int) -> int:
+        """Batches of an epoch that is cut anew after its first `start` samples."""
+
+    def batches_of(self, global_batch: int) -> int:
+        """Batches of a whole epoch in batches of that many samples of all processes."""
+
+
+@runtime_checkable
 class SamplesUniformly(Protocol):
     """A sampler that can draw from all clusters alike (`EpochSampler`)."""
 

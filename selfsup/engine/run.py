@@ -51,8 +51,11 @@ class Loop(Protocol):
     def max_steps(self) -> int:
         """Optimizer steps of the whole run, if fp16 skips none."""
 
-    def start_at(self, epoch: int, iteration: int, closed_by: Sequence[str] = ()) -> None:
-        """Continue after `iteration` finished iterations, `epoch` finished epochs and some hooks of the end of the next."""
+    def start_at(self, epoch: int, iteration: int, closed_by: Sequence[str] = (), samples: int | None = None) -> None:
+        """Continue after `iteration` finished iterations, `epoch` finished epochs, some samples of the next or hooks of its end."""
+
+    def samples_at(self, epoch: int, iteration: int) -> int | None:
+        """Samples of the epoch that are done after `iteration` finished iterations; None where the sampler cannot say."""
 
 
 class Saving(Protocol):

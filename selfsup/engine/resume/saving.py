@@ -24,6 +24,7 @@ from ..run import Run
 from .branch import Branch, Save
 from .changes import LIBRARIES, Changes
 from .comparison import compare, describe_run
+from .elastic import check_next_batches, position_of, relaxed_by, say_other_batch
 from .lineage import TIME
 from .snapshot import Destination, Snapshot
 from .state import check_fingerprint
@@ -192,6 +193,7 @@ class Checkpoints:
             'meta': {
                 'epoch': epoch,
                 'iter': iteration,
+                'samples': loop.samples_at(epoch, iteration),
                 'time': time.strftime(TIME, time.localtime(now)),
                 'saved_at': now,
                 'branch': self.branch.line(number),
@@ -290,17 +292,22 @@ class Checkpoints:
             # mmengine's EMAHook stores the average in the place of the weights, and puts them back here
             load_matching(model, state_dict_of(checkpoint, path), path, type(model).__name__, strict=True)
         self.changes.check(path)
-        load_training_state(run.optim_wrapper, run.param_schedulers, checkpoint, self.changes, path, run.logger)
-        self._description['changed'] = self.changes.record(meta['iter'])
-        run.train_loop.start_at(meta['epoch'], meta['iter'], meta.get('closed_by', ()))
+        position = position_of(meta, run.train_loop, path)
+        check_next_batches(run, position)
+        load_training_state(
+            run.optim_wrapper, run.param_schedulers, checkpoint, self.changes, path, run.logger, position.iteration
+        )
+        self._description['changed'] = self.changes.record(position.iteration)
+        run.train_loop.start_at(position.epoch, position.iteration, meta.get('closed_by', ()), position.samples)
+        say_other_batch(run, meta, position)
         self.last = Path(path)
-        remaining = run.max_iters - meta['iter']
+        remaining = run.max_iters - position.iteration
         rest = (
             f'{remaining} iterations are left'
             if remaining > 0
             else 'nothing is left to do; raise total_epochs or total_iters to train longer'
         )
-        run.logger.info(f'Resumed {path}: epoch {meta["epoch"]}, iteration {meta["iter"]}; {rest}.')
+        run.logger.info(f'Resumed {path}: epoch {position.epoch}, iteration {position.iteration}; {rest}.')
 
     def _compare(self, meta: dict[str, Any], path: str) -> None:
         """Find out what differs between the run of a checkpoint and this one; refuse what keeps it from going on exactly."""
@@ -318,6 +325,7 @@ class Checkpoints:
                 allowed=run.config.allow_changed,
             )
         )
+        relaxed = relaxed_by(run, self.changes, meta)
         table = self.changes.table()
         if table:
             run.logger.info('Compared with the run that is resumed:\n%s', '\n'.join(f'  {line}' for line in table))
@@ -330,4 +338,4 @@ class Checkpoints:
             return
         if not run.config.pretrained:  # they need not be named again
             self._pretrained = meta['fingerprint'].get('pretrained')
-        check_fingerprint(meta['fingerprint'], self.fingerprint(), path, self.changes.problems())
+        check_fingerprint(meta['fingerprint'], self.fingerprint(), path, self.changes.problems(), relaxed)
