@@ -7,6 +7,8 @@ import socket
 
 from ..errors import ConfigError
 
+START_THROUGH = 'start through tools/srun_train.sh, tools/sbatch_train.sh, tools/submit.py or srun'
+
 
 def whole_number(name: str, value: str | int, lowest: int, highest: int) -> int:
     """`value` as a number, or a ConfigError: torch waits for ever at port 0 and has a traceback for most other mistakes."""
@@ -25,12 +27,17 @@ def slurm_environment(env: dict[str, str], port: int | None = None) -> dict[str,
         port: port of rank 0; None: `MASTER_PORT`, else 20000 + a number below 20000 made of job and step id.
 
     Raises:
-        ConfigError: this is no Slurm task.
+        ConfigError: this is no Slurm task, or it is the only one of several: a batch script that was not told to use srun.
     """
-    missing = [k for k in ('SLURM_PROCID', 'SLURM_NTASKS') if k not in env]
-    if missing:
+    # of the step, where it is known: a step may have fewer tasks than its job
+    tasks = env.get('SLURM_STEP_NUM_TASKS') or env.get('SLURM_NTASKS')
+    missing = [name for name, value in (('SLURM_PROCID', env.get('SLURM_PROCID')), ('SLURM_NTASKS', tasks)) if not value]
+    if missing or tasks is None:
+        raise ConfigError(f'--launcher slurm, but {", ".join(missing)} is not set: {START_THROUGH}.')
+    if env.get('ENVIRONMENT') == 'BATCH' and 'SLURM_STEP_ID' not in env and tasks != '1':
         raise ConfigError(
-            f'--launcher slurm, but {", ".join(missing)} is not set: start through tools/srun_train.sh or srun.'
+            f'--launcher slurm in a batch script, without srun: this is one process, and the job has {tasks} tasks. '
+            f'Write srun in front of the command, or {START_THROUGH}.'
         )
     if port is None:
         # two steps of one job may run side by side, hence the step id
@@ -38,7 +45,7 @@ def slurm_environment(env: dict[str, str], port: int | None = None) -> dict[str,
         port = whole_number('MASTER_PORT', env.get('MASTER_PORT') or 20000 + number % 20000, 1, 65535)
     return {
         'RANK': env['SLURM_PROCID'],
-        'WORLD_SIZE': env['SLURM_NTASKS'],
+        'WORLD_SIZE': tasks,
         'LOCAL_RANK': env.get('SLURM_LOCALID', '0'),
         'MASTER_ADDR': env.get('MASTER_ADDR') or _slurm_address(env),
         'MASTER_PORT': str(port),
@@ -46,16 +53,18 @@ def slurm_environment(env: dict[str, str], port: int | None = None) -> dict[str,
 
 
 def first_host(nodelist: str) -> str:
-    """First name of a Slurm host list: 'node[01-03],gpu7' -> 'node01', 'a-b[003,7]' -> 'a-b003', 'n1' -> 'n1'."""
-    match = re.match(r'([^,\[]+)(?:\[([^\],-]+))?', nodelist.strip())
-    if match is None:
+    """First name of a Slurm host list: 'node[01-03],gpu7' -> 'node01', 'r[2-3]n[007,9]' -> 'r2n007', 'n1' -> 'n1'."""
+    first = re.match(r'(?:[^,\[\]]|\[[^\[\]]+\])+', nodelist.strip())
+    host = re.sub(r'\[([^\],-]+)[^\]]*\]', r'\1', first[0]) if first else ''
+    if not host or '[' in host or ']' in host:
         raise ConfigError(f'The Slurm node list {nodelist!r} cannot be read; set MASTER_ADDR to the first node.')
-    return match[1] + (match[2] or '')
+    return host
 
 
 def _slurm_address(env: dict[str, str]) -> str:
     """Where rank 0 listens: the first node, by name where the name resolves."""
-    if env.get('SLURM_NNODES', env.get('SLURM_JOB_NUM_NODES', '1')) == '1':
+    nodes = env.get('SLURM_STEP_NUM_NODES') or env.get('SLURM_NNODES') or env.get('SLURM_JOB_NUM_NODES') or '1'
+    if nodes == '1':
         return '127.0.0.1'
     host = first_host(
         env.get('SLURM_STEP_NODELIST') or env.get('SLURM_JOB_NODELIST') or env.get('SLURM_NODELIST') or ''
