@@ -19,13 +19,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..errors import ConfigError, TrainingError
-from .client import may_requeue
+from ..errors import TRY_AGAIN, ConfigError, TrainingError
+from .slurm import may_requeue
 
 if TYPE_CHECKING:
     import submitit
 
-SAVED = os.EX_TEMPFAIL  # 75, what a run leaves with that saved its state and is to be started again
 LAST_LINES = 12  # of a failed run, in the error of its job
 REQUEUES = 100  # of one job, after which it ends
 PIP = "pip install submitit  (or: pip install -e '.[slurm]')"
@@ -59,7 +58,7 @@ class TrainingJob:
         reader.start()
         status = _exit_status(self._child.pid)
         reader.join(timeout=5)
-        if status == SAVED:
+        if status == TRY_AGAIN:
             self._be_requeued()
         if status != 0:
             raise TrainingError(f'Training ended with exit status {status}:\n{"".join(last).strip() or "(no message)"}')
@@ -78,8 +77,10 @@ class TrainingJob:
             # Slurm signals all processes of a task, so most often this is its second notice, which a run takes for one.
             _send(self._child.pid, signal.SIGUSR2)
             status = _exit_status(self._child.pid, self.patience_s)
-        if self._child is not None and status != SAVED:
-            how = f'ended with exit status {status}' if status is not None else f'did not end in {self.patience_s:.0f} s'
+        if self._child is not None and status != TRY_AGAIN:
+            how = (
+                f'ended with exit status {status}' if status is not None else f'did not end in {self.patience_s:.0f} s'
+            )
             raise TrainingError(f'Training was asked to save its state and stop, and {how}: the job is not requeued.')
         return DelayedSubmission(TrainingJob(self.command, self.work_dir, self.patience_s))
 
@@ -192,5 +193,3 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 def _signal_of_submitit() -> signal.Signals:
     return signal.Signals[f'SIG{os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2")}']
-
-

@@ -30,7 +30,9 @@ class Options(training.Options):
     """Those of tools/train.py, and those of the job. The work dir of training is the folder of the job."""
 
     nodes: int = options.option(1, type=positive, metavar='N', help='machines (default: 1)')
-    ngpus: int = options.option(8, type=positive, metavar='N', help='GPUs of each machine, one process each (default: 8)')
+    ngpus: int = options.option(
+        8, type=positive, metavar='N', help='GPUs of each machine, one process each (default: 8)'
+    )
     partition: str | None = options.option(None, help="of Slurm (default: the cluster's own)")
     timeout: int = options.option(
         DAYS_3,
@@ -61,7 +63,10 @@ class Options(training.Options):
         help='seconds before its time is over at which the job begins to save its state (default: 120)',
     )
     sbatch: Sequence[str] = options.option(
-        (), nargs='+', metavar='KEY=VALUE', help='further options of sbatch, for example: --sbatch account=vision mem=320GB'
+        (),
+        nargs='+',
+        metavar='KEY=VALUE',
+        help='further options of sbatch, for example: --sbatch account=vision mem=320GB',
     )
 
     def validate(self) -> None:
@@ -95,6 +100,8 @@ def run(asked: Options) -> base.Outcome:
     if not (asked.resume_from or asked.start_over or asked.auto_resume):
         command.append('--auto_resume')
     if asked.local:
+        if asked.timeout != DAYS_3 and asked.time_limit is None:
+            command.append(f'--time_limit={asked.timeout}')
         _train_here(asked.ngpus, [*command, '--work_dir', folder.replace('%j', time.strftime('local_%Y%m%d_%H%M%S'))])
     number, log = submit(
         TrainingJob([*command, '--launcher', 'slurm'], folder, patience_s=asked.signal_delay),

@@ -49,7 +49,11 @@ def two_jobs_on_one_node(stage: Stage) -> None:
     for name in ('one', 'two'):
         check_equal(stage.folder / name, stage.straight)
     one, two = stage.cluster.jobs()
-    assert one['NodeList'] == two['NodeList'] == 'n1' and one['StartTime'] < two['EndTime'] and two['StartTime'] < one['EndTime']
+    assert (
+        one['NodeList'] == two['NodeList'] == 'n1'
+        and one['StartTime'] < two['EndTime']
+        and two['StartTime'] < one['EndTime']
+    )
 
 
 def a_signal_and_a_requeue(stage: Stage) -> None:
@@ -111,7 +115,21 @@ def a_cancelled_job_saves_and_stays_away(stage: Stage) -> None:
 
 def submitted_and_requeued(stage: Stage) -> None:
     """tools/submit.py on two nodes; submitit's signal; a work dir that is named after the job."""
-    options = ('--cpu', '--nodes', 2, '--ngpus', 1, '--cpus', 2, '--timeout', 30, '--comment', 'a try', '--partition', 'main')
+    options = (
+        '--cpu',
+        '--nodes',
+        2,
+        '--ngpus',
+        1,
+        '--cpus',
+        2,
+        '--timeout',
+        30,
+        '--comment',
+        'a try',
+        '--partition',
+        'main',
+    )
     sent = stage.done(
         'tools/submit.py', stage.config, *options, '--job_dir', stage.folder / '%j', '--cfg-options', f'{PAUSE}=1.5'
     )

@@ -24,7 +24,9 @@ def linear_semi_and_finetuning(stage: Stage) -> None:
     config = linear_runs.write_config(stage.folder)
     trained = ('--cfg-options', 'total_epochs=1', 'model.backbone.frozen_stages=-1')
     for protocol, options in (('linear', trained[:2]), ('semi', trained), ('finetune', trained)):
-        stage.done(f'benchmarks/srun_train_{protocol}.sh', 'main', config, 'random', *options, GPUS='2', CPUS_PER_TASK='1')
+        stage.done(
+            f'benchmarks/srun_train_{protocol}.sh', 'main', config, 'random', *options, GPUS='2', CPUS_PER_TASK='1'
+        )
         work_dir = stage.folder / 'work_dirs' / 'last' / 'random'
         result = json.loads((work_dir / f'{protocol}.json').read_text())
         assert result['settings']['world_size'] == 2 and result['protocol'] == protocol
@@ -79,7 +81,9 @@ def svm_of_an_epoch_and_extraction(stage: Stage) -> None:
     names += [f'svm_lowshot/{feature}/test_ap_sample2_k1.npy' for feature in ('feat4', 'feat5')]
     under_slurm = [np.load(work_dir / name) for name in names]
     stage.done('benchmarks/dist_test_svm_epoch.sh', *words, **settings, FORCE='1')
-    assert all(np.array_equal(np.load(work_dir / name), before) for name, before in zip(names, under_slurm, strict=True))
+    assert all(
+        np.array_equal(np.load(work_dir / name), before) for name, before in zip(names, under_slurm, strict=True)
+    )
     options = ('--pretrained', 'w.pth', '--dataset-config', 'images.py')
     stage.done('tools/srun_extract.sh', 'main', 'configs/tiny.py', 2, 'two', *options)
     stage.done('tools/extract.py', 'configs/tiny.py', '--work_dir', 'one', *options)

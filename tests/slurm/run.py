@@ -50,7 +50,9 @@ def prepare(folder: Path) -> tuple[Path, Path, Path]:
     """What all cases share: the config, its uninterrupted run with two processes, images for shipped configs."""
     config = write_config(folder)
     command = ['bash', str(ROOT / 'tools' / 'dist_train.sh'), str(config), '2', '--work_dir', str(folder / 'straight')]
-    done = subprocess.run(command, env={**_outside(), **Stage.environment()}, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        command, env={**_outside(), **Stage.environment()}, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, done.stderr
     return config, folder / 'straight', small.image_folder(folder / 'photos')
 

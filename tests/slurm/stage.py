@@ -35,12 +35,16 @@ class Stage(NamedTuple):
     def start(self, *words: object, **env: str) -> subprocess.CompletedProcess[str]:
         """A command of the repository, to its end: 'tools/x.sh' and 'benchmarks/x.sh' by bash, 'tools/x.py' by Python."""
         program = ['bash'] if str(words[0]).endswith('.sh') else [sys.executable]
-        return self.cluster.run(*program, ROOT / str(words[0]), *words[1:], cwd=self.folder, env=self.environment(**env))
+        return self.cluster.run(
+            *program, ROOT / str(words[0]), *words[1:], cwd=self.folder, env=self.environment(**env)
+        )
 
     def done(self, *words: object, **env: str) -> subprocess.CompletedProcess[str]:
         """The same, which must end with 0."""
         ended = self.start(*words, **env)
-        assert ended.returncode == 0, f'{words[0]} ended with {ended.returncode}:\n{ended.stdout[-2000:]}\n{ended.stderr[-3000:]}'
+        assert ended.returncode == 0, (
+            f'{words[0]} ended with {ended.returncode}:\n{ended.stdout[-2000:]}\n{ended.stderr[-3000:]}'
+        )
         return ended
 
     def batch(self, *words: object, **env: str) -> str:
@@ -61,7 +65,9 @@ class Stage(NamedTuple):
     def ended(self, job: str, *, restarts: int, state: str = 'COMPLETED') -> dict[str, str]:
         """Wait for the end of a job; it must have been requeued that often."""
         try:
-            known = self.cluster.wait_for(job, 'COMPLETED', 'FAILED', 'CANCELLED', 'TIMEOUT', restarts=restarts, seconds=PATIENCE_S)
+            known = self.cluster.wait_for(
+                job, 'COMPLETED', 'FAILED', 'CANCELLED', 'TIMEOUT', restarts=restarts, seconds=PATIENCE_S
+            )
         except TimeoutError as error:
             raise AssertionError(f'{error}\n{self.logs()}') from None
         assert known['JobState'] == state and known['Restarts'] == str(restarts), f'{known}\n{self.logs()}'
