@@ -10,9 +10,10 @@ in_job() {
     local status=0
     trap 'true' TERM  # a preemption ends with SIGTERM to all: wait for what training says of it
     (launch_srun "$1" selfsup "$3" "$here/train.py" "$2" --launcher slurm "${@:4}") || status=$?
+    local can_go_on='^(75|138)$'  # the state is saved; SIGUSR1 came before training listened for it
     # a job that was cancelled is COMPLETING by now, and requeued it would come back
-    if [ "$status" = 75 ] && [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then
-        echo "the state is saved: job $SLURM_JOB_ID is requeued and goes on by itself"
+    if [[ $status =~ $can_go_on ]] && [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then
+        echo "job $SLURM_JOB_ID is requeued and goes on by itself (status $status)"
         scontrol requeue "$SLURM_JOB_ID" && sleep 60  # ended by the requeue
     fi
     exit "$status"

@@ -60,9 +60,9 @@ def slurm_environment(env: dict[str, str], port: int | None = None) -> dict[str,
 
 def first_host(nodelist: str) -> str:
     """First name of a Slurm host list: 'node[01-03],gpu7' -> 'node01', 'r[2-3]n[007,9]' -> 'r2n007', 'n1' -> 'n1'."""
-    first = re.match(r'(?:[^,\[\]]|\[[^\[\]]+\])+', nodelist.strip())
-    host = re.sub(r'\[([^\],-]+)[^\]]*\]', r'\1', first[0]) if first else ''
-    if not host or '[' in host or ']' in host:
+    first = re.match(r'((?:[^,\[\]]|\[[^\[\],-][^\[\]]*\])+)(?:,|$)', nodelist.strip())
+    host = re.sub(r'\[([^\],-]+)[^\]]*\]', r'\1', first[1]) if first else ''
+    if not host:
         raise ConfigError(f'The Slurm node list {nodelist!r} cannot be read; set MASTER_ADDR to the first node.')
     return host
 

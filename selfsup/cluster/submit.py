@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import signal
 import subprocess
@@ -25,6 +26,8 @@ from .slurm import may_requeue
 if TYPE_CHECKING:
     import submitit
 
+# A signal that comes before training listens ends it. It had not begun, so it goes on from its newest checkpoint.
+UNHEARD = (128 + signal.SIGUSR1, 128 + signal.SIGUSR2)
 LAST_LINES = 12  # of a failed run, in the error of its job
 REQUEUES = 100  # of one job, after which it ends
 PIP = "pip install submitit  (or: pip install -e '.[slurm]')"
@@ -58,7 +61,7 @@ class TrainingJob:
         reader.start()
         status = _exit_status(self._child.pid)
         reader.join(timeout=5)
-        if status == TRY_AGAIN:
+        if status in (TRY_AGAIN, *UNHEARD):
             self._be_requeued()
         if status != 0:
             raise TrainingError(f'Training ended with exit status {status}:\n{"".join(last).strip() or "(no message)"}')
@@ -77,7 +80,7 @@ class TrainingJob:
             # Slurm signals all processes of a task, so most often this is its second notice, which a run takes for one.
             _send(self._child.pid, signal.SIGUSR2)
             status = _exit_status(self._child.pid, self.patience_s)
-        if self._child is not None and status != TRY_AGAIN:
+        if self._child is not None and status not in (TRY_AGAIN, *UNHEARD):
             how = (
                 f'ended with exit status {status}' if status is not None else f'did not end in {self.patience_s:.0f} s'
             )
@@ -85,17 +88,17 @@ class TrainingJob:
         return DelayedSubmission(TrainingJob(self.command, self.work_dir, self.patience_s))
 
     def _be_requeued(self) -> None:
-        """The state is saved. The first task has the job requeued, which ends all of them; the others wait for that.
+        """Training has stopped and can go on. The first task has the job requeued, which ends all of them; the others wait for that.
 
         Raises:
             TrainingError: the job was cancelled, or nothing happens.
         """
         if os.environ.get('SLURM_PROCID', '0') == '0':
             if not may_requeue(os.environ):
-                raise TrainingError('Training saved its state. The job was cancelled, so it is not requeued.')
+                raise TrainingError('Training has stopped. The job was cancelled, so it is not requeued.')
             signal.raise_signal(_signal_of_submitit())  # which calls `checkpoint`, requeues and leaves
         time.sleep(self.patience_s + 60)
-        raise TrainingError('Training saved its state, but the job was not requeued.')
+        raise TrainingError('Training has stopped, but the job was not requeued.')
 
 
 def submit(
@@ -168,20 +171,19 @@ def _show(lines: TextIO, last: deque[str]) -> None:
         sys.stderr.flush()
 
 
-def _exit_status(pid: int, patience_s: float | None = None) -> int | None:
+def _exit_status(pid: int, patience_s: float = math.inf) -> int | None:
     """Exit status of a child, 128 + signal for one that was killed; None where it runs longer than that.
 
     The child is not reaped, so that a signal handler may ask while the code that it interrupted does so too (`Popen.wait` would wait for
     itself there).
     """
-    end = None if patience_s is None else time.monotonic() + patience_s
-    while True:
-        known = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | (os.WNOHANG if end else 0))
+    end = time.monotonic() + patience_s
+    while time.monotonic() <= end:
+        known = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
         if known is not None:
             return known.si_status if known.si_code == os.CLD_EXITED else 128 + known.si_status
-        if end is not None and time.monotonic() > end:
-            return None
         time.sleep(0.1)
+    return None
 
 
 def _send(pid: int, number: signal.Signals) -> None:

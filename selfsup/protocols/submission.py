@@ -34,11 +34,11 @@ class Options(training.Options):
         8, type=positive, metavar='N', help='GPUs of each machine, one process each (default: 8)'
     )
     partition: str | None = options.option(None, help="of Slurm (default: the cluster's own)")
-    timeout: int = options.option(
-        DAYS_3,
+    timeout: int | None = options.option(
+        None,
         type=positive,
         metavar='MIN',
-        help=f'minutes of one start; the job is then requeued and goes on (default: {DAYS_3})',
+        help=f'minutes of one start; the job is then requeued and goes on (default: {DAYS_3}; with --local: no limit)',
     )
     comment: str | None = options.option(None, metavar='TEXT', help='for the people who run the cluster')
     job_dir: str | None = options.option(
@@ -100,23 +100,24 @@ def run(asked: Options) -> base.Outcome:
     if not (asked.resume_from or asked.start_over or asked.auto_resume):
         command.append('--auto_resume')
     if asked.local:
-        if asked.timeout != DAYS_3 and asked.time_limit is None:
+        if asked.timeout is not None and asked.time_limit is None:
             command.append(f'--time_limit={asked.timeout}')
         _train_here(asked.ngpus, [*command, '--work_dir', folder.replace('%j', time.strftime('local_%Y%m%d_%H%M%S'))])
+    minutes = asked.timeout or DAYS_3
     number, log = submit(
         TrainingJob([*command, '--launcher', 'slurm'], folder, patience_s=asked.signal_delay),
         folder=folder,
         nodes=asked.nodes,
         tasks_per_node=asked.ngpus,
         cpus_per_task=asked.cpus,
-        minutes=asked.timeout,
+        minutes=minutes,
         signal_s=asked.signal_delay,
         gres=_gres(asked),
         others=_others(asked),
     )
     return base.Outcome(
         [
-            f'job {number}: {asked.nodes} x {asked.ngpus} processes, {asked.timeout} minutes at a time',
+            f'job {number}: {asked.nodes} x {asked.ngpus} processes, {minutes} minutes at a time',
             f'work dir: {log.parent}',
             f'follow:   tail -F {log}   (the log of rank 0; one file for each rank)',
             f'state:    squeue -j {number}',
@@ -147,4 +148,4 @@ def _train_here(processes: int, command: list[str]) -> None:
         torchrun = [str(TOOLS / 'torchrun.py'), '--standalone', f'--nproc_per_node={processes}']
         command = [*torchrun, *command, '--launcher', 'pytorch']
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, *command])
+    os.execv(sys.executable, [sys.executable, '-u', *command])

@@ -57,8 +57,8 @@ def two_jobs_on_one_node(stage: Stage) -> None:
 
 
 def a_signal_and_a_requeue(stage: Stage) -> None:
-    """USR1, USR2 and TERM one after the other, as a preemption may send them."""
-    job = stage.batch()
+    """USR1, USR2 and TERM one after the other, as a preemption may send them, to loader workers too."""
+    job = stage.batch('data.workers_per_gpu=1')
     for name in ('USR1', 'USR2', 'TERM'):
         stage.cluster.run('scancel', f'--signal={name}', job)
     stage.ended(job, restarts=1)

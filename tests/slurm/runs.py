@@ -12,6 +12,7 @@ EPOCHS, ITERATIONS = 3, 18  # of two processes with two images each
 CONFIG = """
 data['imgs_per_gpu'] = 2
 log_config = dict(interval=1)
+log_processor = dict(window_size=1)
 custom_imports = dict(imports=['tests.slurm.pause'])
 custom_hooks = [dict(type='Pause', seconds=0.0)]
 """

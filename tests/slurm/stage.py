@@ -50,7 +50,7 @@ class Stage(NamedTuple):
     def batch(self, *words: object, **env: str) -> str:
         """Send the tiny training, slow, by tools/sbatch_train.sh; gives the number of the job when it trains."""
         work_dir = self.folder / 'run'
-        options = ['--work_dir', work_dir, '--cfg-options', f'{PAUSE}=1.5', *words]
+        options = ['--work_dir', work_dir, '--cfg-options', f'{PAUSE}=1.5', *words]  # `words`: further settings
         sent = self.done('tools/sbatch_train.sh', 'main', self.config, 2, *options, **env)
         self.wait_for_iteration(3)
         return sent.stdout.split()[-1]
@@ -74,8 +74,8 @@ class Stage(NamedTuple):
         return known
 
     def logs(self) -> str:
-        """What jobs of this case printed, the last lines."""
-        return '\n'.join(f'--- {path.name}\n{path.read_text()[-3000:]}' for path in sorted(self.folder.rglob('*.out')))
+        """What the jobs of this case printed."""
+        return '\n'.join(f'--- {path.name}\n{path.read_text()}' for path in sorted(self.folder.rglob('*.out')))
 
     @staticmethod
     def environment(**more: str) -> dict[str, str]:
