@@ -14,6 +14,7 @@ from ... import distributed as dist
 from ...datasets.loaders.window import sampler_for
 from ...distributed import unwrap
 from ...errors import CheckpointError, SelfSupWarning, TrainingError
+from ...heartbeat import beat
 from ...provenance import sha256
 from ...weights.load import load_matching, state_dict_of
 from ...weights.read import read_checkpoint
@@ -65,6 +66,7 @@ class Checkpoints:
     def save(self, name: str, *, epoch: int, iteration: int, keep: int = -1) -> Path:
         """See `Runner.save_checkpoint`."""
         run, loop, model = self.run, self.run.train_loop, unwrap(self.run.model)
+        beat('saving a checkpoint')
         checkpoint = {
             'meta': {
                 'epoch': epoch,
