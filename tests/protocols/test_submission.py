@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from selfsup.protocols import submission, training
+from selfsup.protocols import training
+from selfsup.protocols.jobs import submission
 from selfsup.protocols.options import parse, words_of
 from tests.resume.runs import write_config
 

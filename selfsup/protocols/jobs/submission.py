@@ -12,17 +12,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..cli import positive
-from ..errors import UsageError
-from . import options, training
+from ...cli import positive
+from ...errors import UsageError
+from .. import options, training
 
 TYPE_CHECKING = False  # see options.py
 if TYPE_CHECKING:
     from typing import Any
 
-    from . import base
+    from .. import base
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+TOOLS = Path(__file__).resolve().parents[3] / 'tools'
 DAYS_3 = 3 * 24 * 60  # minutes
 
 
@@ -91,8 +91,8 @@ def run(asked: Options) -> base.Outcome:
     Raises:
         SelfSupError: what tools/train.py would say of the config; or the job cannot be sent.
     """
-    from ..cluster.submit import TrainingJob, submit
-    from . import base
+    from ...cluster.submit import TrainingJob, submit
+    from .. import base
 
     _, compiled = training.read(asked)
     folder = str(Path(asked.job_dir or compiled['work_dir']).absolute())
