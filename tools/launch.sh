@@ -1,4 +1,4 @@
-# Sourced by the launchers. launch_torchrun NPROC SCRIPT [ARGS]; launch_srun PARTITION JOBNAME NTASKS SCRIPT [ARGS]
+# Sourced by the launchers. launch_torchrun NPROC SCRIPT [ARGS]; launch_srun PARTITION JOBNAME NTASKS SCRIPT [ARGS]; resources NTASKS
 
 set -euo pipefail
 PYTHON=${PYTHON:-python}
@@ -46,19 +46,24 @@ launch_torchrun() {
     exec "$PYTHON" "$(dirname "${BASH_SOURCE[0]}")/torchrun.py" "${where[@]}" "$@"
 }
 
-launch_srun() {
-    local partition=$1 job=$2 tasks=$3
-    shift 3
-    case $tasks in '' | *[!0-9]* | 0) echo "NGPUS='$tasks' is not a positive number" >&2; exit 2 ;; esac
+# resources NTASKS: what a job asks Slurm for, into the array of this name
+resources() {
+    case $1 in '' | *[!0-9]* | 0) echo "NGPUS='$1' is not a positive number" >&2; exit 2 ;; esac
     local per_node=${GPUS_PER_NODE:-8}
     whole GPUS_PER_NODE "$per_node" 1 99999
     whole CPUS_PER_TASK "${CPUS_PER_TASK:-5}" 1 99999
-    [ "$tasks" -lt "$per_node" ] && per_node=$tasks
-    local gres=()
+    [ "$1" -lt "$per_node" ] && per_node=$1
+    resources=()
     # a cluster (or partition) without GPUs knows no such resource: GRES= turns the request off, GRES=gpu:a100:8 refines it
     local wanted=${GRES-gpu:$per_node}
-    [ -n "$wanted" ] && gres=(--gres="$wanted")
+    [ -n "$wanted" ] && resources+=(--gres="$wanted")
+    resources+=(--ntasks="$1" --ntasks-per-node="$per_node" --cpus-per-task="${CPUS_PER_TASK:-5}")
+}
+
+launch_srun() {
+    local partition=$1 job=$2
+    resources "$3"
+    shift 3
     # shellcheck disable=SC2086  # SRUN_ARGS holds several words
-    exec srun -p "$partition" --job-name="$job" "${gres[@]}" --ntasks="$tasks" --ntasks-per-node="$per_node" \
-        --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 ${SRUN_ARGS:-} "$PYTHON" -u "$@"
+    exec srun -p "$partition" --job-name="$job" "${resources[@]}" --kill-on-bad-exit=1 ${SRUN_ARGS:-} "$PYTHON" -u "$@"
 }

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from ..errors import ConfigError
 
+START_THROUGH = 'start through tools/srun_train.sh, tools/sbatch_train.sh, tools/submit.py or srun'
 FORMS = 'minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS'
 
 
@@ -30,12 +31,19 @@ def slurm_environment(env: dict[str, str], port: int | None = None) -> dict[str,
         port: port of rank 0; None: `MASTER_PORT`, else 20000 + a number below 20000 made of job and step id.
 
     Raises:
-        ConfigError: this is no Slurm task.
+        ConfigError: this is no Slurm task, or it is the only one of several: a batch script that was not told to use srun.
     """
-    missing = [k for k in ('SLURM_PROCID', 'SLURM_NTASKS') if k not in env]
-    if missing:
+    # of the step, where it is known: a step may have fewer tasks than its job
+    tasks = env.get('SLURM_STEP_NUM_TASKS') or env.get('SLURM_NTASKS')
+    missing = [
+        name for name, value in (('SLURM_PROCID', env.get('SLURM_PROCID')), ('SLURM_NTASKS', tasks)) if not value
+    ]
+    if missing or tasks is None:
+        raise ConfigError(f'--launcher slurm, but {", ".join(missing)} is not set: {START_THROUGH}.')
+    if env.get('ENVIRONMENT') == 'BATCH' and 'SLURM_STEP_ID' not in env and tasks != '1':
         raise ConfigError(
-            f'--launcher slurm, but {", ".join(missing)} is not set: start through tools/srun_train.sh or srun.'
+            f'--launcher slurm in a batch script, without srun: this is one process, and the job has {tasks} tasks. '
+            f'Write srun in front of the command, or {START_THROUGH}.'
         )
     if port is None:
         # two steps of one job may run side by side, hence the step id
@@ -43,7 +51,7 @@ def slurm_environment(env: dict[str, str], port: int | None = None) -> dict[str,
         port = whole_number('MASTER_PORT', env.get('MASTER_PORT') or 20000 + number % 20000, 1, 65535)
     return {
         'RANK': env['SLURM_PROCID'],
-        'WORLD_SIZE': env['SLURM_NTASKS'],
+        'WORLD_SIZE': tasks,
         'LOCAL_RANK': env.get('SLURM_LOCALID', '0'),
         'MASTER_ADDR': env.get('MASTER_ADDR') or _slurm_address(env),
         'MASTER_PORT': str(port),
@@ -51,16 +59,18 @@ def slurm_environment(env: dict[str, str], port: int | None = None) -> dict[str,
 
 
 def first_host(nodelist: str) -> str:
-    """First name of a Slurm host list: 'node[01-03],gpu7' -> 'node01', 'a-b[003,7]' -> 'a-b003', 'n1' -> 'n1'."""
-    match = re.match(r'([^,\[]+)(?:\[([^\],-]+))?', nodelist.strip())
-    if match is None:
+    """First name of a Slurm host list: 'node[01-03],gpu7' -> 'node01', 'r[2-3]n[007,9]' -> 'r2n007', 'n1' -> 'n1'."""
+    first = re.match(r'((?:[^,\[\]]|\[[^\[\],-][^\[\]]*\])+)(?:,|$)', nodelist.strip())
+    host = re.sub(r'\[([^\],-]+)[^\]]*\]', r'\1', first[1]) if first else ''
+    if not host:
         raise ConfigError(f'The Slurm node list {nodelist!r} cannot be read; set MASTER_ADDR to the first node.')
-    return match[1] + (match[2] or '')
+    return host
 
 
 def _slurm_address(env: dict[str, str]) -> str:
     """Where rank 0 listens: the first node, by name where the name resolves."""
-    if env.get('SLURM_NNODES', env.get('SLURM_JOB_NUM_NODES', '1')) == '1':
+    nodes = env.get('SLURM_STEP_NUM_NODES') or env.get('SLURM_NNODES') or env.get('SLURM_JOB_NUM_NODES') or '1'
+    if nodes == '1':
         return '127.0.0.1'
     host = first_host(
         env.get('SLURM_STEP_NODELIST') or env.get('SLURM_JOB_NODELIST') or env.get('SLURM_NODELIST') or ''
@@ -99,22 +109,41 @@ def seconds_of(text: str) -> int:
 def end_of_job(env: Mapping[str, str], timeout_s: float = 10.0) -> float | None:
     """When the time of the Slurm job that `env` belongs to is over (`time.time()`).
 
-    Newer versions of Slurm say it in SLURM_JOB_END_TIME; before, `squeue` is asked for the time that is left.
+    Newer versions of Slurm say it in SLURM_JOB_END_TIME; before, the first task asks `squeue` for the time that is left. A thousand that
+    ask at once would keep the controller from its work.
 
     Args:
         env: the environment of a process.
         timeout_s: how long `squeue` may take.
 
     Returns:
-        None where there is no job, it has no limit, or nobody knows.
+        None where there is no job, it has no limit, or nobody knows, and in all tasks but the first of a Slurm without that variable.
     """
-    if 'SLURM_JOB_ID' not in env:
-        return None
     if env.get('SLURM_JOB_END_TIME', '').isdecimal():
         return float(env['SLURM_JOB_END_TIME'])
-    command = ['squeue', '--noheader', '--jobs', env['SLURM_JOB_ID'], '--format', '%L']
+    if env.get('SLURM_PROCID', '0') != '0':
+        return None
+    try:
+        return time.time() + seconds_of(_squeue(env, '%L', timeout_s))
+    except ConfigError:  # UNLIMITED, INVALID: no time
+        return None
+
+
+def may_requeue(env: Mapping[str, str]) -> bool:
+    """True while the Slurm job that `env` belongs to runs as its owner wants it to.
+
+    One that was cancelled is on its way out already, and `scontrol requeue` would bring it back.
+    """
+    return _squeue(env, '%T', 20.0) == 'RUNNING'
+
+
+def _squeue(env: Mapping[str, str], field: str, timeout_s: float) -> str:
+    """A field of this job, by its letter in `squeue --format`; '' where there is no job or no answer."""
+    if 'SLURM_JOB_ID' not in env:
+        return ''
+    command = ['squeue', '--noheader', '--jobs', env['SLURM_JOB_ID'], '--format', field]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=True, env=dict(env))
-        return time.time() + seconds_of(done.stdout.split()[0])  # UNLIMITED, INVALID: no time
-    except (OSError, subprocess.SubprocessError, IndexError, ConfigError):
-        return None
+    except (OSError, subprocess.SubprocessError):
+        return ''
+    return done.stdout.strip()

@@ -6,7 +6,7 @@ docstring (what --help says), a dataclass `Options` (see `options.py`: its field
 
 To add one: a module, and a line in `PROTOCOLS`; tools/evaluate.py then knows it. `training`, `extraction`, `svm_scores`, `classifier` and
 `detector` are steps that have a tool of their own: `command` makes its `main`. `demo`, `doctor` and `make_shards` judge no weights: they
-are what the tools of their names run, and stand here because they lead options to a run in the same way.
+are what the tools of their names run, and stand here because they lead options to a run in the same way; `jobs/` sends one to a cluster.
 
 Only tools/ and benchmarks/ import this room. Nothing here imports torch before the options are read, so that --help is quick.
 """

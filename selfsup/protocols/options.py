@@ -122,6 +122,39 @@ def parse(kind: type[Parsed], description: str, words: Sequence[str] | None = No
         words: None: those of this process.
         prog: name of the tool; None: that of this process.
     """
+    parser = _parser(kind, description, prog)
+    try:
+        return kind(**vars(parser.parse_args(words)))
+    except UsageError as error:  # options that do not go together
+        parser.error(str(error))
+
+
+def words_of(asked: Declared, kind: type[Declared]) -> list[str]:
+    """The words of a command line that give these options, in full: `parse` is its inverse.
+
+    Args:
+        asked: options of `kind` or of a class below it, whose further options are left out.
+        kind: whose fields are written.
+    """
+    words, positional = [], []
+    for action in _parser(kind, '', None)._actions:
+        value = getattr(asked, action.dest, action.default)
+        if value == action.default or (isinstance(value, Sequence) and not value):
+            continue
+        given = [str(one) for one in (value if isinstance(value, (list, tuple)) else [value])]
+        if not action.option_strings:
+            positional += given
+        elif action.nargs == 0:
+            words.append(action.option_strings[0])
+        elif action.nargs is None:
+            words.append(f'{action.option_strings[0]}={given[0]}')  # the value may begin with a dash
+        else:
+            words += [action.option_strings[0], *given]
+    return [*positional, *words]
+
+
+def _parser(kind: type[Declared], description: str, prog: str | None) -> argparse.ArgumentParser:
+    """A parser that knows the fields of `kind`."""
     parser = argparse.ArgumentParser(
         prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -129,10 +162,7 @@ def parse(kind: type[Parsed], description: str, words: Sequence[str] | None = No
     for name, declared in kind.fields().items():
         if isinstance(declared, Option):
             _add(parser, groups, name, declared)
-    try:
-        return kind(**vars(parser.parse_args(words)))
-    except UsageError as error:  # options that do not go together
-        parser.error(str(error))
+    return parser
 
 
 def _add(parser: argparse.ArgumentParser, groups: dict[str, Any], name: str, declared: Option) -> None:

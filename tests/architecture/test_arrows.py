@@ -41,7 +41,7 @@ ALLOWED = {
     'weights': {'models/backbones'},
     'engine': {'cluster', 'config', 'datasets', 'models/algorithms', 'optim', 'weights'},
     'hooks': {'evaluation', 'engine', 'datasets', 'optim', 'visualization', 'weights'},
-    'protocols': {'config', 'datasets', 'engine', 'evaluation', 'optim', 'visualization', 'weights'},
+    'protocols': {'cluster', 'config', 'datasets', 'engine', 'evaluation', 'optim', 'visualization', 'weights'},
 }
 # files that stand where something documented has moved from, and pass it on
 FORWARDS = {'models/layers/visible.py': 'models/visible'}

@@ -16,6 +16,8 @@ from selfsup.errors import ConfigError
         ('a-b[003,7]', 'a-b003'),
         ('gpu7,node[01-03]', 'gpu7'),
         ('rack1-n[08-11,20]', 'rack1-n08'),
+        ('rack[2-3]n[007,9],other', 'rack2n007'),
+        ('a[1-2]b', 'a1b'),
     ],
 )
 def test_first_host_of_a_list(nodelist, host):
@@ -60,6 +62,22 @@ def test_what_the_user_set_wins():
 def test_slurm_without_slurm_is_one_clear_error():
     with pytest.raises(ConfigError, match=r'SLURM_PROCID, SLURM_NTASKS is not set: start through tools/srun_train.sh'):
         slurm_environment({})
+
+
+@pytest.mark.parametrize('nodelist', ['', 'n[1-2', '[]', '],n1'])
+def test_a_node_list_that_is_none(nodelist):
+    with pytest.raises(ConfigError, match='set MASTER_ADDR to the first node'):
+        first_host(nodelist)
+
+
+def test_a_batch_script_is_no_task_of_several():
+    """Slurm sets SLURM_PROCID=0 there too: one process would wait for the others."""
+    batch = {'SLURM_PROCID': '0', 'SLURM_NTASKS': '8', 'SLURM_JOB_ID': '7', 'ENVIRONMENT': 'BATCH'}
+    with pytest.raises(ConfigError, match=r'without srun: this is one process, and the job has 8 tasks\. Write srun'):
+        slurm_environment(batch)
+    assert slurm_environment({**batch, 'SLURM_NTASKS': '1'})['WORLD_SIZE'] == '1'
+    step = {**batch, 'SLURM_STEP_ID': '0', 'SLURM_STEP_NUM_TASKS': '2'}
+    assert slurm_environment(step)['WORLD_SIZE'] == '2'  # fewer than the job has
 
 
 def test_unknown_launcher_and_missing_torchrun(monkeypatch):

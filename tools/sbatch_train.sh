@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Train as a batch job that survives preemption and time limits: it saves its state, is requeued and goes on by itself. Prints its number.
+# Environment: SBATCH_ARGS (more sbatch arguments, such as --time=24:00:00), and what tools/srun_train.sh reads.
+usage='usage: bash tools/sbatch_train.sh PARTITION CONFIG NGPUS [arguments of tools/train.py]'
+here=$(cd "$(dirname "$0")" && pwd)
+source "$here/launch.sh"
+
+# in_job PARTITION CONFIG NGPUS [ARGS]: on the first node. Training hears of everything itself: Slurm signals the tasks of a step, not this shell
+in_job() {
+    local status=0
+    trap 'true' TERM  # a preemption ends with SIGTERM to all: wait for what training says of it
+    (launch_srun "$1" selfsup "$3" "$here/train.py" "$2" --launcher slurm "${@:4}") || status=$?
+    local can_go_on='^(75|138)$'  # the state is saved; SIGUSR1 came before training listened for it
+    # a job that was cancelled is COMPLETING by now, and requeued it would come back
+    if [[ $status =~ $can_go_on ]] && [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then
+        echo "job $SLURM_JOB_ID is requeued and goes on by itself (status $status)"
+        scontrol requeue "$SLURM_JOB_ID" && sleep 60  # ended by the requeue
+    fi
+    exit "$status"
+}
+
+if [ "${1:-}" = --in-job ]; then in_job "${@:2}"; fi
+need 3 999 "$@"
+resources "$3"
+start=(--auto_resume)
+for word in "$@"; do case $word in --auto_resume | --start_over | --resume_from | --resume_from=*) start=() ;; esac; done
+# --signal without B: reaches the tasks at once; B: would reach this shell alone, which would have to hand it on
+# shellcheck disable=SC2086  # SBATCH_ARGS holds several words
+exec sbatch --parsable -p "$1" --job-name=selfsup "${resources[@]}" --requeue --open-mode=append --signal=USR1@120 ${SBATCH_ARGS:-} \
+    --wrap="exec $(printf '%q ' bash "$here/sbatch_train.sh" --in-job "$@" "${start[@]}")"
