@@ -5,26 +5,44 @@ from __future__ import annotations
 import contextlib
 import inspect
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.nn.parallel import DistributedDataParallel
 
 from ...errors import ConfigError
+from .fsdp import Sharded
 
 NAMES_SHOWN = 5
 UNFINISHED = 'Expected to have finished reduction in the prior iteration'
 
 
 def wrap(
-    model: nn.Module, device: torch.device, *, distributed: bool, channels_last: bool, find_unused_parameters: bool
+    model: nn.Module,
+    device: torch.device,
+    *,
+    distributed: bool,
+    channels_last: bool,
+    find_unused_parameters: bool,
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> nn.Module:
     """Move `model` to the device; `distributed`: DistributedDataParallel on CPU or GPU around it.
 
     Buffers are not broadcast at each step (as documented: every rank keeps its own running statistics; rank 0's are
     saved). Queues and banks stay equal because each rank computes them from gathered values.
+
+    Args:
+        model: an algorithm.
+        device: of this process.
+        distributed: there is a process group.
+        channels_last: maps and filters lie in NHWC memory.
+        find_unused_parameters: torch's switch.
+        options: `bucket_cap_mb`, `gradient_as_bucket_view` and `static_graph` are torch's; `compress` 'fp16' or 'bf16': gradients travel
+            in that type, each process's divided by their number first.
     """
     model = model.to(device)
     if channels_last:
@@ -35,7 +53,38 @@ def wrap(
     # newer torch warns of the old name
     buffers = 'forward_sync_buffers' if 'forward_sync_buffers' in known else 'broadcast_buffers'
     settings: dict[str, Any] = {buffers: False, 'find_unused_parameters': find_unused_parameters}
-    return DistributedDataParallel(model, device_ids=[device.index] if device.type == 'cuda' else None, **settings)
+    compress = options.get('compress')
+    settings.update({name: value for name, value in options.items() if name != 'compress'})
+    wrapped = DistributedDataParallel(model, device_ids=[device.index] if device.type == 'cuda' else None, **settings)
+    if compress:
+        wrapped.register_comm_hook(None, getattr(default_hooks, f'{compress}_compress_hook'))
+    return wrapped
+
+
+def check_window(options: Mapping[str, Any], update_interval: int) -> None:
+    """Refuse settings of DDP that do not go with windows of several micro-batches.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    if options.get('static_graph') and update_interval > 1:
+        raise ConfigError(
+            f'ddp.static_graph=True learns from the first backward pass that exchanges gradients, which with '
+            f'update_interval={update_interval} is not the first: leave one of them out.'
+        )
+
+
+@contextlib.contextmanager
+def exchanging(model: nn.Module, closes: bool) -> Iterator[None]:
+    """Around the two passes of a micro-batch: processes exchange gradients only with the last of a window, which `closes` it."""
+    if isinstance(model, Sharded):
+        cast(Any, model).set_requires_gradient_sync(closes)
+        yield
+    elif isinstance(model, DistributedDataParallel) and not closes:
+        with model.no_sync():
+            yield
+    else:
+        yield
 
 
 def refuse_unused(model: nn.Module) -> None:
@@ -48,9 +97,9 @@ def refuse_unused(model: nn.Module) -> None:
         model: wrapped or not; one process needs no gradient for every parameter.
 
     Raises:
-        ConfigError: several processes, `find_unused_parameters=False`, and a trainable parameter has no gradient.
+        ConfigError: several processes, neither `find_unused_parameters` nor `static_graph`, and a trainable parameter has no gradient.
     """
-    if isinstance(model, DistributedDataParallel) and not model.find_unused_parameters:
+    if isinstance(model, DistributedDataParallel) and not (model.find_unused_parameters or model.static_graph):
         unused = [name for name, value in model.module.named_parameters() if value.requires_grad and value.grad is None]
         if unused:
             raise _error(unused)

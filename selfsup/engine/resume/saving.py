@@ -17,6 +17,7 @@ from ...errors import CheckpointError, SelfSupWarning, TrainingError
 from ...provenance import sha256
 from ...weights.load import load_matching, state_dict_of
 from ...weights.read import read_checkpoint
+from ..processes.fsdp import full_optimizer, full_state
 from ..run import Run
 from .branch import Branch
 from .changes import LIBRARIES, Changes
@@ -77,8 +78,8 @@ class Checkpoints:
                 'environment': run.environment,
                 **self._description,
             },
-            'state_dict': {name: _to_store(value) for name, value in model.state_dict().items()},
-            'optimizer': run.optim_wrapper.state_dict(),
+            'state_dict': {name: _to_store(value) for name, value in full_state(run.model).items()},
+            'optimizer': full_optimizer(run.optim_wrapper.state_dict()),
             'param_schedulers': [scheduler.state_dict() for scheduler in run.param_schedulers],
         }
         run.call_hook('before_save_checkpoint', checkpoint=checkpoint)  # looks at the losses first
@@ -97,8 +98,11 @@ class Checkpoints:
             (name, buffer) for name, buffer in model.named_buffers() if name.endswith(('running_mean', 'running_var'))
         ]
         named = [*model.named_parameters(), *statistics]
-        finite = torch.stack([value.detach().isfinite().all() for _, value in named]).tolist()
-        broken = [name for (name, _), good in zip(named, finite, strict=True) if not good]
+        # of each process's share, and of its own statistics: all processes stop, or none
+        faults = dist.sum(
+            torch.stack([(~dist.local_share(value.detach()).isfinite()).any().int() for _, value in named])
+        )
+        broken = [name for (name, _), fault in zip(named, faults.tolist(), strict=True) if fault]
         if broken:
             good = f'the last good checkpoint is {self.last}' if self.last else 'no checkpoint was saved yet'
             raise TrainingError(
