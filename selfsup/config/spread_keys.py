@@ -8,9 +8,7 @@ from typing import Literal
 from ..arguments import Positive
 from .key import Key
 
-DDP_DEFAULTS = MappingProxyType(
-    {'bucket_cap_mb': 25, 'gradient_as_bucket_view': False, 'static_graph': False, 'compress': None}
-)
+DDP_DEFAULTS = MappingProxyType({'bucket_cap_mb': 25, 'gradient_as_bucket_view': False, 'compress': None})
 FSDP_DEFAULTS = MappingProxyType({'reshard_after_forward': True})
 COMPILE_DEFAULTS = MappingProxyType({'backend': 'inductor', 'mode': None, 'dynamic': False})
 
@@ -20,8 +18,6 @@ SPREAD = (
         '`docs/scaling.md`.'),
     Key('ddp.bucket_cap_mb', Positive, '25', '100', 'Gradients travel in buckets of so many MB.'),
     Key('ddp.gradient_as_bucket_view', bool, 'False', 'True', 'Gradients lie in the buckets, which saves as much memory as they take.'),
-    Key('ddp.static_graph', bool, 'False', 'True', 'Every iteration uses the same parameters; those without a gradient in the first are '
-        'known from then on. Not with `update_interval`.'),
     Key('ddp.compress', Literal['fp16', 'bf16'] | None, 'None', "'bf16'", 'Gradients travel in half precision: half the bytes, other '
         'weights.'),
     Key('fsdp', bool | dict | None, 'False', 'True', 'Deal weights, gradients and optimizer state out over the processes (FSDP2), for '

@@ -167,7 +167,6 @@ class Runner(MMRunner):
             compile_backbone(model, config.compile)
         if config.fsdp and self._distributed:
             return fsdp.shard(model, self.device, config.fsdp, channels_last=config.channels_last)
-        ddp.check_window(config.ddp, config.update_interval)
         return ddp.wrap(
             model,
             self.device,

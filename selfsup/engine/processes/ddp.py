@@ -41,8 +41,9 @@ def wrap(
         distributed: there is a process group.
         channels_last: maps and filters lie in NHWC memory.
         find_unused_parameters: torch's switch.
-        options: `bucket_cap_mb`, `gradient_as_bucket_view` and `static_graph` are torch's; `compress` 'fp16' or 'bf16': gradients travel
-            in that type, each process's divided by their number first.
+        options: `bucket_cap_mb` and `gradient_as_bucket_view` are torch's; `compress` 'fp16' or 'bf16': gradients travel in that type,
+            each process's divided by their number first. (Torch's `static_graph` is not offered: it looks for tensors in what the model
+            returns, finds none in a `Step`, and leaves the gradients of the first step as they are on each process.)
     """
     model = model.to(device)
     if channels_last:
@@ -59,19 +60,6 @@ def wrap(
     if compress:
         wrapped.register_comm_hook(None, getattr(default_hooks, f'{compress}_compress_hook'))
     return wrapped
-
-
-def check_window(options: Mapping[str, Any], update_interval: int) -> None:
-    """Refuse settings of DDP that do not go with windows of several micro-batches.
-
-    Raises:
-        ConfigError: they do not.
-    """
-    if options.get('static_graph') and update_interval > 1:
-        raise ConfigError(
-            f'ddp.static_graph=True learns from the first backward pass that exchanges gradients, which with '
-            f'update_interval={update_interval} is not the first: leave one of them out.'
-        )
 
 
 @contextlib.contextmanager
@@ -97,9 +85,9 @@ def refuse_unused(model: nn.Module) -> None:
         model: wrapped or not; one process needs no gradient for every parameter.
 
     Raises:
-        ConfigError: several processes, neither `find_unused_parameters` nor `static_graph`, and a trainable parameter has no gradient.
+        ConfigError: several processes, `find_unused_parameters=False`, and a trainable parameter has no gradient.
     """
-    if isinstance(model, DistributedDataParallel) and not (model.find_unused_parameters or model.static_graph):
+    if isinstance(model, DistributedDataParallel) and not model.find_unused_parameters:
         unused = [name for name, value in model.module.named_parameters() if value.requires_grad and value.grad is None]
         if unused:
             raise _error(unused)
