@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -151,7 +152,7 @@ def counting(found: Counter) -> Iterator[None]:
             setattr(torch_dist, kind, call)
 
 
-def one_step(name: str, wrapped: Any, optimizer: Any, index: int = 0) -> Any:
+def one_step(name: str, wrapped: Any, optimizer: Any) -> Any:
     """Forward, backward, update and the exchange of the logged values, as the loop and `RuntimeInfoHook` do them."""
     import torch
 
@@ -166,8 +167,8 @@ def one_step(name: str, wrapped: Any, optimizer: Any, index: int = 0) -> Any:
     return step
 
 
-def wrapped_model(name: str, found: Counter | None = None) -> tuple[Any, Any]:
-    """DDP around a tiny model, whose buckets are counted into `found`, and its optimizer."""
+def wrapped_model(name: str, hook: bool = False) -> tuple[Any, Any]:
+    """DDP around a tiny model, and its optimizer. `hook`: its buckets go through `torch.distributed.all_reduce`, which can be counted."""
     import torch
     from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
@@ -175,13 +176,8 @@ def wrapped_model(name: str, found: Counter | None = None) -> tuple[Any, Any]:
 
     settings = {'distributed': True, 'channels_last': False, 'find_unused_parameters': False}
     wrapped: Any = wrap(build(name), torch.device('cpu'), **settings)
-    if found is not None:
-
-        def count(state, bucket):  # torch looks at the name, and at no type or its own
-            found['all_reduce'] += bucket.buffer().numel() * bucket.buffer().element_size()
-            return allreduce_hook(state, bucket)
-
-        wrapped.register_comm_hook(None, count)
+    if hook:
+        wrapped.register_comm_hook(None, allreduce_hook)
     return wrapped, torch.optim.SGD([p for p in wrapped.parameters() if p.requires_grad], lr=0.01)
 
 
@@ -194,11 +190,10 @@ def count_payloads() -> dict[str, tuple[dict[str, int], dict[str, int]]]:
     result = {}
     for name in PARTS:
         found: Counter = Counter()
-        wrapped, optimizer = wrapped_model(name, found)
-        one_step(name, wrapped, optimizer)
-        found.clear()
+        wrapped, optimizer = wrapped_model(name, hook=True)
+        one_step(name, wrapped, optimizer)  # the first one also sets up the buckets
         with counting(found):
-            step = one_step(name, wrapped, optimizer, 1)
+            step = one_step(name, wrapped, optimizer)
         expected: Counter = Counter()
         for one in collectives(sizes_of(name, wrapped.module, step), torch_dist.get_world_size()):
             expected[one.kind] += one.payload
@@ -300,7 +295,7 @@ def main() -> None:
     parser.add_argument('--out', help='JSON file of the numbers')
     parser.add_argument('--worlds', type=int, nargs='+', default=[2, 4], help='numbers of processes')
     parser.add_argument('--tables', action='store_true', help='print the tables of docs/scaling.md')
-    parser.add_argument('--inside', action='store_true', help=argparse.SUPPRESS)
+    parser.add_argument('--inside', action='store_true', help='in a network of its own already')
     args = parser.parse_args()
     if args.tables:
         from benchmarks.speed.scale_tables import tables
@@ -310,9 +305,13 @@ def main() -> None:
     if not args.inside and os.getuid() == 0:
         command = f'ip link set lo up && exec {sys.executable} {" ".join(sys.argv)} --inside'
         raise SystemExit(subprocess.call(['unshare', '--net', 'sh', '-c', command]))
-    from selfsup.machine import machine
+    import torch
 
-    result = {'worlds': {str(world): run(world, args.inside) for world in args.worlds}, 'machine': machine()}
+    result = {
+        'machine': platform.machine(),
+        'torch': torch.__version__,
+        'worlds': {str(world): run(world, args.inside) for world in args.worlds},
+    }
     text = json.dumps(result, indent=1) + '\n'
     if args.out:
         Path(args.out).write_text(text)
