@@ -6,7 +6,7 @@ All of them must be called by every rank. They use the default process group (gl
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as torch_dist
@@ -39,9 +39,42 @@ def is_main() -> bool:
     return rank() == 0
 
 
+class Wrapped(nn.Module):
+    """Base of wrappers of our own around a model, `module`."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+
 def unwrap(model: nn.Module) -> nn.Module:
-    """The algorithm inside a DistributedDataParallel wrapper, or `model` itself."""
-    return model.module if isinstance(model, DistributedDataParallel) else model
+    """The algorithm inside a DistributedDataParallel wrapper or one of ours, or `model` itself."""
+    return model.module if isinstance(model, DistributedDataParallel | Wrapped) else model
+
+
+def is_dealt(x: Any) -> bool:
+    """True for a `DTensor`: of which each process has a share, as under FSDP."""
+    return isinstance(x, Tensor) and hasattr(x, 'placements')
+
+
+def whole(x: Tensor) -> Tensor:
+    """The whole of a tensor that is dealt out, on every process (a collective), or `x` itself."""
+    return cast(Any, x).full_tensor() if is_dealt(x) else x
+
+
+def local_share(x: Tensor) -> Tensor:
+    """This process's share of a tensor that is dealt out, or `x` itself."""
+    return cast(Any, x).to_local() if is_dealt(x) else x
+
+
+def dealt_like(x: Tensor, like: Tensor) -> Tensor:
+    """This process's share of `x`, which all processes hold, where `like` is dealt out; else `x` itself. No communication."""
+    if not is_dealt(like) or is_dealt(x):
+        return x
+    from torch.distributed.tensor import distribute_tensor  # takes a moment to import
+
+    pattern: Any = like
+    return distribute_tensor(x.to(like.device), pattern.device_mesh, pattern.placements, src_data_rank=None)
 
 
 def barrier() -> None:

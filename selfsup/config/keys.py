@@ -7,57 +7,21 @@ Kinds are hints, as those of arguments (`selfsup.arguments`). `*` in a path stan
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Literal, get_type_hints
+from typing import Literal, get_type_hints
 
 from ..arguments import Count, NotNegative, Positive, ShareBelowOne, Whole
 from ..optim.options import LayerDecay, Momentum, ParamwiseOptions
 from ..optim.schedules import POLICY_ARGS, Schedule
 from .backend import Backend
+from .key import REQUIRED, Key, Section
+from .spread_keys import SPREAD
 
-REQUIRED = 'required'
 LR = get_type_hints(Schedule, include_extras=True)
 PARAMWISE = get_type_hints(ParamwiseOptions, include_extras=True)
 WORKERS = Whole | Literal['auto']
 DECAY = get_type_hints(LayerDecay, include_extras=True)
-
-
-@dataclass(frozen=True)
-class Key:
-    """One row of the table.
-
-    Attributes:
-        path: dotted path; dicts that have rows below them accept nothing else.
-        kind: hint of the value.
-        default: text of the value in force when the key is absent; 'required' when there is none.
-        example: text of a typical value.
-        meaning: one line.
-        registry: name in `selfsup.registry` of what the dict (or each dict of the list) builds. Its other keys are
-            arguments of the registered type.
-    """
-
-    path: str
-    kind: Any
-    default: str
-    example: str
-    meaning: str
-    registry: str = ''
-
-    @property
-    def required(self) -> bool:
-        return self.default == REQUIRED
-
-
-@dataclass(frozen=True)
-class Section:
-    """Keys that belong together: those of the short form, those of mmengine's own form, and those of either."""
-
-    title: str
-    note: str = ''
-    both: tuple[Key, ...] = ()
-    short: tuple[Key, ...] = ()
-    native: tuple[Key, ...] = ()
 
 
 # fmt: off
@@ -338,6 +302,7 @@ ENVIRONMENT = Section(
             'Seconds that a process may be missing, silent or without progress before the run ends.'),
         Key('cudnn_benchmark', bool, 'True', 'False', 'Let cuDNN try algorithms; `--deterministic` switches it off.'),
     ),
+    both=SPREAD,
     native=(
         Key('env_cfg', dict, '-', "dict(cudnn_benchmark=True, dist_cfg=dict(backend='nccl'))", 'The same in one dict.'),
         Key('env_cfg.cudnn_benchmark', bool, 'True', 'False', 'Let cuDNN try algorithms.'),

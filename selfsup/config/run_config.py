@@ -32,6 +32,7 @@ class RunConfig:
         seed: of the run; None: not given.
         default_scope: of mmengine's registries.
         find_unused_parameters, channels_last, deterministic: flags.
+        ddp, fsdp, compile: how the model is spread over processes and compiled; {} for the plain way.
         allow_changed: settings whose new values count in a resumed run.
         elastic: a resumed run may have another number of processes, or another batch.
         compiled: all of this as plain dicts, in the form of `compiled.json` and of checkpoints.
@@ -59,6 +60,9 @@ class RunConfig:
     find_unused_parameters: bool = False
     channels_last: bool = False
     deterministic: bool = False
+    ddp: dict[str, Any] = field(default_factory=dict)
+    fsdp: dict[str, Any] = field(default_factory=dict)
+    compile: dict[str, Any] = field(default_factory=dict)
     allow_changed: Sequence[str] = ()
     elastic: bool = False
     compiled: dict[str, Any] = field(default_factory=dict, repr=False)

@@ -10,12 +10,13 @@ import copy
 import warnings
 from typing import Any
 
-from ..errors import SelfSupWarning
+from ..errors import ConfigError, SelfSupWarning
 from ..optim.schedules import POLICY_ARGS
 from ..prefetch import as_setting
 from . import keys
 from .backend import default_backend
 from .load import LoadedConfig
+from .spread_keys import COMPILE_DEFAULTS, FSDP_DEFAULTS
 
 ITERATIONS_PER_CHECKPOINT = 1000  # of runs counted in iterations, where the config says nothing
 
@@ -29,7 +30,8 @@ def compile_config(loaded: LoadedConfig) -> dict[str, Any]:
     Returns:
         model, pretrained, train_dataloader, val_dataloader, test_dataloader, optim_wrapper, param_scheduler, train_cfg,
         default_hooks, custom_hooks, env_cfg, visualizer, log_processor, log_level, load_from, resume_from, work_dir,
-        seed, default_scope, find_unused_parameters and channels_last: always all of them, lists, dicts and literals only.
+        seed, default_scope, find_unused_parameters, channels_last, ddp, fsdp and compile: always all of them, lists, dicts and
+        literals only.
     """
     cfg = {name: copy.deepcopy(value) for name, value in loaded.cfg.items() if value is not None}
     _warn_ignored(cfg)
@@ -53,7 +55,23 @@ def compile_config(loaded: LoadedConfig) -> dict[str, Any]:
         **{name: cfg.get(name) for name in ('load_from', 'resume_from', 'work_dir', 'seed')},
         'default_scope': 'selfsup',
         **{name: cfg.get(name, False) for name in ('find_unused_parameters', 'channels_last')},
+        **_spread(cfg),
     }
+
+
+def _spread(cfg: dict) -> dict[str, dict | None]:
+    """How the model is spread over processes and compiled; None for the plain way.
+
+    Raises:
+        ConfigError: two ways that exclude each other.
+    """
+    ddp, fsdp, compiled = cfg.get('ddp') or None, cfg.get('fsdp', False), cfg.get('compile', False)
+    fsdp = dict(FSDP_DEFAULTS) if fsdp is True else fsdp and {**FSDP_DEFAULTS, **fsdp}
+    compiled = dict(COMPILE_DEFAULTS) if compiled is True else compiled and {**COMPILE_DEFAULTS, **compiled}
+    for name, other in (('ddp', ddp), ('compile', compiled)):
+        if fsdp and other:
+            raise ConfigError(f'fsdp and {name} exclude each other: leave {name} or fsdp out.')
+    return {'ddp': ddp, 'fsdp': fsdp or None, 'compile': compiled or None}
 
 
 def _warn_ignored(cfg: dict) -> None:

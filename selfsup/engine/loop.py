@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from ..arguments import Count
 from ..contracts import CutsAnywhere
@@ -19,7 +18,8 @@ from ..errors import ConfigError, DataError
 from ..heartbeat import beat
 from ..registry import LOOPS
 from .optim_wrapper import OptimWrapper
-from .processes.ddp import explain_unfinished, refuse_unused
+from .processes.ddp import exchanging, explain_unfinished, refuse_unused
+from .processes.fsdp import with_weights
 from .resume.state import seed_iteration
 from .run import Run
 from .run_checks import check_run
@@ -79,7 +79,7 @@ class TrainLoop(BaseLoop):
             self._max_epochs, self._max_iters = -(-max_iters // self.iters_per_epoch), max_iters
         else:
             raise ConfigError(f'Give total_epochs or total_iters, one of them; got {max_epochs} and {max_iters}.')
-        check_run(unwrap(runner.model), dataloader, self._max_iters)
+        with_weights(runner.model, lambda: check_run(unwrap(runner.model), dataloader, self._max_iters))
         self._epoch = 0
         self._iter = 0
         self.window_closed = True  # no gradient is pending; the checkpoint hook waits for it
@@ -229,10 +229,8 @@ class TrainLoop(BaseLoop):
     def _forward_backward(self, batch: dict, length: int, closes: bool) -> Step:
         """Add the gradient of one micro-batch; ranks exchange gradients only with the last of a window."""
         model, optim = self.runner.model, self.runner.optim_wrapper
-        if not closes and isinstance(model, DistributedDataParallel):
-            with model.no_sync():
-                return self._accumulate(model, optim, batch, length)
-        return self._accumulate(model, optim, batch, length)
+        with exchanging(model, closes):
+            return self._accumulate(model, optim, batch, length)
 
     def _accumulate(self, model: nn.Module, optim: OptimWrapper, batch: dict, length: int) -> Step:
         with optim.autocast():

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..arguments import Count, Positive
+from ..distributed import whole
 from ..registry import OPTIM_WRAPPERS
 
 
@@ -72,7 +73,7 @@ class OptimWrapper(MMOptimWrapper):
             return
         params = [p for group in self.optimizer.param_groups for p in group['params'] if p.grad is not None]
         norm = self.clip_func(params, **self.clip_grad_kwargs)
-        self.grad_norm = norm.detach() if isinstance(norm, Tensor) else None  # clip_grad_value_ returns None
+        self.grad_norm = whole(norm.detach()) if isinstance(norm, Tensor) else None  # clip_grad_value_ returns None
 
 
 @OPTIM_WRAPPERS.register_module()

@@ -34,7 +34,8 @@ from .logs.log import LogTrouble, lasting, write_beside
 from .loop import TrainLoop
 from .optim_wrapper import OptimWrapper
 from .optimization import build_optim_wrapper, build_schedules
-from .processes import ddp
+from .processes import ddp, fsdp
+from .processes.compiling import compile_backbone
 from .processes.interruption import EvaluationGivenUp, Interruption
 from .processes.launch import init_distributed
 from .processes.time_limit import TimeLimit
@@ -171,12 +172,17 @@ class Runner(MMRunner):
         self._model_name = type(model).__name__
         if config.pretrained:
             load_backbone(model, config.pretrained)
+        if config.compile:
+            compile_backbone(model, config.compile)
+        if config.fsdp and self._distributed:
+            return fsdp.shard(model, self.device, config.fsdp, channels_last=config.channels_last)
         return ddp.wrap(
             model,
             self.device,
             distributed=self._distributed,
             channels_last=config.channels_last,
             find_unused_parameters=config.find_unused_parameters,
+            options=config.ddp,
         )
 
     # ---- hooks ----
@@ -283,6 +289,7 @@ class Runner(MMRunner):
             device_type=self.device.type,
             logger=self.logger,
         )
+        fsdp.check_run(self.model, self.optim_wrapper, self._hooks)
         self.param_schedulers = build_schedules(config, self.optim_wrapper, self.train_loop)
 
     def _run_loop(self) -> nn.Module:

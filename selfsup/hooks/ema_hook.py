@@ -41,6 +41,7 @@ class EMAHook(Hook):
     """
 
     priority = 'ABOVE_NORMAL'  # after SparseTrainingHook, before all that evaluates or saves
+    takes_sharded = False  # it works on whole weights, see engine.processes.fsdp
 
     def __init__(self, momentum: ShareBelowOne = 0.9999, evaluate: bool = True, warmup: bool = False) -> None:
         self.momentum, self.evaluate, self.warmup = momentum, evaluate, warmup

@@ -14,6 +14,7 @@ from .. import distributed as dist
 from ..arguments import Count
 from ..datasets.loaders import DeviceLoader
 from ..engine import Run, unwrap
+from ..engine.processes.fsdp import with_weights
 from ..engine.processes.interruption import EvaluationGivenUp
 from ..errors import CheckpointError
 from ..evaluation.features import evaluation_loader
@@ -124,7 +125,7 @@ class EvaluationHook(Hook):
     def _run(self, runner: Run, epoch: int) -> dict[str, float]:
         start = time.perf_counter()
         share_statistics(runner)
-        metrics = self.evaluate(runner)
+        metrics = with_weights(runner.model, lambda: self.evaluate(runner))
         offers = [hook.offered_model() for hook in runner.hooks if isinstance(hook, OffersModel) and self.on_offered]
         for prefix, model in filter(None, offers):
             trained, runner.model = runner.model, model

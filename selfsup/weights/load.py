@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..contracts import ChecksChannels
-from ..distributed import unwrap
+from ..distributed import dealt_like, unwrap
 from ..errors import CheckpointError, SelfSupWarning, listed
 from ..registry import MODELS
 from .backbone import find_backbone
@@ -242,7 +242,10 @@ def load_matching(
             f'{path}{origin} is not a checkpoint of {what} as configured: {fault}{rest}. '
             'Use the config it was trained with, or extract its backbone with tools/extract_backbone_weights.py.'
         )
-    module.load_state_dict(fitted.weights, strict=False)
+    module.load_state_dict(
+        {name: dealt_like(value, state[name]) if name in state else value for name, value in fitted.weights.items()},
+        strict=False,
+    )
     unused = {**fitted.unused, **dict.fromkeys(matched.extra, NO_SUCH)}
     report = LoadReport(path, what, fitted.origin, matched.shared, matched.missing, unused, fitted.unread, fitted.note)
     if report.partial:

@@ -7,5 +7,7 @@ signs         what processes tell of themselves, and the judgement on it
 interruption  signals that ask a run to stop
 agreement     all processes stop at the same place
 time_limit    when a run must have ended
-ddp           the model on its device and on several processes
+ddp           the model on its device and on several processes, each with all of it
+fsdp          the model dealt out over the processes
+compiling     torch.compile for a model
 """

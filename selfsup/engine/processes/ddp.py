@@ -5,26 +5,45 @@ from __future__ import annotations
 import contextlib
 import inspect
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.nn.parallel import DistributedDataParallel
 
 from ...errors import ConfigError
+from .fsdp import Sharded
 
 NAMES_SHOWN = 5
 UNFINISHED = 'Expected to have finished reduction in the prior iteration'
 
 
 def wrap(
-    model: nn.Module, device: torch.device, *, distributed: bool, channels_last: bool, find_unused_parameters: bool
+    model: nn.Module,
+    device: torch.device,
+    *,
+    distributed: bool,
+    channels_last: bool,
+    find_unused_parameters: bool,
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> nn.Module:
     """Move `model` to the device; `distributed`: DistributedDataParallel on CPU or GPU around it.
 
     Buffers are not broadcast at each step (as documented: every rank keeps its own running statistics; rank 0's are
     saved). Queues and banks stay equal because each rank computes them from gathered values.
+
+    Args:
+        model: an algorithm.
+        device: of this process.
+        distributed: there is a process group.
+        channels_last: maps and filters lie in NHWC memory.
+        find_unused_parameters: torch's switch.
+        options: `bucket_cap_mb` and `gradient_as_bucket_view` are torch's; `compress` 'fp16' or 'bf16': gradients travel in that type,
+            each process's divided by their number first. (Torch's `static_graph` is not offered: it looks for tensors in what the model
+            returns, finds none in a `Step`, and leaves the gradients of the first step as they are on each process.)
     """
     model = model.to(device)
     if channels_last:
@@ -35,7 +54,25 @@ def wrap(
     # newer torch warns of the old name
     buffers = 'forward_sync_buffers' if 'forward_sync_buffers' in known else 'broadcast_buffers'
     settings: dict[str, Any] = {buffers: False, 'find_unused_parameters': find_unused_parameters}
-    return DistributedDataParallel(model, device_ids=[device.index] if device.type == 'cuda' else None, **settings)
+    compress = options.get('compress')
+    settings.update({name: value for name, value in options.items() if name != 'compress'})
+    wrapped = DistributedDataParallel(model, device_ids=[device.index] if device.type == 'cuda' else None, **settings)
+    if compress:
+        wrapped.register_comm_hook(None, getattr(default_hooks, f'{compress}_compress_hook'))
+    return wrapped
+
+
+@contextlib.contextmanager
+def exchanging(model: nn.Module, closes: bool) -> Iterator[None]:
+    """Around the two passes of a micro-batch: processes exchange gradients only with the last of a window, which `closes` it."""
+    if isinstance(model, Sharded):
+        cast(Any, model).set_requires_gradient_sync(closes)
+        yield
+    elif isinstance(model, DistributedDataParallel) and not closes:
+        with model.no_sync():
+            yield
+    else:
+        yield
 
 
 def refuse_unused(model: nn.Module) -> None:

@@ -24,6 +24,7 @@ HARMLESS = (
     'emergency_dir',
     'env_cfg',
     'find_unused_parameters',
+    'ddp.gradient_as_bucket_view',
     'default_scope',
     'val_dataloader',
     'test_dataloader',

@@ -20,6 +20,7 @@ from ...provenance import sha256
 from ...weights.load import load_matching, state_dict_of
 from ...weights.read import read_checkpoint
 from ..processes.agreement import FAILED
+from ..processes.fsdp import full_optimizer, full_state
 from ..run import Run
 from .branch import Branch, Save
 from .changes import LIBRARIES, Changes
@@ -204,8 +205,8 @@ class Checkpoints:
                 **self._description,
                 **({'closed_by': list(loop.closed_by)} if loop.closed_by and epoch == loop.epoch else {}),
             },
-            'state_dict': {name: value.detach() for name, value in state.items()},
-            'optimizer': run.optim_wrapper.state_dict(),
+            'state_dict': {name: value.detach() for name, value in full_state(state).items()},
+            'optimizer': full_optimizer(run.optim_wrapper.state_dict()),
             'param_schedulers': [scheduler.state_dict() for scheduler in run.param_schedulers],
         }
         if snapshot is not None:
@@ -265,8 +266,11 @@ class Checkpoints:
             (name, buffer) for name, buffer in model.named_buffers() if name.endswith(('running_mean', 'running_var'))
         ]
         named = [*model.named_parameters(), *statistics]
-        finite = torch.stack([value.detach().isfinite().all() for _, value in named]).tolist()
-        broken = [name for (name, _), good in zip(named, finite, strict=True) if not good]
+        # of each process's share, and of its own statistics: all processes stop, or none
+        faults = dist.sum(
+            torch.stack([(~dist.local_share(value.detach()).isfinite()).any().int() for _, value in named])
+        )
+        broken = [name for (name, _), fault in zip(named, faults.tolist(), strict=True) if fault]
         if broken:
             newest = self.newest()
             good = f'the last good checkpoint is {newest}' if newest else 'no checkpoint was saved yet'

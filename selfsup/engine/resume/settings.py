@@ -14,6 +14,7 @@ from mmengine.runner.priority import get_priority
 from ...arguments import Part, Table, arguments_of, parts
 from ...config.backend import BEFORE
 from ...config.report import Path
+from ...config.spread_keys import DDP_DEFAULTS
 from ...config.typed import GIVEN, registries_of
 from ...optim.base_lr import scaled_lr
 from ...optim.schedules import COMMON_ARGS, POLICY_ARGS, policy_lr
@@ -24,7 +25,7 @@ MISSING = 'not set'  # what a setting is that only one of two configs has
 _PLAIN = (type(None), bool, int, float, str)
 _ADDRESS = re.compile(r' at 0x[0-9a-fA-F]+')  # in the repr of an object: another one in each process
 PARTS = (BACKBONES, NECKS, HEADS, MEMORIES, BATCH_AUGMENTS, DATASETS, DATA_SOURCES, PIPELINES)
-FLAGS = ('use_fp16', 'channels_last', 'deterministic', 'prefetch', 'find_unused_parameters')
+FLAGS = ('use_fp16', 'channels_last', 'deterministic', 'prefetch', 'find_unused_parameters', 'fsdp', 'compile')
 # mmengine's name of a section -> the documented short one; the longer name first
 SPELLINGS = MappingProxyType(
     {
@@ -89,6 +90,7 @@ def settings_of(compiled: dict, images: int) -> dict[str, Any]:
     settings.update(
         checkpoint_config=slots.pop('checkpoint', None), log_config=slots.pop('logger', None), default_hooks=slots
     )
+    settings['ddp'] = {**DDP_DEFAULTS, **(compiled.get('ddp') or {})}
     settings['custom_hooks'] = _by_type(compiled.get('custom_hooks') or [])
     return {**dict.fromkeys(FLAGS, False), **{name: value for name, value in settings.items() if value is not None}}
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from ...errors import CheckpointError
+from ..processes.fsdp import dealt_optimizer
 from ..schedulers import ClosedForm
 from .changes import Changes
 from .state_checks import check_optimizer, check_schedules
@@ -42,6 +43,7 @@ def load_training_state(
     optimizer, saved_iteration = wrapper.optimizer, checkpoint['meta']['iter']
     saved = optimizer_state(checkpoint['optimizer'], optimizer, changes, path)
     check_optimizer(saved, optimizer, path)
+    saved = dealt_optimizer(saved, [parameter for group in optimizer.param_groups for parameter in group['params']])
     states: Any = checkpoint.get('param_schedulers')
     follow = schedules_follow(schedulers, changes)
     if follow:

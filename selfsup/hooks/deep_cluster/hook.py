@@ -77,6 +77,7 @@ class DeepClusterHook(Hook):
     """
 
     priority = 'LOW'  # after optimizer and schedules, before the checkpoint that holds the labels
+    takes_sharded = False  # it works on whole weights, see engine.processes.fsdp
 
     def __init__(
         self,

@@ -62,6 +62,7 @@ class SparseTrainingHook(Hook):
     """
 
     priority = 'HIGH'  # before EMAHook, which follows the masked weights, and before all that evaluates or saves
+    takes_sharded = False  # it works on whole weights, see engine.processes.fsdp
 
     def __init__(
         self,

@@ -59,6 +59,7 @@ class ConvNeXt(nn.Module):
         kernel_size: of the depthwise convolutions, odd.
         frozen_stages: k >= 0 freezes the stem and the first k stages (no gradient, no drop path); -1 nothing.
         num_classes: > 0 adds the official `norm` and `head`, which `classify` uses and the maps do not; 0 adds nothing.
+        with_cp: trade time for memory: activations of the blocks are computed again in the backward pass.
         large_kernel: for subclasses: from stage (counted from 0) and channels to the unit that a block has in place of its depthwise
             convolution.
 
@@ -83,6 +84,7 @@ class ConvNeXt(nn.Module):
         kernel_size: Count = 7,
         frozen_stages: Annotated[int, Ge(-1)] = -1,
         num_classes: Whole = 0,
+        with_cp: bool = False,
         large_kernel: Callable[[int, int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
@@ -105,6 +107,7 @@ class ConvNeXt(nn.Module):
                         grn_scope,
                         kernel_size,
                         None if large_kernel is None else large_kernel(stage, width),
+                        with_cp,
                     )
                     for _ in range(depth)
                 )
@@ -155,6 +158,10 @@ class ConvNeXt(nn.Module):
                 f'{name} num_classes={num_classes!r} with out_indices={chosen!r}: a classifier has at least one class and '
                 f'needs the last stage, {stages}, in out_indices.'
             )
+
+    def blocks(self) -> list[nn.Module]:
+        """The blocks of all stages, in the order in which they run: what a large network is dealt out in (FSDP)."""
+        return [block for stage in self.stages for block in stage.children()]
 
     def _freeze(self) -> None:
         for i in range(max(self.frozen_stages, 1) if self.frozen_stages >= 0 else 0):

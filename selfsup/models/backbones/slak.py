@@ -38,6 +38,7 @@ class SLaK(ConvNeXt):
         out_indices: see `ConvNeXt`.
         frozen_stages: see `ConvNeXt`; norms of frozen stages use their running statistics.
         num_classes: see `ConvNeXt`.
+        with_cp: see `ConvNeXt`.
         merged: build the network that `merge` leaves, to load its weights.
 
     Raises:
@@ -59,6 +60,7 @@ class SLaK(ConvNeXt):
         out_indices: Sequence[Whole] | None = None,
         frozen_stages: Annotated[int, Ge(-1)] = -1,
         num_classes: Whole = 0,
+        with_cp: bool = False,
         merged: bool = False,
     ) -> None:
         depths, dims = self._sizes(arch, depths, dims)
@@ -80,6 +82,7 @@ class SLaK(ConvNeXt):
             layer_scale_init_value=layer_scale_init_value,
             frozen_stages=frozen_stages,
             num_classes=num_classes,
+            with_cp=with_cp,
             large_kernel=unit,
         )
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ..large_kernel.conv import LargeKernelConv2d
 from .drop_path import DropPath
 from .grn import GRN
+from .norm import frozen_statistics
 
 WIDE = 15  # taps from which a depthwise convolution is a large-kernel one, which trains faster and ends on every device
 
@@ -25,6 +29,7 @@ class ConvNeXtBlock(nn.Module):
         grn_scope: 'image' or 'batch' puts a `GRN` of that scope after the GELU (V2); None leaves it out (V1).
         kernel_size: of the depthwise convolution, odd.
         large_kernel: unit to take in place of that convolution, as SLaK does; its name in the state dict is `large_kernel`.
+        with_cp: compute the block again in the backward pass instead of keeping what lies inside of it in memory.
     """
 
     def __init__(
@@ -35,8 +40,10 @@ class ConvNeXtBlock(nn.Module):
         grn_scope: str | None = None,
         kernel_size: int = 7,
         large_kernel: nn.Module | None = None,
+        with_cp: bool = False,
     ) -> None:
         super().__init__()
+        self.with_cp = with_cp
         self.gamma = None if layer_scale is None else nn.Parameter(torch.full((channels,), float(layer_scale)))
         self.large_kernel = large_kernel
         if large_kernel is None and kernel_size < WIDE:
@@ -51,6 +58,15 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) for `x` (B, C, H, W)."""
+        if not (self.with_cp and torch.is_grad_enabled()):
+            return self.body(x)
+        # the drop path draws the same numbers twice: checkpoint() puts the generators back
+        return checkpoint(
+            self.body, x, use_reentrant=False, context_fn=lambda: (nullcontext(), frozen_statistics(self))
+        )
+
+    def body(self, x: Tensor) -> Tensor:
+        """What `forward` computes."""
         depthwise = self.dwconv if self.large_kernel is None else self.large_kernel
         y = F.gelu(self.pwconv1(self.norm(depthwise(x).permute(0, 2, 3, 1))))
         if self.grn is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -26,6 +27,9 @@ from .tensor_face import TensorFace
 Margin = tuple[int, int, int, int]
 
 
+@dataclass(
+    init=False, eq=False, repr=False
+)  # so that what looks for tensors in a module's inputs and outputs (FSDP) finds `stored`
 class BlockMap(TensorFace):
     """A feature map (B, C, H, W) of which only blocks are visible. Base of `VisibleMap` and `MaskedMap`.
 
@@ -37,6 +41,11 @@ class BlockMap(TensorFace):
         margin_value: what is in them; or `F.pad`'s mode, 'reflect', say, if that has to look at the map.
     """
 
+    stored: Tensor
+    blocks: Blocks
+    axes: str
+    margin: Margin
+    margin_value: float | str
     path: ClassVar[str]  # the column of the table of rules
     hidden_zero = True  # whether hidden positions, if stored, are known to be zero
 
