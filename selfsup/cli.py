@@ -7,13 +7,17 @@ import contextlib
 import errno
 import gc
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from .errors import SelfSupError, UsageError, explain_worker, words_of_warning
+from .errors import CTRL_C, Interrupted, SelfSupError, UsageError, explain_worker, words_of_warning
 
-INTERRUPTED = 130  # the shell's own exit status after Ctrl-C
+STATUS_FILE = (
+    'SELFSUP_STATUS_FILE'  # set by tools/torchrun.py: where a process that stopped in order leaves its exit status
+)
 BROKEN_PIPE = 141  # and after SIGPIPE
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)  # said by a file that is open, so without its name
 OUT_OF_MEMORY = (
@@ -25,6 +29,8 @@ OUT_OF_MEMORY = (
 def run(main: Callable[[], object]) -> None:
     """Call a tool's `main` and leave the process: 0 when it returns, 1 after a `SelfSupError` (2 after a `UsageError`), 130 after Ctrl-C.
 
+    A training that was asked to stop leaves with the status of its `Interrupted`, see `final_status`.
+
     A `SelfSupError` is the user's to mend, so its message is printed alone, to stderr. So is the loss of another process,
     which gives its own reason, and what the machine refuses: a file, space, memory. Any other exception is a fault of ours and keeps
     its traceback.
@@ -35,10 +41,18 @@ def run(main: Callable[[], object]) -> None:
         sys.stdout.flush()
         if _several():
             gc.collect()  # a DDP model holds the threads of the process group: see engine.processes.launch.shut_down
+    except Interrupted as stop:
+        # Whatever comes now, the status shall say that the state is saved.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
+        if not stop.told:
+            sys.stdout.flush()
+            print(stop, file=sys.stderr, flush=True)
+        sys.exit(final_status(stop.status))
     except SelfSupError as error:
         _leave(f'error: {error}', 2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
-        _leave('interrupted', INTERRUPTED)
+        _leave('interrupted', CTRL_C)
     except BrokenPipeError:  # who read the output has left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at its end
         sys.exit(BROKEN_PIPE)
@@ -57,6 +71,22 @@ def run(main: Callable[[], object]) -> None:
         if not _peer_lost(error):
             raise
         _leave('another process ended, so this one cannot go on', 1)
+
+
+def final_status(status: int) -> int:
+    """The exit status of a training that was asked to stop.
+
+    torchrun starts processes again that end with anything but 0: there the status is left in a file for tools/torchrun.py, which ends
+    with it when all its processes have ended.
+    """
+    path = os.environ.get(STATUS_FILE)
+    if not path:
+        return status
+    try:
+        Path(path).write_text(str(status))
+    except OSError:
+        return status
+    return 0
 
 
 @contextlib.contextmanager

@@ -18,6 +18,9 @@ SHARED_MEMORY_REMEDY = (
 # What torch says when the shared memory is used up.
 RAN_OUT = ('shared memory(shm)', 'out of shared memory', 'bus error', '</torch_', 'unable to mmap')
 DESCRIPTORS = ('ancdata', 'too many open files')
+# Exit statuses of a training that was asked to stop.
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: its state is saved, start it again
+CTRL_C = 130  # 128 + SIGINT, the shell's own
 
 
 class SelfSupError(Exception):
@@ -53,6 +56,20 @@ class CheckpointError(SelfSupError):
 
 class TrainingError(SelfSupError):
     """Training cannot go on: the loss is not finite, or the run cannot be continued as asked."""
+
+
+class Interrupted(SelfSupError):
+    """A training ended because it was asked to, after its state was saved: no mistake, and it can go on.
+
+    Args:
+        message: what asked, what was saved, how to go on.
+        status: the exit status of the process: `TRY_AGAIN`, or `CTRL_C`.
+        told: somebody else tells the message: another process of the run.
+    """
+
+    def __init__(self, message: str, status: int, told: bool = False) -> None:
+        super().__init__(message)
+        self.status, self.told = status, told
 
 
 class SelfSupWarning(UserWarning):

@@ -1,11 +1,16 @@
-"""What Slurm tells a task, from its environment alone: no client tool is called, so it works where there is none."""
+"""What Slurm tells a task, from its environment: no client tool is needed, so it works where there is none."""
 
 from __future__ import annotations
 
 import re
 import socket
+import subprocess
+import time
+from collections.abc import Mapping
 
 from ..errors import ConfigError
+
+FORMS = 'minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS'
 
 
 def whole_number(name: str, value: str | int, lowest: int, highest: int) -> int:
@@ -67,3 +72,49 @@ def _slurm_address(env: dict[str, str]) -> str:
         # in a batch job is the first one.
         return env.get('SLURM_LAUNCH_NODE_IPADDR', host)
     return host
+
+
+def seconds_of(text: str) -> int:
+    """A length of time as Slurm's --time takes it, in seconds: '90' are minutes, '1:30' minutes and seconds, '1-12' a day and a half.
+
+    Raises:
+        ConfigError: it has none of Slurm's forms, or is no time at all.
+    """
+    match = re.fullmatch(r'(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?', text.strip())
+    if match is not None:
+        days, *parts = match.groups()
+        numbers = [int(part) for part in parts if part is not None]
+        if days is not None:
+            hours, minutes, seconds = [*numbers, 0, 0][:3]
+        elif len(numbers) == 3:
+            hours, minutes, seconds = numbers
+        else:
+            hours, minutes, seconds = 0, *[*numbers, 0][:2]
+        total = ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
+        if total > 0:
+            return total
+    raise ConfigError(f"'{text}' is not a time: give {FORMS}, more than 0.")
+
+
+def end_of_job(env: Mapping[str, str], timeout_s: float = 10.0) -> float | None:
+    """When the time of the Slurm job that `env` belongs to is over (`time.time()`).
+
+    Newer versions of Slurm say it in SLURM_JOB_END_TIME; before, `squeue` is asked for the time that is left.
+
+    Args:
+        env: the environment of a process.
+        timeout_s: how long `squeue` may take.
+
+    Returns:
+        None where there is no job, it has no limit, or nobody knows.
+    """
+    if 'SLURM_JOB_ID' not in env:
+        return None
+    if env.get('SLURM_JOB_END_TIME', '').isdecimal():
+        return float(env['SLURM_JOB_END_TIME'])
+    command = ['squeue', '--noheader', '--jobs', env['SLURM_JOB_ID'], '--format', '%L']
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=True, env=dict(env))
+        return time.time() + seconds_of(done.stdout.split()[0])  # UNLIMITED, INVALID: no time
+    except (OSError, subprocess.SubprocessError, IndexError, ConfigError):
+        return None

@@ -93,4 +93,9 @@ class RunConfig:
     @property
     def dist_cfg(self) -> dict[str, Any]:
         """Arguments of `engine.processes.launch.init_distributed`."""
-        return self.env_cfg.get('dist_cfg', {})
+        return {key: value for key, value in self.env_cfg.get('dist_cfg', {}).items() if key != 'stop_within_s'}
+
+    @property
+    def stop_within_s(self) -> float:
+        """Seconds from a signal to the next safe point, and from there until the checkpoint is written."""
+        return self.env_cfg.get('dist_cfg', {}).get('stop_within_s', 60.0)

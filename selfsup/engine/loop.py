@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from mmengine.runner.base_loop import BaseLoop
@@ -66,6 +68,9 @@ class TrainLoop(BaseLoop):
         # True where the latest iteration moved the weights: it closed a window, and fp16 did not skip the step.
         self.stepped = False
         self.stop_training = False  # hooks (early stopping) may set it
+        self.may_give_up = False  # an evaluation that goes on now can be done again by a resumed run
+        self.closed_by: list[str] = []  # hooks that have closed the epoch, where others have not yet
+        self._must_close = False
         self._carries: list[dict] = []
         self._gradients_seen = False
 
@@ -81,35 +86,66 @@ class TrainLoop(BaseLoop):
         epochs, rest = divmod(self._max_iters, self.iters_per_epoch)
         return epochs * -(-self.iters_per_epoch // size) + -(-rest // size)
 
-    def start_at(self, epoch: int, iteration: int) -> None:
+    def start_at(self, epoch: int, iteration: int, closed_by: Sequence[str] = ()) -> None:
         """Continue after `iteration` finished iterations, `epoch` finished epochs.
 
         A run that ended in the middle of an epoch has counted that epoch as finished; a longer one goes on in it.
+
+        Args:
+            epoch: finished ones.
+            iteration: finished ones.
+            closed_by: classes of the hooks that have closed the epoch after those, where the run was stopped between its hooks.
         """
         self._epoch, self._iter = min(epoch, iteration // self.iters_per_epoch), iteration
+        self._must_close = epoch * self.iters_per_epoch < iteration
+        self.closed_by = list(closed_by) if self._must_close else []
 
     def run(self) -> nn.Module:
         runner = self.runner
+        # Hooks of others may have put something into the model for an evaluation, and would not take it out again.
+        known = all(
+            type(hook).before_val_epoch.__module__.startswith(('mmengine.', 'selfsup.')) for hook in runner.hooks
+        )
+        self.may_give_up = known
         runner.call_hook('before_train')
-        while self._iter < self._max_iters and not self.stop_training:
-            self._run_epoch()
+        while (self._iter < self._max_iters or self._must_close) and not self.stop_training:
+            self._run_epoch(known)
         runner.call_hook('after_train')
         return runner.model
 
-    def _run_epoch(self) -> None:
+    def _run_epoch(self, may_give_up: bool) -> None:
         runner = self.runner
         done = self._iter - self._epoch * self.iters_per_epoch  # > 0 after a resume in mid-epoch
         self.dataloader.set_position(self._epoch, done)
+        self.may_give_up = False
         runner.call_hook('before_train_epoch')
         runner.model.train()
-        for index, batch in enumerate(self.dataloader, start=done):
-            self._run_iter(index, batch)
-            if self._iter >= self._max_iters or self.stop_training:
-                break
+        if self._iter < self._max_iters and done < self.iters_per_epoch:  # else only its hooks are left to do
+            for index, batch in enumerate(self.dataloader, start=done):
+                self._run_iter(index, batch)
+                if self.window_closed:
+                    runner.safe_point()
+                if self._iter >= self._max_iters or self.stop_training:
+                    break
         # Before the hooks: none of them is to wait for a rank that stops here.
         share_unreadable(self.dataloader.dataset)
-        runner.call_hook('after_train_epoch')
+        self.may_give_up = may_give_up
+        self._close_epoch()
+        if self._iter < self._max_iters:
+            runner.safe_point()
+
+    def _close_epoch(self) -> None:
+        """Call `after_train_epoch` of every hook that has not closed this epoch yet: a resumed run goes on between two of them."""
+        runner, before = self.runner, Counter(self.closed_by)
+        for hook in runner.hooks:
+            name = type(hook).__name__
+            if before[name]:
+                before[name] -= 1
+                continue
+            hook.after_train_epoch(runner)
+            self.closed_by.append(name)
         self._epoch += 1
+        self.closed_by, self._must_close = [], False
 
     def _window(self, index: int) -> tuple[int, bool]:
         """Length of the accumulation window that holds batch `index` of the epoch, and whether it ends there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +28,8 @@ class Loop(Protocol):
     window_closed: bool  # no gradient is pending: the latest iteration ended an accumulation window
     stepped: bool  # the latest iteration moved the weights: it closed a window, and fp16 did not skip the step
     stop_training: bool  # a hook may set it: the run ends after this iteration
+    may_give_up: bool  # an evaluation that goes on now can be done again by a resumed run
+    closed_by: list[str]  # classes of the hooks that have closed the epoch, while others have not yet
 
     @property
     def epoch(self) -> int:
@@ -48,8 +51,8 @@ class Loop(Protocol):
     def max_steps(self) -> int:
         """Optimizer steps of the whole run, if fp16 skips none."""
 
-    def start_at(self, epoch: int, iteration: int) -> None:
-        """Continue after `iteration` finished iterations, `epoch` finished epochs."""
+    def start_at(self, epoch: int, iteration: int, closed_by: Sequence[str] = ()) -> None:
+        """Continue after `iteration` finished iterations, `epoch` finished epochs and some hooks of the end of the next."""
 
 
 class Run(Protocol):
@@ -100,3 +103,15 @@ class Run(Protocol):
 
     def save_checkpoint(self, name: str, *, epoch: int, iteration: int, keep: int = -1) -> Path:
         """Write the state of the run to `name` in the work dir."""
+
+    def save_position(self) -> Path | None:
+        """Save the state at a safe point, unless a checkpoint holds it; the file that does, None where nothing was trained."""
+
+    def ask(self, bits: int) -> None:
+        """Ask for something at the next safe point, see `processes.agreement`; any thread may call, and any rank alone."""
+
+    def safe_point(self) -> None:
+        """All processes may save or stop here: no gradient is pending, and no hook half done."""
+
+    def may_give_up_evaluation(self) -> None:
+        """Between two batches of an evaluation, on all ranks: ends it where the run was asked to stop."""

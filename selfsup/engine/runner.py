@@ -35,9 +35,12 @@ from .loop import TrainLoop
 from .optim_wrapper import OptimWrapper
 from .optimization import build_optim_wrapper, build_schedules
 from .processes import ddp
+from .processes.interruption import EvaluationGivenUp, Interruption
 from .processes.launch import init_distributed
+from .processes.time_limit import TimeLimit
 from .resume.changes import Changes
 from .resume.saving import Checkpoints
+from .safe_points import SafePoints
 
 
 class _CompiledConfig(Config):
@@ -60,6 +63,8 @@ class Runner(MMRunner):
         loaded: the config it came from; its text goes into the work dir and the checkpoints.
         launcher: 'none', 'pytorch' or 'slurm'.
         emergency_dir: where checkpoints go that cannot be written into the work dir.
+        interruption: whether the training was asked to stop; None: nobody asks.
+        limit: when its time is over; None: never.
     """
 
     # built by `prepare`; validation and tests are hooks here, so mmengine's loops for them are not there
@@ -76,6 +81,8 @@ class Runner(MMRunner):
         loaded: LoadedConfig | None = None,
         launcher: str = 'none',
         emergency_dir: str | None = None,
+        interruption: Interruption | None = None,
+        limit: TimeLimit | None = None,
     ) -> None:
         config = self.config = RunConfig.of(compiled)
         self.loaded = loaded
@@ -94,6 +101,8 @@ class Runner(MMRunner):
             # The algorithm, its backbone from `pretrained` where that is given, on the device.
             self.model = self._build_model()
             self.checkpoints = Checkpoints(self, loaded.text if loaded else '', emergency_dir)
+            self._saved: tuple | None = None  # the position that the newest checkpoint holds
+            self.safe_points = SafePoints(self, interruption or Interruption(), limit)
             # By priority, those of the slots first where priorities are equal.
             self._hooks: list[Hook] = []
             self.register_hooks(config.default_hooks, config.custom_hooks)
@@ -275,7 +284,12 @@ class Runner(MMRunner):
 
     def _run_loop(self) -> nn.Module:
         try:
-            return self.train_loop.run()
+            self.safe_points.begin()
+            model = self.train_loop.run()
+            self.safe_points.end()
+            return model
+        except EvaluationGivenUp:
+            self.safe_points.stop()
         except RuntimeError as error:
             # Torch's signal handler raises it wherever this process is when a worker of a loader dies.
             explained = explain_worker(str(error))
@@ -318,7 +332,38 @@ class Runner(MMRunner):
             CheckpointError: it could be written nowhere; older checkpoints are as they were.
             TrainingError: weights are not finite; nothing is written.
         """
-        return self.checkpoints.save(name, epoch=epoch, iteration=iteration, keep=keep)
+        start = time.monotonic()
+        path = self.checkpoints.save(name, epoch=epoch, iteration=iteration, keep=keep)
+        if self.safe_points.limit is not None:
+            self.safe_points.limit.saved(time.monotonic() - start)
+        self._saved = self._position(epoch, iteration)
+        return path
+
+    def save_position(self) -> Path | None:
+        """Save the state at a safe point, unless a checkpoint holds it; the file that does, None where nothing was trained."""
+        if self.iter and self._position(self.epoch, self.iter) != self._saved:
+            hook = self.config.default_hooks.get('checkpoint')
+            arguments = hook if isinstance(hook, dict) else {}
+            # Where files of iterations are the hook's own, they are kept as it keeps them; else each takes the place of the last.
+            keep = 1 if arguments.get('by_epoch', True) else arguments.get('max_keep_ckpts', -1)
+            self.save_checkpoint(f'iter_{self.iter}.pth', epoch=self.epoch, iteration=self.iter, keep=keep)
+        return self.last_checkpoint
+
+    def _position(self, epoch: int, iteration: int) -> tuple:
+        return epoch, iteration, tuple(self.train_loop.closed_by) if epoch == self.epoch else ()
+
+    def ask(self, bits: int) -> None:
+        """See `Agreement.ask`."""
+        self.safe_points.ask(bits)
+
+    def safe_point(self) -> None:
+        """See `SafePoints.after_window`."""
+        self.safe_points.after_window()
+
+    def may_give_up_evaluation(self) -> None:
+        """See `SafePoints.in_evaluation`."""
+        if self.train_loop.may_give_up:
+            self.safe_points.in_evaluation()
 
     def resume(self, filename: str, **_: Any) -> None:
         """Continue the run that wrote `filename`, exactly.
@@ -327,6 +372,7 @@ class Runner(MMRunner):
             CheckpointError: unreadable, of another model or optimizer, or the run differs in what must be the same.
         """
         self.checkpoints.resume(filename)
+        self._saved = self._position(self.epoch, self.iter)
 
 
 def _json(content: dict) -> str:

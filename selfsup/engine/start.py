@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import logging
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .. import distributed as dist
@@ -13,7 +15,9 @@ from ..errors import CheckpointError, ConfigError
 from ..files import remove_leftovers
 from ..weights.read import read_checkpoint
 from .logs import messages
+from .processes.interruption import Interruption
 from .processes.launch import init_distributed, shut_down
+from .processes.time_limit import time_limit
 from .resume.branch import emergency_folder
 from .resume.changes import OPTION
 from .resume.checkpoint import check_writable, hold_work_dir, newest_loadable, prepare_work_dir
@@ -22,6 +26,8 @@ from .resume.lineage import peek
 from .resume.settings import short_name
 from .resume.state_checks import read_meta
 from .runner import Runner
+
+logger = logging.getLogger('selfsup')
 
 
 def train(
@@ -34,8 +40,11 @@ def train(
     allow_changed: Sequence[str] = (),
     emergency_dir: str | None = None,
     protocol: str | None = None,
+    limit: str | None = None,
 ) -> Runner:
     """Everything tools/train.py does after reading its arguments.
+
+    While it runs, signals that ask it to stop end it at the next safe point, see `processes.interruption`.
 
     Args:
         compiled: with `work_dir` set; `resume_from`, `seed`, `pretrained`, `deterministic` as the user asked.
@@ -46,15 +55,19 @@ def train(
         allow_changed: settings whose new values may count when the run is resumed, see `engine.resume.comparison`.
         emergency_dir: where checkpoints go that cannot be written into the work dir; None: such a run ends.
         protocol: refuse a run that is not what this name says, see `optim.trained.check_protocol`.
+        limit: how long the run may take, in one of Slurm's forms.
 
     Raises:
         SelfSupError: anything the user can mend.
+        Interrupted: it was asked to stop; its state is saved.
     """
     config = RunConfig.of({**compiled, 'allow_changed': list(allow_changed)})
     check_asked(allow_changed, resuming=bool(auto_resume or config.resume_from))
     of_the_caller = dist.is_active()
-    init_distributed(launcher, **config.dist_cfg)
+    ends = time_limit(limit, os.environ)
     with contextlib.ExitStack() as held:
+        interruption = held.enter_context(Interruption(config.stop_within_s, launcher))
+        init_distributed(launcher, **config.dist_cfg)
         held.enter_context(messages.restored())
         if not of_the_caller:
             held.callback(shut_down)
@@ -69,7 +82,14 @@ def train(
         earlier = backend if free and backend != config.pipeline_backend else None
         if earlier:
             config = RunConfig.of(with_backend(config.compiled, earlier))
-        runner = Runner(config.changed(resume_from=resume_from, seed=seed).compiled, loaded, launcher, emergency_dir)
+        runner = Runner(
+            config.changed(resume_from=resume_from, seed=seed).compiled,
+            loaded,
+            launcher,
+            emergency_dir,
+            interruption,
+            ends,
+        )
         if earlier:
             runner.logger.info(
                 f"{resume_from} was written before there was a choice of pipeline_backend: the run goes on with '{earlier}', as it began. "
@@ -104,9 +124,17 @@ def decide_start(
     emergency = emergency_folder(work_dir, emergency_dir)
     if emergency is not None:
         _prepare_emergency(emergency)
-    if auto_resume and not resume_from:
+    restarted = restarted_by(os.environ)
+    if restarted or (auto_resume and not resume_from):
         newest = newest_loadable(work_dir, emergency_dir)
-        resume_from = str(newest) if newest else None
+        if restarted:
+            otherwise = f'from {resume_from}' if resume_from else 'from the start'
+            logger.warning(
+                f'{restarted}: the run goes on from {newest}.'
+                if newest
+                else f'{restarted}, and {work_dir} holds no checkpoint yet: the run begins {otherwise}.'
+            )
+        resume_from = str(newest) if newest else resume_from
     elif resume_from:
         read_checkpoint(resume_from)  # a damaged one is refused before anything is built
     prepare_work_dir(work_dir, resuming=bool(resume_from), start_over=start_over)
@@ -119,6 +147,18 @@ def decide_start(
     if not 0 <= seed < 2**32:
         raise ConfigError(f'seed={seed} must lie between 0 and 2**32 - 1, which is what numpy takes.')
     return resume_from, seed, backend
+
+
+def restarted_by(env: Mapping[str, str]) -> str | None:
+    """Who started this process again after an earlier start ended, in words; None where it is the first start.
+
+    The command line is that of the first start then: what it says of a checkpoint to begin from, or of beginning anew, has been done.
+    """
+    for variable, who in (('TORCHELASTIC_RESTART_COUNT', 'torchrun'), ('SLURM_RESTART_COUNT', 'Slurm')):
+        count = env.get(variable, '')
+        if count.isdecimal() and int(count) > 0:
+            return f'{who} started this run again ({variable}={count})'
+    return None
 
 
 def _prepare_emergency(folder: Path) -> None:

@@ -6,6 +6,7 @@ import time
 from contextlib import closing
 from typing import Any, Protocol, runtime_checkable
 
+from mmengine.hooks import EMAHook as MMEMAHook
 from mmengine.hooks import Hook
 from torch import nn
 
@@ -13,6 +14,7 @@ from .. import distributed as dist
 from ..arguments import Count
 from ..datasets.loaders import DeviceLoader
 from ..engine import Run, unwrap
+from ..engine.processes.interruption import EvaluationGivenUp
 from ..errors import CheckpointError
 from ..evaluation.features import evaluation_loader
 from ..evaluation.results.accuracies import LEFT_OUT, MEASURED, is_evaluation
@@ -27,16 +29,19 @@ def ordered_loader(
     prefetch: bool | Prefetch = False,
     img_norm_cfg: dict | None = None,
 ) -> closing[DeviceLoader]:
-    """Loader of a dataset config that gives every sample once and in order, shared between the ranks; for a `with` statement."""
+    """Loader of a dataset config that gives every sample once and in order, shared between the ranks; for a `with` statement.
+
+    Between two batches the run may end, see `Run.may_give_up_evaluation`.
+    """
     training = runner.config.train_dataloader
     shared: dict[str, Any] = {key: training[key] for key in ('max_unreadable',) if key in training}
     section = {**shared, 'dataset': dataset, 'prefetch': prefetch, 'img_norm_cfg': img_norm_cfg}
     section['pipeline_backend'] = runner.config.pipeline_backend
-    return closing(
-        evaluation_loader(
-            section, batch_size=imgs_per_gpu, num_workers=workers_per_gpu, device=runner.device, seed=runner.seed
-        )
+    loader = evaluation_loader(
+        section, batch_size=imgs_per_gpu, num_workers=workers_per_gpu, device=runner.device, seed=runner.seed
     )
+    loader.before_batch = runner.may_give_up_evaluation
+    return closing(loader)
 
 
 def share_statistics(runner: Run) -> None:
@@ -87,7 +92,14 @@ class EvaluationHook(Hook):
         if done % self.interval == 0 or runner.iter >= runner.max_iters:
             # in mmengine's words: its EMAHook puts the average into the model, its EarlyStoppingHook looks at the numbers
             runner.call_hook('before_val_epoch')
-            runner.call_hook('after_val_epoch', metrics=self._run(runner, done))
+            try:
+                metrics = self._run(runner, done)
+            except EvaluationGivenUp:
+                for hook in runner.hooks:
+                    if isinstance(hook, MMEMAHook):
+                        hook.after_val_epoch(runner)  # the weights back in their place
+                raise
+            runner.call_hook('after_val_epoch', metrics=metrics)
 
     def before_save_checkpoint(self, runner: Run, checkpoint: dict) -> None:
         """What the run has measured goes with it: the best epoch may lie before a resume."""

@@ -27,11 +27,12 @@ def run(asked: Options) -> base.Outcome:
     asked, loaded, compiled, path = transfer.prepare(asked, 'detection')
     if asked.check:
         return base.Outcome()
+    from ..config import RunConfig
     from ..engine.processes.launch import init_distributed, shut_down
 
     session = base.Session(asked, started)
     # The process group outlives the training.
-    session.device = init_distributed(asked.launcher, **compiled['env_cfg'].get('dist_cfg', {}))
+    session.device = init_distributed(asked.launcher, **RunConfig.of(compiled).dist_cfg)
     training.train(asked, loaded, compiled)
     measuring = detector.Options(
         config=asked.config,

@@ -57,6 +57,13 @@ class Options(options.Options):
         metavar='DIR',
         help='where checkpoints go that the work dir does not take (disk full, removed)',
     )
+    time_limit: str | None = options.option(
+        None,
+        '--time_limit',
+        metavar='TIME',
+        help="save and end before this time is over, counted from the start; Slurm's forms: minutes, MM:SS, HH:MM:SS, D-HH, ... "
+        '(default: that of the Slurm job, if any)',
+    )
     seed: int | None = options.option(
         None, type=int, help='run seed (default: 0; when resuming, that of the checkpoint)'
     )
@@ -122,6 +129,7 @@ def train(asked: Options, loaded: LoadedConfig, compiled: dict[str, Any]) -> Run
         allow_changed=asked.allow_changed,
         emergency_dir=asked.emergency_dir,
         protocol=asked.protocol,
+        limit=asked.time_limit,
     )
 
 

@@ -250,19 +250,31 @@ def test_a_model_that_cannot_be_built_ends_in_the_log(config, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['SIGTERM', 'SIGHUP', 'SIGUSR1'])
-def test_a_signal_ends_in_the_log(name, config, tmp_path):
-    """The process still dies of it, as whoever sent it expects."""
+def test_a_signal_that_asks_to_stop_ends_in_the_log(name, config, tmp_path):
+    from selfsup.errors import Interrupted
+
     number = getattr(signal, name)
+    before = signal.signal(number, signal.SIG_DFL)  # `nohup pytest` passes on that SIGHUP is ignored
+    try:
+        with pytest.raises(Interrupted) as stop:
+            run(config, tmp_path / 'work', {8: lambda _: os.kill(os.getpid(), number)})
+    finally:
+        signal.signal(number, before)
+    assert log_of(tmp_path / 'work').endswith(f' - WARNING - {stop.value}\n')
+    assert str(stop.value).startswith(f'Stopped by {name}. {tmp_path / "work" / "iter_8.pth"} holds all of it up to')
+
+
+def test_a_signal_that_ends_the_run_ends_in_the_log(config, tmp_path):
+    """The process still dies of it, as whoever sent it expects."""
     child = os.fork()
     if child == 0:
         try:
-            signal.signal(number, signal.SIG_DFL)  # `nohup pytest` passes on that SIGHUP is ignored
-            run(config, tmp_path / 'work', {8: lambda _: os.kill(os.getpid(), number)})
+            run(config, tmp_path / 'work', {8: lambda _: os.kill(os.getpid(), signal.SIGXCPU)})
         finally:
             os._exit(7)
     _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == number
-    last = f'The run ended at iteration 7: signal {name}. The last checkpoint is {tmp_path / "work" / "epoch_1.pth"}.\n'
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
+    last = f'The run ended at iteration 7: signal SIGXCPU. The last checkpoint is {tmp_path / "work" / "epoch_1.pth"}.\n'
     assert ending(tmp_path / 'work') == last
 
 

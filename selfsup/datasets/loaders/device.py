@@ -54,6 +54,7 @@ class DeviceLoader:
         self.dataset: Any = cast(SeededDataset, loader.dataset).dataset
         self.batch_size = cast(int, loader.batch_size)
         self._sample_bytes: int | None = None
+        self.before_batch: Callable[[], None] | None = None  # called before each batch is handed out
         self._started = False  # the workers were started, with room for their batches
         self._stream = torch.cuda.Stream(device) if normalize and device.type == 'cuda' else None
 
@@ -166,6 +167,8 @@ class DeviceLoader:
                 self.sampler.skip_batches = 0  # read by now; holds for one iteration
             if isinstance(batch, Failure):
                 raise batch.error
+            if self.before_batch is not None:
+                self.before_batch()
             yield batch
 
     def _to_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import signal
 import socket
 import sys
+import threading
 import traceback
 from typing import Any, Literal
 
@@ -54,8 +56,29 @@ def no_file_came(error: Exception) -> bool:
 
 
 def start_worker(worker: int) -> None:
-    """Each worker is one thread, as there is one worker for each core."""
+    """Each worker computes in one thread, as there is one worker for each core, and leaves signals to its parent."""
+    leave_signals_to_parent()
     torch.set_num_threads(1)
     opencv: Any = sys.modules.get('cv2')
     if opencv is not None:
         opencv.setNumThreads(0)
+
+
+def leave_signals_to_parent() -> None:
+    """Go on after signals that were sent to a whole group of processes, by Ctrl-C or by a batch system: the parent decides what they mean.
+
+    SIGTERM is obeyed where the parent itself sends it. A worker whose parent is gone ends within a second.
+    """
+    signal.set_wakeup_fd(-1)  # a fork inherits it, and would tell the parent of signals to the worker
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_obey, args=(os.getppid(),), name='obey the parent', daemon=True).start()
+
+
+def _obey(parent: int) -> None:
+    while os.getppid() == parent:
+        sent = signal.sigtimedwait({signal.SIGTERM}, 1.0)
+        if sent is not None and sent.si_pid == parent:
+            break
+    os._exit(0)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ...errors import SelfSupError
+from ...errors import Interrupted, SelfSupError
 from .log import LogHandler
 
 # signals that end a process by default and that schedulers, launchers and terminals send; SIGINT becomes KeyboardInterrupt
@@ -27,6 +27,9 @@ def ending_logged(runner: Any) -> Iterator[None]:
     with _signals_told(lambda name: _tell(runner, f'signal {name}')):
         try:
             yield
+        except Interrupted as stop:
+            _write(runner, logging.WARNING, str(stop))
+            raise
         except SelfSupError as error:
             _tell(runner, str(error))
             raise
@@ -39,15 +42,21 @@ def ending_logged(runner: Any) -> Iterator[None]:
 
 
 def _tell(runner: Any, reason: str, error: BaseException | None = None) -> None:
-    log = getattr(runner, 'logger', None)
-    if log is None:
+    if getattr(runner, 'logger', None) is None:
         return
     reason = ' '.join(reason.split())
     last = getattr(runner, 'last_checkpoint', None)  # like the logger, it is not there before it is built
     saved = f' The last checkpoint is {last}.' if last else ''
     message = f'The run ended at iteration {runner.iter}: {reason}{"" if reason.endswith(".") else "."}{saved}'
-    trace = (type(error), error, error.__traceback__) if error else None
-    record = log.makeRecord(log.name, logging.ERROR, __file__, 0, message, (), trace)
+    _write(runner, logging.ERROR, message, (type(error), error, error.__traceback__) if error else None)
+
+
+def _write(runner: Any, level: int, message: str, trace: Any = None) -> None:
+    """Into the log file alone."""
+    log = getattr(runner, 'logger', None)
+    if log is None:
+        return
+    record = log.makeRecord(log.name, level, __file__, 0, message, (), trace)
     for handler in log.handlers:
         if isinstance(handler, LogHandler):
             handler.handle(record)

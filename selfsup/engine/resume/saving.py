@@ -64,7 +64,7 @@ class Checkpoints:
 
     def save(self, name: str, *, epoch: int, iteration: int, keep: int = -1) -> Path:
         """See `Runner.save_checkpoint`."""
-        run, model = self.run, unwrap(self.run.model)
+        run, loop, model = self.run, self.run.train_loop, unwrap(self.run.model)
         checkpoint = {
             'meta': {
                 'epoch': epoch,
@@ -76,6 +76,7 @@ class Checkpoints:
                 'algorithm': type(model).__name__,
                 'environment': run.environment,
                 **self._description,
+                **({'closed_by': list(loop.closed_by)} if loop.closed_by and epoch == loop.epoch else {}),
             },
             'state_dict': {name: _to_store(value) for name, value in model.state_dict().items()},
             'optimizer': run.optim_wrapper.state_dict(),
@@ -125,7 +126,7 @@ class Checkpoints:
         self.changes.check(path)
         load_training_state(run.optim_wrapper, run.param_schedulers, checkpoint, self.changes, path, run.logger)
         self._description['changed'] = self.changes.record(meta['iter'])
-        run.train_loop.start_at(meta['epoch'], meta['iter'])
+        run.train_loop.start_at(meta['epoch'], meta['iter'], meta.get('closed_by', ()))
         self.last = Path(path)
         remaining = run.max_iters - meta['iter']
         rest = (

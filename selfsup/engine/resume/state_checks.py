@@ -68,6 +68,9 @@ def check_training_state(checkpoint: Mapping, path: str) -> dict[str, Any]:
     for name in ('epoch', 'iter'):
         if not _whole_number(meta.get(name), 0):
             raise _broken(path, f'{name} in its meta is {meta.get(name)!r:.80}, not a whole number of at least 0')
+    closed_by = meta.get('closed_by', [])
+    if not isinstance(closed_by, list) or not all(isinstance(name, str) for name in closed_by):
+        raise _broken(path, f'closed_by in its meta is {closed_by!r:.80}, not a list of hooks')
     length, epoch, iteration = meta.get('fingerprint', {}).get('iters_per_epoch'), meta['epoch'], meta['iter']
     if length and not (epoch - 1) * length < iteration <= (epoch + 1) * length and (epoch, iteration) != (0, 0):
         raise _broken(path, f'it says epoch {epoch} and iteration {iteration}, with {length} iterations per epoch')
