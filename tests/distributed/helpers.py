@@ -25,7 +25,6 @@ import torch
 import torch.distributed as torch_dist
 import torch.multiprocessing as mp
 
-
 PRELOAD = [
     'selfsup.engine',
     'selfsup.hooks',

@@ -22,7 +22,7 @@ def series(
     seed: int = 0,
     methods: tuple[str, ...] = METHODS,
     processes: tuple[int, ...] = (1, 2),
-    epochs: int = 12,
+    epochs: int = 8,
     patience: float = 1,
     out: Path | None = None,
     go_on: bool = False,
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument('--kills', type=int, default=100, help='how many, over all')
     parser.add_argument('--signals', type=int, default=50, help='how many, over all')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--epochs', type=int, default=12, help='length of a run')
+    parser.add_argument('--epochs', type=int, default=8, help='length of a run')
     parser.add_argument('--patience', type=float, default=1, help='factor of the time limits')
     parser.add_argument('--out', type=Path, help='JSON for the result')
     parser.add_argument('--go_on', action='store_true', help='leave out the cells that the JSON holds')

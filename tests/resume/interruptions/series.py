@@ -10,6 +10,7 @@ import time
 import zipfile
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class Times:
     def of(cls, notes: list[dict[str, Any]], began_at: float) -> Times:
         """Read off the journal of a run that was not interrupted."""
         after: dict[str, list[float]] = {}
-        for one, following in zip(notes, notes[1:], strict=False):
+        for one, following in pairwise(notes):
             after.setdefault(one['what'], []).append(following['time'] - one['time'])
         took = {what: statistics.fmean(seconds) for what, seconds in after.items()}
         return cls(notes[0]['time'] - began_at, took['iteration'], max(took['saving'], 0.03), took['epoch'])
@@ -79,7 +80,7 @@ class Cell:
     method: str
     processes: int
     seed: int = 0
-    epochs: int = 12
+    epochs: int = 8
     patience: float = 1
     counts: Counter = field(default_factory=Counter)
     slowest: dict[str, float] = field(default_factory=lambda: {'left_s': 0.0, 'stop_s': 0.0})
@@ -87,7 +88,7 @@ class Cell:
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config = write(self.folder, self.method, self.processes, self.epochs)
-        self.context, self.starts, self.lives = forking(), 0, 0
+        self.context, self.starts = forking(), 0
         self.life = self._new_life()
 
     @property
@@ -115,11 +116,10 @@ class Cell:
         slowest = {name: round(seconds, 2) for name, seconds in self.slowest.items()}
         counts = dict(sorted(self.counts.items()))
         took = round(time.monotonic() - began, 1)
-        return {'starts': self.starts, 'runs to the end': self.lives, **counts, **slowest, 'took_s': took}
+        return {'starts': self.starts, **counts, **slowest, 'took_s': took}
 
     def _new_life(self) -> Life:
-        self.lives += 1
-        return Life(self.folder / f'life{self.lives}')
+        return Life(self.folder / f'life{self.counts["runs to the end"] + 1}')
 
     def _start(self, work_dir: Path, launched: bool) -> Start:
         self.starts += 1
@@ -238,6 +238,7 @@ class Cell:
         wrong = {step: values for step, values in logged.items() if values != self.losses[step]}
         assert logged.keys() <= self.losses.keys() and not wrong, f'{self.name}: other losses: {wrong}'
         self.counts['losses compared'] += len(logged)
+        self.counts['runs to the end'] += 1
 
 
 def newest(work_dir: Path) -> int:
