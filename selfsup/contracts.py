@@ -41,6 +41,14 @@ class ChecksChannels(Protocol):
 
 
 @runtime_checkable
+class GivesRoom(Protocol):
+    """A destination of `state_dict(destination=...)` that says where a table is to be put together, see `ShardedRows`."""
+
+    def room(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Memory for the entry `name`, on the CPU."""
+
+
+@runtime_checkable
 class StartsFrom(Protocol):
     """A neck or head that can be given the initial weights that a method asks for."""
 

@@ -110,6 +110,7 @@ class TrainLoop(BaseLoop):
         runner.call_hook('before_train')
         while (self._iter < self._max_iters or self._must_close) and not self.stop_training:
             self._run_epoch(known)
+        runner.checkpoints.wait()  # what is called now may read them
         runner.call_hook('after_train')
         return runner.model
 

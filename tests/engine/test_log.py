@@ -274,7 +274,9 @@ def test_a_signal_that_ends_the_run_ends_in_the_log(config, tmp_path):
             os._exit(7)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
-    last = f'The run ended at iteration 7: signal SIGXCPU. The last checkpoint is {tmp_path / "work" / "epoch_1.pth"}.\n'
+    last = (
+        f'The run ended at iteration 7: signal SIGXCPU. The last checkpoint is {tmp_path / "work" / "epoch_1.pth"}.\n'
+    )
     assert ending(tmp_path / 'work') == last
 
 
