@@ -15,6 +15,7 @@ from ..datasets.loaders import DeviceLoader
 from ..datasets.robust import share_unreadable
 from ..distributed import rank, unwrap
 from ..errors import ConfigError, DataError
+from ..heartbeat import beat
 from ..registry import LOOPS
 from .optim_wrapper import OptimWrapper
 from .processes.ddp import explain_unfinished, refuse_unused
@@ -161,6 +162,7 @@ class TrainLoop(BaseLoop):
         runner.call_hook('before_train_iter', batch_idx=index, data_batch=batch)
         length, closes = self._window(index)
         seed_iteration(runner.seed, rank(), self._iter)
+        beat(f'iteration {self._iter + 1}', waiting=True)  # gathers and gradients wait for the slowest process
         step = self._forward_backward(batch, length, closes)
         self._carries.append(step.carry)
         self.window_closed = closes
@@ -173,6 +175,7 @@ class TrainLoop(BaseLoop):
             algorithm.after_update(self._carries, self._iter / self._max_iters)
         if closes:
             self._carries = []
+        beat(f'hooks after iteration {self._iter + 1}')
         runner.call_hook('after_train_iter', batch_idx=index, data_batch=batch, outputs=step)
         self._iter += 1
 

@@ -175,6 +175,7 @@ class Checkpoints:
         where these lie in host memory.
         """
         run, loop, model = self.run, self.run.train_loop, unwrap(self.run.model)
+        heartbeat.beat('saving a checkpoint')
         now = time.time()
         if snapshot is not None:
             snapshot.begin()
