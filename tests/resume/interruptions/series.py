@@ -137,7 +137,6 @@ class Cell:
 
     def _interrupt(self, what: Interruption) -> bool:
         """True where the interruption came before the end of the run."""
-        self.what = what
         if self._go_on(what):
             return False
         self.counts['kills' if what.kills else 'signals'] += 1

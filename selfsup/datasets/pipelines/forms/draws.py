@@ -18,7 +18,7 @@ class Numbers:
         self._whole = torch.empty(1, dtype=torch.int64)
 
     def __reduce__(self) -> tuple[type[Numbers], tuple[()]]:
-        """Made anew in every process: torch sends tensors to spawned workers in shared memory, where each would overwrite what others draw."""
+        """Made anew in every process: torch sends tensors to spawned workers in shared memory, where one would overwrite another's draws."""
         return type(self), ()
 
     def share(self) -> float:
