@@ -18,7 +18,10 @@ class Numbers:
         self._whole = torch.empty(1, dtype=torch.int64)
 
     def __reduce__(self) -> tuple[type[Numbers], tuple[()]]:
-        """Made anew in every process: torch sends tensors to spawned workers in shared memory, where one would overwrite another's draws."""
+        """Made anew in every process.
+
+        torch sends tensors to spawned workers in shared memory, where one would overwrite what another has drawn.
+        """
         return type(self), ()
 
     def share(self) -> float:
