@@ -26,6 +26,7 @@ from .starts import Start, warm_up
 STOPPED, CTRL_C = 75, 130  # documented exit statuses
 LEFT_S = 10.0  # after which no process may be left
 STOP_S = 60.0  # within which a run that is asked to stop has left
+HEARD = 6  # iterations within which a run that comes to its end may still not have stopped
 LAUNCH_S = 6.0  # about what imports take, in a start through the launchers
 
 
@@ -179,8 +180,11 @@ class Cell:
             lambda: bool(start.notes('began')) and len(start.notes(wanted)) >= what.count, limit
         ):
             return None
-        time.sleep(what.share * self.times.scale(what))
-        self.began_before = bool(start.notes('began'))
+        end = time.monotonic() + what.share * self.times.scale(what)
+        # a start that takes less than others is interrupted as it begins to train, and not when it has trained for long
+        while time.monotonic() < end and not (what.moment == 'start' and start.notes('began')):
+            time.sleep(0.001)
+        self.began_before, self.trained_before = bool(start.notes('began')), len(start.notes('iteration'))
         sent_at = time.monotonic()
         for number, pause in zip(what.signals, (0.0, *what.pauses), strict=True):
             time.sleep(pause)
@@ -209,6 +213,8 @@ class Cell:
         self.life.stopped_at = None
         if set(statuses) == {0}:
             assert ended, f'left with 0 before the end:\n{start.output()[-2000:]}'
+            ignored = what is not None and len(trained) > self.trained_before + HEARD
+            assert not ignored, f'trained on to the end, as if nothing had been sent:\n{start.output()[-2000:]}'
             return True
         assert what is not None, f'failed, {statuses}:\n{start.output()[-3000:]}'
         assert 'Traceback' not in start.output() or what.kills, start.output()[-3000:]

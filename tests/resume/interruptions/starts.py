@@ -32,7 +32,8 @@ def warm_up(context: multiprocessing.context.ForkServerContext) -> None:
 def _rank(words: list[str], environment: dict[str, str], output: str) -> None:
     """What tools/train.py does, in a process that has imported what it needs."""
     os.setsid()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell ignores it
+    _hear_signals()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -46,8 +47,10 @@ def _rank(words: list[str], environment: dict[str, str], output: str) -> None:
     cli.run(protocols.command('training'))
 
 
-def _hear_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def _hear_signals() -> None:
+    """A job in the background of a shell ignores Ctrl-C, one of nohup SIGHUP; a run that ignores a signal is not stopped by it."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Start:
@@ -92,7 +95,7 @@ class Start:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **environment, 'PYTHON': sys.executable, 'PYTHONPATH': str(ROOT)},
                 start_new_session=True,
-                preexec_fn=_hear_interrupts,
+                preexec_fn=_hear_signals,
             )
 
     def _fork(
