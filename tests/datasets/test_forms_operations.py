@@ -1,7 +1,9 @@
 """Each fast form against its step: the same draws, and pixels as alike as the operation allows."""
 
 import logging
+import pickle
 import sys
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -171,6 +173,15 @@ def test_numbers_are_those_of_torch_and_numpy():
             expected[4], rel=1e-15
         )  # a machine may add and multiply in one step
         assert torch.equal(torch.get_rng_state(), after)
+
+
+def test_processes_that_are_spawned_draw_into_tensors_of_their_own():
+    """What torch sends to another process lies in memory that both share: one would read what the other has just drawn."""
+    here = Numbers()
+    there = pickle.loads(ForkingPickler.dumps(here))
+    drawn = here.share(), here.below(1000)
+    there.between(2, 3), there.below(1000)
+    assert (here._real.item(), here._whole.item()) == drawn
 
 
 WHOLE = [dict(type='RandomResizedCrop', size=24), dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),

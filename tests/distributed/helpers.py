@@ -1,8 +1,10 @@
 """Run a function in several gloo processes and collect what it returns.
 
+The processes are forked from one that has imported what they need, once per session: each would take seconds for it.
+
 from tests.distributed.helpers import run_ranks
 
-def work(x):                      # at module level: it is imported by name in fresh processes
+def work(x):                      # at module level: it is found by name in fresh processes
     return distributed.sum(x)
 
 def test_sum():
@@ -10,6 +12,7 @@ def test_sum():
 """
 
 import gc
+import multiprocessing
 import os
 import pickle
 import socket
@@ -22,6 +25,25 @@ import torch
 import torch.distributed as torch_dist
 import torch.multiprocessing as mp
 
+PRELOAD = [
+    'selfsup.engine',
+    'selfsup.hooks',
+    'selfsup.models.algorithms',
+    'selfsup.models.backbones',
+    'selfsup.datasets',
+    'selfsup.protocols.training',
+    'mmcv.cnn',
+    'sklearn.cluster',
+    'sklearn.datasets',
+]
+
+
+def forking() -> multiprocessing.context.ForkServerContext:
+    """A context whose processes are forked from a clean one that has imported `PRELOAD` and done nothing else."""
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(PRELOAD)  # counts until the first process is started
+    return context
+
 
 def free_port() -> int:
     """A TCP port that nobody listened on a moment ago."""
@@ -30,8 +52,10 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _rank_main(rank, fn, world_size, args, folder, port, init_group):
+def _rank_main(rank, fn, world_size, args, folder, port, init_group, environment):
+    os.environ.clear()
     os.environ.update(
+        environment,  # that of now, not of when the first process was started
         RANK=str(rank),
         LOCAL_RANK=str(rank),
         WORLD_SIZE=str(world_size),
@@ -40,6 +64,8 @@ def _rank_main(rank, fn, world_size, args, folder, port, init_group):
         MASTER_PORT=str(port),
     )
     torch.set_num_threads(1)
+    # loader workers are started as in a rank that a launcher starts, whatever started this one
+    multiprocessing.set_start_method('fork', force=True)
     if init_group:  # over a file: no port that another process could take first
         torch_dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=world_size)
     try:
@@ -74,13 +100,14 @@ def run_ranks(fn, world_size, *args, timeout=120, init_group=True):
         torch.multiprocessing.ProcessExitedException: a rank was killed or exited.
         TimeoutError: not done after `timeout` seconds.
     """
+    forking()
     with tempfile.TemporaryDirectory() as folder:
         context = mp.start_processes(
             _rank_main,
-            (fn, world_size, args, folder, free_port(), init_group),
+            (fn, world_size, args, folder, free_port(), init_group, dict(os.environ)),
             nprocs=world_size,
             join=False,
-            start_method='spawn',
+            start_method='forkserver',
         )
         end = time.monotonic() + timeout
         try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -23,18 +22,10 @@ import torch
 from mmengine.hooks import Hook
 
 from selfsup.registry import HOOKS
+from tests.distributed.helpers import forking
 
 from .runs import differences, train, write_config
 
-PRELOAD = [
-    'selfsup.engine',
-    'selfsup.hooks',
-    'selfsup.models.algorithms',
-    'selfsup.datasets',
-    'mmcv.cnn',
-    'sklearn.datasets',
-    'tests.resume.kill_series',
-]
 PER_EPOCH = 6  # iterations
 DAMAGE = ('cut off', 'bit flipped', 'hole of zeros')
 
@@ -139,8 +130,7 @@ class Series:
             ],
             0,
         )
-        self.context = multiprocessing.get_context('forkserver')  # imports once, forks a clean child for each start
-        self.context.set_forkserver_preload(PRELOAD)
+        self.context = forking()
 
     def start(self, work_dir: Path, saves: int | None, resume_from: str | None = None) -> bool:
         """Train; True where the run was killed, soon after it had done `saves` iterations, False where it came to its end."""

@@ -121,7 +121,7 @@ def _train(config, work_dir, stop_after=None, auto_resume=False):
     train(config, work_dir, *TWO, stop_after=stop_after, launcher='pytorch', auto_resume=auto_resume, curves=False)
 
 
-# without workers: those of a spawned process are spawned too, and import everything again
+# without workers: test_two_processes.py has them
 TWO = (*OPTIONS[:2], f'data.imgs_per_gpu={BATCH // 2}', 'data.workers_per_gpu=0')
 
 

@@ -17,6 +17,13 @@ class Numbers:
         self._real = torch.empty(1)
         self._whole = torch.empty(1, dtype=torch.int64)
 
+    def __reduce__(self) -> tuple[type[Numbers], tuple[()]]:
+        """Made anew in every process.
+
+        torch sends tensors to spawned workers in shared memory, where one would overwrite what another has drawn.
+        """
+        return type(self), ()
+
     def share(self) -> float:
         """In [0, 1)."""
         return self._real.uniform_().item()
