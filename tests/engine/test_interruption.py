@@ -353,7 +353,7 @@ def one_of_two_is_told(config, folder):
 
 @pytest.mark.dist
 def test_two_processes_stop_together(config, tmp_path):
-    results = run_ranks(one_of_two_is_told, 2, config, tmp_path)
+    results = run_ranks(one_of_two_is_told, 2, config, tmp_path, timeout=600)
     for text, status, _ in results:
         assert (
             text.startswith(f'Stopped by SIGUSR1 (to rank 1). {tmp_path}/run/iter_5.pth holds') and status == TRY_AGAIN
