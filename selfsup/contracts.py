@@ -41,6 +41,14 @@ class ChecksChannels(Protocol):
 
 
 @runtime_checkable
+class GivesRoom(Protocol):
+    """A destination of `state_dict(destination=...)` that says where a table is to be put together, see `ShardedRows`."""
+
+    def room(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Memory for the entry `name`, on the CPU."""
+
+
+@runtime_checkable
 class StartsFrom(Protocol):
     """A neck or head that can be given the initial weights that a method asks for."""
 
@@ -132,6 +140,25 @@ class TakesLabels(Protocol):
 
     def assign_labels(self, labels: Any) -> None:
         """`labels` (N,) int64 from now on."""
+
+
+@runtime_checkable
+class CutsAnywhere(Protocol):
+    """A sampler whose epoch can be cut into batches from any of its samples on (`EpochSampler`)."""
+
+    if TYPE_CHECKING:
+        samples: int  # of an epoch, before it is padded or its end is left out
+        recuts: bool  # the order of an epoch is the same for any batch
+
+        @property
+        def global_batch(self) -> int:
+            """Samples of an iteration, of all processes."""
+
+    def batches_left(self, start: int) -> int:
+        """Batches of an epoch that is cut anew after its first `start` samples."""
+
+    def batches_of(self, global_batch: int) -> int:
+        """Batches of a whole epoch in batches of that many samples of all processes."""
 
 
 @runtime_checkable

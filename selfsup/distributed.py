@@ -95,6 +95,20 @@ def gather_no_grad(x: Tensor) -> Tensor:
     return _of_all_ranks(x.detach()) if world_size() > 1 else x.detach()
 
 
+@torch.no_grad()
+def gather_to_main(x: Tensor) -> list[Tensor]:
+    """The tensors of all ranks, in rank order, on rank 0; [] on the others. `x` itself on one process.
+
+    Args:
+        x: (B, ...), the same shape on every rank.
+    """
+    if world_size() == 1:
+        return [x.detach()]
+    parts = [torch.empty_like(x) for _ in range(world_size())] if is_main() else []
+    torch_dist.gather(x.detach().contiguous(), parts or None)
+    return parts
+
+
 def local_rows(x: Tensor) -> Tensor:
     """This rank's share of a tensor whose first axis is (world_size * B): the inverse of `gather`."""
     return x.chunk(world_size())[rank()]

@@ -33,6 +33,7 @@ class RunConfig:
         default_scope: of mmengine's registries.
         find_unused_parameters, channels_last, deterministic: flags.
         allow_changed: settings whose new values count in a resumed run.
+        elastic: a resumed run may have another number of processes, or another batch.
         compiled: all of this as plain dicts, in the form of `compiled.json` and of checkpoints.
     """
 
@@ -59,6 +60,7 @@ class RunConfig:
     channels_last: bool = False
     deterministic: bool = False
     allow_changed: Sequence[str] = ()
+    elastic: bool = False
     compiled: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..arguments import Count
+from ..contracts import CutsAnywhere
 from ..datasets.loaders import DeviceLoader
 from ..datasets.robust import share_unreadable
 from ..distributed import rank, unwrap
@@ -27,20 +28,36 @@ if TYPE_CHECKING:
     from ..models.algorithms.base import Algorithm, Step
 
 
+class Begun(NamedTuple):
+    """Where a resumed run began in an epoch.
+
+    Attributes:
+        epoch: which.
+        done: iterations of it that were finished.
+        samples: samples of it that were done; None: as many as those iterations hold.
+    """
+
+    epoch: int
+    done: int
+    samples: int | None
+
+
 @LOOPS.register_module()
 class TrainLoop(BaseLoop):
     """Epochs over a `DeviceLoader`, able to start in the middle of one.
 
     Every micro-batch is one iteration, as in the documented system: schedules, logs and checkpoints count micro-batches.
-    An accumulation window of `update_interval` iterations starts with its epoch and ends at the latest with it (the
-    gradient of a short last window is the mean over what it holds).
+    An accumulation window of `update_interval` iterations starts with its epoch, or where a resumed run goes on, and ends at the
+    latest with the epoch (the gradient of a short last window is the mean over what it holds).
 
     Args:
         runner: the Runner.
-        dataloader: built loader with `set_position(epoch, skip_batches)`.
+        dataloader: built loader with `set_position(epoch, skip_batches, start)`.
         max_epochs: length of the run in epochs; or
         max_iters: in iterations.
     """
+
+    _begun = Begun(0, 0, None)
 
     def __init__(
         self,
@@ -87,7 +104,7 @@ class TrainLoop(BaseLoop):
         epochs, rest = divmod(self._max_iters, self.iters_per_epoch)
         return epochs * -(-self.iters_per_epoch // size) + -(-rest // size)
 
-    def start_at(self, epoch: int, iteration: int, closed_by: Sequence[str] = ()) -> None:
+    def start_at(self, epoch: int, iteration: int, closed_by: Sequence[str] = (), samples: int | None = None) -> None:
         """Continue after `iteration` finished iterations, `epoch` finished epochs.
 
         A run that ended in the middle of an epoch has counted that epoch as finished; a longer one goes on in it.
@@ -96,10 +113,35 @@ class TrainLoop(BaseLoop):
             epoch: finished ones.
             iteration: finished ones.
             closed_by: classes of the hooks that have closed the epoch after those, where the run was stopped between its hooks.
+            samples: samples of the epoch after those that are done; None: as many as its finished iterations hold.
         """
         self._epoch, self._iter = min(epoch, iteration // self.iters_per_epoch), iteration
         self._must_close = epoch * self.iters_per_epoch < iteration
         self.closed_by = list(closed_by) if self._must_close else []
+        done = iteration - self._epoch * self.iters_per_epoch
+        if samples is not None and samples == done * getattr(self.dataloader.sampler, 'global_batch', 0):
+            samples = None  # whole batches from the first sample on
+        self._begun = Begun(self._epoch, done, samples)
+
+    def samples_at(self, epoch: int, iteration: int) -> int | None:
+        """Samples of the epoch that are done after `iteration` finished iterations, `epoch` finished epochs.
+
+        Returns:
+            all of them at its end; None where the sampler cannot cut its epoch anywhere.
+        """
+        sampler = self.dataloader.sampler
+        if not isinstance(sampler, CutsAnywhere):
+            return None
+        epoch = min(epoch, iteration // self.iters_per_epoch)
+        index = iteration - epoch * self.iters_per_epoch
+        if index >= self.iters_per_epoch:
+            return sampler.samples
+        begun = self._begun_in(epoch)
+        before = begun.done * sampler.global_batch if begun.samples is None else begun.samples
+        return before + (index - begun.done) * sampler.global_batch
+
+    def _begun_in(self, epoch: int) -> Begun:
+        return self._begun if self._begun.epoch == epoch else Begun(epoch, 0, None)
 
     def run(self) -> nn.Module:
         runner = self.runner
@@ -107,13 +149,18 @@ class TrainLoop(BaseLoop):
         runner.call_hook('before_train')
         while (self._iter < self._max_iters or self._must_close) and not self.stop_training:
             self._run_epoch()
+        runner.checkpoints.wait()  # what is called now may read them
         runner.call_hook('after_train')
         return runner.model
 
     def _run_epoch(self) -> None:
         runner = self.runner
         done = self._iter - self._epoch * self.iters_per_epoch  # > 0 after a resume in mid-epoch
-        self.dataloader.set_position(self._epoch, done)
+        begun = self._begun_in(self._epoch)
+        if begun.samples:
+            self.dataloader.set_position(self._epoch, done - begun.done, begun.samples)
+        else:
+            self.dataloader.set_position(self._epoch, done)
         self.may_give_up = False
         runner.call_hook('before_train_epoch')
         runner.model.train()
@@ -147,7 +194,8 @@ class TrainLoop(BaseLoop):
     def _window(self, index: int) -> tuple[int, bool]:
         """Length of the accumulation window that holds batch `index` of the epoch, and whether it ends there."""
         size = self.runner.optim_wrapper.update_interval
-        start = index - index % size
+        first = self._begun_in(self._epoch).done  # checkpoints are taken where a window ends
+        start = index - (index - first) % size
         rest = self._max_iters - self._epoch * self.iters_per_epoch  # an iteration-counted run may stop in mid-epoch
         length = min(size, min(self.iters_per_epoch, rest) - start)
         return length, index + 1 == start + length

@@ -51,8 +51,30 @@ class Loop(Protocol):
     def max_steps(self) -> int:
         """Optimizer steps of the whole run, if fp16 skips none."""
 
-    def start_at(self, epoch: int, iteration: int, closed_by: Sequence[str] = ()) -> None:
-        """Continue after `iteration` finished iterations, `epoch` finished epochs and some hooks of the end of the next."""
+    def start_at(self, epoch: int, iteration: int, closed_by: Sequence[str] = (), samples: int | None = None) -> None:
+        """Continue after `iteration` finished iterations, `epoch` finished epochs, some samples of the next or hooks of its end."""
+
+    def samples_at(self, epoch: int, iteration: int) -> int | None:
+        """Samples of the epoch that are done after `iteration` finished iterations; None where the sampler cannot say."""
+
+
+class Saving(Protocol):
+    """What becomes of the checkpoints of a run."""
+
+    last: Path | None  # the newest that is known to be written
+
+    @property
+    def failed(self) -> bool:
+        """One could not be written in the background: known to rank 0."""
+
+    def collect(self) -> None:
+        """Take note of what was written meanwhile; does not wait."""
+
+    def newest(self, patience_s: float = ...) -> Path | None:
+        """The newest complete checkpoint; waits that long for those that are being written."""
+
+    def wait(self) -> None:
+        """Wait until everything is written. All processes call it."""
 
 
 class Run(Protocol):
@@ -64,6 +86,7 @@ class Run(Protocol):
     config: RunConfig
     model: nn.Module  # the algorithm, inside of DistributedDataParallel where there are several processes: see `unwrap`
     train_loop: Loop
+    checkpoints: Saving
     train_dataloader: DeviceLoader
     optim_wrapper: OptimWrapper
     param_schedulers: list[Any]
@@ -96,13 +119,22 @@ class Run(Protocol):
 
     @property
     def last_checkpoint(self) -> Path | None:
-        """The newest checkpoint of this run, or the one it was resumed from."""
+        """The newest checkpoint of this run, or the one it was resumed from. Waits for one that is being written."""
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call the method `fn_name` of every hook that has it, with this run and `kwargs`."""
 
-    def save_checkpoint(self, name: str, *, epoch: int, iteration: int, keep: int = -1) -> Path:
-        """Write the state of the run to `name` in the work dir."""
+    def save_checkpoint(
+        self,
+        name: str,
+        *,
+        epoch: int,
+        iteration: int,
+        keep: int = -1,
+        keep_every_hours: float | None = None,
+        wait: bool = True,
+    ) -> Path:
+        """Write the state of the run to `name` in the work dir; with `wait=False` while training goes on."""
 
     def save_position(self) -> Path | None:
         """Save the state at a safe point, unless a checkpoint holds it; the file that does, None where nothing was trained."""

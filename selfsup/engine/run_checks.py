@@ -39,6 +39,24 @@ def check_run(model: nn.Module, loader: Any, max_iters: int) -> None:
     check_shared_memory(loader)
 
 
+def check_rest(model: nn.Module, loader: Any, start: int) -> None:
+    """Refuse an epoch that goes on after `start` samples if its last batch does not fit the method. A collective.
+
+    Raises:
+        SelfSupError: as `check_run`.
+    """
+    size = loader.sampler.rest(start) % loader.batch_size if hasattr(loader.sampler, 'rest') else 0
+    if not size or size == len(loader.sampler) % loader.batch_size or not isinstance(model, ChecksData):
+        return
+    model.check_data(number_of_images(loader.dataset), [loader.batch_size * world_size(), size * world_size()])
+    if size == 1 and not trains_on_one(model, loader):
+        raise ConfigError(
+            f'The last batch of the epoch that goes on would hold one image per process ({loader.sampler.rest(start)} are left for each '
+            f'of {world_size()}, data.imgs_per_gpu={loader.batch_size}), and {type(model).__name__} cannot train on that: a batch norm '
+            'would see one value per channel. Go on with another number of processes or another data.imgs_per_gpu.'
+        )
+
+
 def batch_sizes(loader: Any, max_iters: int) -> list[int]:
     """Different numbers of images per process that the batches of a run hold: the full one first, then that of an epoch's last batch.
 

@@ -261,8 +261,11 @@ class Runner(MMRunner):
             if self.loaded is not None:
                 self._write_beside(Path(self.loaded.path).name, self.loaded.text)
             dist.on_main(lambda: self.checkpoints.branch.begin(resume_from, self.iter))
-            model = self._run_loop()
-            self.call_hook('after_run')
+            try:
+                model = self._run_loop()
+                self.call_hook('after_run')
+            finally:
+                self.checkpoints.close()
             return model
 
     def prepare(self) -> None:
@@ -308,45 +311,56 @@ class Runner(MMRunner):
 
     @property
     def last_checkpoint(self) -> Path | None:
-        """The newest checkpoint of this run, or the one it was resumed from."""
-        return self.checkpoints.last
+        """The newest checkpoint of this run, complete, or the one it was resumed from. Waits for one that is being written, on rank 0."""
+        return self.checkpoints.newest()
 
     @property
     def changes(self) -> Changes:
         """What differs from the run that is resumed."""
         return self.checkpoints.changes
 
-    def save_checkpoint(self, name: str, *, epoch: int, iteration: int, keep: int = -1) -> Path:
-        """Write `work_dir/name` on rank 0 (atomically), record it and point `latest.pth` at it.
+    def save_checkpoint(
+        self,
+        name: str,
+        *,
+        epoch: int,
+        iteration: int,
+        keep: int = -1,
+        keep_every_hours: float | None = None,
+        wait: bool = True,
+    ) -> Path:
+        """Write `work_dir/name` on rank 0 (atomically), record it and point `latest.pth` at it. All processes call it.
 
         Args:
             name: file name.
             epoch: epochs finished.
             iteration: iterations finished.
             keep: how many files of this kind (`epoch_` or `iter_`) stay, the newest of those that this run wrote; -1: all.
+            keep_every_hours: of older ones, one per that many hours stays too, > 0; None: none.
+            wait: False: the state is copied, and a thread writes it while training goes on. Hooks of rank 0 hear of it in
+                `after_save_checkpoint(runner, path, iteration)` when it is on the disk; `checkpoints.wait()` waits for it.
 
         Returns:
-            the file, which lies in the emergency folder where the work dir did not take it.
+            the file, which lies in the emergency folder where the work dir did not take it; with `wait=False`: where it will lie, if
+            the work dir takes it.
 
         Raises:
-            CheckpointError: it could be written nowhere; older checkpoints are as they were.
+            CheckpointError: it, or one before it that was written in the background, could be written nowhere; older checkpoints are as
+                they were.
             TrainingError: weights are not finite; nothing is written.
         """
-        start = time.monotonic()
-        path = self.checkpoints.save(name, epoch=epoch, iteration=iteration, keep=keep)
-        if self.safe_points.limit is not None:
-            self.safe_points.limit.saved(time.monotonic() - start)
+        path = self.checkpoints.save(
+            name, epoch=epoch, iteration=iteration, keep=keep, keep_every_hours=keep_every_hours, wait=wait
+        )
         self._saved = self._position(epoch, iteration)
         return path
 
     def save_position(self) -> Path | None:
         """Save the state at a safe point, unless a checkpoint holds it; the file that does, None where nothing was trained."""
+        self.checkpoints.wait()
         if self.iter and self._position(self.epoch, self.iter) != self._saved:
-            hook = self.config.default_hooks.get('checkpoint')
-            arguments = hook if isinstance(hook, dict) else {}
-            # Where files of iterations are the hook's own, they are kept as it keeps them; else each takes the place of the last.
-            keep = 1 if arguments.get('by_epoch', True) else arguments.get('max_keep_ckpts', -1)
-            self.save_checkpoint(f'iter_{self.iter}.pth', epoch=self.epoch, iteration=self.iter, keep=keep)
+            rules = self.checkpoints.rules_of_iterations()
+            self.save_checkpoint(f'iter_{self.iter}.pth', epoch=self.epoch, iteration=self.iter, **rules)
         return self.last_checkpoint
 
     def _position(self, epoch: int, iteration: int) -> tuple:
@@ -358,6 +372,9 @@ class Runner(MMRunner):
 
     def safe_point(self) -> None:
         """See `SafePoints.after_window`."""
+        self.checkpoints.collect()
+        if self.safe_points.limit is not None:
+            self.safe_points.limit.saved(self.checkpoints.took)
         self.safe_points.after_window()
 
     def may_give_up_evaluation(self) -> None:

@@ -37,7 +37,7 @@ class SafePoints:
         self._agreement = Agreement()
         self._kept = 0  # agreed in an evaluation, done after it
         self._last: float | None = None  # when the last window ended, if there was nothing but iterations since
-        interruption.newest_checkpoint = lambda: run.last_checkpoint
+        interruption.newest_checkpoint = lambda: run.checkpoints.newest(patience_s=0)  # does not wait
 
     def ask(self, bits: int) -> None:
         """See `Agreement.ask`."""
@@ -58,7 +58,7 @@ class SafePoints:
         self._measure_window()
         agreed, self._kept = self._vote() | self._kept, 0
         if agreed & FAILED:
-            self.run.call_hook('checkpoint_failed')
+            self.run.checkpoints.wait()  # raises it on all ranks
         if self.run.train_loop.stop_training:  # it ends here anyway
             return
         if agreed & SAVE:
@@ -83,7 +83,7 @@ class SafePoints:
         """After the last safe point of a run that was not stopped."""
         self._agreement.close()
         if self._kept & FAILED:
-            self.run.call_hook('checkpoint_failed')
+            self.run.checkpoints.wait()  # raises it on all ranks
 
     def _measure_window(self) -> None:
         """Tell the limit how long a window takes. The first of a start takes longer than any other, as what follows an epoch does."""

@@ -39,6 +39,7 @@ def train(
     auto_resume: bool = False,
     start_over: bool = False,
     allow_changed: Sequence[str] = (),
+    elastic: bool = False,
     emergency_dir: str | None = None,
     protocol: str | None = None,
     limit: str | None = None,
@@ -54,6 +55,7 @@ def train(
         auto_resume: continue from the newest readable checkpoint of the line that the work dir follows, if there is one.
         start_over: a work dir with checkpoints is allowed; they are moved to a subfolder.
         allow_changed: settings whose new values may count when the run is resumed, see `engine.resume.comparison`.
+        elastic: a run that is resumed may have another number of processes, or another batch, see `engine.resume.elastic`.
         emergency_dir: where checkpoints go that cannot be written into the work dir; None: such a run ends.
         protocol: refuse a run that is not what this name says, see `optim.trained.check_protocol`.
         limit: how long the run may take, in one of Slurm's forms.
@@ -62,7 +64,7 @@ def train(
         SelfSupError: anything the user can mend.
         Interrupted: it was asked to stop; its state is saved.
     """
-    config = RunConfig.of({**compiled, 'allow_changed': list(allow_changed)})
+    config = RunConfig.of({**compiled, 'allow_changed': list(allow_changed), 'elastic': elastic})
     check_asked(allow_changed, resuming=bool(auto_resume or config.resume_from))
     of_the_caller = dist.is_active()
     ends = time_limit(limit, os.environ)

@@ -49,13 +49,16 @@ class SparKLogHook(Hook):
             raise ConfigError(f'SparKLogHook export={export!r}: use letters, digits and . _ + -, as in resnet50.')
         self.export = export
         self._epochs: list[dict[str, Any]] = []
+        self._due = False  # a save began in this iteration
 
     def before_train(self, runner: Run) -> None:
         self._start = time.monotonic(), runner.iter
-        self._saved = runner.last_checkpoint
         if is_main():
             self._epochs = _read(Path(runner.work_dir) / LOG)[: runner.epoch] if runner.iter else []
             self._write(runner)
+
+    def before_save_checkpoint(self, runner: Run, checkpoint: dict) -> None:
+        self._due = True
 
     def after_train_iter(self, runner: Run, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         self._export(runner)
@@ -77,11 +80,9 @@ class SparKLogHook(Hook):
         self._write(runner)
 
     def _export(self, runner: Run) -> None:
-        """Write the backbone, if a checkpoint was saved since."""
-        if not self.export or runner.last_checkpoint == self._saved:
-            return
-        self._saved = runner.last_checkpoint
-        if is_main():
+        """Write the backbone where a checkpoint was saved just now: the weights are still those of the checkpoint."""
+        due, self._due = self._due, False
+        if due and self.export and is_main():
             path = Path(runner.work_dir) / f'{self.export}_1kpretrained_timm_style.pth'
             _try(runner, lambda: export_backbone(unwrap(runner.model), path, 'timm'))
 

@@ -50,6 +50,10 @@ class Options(options.Options):
         help='when resuming: settings whose '
         'new values may count, such as optimizer.weight_decay; a key allows all below it; data allows other images',
     )
+    elastic: bool = options.option(
+        False,
+        help='when resuming: go on with another number of processes, imgs_per_gpu or update_interval, which is not bit-equal',
+    )
     pretrained: str | None = options.option(None, metavar='CKPT', help='weights to start the backbone from')
     emergency_dir: str | None = options.option(
         None,
@@ -127,6 +131,7 @@ def train(asked: Options, loaded: LoadedConfig, compiled: dict[str, Any]) -> Run
         auto_resume=asked.auto_resume,
         start_over=asked.start_over,
         allow_changed=asked.allow_changed,
+        elastic=asked.elastic,
         emergency_dir=asked.emergency_dir,
         protocol=asked.protocol,
         limit=asked.time_limit,

@@ -298,10 +298,10 @@ class Full:
 
         self.full, real = True, branch.write_checkpoint_atomic
 
-        def write(checkpoint, path):
+        def write(checkpoint, path, save=None):
             if self.full and any(path.is_relative_to(folder) for folder in folders):
                 raise CheckpointError(f'{path} could not be written: No space left on device.')
-            return real(checkpoint, path)
+            return real(checkpoint, path, save)
 
         monkeypatch.setattr(branch, 'write_checkpoint_atomic', write)
 

@@ -63,9 +63,18 @@ class DeviceLoader:
         """Batches of a whole epoch, wherever the next iteration starts."""
         return self.sampler.num_batches
 
-    def set_position(self, epoch: int, skip_batches: int = 0) -> None:
-        """The next iteration runs through `epoch` from batch `skip_batches` on, without loading what is skipped."""
-        self.sampler.set_position(epoch, skip_batches)
+    def set_position(self, epoch: int, skip_batches: int = 0, start: int = 0) -> None:
+        """The next iteration runs through `epoch` from batch `skip_batches` on, without loading what is skipped.
+
+        Args:
+            epoch: its number, from 0.
+            skip_batches: batches that are left out, counted from `start`.
+            start: samples of the epoch that batches of another size have held, see `EpochSampler`.
+        """
+        if start:  # a sampler of the user's own need not know it
+            self.sampler.set_position(epoch, skip_batches, start)
+        else:
+            self.sampler.set_position(epoch, skip_batches)
 
     def peek(self, images: int | None = None) -> dict[str, Tensor]:
         """This rank's first batch of epoch 0, read in this process; where the next iteration starts stays as it was.
@@ -167,7 +176,7 @@ class DeviceLoader:
                     raise
                 raise explained from error
             finally:
-                self.sampler.skip_batches = 0  # read by now; holds for one iteration
+                self.sampler.skip_batches = self.sampler.start = 0  # read by now; holds for one iteration
             if isinstance(batch, Failure):
                 raise batch.error
             if self.before_batch is not None:

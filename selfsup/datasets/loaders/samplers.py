@@ -34,6 +34,9 @@ class EpochSampler:
     last batch only). Iterating the sampler tells which sample each row of this rank's batches is: with it, evaluation
     puts the rows of all ranks into the order of the dataset.
 
+    The order may be cut anew in the middle of an epoch: what follows on its first `start` samples is cut into batches of another size, or
+    for another number of ranks, and no sample is left out or seen twice (but for padding and `drop_last`, at the end).
+
     Args:
         dataset: anything with a length, or the length N >= 1.
         shuffle: False keeps the order of the dataset.
@@ -48,6 +51,9 @@ class EpochSampler:
         ConfigError: `replace` without `shuffle`.
         DataError: `drop_last` leaves no batch.
     """
+
+    # The order of an epoch does not depend on the batch or the ranks, so that it can be cut into others. False: it does.
+    recuts = True
 
     def __init__(
         self,
@@ -67,21 +73,33 @@ class EpochSampler:
         self.shuffle, self.replace = shuffle, replace
         self.seed, self.rank, self.world_size = seed, rank, world_size
         self.batch_size, self.drop_last = batch_size, drop_last
-        self.epoch = self.skip_batches = 0
+        self.epoch = self.skip_batches = self.start = 0
         self._uniform: UniformEpoch | None = None
+        self.samples = self._samples()  # of an epoch, before it is padded or its end is left out
         self.total = self._total()
+
+    def _samples(self) -> int:
+        return self.size
 
     def _total(self) -> int:
         """Samples of an epoch over all ranks."""
-        global_batch = self.batch_size * self.world_size
-        if self.drop_last and self.size < global_batch:
+        if self.drop_last and self.samples < self.global_batch:
             raise DataError(
-                f'{self.size} samples give no batch of {global_batch} ({self.batch_size} on each of {self.world_size} '
+                f'{self.samples} samples give no batch of {self.global_batch} ({self.batch_size} on each of {self.world_size} '
                 'processes), and drop_last=True leaves out smaller ones: nothing would be read. Lower imgs_per_gpu or set '
                 'drop_last=False.'
             )
-        per_rank = self.size // global_batch * self.batch_size if self.drop_last else -(-self.size // self.world_size)
-        return per_rank * self.world_size
+        return self._end(0)
+
+    @property
+    def global_batch(self) -> int:
+        """Samples of an iteration, of all ranks."""
+        return self.batch_size * self.world_size
+
+    def _end(self, start: int) -> int:
+        """Where the global order ends, padded or cut, if it is cut into batches from `start` on."""
+        left, unit = self.samples - start, self.global_batch if self.drop_last else self.world_size
+        return start + (left // unit if self.drop_last else -(-left // unit)) * unit
 
     def __len__(self) -> int:
         """Samples of this rank in a whole epoch."""
@@ -92,14 +110,37 @@ class EpochSampler:
         """Batches of a whole epoch."""
         return -(-len(self) // self.batch_size)
 
-    def set_position(self, epoch: int, skip_batches: int = 0) -> None:
-        """The next iteration runs through `epoch` from batch `skip_batches` on."""
-        if not 0 <= skip_batches <= self.num_batches:
+    def batches_left(self, start: int) -> int:
+        """Batches of an epoch that is cut anew after its first `start` samples."""
+        return -(-self.rest(start) // self.batch_size)
+
+    def rest(self, start: int) -> int:
+        """Samples of this rank in an epoch that is cut anew after its first `start` samples."""
+        return (self._end(start) - start) // self.world_size
+
+    def batches_of(self, global_batch: int) -> int:
+        """Batches of a whole epoch in batches of that many samples of all ranks."""
+        return self.samples // global_batch if self.drop_last else -(-self.samples // global_batch)
+
+    def set_position(self, epoch: int, skip_batches: int = 0, start: int = 0) -> None:
+        """The next iteration runs through `epoch` from batch `skip_batches` on.
+
+        Args:
+            epoch: its number, from 0.
+            skip_batches: batches that are left out, counted from `start`.
+            start: samples of the global order that other batches have held: only what follows is cut into batches.
+
+        Raises:
+            DataError: the epoch is shorter.
+        """
+        if not 0 <= start <= self.samples:
+            raise DataError(f'An epoch has {self.samples} samples, so it cannot go on after {start}.')
+        if not 0 <= skip_batches <= self.batches_left(start):
             raise DataError(
-                f'An epoch has {self.num_batches} batches, so it cannot start at batch {skip_batches}: '
+                f'An epoch has {self.batches_left(start)} batches, so it cannot start at batch {skip_batches}: '
                 'the dataset or the batch size is not that of the run to be resumed.'
             )
-        self.epoch, self.skip_batches = epoch, skip_batches
+        self.epoch, self.skip_batches, self.start = epoch, skip_batches, start
         self._bind()
 
     def _bind(self) -> None:
@@ -123,17 +164,18 @@ class EpochSampler:
         self._uniform = UniformEpoch(check_labels(labels, num_classes, self.size), num_classes)
 
     def order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Global order of an epoch.
+        """Global order of an epoch, from its first sample on, whatever `start` is.
 
         Returns:
-            Sample numbers and their repeats, int64 (total,) each.
+            Sample numbers and their repeats, int64 each; as many as the epoch has, padded or cut.
         """
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, epoch, *ORDER_STREAM]))
-        order = self._arranged(np.resize(self._draw(rng, epoch), self.total))  # cut, or padded from the front
+        drawn = np.resize(self._draw(rng, epoch), self._end(self.start))  # cut, or padded from the front
+        order = self._arranged(drawn)
         return order, count_repeats(order)
 
     def _arranged(self, order: np.ndarray) -> np.ndarray:
-        """The global order, int64 (total,), with the same samples in each global batch."""
+        """The global order, int64, with the same samples in each global batch from `start` on."""
         return order
 
     def _draw(self, rng: np.random.Generator, epoch: int) -> np.ndarray:
@@ -145,12 +187,12 @@ class EpochSampler:
         return rng.permutation(self.size) if self.shuffle else np.arange(self.size)
 
     def positions(self) -> np.ndarray:
-        """Places of this rank's samples in the global order, int64 (len(self),), in the order of its batches."""
-        global_batch = self.batch_size * self.world_size
-        full, rest = divmod(self.total, global_batch)
-        body = np.arange(full)[:, None] * global_batch + self.rank * self.batch_size + np.arange(self.batch_size)
+        """Places of this rank's samples in the global order from `start` on, int64 (rest(start),), in the order of its batches."""
+        full, rest = divmod(self._end(self.start) - self.start, self.global_batch)
+        body = np.arange(full)[:, None] * self.global_batch + self.rank * self.batch_size + np.arange(self.batch_size)
         share = rest // self.world_size
-        return np.concatenate([body.ravel(), full * global_batch + self.rank * share + np.arange(share)])
+        last = full * self.global_batch + self.rank * share + np.arange(share)
+        return self.start + np.concatenate([body.ravel(), last])
 
     def __iter__(self) -> Iterator[Draw]:
         self._bind()
@@ -246,8 +288,8 @@ class RepeatAugSampler(EpochSampler):
         return np.repeat(super()._draw(rng, epoch), self.num_repeats)
 
     def positions(self) -> np.ndarray:
-        """Every world_size-th place of the global order, from the rank's own on, int64 (len(self),)."""
-        return np.arange(self.rank, self.total, self.world_size)
+        """Every world_size-th place of the global order, from the rank's own after `start` on, int64 (rest(start),)."""
+        return np.arange(self.start + self.rank, self._end(self.start), self.world_size)
 
 
 @SAMPLERS.register_module(name=['GivenIterationSampler', 'DistributedGivenIterationSampler'])
@@ -260,6 +302,8 @@ class GivenIterationSampler(EpochSampler):
         seed, rank, world_size, batch_size: see `EpochSampler`.
         drop_last: has no effect, all batches are full.
     """
+
+    recuts = False  # all its samples are shuffled as one, and how many there are follows from the batch
 
     def __init__(
         self,
@@ -275,9 +319,9 @@ class GivenIterationSampler(EpochSampler):
         self.total_iter = total_iter
         super().__init__(dataset, seed=seed, rank=rank, world_size=world_size, batch_size=batch_size)
 
-    def _total(self) -> int:
-        return self.total_iter * self.batch_size * self.world_size
+    def _samples(self) -> int:
+        return self.total_iter * self.global_batch
 
     def _draw(self, rng: np.random.Generator, epoch: int) -> np.ndarray:
         # Those that get one turn more are drawn too.
-        return rng.permutation(np.resize(rng.permutation(self.size), self.total))
+        return rng.permutation(np.resize(rng.permutation(self.size), self.samples))

@@ -149,7 +149,7 @@ class WindowSampler(EpochSampler):
         blocks = self._block(order)
         seen, first = np.unique(blocks, return_index=True)
         place[seen] = np.argsort(np.argsort(first))
-        batch = np.arange(len(order)) // (self.batch_size * self.world_size)
+        batch = (np.arange(len(order)) - self.start) // self.global_batch
         return order[np.lexsort((place[blocks], batch))]  # stable
 
     def _draw(self, rng: np.random.Generator, epoch: int) -> np.ndarray:

@@ -6,6 +6,7 @@ Start reading at `saving.Checkpoints`: `save` and `resume` call the rest in orde
     checkpoint              find the newest, keep other runs out of the work dir
     settings, judging,      every setting under one name; what becomes of a difference; the run of a checkpoint held
     comparison, changes     against this one; what differs
+    elastic                 going on with another number of processes, or another batch
     state                   seeds of an iteration, and the fingerprint of what must not change
     state_checks            the form of what stands beside the weights, before any of it is used
     training_state          the optimizer's state and the schedules

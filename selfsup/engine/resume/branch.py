@@ -9,8 +9,9 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from ...errors import CheckpointError
 from ...files import write_atomic
@@ -19,6 +20,8 @@ from ...weights.write import write_checkpoint_atomic
 from .lineage import RECORD, Line, Record, Saved, digest_of, in_order, passes, peek, read_record, survey
 
 logger = logging.getLogger('selfsup')
+
+Save = Callable[[Any, BinaryIO], object]
 
 
 def set_aside(paths: Iterable[Path], label: str = 'aside') -> Path | None:
@@ -55,13 +58,22 @@ class Branch:
         self._base: Line = ()
         self._session = uuid.uuid4().hex[:12]
         self._number = 0  # of the latest save in this work dir, of whatever line
+        self._handed_out = 0  # number of the latest save that was begun; it may not be written yet
         self._files: list[Saved] = []
         self._told: set[str] = set()
 
-    @property
-    def line(self) -> list[list]:
-        """`meta.branch` of the checkpoint that is written next."""
-        return [list(pair) for pair in (*self._base, (self._session, self._number + 1))]
+    def next_number(self) -> int:
+        """A number for a save that begins: one more than the last one, whether that is written by now or not."""
+        self._handed_out = max(self._handed_out, self._number) + 1
+        return self._handed_out
+
+    def line(self, number: int) -> list[list]:
+        """`meta.branch` of a checkpoint.
+
+        Args:
+            number: of its save.
+        """
+        return [list(pair) for pair in (*self._base, (self._session, number))]
 
     def begin(self, resumed: str | os.PathLike | None, iteration: int = 0) -> None:
         """Start a line. Files of other lines in the work dir are set aside, by name.
@@ -99,14 +111,28 @@ class Branch:
         if resumed is not None:
             self._link()
 
-    def write(self, checkpoint: dict, name: str, *, keep: int = -1, verify: bool = False) -> Path:
-        """Store `checkpoint`, whose `meta.branch` is `line`, in the work dir, or else in the emergency folder. Older files go after that.
+    def write(
+        self,
+        checkpoint: dict,
+        name: str,
+        number: int,
+        *,
+        keep: int = -1,
+        keep_every_hours: float | None = None,
+        verify: bool = False,
+        save: Save | None = None,
+    ) -> Path:
+        """Store `checkpoint`, whose `meta.branch` is `line(number)`, in the work dir, or else in the emergency folder. Older files go after
+        that.
 
         Args:
             checkpoint: what to store.
             name: file name. A file of that name that this line did not write is set aside first.
+            number: of the save, from `next_number`; they are written in order.
             keep: how many of the line's files of this kind stay in their folder, the newest; -1: all.
+            keep_every_hours: of those that are older, one per that many hours stays too, > 0; None: none.
             verify: read the file back.
+            save: writes the checkpoint into an open file; None: `torch.save`.
 
         Returns:
             the file.
@@ -116,13 +142,13 @@ class Branch:
         """
         path = self.work_dir / name
         try:
-            self._store(checkpoint, path)
+            self._store(checkpoint, path, save)
         except CheckpointError as problem:
             if self.emergency is None:
                 raise
             path = self.emergency / name
             try:
-                self._store(checkpoint, path)
+                self._store(checkpoint, path, save)
             except CheckpointError as second:
                 raise CheckpointError(f'{problem} Nor in the emergency folder: {second}') from None
             logger.warning(
@@ -130,11 +156,15 @@ class Branch:
             )
         if verify:
             read_checkpoint(path)  # a hook may have added something that could not be read back
-        self._number += 1
-        written = Saved(path, (*self._base, (self._session, self._number)), checkpoint['meta']['iter'])
+        self._number = number
+        meta = checkpoint['meta']
+        written = Saved(path, (*self._base, (self._session, number)), meta['iter'], meta.get('saved_at'))
         self._files = [file for file in self._files if file.path != path] + [written]
         old = [f for f in self._files if f.kind == written.kind and f.path.parent == path.parent and f.number > 0]
         old = old[:-keep] if keep > 0 else []
+        if keep_every_hours is not None:
+            spread = spread_out(old, 3600 * keep_every_hours)
+            old = [file for file in old if file not in spread]
         self._files = [file for file in self._files if file not in old]
         self._write_record()
         if path.parent == self.work_dir:
@@ -143,11 +173,11 @@ class Branch:
             _remove(file)
         return path
 
-    def _store(self, checkpoint: dict, path: Path) -> None:
+    def _store(self, checkpoint: dict, path: Path, save: Save | None) -> None:
         if path.exists() and not any(file.path == path for file in self._files):
             folder = set_aside([path])
             logger.warning(f'{path.name} was not written by this run and stood where it writes: moved to {folder}.')
-        write_checkpoint_atomic(checkpoint, path)
+        write_checkpoint_atomic(checkpoint, path, save)
 
     def _continues(self, record: Record) -> bool:
         """True where files alone would lead from the recorded line to what this run is about to write."""
@@ -162,6 +192,7 @@ class Branch:
                 'session': file.line[-1][0],
                 'save': file.line[-1][1],
                 'iter': file.iteration,
+                'time': file.time,
             }
             for file in self._files
         ]
@@ -199,6 +230,25 @@ class Branch:
         if what not in self._told:
             self._told.add(what)
             logger.warning(message)
+
+
+def spread_out(files: Sequence[Saved], seconds: float) -> list[Saved]:
+    """The first of `files`, and each that was saved at least `seconds` after the one before it that is in the result.
+
+    What is left out never comes back, so the answer for files to which newer ones are added is this one and some of those. A clock that was
+    set back does not count as no time at all.
+
+    Args:
+        files: oldest first. One that does not say when it was saved is left out.
+        seconds: > 0.
+    """
+    chosen: list[Saved] = []
+    last: float | None = None
+    for file in files:
+        if file.time is not None and (last is None or abs(file.time - last) >= seconds):
+            chosen.append(file)
+            last = file.time
+    return chosen
 
 
 def emergency_folder(work_dir: str | os.PathLike, emergency_dir: str | os.PathLike | None) -> Path | None:

@@ -9,6 +9,9 @@ from ...errors import CheckpointError
 
 FROM_CONFIG, FROM_CHECKPOINT, REFUSED = 'from the config', 'from the checkpoint', 'refused'
 OPTION = '--allow-changed'
+ELASTIC = '--elastic'
+# Entries of the fingerprint that may differ with it.
+RELAXED = ('world_size', 'batch_size', 'iters_per_epoch', 'update_interval')
 DATA = 'data'
 LIBRARIES = 'image_libraries'  # what decodes and resizes: of the machine, not of the config
 LENGTH = ('total_epochs', 'total_iters')
@@ -43,12 +46,14 @@ class Changes:
         harmless: keys of those that do not.
         notes: what could not be compared, and what else is to be said.
         before: changes that earlier resumes of the run allowed, as `record` gave them.
+        steps_per_epoch: optimizer steps of an epoch before and now, where processes or batch differ.
     """
 
     rows: list[Row] = field(default_factory=list)
     harmless: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     before: list[dict] = field(default_factory=list)
+    steps_per_epoch: tuple[int, int] | None = None
 
     def counts_anew(self, key: str) -> bool:
         """True where `key`, or something below it, has changed and the value of the config counts."""
@@ -61,6 +66,13 @@ class Changes:
     @property
     def longer_or_shorter(self) -> bool:
         return any(row.key in LENGTH for row in self.rows)
+
+    def steps_now(self, steps: int) -> int:
+        """As many optimizer steps as the run that goes on would have taken to where the other one stood after `steps`."""
+        if self.steps_per_epoch is None:
+            return steps
+        before, now = self.steps_per_epoch
+        return round(steps * now / before)
 
     def problems(self) -> list[str]:
         """One text per refused difference."""

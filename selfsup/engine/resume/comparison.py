@@ -17,10 +17,11 @@ from ...config.backend import KEY as BACKEND
 from ...datasets.decoding import image_libraries
 from ...datasets.digest import data_digest
 from ...errors import CheckpointError, ConfigError, did_you_mean
-from .changes import DATA, FROM_CONFIG, LIBRARIES, OPTION, REFUSED, Changes, Row, covers
+from .changes import DATA, ELASTIC, FROM_CONFIG, LIBRARIES, OPTION, REFUSED, Changes, Row, covers
 from .judging import FINGERPRINT, OF_THE_START, Judge, differences, text_of
 from .settings import MISSING, settings_of, short_name, with_defaults
 
+_ELASTIC_KEYS = ('data.imgs_per_gpu', 'optimizer_config.update_interval')
 SIMD = 'pillow-simd'  # its name in `image_libraries`
 
 
@@ -203,11 +204,12 @@ def _check_allowed(keys: dict[str, str], old: dict, new: dict, changes: Changes,
             locked = next(
                 (name for name in FINGERPRINT if covers(name, key) or (covers(key, name) and key != DATA)), None
             )
+            elastic = f'; {ELASTIC} goes on with another one, not bit-equal' if locked in _ELASTIC_KEYS else ''
             changes.notes.append(
                 f'{OPTION} {as_written}: '
                 + (
                     'a change of it can never be allowed: the order of the samples or the state '
-                    'of the optimizer depends on it.'
+                    f'of the optimizer depends on it{elastic}.'
                     if locked
                     else 'it has not changed.'
                 )

@@ -51,7 +51,7 @@ FINGERPRINT = (
     'data.drop_last',
 )
 # Keys that say how a process was started.
-OF_THE_START = ('resume_from', 'allow_changed', 'visualizer.name', 'visualizer.save_dir')
+OF_THE_START = ('resume_from', 'allow_changed', 'elastic', 'visualizer.name', 'visualizer.save_dir')
 # Where the images lie and how they are fetched: the digest of the data says whether they are the same.
 _PLACES = (
     *('root', 'list_file', 'memcached', 'mclient_path', 'download', 'extensions'),

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import re
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from ...weights.read import read_checkpoint
 logger = logging.getLogger('selfsup')
 
 RECORD = 'checkpoints.json'
+TIME = '%Y-%m-%d %H:%M:%S'  # `meta.time`
 NAME = re.compile(r'(epoch|iter)_(\d+)\.pth$')
 Line = tuple[tuple[str, int], ...]
 
@@ -39,11 +41,13 @@ class Saved:
         line: its line of descent, (session, save) pairs; the last pair is the file itself. A checkpoint written before there were
             lines counts as save number `iteration` of the session ''.
         iteration: iterations finished.
+        time: of the save, in seconds since 1970; None where the file does not say.
     """
 
     path: Path
     line: Line
     iteration: int
+    time: float | None = None
 
     @property
     def number(self) -> int:
@@ -96,7 +100,19 @@ def peek(path: str | os.PathLike) -> tuple[Saved | None, dict]:
         or not {'state_dict', 'optimizer'} <= set(content)
     ):
         return None, meta if isinstance(meta, dict) else {}
-    return Saved(Path(path), line_of(meta.get('branch')) or (('', meta['iter']),), meta['iter']), meta
+    line = line_of(meta.get('branch')) or (('', meta['iter']),)
+    return Saved(Path(path), line, meta['iter'], _time_of(meta)), meta
+
+
+def _time_of(meta: dict) -> float | None:
+    """When a checkpoint was saved, in seconds since 1970. Those from before that was stored have the local time as a text."""
+    moment = meta.get('saved_at')
+    if isinstance(moment, int | float):
+        return float(moment)
+    try:
+        return time.mktime(time.strptime(str(meta.get('time')), TIME))
+    except (ValueError, OverflowError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -151,7 +167,10 @@ def read_record(work_dir: str | os.PathLike) -> Record | None:
         content = json.loads(path.read_text())
         if content.pop('sha256') != digest_of(content):
             raise ValueError
-        files = [Saved(path.parent / f['file'], ((f['session'], f['save']),), f['iter']) for f in content['files']]
+        files = [
+            Saved(path.parent / f['file'], ((f['session'], f['save']),), f['iter'], f.get('time'))
+            for f in content['files']
+        ]
         return Record(line_of(content['branch']) or (), files)
     except FileNotFoundError:
         return None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 import torch
 
-from .changes import refuse
+from .changes import ELASTIC, RELAXED, refuse
 
 # what each entry of the fingerprint is called for the user, and what to do when it differs
 _FINGERPRINT = {
@@ -39,7 +39,9 @@ def seed_iteration(seed: int, rank: int, iteration: int) -> None:
     np.random.seed(int(words[3]))
 
 
-def check_fingerprint(saved: dict, current: dict, path: str, others: Sequence[str] = ()) -> None:
+def check_fingerprint(
+    saved: dict, current: dict, path: str, others: Sequence[str] = (), relaxed: Container[str] = ()
+) -> None:
     """Refuse to continue a run whose data order or step size would differ from the run that wrote the checkpoint.
 
     Args:
@@ -47,13 +49,17 @@ def check_fingerprint(saved: dict, current: dict, path: str, others: Sequence[st
         current: that of the run about to start.
         path: of the checkpoint, for the message.
         others: further problems, to be named in the same message.
+        relaxed: entries that may differ.
 
     Raises:
         CheckpointError: naming every difference and what to do.
     """
+    different = [key for key in _FINGERPRINT if key in saved and saved[key] != current.get(key) and key not in relaxed]
     problems = []
-    for key, (label, remedy) in _FINGERPRINT.items():
-        if key in saved and saved[key] != current.get(key):
-            problems.append(f'{label} was {saved[key]} and is {current.get(key)} ({remedy.format(old=saved[key])})')
+    for key in different:
+        label, remedy = _FINGERPRINT[key]
+        problems.append(f'{label} was {saved[key]} and is {current.get(key)} ({remedy.format(old=saved[key])})')
+    if {*different} & {*RELAXED} and saved.get('dataset_length') == current.get('dataset_length'):
+        problems[-1] += f', or give {ELASTIC} to go on with other processes or batches, not bit-equal'
     if problems:
         refuse(path, [*problems, *others])

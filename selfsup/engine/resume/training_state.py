@@ -16,7 +16,13 @@ _OPTIONS = ('optimizer', 'lr_config', 'weight_decay_config')
 
 
 def load_training_state(
-    wrapper: Any, schedulers: list, checkpoint: dict, changes: Changes, path: str, logger: logging.Logger
+    wrapper: Any,
+    schedulers: list,
+    checkpoint: dict,
+    changes: Changes,
+    path: str,
+    logger: logging.Logger,
+    iteration: int,
 ) -> None:
     """Load the state of optimizer and schedules. torch takes the options of the groups (weight decay, momentum, ...) from it as well:
     where `changes` let those of the config count, they are put back.
@@ -28,17 +34,19 @@ def load_training_state(
         changes: between its run and this one.
         path: of the checkpoint, for messages.
         logger: is told which learning rate follows, where that may be another one.
+        iteration: where the run goes on; another one than in the checkpoint where the batches are others.
 
     Raises:
         CheckpointError: the state is of other weights, or of other schedules.
     """
-    optimizer, iteration = wrapper.optimizer, checkpoint['meta']['iter']
+    optimizer, saved_iteration = wrapper.optimizer, checkpoint['meta']['iter']
     saved = optimizer_state(checkpoint['optimizer'], optimizer, changes, path)
     check_optimizer(saved, optimizer, path)
-    if schedules_follow(schedulers, changes):
-        states: Any = checkpoint.get('param_schedulers')
-        check_schedules(states, schedulers, iteration, path)
-    else:  # closed formulas need nothing but their position
+    states: Any = checkpoint.get('param_schedulers')
+    follow = schedules_follow(schedulers, changes)
+    if follow:
+        check_schedules(states, schedulers, saved_iteration, path)
+    if not follow or iteration != saved_iteration:  # closed formulas need nothing but their position
         states = [{'last_step': iteration, '_global_step': iteration + 1}] * len(schedulers)
     wanted = [{name: value for name, value in group.items() if name != 'params'} for group in optimizer.param_groups]
     anew = any(changes.counts_anew(key) for key in _OPTIONS)
@@ -52,7 +60,7 @@ def load_training_state(
     closed = [scheduler for scheduler in schedulers if isinstance(scheduler, ClosedForm)]
     for scheduler, state in zip(schedulers, states, strict=True):
         scheduler.load_state_dict(state)
-    if not (anew or changes.longer_or_shorter):
+    if not (anew or changes.longer_or_shorter or changes.steps_per_epoch):
         return
     before = checkpoint['optimizer']['param_groups'][0].get('lr')
     if anew:

@@ -139,7 +139,7 @@ class SparseTrainingHook(Hook):
                 'start a new one from its weights with load_from.'
             )
         self.masks.assign_packed(state['masks'])
-        self.steps, self._resumed = state['steps'], True
+        self.steps, self._resumed = runner.changes.steps_now(state['steps']), True
 
     def before_train(self, runner: Run) -> None:
         if not self._resumed:

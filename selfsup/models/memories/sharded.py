@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from ... import distributed
+from ...contracts import GivesRoom
 
-CHUNK = 8192  # rows per process that travel at once: 64 MB for 8 processes and 256 numbers
+CHUNK = 8192  # rows that travel at once to all processes: 8 MB of 256 numbers
+GATHERED = 8 << 20  # bytes of all processes that arrive at process 0 at once
 
 
 class ShardedRows(nn.Module):
@@ -81,24 +84,34 @@ class ShardedRows(nn.Module):
                 rows.copy_(table[start : start + size])
             self.put(torch.arange(start, start + size, device=rows.device), distributed.broadcast(rows))
 
-    def whole(self) -> Tensor:
-        """(N, D): on process 0 in host memory (the shard itself where one process has all), elsewhere on 'meta'. A collective."""
-        if self.world == 1:
+    def whole(self, room: Callable[[tuple[int, ...], torch.dtype], Tensor] | None = None) -> Tensor:
+        """(N, D): on process 0 in host memory (the shard itself where one process has all), elsewhere on 'meta'. A collective.
+
+        Args:
+            room: gives process 0 the memory for the whole table, which is then never there twice; None: memory of its own.
+        """
+        shape = (self.length, self.dim)
+        if self.rank != 0:
+            table = torch.empty(shape, dtype=self.shard.dtype, device='meta')
+        elif room is not None:
+            table = room(shape, self.shard.dtype)
+        elif self.world == 1:
             return self.local
-        table = torch.empty(self.length, self.dim, dtype=self.shard.dtype, device='cpu' if self.rank == 0 else 'meta')
-        for start in range(0, len(self.shard) - 1, CHUNK):
-            part = self.shard[start : min(start + CHUNK, len(self.shard) - 1)]
-            everyone = distributed.gather_no_grad(part)  # (world * len(part), D)
-            if self.rank == 0:
-                number = (
-                    torch.arange(start, start + len(part)) * self.world + torch.arange(self.world)[:, None]
-                ).flatten()
-                exists = number < self.length
-                table[number[exists]] = everyone.cpu()[exists]
+        else:
+            table = torch.empty(shape, dtype=self.shard.dtype)
+        rows = max(1, GATHERED // (self.world * self.dim * self.shard.element_size()))
+        each = len(self.shard) - 1
+        for start in range(0, each, rows):
+            parts = distributed.gather_to_main(self.shard[start : min(start + rows, each)])
+            for rank, part in enumerate(parts):
+                target = table[rank + start * self.world :: self.world][: len(part)]
+                target.copy_(part[: len(target)])
         return table
 
     def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
-        destination[prefix + 'rows'] = self.whole()
+        key = prefix + 'rows'
+        room = partial(destination.room, key) if isinstance(destination, GivesRoom) else None
+        destination[key] = self.whole(room)
 
     def _load_from_state_dict(
         self,
