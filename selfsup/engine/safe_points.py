@@ -37,7 +37,7 @@ class SafePoints:
         self._agreement = Agreement()
         self._kept = 0  # agreed in an evaluation, done after it
         self._last: float | None = None  # when the last window ended, if there was nothing but iterations since
-        interruption.newest_checkpoint = lambda: run.checkpoints.last  # without waiting
+        interruption.newest_checkpoint = lambda: run.checkpoints.newest(patience_s=0)  # does not wait
 
     def ask(self, bits: int) -> None:
         """See `Agreement.ask`."""

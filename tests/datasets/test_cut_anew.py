@@ -96,16 +96,20 @@ def start(kind, dataset, meta, steps, world, batch, interval=1, drop_last=False,
         if meta is not None:
             position = position_of(meta, loop, 'old.pth')
             loop.start_at(position.epoch, position.iteration, samples=position.samples)
-        found, left = [], [steps]
+        found, left, opened = [], [steps], [0]
 
-        def run_iter(index, batch, loop=loop, found=found, left=left):
+        def run_iter(index, batch, loop=loop, found=found, left=left, opened=opened):
             found.append(
                 (loop._epoch, list(zip(*(batch[key].flatten().tolist() for key in ('img', 'view')), strict=True)))
             )
             assert index == loop._iter - loop._epoch * loop.iters_per_epoch < loop.iters_per_epoch
-            left[0] -= loop._window(index)[1]
+            length, closes = loop._window(index)
+            opened[0] += 1
+            if closes:  # a window that began where the run goes on is whole
+                assert opened == [length]
+                opened[0], left[0] = 0, left[0] - 1
             loop._iter += 1
-            loop.stop_training = left[0] == 0
+            loop.stop_training = left[0] == 0 and closes
 
         loop._run_iter = run_iter
         loop.run()
@@ -234,6 +238,9 @@ def test_positions_that_cannot_be():
     with pytest.raises(DataError, match='An epoch has 2 batches, so it cannot start at batch 3'):
         sampler.set_position(0, 3, 4)
     dataset = Numbers(12)
+    loader = loop_of(EpochSampler, dataset, 0, 2, 2, 1, False).dataloader
+    loader.set_position(1, 1, 4)
+    assert [len(list(loader)) for _ in range(2)] == [1, 3]  # it holds for one pass
     meta, _ = start(EpochSampler, dataset, None, 2, 2, 2)
     loop = loop_of(EpochSampler, dataset, 0, 2, 2, 1, False)
     with pytest.raises(CheckpointError, match='13 samples of its epoch are done, and an epoch has 12'):

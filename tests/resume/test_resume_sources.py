@@ -98,6 +98,39 @@ def test_batches_go_on_for_any_number_of_workers_and_processes(form, addresses):
         assert torch.equal(torch.cat(parts), whole)
 
 
+@pytest.mark.parametrize('form', EACH_ORDER)
+def test_what_is_left_of_an_epoch_goes_to_other_ranks(form, addresses):
+    """After two batches of 8, three ranks take 2 or 4 images each at a time: the views are those of the straight epoch."""
+    address = addresses(form)
+
+    def views(batches):
+        return {view.numpy().tobytes() for batch in batches for view in batch}
+
+    loader = loader_of(address)
+    loader.set_position(1)
+    straight = [batch['img'] for batch in loader]
+    for batch_size, workers in ((2, 0), (4, 1)):
+        found, count = set(), 0
+        for rank in range(3):
+            ranked = build_loader(
+                dict(
+                    batch_size=batch_size,
+                    num_workers=workers,
+                    dataset=dict(type='ContrastiveDataset', data_source=address, pipeline=VIEWS),
+                ),
+                seed=3,
+                device=CPU,
+                rank=rank,
+                world_size=3,
+            )
+            ranked.set_position(1, 0, SKIP * BATCH)
+            batches = [batch['img'] for batch in ranked]
+            count += sum(map(len, batches))
+            found |= views(batches)
+        left = views(straight[SKIP:])
+        assert found >= left and len(found - left) == count - len(left) < 3
+
+
 def config_of(folder, address):
     """The config of these tests with one line changed."""
     config = write_config(folder)

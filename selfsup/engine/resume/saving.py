@@ -153,9 +153,10 @@ class Checkpoints:
         self._note_written()
         self._tell()
 
-    def newest(self) -> Path | None:
+    def newest(self, patience_s: float = PATIENCE_S) -> Path | None:
         """The newest checkpoint, complete; None where there is none. Waits for those that are being written, on rank 0."""
-        self._writer.finish(PATIENCE_S)
+        if patience_s:
+            self._writer.finish(patience_s)
         self._note_written()
         return self.last
 
