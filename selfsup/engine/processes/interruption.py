@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from ... import heartbeat
 from ...cli import final_status
+from ...cluster.tree import kill_below
 from ...errors import CTRL_C, TRY_AGAIN, Interrupted
-from .tree import kill_below
 
 # What schedulers, launchers, terminals and people send. Preemption sends several of them, one after the other.
 SIGNALS = ('SIGUSR1', 'SIGUSR2', 'SIGTERM', 'SIGHUP', 'SIGINT')
