@@ -15,6 +15,7 @@ from .meeting import ANSWER_S, Patience, await_listener, await_members, claim, o
 
 JOIN_S = 600.0  # torchrun's own limit for machines that do not come
 HANGS = 76  # exit status of ranks that end because the run hangs: `engine.processes.watch`
+AGENT_LOGGER = 'torch.distributed.elastic.agent.server.api'
 RANK_LOGGER = 'torch.distributed.elastic.multiprocessing.api'
 
 
@@ -38,6 +39,8 @@ class Restarts(logging.Handler):
         logger.setLevel(logging.ERROR)
         logger.propagate = False
         logger.addHandler(self)
+        # it has a level of its own, and would tell of every signal
+        logging.getLogger(AGENT_LOGGER).setLevel(logging.CRITICAL)
 
     def emit(self, record: logging.LogRecord) -> None:
         """One entry of the agent; only that of a failed process has these arguments."""
