@@ -309,11 +309,11 @@ def test_workers_forked_while_a_file_is_written(tmp_path):
     writer.close()
 
 
-def _write_often(path, content, save, log):
+def _write_often(path, content, save, log, times=6):
     from selfsup.weights.write import write_checkpoint_atomic
 
     start = time.monotonic()
-    for _ in range(6):
+    for _ in range(times):
         log.debug('the thread logs')
         write_checkpoint_atomic(content, path, save)
     return Written(path, 0, time.monotonic() - start)
@@ -334,9 +334,9 @@ def _peak(folder):
 
     import logging
 
-    model, snapshot = Model(), Snapshot()
+    model, snapshot, log = Model(), Snapshot(), logging.getLogger('selfsup')
     model.bank.shard.copy_(torch.arange(len(model.bank.shard))[:, None] * 2 + distributed.rank())
-    writer = Writer(logging.getLogger('selfsup'), lambda: None)
+    writer = Writer(log, lambda: None)
     distributed.gather_to_main(torch.zeros(1000, 10))  # what the first collective takes is not counted
     before = _high_water()
     for number in (1, 2):  # the second one is begun while the first is written
@@ -351,9 +351,7 @@ def _peak(folder):
         snapshot.finish()
         if distributed.is_main():
             path = folder / f'{number}.pth'
-            writer.start(
-                path.name, snapshot, lambda save, p=path, s=state: _write_often(p, s, save, logging.getLogger('x'))
-            )
+            writer.start(path.name, snapshot, lambda save, p=path, s=state: _write_often(p, s, save, log, times=1))
     writer.finish()
     writer.close()
     grown = _high_water() - before
