@@ -87,6 +87,7 @@ class Checkpoints:
     ) -> Path:
         """See `Runner.save_checkpoint`."""
         start = time.perf_counter()
+        heartbeat.beat('saving a checkpoint')
         if wait:
             self.wait()
         else:
@@ -165,7 +166,7 @@ class Checkpoints:
                 f'{" and ".join(self._writer.busy)} is still being written after {PATIENCE_S:.0f} s: the program ends when that is done. '
                 'Killed before, it leaves the checkpoints before that as they are.'
             )
-        self.newest()
+        self._note_written()
         if self._writer.failure is not None and not self._raised:
             log.error(f'{self._writer.failure}')
         self._writer.close()
