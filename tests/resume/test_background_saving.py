@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -12,8 +13,8 @@ from mmengine.hooks import Hook
 from torch import nn
 
 from selfsup.engine.resume.lineage import Saved, peek
-from selfsup.engine.resume.snapshot import Destination, Snapshot
-from selfsup.engine.resume.writer import Writer, Written
+from selfsup.engine.resume.snapshot import Snapshot
+from selfsup.engine.resume.writer import Writer
 from selfsup.errors import CheckpointError, ConfigError
 from selfsup.registry import HOOKS
 from tests.distributed.helpers import run_ranks
@@ -84,16 +85,47 @@ def test_files_are_those_of_the_moment_of_the_save(tmp_path, monkeypatch, method
     assert Listener.heard == expected == [(f'iter_{n}.pth', n, n) for n in range(1, 7)]
 
 
+@HOOKS.register_module(force=True)
+class ReadsAtOnce(Hook):
+    """A hook of a user, which knows nothing of threads."""
+
+    priority = 'LOWEST'
+
+    def after_train_iter(self, runner, **kwargs):
+        done = runner.iter + 1
+        assert torch.load(runner.last_checkpoint, weights_only=True)['meta']['iter'] == done  # of CheckpointHook
+        path = runner.save_checkpoint(f'mine_{done}.pth', epoch=runner.epoch, iteration=done)
+        assert torch.load(path, weights_only=True)['meta']['iter'] == done and runner.last_checkpoint == path
+
+
+def test_a_hook_that_saves_and_reads(config, tmp_path, monkeypatch):
+    slow(monkeypatch, 0.2)
+    work_dir = train(config, tmp_path, *EACH, "custom_hooks=[dict(type='ReadsAtOnce')]", curves=False)
+    numbers = [peek(work_dir / f'{kind}_{n}.pth')[0].number for n in range(1, 7) for kind in ('iter', 'mine')]
+    assert numbers == list(range(1, 13))
+
+
 def test_a_third_save_waits(config, tmp_path, monkeypatch):
-    slow(monkeypatch, 1.0)
+    waiting, store, wait = threading.Event(), Writer._store, Writer._wait_for_oldest
+
+    def store_late(self, content, file):
+        assert waiting.wait(300)
+        store(self, content, file)
+
+    def wait_for_oldest(self):
+        waiting.set()
+        wait(self)
+
+    monkeypatch.setattr(Writer, '_store', store_late)
+    monkeypatch.setattr(Writer, '_wait_for_oldest', wait_for_oldest)
     work_dir = train(config, tmp_path, *EACH, 'checkpoint_config.max_keep_ckpts=2', curves=False)
     log = next(work_dir.glob('*/*.log')).read_text().splitlines()
     waits = [line for line in log if 'Training waited' in line]
-    assert 'for iter_1.pth to be written' in waits[0] and len(waits) >= 3
+    assert 'for iter_1.pth to be written' in waits[0]
     assert names(work_dir) == ['iter_5.pth', 'iter_6.pth'] and (work_dir / 'latest.pth').resolve().name == 'iter_6.pth'
     saved = [line[line.index('Saved ') :] for line in log if ' Saved ' in line]
     assert [line.split(': ')[0] for line in saved] == [f'Saved {work_dir}/iter_{n}.pth' for n in range(1, 7)]
-    assert all('training stood still for ' in line and ' s, written in 1.' in line for line in saved[:-1])
+    assert all(re.search(r': training stood still for \d+\.\d\d s, written in \d+\.\d\d s$', line) for line in saved)
 
 
 def test_a_file_is_finished_when_an_error_ends_the_run(config, tmp_path, monkeypatch):
@@ -149,6 +181,7 @@ def test_an_error_of_the_thread_reaches_all_ranks(config, tmp_path):
     assert names(tmp_path) == ['iter_1.pth']
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_saves_by_the_clock_of_rank_0(config, tmp_path):
     """Epochs 2 and 3 are saved by the interval, the others in between when half a minute has passed since the latest."""
@@ -260,117 +293,3 @@ def _equal(one, other):
             _equal(x, y)
     else:
         assert one == other
-
-
-class _Descriptors(torch.utils.data.Dataset):
-    """What a loader worker has open; it logs, as a thread that logs may have held the lock."""
-
-    def __len__(self):
-        return 2
-
-    def __getitem__(self, index):
-        import logging
-
-        logging.getLogger('selfsup').info('a worker reads %d', index)
-        torch.randn(300, 300) @ torch.randn(300, 300)
-        paths = []
-        for number in os.listdir('/proc/self/fd'):
-            try:
-                paths.append(os.readlink(f'/proc/self/fd/{number}'))
-            except OSError:
-                continue
-        return '\n'.join(paths)
-
-
-def test_workers_forked_while_a_file_is_written(tmp_path):
-    """Again and again: none of them hangs, or has the file open, whose space would stay taken after it is removed."""
-    import logging
-
-    from selfsup.weights.write import write_checkpoint_atomic
-
-    log, snapshot, content = logging.getLogger('selfsup'), Snapshot(), {'x': torch.randn(1 << 20)}
-    writer, end, forks_in_a_write = Writer(log, lambda: None), time.monotonic() + 600, 0
-    for number in range(8):
-        writer.start(
-            f'{number}.pth', snapshot, lambda save, n=number: _write_often(tmp_path / f'{n}.pth', content, save, log)
-        )
-        time.sleep(0.003 * number)
-        for _ in range(2):
-            loader = torch.utils.data.DataLoader(_Descriptors(), num_workers=1, timeout=120)
-            seen = '\n'.join(text for batch in loader for text in batch)
-            assert str(tmp_path) not in seen and '/dev/null' in seen and time.monotonic() < end
-        assert writer.finish()
-        forks_in_a_write += len(writer.take_written())
-    assert forks_in_a_write == 8 and len(list(tmp_path.glob('*.pth'))) == 8 and not list(tmp_path.glob('.*'))
-    assert (
-        write_checkpoint_atomic(content, tmp_path / 'same.pth').read_bytes()[:4]
-        == (tmp_path / '0.pth').read_bytes()[:4]
-    )
-    writer.close()
-
-
-def _write_often(path, content, save, log):
-    from selfsup.weights.write import write_checkpoint_atomic
-
-    start = time.monotonic()
-    for _ in range(6):
-        log.debug('the thread logs')
-        write_checkpoint_atomic(content, path, save)
-    return Written(path, 0, time.monotonic() - start)
-
-
-ROWS, DIM = 200_000, 256  # 205 MB
-
-
-def _peak(folder):
-    """By how much the peak of the memory of this process grew with a save of a sharded bank, in bytes."""
-    from selfsup import distributed
-    from selfsup.models.memories.sharded import ShardedRows
-
-    class Model(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.bank = ShardedRows(ROWS, DIM)
-
-    import logging
-
-    model, snapshot = Model(), Snapshot()
-    model.bank.shard.copy_(torch.arange(len(model.bank.shard))[:, None] * 2 + distributed.rank())
-    writer = Writer(logging.getLogger('selfsup'), lambda: None)
-    distributed.gather_to_main(torch.zeros(1000, 10))  # what the first collective takes is not counted
-    before = _high_water()
-    for number in (1, 2):  # the second one is begun while the first is written
-        snapshot.begin()
-
-        def room(name, shape, dtype):
-            table = writer.table(name, shape, dtype)
-            snapshot.adopt(table)
-            return table
-
-        state = snapshot.copy(dict(model.state_dict(destination=Destination(room))))
-        snapshot.finish()
-        if distributed.is_main():
-            path = folder / f'{number}.pth'
-            writer.start(
-                path.name, snapshot, lambda save, p=path, s=state: _write_often(p, s, save, logging.getLogger('x'))
-            )
-    writer.finish()
-    writer.close()
-    grown = _high_water() - before
-    if distributed.is_main():
-        rows = torch.load(folder / '2.pth', mmap=True)['bank.rows']
-        assert torch.equal(rows[:, 3], torch.arange(float(ROWS)))
-    return grown
-
-
-def _high_water():
-    with open('/proc/self/status') as status:
-        return next(1024 * int(line.split()[1]) for line in status if line.startswith('VmHWM'))
-
-
-@pytest.mark.dist
-def test_a_sharded_bank_is_never_there_twice(tmp_path):
-    table = 4 * ROWS * DIM
-    main, other = run_ranks(_peak, 2, tmp_path, timeout=400)
-    assert 0.9 * table < main < 1.15 * table
-    assert other < 0.1 * table
