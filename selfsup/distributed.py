@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .errors import SelfSupError
+from .heartbeat import awaiting
 
 T = TypeVar('T')
 
@@ -46,7 +47,8 @@ def unwrap(model: nn.Module) -> nn.Module:
 def barrier() -> None:
     """Wait for all processes."""
     if world_size() > 1:
-        torch_dist.barrier()
+        with awaiting():
+            torch_dist.barrier()
 
 
 def _of_all_ranks(x: Tensor) -> Tensor:
@@ -125,7 +127,8 @@ def broadcast_object(obj: T, source: int = 0) -> T:
     if world_size() == 1:
         return obj
     box = [obj]
-    torch_dist.broadcast_object_list(box, source)
+    with awaiting():
+        torch_dist.broadcast_object_list(box, source)
     return box[0]
 
 
@@ -153,7 +156,8 @@ def gather_objects(obj: T) -> list[T]:
     if world_size() == 1:
         return [obj]
     objects: list = [None] * world_size()
-    torch_dist.all_gather_object(objects, obj)
+    with awaiting():
+        torch_dist.all_gather_object(objects, obj)
     return objects
 
 

@@ -1,7 +1,7 @@
 """Signs of life of this process: who watches the processes of a run can tell one that works for long from one that hangs.
 
 What takes its time calls `beat`, wherever it is, once per batch or round of work. A watcher in another thread reads the `Heart` that
-the process lives by (`beating`). Without one, a beat is nothing, so a library function may beat whoever calls it.
+the process lives by (`beating`, `adopt`). Without one, a beat is nothing, so a library function may beat whoever calls it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 
 START = 'starting'
+BATCH = 'waiting for a batch'
 
 
 class Heart:
@@ -20,22 +21,29 @@ class Heart:
     Attributes:
         beats: how many there were.
         doing: in words, for a message: 'iteration 12', 'waiting for a batch'.
-        at_work: True inside of `working`: the processor time that the process uses counts as a sign of life too.
+        waiting: what is done is done by all processes together, so this one may be waiting for another. Elsewhere the processor time
+            that the process uses is a sign of life too.
+        at_work: True inside of `working`: processor time is a sign of life whatever `waiting` says.
         since: `time.monotonic()` of the last beat.
     """
 
     def __init__(self) -> None:
-        self.beats, self.doing, self.at_work, self.since = 0, START, False, time.monotonic()
+        self.beats, self.doing, self.waiting, self.at_work, self.since = 0, START, False, False, time.monotonic()
 
-    def beat(self, doing: str | None = None) -> None:
-        """Say that work goes on, and what it is where that changes."""
+    def beat(self, doing: str | None = None, waiting: bool = False) -> None:
+        """Say that work goes on, and, where that changes, what it is and whether it may wait for other processes."""
         if doing is not None:
-            self.doing = doing
+            self.doing, self.waiting = doing, waiting
         self.since = time.monotonic()
         self.beats += 1
 
 
 _HEART: ContextVar[Heart | None] = ContextVar('heart', default=None)
+
+
+def adopt(heart: Heart | None) -> None:
+    """Beats of this thread go to `heart` from now on."""
+    _HEART.set(heart)
 
 
 @contextlib.contextmanager
@@ -53,11 +61,11 @@ def current() -> Heart | None:
     return _HEART.get()
 
 
-def beat(doing: str | None = None) -> None:
+def beat(doing: str | None = None, waiting: bool = False) -> None:
     """One sign of life, see `Heart.beat`; nothing where nobody watches."""
     heart = _HEART.get()
     if heart is not None:
-        heart.beat(doing)
+        heart.beat(doing, waiting)
 
 
 @contextlib.contextmanager
@@ -67,11 +75,28 @@ def working(doing: str) -> Iterator[None]:
     if heart is None:
         yield
         return
-    before, was_at_work = heart.doing, heart.at_work
+    before, was_waiting, was_at_work = heart.doing, heart.waiting, heart.at_work
     heart.beat(doing)
     heart.at_work = True
     try:
         yield
     finally:
         heart.at_work = was_at_work
-        heart.beat(before)
+        heart.beat(before, was_waiting)
+
+
+@contextlib.contextmanager
+def awaiting() -> Iterator[None]:
+    """Around what waits for others: the processor time of waiting is no sign of life, and it is not this process that hangs."""
+    heart = _HEART.get()
+    if heart is None:
+        yield
+        return
+    before, was_waiting, was_at_work = heart.doing, heart.waiting, heart.at_work
+    heart.at_work = False
+    heart.beat(before, waiting=True)
+    try:
+        yield
+    finally:
+        heart.at_work = was_at_work
+        heart.beat(before, was_waiting)

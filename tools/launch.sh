@@ -2,6 +2,9 @@
 
 set -euo pipefail
 PYTHON=${PYTHON:-python}
+# as it was typed, for a run that says how to go on
+SELFSUP_COMMAND=${SELFSUP_COMMAND:-$(printf '%q ' bash "$0" "$@")}
+export SELFSUP_COMMAND
 
 # need LOWEST HIGHEST "$@": leave with the `usage` of the script where the number of its arguments is another
 need() {
@@ -27,6 +30,10 @@ launch_torchrun() {
     local nodes=${NNODES:-1}
     whole NNODES "$nodes" 1 99999
     local where=(--nnodes="$nodes" --nproc_per_node="$nproc")
+    if [ -n "${MAX_RESTARTS:-}" ]; then
+        whole MAX_RESTARTS "$MAX_RESTARTS" 0 99999
+        where+=(--max_restarts="$MAX_RESTARTS")
+    fi
     if [ "$nodes" -gt 1 ]; then
         whole NODE_RANK "${NODE_RANK:?set NODE_RANK to 0 .. NNODES-1}" 0 $((nodes - 1))
         where+=(--node_rank="$NODE_RANK" --master_addr="${MASTER_ADDR:?set MASTER_ADDR to the first machine}"

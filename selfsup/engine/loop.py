@@ -16,6 +16,7 @@ from ..datasets.loaders import DeviceLoader
 from ..datasets.robust import share_unreadable
 from ..distributed import rank, unwrap
 from ..errors import ConfigError, DataError
+from ..heartbeat import beat
 from ..registry import LOOPS
 from .optim_wrapper import OptimWrapper
 from .processes.ddp import explain_unfinished, refuse_unused
@@ -85,7 +86,7 @@ class TrainLoop(BaseLoop):
         # True where the latest iteration moved the weights: it closed a window, and fp16 did not skip the step.
         self.stepped = False
         self.stop_training = False  # hooks (early stopping) may set it
-        self.may_give_up = False  # an evaluation that goes on now can be done again by a resumed run
+        self.may_give_up = False  # an evaluation that goes on now would be done again by a resumed run
         self.closed_by: list[str] = []  # hooks that have closed the epoch, where others have not yet
         self._must_close = False
         self._carries: list[dict] = []
@@ -144,19 +145,15 @@ class TrainLoop(BaseLoop):
 
     def run(self) -> nn.Module:
         runner = self.runner
-        # Hooks of others may have put something into the model for an evaluation, and would not take it out again.
-        known = all(
-            type(hook).before_val_epoch.__module__.startswith(('mmengine.', 'selfsup.')) for hook in runner.hooks
-        )
-        self.may_give_up = known
+        self.may_give_up = True
         runner.call_hook('before_train')
         while (self._iter < self._max_iters or self._must_close) and not self.stop_training:
-            self._run_epoch(known)
+            self._run_epoch()
         runner.checkpoints.wait()  # what is called now may read them
         runner.call_hook('after_train')
         return runner.model
 
-    def _run_epoch(self, may_give_up: bool) -> None:
+    def _run_epoch(self) -> None:
         runner = self.runner
         done = self._iter - self._epoch * self.iters_per_epoch  # > 0 after a resume in mid-epoch
         begun = self._begun_in(self._epoch)
@@ -176,7 +173,7 @@ class TrainLoop(BaseLoop):
                     break
         # Before the hooks: none of them is to wait for a rank that stops here.
         share_unreadable(self.dataloader.dataset)
-        self.may_give_up = may_give_up
+        self.may_give_up = True
         self._close_epoch()
         if self._iter < self._max_iters:
             runner.safe_point()
@@ -208,6 +205,7 @@ class TrainLoop(BaseLoop):
         runner.call_hook('before_train_iter', batch_idx=index, data_batch=batch)
         length, closes = self._window(index)
         seed_iteration(runner.seed, rank(), self._iter)
+        beat(f'iteration {self._iter + 1}', waiting=True)  # gathers and gradients wait for the slowest process
         step = self._forward_backward(batch, length, closes)
         self._carries.append(step.carry)
         self.window_closed = closes
@@ -220,6 +218,7 @@ class TrainLoop(BaseLoop):
             algorithm.after_update(self._carries, self._iter / self._max_iters)
         if closes:
             self._carries = []
+        beat(f'hooks after iteration {self._iter + 1}')
         runner.call_hook('after_train_iter', batch_idx=index, data_batch=batch, outputs=step)
         self._iter += 1
 

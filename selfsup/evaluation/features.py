@@ -15,6 +15,7 @@ from .. import distributed as dist
 from ..datasets.loaders import DeviceLoader, build_loader
 from ..datasets.robust import share_unreadable, unreadable
 from ..errors import DataError
+from ..heartbeat import awaiting
 from ..prefetch import read_prefetch
 
 # What an evaluation takes over from a loader section: which images, and how they are read.
@@ -154,8 +155,9 @@ def collect(
         index = torch.tensor(order[done : done + len(first)], dtype=torch.int64, device=first.device)
         done += len(first)
         if several:
-            index = dist.gather_no_grad(index)
-            rows = {key: dist.gather_no_grad(value) for key, value in rows.items()}
+            with awaiting():
+                index = dist.gather_no_grad(index)
+                rows = {key: dist.gather_no_grad(value) for key, value in rows.items()}
         index = index.cpu()
         first_draw = index >= 0
         index = index[first_draw]

@@ -6,6 +6,8 @@ import logging
 import sys
 import time
 
+from ...heartbeat import beat
+
 SAY_EVERY = 15.0  # seconds between two lines of a log
 WIDTH = 30  # characters of the bar
 
@@ -25,6 +27,7 @@ class Progress:
 
     def show(self, done: int) -> None:
         """Tell that `done` pieces are finished."""
+        beat(self.title)
         now = time.monotonic()
         elapsed = now - self.begin
         remaining = f', {elapsed / done * (self.total - done):,.0f} s to go' if done else ''

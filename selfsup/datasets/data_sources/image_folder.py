@@ -13,6 +13,7 @@ import numpy as np
 from ...arguments import Count
 from ...distributed import is_main
 from ...errors import DataError, SelfSupWarning, listed
+from ...heartbeat import beat
 from ...registry import DATA_SOURCES
 from ..decoding import Exif, ValueRange, readable_endings
 from ..decoding.endings import left_out, no_images
@@ -33,6 +34,7 @@ def find_images(
     real = os.path.realpath(folder)
     if real in above:
         return
+    beat('listing the images')
     with os.scandir(folder) as unsorted:
         entries = sorted(unsorted, key=lambda entry: entry.name)
     for entry in entries:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from ...arguments import Positive, held
 from ...errors import ConfigError, DataError, ShapeError, explain_worker
+from ...heartbeat import BATCH, beat
 from ..pipelines import check_statistics
 from ..pipelines.forms.batch import DeviceShare
 from .samplers import EpochSampler
@@ -164,7 +165,9 @@ class DeviceLoader:
             raise explain_worker(f'{what}{error}') or error from error
         while True:
             try:
+                beat(BATCH)
                 batch = next(batches)
+                beat('working on a batch')
             except StopIteration:
                 return
             except (RuntimeError, OSError, EOFError) as error:

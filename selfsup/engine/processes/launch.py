@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import gc
 import os
 import signal
@@ -13,16 +12,21 @@ import time
 import torch
 import torch.distributed as torch_dist
 
+from ... import heartbeat
 from ...cluster.slurm import slurm_environment, whole_number
 from ...errors import ConfigError, did_you_mean
+from . import watch
+from .joining import FOR_GOOD, Place, meet
+from .tree import is_running, kill, kill_below
 
 LAUNCHERS = ('none', 'pytorch', 'slurm')
-GRACE_S = 30.0  # from SIGTERM to SIGKILL, for a process whose launcher is gone
+GRACE_S = 4.0  # from SIGTERM to SIGKILL, for a process whose launcher is gone
+TIMEOUT_S = 600.0  # for a process that is missing or hangs
 BACKENDS = ('nccl', 'gloo', 'mpi', 'ucc')
 
 
 def init_distributed(
-    launcher: str = 'none', *, backend: str | None = None, port: int | None = None, timeout_s: float = 1800
+    launcher: str = 'none', *, backend: str | None = None, port: int | None = None, timeout_s: float = TIMEOUT_S
 ) -> torch.device:
     """Join the process group that `launcher` announces in the environment and pick this process's device.
 
@@ -30,7 +34,7 @@ def init_distributed(
         launcher: 'none' (one process, no group), 'pytorch' (torchrun's variables) or 'slurm' (srun's variables).
         backend: 'nccl', 'gloo' or None; 'nccl' without a GPU becomes gloo.
         port: TCP port of rank 0 for 'slurm'; None takes `MASTER_PORT`, else one derived from the job and step id.
-        timeout_s: how long a collective waits for a missing rank, in seconds.
+        timeout_s: how long a process may be missing at the start, give no sign of life or make no progress, in seconds.
 
     Returns:
         The device of this process.
@@ -68,22 +72,36 @@ def init_distributed(
             backend = 'nccl' if device.type == 'cuda' else 'gloo'
         if backend not in BACKENDS:
             raise ConfigError(f"dist_params.backend='{backend}' is not known.{did_you_mean(backend, BACKENDS)}")
-        try:
-            torch_dist.init_process_group(backend, timeout=datetime.timedelta(seconds=timeout_s))
-        except (torch_dist.DistNetworkError, torch_dist.DistStoreError) as error:
-            address = f'{os.environ["MASTER_ADDR"]}:{os.environ["MASTER_PORT"]}'
-            raise ConfigError(
-                f'Rank {os.environ["RANK"]} could not join the group at {address} ({str(error).splitlines()[0]}). '
-                'Set PORT to a free port, and MASTER_ADDR where the first node is not reachable by its name.'
-            ) from None
+        _join(backend, timeout_s)
     return device
 
 
-def leave_with_launcher(every_s: float = 1.0) -> None:
+def _join(backend: str, timeout_s: float) -> None:
+    """Wait for all ranks, let them be watched, and make the group."""
+    if not 0 < timeout_s < FOR_GOOD.total_seconds():
+        raise ConfigError(f'dist_params.timeout_s={timeout_s} must be more than 0 seconds and less than a year.')
+    place = Place.of(os.environ)
+    store, watching = meet(place, timeout_s)
+    if watching is not None:
+        heartbeat.adopt(watching.heart)
+        watching.start()
+    try:
+        torch_dist.init_process_group(
+            backend, store=store, rank=place.rank, world_size=place.world_size, timeout=FOR_GOOD
+        )
+    except (torch_dist.DistNetworkError, torch_dist.DistStoreError) as error:
+        raise ConfigError(
+            f'Rank {place.rank} could not join the group at {place.endpoint} ({str(error).splitlines()[0]}). '
+            'Set PORT to a free port, and MASTER_ADDR where the first node is not reachable by its name.'
+        ) from None
+
+
+def leave_with_launcher(every_s: float = 0.5) -> None:
     """End this process soon after its launcher: SIGTERM, and SIGKILL where it still runs after `GRACE_S` seconds.
 
     torchrun puts its processes into sessions of their own, so nothing else ends them when it is killed (SIGKILL, out of memory):
-    they would train on, unwatched, and hold the GPUs and the work dir. A thread asks the system once a second who the parent is.
+    they would train on, unwatched, and hold the GPUs and the work dir. A thread asks the system twice a second who the parent is.
+    The children of this process, loader workers above all, end before it.
 
     Args:
         every_s: seconds between two questions.
@@ -95,29 +113,21 @@ def leave_with_launcher(every_s: float = 1.0) -> None:
     launcher = int(os.environ.get('SELFSUP_LAUNCHER') or os.getppid())
     direct = os.getppid() == launcher  # else a wrapper script stands between, or the launcher is gone
 
-    def watch() -> None:
-        while os.getppid() == launcher if direct else _is_running(launcher):
+    def follow() -> None:
+        while os.getppid() == launcher if direct else is_running(launcher):
             time.sleep(every_s)
         print(
             f'[rank {os.environ.get("RANK", "?")}] the launcher is gone, so this process ends',
             file=sys.stderr,
             flush=True,
         )
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(GRACE_S)
-        os.kill(os.getpid(), signal.SIGKILL)
+        if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:  # which would end it before its children
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(GRACE_S)
+        kill_below(os.getpid())
+        kill([os.getpid()])
 
-    threading.Thread(target=watch, name=name, daemon=True).start()
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    threading.Thread(target=follow, name=name, daemon=True).start()
 
 
 def shut_down() -> None:
@@ -125,6 +135,10 @@ def shut_down() -> None:
 
     A thread of gloo that still lets go of a tensor while Python finishes brings the process down with SIGABRT.
     """
+    watching = watch.current()
+    if watching is not None:
+        watching.leave()
+        heartbeat.adopt(None)
     if torch_dist.is_available() and torch_dist.is_initialized():
         torch_dist.destroy_process_group()
         gc.collect()

@@ -88,6 +88,7 @@ class Checkpoints:
     ) -> Path:
         """See `Runner.save_checkpoint`."""
         start = time.perf_counter()
+        heartbeat.beat('saving a checkpoint')
         if wait:
             self.wait()
         else:
@@ -166,7 +167,7 @@ class Checkpoints:
                 f'{" and ".join(self._writer.busy)} is still being written after {PATIENCE_S:.0f} s: the program ends when that is done. '
                 'Killed before, it leaves the checkpoints before that as they are.'
             )
-        self.newest()
+        self._note_written()
         if self._writer.failure is not None and not self._raised:
             log.error(f'{self._writer.failure}')
         self._writer.close()
@@ -264,6 +265,10 @@ class Checkpoints:
             (name, buffer) for name, buffer in model.named_buffers() if name.endswith(('running_mean', 'running_var'))
         ]
         named = [*model.named_parameters(), *statistics]
+        # No sum of numbers that are not all finite is finite: six times as fast on a CPU as to look at each.
+        sums = torch.stack([value.detach().sum(dtype=torch.float32) for _, value in named])
+        if bool(sums.isfinite().all()):
+            return
         finite = torch.stack([value.detach().isfinite().all() for _, value in named]).tolist()
         broken = [name for (name, _), good in zip(named, finite, strict=True) if not good]
         if broken:

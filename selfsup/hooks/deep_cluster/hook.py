@@ -18,6 +18,7 @@ from ...engine import Run, unwrap
 from ...engine.resume.state_checks import check_labels
 from ...errors import ConfigError, SelfSupError
 from ...evaluation.features import collect, evaluating
+from ...heartbeat import working
 from ...prefetch import Prefetch
 from ...registry import DATASETS, HOOKS
 from ..evaluation_hook import ordered_loader, share_statistics
@@ -190,7 +191,8 @@ class DeepClusterHook(Hook):
         labels, objective = torch.empty(0), 0.0
         if features is not None:
             try:
-                labels, objective = cluster(features, seed=seed, device=runner.device, **self.clustering)
+                with working('clustering'):
+                    labels, objective = cluster(features, seed=seed, device=runner.device, **self.clustering)
             except SelfSupError as problem:
                 error = problem
         error, objective, size = dist.broadcast_object((error, objective, len(labels)))

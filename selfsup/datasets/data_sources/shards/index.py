@@ -18,6 +18,7 @@ import numpy as np
 
 from ....errors import DataError, SelfSupError
 from ....files import write_atomic, write_obstacle
+from ....heartbeat import beat
 from .places import Shard
 from .samples import Found, find_samples
 
@@ -113,6 +114,7 @@ def _look_up(shards: Sequence[Shard], asked: dict[str, Any], open_tar: Callable[
                 except OSError as error:
                     raise DataError(f'The shard {shard.path} cannot be read: {error.strerror or error}.') from None
                 images += len(one.offsets)
+                beat('looking up the images of shards')
                 now = time.monotonic()
                 if now - said > SAY_EVERY:
                     said = now
