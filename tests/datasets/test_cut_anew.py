@@ -137,7 +137,7 @@ def reference(kind, dataset, epoch):
     loop._epoch, loop._iter = epoch, epoch * loop.iters_per_epoch
     found = []
     loop._run_iter = lambda index, batch: found.append((batch['img'].item(), batch['view'].item()))
-    loop._run_epoch(True)
+    loop._run_epoch()
     return found
 
 
