@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import TRY_AGAIN, ConfigError, TrainingError
-from .slurm import may_requeue
+from .slurm import end_of_job, may_requeue
 
 if TYPE_CHECKING:
     import submitit
 
 # A signal that comes before training listens ends it. It had not begun, so it goes on from its newest checkpoint.
 UNHEARD = (128 + signal.SIGUSR1, 128 + signal.SIGUSR2)
+SHORT_S = 180.0  # of time left; a job that is told earlier is preempted
 LAST_LINES = 12  # of a failed run, in the error of its job
 REQUEUES = 100  # of one job, after which it ends
 PIP = "pip install submitit  (or: pip install -e '.[slurm]')"
@@ -85,6 +86,10 @@ class TrainingJob:
                 f'ended with exit status {status}' if status is not None else f'did not end in {self.patience_s:.0f} s'
             )
             raise TrainingError(f'Training was asked to save its state and stop, and {how}: the job is not requeued.')
+        if status in UNHEARD and (end_of_job(os.environ) or math.inf) - time.time() < SHORT_S:
+            raise TrainingError(
+                'The time of the job is nearly over before training begins: give it a longer --timeout.'
+            )
         return DelayedSubmission(TrainingJob(self.command, self.work_dir, self.patience_s))
 
     def _be_requeued(self) -> None:

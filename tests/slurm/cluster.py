@@ -138,7 +138,7 @@ class Cluster:
         *words: object,
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
-        timeout: float = 300,
+        timeout: float = 900,
     ) -> subprocess.CompletedProcess[str]:
         """One command in this cluster, to its end; whatever it printed and its status."""
         return subprocess.run(
