@@ -61,7 +61,7 @@ class Signals:
         ranks = [pid for pid in children() if runs(pid)]
         # Python itself handles SIGINT, by an error: only who handles SIGTERM too saves before it ends.
         asked = signal.SIGTERM if number == signal.SIGINT else number
-        if self.passed_on is None and not (ranks and all(handles(pid, asked) for pid in ranks)):
+        if not all(handles(pid, asked) for pid in ranks) or (not ranks and self.passed_on is None):
             raise SignalException(f'Process {os.getpid()} got signal {number}', signal.Signals(number))
         self.passed_on = self.passed_on or signal.Signals(number)
         for pid in ranks:

@@ -47,8 +47,8 @@ class Interruption:
 
     Args:
         stop_within_s: seconds from the signal to the safe point, and from there until the checkpoint is written.
-        launcher: 'slurm': after an `Interrupted`, signals stay ignored. All tasks of a step leave at once, and srun sends SIGTERM to
-            those that are last; their exit status would be lost.
+        launcher: of the process. With one, signals stay ignored after an `Interrupted`: all processes leave at once, and the launcher
+            may send SIGTERM to those that are last, whose exit status would be lost.
 
     Attributes:
         asked: what asked the training to stop; None: nothing did.
@@ -89,7 +89,7 @@ class Interruption:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        leaves = isinstance(error, Interrupted) and self.launcher == 'slurm'
+        leaves = isinstance(error, Interrupted) and self.launcher != 'none'
         if self._previous_fd is not None:
             signal.set_wakeup_fd(self._previous_fd)
             self._previous_fd = None
