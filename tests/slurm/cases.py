@@ -76,7 +76,7 @@ def a_signal_before_the_end_of_the_time(stage: Stage) -> None:
 
 def the_end_of_the_time_without_a_signal(stage: Stage) -> None:
     """Training knows when the time of its job is over, and saves before."""
-    job = stage.batch(pause=3.0, SBATCH_ARGS='--time=1 --signal=CONT@1')
+    job = stage.batch(pause=7.0, SBATCH_ARGS='--time=2 --signal=CONT@1')
     stage.ended(job, restarts=1, or_more=True)
     check_equal(stage.folder / 'run', stage.straight)
     assert "Stopped by the end of the Slurm job's time" in stage.logs() and 'TIME LIMIT' not in stage.logs()
