@@ -10,12 +10,17 @@ in_job() {
     local status=0
     trap 'true' TERM  # a preemption ends with SIGTERM to all: wait for what training says of it
     (launch_srun "$1" selfsup "$3" "$here/train.py" "$2" --launcher slurm "${@:4}") || status=$?
-    local can_go_on='^(75|138)$'  # the state is saved; SIGUSR1 came before training listened for it
-    # a job that was cancelled is COMPLETING by now, and requeued it would come back
-    if [[ $status =~ $can_go_on ]] && [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then
-        echo "job $SLURM_JOB_ID is requeued and goes on by itself (status $status)"
-        scontrol requeue "$SLURM_JOB_ID" && sleep 60  # ended by the requeue
+    # 75: the state is saved; 138: SIGUSR1 came before training listened for it
+    if [ "$status" != 75 ] && [ "$status" != 138 ]; then exit "$status"; fi
+    local state left
+    read -r state left <<<"$(squeue --noheader --jobs="$SLURM_JOB_ID" --format='%T %L')"
+    if [ "$state" != RUNNING ]; then exit "$status"; fi  # cancelled, so COMPLETING by now: requeued it would come back
+    if [ "$status" = 138 ] && [[ $left =~ ^[0-2]:[0-9]{2}$ ]]; then
+        echo "error: the time of job $SLURM_JOB_ID is nearly over before training begins: give it a longer --time (SBATCH_ARGS)" >&2
+        exit "$status"
     fi
+    echo "job $SLURM_JOB_ID is requeued and goes on by itself (status $status)"
+    scontrol requeue "$SLURM_JOB_ID" && sleep 60  # ended by the requeue
     exit "$status"
 }
 

@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import TRY_AGAIN, ConfigError, TrainingError
-from .slurm import may_requeue
+from .slurm import end_of_job, may_requeue
 
 if TYPE_CHECKING:
     import submitit
 
 # A signal that comes before training listens ends it. It had not begun, so it goes on from its newest checkpoint.
 UNHEARD = (128 + signal.SIGUSR1, 128 + signal.SIGUSR2)
+SHORT_S = 180.0  # of time left; a job that is told earlier is preempted
 LAST_LINES = 12  # of a failed run, in the error of its job
 REQUEUES = 100  # of one job, after which it ends
 PIP = "pip install submitit  (or: pip install -e '.[slurm]')"
@@ -70,21 +71,28 @@ class TrainingJob:
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
         """Called by submitit in the first task, before the time is over or at a preemption: what is to run after the requeue.
 
+        However training ends now, the job goes on from its newest checkpoint; what is wrong with it shows in its next start.
+
         Raises:
-            TrainingError: training did not end with its state saved, so that the job fails instead of beginning anew.
+            TrainingError: the time of the job does not even suffice to begin.
         """
         from submitit.helpers import DelayedSubmission
 
-        status = None
         if self._child is not None:
             # Slurm signals all processes of a task, so most often this is its second notice, which a run takes for one.
             _send(self._child.pid, signal.SIGUSR2)
             status = _exit_status(self._child.pid, self.patience_s)
-        if self._child is not None and status not in (TRY_AGAIN, *UNHEARD):
-            how = (
-                f'ended with exit status {status}' if status is not None else f'did not end in {self.patience_s:.0f} s'
-            )
-            raise TrainingError(f'Training was asked to save its state and stop, and {how}: the job is not requeued.')
+            if status in UNHEARD and (end_of_job(os.environ) or math.inf) - time.time() < SHORT_S:
+                raise TrainingError(
+                    'The time of the job is nearly over before training begins: give it a longer --timeout.'
+                )
+            if status is None:
+                _send(self._child.pid, signal.SIGKILL)
+            if status not in (0, TRY_AGAIN):
+                how = (
+                    f'did not end in {self.patience_s:.0f} s' if status is None else f'ended with exit status {status}'
+                )
+                print(f'training {how} when it was asked to save its state; its newest checkpoint counts', flush=True)
         return DelayedSubmission(TrainingJob(self.command, self.work_dir, self.patience_s))
 
     def _be_requeued(self) -> None:

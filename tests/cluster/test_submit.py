@@ -64,20 +64,40 @@ def test_a_checkpoint_stops_training_and_gives_the_job_that_goes_on(job):
     assert vars(delayed.function) == {**vars(running), '_child': None}
 
 
-def test_a_state_that_was_not_saved_requeues_nothing(job):
-    failed = job('4')
-    with pytest.raises(TrainingError):
-        failed()
-    child = subprocess.Popen([sys.executable, '-c', 'import sys; sys.exit(4)'])
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    failed._child = child
-    with pytest.raises(TrainingError, match='ended with exit status 4: the job is not requeued'):
-        failed.checkpoint()
+@pytest.mark.parametrize(
+    ('code', 'patience_s', 'said'),
+    [
+        ('sys.exit(0)', 30, ''),  # it was done
+        ('sys.exit(4)', 30, 'training ended with exit status 4'),
+        ('time.sleep(60)', 30, f'training ended with exit status {128 + signal.SIGUSR2}'),  # before it listens
+        (
+            'signal.signal(signal.SIGUSR2, signal.SIG_IGN); print(1, flush=True); time.sleep(60)',
+            1,
+            'did not end in 1 s',
+        ),
+    ],
+)
+def test_however_training_ends_its_newest_checkpoint_counts(job, capfd, code, patience_s, said):
+    asked = job('0')
+    asked.patience_s = patience_s
+    asked._child = child = subprocess.Popen(
+        [sys.executable, '-c', f'import signal, sys, time; {code}'], stdout=subprocess.PIPE
+    )
+    if 'exit' in code:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    elif 'print' in code:
+        child.stdout.readline()
+    assert asked.checkpoint().function.command == asked.command
+    assert said in capfd.readouterr().out and child.wait(20) is not None
+
+
+def test_a_time_that_is_too_short_to_begin_is_no_reason_to_try_again(job, monkeypatch):
+    monkeypatch.setenv('SLURM_JOB_END_TIME', str(int(time.time()) + 60))
+    asked = job('0')
+    asked._child = child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
+    with pytest.raises(TrainingError, match='give it a longer --timeout'):
+        asked.checkpoint()
     child.wait()
-    failed._child = early = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
-    assert failed.checkpoint().function is not None  # ended by a signal that it did not wait for yet
-    early.wait()
-    assert failed.patience_s == 30 and job('wait').checkpoint().function is not None  # nothing began yet
 
 
 def test_a_cancelled_job_is_not_requeued(job, monkeypatch, tmp_path):

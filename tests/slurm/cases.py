@@ -67,10 +67,19 @@ def a_signal_and_a_requeue(stage: Stage) -> None:
 
 
 def a_signal_before_the_end_of_the_time(stage: Stage) -> None:
-    """Slurm sends the signal by itself, up to a minute early."""
-    job = stage.batch(SBATCH_ARGS='--time=1 --signal=USR1@45')
-    stage.ended(job, restarts=len(list((stage.folder / 'run').glob('*/vis_data'))) - 1 or 1)
+    """Slurm sends the signal by itself, here 75 seconds before the end or a little earlier."""
+    job = stage.batch(pause=4.0, SBATCH_ARGS='--time=2 --signal=USR1@75')
+    stage.ended(job, restarts=1, or_more=True)
     check_equal(stage.folder / 'run', stage.straight)
+    assert 'Stopped by SIGUSR1' in stage.logs()
+
+
+def the_end_of_the_time_without_a_signal(stage: Stage) -> None:
+    """Training knows when the time of its job is over, and saves before."""
+    job = stage.batch(pause=7.0, SBATCH_ARGS='--time=2 --signal=CONT@1')
+    stage.ended(job, restarts=1, or_more=True)
+    check_equal(stage.folder / 'run', stage.straight)
+    assert "Stopped by the end of the Slurm job's time" in stage.logs() and 'TIME LIMIT' not in stage.logs()
 
 
 def srun_ends_with_the_status_of_a_stopped_run(stage: Stage) -> None:

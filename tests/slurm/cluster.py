@@ -18,6 +18,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -88,7 +89,17 @@ def obstacle() -> str | None:
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
         return f'{", ".join(missing)} not found; on Debian and Ubuntu: {INSTALL}'
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            _make_device(Path(folder) / 'gpu')
+        except OSError as error:
+            return f'this container may not make devices ({error.strerror}), which stand in for GPUs: docker run --cap-add=MKNOD'
     return None
+
+
+def _make_device(path: Path) -> None:
+    """Another name of /dev/null: Slurm takes no other file for a GPU."""
+    os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
 
 
 def free_ports(count: int) -> list[int]:
@@ -138,7 +149,7 @@ class Cluster:
         *words: object,
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
-        timeout: float = 300,
+        timeout: float = 900,
     ) -> subprocess.CompletedProcess[str]:
         """One command in this cluster, to its end; whatever it printed and its status."""
         return subprocess.run(
@@ -189,8 +200,8 @@ class Cluster:
         )
         nodes = [NODE.format(name=name, host=host, port=port) for name, port in zip(self.names, ports[1:], strict=True)]
         (folder / 'slurm.conf').write_text(text.replace('PartitionName', ''.join(nodes) + 'PartitionName', 1))
-        for number in range(8):  # Slurm wants devices; these are other names of /dev/null
-            os.mknod(folder / 'gpus' / f'gpu{number}', 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        for number in range(8):
+            _make_device(folder / 'gpus' / f'gpu{number}')
         (folder / 'gres.conf').write_text(f'NodeName=n[1-2] Name=gpu File={folder}/gpus/gpu[0-7]\n')
         (folder / 'munge.key').write_bytes(secrets.token_bytes(1024))
         (folder / 'munge.key').chmod(0o400)

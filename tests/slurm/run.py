@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,7 @@ CASES: dict[str, Case] = {
     case.__name__: case
     for case in (
         cases.a_signal_before_the_end_of_the_time,
+        cases.the_end_of_the_time_without_a_signal,
         cases.preemption_by_a_higher_partition,
         cases.the_commands_of_the_guide,
         cases_protocols.linear_semi_and_finetuning,
@@ -58,8 +60,6 @@ def prepare(folder: Path) -> tuple[Path, Path, Path]:
 
 
 def _outside() -> dict[str, str]:
-    import os
-
     return {name: value for name, value in os.environ.items() if not name.startswith('SLURM_')}
 
 
@@ -111,11 +111,12 @@ def main(names: list[str]) -> int:
     except KeyboardInterrupt:
         print('interrupted: ending the clusters', flush=True)
         pool.shutdown(wait=False, cancel_futures=True)
-        for path in folder.glob('*/cluster'):
-            Cluster(path).stop()
-        pool.shutdown()
+        for _ in range(2):  # a case may just have started something
+            for path in folder.glob('*/cluster'):
+                Cluster(path).stop()
+            time.sleep(0.5)
         shutil.rmtree(folder, ignore_errors=True)
-        return 130
+        os._exit(130)  # the cases wait for what has ended
     for name, failure in failures.items():
         print(f'\n=== {name}\n{failure}')
     print(f'{len(chosen) - len(failures)} of {len(chosen)} passed in {time.monotonic() - start:.0f} s')

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from .cluster import Cluster
 from .runs import PAUSE, ROOT, losses
 
-PATIENCE_S = 240.0  # for anything that takes seconds: other tests may have the machine
+PATIENCE_S = 600.0  # for anything that takes seconds: other tests may have the machine
 
 
 class Stage(NamedTuple):
@@ -47,10 +47,15 @@ class Stage(NamedTuple):
         )
         return ended
 
-    def batch(self, *words: object, **env: str) -> str:
-        """Send the tiny training, slow, by tools/sbatch_train.sh; gives the number of the job when it trains."""
-        work_dir = self.folder / 'run'
-        options = ['--work_dir', work_dir, '--cfg-options', f'{PAUSE}=1.5', *words]  # `words`: further settings
+    def batch(self, *settings: str, pause: float = 1.5, **env: str) -> str:
+        """Send the tiny training, slow, by tools/sbatch_train.sh; gives the number of the job when it trains.
+
+        Args:
+            settings: of the config, more than those.
+            pause: seconds before each iteration.
+            env: for the script.
+        """
+        options = ['--work_dir', self.folder / 'run', '--cfg-options', f'{PAUSE}={pause}', *settings]
         sent = self.done('tools/sbatch_train.sh', 'main', self.config, 2, *options, **env)
         self.wait_for_iteration(3)
         return sent.stdout.split()[-1]
@@ -62,15 +67,16 @@ class Stage(NamedTuple):
             assert time.monotonic() < end, f'no iteration {number}:\n{self.logs()}'
             time.sleep(0.2)
 
-    def ended(self, job: str, *, restarts: int, state: str = 'COMPLETED') -> dict[str, str]:
-        """Wait for the end of a job; it must have been requeued that often."""
+    def ended(self, job: str, *, restarts: int, state: str = 'COMPLETED', or_more: bool = False) -> dict[str, str]:
+        """Wait for the end of a job; it must have been requeued that often, `or_more`: where a busy machine needs more starts."""
         try:
             known = self.cluster.wait_for(
                 job, 'COMPLETED', 'FAILED', 'CANCELLED', 'TIMEOUT', restarts=restarts, seconds=PATIENCE_S
             )
         except TimeoutError as error:
             raise AssertionError(f'{error}\n{self.logs()}') from None
-        assert known['JobState'] == state and known['Restarts'] == str(restarts), f'{known}\n{self.logs()}'
+        assert known['JobState'] == state, f'{known}\n{self.logs()}'
+        assert int(known['Restarts']) == restarts or or_more, f'{known}\n{self.logs()}'
         return known
 
     def logs(self) -> str:

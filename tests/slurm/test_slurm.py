@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from . import run
@@ -10,26 +12,32 @@ from .cluster import obstacle
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.dist,
-    pytest.mark.skipif(obstacle() is not None, reason=f'no Slurm: {obstacle()}'),
+    pytest.mark.skipif(obstacle() is not None, reason=f'no Slurm here: {obstacle()}'),
 ]
-# What the others have too, and what takes no minutes of waiting.
+# What the others have too, and what takes no minutes of waiting. `make test-long` has all.
 IN_CI = (
-    'two_nodes_one_task',
-    'two_jobs_on_one_node',
-    'a_signal_and_a_requeue',
     'preemption_by_a_higher_partition',
-    'submitted_and_requeued',
     'svm_of_an_epoch_and_extraction',
+    'submitted_and_requeued',
+    'a_signal_and_a_requeue',
+    'two_nodes_one_task',
 )
+CASES = [name if name in IN_CI else pytest.param(name, marks=pytest.mark.long) for name in run.CASES]
 
 
 @pytest.fixture(scope='module')
-def shared(tmp_path_factory):
-    return run.prepare(tmp_path_factory.mktemp('shared'))
+def played(request, tmp_path_factory):
+    """Name of each case that was chosen -> its future: they wait most of the time, so several run at once."""
+    chosen = [item.callspec.params['name'] for item in request.session.items if item.module is request.module]
+    folder = tmp_path_factory.mktemp('slurm')
+    shared = run.prepare(folder)
+    with ThreadPoolExecutor(run.AT_ONCE) as pool:
+        playing = {name: pool.submit(run.play, name, folder / name, *shared) for name in chosen}
+        yield playing
+        for one in playing.values():
+            one.cancel()
 
 
-@pytest.mark.parametrize(
-    'name', [name if name in IN_CI else pytest.param(name, marks=pytest.mark.long) for name in run.CASES]
-)
-def test_case(name, shared, tmp_path):
-    run.play(name, tmp_path, *shared)
+@pytest.mark.parametrize('name', CASES)
+def test_case(name, played):
+    played[name].result()

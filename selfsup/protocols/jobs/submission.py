@@ -7,6 +7,7 @@ preempted it saves its state, is requeued and goes on by itself. --local trains 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -95,6 +96,7 @@ def run(asked: Options) -> base.Outcome:
     from .. import base
 
     _, compiled = training.read(asked)
+    os.environ.setdefault('SELFSUP_COMMAND', shlex.join(['python', *sys.argv]))  # for a run that says how to go on
     folder = str(Path(asked.job_dir or compiled['work_dir']).absolute())
     command = [str(TOOLS / 'train.py'), *options.words_of(asked, training.Options)]
     if not (asked.resume_from or asked.start_over or asked.auto_resume):
