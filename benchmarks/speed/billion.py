@@ -39,6 +39,7 @@ def name(number: int) -> str:
 
 
 def list_file(folder: Path, count: int) -> Callable[[], Any]:
+    image_folder(folder, count)  # the source looks for some of them
     path = folder / 'list.txt'
     with path.open('w') as file:
         file.writelines(f'{name(i)} {i % 1000}\n' for i in range(count))
@@ -122,7 +123,7 @@ def sampler(kind: str) -> Callable[[Path, int], Callable[[], Any]]:
 
 
 CASES: dict[str, tuple[Callable[[Path, int], Callable[[], Any]], int]] = {
-    'ImageList': (list_file, 1_000_000),
+    'ImageList': (list_file, 100_000),
     'ImageFolder': (image_folder, 100_000),
     'WebDataset': (web_dataset, 200_000),
     'Parquet': (parquet, 1_000_000),
@@ -131,7 +132,8 @@ CASES: dict[str, tuple[Callable[[Path, int], Callable[[], Any]], int]] = {
 }
 
 
-def _measure(case: str, count: int, make: Callable[[], Any], pipe: Any) -> None:
+def _measure(count: int, small: Callable[[], Any], make: Callable[[], Any], pipe: Any) -> None:
+    small()  # imports what it needs
     gc.collect()
     before = resident()
     Path('/proc/self/clear_refs').write_text('5')  # the peak counts from here
@@ -141,18 +143,20 @@ def _measure(case: str, count: int, make: Callable[[], Any], pipe: Any) -> None:
     peak = int(next(x for x in Path('/proc/self/status').read_text().splitlines() if x.startswith('VmHWM')).split()[1])
     gc.collect()
     stays = resident() - before
-    pipe.send({'images': count, 'peak': peak * 1024 - before, 'stays': stays, 'seconds': seconds, 'kind': str(type(made))})
+    pipe.send(
+        {'images': count, 'peak': peak * 1024 - before, 'stays': stays, 'seconds': seconds, 'kind': str(type(made))}
+    )
 
 
 def measure(case: str, count: int) -> dict[str, Any]:
     """Bytes per image, and seconds, of one case in a fresh process."""
     prepare, _ = CASES[case]
-    with tempfile.TemporaryDirectory() as folder:
-        make = prepare(Path(folder), count)
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
+        make, small = prepare(Path(folder), count), prepare(Path(other), 1000)
         import selfsup.datasets  # noqa: F401  (before the process forks, so that it does not count)
 
         here, there = multiprocessing.Pipe()
-        process = multiprocessing.get_context('fork').Process(target=_measure, args=(case, count, make, there))
+        process = multiprocessing.get_context('fork').Process(target=_measure, args=(count, small, make, there))
         process.start()
         there.close()
         found = here.recv()

@@ -167,7 +167,9 @@ def count_repeats(values: np.ndarray) -> np.ndarray:
     """For each element, how many equal ones come before it: [7, 3, 7, 7] -> [0, 0, 1, 2]. `values` are whole numbers >= 0."""
     seen = np.zeros(values.max(initial=-1) + 1, dtype=bool)
     seen[values] = True
-    if np.count_nonzero(seen) == len(values):  # each once, as a rule: sorting takes 40 bytes per sample, and 20 times as long
+    if np.count_nonzero(seen) == len(
+        values
+    ):  # each once, as a rule: sorting takes 40 bytes per sample, and 20 times as long
         return np.zeros(len(values), dtype=np.int64)
     by_value = np.argsort(values, kind='stable')
     ordered = values[by_value]
