@@ -94,7 +94,7 @@ def parquet(folder: Path, count: int) -> Callable[[], Any]:
     def make() -> Any:
         from selfsup.registry import DATA_SOURCES
 
-        return DATA_SOURCES.build({'type': 'Parquet', 'root': str(folder)})
+        return DATA_SOURCES.build({'type': 'Parquet', 'files': str(folder / 'part.parquet')})
 
     return make
 
@@ -123,9 +123,9 @@ def sampler(kind: str) -> Callable[[Path, int], Callable[[], Any]]:
 
 
 CASES: dict[str, tuple[Callable[[Path, int], Callable[[], Any]], int]] = {
-    'ImageList': (list_file, 100_000),
-    'ImageFolder': (image_folder, 100_000),
-    'WebDataset': (web_dataset, 200_000),
+    'ImageList': (list_file, 50_000),
+    'ImageFolder': (image_folder, 50_000),
+    'WebDataset': (web_dataset, 100_000),
     'Parquet': (parquet, 1_000_000),
     'EpochSampler': (sampler('EpochSampler'), 10_000_000),
     'WindowSampler': (sampler('WindowSampler'), 10_000_000),
@@ -178,7 +178,7 @@ def main() -> None:
     for case in args.cases:
         cases[case] = measure(case, CASES[case][1])
         print(case, cases[case], flush=True)
-    result = {'machine': f'{platform.machine()}, Python {platform.python_version()}', 'cases': cases}
+    result: dict[str, Any] = {'machine': f'{platform.machine()}, Python {platform.python_version()}', 'cases': cases}
     if args.out:
         Path(args.out).write_text(json.dumps(result, indent=1) + '\n')
 
