@@ -20,6 +20,7 @@ def fresh_compiler():
     torch.compiler.reset()
 
 
+@pytest.mark.slow
 def test_a_compiled_backbone_trains_exactly_and_goes_on_exactly(tmp_path, fresh_compiler):
     config = write_config(tmp_path, 'MOCO')
     options = ('checkpoint_config.by_epoch=False', 'total_epochs=1', 'checkpoint_config.interval=3')
