@@ -3,9 +3,9 @@
     python benchmarks/speed/traffic.py --out benchmarks/results/speed/traffic.json    # as root: in a network of its own
     python benchmarks/speed/traffic.py --tables                                       # those of docs/scaling.md
 
-Payloads are counted where this code and DDP hand tensors to torch, in runs of tiny models; bytes on the wire are what the loopback device of
-a private network namespace counts (`unshare --net`), all processes together, with the headers of TCP. Both are held against the formulas of
-`selfsup/evaluation/analysis/scale.py`.
+Payloads are counted where this code and DDP hand tensors to torch, in runs of tiny models; bytes on the wire are what the loopback
+device of a private network namespace counts (`unshare --net`), all processes together, with the headers of TCP. Both are held against
+the formulas of `selfsup/evaluation/analysis/scale.py`.
 """
 
 from __future__ import annotations

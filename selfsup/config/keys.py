@@ -15,8 +15,8 @@ from ..arguments import Count, NotNegative, Positive, ShareBelowOne, Whole
 from ..optim.options import LayerDecay, Momentum, ParamwiseOptions
 from ..optim.schedules import POLICY_ARGS, Schedule
 from .backend import Backend
-from .key import REQUIRED, Key, Section
-from .spread_keys import SPREAD
+from .table.key import REQUIRED, Key, Section
+from .table.spread import SPREAD
 
 LR = get_type_hints(Schedule, include_extras=True)
 PARAMWISE = get_type_hints(ParamwiseOptions, include_extras=True)

@@ -16,7 +16,7 @@ from ..prefetch import as_setting
 from . import keys
 from .backend import default_backend
 from .load import LoadedConfig
-from .spread_keys import COMPILE_DEFAULTS, FSDP_DEFAULTS
+from .table.spread import COMPILE_DEFAULTS, FSDP_DEFAULTS
 
 ITERATIONS_PER_CHECKPOINT = 1000  # of runs counted in iterations, where the config says nothing
 

@@ -76,6 +76,9 @@ def test_a_short_config_without_base_is_complete(small):
         'default_scope': 'selfsup',
         'find_unused_parameters': False,
         'channels_last': False,
+        'ddp': None,
+        'fsdp': None,
+        'compile': None,
     }
 
 

@@ -21,6 +21,7 @@ BASE = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_dealt_out_equals_whole_and_each_goes_on_from_the_other(tmp_path):
     """Two numbers have one sum, so two processes give the same bits; of more, sums may be taken in another order."""

@@ -14,7 +14,7 @@ from mmengine.runner.priority import get_priority
 from ...arguments import Part, Table, arguments_of, parts
 from ...config.backend import BEFORE
 from ...config.report import Path
-from ...config.spread_keys import DDP_DEFAULTS
+from ...config.table.spread import DDP_DEFAULTS
 from ...config.typed import GIVEN, registries_of
 from ...optim.base_lr import scaled_lr
 from ...optim.schedules import COMMON_ARGS, POLICY_ARGS, policy_lr

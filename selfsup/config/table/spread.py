@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Literal
 
-from ..arguments import Positive
+from ...arguments import Positive
 from .key import Key
 
 DDP_DEFAULTS = MappingProxyType({'bucket_cap_mb': 25, 'gradient_as_bucket_view': False, 'compress': None})
