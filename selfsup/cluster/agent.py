@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
 import os
 import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable
 
 from ..errors import ConfigError
-from .meeting import ANSWER_S, Patience, await_listener, await_members, claim
+from .meeting import ANSWER_S, Patience, await_listener, await_members, claim, open_store
 
 JOIN_S = 600.0  # torchrun's own limit for machines that do not come
 HANGS = 76  # exit status of ranks that end because the run hangs: `engine.processes.watch`
+AGENT_LOGGER = 'torch.distributed.elastic.agent.server.api'
 RANK_LOGGER = 'torch.distributed.elastic.multiprocessing.api'
 
 
@@ -40,6 +39,8 @@ class Restarts(logging.Handler):
         logger.setLevel(logging.ERROR)
         logger.propagate = False
         logger.addHandler(self)
+        # it has a level of its own, and would tell of every signal
+        logging.getLogger(AGENT_LOGGER).setLevel(logging.CRITICAL)
 
     def emit(self, record: logging.LogRecord) -> None:
         """One entry of the agent; only that of a failed process has these arguments."""
@@ -99,15 +100,12 @@ def explain_waiting(address: str, port: int, node: int, nodes: int, started: Cal
 
 
 def _explain(address: str, port: int, node: int, nodes: int, started: Callable[[], bool]) -> None:
-    from torch.distributed import DistNetworkError, DistStoreError, PrefixStore, TCPStore
+    from torch.distributed import DistNetworkError, DistStoreError, PrefixStore
 
-    patience = Patience(f'[NODE_RANK {node}]', JOIN_S, "torchrun's limit")
-    await_listener(patience, address, port, 'the launcher of the first machine')
+    patience, keeper = Patience(f'[NODE_RANK {node}]', JOIN_S, "torchrun's limit"), 'the launcher of the first machine'
+    await_listener(patience, address, port, keeper)
     try:
-        store = PrefixStore(
-            'selfsup/launchers',
-            TCPStore(address, port, None, False, datetime.timedelta(seconds=ANSWER_S), wait_for_workers=False),
-        )
+        store = PrefixStore('selfsup/launchers', open_store(address, port, keeper, ANSWER_S))
         me = f'process {os.getpid()} on {socket.gethostname()}'
         holder = claim(store, 'NODE_RANK', node, me)
         if holder != me:
@@ -116,11 +114,5 @@ def _explain(address: str, port: int, node: int, nodes: int, started: Callable[[
                 f'to {nodes - 1}.'
             )
         await_members(patience, store, 'NODE_RANK', nodes, f'{address}:{port}', over=started)
-        while not started():  # the store of the first launcher must live as long as others look at it
-            time.sleep(1)
-    except (DistNetworkError, DistStoreError) as error:
-        if not started():
-            raise ConfigError(
-                f'What answers at {address}:{port} is not the launcher of the first machine ({str(error).splitlines()[0]}). Set '
-                'PORT to a port that is free there, the same on all machines.'
-            ) from None
+    except (DistNetworkError, DistStoreError):
+        raise ConfigError(f'{keeper} at {address}:{port} ended while this one waited for the others.') from None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +14,7 @@ from ..errors import ConfigError, listed
 
 EXPLAIN_S = 20.0  # of waiting, before it says for whom
 ANSWER_S = 5.0  # for a machine to answer at all
+STRANGER_S = 20.0  # for what listens at a port to show that it is a store
 HOW_TO = 'Start what is missing with the same MASTER_ADDR and PORT, and with a number of its own'
 
 
@@ -80,6 +83,41 @@ def await_listener(patience: Patience, address: str, port: int, keeper: str) -> 
             'the same on all, and the first machine must have been started'
         ),
     )
+
+
+def open_store(address: str, port: int, keeper: str, timeout_s: float) -> Any:
+    """A connection to the store that `keeper` keeps there.
+
+    Args:
+        address, port: where somebody listens.
+        keeper: for a message.
+        timeout_s: of what is asked of the store later, in seconds.
+
+    Raises:
+        ConfigError: what listens there is something else.
+    """
+    from torch.distributed import TCPStore  # here: `unreachable` and `Patience` do without torch
+
+    opened: list[Any] = []
+    errors: list[str] = []
+
+    def run() -> None:
+        try:
+            limit = datetime.timedelta(seconds=timeout_s)
+            opened.append(TCPStore(address, port, None, False, limit, wait_for_workers=False))
+        except RuntimeError as error:  # torch's own errors are of this class
+            errors.append(str(error).splitlines()[0])
+
+    # torch waits for the first word of a stranger as long as he is silent
+    thread = threading.Thread(target=run, name='open the store', daemon=True)
+    thread.start()
+    thread.join(STRANGER_S)
+    if not opened:
+        raise ConfigError(
+            f'What listens at {address}:{port} is not {keeper} ({errors[0] if errors else "it does not answer"}). Set PORT to a port '
+            'that is free there, the same for all.'
+        )
+    return opened[0]
 
 
 def claim(store: Any, group: str, number: int, holder: str) -> str:

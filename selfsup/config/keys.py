@@ -332,10 +332,10 @@ ENVIRONMENT = Section(
     short=(
         Key('dist_params', dict | None, "dict(backend='nccl')", "dict(backend='nccl')", 'How processes talk to each other.'),
         Key('dist_params.backend', str, "'nccl'", "'gloo'", 'nccl for GPUs; gloo is used where there is none.'),
-        Key('dist_params.timeout_s', Positive, '600', '1800',
-            'Seconds that a process may be missing, silent or without progress before the run ends.'),
         Key('dist_params.stop_within_s', Positive, '60', '300',
             'Seconds from a signal to the next safe point, and from there until the checkpoint is written; then the run ends without.'),
+        Key('dist_params.timeout_s', Positive, '600', '1800',
+            'Seconds that a process may be missing, silent or without progress before the run ends.'),
         Key('cudnn_benchmark', bool, 'True', 'False', 'Let cuDNN try algorithms; `--deterministic` switches it off.'),
     ),
     native=(
@@ -343,8 +343,8 @@ ENVIRONMENT = Section(
         Key('env_cfg.cudnn_benchmark', bool, 'True', 'False', 'Let cuDNN try algorithms.'),
         Key('env_cfg.dist_cfg', dict, "dict(backend='nccl')", "dict(backend='gloo')", 'How processes talk to each other.'),
         Key('env_cfg.dist_cfg.backend', str, "'nccl'", "'gloo'", 'nccl or gloo.'),
-        Key('env_cfg.dist_cfg.timeout_s', Positive, '600', '1800', 'As in dist_params.'),
         Key('env_cfg.dist_cfg.stop_within_s', Positive, '60', '300', 'Seconds from a signal to a safe point, and to the end of saving.'),
+        Key('env_cfg.dist_cfg.timeout_s', Positive, '600', '1800', 'As in dist_params.'),
     ))
 
 RUN = Section('The run', both=(

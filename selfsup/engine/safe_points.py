@@ -34,7 +34,7 @@ class SafePoints:
 
     def __init__(self, run: Run, interruption: Interruption, limit: TimeLimit | None = None) -> None:
         self.run, self.interruption, self.limit = run, interruption, limit
-        self._agreement = Agreement(run.config.dist_cfg.get('timeout_s', 600.0))
+        self._agreement = Agreement()
         self._kept = 0  # agreed in an evaluation, done after it
         self._last: float | None = None  # when the last window ended, if there was nothing but iterations since
         interruption.newest_checkpoint = lambda: run.checkpoints.last  # without waiting

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .. import distributed as dist
+from .. import heartbeat
 from ..config import LoadedConfig, RunConfig, names_backend, recorded_backend, with_backend
 from ..config.backend import BEFORE
 from ..errors import CheckpointError, ConfigError
@@ -68,6 +69,7 @@ def train(
     with contextlib.ExitStack() as held:
         interruption = held.enter_context(Interruption(config.stop_within_s, launcher))
         init_distributed(launcher, **config.dist_cfg)
+        interruption.heart = heartbeat.current() or held.enter_context(heartbeat.beating(heartbeat.Heart()))
         held.enter_context(messages.restored())
         if not of_the_caller:
             held.callback(shut_down)

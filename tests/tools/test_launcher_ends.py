@@ -1,6 +1,8 @@
 """Whatever ends the launcher ends its processes; a process without a launcher does not train on for good."""
 
+import multiprocessing
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -10,18 +12,33 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+FORKS = multiprocessing.get_context('forkserver')
+FORKS.set_forkserver_preload(
+    ['torch.distributed.run', 'torch.distributed.elastic.multiprocessing.errors']
+)  # once for all launchers
+# what a rank is for its launcher; a pipe that nobody writes into is a dead mount for one of its workers
 RANK = """
-import os, signal, sys, time
+import multiprocessing, os, signal, subprocess, sys, time
 from pathlib import Path
-from selfsup.engine.processes.launch import init_distributed
+from selfsup.cluster.leaving import leave_with_launcher
 
 folder = Path(sys.argv[1])
 if 'handle' in sys.argv:
     def note(number, frame):
         (folder / f"heard{os.environ['RANK']}").touch()
     signal.signal(signal.SIGUSR1, note)
-init_distributed('pytorch')
-(folder / f"ready{os.environ['RANK']}").write_text(str(os.getpid()))
+if 'linger' in sys.argv:
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+leave_with_launcher()
+stubborn = 'signal.signal(signal.SIGTERM, signal.SIG_IGN);' if 'linger' in sys.argv else ''
+code = f'import signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); {stubborn} print(flush=True); open(sys.argv[1]).read()'
+workers = [subprocess.Popen([sys.executable, '-c', code, str(folder / 'pipe')], stdout=subprocess.PIPE) for _ in range(2)]
+for worker in workers:
+    worker.stdout.read(1)
+ready = folder / f"ready{os.environ['RANK']}"
+ready.with_suffix('.part').write_text(' '.join(map(str, [os.getpid(), *(worker.pid for worker in workers)])))
+ready.with_suffix('.part').rename(ready)
 while True:
     time.sleep(0.1)
 """
@@ -42,73 +59,99 @@ def is_running(pid):
     return state != 'Z'
 
 
+def run_launcher(folder, words):
+    """tools/torchrun.py, in a process that was forked with torch in it."""
+    os.environ.update(PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+    out = os.open(folder / 'err', os.O_CREAT | os.O_WRONLY)
+    os.dup2(out, 2)
+    sys.stderr = open(2, 'w', buffering=1, closefd=False)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.argv = ['torchrun.py', '--standalone', '--nproc_per_node=2', str(folder / 'rank.py'), str(folder), *words]
+    runpy.run_path(str(ROOT / 'tools' / 'torchrun.py'), run_name='__main__')
+
+
+class Launched:
+    """A launcher with two ranks, each with two workers.
+
+    Attributes:
+        ranks: their process ids.
+        below: those of the ranks and their workers.
+    """
+
+    def __init__(self, folder, words):
+        (folder / 'rank.py').write_text(RANK)
+        os.mkfifo(folder / 'pipe')
+        self.folder, self.below = folder, []
+        self.process = FORKS.Process(target=run_launcher, args=(folder, words))
+        self.process.start()
+        ready = [folder / f'ready{rank}' for rank in range(2)]
+        wait_for(lambda: all(path.exists() for path in ready))
+        numbers = [[int(pid) for pid in path.read_text().split()] for path in ready]
+        self.ranks, self.below = [each[0] for each in numbers], [pid for each in numbers for pid in each]
+
+    def signal(self, number):
+        os.kill(self.process.pid, number)
+
+    def status(self, seconds=60):
+        self.process.join(seconds)
+        return self.process.exitcode
+
+    def text(self):
+        return (self.folder / 'err').read_text()
+
+
 @pytest.fixture
 def start(tmp_path):
-    """`start(*words)`: a launcher with two ranks, and their process ids; all are ended after the test."""
+    """`start(*words)`: see `Launched`; all is ended after the test."""
     started = []
 
     def run(*words):
-        (tmp_path / 'rank.py').write_text(RANK)
-        with (tmp_path / 'err').open('w') as err:
-            launcher = subprocess.Popen(
-                [
-                    sys.executable,
-                    str(ROOT / 'tools' / 'torchrun.py'),
-                    '--standalone',
-                    '--nproc_per_node=2',
-                    str(tmp_path / 'rank.py'),
-                    str(tmp_path),
-                    *words,
-                ],
-                stderr=err,
-                env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
-            )
-        started.append(launcher.pid)
-        ready = [tmp_path / f'ready{rank}' for rank in range(2)]
-        wait_for(lambda: all(path.exists() and path.read_text() for path in ready))
-        ranks = [int(path.read_text()) for path in ready]
-        started.extend(ranks)
-        return launcher, ranks
+        started.append(Launched(tmp_path, words))
+        return started[-1]
 
     yield run
-    for pid in started:
-        if is_running(pid):
-            os.kill(pid, signal.SIGKILL)
+    for one in started:
+        for pid in [one.process.pid, *one.below]:
+            if is_running(pid):
+                os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.slow
+def assert_nothing_is_left(launched):
+    wait_for(lambda: not any(map(is_running, launched.below)), 10)
+
+
 @pytest.mark.dist
-def test_ranks_of_a_killed_launcher_end(start, tmp_path):
-    launcher, ranks = start()
-    launcher.kill()
-    launcher.wait()
-    wait_for(lambda: not any(map(is_running, ranks)), 20)
-    assert (tmp_path / 'err').read_text().count('the launcher is gone, so this process ends') == 2
+@pytest.mark.parametrize('words', [(), ('linger',)])
+def test_ranks_of_a_killed_launcher_end(start, words):
+    """Also those that have a handler for SIGTERM, and go on."""
+    launched = start(*words)
+    launched.signal(signal.SIGKILL)
+    launched.status()
+    assert_nothing_is_left(launched)
+    assert launched.text().count('the launcher is gone, so this process ends') == 2
 
 
-@pytest.mark.slow
 @pytest.mark.dist
-@pytest.mark.parametrize('number', [signal.SIGUSR2, signal.SIGTERM])
-def test_a_signal_to_the_launcher_stops_all(start, tmp_path, number):
-    launcher, ranks = start()
-    launcher.send_signal(number)
-    assert launcher.wait(60) == 128 + number
-    wait_for(lambda: not any(map(is_running, ranks)), 20)
-    text = (tmp_path / 'err').read_text()
-    assert f'stopped by {number.name}' in text and 'Traceback' not in text
+@pytest.mark.parametrize('name', ['TERM', 'INT', 'HUP', 'QUIT', 'USR1', 'USR2'])
+def test_a_signal_to_the_launcher_stops_all(start, name):
+    number = signal.Signals[f'SIG{name}']
+    launched = start()
+    launched.signal(number)
+    assert launched.status() == 128 + number
+    assert_nothing_is_left(launched)
+    assert f'stopped by {number.name}' in launched.text() and 'Traceback' not in launched.text()
 
 
-@pytest.mark.slow
 @pytest.mark.dist
 def test_a_signal_that_all_ranks_handle_goes_on_to_them(start, tmp_path):
-    launcher, ranks = start('handle')
-    launcher.send_signal(signal.SIGUSR1)
+    launched = start('handle')
+    launched.signal(signal.SIGUSR1)
     wait_for(lambda: all((tmp_path / f'heard{rank}').exists() for rank in range(2)), 20)
     time.sleep(2)
-    assert launcher.poll() is None and all(map(is_running, ranks))
-    launcher.send_signal(signal.SIGUSR2)  # which they do not handle
-    assert launcher.wait(60) == 128 + signal.SIGUSR2
-    wait_for(lambda: not any(map(is_running, ranks)), 20)
+    assert launched.process.is_alive() and all(map(is_running, launched.ranks))
+    launched.signal(signal.SIGUSR2)  # which they do not handle
+    assert launched.status() == 128 + signal.SIGUSR2
+    assert_nothing_is_left(launched)
 
 
 def launch(script, *args, **env):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections import deque
 from typing import cast
 
@@ -10,6 +9,8 @@ import torch
 import torch.distributed as torch_dist
 
 from ... import distributed as dist
+from ...heartbeat import awaiting
+from .joining import FOR_GOOD
 
 # What may be asked for; a vote is the bitwise OR of what the ranks ask.
 STOP = 1  # a signal came, or the time is nearly over
@@ -23,18 +24,15 @@ class Agreement:
     A vote is one asynchronous all-reduce of a number, on a group of its own (gloo, in host memory: no GPU waits for it). It starts at a
     safe point and is read at the next, when it has long arrived; so what is asked for happens one safe point later. One process knows at
     once, without a collective. A vote whose process is gone fails as every collective does.
-
-    Args:
-        timeout_s: how long a vote waits for a rank, in seconds.
     """
 
-    def __init__(self, timeout_s: float = 600.0) -> None:
+    def __init__(self) -> None:
         self._asked: deque[int] = deque()  # appended to by other threads
         self._group: torch_dist.ProcessGroup | None = None
         self._ballot = torch.zeros((), dtype=torch.int32)
         self._vote: torch_dist.Work | None = None
         if dist.world_size() > 1:
-            group = torch_dist.new_group(backend='gloo', timeout=datetime.timedelta(seconds=timeout_s))
+            group = torch_dist.new_group(backend='gloo', timeout=FOR_GOOD)
             self._group = cast(torch_dist.ProcessGroup, group)
 
     def ask(self, bits: int) -> None:
@@ -68,6 +66,7 @@ class Agreement:
         """The result of the vote that goes on, 0 where there is none."""
         if self._vote is None:
             return 0
-        self._vote.wait()
+        with awaiting():
+            self._vote.wait()
         self._vote = None
         return int(self._ballot)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from ... import heartbeat
 from ...cli import final_status
+from ...cluster.tree import kill_below
 from ...errors import CTRL_C, TRY_AGAIN, Interrupted
 
 # What schedulers, launchers, terminals and people send. Preemption sends several of them, one after the other.
@@ -46,8 +47,13 @@ class Interruption:
 
     Args:
         stop_within_s: seconds from the signal to the safe point, and from there until the checkpoint is written.
-        launcher: 'slurm': after an `Interrupted`, signals stay ignored. All tasks of a step leave at once, and srun sends SIGTERM to
-            those that are last; their exit status would be lost.
+        launcher: of the process. With one, signals stay ignored after an `Interrupted`: all processes leave at once, and the launcher
+            may send SIGTERM to those that are last, whose exit status would be lost.
+
+    Attributes:
+        asked: what asked the training to stop; None: nothing did.
+        newest_checkpoint: gives the file to go on from, for a message.
+        heart: knows what the training does, for a message.
     """
 
     def __init__(self, stop_within_s: float = 60.0, launcher: str = 'none') -> None:
@@ -56,7 +62,7 @@ class Interruption:
         self.newest_checkpoint: Callable[[], Path | None] = lambda: None
         self._saving = 0.0  # when a safe point was reached
         self._owner = os.getpid()
-        self._heart: heartbeat.Heart | None = None
+        self.heart: heartbeat.Heart | None = None
         self._handlers: dict[int, Any] = {}
         self._interrupts: list[float] = []  # when each Ctrl-C came
         self._previous_fd: int | None = None  # of `signal.set_wakeup_fd`, where ours stands in its place
@@ -73,7 +79,6 @@ class Interruption:
         self._saving = time.monotonic()
 
     def __enter__(self) -> Interruption:
-        self._heart = heartbeat.current()
         self._ear, self._bell = socket.socketpair()
         for end in (self._ear, self._bell):
             end.setblocking(False)
@@ -84,7 +89,7 @@ class Interruption:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        leaves = isinstance(error, Interrupted) and self.launcher == 'slurm'
+        leaves = isinstance(error, Interrupted) and self.launcher != 'none'
         if self._previous_fd is not None:
             signal.set_wakeup_fd(self._previous_fd)
             self._previous_fd = None
@@ -152,7 +157,7 @@ class Interruption:
 
     def _give_up(self, asked: Asked) -> None:
         what = 'the checkpoint was not written' if self._saving else 'no safe point was reached'
-        doing = f' (it was at: {self._heart.doing})' if self._heart is not None else ''
+        doing = f' (it was at: {self.heart.doing})' if self.heart is not None else ''
         within = f'within {self.stop_within_s:g} s (dist_params.stop_within_s)'
         self._end(f'Stopped by {asked.reason}, but {what} {within}{doing}: the run ends as it is', asked.status)
 
@@ -165,24 +170,8 @@ class Interruption:
         log = threading.Thread(target=logging.getLogger('selfsup').error, args=(line,), daemon=True)
         log.start()
         log.join(1.0)
-        end_children()
+        kill_below(os.getpid())
         os._exit(final_status(status))
-
-
-def end_children(pid: int | None = None) -> None:
-    """SIGKILL to all processes below one (None: this one), such as loader workers."""
-    for child in _children(os.getpid() if pid is None else pid):
-        end_children(child)
-        with contextlib.suppress(OSError):
-            os.kill(child, signal.SIGKILL)
-
-
-def _children(pid: int) -> list[int]:
-    children: list[int] = []
-    for task in Path(f'/proc/{pid}/task').glob('*/children'):
-        with contextlib.suppress(OSError):
-            children.extend(map(int, task.read_text().split()))
-    return children
 
 
 def _say(text: str) -> None:

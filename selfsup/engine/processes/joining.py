@@ -12,12 +12,12 @@ from typing import Any
 
 import torch.distributed as torch_dist
 
-from ...cluster.meeting import Patience, await_listener, await_members, claim, unreachable
+from ...cluster.meeting import Patience, await_listener, await_members, claim, open_store, unreachable
+from ...cluster.tree import own_identity
 from ...datasets.loaders.workers import allow_open_files
 from ...errors import ConfigError
 from ...heartbeat import Heart
 from .signs import Sign
-from .tree import own_identity
 from .watch import VERDICT, Watch, sign_key
 
 BUSY_S = 10.0  # for a port that the process before this one still holds
@@ -60,6 +60,11 @@ class Place:
         )
 
     @property
+    def keeper(self) -> str:
+        """Who keeps the store, for a message."""
+        return 'the launcher of the first machine' if self.kept_by_launcher else 'rank 0'
+
+    @property
     def endpoint(self) -> str:
         """For a message."""
         return f'{self.address}:{self.port}'
@@ -83,15 +88,19 @@ def meet(place: Place, timeout_s: float) -> tuple[Any, Watch | None]:
     patience = Patience(f'[rank {place.rank}]', timeout_s, f'dist_params.timeout_s={timeout_s:g}', quiet)
     server = None if place.kept_by_launcher or place.rank else _serve(place, timeout_s)
     if server is None:
-        keeper = 'the launcher of the first machine' if place.kept_by_launcher else 'rank 0'
-        await_listener(patience, place.address, place.port, keeper)
+        await_listener(patience, place.address, place.port, place.keeper)
     store = _under(place, server or _connect(place, timeout_s))
     sign = Sign(place.rank, socket.gethostname(), own_identity())
-    _claim(place, store, sign)
-    store.set(sign_key(place.rank), sign.pack())
-    if place.rank == 0:
-        store.set(VERDICT, '')
-    await_members(patience, store, 'rank', place.world_size, place.endpoint)
+    try:
+        _claim(place, store, sign)
+        store.set(sign_key(place.rank), sign.pack())
+        if place.rank == 0:
+            store.set(VERDICT, '')
+        await_members(patience, store, 'rank', place.world_size, place.endpoint)
+    except (torch_dist.DistNetworkError, torch_dist.DistStoreError):
+        raise ConfigError(
+            f'{place.keeper} at {place.endpoint} ended while this process waited for the others.'
+        ) from None
     watch = None
     if place.world_size > 1:
         first = Sign.unpack(store.get(sign_key(0)))
@@ -128,18 +137,12 @@ def _serve(place: Place, timeout_s: float) -> Any:
 
 
 def _connect(place: Place, timeout_s: float) -> Any:
-    if place.rank == 0 and not place.kept_by_launcher:
-        place = Place(0, place.world_size, '127.0.0.1', place.port, False, place.attempt)
-    problem = unreachable(place.address, place.port)  # torch would say it in many lines
+    """A connection of its own to the store."""
+    address = place.address if place.rank or place.kept_by_launcher else '127.0.0.1'
+    problem = unreachable(address, place.port)  # torch would say it in many lines
     if problem:
         raise ConfigError(f'{place.endpoint} cannot be reached: {problem}.')
-    try:
-        return torch_dist.TCPStore(place.address, place.port, None, False, _seconds(timeout_s), wait_for_workers=False)
-    except RuntimeError as error:  # torch's own errors, and what a foreign server causes
-        raise ConfigError(
-            f'What answers at {place.endpoint} is not the first process of this run ({str(error).splitlines()[0]}). Set PORT '
-            'to a free port of that machine, the same for all machines.'
-        ) from None
+    return open_store(address, place.port, place.keeper, timeout_s)
 
 
 def _claim(place: Place, store: Any, sign: Sign) -> None:

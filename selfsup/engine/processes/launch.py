@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
-import sys
-import threading
-import time
 
 import torch
 import torch.distributed as torch_dist
 
 from ... import heartbeat
+from ...cluster.leaving import leave_with_launcher
 from ...cluster.slurm import slurm_environment, whole_number
 from ...errors import ConfigError, did_you_mean
 from . import watch
 from .joining import FOR_GOOD, Place, meet
-from .tree import is_running, kill, kill_below
 
 LAUNCHERS = ('none', 'pytorch', 'slurm')
-GRACE_S = 4.0  # from SIGTERM to SIGKILL, for a process whose launcher is gone
 TIMEOUT_S = 600.0  # for a process that is missing or hangs
 BACKENDS = ('nccl', 'gloo', 'mpi', 'ucc')
 
@@ -94,40 +89,6 @@ def _join(backend: str, timeout_s: float) -> None:
             f'Rank {place.rank} could not join the group at {place.endpoint} ({str(error).splitlines()[0]}). '
             'Set PORT to a free port, and MASTER_ADDR where the first node is not reachable by its name.'
         ) from None
-
-
-def leave_with_launcher(every_s: float = 0.5) -> None:
-    """End this process soon after its launcher: SIGTERM, and SIGKILL where it still runs after `GRACE_S` seconds.
-
-    torchrun puts its processes into sessions of their own, so nothing else ends them when it is killed (SIGKILL, out of memory):
-    they would train on, unwatched, and hold the GPUs and the work dir. A thread asks the system twice a second who the parent is.
-    The children of this process, loader workers above all, end before it.
-
-    Args:
-        every_s: seconds between two questions.
-    """
-    name = 'watch the launcher'
-    if any(thread.name == name for thread in threading.enumerate()):
-        return
-    # set by tools/torchrun.py, which may be gone by now
-    launcher = int(os.environ.get('SELFSUP_LAUNCHER') or os.getppid())
-    direct = os.getppid() == launcher  # else a wrapper script stands between, or the launcher is gone
-
-    def follow() -> None:
-        while os.getppid() == launcher if direct else is_running(launcher):
-            time.sleep(every_s)
-        print(
-            f'[rank {os.environ.get("RANK", "?")}] the launcher is gone, so this process ends',
-            file=sys.stderr,
-            flush=True,
-        )
-        if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:  # which would end it before its children
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(GRACE_S)
-        kill_below(os.getpid())
-        kill([os.getpid()])
-
-    threading.Thread(target=follow, name=name, daemon=True).start()
 
 
 def shut_down() -> None:

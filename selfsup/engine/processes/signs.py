@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from ...cluster.tree import Identity
 from ...errors import listed
 from ...heartbeat import BATCH
-from .tree import Identity
 
 MISSED = 4  # publications that did not come: this process has not merely been slow
 

@@ -18,10 +18,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ...cluster.agent import HANGS
+from ...cluster.tree import descendants, is_here, kill, kill_below, processor_seconds
 from ...heartbeat import Heart
 from ..logs.log import LogHandler
 from .signs import Judge, Sign, Verdict
-from .tree import descendants, is_here, kill, kill_below, processor_seconds
 
 PERIODS = 20  # signs within `timeout_s`
 LONGEST_PERIOD_S = 15.0
@@ -60,7 +60,7 @@ class Watch(threading.Thread):
         self._judge = Judge(timeout_s, self.period_s, time.monotonic(), of_all=sign.rank == 0)
         self._lock = threading.Lock()  # around `_judge` and `_told`
         self._told: Verdict | None = None  # by rank 0
-        self._over = threading.Event()
+        self._over, self._gives_up = threading.Event(), False
         self._courier = threading.Thread(target=self._talk, name='tell of this process', daemon=True)
         self._strides, self._processor_s, self._measured = 0, 0.0, time.monotonic()
         self._store: Any = None
@@ -77,6 +77,8 @@ class Watch(threading.Thread):
 
     def leave(self) -> None:
         """Tell the others that this process ends in order, and end."""
+        if self._gives_up:  # what brought the main thread here is that others have ended for the same reason
+            self.join()
         self._over.set()
         if self._courier.is_alive():
             self._courier.join(PATIENCE_S)
@@ -126,6 +128,7 @@ class Watch(threading.Thread):
     # ---- the end ----
 
     def _give_up(self, verdict: Verdict) -> None:
+        self._gives_up = True
         text = (
             f'error: {verdict.reason}. So this process ends, with exit status {HANGS}; '
             f'dist_params.timeout_s={self.timeout_s:g} says how long is waited.'
