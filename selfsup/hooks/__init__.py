@@ -18,7 +18,8 @@ At one event, hooks are called in the order of their priorities:
 
 A new hook is a file here, a class with `@HOOKS.register_module()`, and a line below. One that measures on a data set derives from
 `EvaluationHook` and defines `evaluate`. One that keeps state writes it under its own key of the checkpoint
-(`before_save_checkpoint`, `after_load_checkpoint`); one that changes no weight says so by `only_watches = True`, and a run may then be
+(`before_save_checkpoint`, `after_load_checkpoint`); `after_save_checkpoint(runner, path, iteration)` is called on rank 0, between two
+iterations, when a file is complete on the disk. One that changes no weight says so by `only_watches = True`, and a run may then be
 resumed with other arguments of it. Which arguments are valid is declared in the signature (`selfsup/arguments.py`).
 """
 

@@ -52,8 +52,9 @@ class Trail(Hook):
     def before_save_checkpoint(self, runner, checkpoint) -> None:
         checkpoint['meta']['trail'] = self.trail
 
-    def after_train_iter(self, runner, **_) -> None:
-        self._note(start=self.start, saved=runner.iter + 1)
+    def after_save_checkpoint(self, runner, path, iteration) -> None:
+        """The file is on the disk: written by a thread, perhaps while training was an iteration further on."""
+        self._note(start=self.start, saved=iteration)
 
     def _note(self, **what) -> None:
         file = os.open(self.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT)

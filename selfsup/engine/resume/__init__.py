@@ -3,6 +3,7 @@
 Start reading at `saving.Checkpoints`: `save` and `resume` call the rest in order.
 
     lineage, branch         which file was trained on from which; the line that a run writes into its work dir
+    snapshot, writer        a copy of the state, and the thread that writes it while training goes on
     checkpoint              find the newest, keep other runs out of the work dir
     settings, judging,      every setting under one name; what becomes of a difference; the run of a checkpoint held
     comparison, changes     against this one; what differs

@@ -139,6 +139,6 @@ def buffer_of(count: int, dtype: torch.dtype, pinned: bool = False) -> Tensor:
     size = count * dtype.itemsize
     if size < _OWN_PAGES or not hasattr(mmap, 'MADV_DONTFORK'):
         return torch.empty(count, dtype=dtype)
-    pages = mmap.mmap(-1, size)
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     pages.madvise(mmap.MADV_DONTFORK)
     return torch.frombuffer(pages, dtype=dtype, count=count)
