@@ -69,7 +69,7 @@ class TrainLoop(BaseLoop):
         # True where the latest iteration moved the weights: it closed a window, and fp16 did not skip the step.
         self.stepped = False
         self.stop_training = False  # hooks (early stopping) may set it
-        self.may_give_up = False  # an evaluation that goes on now can be done again by a resumed run
+        self.may_give_up = False  # an evaluation that goes on now would be done again by a resumed run
         self.closed_by: list[str] = []  # hooks that have closed the epoch, where others have not yet
         self._must_close = False
         self._carries: list[dict] = []
@@ -103,19 +103,15 @@ class TrainLoop(BaseLoop):
 
     def run(self) -> nn.Module:
         runner = self.runner
-        # Hooks of others may have put something into the model for an evaluation, and would not take it out again.
-        known = all(
-            type(hook).before_val_epoch.__module__.startswith(('mmengine.', 'selfsup.')) for hook in runner.hooks
-        )
-        self.may_give_up = known
+        self.may_give_up = True
         runner.call_hook('before_train')
         while (self._iter < self._max_iters or self._must_close) and not self.stop_training:
-            self._run_epoch(known)
+            self._run_epoch()
         runner.checkpoints.wait()  # what is called now may read them
         runner.call_hook('after_train')
         return runner.model
 
-    def _run_epoch(self, may_give_up: bool) -> None:
+    def _run_epoch(self) -> None:
         runner = self.runner
         done = self._iter - self._epoch * self.iters_per_epoch  # > 0 after a resume in mid-epoch
         self.dataloader.set_position(self._epoch, done)
@@ -131,7 +127,7 @@ class TrainLoop(BaseLoop):
                     break
         # Before the hooks: none of them is to wait for a rank that stops here.
         share_unreadable(self.dataloader.dataset)
-        self.may_give_up = may_give_up
+        self.may_give_up = True
         self._close_epoch()
         if self._iter < self._max_iters:
             runner.safe_point()

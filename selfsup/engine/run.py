@@ -28,7 +28,7 @@ class Loop(Protocol):
     window_closed: bool  # no gradient is pending: the latest iteration ended an accumulation window
     stepped: bool  # the latest iteration moved the weights: it closed a window, and fp16 did not skip the step
     stop_training: bool  # a hook may set it: the run ends after this iteration
-    may_give_up: bool  # an evaluation that goes on now can be done again by a resumed run
+    may_give_up: bool  # an evaluation that goes on now would be done again by a resumed run
     closed_by: list[str]  # classes of the hooks that have closed the epoch, while others have not yet
 
     @property

@@ -379,7 +379,9 @@ class Runner(MMRunner):
 
     def may_give_up_evaluation(self) -> None:
         """See `SafePoints.in_evaluation`."""
-        if self.train_loop.may_give_up:
+        # Hooks of others may have put something into the model for it, and would not take it out again.
+        ours = all(type(hook).before_val_epoch.__module__.startswith(('mmengine.', 'selfsup.')) for hook in self.hooks)
+        if self.train_loop.may_give_up and ours:
             self.safe_points.in_evaluation()
 
     def resume(self, filename: str, **_: Any) -> None:

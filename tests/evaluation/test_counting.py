@@ -75,7 +75,9 @@ class Brightness(nn.Module):
 def measure(folder):
     """What this rank's hooks say, the features of kNN, and rows of a random pipeline."""
     model = Brightness()
-    runner = SimpleNamespace(model=model, device=CPU, seed=0, config=RunConfig(model={}))
+    runner = SimpleNamespace(
+        model=model, device=CPU, seed=0, config=RunConfig(model={}), may_give_up_evaluation=lambda: None
+    )
     found = {
         'validate': ValidateHook(data(folder), imgs_per_gpu=16, workers_per_gpu=1, eval_param=dict(topk=(1,))).evaluate(
             runner
@@ -246,7 +248,9 @@ def known_after_an_epoch(folder):
     )
     loop = TrainLoop.__new__(TrainLoop)
     loop.__dict__.update(_iter=0, _epoch=0, _max_iters=100, stop_training=False, iters_per_epoch=len(loader))
-    loop._runner = SimpleNamespace(call_hook=lambda name: None, model=SimpleNamespace(train=lambda: None))
+    loop.__dict__.update(window_closed=True, closed_by=[])
+    model = SimpleNamespace(train=lambda: None)
+    loop._runner = SimpleNamespace(call_hook=lambda name: None, model=model, hooks=[], safe_point=lambda: None)
     loop._dataloader = loop.dataloader = loader
     loop._run_iter = lambda index, batch: None
     loop._run_epoch()
