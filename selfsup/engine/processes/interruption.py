@@ -82,7 +82,7 @@ class Interruption:
 
     @contextlib.contextmanager
     def meeting(self) -> Iterator[None]:
-        """Around the wait for the other processes: one of them may be gone, and where a run is asked to stop, there is nothing to save yet."""
+        """Around the wait for the other processes: one of them may be gone, and there is nothing to save yet."""
         self._meets = True
         try:
             yield

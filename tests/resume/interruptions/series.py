@@ -234,8 +234,10 @@ class Cell:
         """The end must be that of the run that was never interrupted."""
         work_dir, straight = self.life.work_dir, self.folder / 'straight'
         last = [f'epoch_{self.epochs}.pth', f'iter_{self.epochs * PER_EPOCH}.pth']
-        found = sorted(path.name for path in work_dir.glob('*_*.pth'))
-        assert found == last, f'{self.name}: the end has left {found}, not {last}'
+        found = {path.name for path in work_dir.glob('*_*.pth')}
+        # a kill after the last save, before what it replaces was removed, leaves that: nothing is saved any more that would remove it
+        assert found >= set(last) and len(found) <= 3, f'{self.name}: the end has left {sorted(found)}, not {last}'
+        self.counts['older files left at the end'] += len(found) - 2
         assert not list(work_dir.glob('.*.tmp')), 'a half-written file is left'
         different = [name for path in last for name in differences(straight / path, work_dir / path)]
         assert not different, f'{self.name}: another end than that of the run that was never interrupted: {different}'
