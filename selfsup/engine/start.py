@@ -70,7 +70,8 @@ def train(
     ends = time_limit(limit, os.environ)
     with contextlib.ExitStack() as held:
         interruption = held.enter_context(Interruption(config.stop_within_s, launcher))
-        init_distributed(launcher, **config.dist_cfg)
+        with interruption.meeting():
+            init_distributed(launcher, **config.dist_cfg)
         interruption.heart = heartbeat.current() or held.enter_context(heartbeat.beating(heartbeat.Heart()))
         held.enter_context(messages.restored())
         if not of_the_caller:

@@ -307,6 +307,19 @@ def test_where_no_safe_point_comes_in_time_the_run_ends(config, tmp_path, capfd)
     )
 
 
+def test_the_wait_for_processes_that_never_come_ends_soon(capfd):
+    """The others may have been killed; the launcher tells this one with SIGTERM, which then is no wish to save."""
+
+    def wait():
+        with Interruption(launcher='pytorch') as interruption, interruption.meeting():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(600)
+
+    _, status = forked(wait)
+    assert status == TRY_AGAIN
+    assert 'Stopped by SIGTERM while waiting for other processes, before anything was trained' in capfd.readouterr().err
+
+
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_loader_workers_leave_signals_to_the_training(config, tmp_path, number):
     """A terminal and a batch system send them to all processes at once."""

@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ SIGNALS = ('SIGUSR1', 'SIGUSR2', 'SIGTERM', 'SIGHUP', 'SIGINT')
 DEFAULT = (signal.SIG_DFL, signal.default_int_handler)
 BOUNCE_S = 0.3  # two SIGINT within this time are one Ctrl-C: a terminal sends it to a whole group of processes
 LOOK_S = 0.2
+MEET_S = 3.0  # how long a process that was asked to stop still waits for the others to join the group
 
 
 class EvaluationGivenUp(BaseException):
@@ -61,6 +62,7 @@ class Interruption:
         self.asked: Asked | None = None
         self.newest_checkpoint: Callable[[], Path | None] = lambda: None
         self._saving = 0.0  # when a safe point was reached
+        self._meets = False  # waits for the other processes
         self._owner = os.getpid()
         self.heart: heartbeat.Heart | None = None
         self._handlers: dict[int, Any] = {}
@@ -77,6 +79,15 @@ class Interruption:
     def at_safe_point(self) -> None:
         """Say that the checkpoint is being written: the time for that begins anew."""
         self._saving = time.monotonic()
+
+    @contextlib.contextmanager
+    def meeting(self) -> Iterator[None]:
+        """Around the wait for the other processes: one of them may be gone, and there is nothing to save yet."""
+        self._meets = True
+        try:
+            yield
+        finally:
+            self._meets = False
 
     def __enter__(self) -> Interruption:
         self._ear, self._bell = socket.socketpair()
@@ -154,6 +165,9 @@ class Interruption:
                     self._end('interrupted a second time, so the run ends at once', CTRL_C)
             if self.asked is not None and time.monotonic() > max(self.asked.at, self._saving) + self.stop_within_s:
                 self._give_up(self.asked)
+            elif self.asked is not None and self._meets and time.monotonic() > self.asked.at + MEET_S:
+                why = f'Stopped by {self.asked.reason} while waiting for other processes, before anything was trained'
+                self._end(why, self.asked.status)
 
     def _give_up(self, asked: Asked) -> None:
         what = 'the checkpoint was not written' if self._saving else 'no safe point was reached'

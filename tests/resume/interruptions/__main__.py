@@ -46,19 +46,27 @@ def series(
         AssertionError: see `Cell.run`.
     """
     cells = [(method, number) for method in methods for number in processes]
-    done = json.loads(out.read_text())['cells'] if out and go_on and out.exists() else {}
+    before = json.loads(out.read_text())['cells'] if out and go_on and out.exists() else {}
+    done: dict[str, dict[str, Any]] = {}
     for (method, number), some, others in zip(
         cells, spread(kills, len(cells)), spread(signals, len(cells)), strict=True
     ):
         cell = Cell(folder / f'{method}{number}', method, number, seed, epochs, patience)
-        if cell.name not in done:
+        if cell.name in before:
+            done[cell.name] = before[cell.name]
+        else:
             done[cell.name] = cell.run(some, others)
         shutil.rmtree(cell.folder)
-        result = {'seed': seed, 'all': total(done), 'cells': done}
+        kept = {**before, **done}
+        result = {'seed': seed, 'all': total(kept), 'cells': {name: kept[name] for name in sorted(kept, key=_place)}}
         if out:
             out.parent.mkdir(exist_ok=True)
             out.write_text(json.dumps(result, indent=1) + '\n')
     return result
+
+
+def _place(name: str) -> tuple[int, str]:
+    return METHODS.index(name.split()[0]), name
 
 
 def total(cells: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -220,10 +220,12 @@ class Cell:
         assert 'Traceback' not in start.output() or what.kills, start.output()[-3000:]
         if not what.is_orderly or ended:
             return False
-        status = CTRL_C if what.signals[0] == signal.SIGINT else STOPPED
+        # of signals that come at the same moment any may be the first; all processes leave with one status
+        wanted = {CTRL_C if number == signal.SIGINT else STOPPED for number in what.signals}
+        stopped = len(set(statuses)) == 1 and set(statuses) <= wanted
         if self.began_before:
-            assert set(statuses) == {status}, f'left with {statuses}, not {status}:\n{start.output()[-3000:]}'
-        elif not began or set(statuses) != {status}:  # a signal that came before it was listened for
+            assert stopped, f'left with {statuses}, not {wanted}:\n{start.output()[-3000:]}'
+        elif not began or not stopped:  # a signal that came before it was listened for
             assert 0 not in statuses, statuses
             self.counts['signals before the training'] += 1
             return False
@@ -234,8 +236,10 @@ class Cell:
         """The end must be that of the run that was never interrupted."""
         work_dir, straight = self.life.work_dir, self.folder / 'straight'
         last = [f'epoch_{self.epochs}.pth', f'iter_{self.epochs * PER_EPOCH}.pth']
-        found = sorted(path.name for path in work_dir.glob('*_*.pth'))
-        assert found == last, f'{self.name}: the end has left {found}, not {last}'
+        found = {path.name for path in work_dir.glob('*_*.pth')}
+        # a kill after the last save, before what it replaces was removed, leaves that: nothing is saved any more that would remove it
+        assert found >= set(last) and len(found) <= 3, f'{self.name}: the end has left {sorted(found)}, not {last}'
+        self.counts['older files left at the end'] += len(found) - 2
         assert not list(work_dir.glob('.*.tmp')), 'a half-written file is left'
         different = [name for path in last for name in differences(straight / path, work_dir / path)]
         assert not different, f'{self.name}: another end than that of the run that was never interrupted: {different}'
