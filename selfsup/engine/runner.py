@@ -102,7 +102,6 @@ class Runner(MMRunner):
             # The algorithm, its backbone from `pretrained` where that is given, on the device.
             self.model = self._build_model()
             self.checkpoints = Checkpoints(self, loaded.text if loaded else '', emergency_dir)
-            self._saved: tuple | None = None  # the position that the newest checkpoint holds
             self.safe_points = SafePoints(self, interruption or Interruption(), limit)
             # By priority, those of the slots first where priorities are equal.
             self._hooks: list[Hook] = []
@@ -356,22 +355,13 @@ class Runner(MMRunner):
                 they were.
             TrainingError: weights are not finite; nothing is written.
         """
-        path = self.checkpoints.save(
+        return self.checkpoints.save(
             name, epoch=epoch, iteration=iteration, keep=keep, keep_every_hours=keep_every_hours, wait=wait
         )
-        self._saved = self._position(epoch, iteration)
-        return path
 
     def save_position(self) -> Path | None:
         """Save the state at a safe point, unless a checkpoint holds it; the file that does, None where nothing was trained."""
-        self.checkpoints.wait()
-        if self.iter and self._position(self.epoch, self.iter) != self._saved:
-            rules = self.checkpoints.rules_of_iterations()
-            self.save_checkpoint(f'iter_{self.iter}.pth', epoch=self.epoch, iteration=self.iter, **rules)
-        return self.last_checkpoint
-
-    def _position(self, epoch: int, iteration: int) -> tuple:
-        return epoch, iteration, tuple(self.train_loop.closed_by) if epoch == self.epoch else ()
+        return self.checkpoints.save_position()
 
     def ask(self, bits: int) -> None:
         """See `Agreement.ask`."""
@@ -398,7 +388,6 @@ class Runner(MMRunner):
             CheckpointError: unreadable, of another model or optimizer, or the run differs in what must be the same.
         """
         self.checkpoints.resume(filename)
-        self._saved = self._position(self.epoch, self.iter)
 
 
 def _json(content: dict) -> str:

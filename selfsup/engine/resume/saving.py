@@ -52,6 +52,7 @@ class Checkpoints:
         self.took = 0.0  # seconds from the begin of the latest save to its end, on rank 0
         self._writer = Writer(run.logger, lambda: run.ask(FAILED), pinned=run.device.type == 'cuda')
         self._verified = False  # the first file of a run is read back
+        self._held: tuple | None = None  # the position that the newest checkpoint holds
         self._raised = False  # that a write in the background failed
         self._untold: list[Written] = []  # hooks are to hear of them
         self.changes = Changes()  # between the run that is resumed and this one
@@ -112,14 +113,30 @@ class Checkpoints:
             )
             return Written(path, iteration, now - begun + (begun - start if stall is None else stall))
 
+        path = self.branch.work_dir / name
         if wait:
-            return self._write_now(lambda: write(checkpoint))
-        if snapshot is not None:
+            path = self._write_now(lambda: write(checkpoint))
+        elif snapshot is not None:
             content = snapshot.copy(checkpoint)
             snapshot.finish()
             stall = time.perf_counter() - start
             self._writer.start(name, snapshot, lambda save: write(content, stall, save))
-        return self.branch.work_dir / name
+        self._held = self._position(epoch, iteration)
+        return path
+
+    def save_position(self) -> Path | None:
+        """See `Runner.save_position`."""
+        run = self.run
+        self.wait()
+        if run.iter and self._position(run.epoch, run.iter) != self._held:
+            run.save_checkpoint(
+                f'iter_{run.iter}.pth', epoch=run.epoch, iteration=run.iter, **self.rules_of_iterations()
+            )
+        return self.newest()
+
+    def _position(self, epoch: int, iteration: int) -> tuple:
+        run = self.run
+        return epoch, iteration, tuple(run.train_loop.closed_by) if epoch == run.epoch else ()
 
     def rules_of_iterations(self) -> dict[str, Any]:
         """Which files `iter_N.pth` stay beside a new one, as arguments of `save`."""
@@ -308,6 +325,7 @@ class Checkpoints:
         )
         self._description['changed'] = self.changes.record(position.iteration)
         run.train_loop.start_at(position.epoch, position.iteration, meta.get('closed_by', ()), position.samples)
+        self._held = self._position(run.epoch, run.iter)
         say_other_batch(run, meta, position)
         self.last = Path(path)
         remaining = run.max_iters - position.iteration
