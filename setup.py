@@ -45,7 +45,7 @@ setup(
         # other places for images: tables, data bases, shards at URLs, rasters; and a faster decoder of JPEG
         'data': ['datasets>=3', 'fsspec', 'lmdb', 'pyarrow>=14', 'simplejpeg', 'tifffile'],
         'slurm': ['submitit>=1.5'],
-        'dev': ['pytest>=8', 'ruff>=0.12', 'mypy>=1.15', 'pre-commit'],
+        'dev': ['pytest>=8', 'pytest-xdist', 'ruff>=0.12', 'mypy>=1.15', 'pre-commit'],
     },
     classifiers=['Programming Language :: Python :: 3', 'License :: OSI Approved :: Apache Software License'],
 )
