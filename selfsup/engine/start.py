@@ -135,7 +135,8 @@ def decide_start(
         if restarted:
             otherwise = f'from {resume_from}' if resume_from else 'from the start'
             ignored = '--start_over' if start_over else f'--resume_from {resume_from}' if resume_from else ''
-            again = f' {ignored} was for the first start; to have it count, unset {restarted[1]}.' if ignored else ''
+            unset = f'; to have it count, unset {restarted[1]}' if restarted[1].startswith('SLURM') else ''
+            again = f' {ignored} was for the first start{unset}.' if ignored else ''
             logger.warning(
                 f'{restarted[0]}: the run goes on from {newest}.{again}'
                 if newest
