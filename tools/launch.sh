@@ -2,8 +2,16 @@
 
 set -euo pipefail
 PYTHON=${PYTHON:-python}
-# as it was typed, for a run that says how to go on
-SELFSUP_COMMAND=${SELFSUP_COMMAND:-$(printf '%q ' bash "$0" "$@")}
+
+# typed COMMAND [ARGS]: the command as it was typed, after the variables that it reads, in one line for a shell
+typed() {
+    local name
+    for name in NNODES NODE_RANK MASTER_ADDR PORT MAX_RESTARTS GPUS GPUS_PER_NODE CPUS_PER_TASK GRES SRUN_ARGS SBATCH_ARGS; do
+        [ -z "${!name+set}" ] || printf '%s=%q ' "$name" "${!name}"
+    done
+    printf '%q ' "$@"
+}
+SELFSUP_COMMAND=${SELFSUP_COMMAND:-$(typed bash "$0" "$@")}  # for a run that says how to go on
 export SELFSUP_COMMAND
 
 # need LOWEST HIGHEST "$@": leave with the `usage` of the script where the number of its arguments is another

@@ -353,7 +353,7 @@ class Runner(MMRunner):
         Raises:
             CheckpointError: it, or one before it that was written in the background, could be written nowhere; older checkpoints are as
                 they were.
-            TrainingError: weights are not finite; nothing is written.
+            TrainingError: weights are not finite, or not all hooks that follow the iteration have run; nothing is written.
         """
         return self.checkpoints.save(
             name, epoch=epoch, iteration=iteration, keep=keep, keep_every_hours=keep_every_hours, wait=wait

@@ -17,7 +17,7 @@ from .processes.interruption import Asked, EvaluationGivenUp, Interruption
 from .processes.time_limit import TimeLimit
 from .run import Run
 
-COMMAND = 'SELFSUP_COMMAND'  # set by tools/launch.sh: the command as it was typed
+COMMAND = 'SELFSUP_COMMAND'  # set by tools/launch.sh: the command as it was typed, after the variables that it reads
 
 
 class SafePoints:
@@ -142,20 +142,30 @@ def how_to_go_on(
     words = shlex.split(env[COMMAND]) if env.get(COMMAND) else ['python', *argv]
     if not env.get(COMMAND) and not str(argv[0]).endswith('.py'):
         return f'train again with auto_resume=True, which finds {path.name}'
-    if path.parent.absolute() != Path(work_dir).absolute() and '--resume_from' in words:
-        return shlex.join(words)
-    return shlex.join([*_without(words, {'--resume_from': 1, '--start_over': 0, '--auto_resume': 0}), '--auto_resume'])
+    if path.parent.absolute() != Path(work_dir).absolute() and _without(words, {'--resume_from': 1}) != words:
+        return _join(words)
+    return _join([*_without(words, {'--resume_from': 1, '--start_over': 0, '--auto_resume': 0}), '--auto_resume'])
+
+
+def _join(words: Sequence[str]) -> str:
+    """One line for a shell, which takes `NAME=value` before the command for a variable unless the name is quoted too."""
+    variables = 0
+    while variables < len(words) and words[variables].partition('=')[0].isidentifier() and '=' in words[variables]:
+        variables += 1
+    pairs = (word.partition('=') for word in words[:variables])
+    return ' '.join([*(f'{name}={shlex.quote(value)}' for name, _, value in pairs), shlex.join(words[variables:])])
 
 
 def _without(words: Sequence[str], options: Mapping[str, int]) -> list[str]:
-    """Words of a command without some options and the values that follow them."""
+    """Words of a command without some options, which may be cut short as argparse allows, and the values that follow them."""
     kept, skip = [], 0
     for word in words:
         name, given, _ = word.partition('=')
+        meant = [option for option in options if len(name) > 2 and option.startswith(name)]
         if skip:
             skip -= 1
-        elif name in options:
-            skip = 0 if given else options[name]
+        elif meant:
+            skip = 0 if given else options[meant[0]]
         else:
             kept.append(word)
     return kept

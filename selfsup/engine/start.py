@@ -134,10 +134,13 @@ def decide_start(
         newest = newest_loadable(work_dir, emergency_dir)
         if restarted:
             otherwise = f'from {resume_from}' if resume_from else 'from the start'
+            ignored = '--start_over' if start_over else f'--resume_from {resume_from}' if resume_from else ''
+            unset = f'; to have it count, unset {restarted[1]}' if restarted[1].startswith('SLURM') else ''
+            again = f' {ignored} was for the first start{unset}.' if ignored else ''
             logger.warning(
-                f'{restarted}: the run goes on from {newest}.'
+                f'{restarted[0]}: the run goes on from {newest}.{again}'
                 if newest
-                else f'{restarted}, and {work_dir} holds no checkpoint yet: the run begins {otherwise}.'
+                else f'{restarted[0]}, and {work_dir} holds no checkpoint yet: the run begins {otherwise}.'
             )
         resume_from = str(newest) if newest else resume_from
     elif resume_from:
@@ -154,15 +157,15 @@ def decide_start(
     return resume_from, seed, backend
 
 
-def restarted_by(env: Mapping[str, str]) -> str | None:
-    """Who started this process again after an earlier start ended, in words; None where it is the first start.
+def restarted_by(env: Mapping[str, str]) -> tuple[str, str] | None:
+    """Who started this process again after an earlier start ended, in words, and the variable that says so; None: this is the first start.
 
     The command line is that of the first start then: what it says of a checkpoint to begin from, or of beginning anew, has been done.
     """
     for variable, who in (('TORCHELASTIC_RESTART_COUNT', 'torchrun'), ('SLURM_RESTART_COUNT', 'Slurm')):
         count = env.get(variable, '')
         if count.isdecimal() and int(count) > 0:
-            return f'{who} started this run again ({variable}={count})'
+            return f'{who} started this run again ({variable}={count})', variable
     return None
 
 

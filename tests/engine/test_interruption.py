@@ -13,7 +13,7 @@ from selfsup.cli import final_status
 from selfsup.engine.processes.agreement import SAVE
 from selfsup.engine.processes.interruption import Interruption
 from selfsup.engine.safe_points import how_to_go_on
-from selfsup.errors import CTRL_C, TRY_AGAIN, ConfigError, Interrupted
+from selfsup.errors import CTRL_C, TRY_AGAIN, Interrupted, UsageError
 from selfsup.hooks.knn_hook import KNNHook
 from selfsup.registry import HOOKS
 from tests.distributed.helpers import run_ranks
@@ -208,8 +208,10 @@ def test_the_time_limit(config, tmp_path, monkeypatch):
     monkeypatch.setattr('selfsup.engine.processes.time_limit.SPARE_S', 10**6)
     with pytest.raises(Interrupted, match=r'Stopped by --time_limit 2:00\. .*iter_1.pth'):
         run(config, tmp_path, {}, hooks=[{'type': 'Late'}], limit='2:00')
-    with pytest.raises(ConfigError, match=r"'2 hours' is not a time: give minutes, MM:SS"):
+    with pytest.raises(UsageError, match=r"--time_limit: '2 hours' is not a time: give minutes, MM:SS"):
         run(config, tmp_path, limit='2 hours')
+    with pytest.raises(UsageError, match='--time_limit 0:10 is over before anything is trained'):
+        run(config, tmp_path, limit='0:10')
 
 
 @HOOKS.register_module(force=True)
@@ -232,6 +234,8 @@ def test_who_is_started_again_goes_on(config, straight, tmp_path, monkeypatch, s
     monkeypatch.setenv(variable, '1')
     run(config, tmp_path, start_over=True)
     assert f'{who} started this run again ({variable}=1): the run goes on from {tmp_path}/iter_8.pth' in said.text
+    assert '--start_over was for the first start' in said.text
+    assert ('unset SLURM_RESTART_COUNT' in said.text) == (who == 'Slurm')  # which a shell may have kept
     check_same(straight, tmp_path)
 
 
@@ -343,6 +347,13 @@ def test_loader_workers_leave_signals_to_the_training(config, tmp_path, number):
             'bash tools/dist_train.sh a.py 2 --seed 1 --auto_resume',
         ),
         (['tools/train.py', 'a.py', '--resume_from=b.pth'], {}, 'python tools/train.py a.py --auto_resume'),
+        (['tools/train.py', 'a.py', '--start'], {}, 'python tools/train.py a.py --auto_resume'),
+        (['tools/train.py', 'a.py', '--resume', 'b.pth'], {}, 'python tools/train.py a.py --auto_resume'),
+        (
+            ['tools/train.py'],
+            {'SELFSUP_COMMAND': r"GRES='' SRUN_ARGS=-w\ n1 bash tools/srun_train.sh p a.py 2"},
+            "GRES='' SRUN_ARGS='-w n1' bash tools/srun_train.sh p a.py 2 --auto_resume",
+        ),
         (['/usr/bin/ipython'], {}, 'train again with auto_resume=True, which finds iter_3.pth'),
     ],
 )

@@ -7,8 +7,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from torch.distributed import HashStore
 
 from selfsup.cluster.agent import HANGS
+from selfsup.cluster.tree import own_identity
+from selfsup.engine.processes.signs import Sign
+from selfsup.engine.processes.watch import VERDICT, Watch
+from selfsup.errors import ConfigError
+from selfsup.heartbeat import Heart
 
 from . import watched_ranks
 from .watched_ranks import TIMEOUT_S, Ranks
@@ -67,6 +73,25 @@ def test_long_work_is_not_taken_for_hanging(start):
     ranks = start(watched_ranks.work_for_long)
     assert ranks.end() == [0, 0], ranks.text()
     assert 'error' not in ranks.text()
+
+
+def test_a_store_that_cannot_be_reached_for_a_moment_is_asked_again():
+    store, tried = HashStore(), []
+    store.set(VERDICT, '')
+
+    def connect():
+        tried.append(time.monotonic())
+        if len(tried) < 3:
+            raise ConfigError('... cannot be reached')  # as `joining` says it
+        return store
+
+    watch = Watch(connect, Heart(), Sign(0, HOST, own_identity()), 1, timeout_s=1.0, holder='nobody')
+    watch.start()
+    end = time.monotonic() + 20
+    while len(tried) < 3 and time.monotonic() < end:
+        time.sleep(0.01)
+    watch.leave()
+    assert Sign.unpack(store.get('sign/0')).left
 
 
 def _runs(pid):

@@ -15,7 +15,7 @@ from torch import nn
 from selfsup.engine.resume.lineage import Saved, peek
 from selfsup.engine.resume.snapshot import Snapshot
 from selfsup.engine.resume.writer import Writer
-from selfsup.errors import CheckpointError, ConfigError
+from selfsup.errors import CheckpointError, ConfigError, TrainingError
 from selfsup.registry import HOOKS
 from tests.distributed.helpers import run_ranks
 
@@ -103,6 +103,20 @@ def test_a_hook_that_saves_and_reads(config, tmp_path, monkeypatch):
     work_dir = train(config, tmp_path, *EACH, "custom_hooks=[dict(type='ReadsAtOnce')]", curves=False)
     numbers = [peek(work_dir / f'{kind}_{n}.pth')[0].number for n in range(1, 7) for kind in ('iter', 'mine')]
     assert numbers == list(range(1, 13))
+
+
+@HOOKS.register_module(force=True)
+class SavesTooEarly(Hook):
+    def after_train_iter(self, runner, **kwargs):  # before the schedules, by its priority
+        runner.save_checkpoint('mine.pth', epoch=runner.epoch, iteration=runner.iter + 1)
+
+
+def test_a_hook_that_saves_before_the_schedules_moved_is_told(config, tmp_path):
+    with pytest.raises(
+        TrainingError, match=r"mine\.pth was to be saved before all hooks of iteration 1 .* priority = 'LOWEST'"
+    ):
+        train(config, tmp_path, "custom_hooks=[dict(type='SavesTooEarly')]", curves=False)
+    assert names(tmp_path) == []
 
 
 def test_a_third_save_waits(config, tmp_path, monkeypatch):

@@ -67,5 +67,8 @@ def test_processes_stop_together_and_are_not_started_again(start, tmp_path, monk
     text = said.read_text()
     (saved,) = (tmp_path / 'run').glob('iter_*.pth')
     assert text.count(f'Stopped by {name}. {saved} holds all of it up to iteration {saved.stem[5:]}') == 1
-    assert f'To go on: bash {ROOT}/tools/dist_train.sh' in text and f'(exit status {status}' in text.splitlines()[-1]
+    assert (
+        f'To go on: MAX_RESTARTS=2 bash {ROOT}/tools/dist_train.sh' in text
+        and f'(exit status {status}' in text.splitlines()[-1]
+    )
     assert 'Traceback' not in text

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...cluster.slurm import end_of_job, seconds_of
+from ...errors import ConfigError, UsageError
 
 SPARE_S = 10.0
+LEAST_S = 10  # of `--time_limit`: with less nothing could be trained, at any start
 
 
 class TimeLimit:
@@ -50,11 +52,19 @@ def time_limit(asked: str | None, env: Mapping[str, str]) -> TimeLimit | None:
         env: the environment; where it is that of a Slurm job, the end of the job is a limit too.
 
     Raises:
-        ConfigError: `asked` is no time.
+        UsageError: `asked` is no time, or too short to train anything.
     """
     limits = []
     if asked is not None:
-        limits.append(TimeLimit(started(env) + seconds_of(asked), f'--time_limit {asked}'))
+        try:
+            seconds = seconds_of(asked)
+        except ConfigError as error:
+            raise UsageError(f'--time_limit: {error}') from None
+        if seconds <= LEAST_S:
+            raise UsageError(
+                f'--time_limit {asked} is over before anything is trained: {SPARE_S:g} s are kept for the checkpoint.'
+            )
+        limits.append(TimeLimit(started(env) + seconds, f'--time_limit {asked}'))
     end = end_of_job(env)
     if end is not None:
         limits.append(TimeLimit(end, "the end of the Slurm job's time"))

@@ -19,6 +19,7 @@ from typing import Any
 
 from ...cluster.agent import HANGS
 from ...cluster.tree import descendants, is_here, kill, kill_below, processor_seconds
+from ...errors import SelfSupError
 from ...heartbeat import Heart
 from ..logs.log import LogHandler
 from .signs import Judge, Sign, Verdict
@@ -93,7 +94,8 @@ class Watch(threading.Thread):
                 self._publish(left)
                 if not left:
                     self._read()
-            except (RuntimeError, OSError):  # torch's errors are RuntimeErrors; the store is gone or does not answer
+            # The store is gone or does not answer (torch's errors are RuntimeErrors), or cannot be reached.
+            except (RuntimeError, OSError, SelfSupError):
                 self._store = None
             if left:
                 return

@@ -29,7 +29,7 @@ from .elastic import check_next_batches, position_of, relaxed_by, say_other_batc
 from .lineage import TIME
 from .snapshot import Destination, Snapshot
 from .state import check_fingerprint
-from .state_checks import check_average, check_model_state, check_training_state
+from .state_checks import check_average, check_model_state, check_moment, check_training_state
 from .training_state import load_training_state
 from .writer import Writer, Written
 
@@ -90,6 +90,7 @@ class Checkpoints:
     ) -> Path:
         """See `Runner.save_checkpoint`."""
         start = time.perf_counter()
+        check_moment(self.run.param_schedulers, name, iteration)
         heartbeat.beat('saving a checkpoint')
         if wait:
             self.wait()

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...errors import CheckpointError
+from ...errors import CheckpointError, TrainingError
 from ...weights.fit import convertible
 from ...weights.frame import AVERAGE
 from ...weights.read import check_finite
@@ -252,11 +252,33 @@ def check_schedules(states: Any, schedulers: list, iteration: int, path: str) ->
         for name, value in expected.items():
             if type(value) in (int, float) and not _finite_number(state[name]):
                 raise _broken(path, f'{name} of its {title} is {state[name]!r:.60}')
-        steps = expected.keys() == {'last_step', '_global_step'}  # of ours: stepped once per iteration
-        if steps and not all(
-            type(state[name]) is int and state[name] in (iteration, iteration + 1) for name in expected
-        ):
+        if not _stands_at(state, iteration):
             raise _broken(path, f'its {title} stands at step {state["last_step"]!r:.40}, its iteration is {iteration}')
+
+
+def check_moment(schedulers: list, name: str, iteration: int) -> None:
+    """What is saved before the schedules have taken the step of an iteration is refused when a run shall go on from it: say so now.
+
+    Args:
+        schedulers: of the run.
+        name: of the checkpoint.
+        iteration: that it is to hold.
+
+    Raises:
+        TrainingError: it is too early.
+    """
+    if not all(_stands_at(scheduler.state_dict(), iteration) for scheduler in schedulers):
+        raise TrainingError(
+            f'{name} was to be saved before all hooks of iteration {iteration} had run, so no run could go on from it. Give the hook that '
+            "saves it priority = 'LOWEST'."
+        )
+
+
+def _stands_at(state: Mapping[str, Any], iteration: int) -> bool:
+    """True for a schedule after so many iterations, and for one that is not ours."""
+    if state.keys() != {'last_step', '_global_step'}:  # ours, stepped once per iteration
+        return True
+    return all(type(value) is int and value in (iteration, iteration + 1) for value in state.values())
 
 
 def _check_plain(value: Any, where: str, path: str, depth: int = 0) -> None:
