@@ -143,6 +143,7 @@ def relaxed_by(run: Run, changes: Changes, meta: Mapping[str, Any]) -> tuple[str
     before, now = Batch.of(meta['fingerprint']), Batch.of_run(run)
     if before is not None and before != now:
         _add_rows(changes, before, now, run.train_loop.dataloader.sampler, run.param_schedulers, run.config.optimizer)
+        _add_drop_last(changes, before, now, meta, run.config)
     return RELAXED
 
 
@@ -177,6 +178,20 @@ def _add_rows(
         )
         changes.rows.append(
             Row('iterations per epoch', str(before.iters_per_epoch), str(now.iters_per_epoch), REFUSED, remedy)
+        )
+
+
+def _add_drop_last(changes: Changes, before: Batch, now: Batch, meta: Mapping[str, Any], config: RunConfig) -> None:
+    """Refuse another `drop_last` where the iterations of an epoch did not tell it: it was without effect before, and is not with other
+    batches.
+    """
+    stored = (meta.get('compiled') or {}).get('train_dataloader')
+    if not isinstance(stored, Mapping) or before.images == now.images or changes.mentions('iters_per_epoch'):
+        return
+    was, is_now = bool(stored.get('drop_last', False)), bool(config.train_dataloader.get('drop_last', False))
+    if was != is_now:
+        changes.rows.append(
+            Row('data.drop_last', str(was), str(is_now), REFUSED, f'set it back: {ELASTIC} changes no setting')
         )
 
 
