@@ -13,7 +13,7 @@ from selfsup.cli import final_status
 from selfsup.engine.processes.agreement import SAVE
 from selfsup.engine.processes.interruption import Interruption
 from selfsup.engine.safe_points import how_to_go_on
-from selfsup.errors import CTRL_C, TRY_AGAIN, ConfigError, Interrupted
+from selfsup.errors import CTRL_C, TRY_AGAIN, ConfigError, Interrupted, TrainingError
 from selfsup.hooks.knn_hook import KNNHook
 from selfsup.registry import HOOKS
 from tests.distributed.helpers import run_ranks
@@ -210,6 +210,15 @@ def test_the_time_limit(config, tmp_path, monkeypatch):
         run(config, tmp_path, {}, hooks=[{'type': 'Late'}], limit='2:00')
     with pytest.raises(ConfigError, match=r"'2 hours' is not a time: give minutes, MM:SS"):
         run(config, tmp_path, limit='2 hours')
+
+
+def test_no_time_to_begin_is_an_error_and_no_reason_to_start_again(config, tmp_path, monkeypatch):
+    """A job that is requeued for exit status 75 would be for ever; processes that torchrun starts again have had their time."""
+    with pytest.raises(TrainingError, match=r'over before training begins \(--time_limit 0:01\)'):
+        run(config, tmp_path / 'short', {}, hooks=[], limit='0:01')
+    monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
+    with pytest.raises(Interrupted, match=r'Stopped by --time_limit 0:01\. Nothing was trained yet'):
+        run(config, tmp_path / 'again', {}, hooks=[], limit='0:01')
 
 
 @HOOKS.register_module(force=True)
