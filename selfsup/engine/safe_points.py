@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import distributed as dist
-from ..errors import Interrupted, TrainingError
+from ..errors import TRY_AGAIN, Interrupted, TrainingError
 from .processes.agreement import FAILED, SAVE, STOP, Agreement
 from .processes.interruption import Asked, EvaluationGivenUp, Interruption
 from .processes.time_limit import TimeLimit
@@ -121,6 +121,8 @@ class SafePoints:
         """
         run = self.run
         asked = [(rank, *one) for rank, one in enumerate(dist.gather_objects(self._asked_since())) if one is not None]
+        if not asked:  # a hook did, by `Run.ask`
+            asked = [(rank, 'a hook', TRY_AGAIN, 0.0) for rank in range(dist.world_size())]
         rank, reason, status, seconds = asked[0]
         reached = time.monotonic()
         self.interruption.ask(reason, status)  # on the ranks that were not

@@ -10,7 +10,7 @@ import pytest
 from mmengine.hooks import Hook
 
 from selfsup.cli import final_status
-from selfsup.engine.processes.agreement import SAVE
+from selfsup.engine.processes.agreement import SAVE, STOP
 from selfsup.engine.processes.interruption import Interruption
 from selfsup.engine.safe_points import how_to_go_on
 from selfsup.errors import CTRL_C, TRY_AGAIN, ConfigError, Interrupted, TrainingError
@@ -202,6 +202,11 @@ def test_a_save_by_the_clock_is_agreed_on(config, tmp_path):
     HOOKS.register_module(module=Due, force=True)
     run(config, tmp_path, {7: lambda runner: runner.ask(SAVE)}, hooks=[{'type': 'Due'}, {'type': 'At'}])
     assert saved == [(1, 7)]
+
+
+def test_a_hook_may_ask_for_the_end(config, tmp_path):
+    with pytest.raises(Interrupted, match=r'Stopped by a hook\. .*iter_7\.pth holds'):
+        run(config, tmp_path, {7: lambda runner: runner.ask(STOP)}, hooks=[{'type': 'At'}])
 
 
 def test_the_time_limit(config, tmp_path, monkeypatch):
