@@ -224,6 +224,15 @@ def test_what_cannot_follow_says_why(stopped, tmp_path, options, message):
         go_on((config, first / 'iter_7.pth'), tmp_path / 'on', *options, *before, 'data.imgs_per_gpu=5', interval=1)
 
 
+@pytest.mark.parametrize(('option', 'stays'), [('total_epochs=3', True), ('total_iters=18', False)])
+def test_the_place_in_the_schedules_is_said_to_stay_where_it_does(stopped, tmp_path, option, stays):
+    length = (option,) if stays else ('total_epochs=None', option)
+    first = start(stopped[0], tmp_path / 'first', 'optimizer_config.update_interval=2', *length, stop_after=8)
+    on = go_on((stopped[0], first / 'iter_8.pth'), tmp_path / 'on', *length, 'data.imgs_per_gpu=6', stop_after=8)
+    log = log_of(on)
+    assert 'masks and averages' in log and ('the place in the schedules' in log) == stays
+
+
 def test_drop_last_is_compared_also_where_it_had_no_effect(stopped, tmp_path):
     """24 images are six batches of 4 either way, but not so many of 5."""
     with pytest.raises(CheckpointError, match=r'data.drop_last was True and is False \(set it back'):

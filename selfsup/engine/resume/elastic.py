@@ -224,12 +224,14 @@ def say_other_batch(run: Run, meta: Mapping[str, Any], position: Position) -> No
         ('iterations done', meta['iter'], position.iteration),
     ]
     epoch = min(position.epoch, position.iteration // now.iters_per_epoch)
+    moved = before.iters_per_epoch != now.iters_per_epoch and run.config.train_cfg.get('max_iters')
+    place = '' if moved else ', the place in the schedules'  # of a run that is counted in iterations it is another one
     lines = [f'{ELASTIC}: this run goes on otherwise than the one that wrote the checkpoint.']
     lines += [f'  {name:<22}{was:,}' + (f' -> {now:,}' if was != now else '') for name, was, now in rows]
     lines += [f'  {name:<22}{text}' for name, text in _consequences(before, now, run.config)]
     lines.append(
         f'What stays: the order of the images (epoch {epoch + 1} goes on{done}; none is passed over, none comes twice), the views '
-        'of every image, weights, optimizer, queues and banks, labels, masks and averages, the place in the schedules.'
+        f'of every image, weights, optimizer, queues and banks, labels, masks and averages{place}.'
     )
     reasons = [
         'the random numbers of a model (dropout, drop path, masked blocks, negatives, mixing) belong to a rank and an iteration'
