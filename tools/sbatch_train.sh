@@ -29,7 +29,10 @@ need 3 999 "$@"
 resources "$3"
 start=(--auto_resume)
 for word in "$@"; do case $word in --auto_resume | --start_over | --resume_from | --resume_from=*) start=() ;; esac; done
+# sh reads the wrapped command, which knows no $'...' of bash's printf %q: a newline, or an umlaut in the C locale
+words=(bash "$here/sbatch_train.sh" --in-job "$@" "${start[@]}")
+quoted=$(printf "'%s' " "${words[@]//\'/\'\\\'\'}")
 # --signal without B: reaches the tasks at once; B: would reach this shell alone, which would have to hand it on
 # shellcheck disable=SC2086  # SBATCH_ARGS holds several words
 exec sbatch --parsable -p "$1" --job-name=selfsup "${resources[@]}" --requeue --open-mode=append --signal=USR1@120 ${SBATCH_ARGS:-} \
-    --wrap="exec $(printf '%q ' bash "$here/sbatch_train.sh" --in-job "$@" "${start[@]}")"
+    --wrap="exec $quoted"

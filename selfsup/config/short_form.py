@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigError, SelfSupWarning
@@ -65,13 +66,19 @@ def _spread(cfg: dict) -> dict[str, dict | None]:
     Raises:
         ConfigError: two ways that exclude each other.
     """
-    ddp, fsdp, compiled = cfg.get('ddp') or None, cfg.get('fsdp', False), cfg.get('compile', False)
-    fsdp = dict(FSDP_DEFAULTS) if fsdp is True else fsdp and {**FSDP_DEFAULTS, **fsdp}
-    compiled = dict(COMPILE_DEFAULTS) if compiled is True else compiled and {**COMPILE_DEFAULTS, **compiled}
+    ddp = cfg.get('ddp') or None
+    fsdp, compiled = _switch(cfg.get('fsdp'), FSDP_DEFAULTS), _switch(cfg.get('compile'), COMPILE_DEFAULTS)
     for name, other in (('ddp', ddp), ('compile', compiled)):
         if fsdp and other:
             raise ConfigError(f'fsdp and {name} exclude each other: leave {name} or fsdp out.')
-    return {'ddp': ddp, 'fsdp': fsdp or None, 'compile': compiled or None}
+    return {'ddp': ddp, 'fsdp': fsdp, 'compile': compiled}
+
+
+def _switch(value: bool | Mapping[str, Any] | None, defaults: Mapping[str, Any]) -> dict[str, Any] | None:
+    """All settings of what True or a dict, an empty one too, turns on; None where it is off."""
+    if isinstance(value, Mapping):
+        return {**defaults, **value}
+    return dict(defaults) if value else None
 
 
 def _warn_ignored(cfg: dict) -> None:

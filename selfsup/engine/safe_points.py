@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import distributed as dist
-from ..errors import Interrupted
+from ..errors import TRY_AGAIN, Interrupted, TrainingError
 from .processes.agreement import FAILED, SAVE, STOP, Agreement
 from .processes.interruption import Asked, EvaluationGivenUp, Interruption
 from .processes.time_limit import TimeLimit
@@ -44,7 +44,13 @@ class SafePoints:
         self._agreement.ask(bits)
 
     def begin(self) -> None:
-        """Before the first iteration: a signal may have come while everything was built."""
+        """Before the first iteration: a signal may have come while everything was built.
+
+        Raises:
+            Interrupted: the run was asked to stop.
+            TrainingError: its time is over; "start me again" would bring a job to this point for ever.
+        """
+        dist.on_main(self._check_time)
         if self._vote(at_once=True) & STOP:
             self.stop()
 
@@ -85,6 +91,14 @@ class SafePoints:
         if self._kept & FAILED:
             self.run.checkpoints.wait()  # raises it on all ranks
 
+    def _check_time(self) -> None:
+        again = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0') != '0'  # within the time of the first start
+        if self.limit is not None and not again and self.limit.is_near():
+            raise TrainingError(
+                f'The time is nearly over before training begins ({self.limit.reason}): the next start would fare no better. '
+                'Give it more time; what was saved before stays.'
+            )
+
     def _measure_window(self) -> None:
         """Tell the limit how long a window takes. The first of a start takes longer than any other, as what follows an epoch does."""
         now = time.monotonic()
@@ -107,6 +121,8 @@ class SafePoints:
         """
         run = self.run
         asked = [(rank, *one) for rank, one in enumerate(dist.gather_objects(self._asked_since())) if one is not None]
+        if not asked:  # a hook did, by `Run.ask`
+            asked = [(rank, 'a hook', TRY_AGAIN, 0.0) for rank in range(dist.world_size())]
         rank, reason, status, seconds = asked[0]
         reached = time.monotonic()
         self.interruption.ask(reason, status)  # on the ranks that were not

@@ -52,6 +52,15 @@ def test_what_sbatch_is_asked_for(start, tmp_path):
     assert wrapped == ['bash', str(SCRIPT), '--in-job', *args, '--auto_resume']
 
 
+def test_sh_reads_the_words_as_they_were(start, tmp_path):
+    """It is sh that runs `--wrap`, and the locale of a cluster is often C."""
+    hard = ("it's", 'größe', '$HOME `id` "x"', 'a\\b')
+    assert start('part', 'c.py', '2', *hard, LC_ALL='C').returncode == 0
+    command = words(tmp_path, 'sbatch')[-1].removeprefix('--wrap=exec bash')
+    found = subprocess.run(['sh', '-c', f'printf "%s\\n" {command}'], capture_output=True, text=True, timeout=10).stdout
+    assert found.splitlines()[-5:-1] == list(hard)
+
+
 @pytest.mark.parametrize('option', ['--resume_from=x.pth', '--start_over', '--auto_resume'])
 def test_a_start_that_says_how_is_left_alone(start, tmp_path, option):
     assert start('part', 'config.py', '2', option).returncode == 0

@@ -300,3 +300,9 @@ def test_default_hooks_may_fill_slots_that_no_short_section_fills(small):
     got = compiled(small(small.text + 'log_config = dict(interval=5)\ndefault_hooks = dict(collapse=None)\n'))
     assert got['default_hooks']['logger']['interval'] == 5
     assert got['default_hooks']['collapse'] is None
+
+
+@pytest.mark.parametrize('key', ['fsdp', 'compile'])
+def test_an_empty_dict_turns_on_what_a_full_one_does(small, key):
+    on, empty, off = (compiled(small(f'{small.text}\n{key} = {value}\n'))[key] for value in ('True', '{}', 'False'))
+    assert on and empty == on and off is None

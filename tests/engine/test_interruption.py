@@ -10,10 +10,10 @@ import pytest
 from mmengine.hooks import Hook
 
 from selfsup.cli import final_status
-from selfsup.engine.processes.agreement import SAVE
+from selfsup.engine.processes.agreement import SAVE, STOP
 from selfsup.engine.processes.interruption import Interruption
 from selfsup.engine.safe_points import how_to_go_on
-from selfsup.errors import CTRL_C, TRY_AGAIN, Interrupted, UsageError
+from selfsup.errors import CTRL_C, TRY_AGAIN, Interrupted, TrainingError, UsageError
 from selfsup.hooks.knn_hook import KNNHook
 from selfsup.registry import HOOKS
 from tests.distributed.helpers import run_ranks
@@ -72,6 +72,18 @@ class At(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         (self.acts or {}).get(runner.iter + 1, lambda runner: None)(runner)
+
+
+@pytest.fixture(autouse=True)
+def usual_handlers():
+    """Those of a command in the foreground: nohup and the background of a shell ignore some signals."""
+    before = {
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+    }
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
@@ -204,6 +216,11 @@ def test_a_save_by_the_clock_is_agreed_on(config, tmp_path):
     assert saved == [(1, 7)]
 
 
+def test_a_hook_may_ask_for_the_end(config, tmp_path):
+    with pytest.raises(Interrupted, match=r'Stopped by a hook\. .*iter_7\.pth holds'):
+        run(config, tmp_path, {7: lambda runner: runner.ask(STOP)}, hooks=[{'type': 'At'}])
+
+
 def test_the_time_limit(config, tmp_path, monkeypatch):
     monkeypatch.setattr('selfsup.engine.processes.time_limit.SPARE_S', 10**6)
     with pytest.raises(Interrupted, match=r'Stopped by --time_limit 2:00\. .*iter_1.pth'):
@@ -212,6 +229,16 @@ def test_the_time_limit(config, tmp_path, monkeypatch):
         run(config, tmp_path, limit='2 hours')
     with pytest.raises(UsageError, match='--time_limit 0:10 is over before anything is trained'):
         run(config, tmp_path, limit='0:10')
+
+
+def test_no_time_to_begin_is_an_error_and_no_reason_to_start_again(config, tmp_path, monkeypatch):
+    """A job that is requeued for exit status 75 would be for ever; processes that torchrun starts again have had their time."""
+    monkeypatch.setattr('selfsup.engine.processes.time_limit.SPARE_S', 10**6)
+    with pytest.raises(TrainingError, match=r'over before training begins \(--time_limit 2:00\)'):
+        run(config, tmp_path / 'short', {}, hooks=[], limit='2:00')
+    monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
+    with pytest.raises(Interrupted, match=r'Stopped by --time_limit 2:00\. Nothing was trained yet'):
+        run(config, tmp_path / 'again', {}, hooks=[], limit='2:00')
 
 
 @HOOKS.register_module(force=True)

@@ -224,6 +224,30 @@ def test_what_cannot_follow_says_why(stopped, tmp_path, options, message):
         go_on((config, first / 'iter_7.pth'), tmp_path / 'on', *options, *before, 'data.imgs_per_gpu=5', interval=1)
 
 
+@pytest.mark.parametrize(('option', 'stays'), [('total_epochs=3', True), ('total_iters=18', False)])
+def test_the_place_in_the_schedules_is_said_to_stay_where_it_does(stopped, tmp_path, option, stays):
+    length = (option,) if stays else ('total_epochs=None', option)
+    first = start(stopped[0], tmp_path / 'first', 'optimizer_config.update_interval=2', *length, stop_after=8)
+    on = go_on((stopped[0], first / 'iter_8.pth'), tmp_path / 'on', *length, 'data.imgs_per_gpu=6', stop_after=8)
+    log = log_of(on)
+    assert 'masks and averages' in log and ('the place in the schedules' in log) == stays
+
+
+def test_drop_last_is_compared_also_where_it_had_no_effect(stopped, tmp_path):
+    """24 images are six batches of 4 either way, but not so many of 5."""
+    with pytest.raises(CheckpointError, match=r'data.drop_last was True and is False \(set it back'):
+        go_on(stopped, tmp_path / 'on', 'data.drop_last=False', 'data.imgs_per_gpu=7')
+
+
+@pytest.mark.parametrize('samples', ['8', 8.0, True, -1])
+def test_samples_that_are_no_number_of_them(stopped, tmp_path, samples):
+    checkpoint = torch.load(stopped[1], weights_only=True)
+    checkpoint['meta']['samples'] = samples
+    torch.save(checkpoint, tmp_path / 'edited.pth')
+    with pytest.raises(CheckpointError, match=r'samples in its meta is .*, not a whole number'):
+        go_on((stopped[0], tmp_path / 'edited.pth'), tmp_path / 'on')
+
+
 def test_a_last_batch_that_the_method_cannot_use(stopped, tmp_path):
     """Two processes' worth of 8 images are done, of 24 in batches of 5: 16 are left, and the last batch would hold one."""
     keep = ('data.drop_last=False', 'optimizer_config.update_interval=1')

@@ -143,6 +143,7 @@ def relaxed_by(run: Run, changes: Changes, meta: Mapping[str, Any]) -> tuple[str
     before, now = Batch.of(meta['fingerprint']), Batch.of_run(run)
     if before is not None and before != now:
         _add_rows(changes, before, now, run.train_loop.dataloader.sampler, run.param_schedulers, run.config.optimizer)
+        _add_drop_last(changes, before, now, meta, run.config)
     return RELAXED
 
 
@@ -180,6 +181,20 @@ def _add_rows(
         )
 
 
+def _add_drop_last(changes: Changes, before: Batch, now: Batch, meta: Mapping[str, Any], config: RunConfig) -> None:
+    """Refuse another `drop_last` where the iterations of an epoch did not tell it: it was without effect before, and is not with other
+    batches.
+    """
+    stored = (meta.get('compiled') or {}).get('train_dataloader')
+    if not isinstance(stored, Mapping) or before.images == now.images or changes.mentions('iters_per_epoch'):
+        return
+    was, is_now = bool(stored.get('drop_last', False)), bool(config.train_dataloader.get('drop_last', False))
+    if was != is_now:
+        changes.rows.append(
+            Row('data.drop_last', str(was), str(is_now), REFUSED, f'set it back: {ELASTIC} changes no setting')
+        )
+
+
 def check_next_batches(run: Run, position: Position) -> None:
     """Refuse an epoch that goes on where no batch began if what is left of it does not fit the method. A collective.
 
@@ -209,12 +224,14 @@ def say_other_batch(run: Run, meta: Mapping[str, Any], position: Position) -> No
         ('iterations done', meta['iter'], position.iteration),
     ]
     epoch = min(position.epoch, position.iteration // now.iters_per_epoch)
+    moved = before.iters_per_epoch != now.iters_per_epoch and run.config.train_cfg.get('max_iters')
+    place = '' if moved else ', the place in the schedules'  # of a run that is counted in iterations it is another one
     lines = [f'{ELASTIC}: this run goes on otherwise than the one that wrote the checkpoint.']
     lines += [f'  {name:<22}{was:,}' + (f' -> {now:,}' if was != now else '') for name, was, now in rows]
     lines += [f'  {name:<22}{text}' for name, text in _consequences(before, now, run.config)]
     lines.append(
         f'What stays: the order of the images (epoch {epoch + 1} goes on{done}; none is passed over, none comes twice), the views '
-        'of every image, weights, optimizer, queues and banks, labels, masks and averages, the place in the schedules.'
+        f'of every image, weights, optimizer, queues and banks, labels, masks and averages{place}.'
     )
     reasons = [
         'the random numbers of a model (dropout, drop path, masked blocks, negatives, mixing) belong to a rank and an iteration'

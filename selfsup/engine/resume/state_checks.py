@@ -71,6 +71,9 @@ def check_training_state(checkpoint: Mapping, path: str) -> dict[str, Any]:
     closed_by = meta.get('closed_by', [])
     if not isinstance(closed_by, list) or not all(isinstance(name, str) for name in closed_by):
         raise _broken(path, f'closed_by in its meta is {closed_by!r:.80}, not a list of hooks')
+    samples = meta.get('samples')
+    if samples is not None and not _whole_number(samples, 0):
+        raise _broken(path, f'samples in its meta is {samples!r:.80}, not a whole number of at least 0')
     length, epoch, iteration = meta.get('fingerprint', {}).get('iters_per_epoch'), meta['epoch'], meta['iter']
     if length and not (epoch - 1) * length < iteration <= (epoch + 1) * length and (epoch, iteration) != (0, 0):
         raise _broken(path, f'it says epoch {epoch} and iteration {iteration}, with {length} iterations per epoch')
