@@ -66,6 +66,7 @@ def run_launcher(folder, words):
     os.dup2(out, 2)
     sys.stderr = open(2, 'w', buffering=1, closefd=False)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup would have it ignored
     sys.argv = ['torchrun.py', '--standalone', '--nproc_per_node=2', str(folder / 'rank.py'), str(folder), *words]
     runpy.run_path(str(ROOT / 'tools' / 'torchrun.py'), run_name='__main__')
 
