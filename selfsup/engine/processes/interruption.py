@@ -90,6 +90,7 @@ class Interruption:
             self._meets = False
 
     def __enter__(self) -> Interruption:
+        self._over = False
         self._ear, self._bell = socket.socketpair()
         for end in (self._ear, self._bell):
             end.setblocking(False)
@@ -107,8 +108,12 @@ class Interruption:
         for number, handler in self._handlers.items():
             signal.signal(number, signal.SIG_IGN if leaves else handler)
         self._handlers = {}
-        self._bell.close()
+        # Told, as the end of the stream would not be: a loader worker that is still there holds a copy of the bell.
+        self._over = True
+        with contextlib.suppress(BlockingIOError):  # what is there already wakes the thread as well
+            self._bell.send(b'\0')
         self._thread.join()
+        self._bell.close()
         self._ear.close()
 
     def _install(self) -> None:
@@ -153,7 +158,7 @@ class Interruption:
                 numbers = self._ear.recv(4096)
             except BlockingIOError:
                 numbers = b'\0'
-            if not numbers:  # the training is over
+            if self._over:
                 return
             for number in numbers:
                 if number in self._handlers:
