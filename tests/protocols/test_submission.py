@@ -78,6 +78,9 @@ def test_local_training_shows_what_it_does_and_stops_with_its_state_saved(tmp_pa
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        ),  # ignored in the background of a shell
     )
     end, shown = time.monotonic() + 240, ''
     while '[5/6]' not in shown and time.monotonic() < end:
