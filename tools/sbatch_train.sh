@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Train as a batch job that survives preemption and time limits: it saves its state, is requeued and goes on by itself. Prints its number.
-# Environment: SBATCH_ARGS (more sbatch arguments, such as --time=24:00:00), and what tools/srun_train.sh reads.
+# Environment: SBATCH_ARGS (more sbatch arguments, such as --time=24:00:00), MAX_REQUEUES (100), and what tools/srun_train.sh reads.
 usage='usage: bash tools/sbatch_train.sh PARTITION CONFIG NGPUS [arguments of tools/train.py]'
 here=$(cd "$(dirname "$0")" && pwd)
 source "$here/launch.sh"
@@ -19,6 +19,11 @@ in_job() {
         echo "error: the time of job $SLURM_JOB_ID is nearly over before training begins: give it a longer --time (SBATCH_ARGS)" >&2
         exit "$status"
     fi
+    # starts that all end before their first step would be for ever
+    if [ "${SLURM_RESTART_COUNT:-0}" -ge "${MAX_REQUEUES:-100}" ]; then
+        echo "error: job $SLURM_JOB_ID was requeued $SLURM_RESTART_COUNT times: submit it again, or set MAX_REQUEUES to more" >&2
+        exit "$status"
+    fi
     echo "job $SLURM_JOB_ID is requeued and goes on by itself (status $status)"
     scontrol requeue "$SLURM_JOB_ID" && sleep 60  # ended by the requeue
     exit "$status"
@@ -26,6 +31,7 @@ in_job() {
 
 if [ "${1:-}" = --in-job ]; then in_job "${@:2}"; fi
 need 3 999 "$@"
+whole MAX_REQUEUES "${MAX_REQUEUES:-100}" 0 999999
 resources "$3"
 start=(--auto_resume)
 for word in "$@"; do case $word in --auto_resume | --start_over | --resume_from | --resume_from=*) start=() ;; esac; done

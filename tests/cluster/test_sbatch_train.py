@@ -88,6 +88,15 @@ def test_what_the_job_makes_of_the_end_of_training(start, tmp_path, status, queu
     assert ('give it a longer --time' in done.stderr) == (status == 138 and not requeued)
 
 
+def test_a_job_is_not_requeued_for_ever(start, tmp_path):
+    job = {'squeue': 'RUNNING 20:00', 'srun': 'exit 75', 'MAX_REQUEUES': '3'}
+    assert start('--in-job', 'part', 'c.py', '2', SLURM_RESTART_COUNT='2', **job).returncode == 75
+    assert words(tmp_path, 'scontrol') == ['requeue', '12']
+    done = start('--in-job', 'part', 'c.py', '2', SLURM_RESTART_COUNT='3', **job)
+    assert done.returncode == 75 and words(tmp_path, 'scontrol') == ['requeue', '12']
+    assert 'job 12 was requeued 3 times: submit it again, or set MAX_REQUEUES to more' in done.stderr
+
+
 def test_sigterm_waits_for_training(start, tmp_path):
     """A preemption sends it to the batch shell as well."""
     done = start('--in-job', 'part', 'c.py', '2', squeue='RUNNING 9:00', srun='kill -TERM $PPID; /bin/sleep 1; exit 75')
