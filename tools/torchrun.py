@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from selfsup.cluster import agent
-from selfsup.cluster.signals import Signals, children, leave_in_order
+from selfsup.cluster.signals import Signals, leave_in_order
+from selfsup.cluster.tree import children
 
 
 def launch(args: Any) -> None:
@@ -32,7 +33,9 @@ def launch(args: Any) -> None:
     nodes, each = (int(text) if text.isdecimal() else 1 for text in (args.nnodes, args.nproc_per_node))
     restarts = agent.Restarts(args.max_restarts, args.node_rank * each)
     if nodes > 1 and args.rdzv_backend == 'static':
-        agent.explain_waiting(args.master_addr, args.master_port, args.node_rank, nodes, lambda: bool(children()))
+        agent.explain_waiting(
+            args.master_addr, args.master_port, args.node_rank, nodes, lambda: bool(children(os.getpid()))
+        )
     try:
         run.run(args)
     except ChildFailedError as error:

@@ -10,14 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TRY_AGAIN
+from .tree import children, has_ended
 
 SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-
-
-def children() -> list[int]:
-    """Process ids of the ranks: the direct children."""
-    tasks = Path('/proc/self/task').glob('*/children')
-    return [int(pid) for task in tasks for pid in task.read_text().split()]
 
 
 def handles(pid: int, number: int) -> bool:
@@ -28,14 +23,6 @@ def handles(pid: int, number: int) -> bool:
         return False
     masks = [int(line.split()[1], 16) for line in lines if line.startswith(('SigCgt:', 'SigIgn:'))]
     return any(mask >> (number - 1) & 1 for mask in masks)
-
-
-def runs(pid: int) -> bool:
-    """False for a process that has ended, whether or not somebody has asked for its status."""
-    try:
-        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
-    except OSError:
-        return False
 
 
 class Signals:
@@ -58,7 +45,7 @@ class Signals:
         """Handler: untreated, signals would end the launcher and leave the ranks behind."""
         from torch.distributed.elastic.multiprocessing.api import SignalException
 
-        ranks = [pid for pid in children() if runs(pid)]
+        ranks = [pid for pid in children(os.getpid()) if not has_ended(pid)]
         # Python itself handles SIGINT, by an error: only who handles SIGTERM too saves before it ends.
         asked = signal.SIGTERM if number == signal.SIGINT else number
         if not all(handles(pid, asked) for pid in ranks) or (not ranks and self.passed_on is None):

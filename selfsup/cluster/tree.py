@@ -33,18 +33,35 @@ def own_identity() -> Identity:
         machine = f'{(PROC / "sys/kernel/random/boot_id").read_text().strip()}/{os.readlink(PROC / "self/ns/pid")}'
     except OSError:
         machine = ''
-    return Identity(machine, os.getpid(), _begun(os.getpid()))
+    return Identity(machine, os.getpid(), begun(os.getpid()))
 
 
 def is_here(one: Identity) -> bool:
     """True where that very process exists on this machine."""
-    return bool(one.machine) and own_identity().machine == one.machine and 0 < one.begun == _begun(one.pid)
+    return bool(one.machine) and own_identity().machine == one.machine and 0 < one.begun == begun(one.pid)
+
+
+def children(pid: int) -> list[int]:
+    """Process ids of the children of a process."""
+    try:
+        tasks = list((PROC / str(pid) / 'task').iterdir())
+    except OSError:
+        return []
+    found: list[int] = []
+    for task in tasks:
+        try:
+            found += map(int, (task / 'children').read_text().split())
+        except FileNotFoundError:  # the thread has ended, or the kernel was built without this list
+            continue
+        except OSError:
+            continue
+    return found or _children_by_parent(pid)
 
 
 def descendants(pid: int) -> list[int]:
     """Process ids of the children of a process and of all below them; children come before theirs."""
     below: list[int] = []
-    for child in _children(pid):
+    for child in children(pid):
         below += [child, *descendants(child)]
     return below
 
@@ -69,6 +86,17 @@ def kill_below(pid: int) -> None:
     kill(reversed(descendants(pid)))
 
 
+def has_ended(pid: int) -> bool:
+    """True for a process that is gone or has ended, whether or not somebody has asked for its status."""
+    return _stat(pid)[:1] in ([], ['Z'])
+
+
+def begun(pid: int) -> int:
+    """When a process was started, in ticks since the machine was; 0 where it is gone."""
+    fields = _stat(pid)
+    return int(fields[_BEGUN]) if fields else 0
+
+
 def is_running(pid: int) -> bool:
     """True for a process that exists."""
     try:
@@ -80,22 +108,6 @@ def is_running(pid: int) -> bool:
     return True
 
 
-def _children(pid: int) -> list[int]:
-    try:
-        tasks = list((PROC / str(pid) / 'task').iterdir())
-    except OSError:
-        return []
-    found: list[int] = []
-    for task in tasks:
-        try:
-            found += map(int, (task / 'children').read_text().split())
-        except FileNotFoundError:  # the thread has ended, or the kernel was built without this list
-            continue
-        except OSError:
-            continue
-    return found or _children_by_parent(pid)
-
-
 def _children_by_parent(pid: int) -> list[int]:
     """The slow way, where no file lists them."""
     if (PROC / 'self' / 'task' / str(os.getpid()) / 'children').exists():
@@ -103,11 +115,6 @@ def _children_by_parent(pid: int) -> list[int]:
     return [
         int(entry) for entry in os.listdir(PROC) if entry.isdecimal() and _stat(int(entry))[_PARENT:2] == [str(pid)]
     ]
-
-
-def _begun(pid: int) -> int:
-    fields = _stat(pid)
-    return int(fields[_BEGUN]) if fields else 0
 
 
 def _stat(pid: int) -> list[str]:

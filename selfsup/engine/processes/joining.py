@@ -22,9 +22,6 @@ from .watch import VERDICT, Watch, sign_key
 
 BUSY_S = 10.0  # for a port that the process before this one still holds
 FOR_GOOD = datetime.timedelta(days=365)  # who waits for a slow process waits; who hangs is found by the watch
-_HOW_TO = (
-    'Start it with the same MASTER_ADDR, PORT and number of processes, and with a number of its own (NODE_RANK, RANK).'
-)
 
 
 @dataclass(frozen=True)

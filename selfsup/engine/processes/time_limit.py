@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...cluster.slurm import end_of_job, seconds_of
+from ...cluster.tree import begun
 from ...errors import ConfigError, UsageError
 
 SPARE_S = 10.0
@@ -75,9 +76,10 @@ def started(env: Mapping[str, str]) -> float:
     """When the launcher, or without one this process, began (`time.time()`): processes that it starts again get no more time."""
     for pid in (env.get('SELFSUP_LAUNCHER'), os.getpid()):
         try:
-            fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
+            ticks = begun(int(pid or 0))
             since_boot = float(Path('/proc/uptime').read_text().split()[0])
-            return time.time() - (since_boot - int(fields[19]) / os.sysconf('SC_CLK_TCK'))
-        except (OSError, ValueError, IndexError):
+        except (OSError, ValueError):
             continue
+        if ticks:
+            return time.time() - (since_boot - ticks / os.sysconf('SC_CLK_TCK'))
     return time.time()

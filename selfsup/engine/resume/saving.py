@@ -162,11 +162,6 @@ class Checkpoints:
         self.last = dist.on_main(settle)
         self._tell()
 
-    @property
-    def failed(self) -> bool:
-        """A checkpoint could not be written; `wait` and the next save raise it. Known to rank 0, without waiting."""
-        return self._writer.failure is not None
-
     def collect(self) -> None:
         """Take note of what was written meanwhile, and tell the hooks; does not wait. To be called often, between two iterations."""
         self._note_written()
@@ -197,7 +192,6 @@ class Checkpoints:
         where these lie in host memory.
         """
         run, loop, model = self.run, self.run.train_loop, unwrap(self.run.model)
-        heartbeat.beat('saving a checkpoint')
         now = time.time()
         if snapshot is not None:
             snapshot.begin()
