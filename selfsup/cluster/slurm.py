@@ -28,7 +28,7 @@ def slurm_environment(env: dict[str, str], port: int | None = None) -> dict[str,
 
     Args:
         env: the environment of the task.
-        port: port of rank 0; None: `MASTER_PORT`, else 20000 + a number below 20000 made of job and step id.
+        port: port of rank 0; None: `MASTER_PORT`, else 20000 + a number below 12000 made of job and step id.
 
     Raises:
         ConfigError: this is no Slurm task, or it is the only one of several: a batch script that was not told to use srun.
@@ -48,7 +48,8 @@ def slurm_environment(env: dict[str, str], port: int | None = None) -> dict[str,
     if port is None:
         # two steps of one job may run side by side, hence the step id
         number = int(env.get('SLURM_JOB_ID', 0)) * 7 + int(env.get('SLURM_STEP_ID', 0) or 0)
-        port = whole_number('MASTER_PORT', env.get('MASTER_PORT') or 20000 + number % 20000, 1, 65535)
+        # below 32768: from there on Linux gives ports to whoever connects
+        port = whole_number('MASTER_PORT', env.get('MASTER_PORT') or 20000 + number % 12000, 1, 65535)
     return {
         'RANK': env['SLURM_PROCID'],
         'WORLD_SIZE': tasks,

@@ -109,7 +109,7 @@ SCRIPT = """
 
     def main():
         loader = build_loader(
-            dict(batch_size=1, num_workers=2, prefetch_factor=200, dataset=Views()), seed=0, device=torch.device('cpu'))
+            dict(batch_size=1, num_workers=2, prefetch_factor=2, dataset=Views()), seed=0, device=torch.device('cpu'))
         most = len(os.listdir('/proc/self/fd')) + int(sys.argv[1])
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         kept = [batch for batch in loader]
@@ -120,11 +120,11 @@ SCRIPT = """
 
 @pytest.mark.parametrize('more', [5, 60])
 def test_too_few_open_files_end_in_one_line(more):
-    """5: the queues of the workers cannot be made; 60: their batches cannot be sent."""
+    """5: the queues of the workers cannot be made; 60: their batches, which are kept, cannot be received."""
     done = subprocess.run(
         [sys.executable, '-c', textwrap.dedent(SCRIPT), str(more)], capture_output=True, text=True, timeout=100
     )
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if line.startswith('error')]
     assert 'too many open files' in line and 'ulimit -n 65536' in line
-    assert more > 5 or 'Traceback' not in done.stderr  # a thread of a worker prints one, before the line
+    assert 'Traceback' not in done.stderr

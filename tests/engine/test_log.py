@@ -138,7 +138,12 @@ def test_a_full_disk_at_a_log_line(config, straight, tmp_path, file_limit, said)
 
 def test_a_work_dir_that_is_removed(config, straight, tmp_path, said):
     """It is made again, with the next log line and the next checkpoint."""
-    work_dir = run(config, tmp_path / 'work', {8: lambda _: shutil.rmtree(tmp_path / 'work')})
+
+    def remove(runner):
+        runner.checkpoints.wait()  # the one of epoch 1 is written in the background
+        shutil.rmtree(runner.work_dir)
+
+    work_dir = run(config, tmp_path / 'work', {8: remove})
     assert sorted(path.name for path in work_dir.glob('*.pth')) == ['epoch_2.pth', 'epoch_3.pth', 'latest.pth']
     assert [row['step'] for row in rows(work_dir)] == list(range(8, 19)) == events(work_dir)
     assert differences(straight / 'epoch_3.pth', work_dir / 'epoch_3.pth') == []

@@ -26,6 +26,8 @@ from pathlib import Path
 PACKAGES = 'slurmctld slurmd slurm-client munge'
 INSTALL = f'apt-get install -y --no-install-recommends {PACKAGES}'
 PROGRAMS = ('slurmctld', 'slurmd', 'srun', 'sbatch', 'scontrol', 'munged')
+# A credential lives that long: a job is refused that a busy machine starts later, and a requeued one waits for as long.
+CREDENTIAL_S = 20
 KILL_WAIT_S, GRACE_S = 10, 15  # from SIGTERM to SIGKILL; from the notice of a preemption to SIGTERM
 SETTINGS = """\
 ClusterName=small
@@ -36,7 +38,7 @@ SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 CredType=cred/munge
-AuthInfo=socket={folder}/munge.sock,cred_expire=5
+AuthInfo=socket={folder}/munge.sock,cred_expire={cred_expire}
 StateSaveLocation={folder}/state
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmctldLogFile={folder}/slurmctld.log
@@ -170,6 +172,11 @@ class Cluster:
         """The same of all jobs that there were, by their numbers."""
         return [_fields(line) for line in self.run('scontrol', '-o', 'show', 'job').stdout.splitlines() if '=' in line]
 
+    def log(self) -> str:
+        """The last words of the controller and the nodes."""
+        paths = sorted(self.folder.glob('slurm*.log'))
+        return '\n'.join(f'--- {path.name}\n{path.read_text(errors="replace")[-2000:]}' for path in paths)
+
     def wait_for(self, number: str, *states: str, restarts: int = 0, seconds: float = 240) -> dict[str, str]:
         """Wait until a job has one of some states and was requeued `restarts` times or more.
 
@@ -196,6 +203,7 @@ class Cluster:
             folder=folder,
             kill_wait=KILL_WAIT_S,
             grace=GRACE_S,
+            cred_expire=CREDENTIAL_S,
             first_job=random.SystemRandom().randrange(1000, 900000),  # trainings make their port of it
         )
         nodes = [NODE.format(name=name, host=host, port=port) for name, port in zip(self.names, ports[1:], strict=True)]

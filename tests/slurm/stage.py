@@ -57,15 +57,18 @@ class Stage(NamedTuple):
         """
         options = ['--work_dir', self.folder / 'run', '--cfg-options', f'{PAUSE}={pause}', *settings]
         sent = self.done('tools/sbatch_train.sh', 'main', self.config, 2, *options, **env)
-        self.wait_for_iteration(3)
-        return sent.stdout.split()[-1]
+        job = sent.stdout.split()[-1]
+        self.wait_for_iteration(3, job=job)
+        return job
 
-    def wait_for_iteration(self, number: int, work_dir: Path | None = None) -> None:
-        """Wait until the run has logged that many iterations."""
+    def wait_for_iteration(self, number: int, work_dir: Path | None = None, job: str | None = None) -> None:
+        """Wait until the run, of a job that must not have ended, has logged that many iterations."""
         end = time.monotonic() + PATIENCE_S
         while len(losses(work_dir or self.folder / 'run')) < number:
-            assert time.monotonic() < end, f'no iteration {number}:\n{self.logs()}'
-            time.sleep(0.2)
+            known = self.cluster.job(job) if job else {}
+            lost = time.monotonic() > end or known.get('JobState') in ('FAILED', 'CANCELLED', 'NODE_FAIL', 'BOOT_FAIL')
+            assert not lost, f'no iteration {number}: {known}\n{self.logs()}\n{self.cluster.log()}'
+            time.sleep(0.5)
 
     def ended(self, job: str, *, restarts: int, state: str = 'COMPLETED', or_more: bool = False) -> dict[str, str]:
         """Wait for the end of a job; it must have been requeued that often, `or_more`: where a busy machine needs more starts."""

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def start(tmp_path):
                     ],
                     stdout=out,
                     stderr=out,
-                    env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+                    env={**os.environ, 'PYTHON': sys.executable, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
                     preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
                 )
             )
