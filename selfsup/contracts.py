@@ -167,3 +167,37 @@ class SamplesUniformly(Protocol):
 
     def set_uniform_indices(self, labels: Any, num_classes: int) -> None:
         """Draw as many samples of each of the `num_classes` labels (N,)."""
+
+
+class Progress(float):
+    """Share of the training that is done, iteration / iterations, in [0, 1], and where that is.
+
+    Args:
+        iteration: of the step that was just made, counted in micro-batches from 0.
+        iterations: of the whole training.
+        iters_per_epoch: batches of an epoch.
+    """
+
+    def __new__(cls, iteration: int, iterations: int, iters_per_epoch: int) -> Progress:
+        made = super().__new__(cls, iteration / iterations)
+        made.iteration, made.iterations, made.iters_per_epoch = iteration, iterations, iters_per_epoch
+        return made
+
+    iteration: int
+    iterations: int
+    iters_per_epoch: int
+
+    @property
+    def epoch(self) -> int:
+        """Whole epochs that are done, from 0."""
+        return self.iteration // self.iters_per_epoch
+
+    @property
+    def epochs(self) -> int:
+        """Of the whole training; a part of one counts as one."""
+        return -(-self.iterations // self.iters_per_epoch)
+
+    @property
+    def next(self) -> Progress:
+        """At the iteration that follows, for what its forward pass reads; after the last one 1."""
+        return Progress(self.iteration + 1, self.iterations, self.iters_per_epoch)

@@ -10,7 +10,7 @@ from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 
 from ..arguments import Count
-from ..contracts import CutsAnywhere
+from ..contracts import CutsAnywhere, Progress
 from ..datasets.loaders import DeviceLoader
 from ..datasets.robust import share_unreadable
 from ..distributed import rank, unwrap
@@ -215,7 +215,7 @@ class TrainLoop(BaseLoop):
         if self.stepped:
             runner.call_hook('after_optimizer_step')
             algorithm = cast('Algorithm', unwrap(runner.model))
-            algorithm.after_update(self._carries, self._iter / self._max_iters)
+            algorithm.after_update(self._carries, Progress(self._iter, self._max_iters, self.iters_per_epoch))
         if closes:
             self._carries = []
         beat(f'hooks after iteration {self._iter + 1}')

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from selfsup.contracts import Progress
 from selfsup.models.algorithms import Algorithm, Step
 from selfsup.registry import BACKBONES, MODELS
 
@@ -51,7 +52,7 @@ def test_one_training_step(model):
     for name, value in before.items():  # loss() moves no weights
         assert torch.equal(value, model.state_dict()[name]), name
     torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.1).step()
-    model.after_update([step.carry], progress=0.5)
+    model.after_update([step.carry], Progress(5, 10, 5))
     assert all(torch.isfinite(v).all() for v in model.state_dict().values())
 
 
@@ -59,14 +60,14 @@ def test_state_dict_holds_everything(model):
     twin = copy.deepcopy(model)
     batch = tiny_batch(model)
     step = model(batch)
-    model.after_update([step.carry], progress=0.3)
+    model.after_update([step.carry], Progress(3, 10, 5))
     assert twin.load_state_dict(model.state_dict()).missing_keys == []
     for _ in range(2):  # the second time after both moved on
         steps = []
         for network in (model, twin):
             torch.manual_seed(1)
             steps.append(network(batch))
-            network.after_update([steps[-1].carry], progress=0.4)
+            network.after_update([steps[-1].carry], Progress(4, 10, 5))
         assert torch.equal(steps[0].total, steps[1].total)
     assert all(torch.equal(value, twin.state_dict()[key]) for key, value in model.state_dict().items())
 
@@ -89,7 +90,7 @@ def test_bfloat16_autocast(model):
     assert step.embedding is None or step.embedding.dtype == torch.float32
     assert all(v.dtype == torch.float32 for v in step.carry.values() if v.is_floating_point())
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
-    model.after_update([step.carry], progress=0.5)
+    model.after_update([step.carry], Progress(5, 10, 5))
     assert all(torch.isfinite(v).all() for v in model.state_dict().values())
 
 
@@ -120,7 +121,7 @@ def test_one_update_for_two_micro_batches(model):
         (step.total / 2).backward()
         carries.append(step.carry)
     rows = bank_of(model).clone()
-    model.after_update(carries, progress=0.5)
+    model.after_update(carries, Progress(5, 10, 5))
     assert all(torch.isfinite(v).all() for v in model.state_dict().values())
     if len(rows):
         moved = (bank_of(model) != rows).any(dim=1).nonzero()[:, 0].tolist()

@@ -13,7 +13,7 @@ from typing import Annotated, Any, cast
 from torch import Tensor, nn
 
 from ...arguments import Part
-from ...contracts import StartsFrom
+from ...contracts import Progress, StartsFrom
 from ...errors import ConfigError, ShapeError, did_you_mean
 from ...registry import BACKBONES, HEADS, MEMORIES, NECKS, Registry
 from ..layers.image_channels import image_channels, stated_channels
@@ -141,12 +141,12 @@ class Algorithm(nn.Module):
         """Losses of a batch. Pure: it changes nothing but running statistics of batch norms."""
         raise NotImplementedError(f'{type(self).__name__} has no loss')
 
-    def after_update(self, carries: Sequence[dict[str, Tensor]], progress: float) -> None:
+    def after_update(self, carries: Sequence[dict[str, Tensor]], progress: Progress) -> None:
         """Move the state that follows the optimizer. Called once per optimizer step, after it.
 
         Args:
             carries: `Step.carry` of every micro-batch of the step, in order.
-            progress: iteration / max_iters, in [0, 1].
+            progress: iteration / iterations as a float, in [0, 1), which also knows its epoch, see `Progress`.
         """
 
     def check_classes(self, classes: int | None) -> None:

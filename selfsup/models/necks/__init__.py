@@ -10,6 +10,7 @@ from .convnext_v2_decoder import ConvNeXtV2Decoder
 from .fpn import FPN
 from .light_decoder import LightDecoder
 from .linear import LinearNeck
+from .mlp import MLPNeck
 from .nonlinear import NonLinearNeckSimCLR, NonLinearNeckV0, NonLinearNeckV1, NonLinearNeckV2
 from .relative_loc import RelativeLocNeck
 from .spark import SparKNeck
@@ -20,6 +21,7 @@ __all__ = [
     'ConvNeXtV2Decoder',
     'LightDecoder',
     'LinearNeck',
+    'MLPNeck',
     'NonLinearNeckSimCLR',
     'NonLinearNeckV0',
     'NonLinearNeckV1',

@@ -10,10 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...registry import BACKBONES, HEADS, MODELS
-from ..layers.functional import l2_normalize
-from ..layers.pooling import global_average
-from .base import Algorithm, Backbone, Head, Step, build_part, init_neck, refuse_classes
+from ....registry import BACKBONES, HEADS, MODELS
+from ...layers.functional import l2_normalize
+from ...layers.pooling import global_average
+from ..base import Algorithm, Backbone, Head, Step, build_part, init_neck, refuse_classes
 
 
 @MODELS.register_module()

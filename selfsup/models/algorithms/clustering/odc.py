@@ -16,12 +16,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ... import distributed
-from ...errors import ConfigError, ShapeError
-from ...registry import BACKBONES, HEADS, MEMORIES, MODELS, NECKS
-from ..layers.functional import class_weights, l2_normalize
-from ..layers.sobel import Sobel
-from .base import Algorithm, Backbone, Head, Memory, Neck, Step, build_part, init_neck
+from .... import distributed
+from ....contracts import Progress
+from ....errors import ConfigError, ShapeError
+from ....registry import BACKBONES, HEADS, MEMORIES, MODELS, NECKS
+from ...layers.functional import class_weights, l2_normalize
+from ...layers.sobel import Sobel
+from ..base import Algorithm, Backbone, Head, Memory, Neck, Step, build_part, init_neck
 
 
 @MODELS.register_module()
@@ -122,7 +123,7 @@ class ODC(Algorithm):
             )
 
     @torch.no_grad()
-    def after_update(self, carries: Sequence[dict[str, Tensor]], progress: float) -> None:
+    def after_update(self, carries: Sequence[dict[str, Tensor]], progress: Progress) -> None:
         """The features of all processes enter the memory and may change labels (algorithm 1, step 3)."""
         changed = [
             self.memory_bank.update_samples(

@@ -17,12 +17,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ... import distributed
-from ...arguments import Count
-from ...errors import ConfigError, SelfSupWarning, ShapeError
-from ...registry import BACKBONES, HEADS, MEMORIES, MODELS, NECKS
-from ..layers.functional import l2_normalize, similarity
-from .base import Algorithm, Backbone, Head, Memory, Neck, Step, build_part, init_neck
+from .... import distributed
+from ....arguments import Count
+from ....contracts import Progress
+from ....errors import ConfigError, SelfSupWarning, ShapeError
+from ....registry import BACKBONES, HEADS, MEMORIES, MODELS, NECKS
+from ...layers.functional import l2_normalize, similarity
+from ..base import Algorithm, Backbone, Head, Memory, Neck, Step, build_part, init_neck
 
 
 @MODELS.register_module()
@@ -118,7 +119,7 @@ class NPID(Algorithm):
             )
 
     @torch.no_grad()
-    def after_update(self, carries: Sequence[dict[str, Tensor]], progress: float) -> None:
+    def after_update(self, carries: Sequence[dict[str, Tensor]], progress: Progress) -> None:
         """The embeddings of all processes enter the bank."""
         for carry in carries:
             self.memory_bank.update(

@@ -14,12 +14,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ... import distributed
-from ...errors import ConfigError
-from ...registry import BACKBONES, HEADS, MODELS, NECKS
-from ..layers.functional import class_weights, l2_normalize
-from ..layers.sobel import Sobel
-from .base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
+from .... import distributed
+from ....errors import ConfigError
+from ....registry import BACKBONES, HEADS, MODELS, NECKS
+from ...layers.functional import class_weights, l2_normalize
+from ...layers.sobel import Sobel
+from ..base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
 
 
 @MODELS.register_module()

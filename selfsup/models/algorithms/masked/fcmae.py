@@ -19,15 +19,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ...arguments import Count
-from ...errors import ConfigError
-from ...registry import BACKBONES, HEADS, MODELS, NECKS
-from ..layers.functional import l2_normalize
-from ..layers.image_channels import check_image_channels, image_channels
-from ..layers.init import init_convnext
-from ..layers.masking import BlockMasking, Keep, MaskRatio, enlarge, mean_count
-from ..visible import check_masked, encode_visible, probe_maps
-from .base import Algorithm, Backbone, Head, Neck, Step, build_part
+from ....arguments import Count
+from ....errors import ConfigError
+from ....registry import BACKBONES, HEADS, MODELS, NECKS
+from ...layers.functional import l2_normalize
+from ...layers.image_channels import check_image_channels, image_channels
+from ...layers.init import init_convnext
+from ...layers.masking import BlockMasking, Keep, MaskRatio, enlarge, mean_count
+from ...visible import check_masked, encode_visible, probe_maps
+from ..base import Algorithm, Backbone, Head, Neck, Step, build_part
 
 
 @MODELS.register_module()

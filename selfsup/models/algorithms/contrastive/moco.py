@@ -18,13 +18,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ... import distributed
-from ...arguments import Count, Share
-from ...errors import SelfSupWarning, ShapeError
-from ...registry import BACKBONES, HEADS, MODELS, NECKS
-from ..layers.functional import l2_normalize, similarity
-from ..layers.momentum import momentum_copy, momentum_update
-from .base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
+from .... import distributed
+from ....arguments import Count, Share
+from ....contracts import Progress
+from ....errors import SelfSupWarning, ShapeError
+from ....registry import BACKBONES, HEADS, MODELS, NECKS
+from ...layers.functional import l2_normalize, similarity
+from ...layers.momentum import momentum_copy, momentum_update
+from ..base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
 
 
 @MODELS.register_module(name=['MOCO', 'MoCo'])
@@ -118,7 +119,7 @@ class MOCO(Algorithm):
         return embedding
 
     @torch.no_grad()
-    def after_update(self, carries: Sequence[dict[str, Tensor]], progress: float) -> None:
+    def after_update(self, carries: Sequence[dict[str, Tensor]], progress: Progress) -> None:
         """Key encoder follows the query encoder (equation 2); keys of all processes enter the queue, in rank order."""
         momentum_update(self.key_backbone, self.backbone, self.momentum)
         momentum_update(self.key_neck, self.neck, self.momentum)

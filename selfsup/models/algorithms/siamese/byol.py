@@ -16,11 +16,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ...arguments import Share
-from ...registry import BACKBONES, HEADS, MODELS, NECKS
-from ..layers.functional import l2_normalize
-from ..layers.momentum import momentum_copy, momentum_update
-from .base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
+from ....arguments import Share
+from ....contracts import Progress
+from ....registry import BACKBONES, HEADS, MODELS, NECKS
+from ...layers.functional import l2_normalize
+from ...layers.momentum import momentum_copy, momentum_update
+from ..base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
 
 
 @MODELS.register_module()
@@ -76,7 +77,7 @@ class BYOL(Algorithm):
         return self.end_momentum - (self.end_momentum - self.base_momentum) * (math.cos(math.pi * progress) + 1) / 2
 
     @torch.no_grad()
-    def after_update(self, carries: Sequence[dict[str, Tensor]], progress: float) -> None:
+    def after_update(self, carries: Sequence[dict[str, Tensor]], progress: Progress) -> None:
         """The target follows the online network (equation 1)."""
         momentum = self.momentum_at(progress)
         self.momentum.fill_(momentum)

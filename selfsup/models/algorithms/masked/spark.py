@@ -18,15 +18,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ...arguments import Count
-from ...errors import ConfigError
-from ...registry import BACKBONES, HEADS, MODELS, NECKS
-from ..layers.functional import l2_normalize
-from ..layers.image_channels import check_image_channels, image_channels
-from ..layers.masking import BlockMasking, Keep, MaskRatio, mean_count
-from ..layers.norm import resolve_sync_bn
-from ..visible import check_masked, encode_visible, probe_maps
-from .base import Algorithm, Backbone, Head, Neck, Step, build_part
+from ....arguments import Count
+from ....errors import ConfigError
+from ....registry import BACKBONES, HEADS, MODELS, NECKS
+from ...layers.functional import l2_normalize
+from ...layers.image_channels import check_image_channels, image_channels
+from ...layers.masking import BlockMasking, Keep, MaskRatio, mean_count
+from ...layers.norm import resolve_sync_bn
+from ...visible import check_masked, encode_visible, probe_maps
+from ..base import Algorithm, Backbone, Head, Neck, Step, build_part
 
 
 @MODELS.register_module()

@@ -13,11 +13,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...errors import ShapeError
-from ...registry import BACKBONES, HEADS, MODELS, NECKS
-from ..layers.functional import l2_normalize
-from ..layers.pooling import global_average, last_map
-from .base import Algorithm, Backbone, Head, Neck, Step, build_part, form_of, init_neck, refuse_classes
+from ....errors import ShapeError
+from ....registry import BACKBONES, HEADS, MODELS, NECKS
+from ...layers.functional import l2_normalize
+from ...layers.pooling import global_average, last_map
+from ..base import Algorithm, Backbone, Head, Neck, Step, build_part, form_of, init_neck, refuse_classes
 
 
 @MODELS.register_module()

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ... import distributed
-from ...errors import ConfigError
-from ...registry import BACKBONES, HEADS, MODELS, NECKS
-from ..layers.functional import l2_normalize, similarity
-from .base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
+from .... import distributed
+from ....errors import ConfigError
+from ....registry import BACKBONES, HEADS, MODELS, NECKS
+from ...layers.functional import l2_normalize, similarity
+from ..base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
 
 
 @MODELS.register_module()

@@ -1,0 +1,1 @@
+"""Methods that predict what a mask hides: SparK, FCMAE."""

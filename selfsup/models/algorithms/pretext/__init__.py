@@ -1,0 +1,1 @@
+"""Methods with a task whose labels are made: Relative-Loc, Rotation."""
