@@ -47,7 +47,9 @@ def _squares(matrix: Tensor) -> Tensor:
 
 
 class _SquaredProduct(torch.autograd.Function):
-    """Sum of the squares of x^T y for `x`, `y` (N, D): one D x D matrix, or two of N x N where these are smaller, and none for a gradient.
+    """Sum of the squares of x^T y for `x`, `y` (N, D), by one D x D matrix, or where N < D by two of N x N (one if `y` is `x`).
+
+    The backward pass needs these and makes no further one.
 
     Entry (a, b) of x x^T times that of y y^T, summed, is the same number (Garrido et al. 2022, arXiv:2206.02574, section 3).
     """
@@ -58,7 +60,8 @@ class _SquaredProduct(torch.autograd.Function):
             product = x.T @ y
             ctx.save_for_backward(x, y, product)
             return _squares(product)
-        of_x, of_y = x @ x.T, y @ y.T
+        of_x = x @ x.T
+        of_y = of_x if y is x else y @ y.T
         ctx.save_for_backward(x, y, of_x, of_y)
         return torch.stack([(a * b).sum() for a, b in zip(of_x.split(1024), of_y.split(1024), strict=True)]).sum()
 
@@ -76,7 +79,7 @@ def off_diagonal_squares(x: Tensor, y: Tensor) -> Tensor:
     """Sum of the squares of all entries of x^T y off its diagonal, in full precision also under autocast.
 
     Args:
-        x, y: (N, D); a matrix of min(N, D) rows and columns is kept for the backward pass (two where N < D).
+        x, y: (N, D).
     """
     with torch.autocast(x.device.type, enabled=False):
         x, y = full_precision(x), full_precision(y)
