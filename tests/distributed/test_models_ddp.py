@@ -32,6 +32,7 @@ BACKBONE = {
     'norm_cfg': {'type': 'GN', 'num_groups': 4},
 }
 NECK = {'type': 'NonLinearNeckV1', 'in_channels': 64, 'hid_channels': 24, 'out_channels': 16}
+MLP = {**NECK, 'type': 'MLPNeck', 'norm': None}
 CONTRAST = {'type': 'ContrastiveHead', 'temperature': 0.2}
 MODEL_CONFIGS = {
     'MOCO': {'neck': NECK, 'head': CONTRAST, 'queue_len': 10, 'feat_dim': 16, 'momentum': 0.9},
@@ -41,6 +42,9 @@ MODEL_CONFIGS = {
         'base_momentum': 0.9,
         'head': {'type': 'LatentPredictHead', 'predictor': {**NECK, 'in_channels': 16, 'with_avg_pool': False}},
     },
+    'SimSiam': {'neck': MLP, 'predictor': {**MLP, 'in_channels': 16, 'with_avg_pool': False}},
+    'BarlowTwins': {'neck': MLP},
+    'VICReg': {'neck': MLP},
     'Classification': {'head': {'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': 64, 'num_classes': 5}},
     'RotationPred': {'head': {'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': 64, 'num_classes': 4}},
     'RelativeLoc': {
@@ -123,9 +127,16 @@ def batches(name):
     generator = torch.Generator().manual_seed(7)
     size = WORLD * PER_RANK
     pixels = 64 if name in MASKED else 32
-    views = {'RotationPred': (4, 3), 'RelativeLoc': (8, 6), 'MOCO': (2, 3), 'SimCLR': (2, 3), 'BYOL': (2, 3)}.get(
-        name, (3,)
-    )
+    views = {
+        'RotationPred': (4, 3),
+        'RelativeLoc': (8, 6),
+        'MOCO': (2, 3),
+        'SimCLR': (2, 3),
+        'BYOL': (2, 3),
+        'SimSiam': (2, 3),
+        'BarlowTwins': (2, 3),
+        'VICReg': (2, 3),
+    }.get(name, (3,))
     for _ in range(2):
         img = torch.randn(size, *views, pixels, pixels, generator=generator, dtype=torch.float64)
         idx = torch.randint(IMAGES, (size,), generator=generator)
