@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from selfsup import distributed
+from selfsup.contracts import Progress
 from selfsup.models.memories import ODCMemory
 from selfsup.models.memories.sharded import ShardedRows
 from selfsup.models.memories.two_means import two_means
@@ -32,6 +33,7 @@ BACKBONE = {
     'norm_cfg': {'type': 'GN', 'num_groups': 4},
 }
 NECK = {'type': 'NonLinearNeckV1', 'in_channels': 64, 'hid_channels': 24, 'out_channels': 16}
+PREDICTOR = {**NECK, 'in_channels': 16, 'with_avg_pool': False}
 CONTRAST = {'type': 'ContrastiveHead', 'temperature': 0.2}
 MODEL_CONFIGS = {
     'MOCO': {'neck': NECK, 'head': CONTRAST, 'queue_len': 10, 'feat_dim': 16, 'momentum': 0.9},
@@ -74,6 +76,15 @@ MODEL_CONFIGS = {
         'decoder': {'type': 'LightDecoder', 'width': 32, 'norm_cfg': {'type': 'GN', 'num_groups': 1}},
     },
     'FCMAE': {'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 16}, 'head': {'type': 'MaskedPixelHead'}},
+    'DenseCL': {
+        'neck': {**NECK, 'type': 'DenseCLNeck', 'num_grid': 2},
+        'head': CONTRAST,
+        'queue_len': 10,
+        'feat_dim': 16,
+        'momentum': 0.9,
+    },
+    'MoCoV3': {'neck': NECK, 'predictor': PREDICTOR, 'base_momentum': 0.9},
+    'NNCLR': {'neck': NECK, 'predictor': PREDICTOR, 'queue_len': 10, 'feat_dim': 16},
 }
 MASKED = ('SparK', 'FCMAE')
 LABELS = torch.arange(IMAGES) % 7 % CLUSTERS  # classes 0 to 2 twice as large as 3
@@ -123,8 +134,11 @@ def batches(name):
     generator = torch.Generator().manual_seed(7)
     size = WORLD * PER_RANK
     pixels = 64 if name in MASKED else 32
-    views = {'RotationPred': (4, 3), 'RelativeLoc': (8, 6), 'MOCO': (2, 3), 'SimCLR': (2, 3), 'BYOL': (2, 3)}.get(
-        name, (3,)
+    two_views = ('ContrastiveDataset', 'BYOLDataset')
+    views = (
+        (2, 3)
+        if MODELS.get(name).dataset in two_views
+        else {'RotationPred': (4, 3), 'RelativeLoc': (8, 6)}.get(name, (3,))
     )
     for _ in range(2):
         img = torch.randn(size, *views, pixels, pixels, generator=generator, dtype=torch.float64)
@@ -156,7 +170,7 @@ def train(name, seed=0):
         optimizer.zero_grad()
         step.total.backward()
         optimizer.step()
-        model.after_update([step.carry], progress=i / 2)
+        model.after_update([step.carry], progress=Progress(i, 2, 2))
         move_clusters(name, model)
         losses.append(distributed.mean(step.total).item())
     grads = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
@@ -202,7 +216,7 @@ def test_two_processes_equal_one(two_processes, name):
                 assert their_state[key] == 'elsewhere'  # one whole copy is enough
                 continue
             torch.testing.assert_close(their_state[key], state[key], **exact, msg=lambda m, key=key: f'{key}: {m}')
-    if name == 'MOCO':
+    if name in ('DenseCL', 'MOCO', 'NNCLR'):
         assert int(state['queue_ptr']) == 2  # 12 keys in a queue of 10
     if name == 'ODC':
         assert not torch.equal(state['memory_bank.label_bank'], LABELS)

@@ -54,6 +54,22 @@ def tiny_config(name, backbone, channels):
                 'min_cluster': 2,
             },
         },
+        'DenseCL': {
+            'neck': projection('DenseCLNeck', channels),
+            'head': contrast,
+            'queue_len': 10,
+            'feat_dim': 16,
+        },
+        'MoCoV3': {
+            'neck': projection('MLPNeck', channels),
+            'predictor': projection('MLPNeck', 16, with_avg_pool=False),
+        },
+        'NNCLR': {
+            'neck': projection('MLPNeck', channels),
+            'predictor': projection('MLPNeck', 16, with_avg_pool=False),
+            'queue_len': 10,
+            'feat_dim': 16,
+        },
         'Detection': {
             'neck': {'type': 'FPN', 'in_channels': (channels,), 'out_channels': 16},
             'num_classes': 3,

@@ -13,7 +13,10 @@ from .base import Algorithm, Step
 from .classification import Classification
 from .clustering.deep_cluster import DeepCluster
 from .clustering.odc import ODC
+from .contrastive.dense_cl import DenseCL
 from .contrastive.moco import MOCO
+from .contrastive.moco_v3 import MoCoV3
+from .contrastive.nnclr import NNCLR
 from .contrastive.npid import NPID
 from .contrastive.simclr import SimCLR
 from .detection import Detection
@@ -27,12 +30,15 @@ __all__ = [
     'BYOL',
     'FCMAE',
     'MOCO',
+    'NNCLR',
     'NPID',
     'ODC',
     'Algorithm',
     'Classification',
     'DeepCluster',
+    'DenseCL',
     'Detection',
+    'MoCoV3',
     'RelativeLoc',
     'RotationPred',
     'SimCLR',

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from .... import distributed
-from ....errors import ConfigError
 from ....registry import BACKBONES, HEADS, MODELS, NECKS
 from ...layers.functional import l2_normalize, similarity
 from ..base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
+from .in_batch import refuse_lone_images
 
 
 @MODELS.register_module()
@@ -43,17 +43,8 @@ class SimCLR(Algorithm):
         self.head = build_part(HEADS, head)
 
     def check_data(self, images: int, batches: Sequence[int]) -> None:
-        """The negatives of an image are the other images of the global batch: with one image the loss is 0 and the accuracy 100 %."""
-        if min(batches) > 1:
-            return
-        last = max(batches) > 1
-        remedy = (
-            'set data.drop_last=True, or another data.imgs_per_gpu' if last else 'set data.imgs_per_gpu to 2 or more'
-        )
-        raise ConfigError(
-            f'SimCLR contrasts each image with the others of its batch, but {"the last" if last else "a"} batch of all '
-            f'processes together holds 1 image ({images} in all): {remedy}.'
-        )
+        """See `refuse_lone_images`."""
+        refuse_lone_images(type(self).__name__, images, batches)
 
     def loss(self, img: Tensor) -> Step:
         """NT-Xent over the views of all processes.
