@@ -30,6 +30,7 @@ BATCH, DIM, IMAGES, CLUSTERS, PIXELS = 3, 16, 40, 4, 64
 STEPS = 10  # whose bytes on the wire are averaged
 RESNET = {'type': 'ResNet', 'depth': 18, 'stage_blocks': (1, 1, 1, 1), 'base_channels': 8, 'out_indices': (4,)}
 NECK = {'type': 'NonLinearNeckV1', 'in_channels': 64, 'hid_channels': 24, 'out_channels': DIM}
+MLP = {**NECK, 'type': 'MLPNeck'}
 CONTRAST = {'type': 'ContrastiveHead', 'temperature': 0.2}
 PREDICTOR = {**NECK, 'in_channels': DIM, 'with_avg_pool': False}
 POOLED = {'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': 64}
@@ -37,6 +38,9 @@ PARTS: dict[str, dict[str, Any]] = {
     'MOCO': {'neck': NECK, 'head': CONTRAST, 'queue_len': 60, 'feat_dim': DIM},
     'SimCLR': {'neck': NECK, 'head': CONTRAST},
     'BYOL': {'neck': NECK, 'head': {'type': 'LatentPredictHead', 'predictor': PREDICTOR}},
+    'SimSiam': {'neck': MLP, 'predictor': {**MLP, 'in_channels': DIM, 'with_avg_pool': False}},
+    'BarlowTwins': {'neck': MLP},
+    'VICReg': {'neck': MLP},
     'NPID': {
         'neck': NECK,
         'head': CONTRAST,
@@ -72,7 +76,16 @@ PARTS: dict[str, dict[str, Any]] = {
     'FCMAE': {'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 16}, 'head': {'type': 'MaskedPixelHead'}},
     'Classification': {'head': {**POOLED, 'num_classes': 5}},
 }
-VIEWS = {'MOCO': (2, 3), 'SimCLR': (2, 3), 'BYOL': (2, 3), 'RotationPred': (4, 3), 'RelativeLoc': (2, 6)}
+VIEWS = {
+    'MOCO': (2, 3),
+    'SimCLR': (2, 3),
+    'BYOL': (2, 3),
+    'SimSiam': (2, 3),
+    'BarlowTwins': (2, 3),
+    'VICReg': (2, 3),
+    'RotationPred': (4, 3),
+    'RelativeLoc': (2, 6),
+}
 
 
 def build(name: str) -> Any:

@@ -34,6 +34,7 @@ BACKBONE = {
 }
 NECK = {'type': 'NonLinearNeckV1', 'in_channels': 64, 'hid_channels': 24, 'out_channels': 16}
 PREDICTOR = {**NECK, 'in_channels': 16, 'with_avg_pool': False}
+MLP = {**NECK, 'type': 'MLPNeck', 'norm': None}
 CONTRAST = {'type': 'ContrastiveHead', 'temperature': 0.2}
 MODEL_CONFIGS = {
     'MOCO': {'neck': NECK, 'head': CONTRAST, 'queue_len': 10, 'feat_dim': 16, 'momentum': 0.9},
@@ -43,6 +44,9 @@ MODEL_CONFIGS = {
         'base_momentum': 0.9,
         'head': {'type': 'LatentPredictHead', 'predictor': {**NECK, 'in_channels': 16, 'with_avg_pool': False}},
     },
+    'SimSiam': {'neck': MLP, 'predictor': {**MLP, 'in_channels': 16, 'with_avg_pool': False}},
+    'BarlowTwins': {'neck': MLP},
+    'VICReg': {'neck': MLP},
     'Classification': {'head': {'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': 64, 'num_classes': 5}},
     'RotationPred': {'head': {'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': 64, 'num_classes': 4}},
     'RelativeLoc': {
@@ -140,6 +144,16 @@ def batches(name):
         if MODELS.get(name).dataset in two_views
         else {'RotationPred': (4, 3), 'RelativeLoc': (8, 6)}.get(name, (3,))
     )
+    views = {
+        'RotationPred': (4, 3),
+        'RelativeLoc': (8, 6),
+        'MOCO': (2, 3),
+        'SimCLR': (2, 3),
+        'BYOL': (2, 3),
+        'SimSiam': (2, 3),
+        'BarlowTwins': (2, 3),
+        'VICReg': (2, 3),
+    }.get(name, (3,))
     for _ in range(2):
         img = torch.randn(size, *views, pixels, pixels, generator=generator, dtype=torch.float64)
         idx = torch.randint(IMAGES, (size,), generator=generator)

@@ -30,6 +30,12 @@ def tiny_config(name, backbone, channels):
             'neck': projection('NonLinearNeckV2', channels),
             'head': {'type': 'LatentPredictHead', 'predictor': predictor},
         },
+        'SimSiam': {
+            'neck': projection('MLPNeck', channels, num_layers=3, last_norm='BN-', last_bias=False),
+            'predictor': projection('MLPNeck', 16, with_avg_pool=False),
+        },
+        'BarlowTwins': {'neck': projection('MLPNeck', channels, last_bias=False)},
+        'VICReg': {'neck': projection('MLPNeck', channels, bias=True, last_bias=False)},
         'Classification': {'head': classifier(channels, 5, with_avg_pool=True)},
         'RotationPred': {'head': classifier(channels, 4, with_avg_pool=True)},
         'RelativeLoc': {

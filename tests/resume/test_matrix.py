@@ -117,6 +117,8 @@ def without_batch_norm(config):
     found = {key: without_batch_norm(value) for key, value in config.items() if key != 'sync_bn'}
     if found.get('type') == 'RelativeLocNeck':
         found.update(type='LinearNeck', in_channels=2 * found['in_channels'])
+    if found.get('type') == 'MLPNeck':
+        found.update(norm=None, last_norm=None)
     if found.get('type') in NO_BATCH_NORM:
         found['type'] = NO_BATCH_NORM[found['type']]
     return found

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 FLOAT, LONG = 4, 8
-OPTIMIZER_COPIES = MappingProxyType({'SGD': 1, 'LARS': 1, 'AdamW': 2, 'LAMB': 2})  # numbers kept per trained weight
+# numbers kept per trained weight
+OPTIMIZER_COPIES = MappingProxyType({'SGD': 1, 'LARS': 1, 'BarlowLARS': 1, 'LARC': 1, 'AdamW': 2, 'LAMB': 2})
 # bytes per (view, view) pair of SimCLR's loss, forward and backward; per (image, key) of the other contrastive losses; see `memory`
 PAIR, LOGIT = 32, 16
 
@@ -109,7 +110,7 @@ def _of_method(s: Sizes, world: int) -> list[Collective]:
             Collective('keys, put back', 'all_gather', vectors),
             Collective('keys for the queue', 'all_gather', vectors, 'step'),
         ]
-    if s.method == 'SimCLR':
+    if s.method in ('SimCLR', 'BarlowTwins', 'VICReg'):
         return [
             Collective('embeddings of both views', 'all_gather', 2 * vectors),
             Collective('their gradients', 'all_reduce', 2 * vectors, 'backward'),
@@ -189,7 +190,8 @@ def memory(sizes: Sizes, world: int, *, fsdp: bool = False) -> Mapping[str, floa
 
     The loss of SimCLR keeps about `PAIR` bytes for each pair of its 2 B views with all 2 B W: similarities (4), the columns of the others
     (8), those similarities (4), logits and their scaled copy (8), log-probabilities (4) and a gradient (4). Losses with a queue or a bank
-    keep `LOGIT` bytes for each logit; NPID's draws 8 more.
+    keep `LOGIT` bytes for each logit; NPID's draws 8 more. Barlow Twins and VICReg keep the centred embeddings of both views, their
+    gradients, and products of D x D numbers (one, VICReg one per view), or where the global batch N is smaller, two of N x N.
 
     Args:
         sizes: of the method.
@@ -225,6 +227,9 @@ def _bank(s: Sizes, world: int) -> int:
 def _loss(s: Sizes, world: int) -> int:
     if s.method == 'SimCLR':
         return PAIR * (2 * s.batch) * (2 * s.batch * world)
+    if s.method in ('BarlowTwins', 'VICReg'):
+        rows, one = s.batch * world, s.method == 'BarlowTwins' and s.batch * world >= s.dim
+        return FLOAT * ((1 if one else 2) * min(rows, s.dim) ** 2 + 4 * rows * s.dim)
     if s.method == 'MOCO':
         return LOGIT * s.batch * (s.entries + 1)
     if s.method == 'NPID':

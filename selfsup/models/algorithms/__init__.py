@@ -24,7 +24,10 @@ from .masked.fcmae import FCMAE
 from .masked.spark import SparK
 from .pretext.relative_loc import RelativeLoc
 from .pretext.rotation_pred import RotationPred
+from .siamese.barlow_twins import BarlowTwins
 from .siamese.byol import BYOL
+from .siamese.simsiam import SimSiam
+from .siamese.vicreg import VICReg
 
 __all__ = [
     'BYOL',
@@ -34,6 +37,7 @@ __all__ = [
     'NPID',
     'ODC',
     'Algorithm',
+    'BarlowTwins',
     'Classification',
     'DeepCluster',
     'DenseCL',
@@ -42,6 +46,8 @@ __all__ = [
     'RelativeLoc',
     'RotationPred',
     'SimCLR',
+    'SimSiam',
     'SparK',
     'Step',
+    'VICReg',
 ]
