@@ -127,7 +127,7 @@ PARAMWISE_KEYS = (
     Key('momentum_mult', PARAMWISE['momentum_mult'], '1', '0', "Factor on the optimizer's momentum."),
     Key('weight_decay', PARAMWISE['weight_decay'], "the optimizer's", '0.0', 'Weight decay.'),
     Key('weight_decay_mult', PARAMWISE['weight_decay_mult'], '1', '0', "Factor on the optimizer's weight decay."),
-    Key('lars_exclude', PARAMWISE['lars_exclude'], 'False', 'True', 'LARS: update without the trust ratio.'),
+    Key('lars_exclude', PARAMWISE['lars_exclude'], 'False', 'True', '`LARS`, `BarlowLARS`, `LARC`: update without the trust ratio.'),
     Key('max_ndim', PARAMWISE['max_ndim'], '-', '1', 'The regex is for parameters of at most so many axes: 1 for biases and norms.'),
 )
 
@@ -153,7 +153,7 @@ def _layer_decay(prefix: str) -> tuple[Key, ...]:
 def _optimizer(prefix: str) -> tuple[Key, ...]:
     return (
         Key(prefix, dict, REQUIRED if '.' in prefix else '-', "dict(type='SGD', lr=0.03, momentum=0.9, weight_decay=1e-4)",
-            'Any optimizer of torch, `LARS` or `LAMB`, with its arguments.', 'OPTIMIZERS'),
+            'Any optimizer of torch, `LARS`, `BarlowLARS`, `LARC` or `LAMB`, with its arguments.', 'OPTIMIZERS'),
         Key(f'{prefix}.lr', NotNegative, "the optimizer's", '0.03', 'Learning rate; the schedule starts from it. It is used as given: '
             'scale it with the global batch yourself, or give base_lr.'),
         Key(f'{prefix}.base_lr', NotNegative, '-', '1.5e-4', 'In place of lr: lr = base_lr * images per optimizer step / 256.'),
