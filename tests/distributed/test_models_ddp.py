@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from selfsup import distributed
+from selfsup.contracts import Progress
 from selfsup.models.memories import ODCMemory
 from selfsup.models.memories.sharded import ShardedRows
 from selfsup.models.memories.two_means import two_means
@@ -40,6 +41,20 @@ MODEL_CONFIGS = {
         'neck': NECK,
         'base_momentum': 0.9,
         'head': {'type': 'LatentPredictHead', 'predictor': {**NECK, 'in_channels': 16, 'with_avg_pool': False}},
+    },
+    'DINO': {
+        'neck': {'type': 'DINONeck', 'in_channels': 64, 'hid_channels': 24, 'out_channels': 12},
+        'base_momentum': 0.9,
+        'warmup_teacher_temp_epochs': 2,
+        'teacher_temp': 0.07,
+    },
+    'LeJEPA': {'neck': {**NECK, 'type': 'MLPNeck', 'norm': None}, 'num_slices': 8},
+    'SwAV': {  # the first step fills the queue, in the second it takes part; 5 rows are no even shares
+        'neck': {**NECK, 'type': 'MLPNeck', 'norm': None},
+        'num_prototypes': 9,
+        'feat_dim': 16,
+        'queue_len': 5,
+        'queue_start': 0,
     },
     'Classification': {'head': {'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': 64, 'num_classes': 5}},
     'RotationPred': {'head': {'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': 64, 'num_classes': 4}},
@@ -128,6 +143,11 @@ def batches(name):
     )
     for _ in range(2):
         img = torch.randn(size, *views, pixels, pixels, generator=generator, dtype=torch.float64)
+        if MODELS.get(name).dataset == 'MultiViewDataset':
+            img = [
+                torch.randn(size, views, 3, side, side, generator=generator, dtype=torch.float64)
+                for views, side in ((2, 32), (3, 16))
+            ]
         idx = torch.randint(IMAGES, (size,), generator=generator)
         idx[-1] = idx[0]  # drawn with replacement: both processes meet one image
         yield {
@@ -144,6 +164,11 @@ def batches(name):
         }
 
 
+def own_share(value):
+    """Rows of this process, of a tensor or of each group of views."""
+    return distributed.local_rows(value) if torch.is_tensor(value) else [distributed.local_rows(one) for one in value]
+
+
 def train(name, seed=0):
     """Two optimizer steps. Returns losses (mean over ranks), gradients of the last step, final state."""
     model = build(name, seed).train()
@@ -152,11 +177,11 @@ def train(name, seed=0):
     start_clusters(name, model)
     losses = []
     for i, batch in enumerate(batches(name)):
-        step = wrapped({key: distributed.local_rows(value) for key, value in batch.items()})
+        step = wrapped({key: own_share(value) for key, value in batch.items()})
         optimizer.zero_grad()
         step.total.backward()
         optimizer.step()
-        model.after_update([step.carry], progress=i / 2)
+        model.after_update([step.carry], Progress(i, 2, 1))
         move_clusters(name, model)
         losses.append(distributed.mean(step.total).item())
     grads = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}

@@ -13,6 +13,7 @@ from .base import Algorithm, Step
 from .classification import Classification
 from .clustering.deep_cluster import DeepCluster
 from .clustering.odc import ODC
+from .clustering.swav import SwAV
 from .contrastive.moco import MOCO
 from .contrastive.npid import NPID
 from .contrastive.simclr import SimCLR
@@ -22,9 +23,12 @@ from .masked.spark import SparK
 from .pretext.relative_loc import RelativeLoc
 from .pretext.rotation_pred import RotationPred
 from .siamese.byol import BYOL
+from .siamese.dino import DINO
+from .siamese.lejepa import LeJEPA
 
 __all__ = [
     'BYOL',
+    'DINO',
     'FCMAE',
     'MOCO',
     'NPID',
@@ -33,9 +37,11 @@ __all__ = [
     'Classification',
     'DeepCluster',
     'Detection',
+    'LeJEPA',
     'RelativeLoc',
     'RotationPred',
     'SimCLR',
     'SparK',
     'Step',
+    'SwAV',
 ]

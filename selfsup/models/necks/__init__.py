@@ -7,6 +7,7 @@ So is `FPN`, the pyramid of detectors.
 
 from .avg_pool import AvgPoolNeck
 from .convnext_v2_decoder import ConvNeXtV2Decoder
+from .dino import DINONeck
 from .fpn import FPN
 from .light_decoder import LightDecoder
 from .linear import LinearNeck
@@ -19,6 +20,7 @@ __all__ = [
     'FPN',
     'AvgPoolNeck',
     'ConvNeXtV2Decoder',
+    'DINONeck',
     'LightDecoder',
     'LinearNeck',
     'MLPNeck',
