@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 BATCH, DIM, IMAGES, CLUSTERS, PIXELS = 3, 16, 40, 4, 64
+OUTPUTS, KNOTS, CROPS = 12, 5, (2, 3)  # CROPS: large and small ones of an image
 STEPS = 10  # whose bytes on the wire are averaged
 RESNET = {'type': 'ResNet', 'depth': 18, 'stage_blocks': (1, 1, 1, 1), 'base_channels': 8, 'out_indices': (4,)}
 NECK = {'type': 'NonLinearNeckV1', 'in_channels': 64, 'hid_channels': 24, 'out_channels': DIM}
@@ -37,6 +38,15 @@ PARTS: dict[str, dict[str, Any]] = {
     'MOCO': {'neck': NECK, 'head': CONTRAST, 'queue_len': 60, 'feat_dim': DIM},
     'SimCLR': {'neck': NECK, 'head': CONTRAST},
     'BYOL': {'neck': NECK, 'head': {'type': 'LatentPredictHead', 'predictor': PREDICTOR}},
+    'DINO': {'neck': {'type': 'DINONeck', 'in_channels': 64, 'hid_channels': 24, 'out_channels': OUTPUTS}},
+    'LeJEPA': {'neck': {**NECK, 'type': 'MLPNeck'}, 'num_slices': OUTPUTS, 'knots': KNOTS},
+    'SwAV': {
+        'neck': {**NECK, 'type': 'MLPNeck'},
+        'num_prototypes': OUTPUTS,
+        'feat_dim': DIM,
+        'queue_len': 60,
+        'queue_start': 0,
+    },
     'NPID': {
         'neck': NECK,
         'head': CONTRAST,
@@ -93,6 +103,8 @@ def batch_of(name: str) -> dict[str, Any]:
     """Noise, with the labels that the method reads."""
     import torch
 
+    from selfsup.registry import MODELS
+
     idx = torch.arange(BATCH)
     labels = {
         'NPID': {'idx': idx},
@@ -102,6 +114,8 @@ def batch_of(name: str) -> dict[str, Any]:
         'RotationPred': {'rot_label': torch.arange(4).repeat(BATCH, 1)},
         'Classification': {'gt_label': idx},
     }
+    if MODELS.get(name).dataset == 'MultiViewDataset':
+        return {'img': [torch.randn(BATCH, number, 3, PIXELS // i, PIXELS // i) for i, number in enumerate(CROPS, 1)]}
     return {'img': torch.randn(BATCH, *VIEWS.get(name, (3,)), PIXELS, PIXELS), **labels.get(name, {})}
 
 
@@ -119,7 +133,9 @@ def sizes_of(name: str, model: Any, step: Any) -> Any:
         batch=BATCH,
         image=3 * PIXELS * PIXELS,
         dim=DIM,
-        entries=CLUSTERS,
+        entries={'DINO': OUTPUTS, 'SwAV': OUTPUTS, 'LeJEPA': OUTPUTS * KNOTS}.get(name, CLUSTERS),
+        views=sum(CROPS),
+        queue=60 if name == 'SwAV' else 0,
         images=IMAGES,
         logs=len(step.losses) + len(step.logs),
         norms=tuple(norms),

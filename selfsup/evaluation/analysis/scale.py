@@ -15,6 +15,7 @@ from types import MappingProxyType
 FLOAT, LONG = 4, 8
 # numbers kept per trained weight
 OPTIMIZER_COPIES = MappingProxyType({'SGD': 1, 'LARS': 1, 'BarlowLARS': 1, 'LARC': 1, 'AdamW': 2, 'LAMB': 2})
+CROPS = ('DINO', 'LeJEPA', 'SwAV')
 # bytes per (view, view) pair of SimCLR's loss, forward and backward; per (image, key) of the other contrastive losses; see `memory`
 PAIR, LOGIT = 32, 16
 
@@ -31,7 +32,9 @@ class Sizes:
         batch: B.
         image: numbers of one view, C * H * W.
         dim: D.
-        entries: K: queue (MoCo), clusters (ODC, DeepCluster).
+        entries: K: queue (MoCo), clusters (ODC, DeepCluster), prototypes (SwAV), outputs (DINO), slices times points of the grid (LeJEPA).
+        views: V, of the methods that read crops of several sizes.
+        queue: of SwAV; 0 is none.
         images: N, where a bank has an entry for each.
         negatives: drawn per image (NPID).
         logs: values that each iteration logs, losses among them.
@@ -48,6 +51,8 @@ class Sizes:
     image: int = 3 * 224 * 224
     dim: int = 128
     entries: int = 0
+    views: int = 2
+    queue: int = 0
     images: int = 0
     negatives: int = 0
     logs: int = 1
@@ -129,9 +134,28 @@ def _of_method(s: Sizes, world: int) -> list[Collective]:
         ]
     if s.method == 'DeepCluster':
         return [Collective('mean weight', 'all_reduce', FLOAT)]
+    if s.method in CROPS:
+        return _of_crops(s, rows)
     if s.method in ('SparK', 'FCMAE'):
         return [Collective('number of hidden patches', 'all_reduce', LONG)]
     return []
+
+
+def _of_crops(s: Sizes, rows: int) -> list[Collective]:
+    if s.method == 'DINO':
+        return [Collective('mean output of the teacher', 'all_reduce', FLOAT * s.entries, 'step')]
+    if s.method == 'LeJEPA':
+        payload = 2 * FLOAT * s.views * s.entries  # cosine and sine
+        return [
+            Collective('characteristic functions', 'all_gather', rows // s.batch * payload),
+            Collective('their gradients', 'all_reduce', rows // s.batch * payload, 'backward'),
+        ]
+    queue = [Collective('embeddings for the queue', 'all_gather', 2 * FLOAT * rows * s.dim, 'step')] if s.queue else []
+    return [
+        Collective('largest scores', 'all_reduce', 2 * FLOAT),
+        Collective('mass of the prototypes, three times', 'all_reduce', 3 * 2 * FLOAT * s.entries),
+        *queue,
+    ]
 
 
 def _of_norms(s: Sizes, world: int) -> list[Collective]:
@@ -215,6 +239,8 @@ def memory(sizes: Sizes, world: int, *, fsdp: bool = False) -> Mapping[str, floa
 def _bank(s: Sizes, world: int) -> int:
     if s.method == 'MOCO':
         return FLOAT * s.entries * s.dim
+    if s.method == 'SwAV':
+        return 2 * FLOAT * s.queue * s.dim
     if s.method == 'NPID':
         return FLOAT * s.images * s.dim
     if s.method == 'ODC':
@@ -232,6 +258,10 @@ def _loss(s: Sizes, world: int) -> int:
         return FLOAT * s.batch * s.images + (LOGIT + LONG) * s.batch * s.negatives
     if s.method in ('ODC', 'DeepCluster'):
         return LOGIT * s.batch * s.entries
+    if s.method in ('DINO', 'SwAV'):  # as many bytes per logit of a crop, and per target of the two large ones
+        return LOGIT * (s.batch * (s.views + 2) + 2 * s.queue // world) * s.entries
+    if s.method == 'LeJEPA':  # angles, their cosines and sines, a gradient
+        return LOGIT * s.views * s.batch * s.entries
     return 0
 
 
