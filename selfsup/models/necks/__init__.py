@@ -8,6 +8,7 @@ So are `FPN`, the pyramid of detectors, and `DenseCLNeck`, which gives a vector 
 from .avg_pool import AvgPoolNeck
 from .convnext_v2_decoder import ConvNeXtV2Decoder
 from .dense_cl import DenseCLNeck
+from .dino import DINONeck
 from .fpn import FPN
 from .light_decoder import LightDecoder
 from .linear import LinearNeck
@@ -20,6 +21,7 @@ __all__ = [
     'FPN',
     'AvgPoolNeck',
     'ConvNeXtV2Decoder',
+    'DINONeck',
     'DenseCLNeck',
     'LightDecoder',
     'LinearNeck',

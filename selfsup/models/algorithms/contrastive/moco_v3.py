@@ -21,8 +21,8 @@ from ....contracts import Progress
 from ....registry import BACKBONES, MODELS, NECKS
 from ...layers.functional import l2_normalize
 from ...layers.momentum import cosine_momentum, momentum_copy, momentum_update
-from ..base import Algorithm, Backbone, Neck, Step, build_part, init_neck
-from .in_batch import find_own, refuse_lone_images
+from ..base import Algorithm, Backbone, Neck, Step, build_part, init_neck, refuse_lonely_images
+from .in_batch import find_own
 
 
 @MODELS.register_module()
@@ -63,8 +63,10 @@ class MoCoV3(Algorithm):
         self.register_buffer('momentum', torch.tensor(float(base_momentum)))
 
     def check_data(self, images: int, batches: Sequence[int]) -> None:
-        """See `refuse_lone_images`."""
-        refuse_lone_images(type(self).__name__, images, batches)
+        """With one image there is none to tell it from: the loss is constant and the accuracy 100 %."""
+        refuse_lonely_images(
+            f'{type(self).__name__} contrasts each image with the others of its batch', images, batches
+        )
 
     def loss(self, img: Tensor) -> Step:
         """Contrast of each view's prediction with the keys of the other view, summed over both directions.

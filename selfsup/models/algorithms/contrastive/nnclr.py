@@ -20,8 +20,8 @@ from ....arguments import Count, Positive
 from ....contracts import Progress
 from ....registry import BACKBONES, MODELS, NECKS
 from ...layers.functional import l2_normalize, similarity
-from ..base import Algorithm, Backbone, Neck, Step, build_part, init_neck
-from .in_batch import find_own, refuse_lone_images
+from ..base import Algorithm, Backbone, Neck, Step, build_part, init_neck, refuse_lonely_images
+from .in_batch import find_own
 from .queue import enqueue, new_pointer, new_queue, require_length, require_room, warn_of_own_keys
 
 
@@ -64,7 +64,7 @@ class NNCLR(Algorithm):
     def check_data(self, images: int, batches: Sequence[int]) -> None:
         """There are other images to compare with; the queue holds one global batch and not yet every image, see `warn_of_own_keys`."""
         name = type(self).__name__
-        refuse_lone_images(name, images, batches)
+        refuse_lonely_images(f'{name} contrasts each image with the others of its batch', images, batches)
         require_room(name, self.queue, max(batches))
         warn_of_own_keys(self.queue, images, batches, 'images are neighbours of themselves')
 

@@ -19,8 +19,7 @@ from torch import Tensor
 from .... import distributed
 from ....registry import BACKBONES, HEADS, MODELS, NECKS
 from ...layers.functional import l2_normalize, similarity
-from ..base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
-from .in_batch import refuse_lone_images
+from ..base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck, refuse_lonely_images
 
 
 @MODELS.register_module()
@@ -43,8 +42,10 @@ class SimCLR(Algorithm):
         self.head = build_part(HEADS, head)
 
     def check_data(self, images: int, batches: Sequence[int]) -> None:
-        """See `refuse_lone_images`."""
-        refuse_lone_images(type(self).__name__, images, batches)
+        """With one image there is none to tell it from: the loss is constant and the accuracy 100 %."""
+        refuse_lonely_images(
+            f'{type(self).__name__} contrasts each image with the others of its batch', images, batches
+        )
 
     def loss(self, img: Tensor) -> Step:
         """NT-Xent over the views of all processes.
