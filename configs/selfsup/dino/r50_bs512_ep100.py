@@ -17,12 +17,18 @@ model = dict(
     base_momentum=0.996,
 )
 crop = dict(type='RandomResizedCrop', size=224, scale=(0.14, 1.0), interpolation=3)  # 3: bicubic
-colour = [_base_.flip, _base_.weak_colour, _base_.grey]
+colour = [
+    _base_.flip,
+    dict(type='RandomAppliedTrans', p=0.8, transforms=[dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)]),
+    _base_.grey,
+]
+solarize = dict(type='RandomAppliedTrans', transforms=[dict(type='Solarization')], p=0.2)
+normal = [dict(type='ToTensor'), dict(type='Normalize', **_base_.img_norm_cfg)]
 always = dict(type='RandomAppliedTrans', transforms=_base_.blur, p=1.0)
 seldom = dict(type='RandomAppliedTrans', transforms=_base_.blur, p=0.1)
-large1 = [crop, *colour, always, *_base_.tensor_steps]
-large2 = [crop, *colour, seldom, _base_.solarize, *_base_.tensor_steps]
-small = [dict(type='RandomResizedCrop', size=96, scale=(0.05, 0.14), interpolation=3), *colour, _base_.often, *_base_.tensor_steps]
+large1 = [crop, *colour, always, *normal]
+large2 = [crop, *colour, seldom, solarize, *normal]
+small = [dict(type='RandomResizedCrop', size=96, scale=(0.05, 0.14), interpolation=3), *colour, _base_.often, *normal]
 data = dict(train=dict(views=[dict(pipeline=large1), dict(pipeline=large2), dict(number=8, pipeline=small)]))
 optimizer = dict(
     type='SGD', lr=0.06, weight_decay=1e-4, momentum=0.9, paramwise_options={'': dict(max_ndim=1, weight_decay=0.)})

@@ -17,7 +17,15 @@ model = dict(
     sigreg_weight=0.05,
     num_slices=1024,
 )
-steps = [_base_.flip, _base_.weak_colour, _base_.grey, _base_.often, _base_.solarize, *_base_.tensor_steps]
+steps = [
+    _base_.flip,
+    dict(type='RandomAppliedTrans', p=0.8, transforms=[dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)]),
+    _base_.grey,
+    _base_.often,
+    dict(type='RandomAppliedTrans', transforms=[dict(type='Solarization')], p=0.2),
+    dict(type='ToTensor'),
+    dict(type='Normalize', **_base_.img_norm_cfg),
+]
 large = [dict(type='RandomResizedCrop', size=224, scale=(0.3, 1.0), interpolation=3), *steps]  # 3: bicubic
 small = [dict(type='RandomResizedCrop', size=96, scale=(0.05, 0.3), interpolation=3), *steps]
 data = dict(train=dict(views=[dict(number=2, pipeline=large), dict(number=6, pipeline=small)]))
