@@ -6,6 +6,7 @@ clustering/     learns from clusters of the images
 masked/         predicts what a mask hides
 pretext/        solves a task whose labels are made
 
+`distill.py` learns from frozen networks (`models/teachers`).
 `base.py` is what all are, `views.py` runs a network over views of several sizes.
 """
 
@@ -17,6 +18,7 @@ from .contrastive.moco import MOCO
 from .contrastive.npid import NPID
 from .contrastive.simclr import SimCLR
 from .detection import Detection
+from .distill import Distill
 from .masked.fcmae import FCMAE
 from .masked.spark import SparK
 from .pretext.relative_loc import RelativeLoc
@@ -33,6 +35,7 @@ __all__ = [
     'Classification',
     'DeepCluster',
     'Detection',
+    'Distill',
     'RelativeLoc',
     'RotationPred',
     'SimCLR',
