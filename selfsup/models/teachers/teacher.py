@@ -213,13 +213,15 @@ class Teacher:
 
     def _place(self, img: Tensor, channels_last: bool) -> None:
         """The network beside the images. On a GPU its matrices stay in half precision, so that no step has to round them."""
-        placed = (img.device, img.dtype is torch.float64, channels_last)
+        double = img.dtype is torch.float64
+        placed = (img.device, double, channels_last)
         if placed == self._placed:
             return
-        self.network.to(img.device, torch.float64 if img.dtype is torch.float64 else None)
+        before = self._placed[1:2] == (True,)
+        self.network.to(img.device, torch.float64 if double else torch.float32 if before else None)
         if channels_last:
             self.network.to(memory_format=torch.channels_last)
-        half = self.half(img.device) if img.device.type == 'cuda' and img.dtype is not torch.float64 else None
+        half = self.half(img.device) if img.device.type == 'cuda' and not double else None
         for module in self.network.modules() if half else ():
             if isinstance(module, _WEIGHTY):
                 module.to(half)

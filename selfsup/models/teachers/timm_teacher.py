@@ -71,7 +71,7 @@ class TIMMTeacher(Teacher):
             raise ConfigError(f"TIMMTeacher has file='{file}' and pretrained=False: leave one of them out.")
         given: dict[str, Any] = {'pretrained': pretrained, **(model_args or {})}
         if file is not None:
-            given['pretrained_cfg_overlay'] = {'state_dict': _weights(file), 'source': ''}
+            given['pretrained_cfg_overlay'] = _from_file(model_name, file)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             backbone = self._built(model_name, file, given)
@@ -134,10 +134,17 @@ def _takes_one_size(name: str) -> bool:
     return bool(cfg and cfg.fixed_input_size)
 
 
-def _weights(file: str) -> dict[str, Tensor]:
-    weights = flat_weights(read_checkpoint(file), file)
+def _from_file(name: str, file: str) -> dict[str, Any]:
+    """What timm is to know of the weights in a file. They have no classifier, like the model: so timm asks for each of its tensors."""
+    import timm
+
+    weights: dict[str, Tensor] = flat_weights(read_checkpoint(file), file)
     check_finite(weights, file)
-    return weights
+    cfg = timm.models.get_pretrained_cfg(name) if timm.is_model(name) else None
+    classifier = (cfg.classifier if cfg else None) or ()
+    for layer in (classifier,) if isinstance(classifier, str) else classifier:
+        weights = {key: value for key, value in weights.items() if key not in (f'{layer}.weight', f'{layer}.bias')}
+    return {'state_dict': weights, 'source': '', 'num_classes': 0}
 
 
 def _not_there(name: str, reason: str) -> str:

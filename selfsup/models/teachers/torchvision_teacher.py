@@ -54,7 +54,8 @@ class TorchvisionNetwork(nn.Module):
 
         handles = [module.register_forward_hook(note(name)) for name, module in self.model.named_modules() if name]
         try:
-            self.model.eval()(torch.zeros(1, 3, PROBE, PROBE))
+            side = getattr(self.model, 'image_size', PROBE)
+            self.model.eval()(torch.zeros(1, 3, side, side))
         finally:
             for handle in handles:
                 handle.remove()
