@@ -6,10 +6,11 @@ at the methods; attributes under `TYPE_CHECKING` are there too, but modules keep
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import torch
     from torch import Tensor, nn
@@ -38,6 +39,37 @@ class ChecksChannels(Protocol):
 
     def check_channels(self, channels: int | None) -> None:
         """Refuse images of another number of channels; None where that is not known."""
+
+
+@runtime_checkable
+class LearnsFromFrozen(Protocol):
+    """A method that learns from networks which no checkpoint holds (`Distill`): a run goes on with the same ones only."""
+
+    def frozen_networks(self) -> list[str]:
+        """Name and SHA-256 of the weights of each, in order."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """What the images of a training are, for what is kept of them from run to run.
+
+    Args:
+        images: N, that `idx` counts.
+        digest: of the images and of what their pipeline does; equal for equal views.
+        random: names of the steps that may draw at random, or of which that is not known.
+    """
+
+    images: int
+    digest: str
+    random: tuple[str, ...]
+
+
+@runtime_checkable
+class KeepsAnswers(Protocol):
+    """A method that keeps something per view on disk (`Distill`)."""
+
+    def use_views(self, describe: Callable[[], Views]) -> None:
+        """Called before the first step. `describe` looks at all images, so only who keeps something calls it."""
 
 
 @runtime_checkable

@@ -193,6 +193,7 @@ BATCH_AUGMENTS = Registry(
     'batch augmentation', scope='selfsup_batch_augment', locations=('selfsup.models.layers.mixup',)
 )
 MEMORIES = Registry('memory', parent=roots.MODELS, scope='selfsup_memory', locations=('selfsup.models.memories',))
+TEACHERS = Registry('teacher', parent=roots.MODELS, scope='selfsup_teacher', locations=('selfsup.models.teachers',))
 
 # Data.
 DATASETS = _root_child('dataset', roots.DATASETS, 'selfsup.datasets')

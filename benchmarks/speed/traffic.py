@@ -85,6 +85,10 @@ PARTS: dict[str, dict[str, Any]] = {
         'head': {'type': 'ClsHead', 'in_channels': 24, 'num_classes': 8},
     },
     'RotationPred': {'head': {**POOLED, 'num_classes': 4}},
+    'Distill': {
+        'teachers': [{'type': 'TIMMTeacher', 'model_name': 'test_vit', 'pretrained': False}],
+        'img_norm_cfg': {'mean': [0.5] * 3, 'std': [0.3] * 3},
+    },
     'SparK': {
         'neck': {'type': 'SparKNeck', 'levels': 1},
         'head': {'type': 'MaskedPixelHead'},

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..contracts import ChecksChannels, ChecksData
+from ..contracts import ChecksChannels, ChecksData, KeepsAnswers
+from ..datasets.fixed_views import describe_views
 from ..datasets.loaders.shared_memory import check_room
 from ..datasets.wrappers import view_channels
 from ..distributed import gather_objects, world_size
@@ -31,6 +32,8 @@ def check_run(model: nn.Module, loader: Any, max_iters: int) -> None:
     sizes = batch_sizes(loader, max_iters)
     if isinstance(model, ChecksChannels):
         model.check_channels(view_channels(loader.dataset))
+    if isinstance(model, KeepsAnswers):
+        model.use_views(lambda: describe_views(loader.dataset, number_of_images(loader.dataset)))
     if isinstance(model, ChecksData):
         model.check_classes(getattr(loader.dataset, 'num_classes', None))
         model.check_data(number_of_images(loader.dataset), [size * world_size() for size in sizes])

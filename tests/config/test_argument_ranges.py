@@ -28,6 +28,7 @@ PLACES = {
     'HEADS': 'model.head',
     'MEMORIES': 'model.memory_bank',
     'BATCH_AUGMENTS': 'model.mixup',
+    'TEACHERS': 'model.teachers.0',
     'DATASETS': 'data.train',
     'DATA_SOURCES': 'data.train.data_source',
     'PIPELINES': 'data.train.pipeline.0',
@@ -36,7 +37,11 @@ PLACES = {
     'OPTIMIZERS': 'optimizer',
     'PARAM_SCHEDULERS': 'param_scheduler.0',
 }
-AROUND = {'model.memory_bank': 'NPID', 'model.mixup': 'Classification'}  # the algorithm that has such a part
+AROUND = {
+    'model.memory_bank': 'NPID',
+    'model.mixup': 'Classification',
+    'model.teachers.0': 'Distill',
+}  # who has such a part
 # numeric arguments of which every number is right -> why
 VALUES = '.value_range'  # of images, which may hold any: an argument of many sources
 ANY_NUMBER = {

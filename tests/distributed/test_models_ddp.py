@@ -88,6 +88,13 @@ MODEL_CONFIGS = {
             'min_cluster': 4,
         },
     },
+    'Distill': {
+        'teachers': [
+            {'type': 'TIMMTeacher', 'model_name': 'test_vit', 'pretrained': False, 'projection': 'mlp'},
+            {'type': 'TIMMTeacher', 'model_name': 'test_resnet', 'pretrained': False, 'summary_loss': 'smooth_l1'},
+        ],
+        'img_norm_cfg': {'mean': [0.5] * 3, 'std': [0.3] * 3},
+    },
     'SparK': {
         'neck': {'type': 'SparKNeck', 'levels': 1, 'norm': 'ln'},
         'head': {'type': 'MaskedPixelHead'},

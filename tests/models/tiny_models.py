@@ -96,6 +96,14 @@ def tiny_config(name, backbone, channels):
             'box_channels': 24,
             'anchor_sizes': (8, 16),
         },
+        'Distill': {
+            'teachers': [
+                # weights drawn from a fixed seed; a class token, and a convnet without one
+                {'type': 'TIMMTeacher', 'model_name': 'test_vit', 'pretrained': False, 'projection': 'mlp'},
+                {'type': 'TIMMTeacher', 'model_name': 'test_resnet', 'pretrained': False, 'summary_loss': 'smooth_l1'},
+            ],
+            'img_norm_cfg': {'mean': [0.5] * 3, 'std': [0.3] * 3},
+        },
         'SparK': {
             'neck': {'type': 'SparKNeck', 'levels': 1},
             'decoder': {'type': 'LightDecoder', 'width': 32},

@@ -34,6 +34,7 @@ HARMLESS = (
     'data.prefetch_factor',
     'data.max_unreadable',
     'cache.where',
+    'model.cache',
     'custom_hooks.EMAHook.evaluate',
     'custom_hooks.DeepClusterHook.dist_mode',
     'custom_hooks.DeepClusterHook.data_loaders',
@@ -60,6 +61,8 @@ _PLACES = (
 )
 _PLACE = re.compile(rf'(\.|^)({"|".join(_PLACES)})$')
 _SOURCE = re.compile(r'^(data\.train|custom_hooks\..*dataset)\b.*\bdata_source\b')
+# Where a frozen network lies and how it is run: the digest of its weights says whether it is the same.
+_FROZEN = re.compile(r'^model\.teachers\.\d+\.(file|compile)$')
 # Hooks of mmengine's that only watch.
 WATCHING = ('EmptyCacheHook', 'IterTimerHook', 'LoggerHook', 'MemoryProfilerHook', 'NPUProfilerHook', 'ProfilerHook')
 # The optimizer keeps more, or something else, per weight with another value: the checkpoint's state would not fit.
@@ -128,6 +131,7 @@ class Judge:
         return (
             _watches(key, was, now)
             or any(covers(name, key) for name in HARMLESS)
+            or bool(_FROZEN.match(key))
             or (self.same_length and key in LENGTH)
             or (self.same_images and (place or (key.startswith('data.train') and key.endswith('data_source'))))
         )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ... import distributed as dist
 from ... import heartbeat
+from ...contracts import LearnsFromFrozen
 from ...datasets.loaders.window import sampler_for
 from ...distributed import unwrap
 from ...errors import CheckpointError, SelfSupWarning, TrainingError
@@ -66,6 +67,7 @@ class Checkpoints:
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a resumed run to equal a straight one."""
         run, loader = self.run, self.run.train_dataloader
+        model = unwrap(run.model)
         return {
             'seed': run.seed,
             'world_size': run.world_size,
@@ -76,6 +78,7 @@ class Checkpoints:
             'update_interval': run.optim_wrapper.update_interval,
             'optimizer': type(run.optim_wrapper.optimizer).__name__,
             'pretrained': self._pretrained,
+            **({'teachers': model.frozen_networks()} if isinstance(model, LearnsFromFrozen) else {}),
         }
 
     def save(

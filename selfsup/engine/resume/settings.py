@@ -19,12 +19,12 @@ from ...config.typed import GIVEN, registries_of
 from ...optim.base_lr import scaled_lr
 from ...optim.schedules import COMMON_ARGS, POLICY_ARGS, policy_lr
 from ...prefetch import read_prefetch
-from ...registry import BACKBONES, BATCH_AUGMENTS, DATA_SOURCES, DATASETS, HEADS, MEMORIES, NECKS, PIPELINES
+from ...registry import BACKBONES, BATCH_AUGMENTS, DATA_SOURCES, DATASETS, HEADS, MEMORIES, NECKS, PIPELINES, TEACHERS
 
 MISSING = 'not set'  # what a setting is that only one of two configs has
 _PLAIN = (type(None), bool, int, float, str)
 _ADDRESS = re.compile(r' at 0x[0-9a-fA-F]+')  # in the repr of an object: another one in each process
-PARTS = (BACKBONES, NECKS, HEADS, MEMORIES, BATCH_AUGMENTS, DATASETS, DATA_SOURCES, PIPELINES)
+PARTS = (BACKBONES, NECKS, HEADS, MEMORIES, TEACHERS, BATCH_AUGMENTS, DATASETS, DATA_SOURCES, PIPELINES)
 FLAGS = ('use_fp16', 'channels_last', 'deterministic', 'prefetch', 'find_unused_parameters', 'fsdp', 'compile')
 # mmengine's name of a section -> the documented short one; the longer name first
 SPELLINGS = MappingProxyType(

@@ -24,6 +24,10 @@ _FINGERPRINT = {
         'SHA-256 of the pretrained weights',
         'give --pretrained the file of the first start, or leave it out',
     ),
+    'teachers': (
+        'the teachers, with the SHA-256 of their weights,',
+        'give model.teachers the weights of the first start',
+    ),
 }
 
 

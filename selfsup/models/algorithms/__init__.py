@@ -6,6 +6,7 @@ clustering/     learns from clusters of the images
 masked/         predicts what a mask hides
 pretext/        solves a task whose labels are made
 
+`distill.py` learns from frozen networks (`models/teachers`).
 `base.py` is what all are, `views.py` runs a network over views of several sizes.
 """
 
@@ -21,6 +22,7 @@ from .contrastive.nnclr import NNCLR
 from .contrastive.npid import NPID
 from .contrastive.simclr import SimCLR
 from .detection import Detection
+from .distill import Distill
 from .masked.fcmae import FCMAE
 from .masked.spark import SparK
 from .pretext.relative_loc import RelativeLoc
@@ -48,6 +50,7 @@ __all__ = [
     'Detection',
     'LeJEPA',
     'MoCoV3',
+    'Distill',
     'RelativeLoc',
     'RotationPred',
     'SimCLR',

@@ -109,9 +109,9 @@ class TIMMBackbone(nn.Module):
                     x, indices=list(self.out_indices), output_fmt='NCHW', intermediates_only=True, stop_early=True
                 )
             )
-        return (self._as_map(self.model.forward_features(x), x.shape[-2:]),)
+        return (self.as_map(self.model.forward_features(x), x.shape[-2:]),)
 
-    def _as_map(self, features: Tensor, image_size: torch.Size) -> Tensor:
+    def as_map(self, features: Tensor, image_size: torch.Size) -> Tensor:
         """(B, C, H, W) from a map in either layout, or from tokens (B, prefix + H * W, C)."""
         # Several levels, for example. Maps of visible blocks are no tensors either, and allowed.
         if isinstance(features, list | tuple | dict):

@@ -1,0 +1,48 @@
+"""The view of the student as a teacher expects it: its size, its mean and std."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypedDict
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Gt, Len
+from torch import Tensor
+
+Means = Annotated[list[float] | tuple[float, ...], Len(1)]
+Stds = Annotated[list[Annotated[float, Gt(0)]] | tuple[Annotated[float, Gt(0)], ...], Len(1)]
+
+
+class Normalization(TypedDict):
+    """Mean and std per channel of images in [0, 1], as a Normalize takes them."""
+
+    mean: Means
+    std: Stds
+
+
+def numbers_of(normalization: Normalization) -> list[list[float]]:
+    """Mean and std as plain lists, to compare and to write."""
+    return [[float(x) for x in normalization['mean']], [float(x) for x in normalization['std']]]
+
+
+def renormalised(img: Tensor, before: Normalization, after: Normalization) -> Tensor:
+    """Images (B, C, H, W) normalised by `before`, as if `after` had normalised them; the images themselves where both are one."""
+    if numbers_of(before) == numbers_of(after):
+        return img
+    mean, std, new_mean, new_std = (
+        torch.tensor(values, dtype=img.dtype, device=img.device).view(-1, 1, 1)
+        for values in (before['mean'], before['std'], after['mean'], after['std'])
+    )
+    return img * (std / new_std) + (mean - new_mean) / new_std
+
+
+def side_for(side: int, multiple: int) -> int:
+    """The multiple of `multiple` that is nearest to `side`, at least one."""
+    return max(1, round(side / multiple)) * multiple
+
+
+def resized(img: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images (B, C, H, W) at another size: bicubic, antialiased where they shrink; the images themselves where they have it."""
+    if tuple(img.shape[-2:]) == size:
+        return img
+    return F.interpolate(img, size, mode='bicubic', align_corners=False, antialias=True)
