@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+WIDTH = 128  # numbers per feature that a learning rate is given for
+
 
 class Classifiers:
     """One linear layer per layer of the network, behind a batch norm without affine: the scale of the features does not matter.
@@ -18,7 +20,8 @@ class Classifiers:
     Args:
         widths: numbers per feature, by layer.
         classes: number of classes.
-        lr: learning rate of SGD with momentum 0.9 and without decay, > 0.
+        lr: learning rate of SGD with momentum 0.9 and without decay, > 0, for features of `WIDTH` numbers. The weights of others learn
+            with lr * WIDTH / width: the squared length of a normed feature, and with it the curvature, grows with its width.
         device: where the features are.
     """
 
@@ -27,7 +30,10 @@ class Classifiers:
         self.classes = classes
         self.steps = 0
         self.model: Any = nn.ModuleList(_linear(width, classes, device) for width in widths.values())
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=lr, momentum=0.9)
+        linear = [classifier[1] for classifier in self.model]
+        groups = [{'params': [layer.weight], 'lr': lr * WIDTH / layer.in_features} for layer in linear]
+        biases = {'params': [layer.bias for layer in linear]}
+        self.optimizer = torch.optim.SGD([*groups, biases], lr=lr, momentum=0.9)
 
     def step(self, features: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
         """Learn from a batch.

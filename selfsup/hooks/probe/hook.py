@@ -47,7 +47,7 @@ class ProbeHook(EvaluationHook):
         layers: names of modules of the backbone, such as 'layer2' or 'stages.1', which get a classifier each (`probe_top1_layer2`),
             beside that of the averaged last map.
         every: iterations of the run between two steps of the classifiers.
-        lr: learning rate of the classifiers, for any network: the batch norm takes the scale out of the features.
+        lr: learning rate for features of 128 numbers; for D numbers it is lr * 128 / D, so that it fits any network and layer.
         imgs_per_gpu: batch size per process, of training and testing, >= 2.
         workers_per_gpu: loader workers per process.
         interval: epochs between two evaluations.
