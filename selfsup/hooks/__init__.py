@@ -12,7 +12,7 @@ At one event, hooks are called in the order of their priorities:
 | `ABOVE_NORMAL` | `EMAHook`: the average follows the weights as the hooks above leave them |
 | `NORMAL` | `BYOLHook`, and every hook that does not say otherwise |
 | `BELOW_NORMAL` | `LoggerHook` |
-| `LOW` | the schedules (mmengine's); `KNNHook`, `ValidateHook`, `DetectionHook`, `ReconstructionHook`; `DeepClusterHook` |
+| `LOW` | the schedules (mmengine's); `KNNHook`, `ProbeHook`, `ValidateHook`, `DetectionHook`, `ReconstructionHook`; `DeepClusterHook` |
 | `VERY_LOW` | `CheckpointHook`: after every hook that changes what is saved |
 | `LOWEST` | `SparKLogHook`: after the checkpoint |
 
@@ -33,6 +33,7 @@ from . import (  # noqa: F401
     knn_hook,
     logger_hook,
     odc_hook,
+    probe,
     reconstruction_hook,
     runtime_info_hook,
     spark_log_hook,

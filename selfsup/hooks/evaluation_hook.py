@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from mmengine.hooks import EMAHook as MMEMAHook
 from mmengine.hooks import Hook
 from torch import nn
+from torch.utils.data import Dataset
 
 from .. import distributed as dist
 from ..arguments import Count
@@ -24,13 +25,13 @@ from ..prefetch import Prefetch
 
 def ordered_loader(
     runner: Run,
-    dataset: dict,
+    dataset: dict | Dataset,
     imgs_per_gpu: int,
     workers_per_gpu: int = 0,
     prefetch: bool | Prefetch = False,
     img_norm_cfg: dict | None = None,
 ) -> closing[DeviceLoader]:
-    """Loader of a dataset config that gives every sample once and in order, shared between the ranks; for a `with` statement.
+    """Loader of a data set or its config that gives every sample once and in order, shared between the ranks; for a `with` statement.
 
     Between two batches the run may end, see `Run.may_give_up_evaluation`.
     """

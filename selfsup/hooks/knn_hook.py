@@ -11,6 +11,7 @@ from ..arguments import Count, Part, Positive, Whole
 from ..datasets.robust import unreadable
 from ..engine import Run
 from ..errors import ConfigError
+from ..evaluation.effective_rank import rankme_of_some
 from ..evaluation.features import extract_features
 from ..evaluation.knn import knn_accuracy
 from ..evaluation.labelled import check_classes
@@ -31,6 +32,7 @@ class KNNHook(EvaluationHook):
         workers_per_gpu: loader workers per process.
         interval: epochs between two evaluations.
         initial: measure the untrained network too.
+        rankme: log RankMe of the features of `train` too, as `rankme_n{N}`: their effective rank, which needs no labels.
 
     Raises:
         ConfigError: images without labels.
@@ -47,8 +49,10 @@ class KNNHook(EvaluationHook):
         workers_per_gpu: Whole = 0,
         interval: Count = 1,
         initial: bool = True,
+        rankme: bool = False,
     ) -> None:
         super().__init__(interval, initial)
+        self.rankme = rankme
         self.datasets, self.temperature, self.loading = (train, test), temperature, (imgs_per_gpu, workers_per_gpu)
         self.k = list(k) if isinstance(k, Sequence) else [k]
 
@@ -65,4 +69,5 @@ class KNNHook(EvaluationHook):
         if train_labels is None or test_labels is None:
             raise ConfigError('KNNHook needs images with labels: use ClassificationDataset for train and test.')
         accuracy = knn_accuracy(train, train_labels, test, test_labels, self.k, self.temperature)
-        return with_left_out({f'knn_{k}': value for k, value in accuracy.items()}, missing)
+        ranks = rankme_of_some(train) if self.rankme else {}
+        return with_left_out({**{f'knn_{k}': value for k, value in accuracy.items()}, **ranks}, missing)

@@ -68,6 +68,7 @@ def run(asked: Options) -> base.Outcome:
     session = base.Session(asked)
     from .. import distributed as dist
     from ..engine.processes.launch import shut_down
+    from ..evaluation.effective_rank import rankme_of_some
     from ..evaluation.features import extract_features
     from ..evaluation.knn import knn_accuracy
     from ..evaluation.labelled import labelled_loaders, labelled_pair, with_images
@@ -105,7 +106,7 @@ def run(asked: Options) -> base.Outcome:
             'dataset_config': asked.dataset_config,
             **asked.other_images(),
         }
-        numbers = {f'knn_{k}': value for k, value in accuracy.items()}
+        numbers = {**{f'knn_{k}': value for k, value in accuracy.items()}, **rankme_of_some(train)}
         result = session.write(path, 'knn', numbers, settings, weights=weights, seed=asked.seed, force=asked.force)
         outcome = base.Outcome(
             [*(f'{name}: {value:.2f}' for name, value in numbers.items()), f'result: {path}'], [result]

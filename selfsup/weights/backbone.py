@@ -11,7 +11,7 @@ from ..errors import CheckpointError
 from .classifier import Classifier, find_classifier
 from .families import Named, recognise
 from .frame import flat_weights, meta_of
-from .layouts import place, translate
+from .layouts import STUDENT, place, translate
 from .untrained import untrained
 
 
@@ -68,7 +68,15 @@ def find_backbone(checkpoint: Mapping, source: str, expected: Collection[str] = 
     return Found(
         ', '.join(filter(None, parts)),
         named,
-        {**unused, **reasons, **{prefix + name: reason for name in unreached}},
+        {**_student(checkpoint), **unused, **reasons, **{prefix + name: reason for name in unreached}},
         None if of_training else find_classifier(prefix, named.ours, beside),
         unreached,
     )
+
+
+def _student(checkpoint: Mapping) -> dict[str, str]:
+    """Why the weights of the student in a training file of DINO are not used, by their names in the file."""
+    student = checkpoint.get('student')
+    if not isinstance(student, Mapping) or not isinstance(checkpoint.get('teacher'), Mapping):
+        return {}
+    return {f'student.{name}': STUDENT for name, value in student.items() if isinstance(value, Tensor)}

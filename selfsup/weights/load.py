@@ -22,6 +22,7 @@ from .backbone import find_backbone
 from .classifier import Classifier
 from .fit import Fitted, fit_backbone, fit_model, match, with_stem_for
 from .frame import OFFICIAL_AVERAGES, averaged, flat_weights
+from .layouts import is_complete
 from .layouts.openselfsup import upgrade
 from .read import read_checkpoint
 
@@ -91,7 +92,8 @@ def load_backbone(model: nn.Module, path: str) -> LoadReport:
     `fit.for_channels`; not where the backbone sees edges instead of images. Whole models (`load_from`, resumes) are never changed.
 
     Raises:
-        CheckpointError: there is no backbone in it, no key matches, or shapes differ.
+        CheckpointError: there is no backbone in it, no key matches, shapes differ, or a tensor of the backbone is missing in a file of
+            other code that holds a whole training model (see `layouts.is_complete`).
     """
     algorithm, checkpoint = unwrap(model), read_checkpoint(path)
     _mention_average(checkpoint, path)
@@ -99,9 +101,20 @@ def load_backbone(model: nn.Module, path: str) -> LoadReport:
     fitted, _ = _backbone_of(checkpoint, path, backbone.state_dict())
     if not isinstance(algorithm, ChecksChannels) or algorithm.image_channels() is not None:
         fitted = with_stem_for(fitted, backbone.state_dict())
+    _refuse_cut(fitted, backbone.state_dict(), path)
     report = load_matching(backbone, fitted, path, 'the backbone')
     cast(Any, algorithm).after_load_backbone()  # of `Algorithm`
     return report
+
+
+def _refuse_cut(fitted: Fitted, state: Mapping[str, Tensor], path: str) -> None:
+    matched = match(fitted.weights, state)
+    missing = [n for n in matched.missing if n not in fitted.unread and not n.endswith('num_batches_tracked')]
+    if matched.shared and missing and is_complete(fitted.origin):
+        raise CheckpointError(
+            f'{path} ({fitted.origin}) lacks {len(missing)} of the {len(state)} tensors of the backbone: {listed(missing)}. The file is '
+            "not complete, or is of another network: set model.backbone to the file's."
+        )
 
 
 def load_model(

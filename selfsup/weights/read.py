@@ -1,26 +1,31 @@
 """Read checkpoint files: plain dense tensors in dicts and lists, or an error.
 
-Reading never runs code from the file (`weights_only=True`) and compares the file with its check sums (`checksums.py`).
+Reading never runs code from the file (`weights_only=True`; `inert.py` for objects of trainers) and compares the file with its check sums
+(`checksums.py`).
 """
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import pickle
 import re
 import stat
 import warnings
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, listed
 from .checksums import AGAIN, check_digest, check_sums
+from .inert import foreign_names, stand_ins
+
+logger = logging.getLogger('selfsup')
 
 _DEEPEST = 60  # levels of dicts and lists in a file; a run's checkpoint has five
 _REPEATED = 1 << 26  # bytes that a tensor may claim beyond the numbers it has in the file (`expand`)
@@ -56,11 +61,17 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu') -> dict:
 def _read_torch(path: Path, map_location: Any) -> Any:
     check_sums(path)
     try:
-        # a Namespace is the command line in official files: attributes, no code
-        with torch.serialization.safe_globals([Namespace]), warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            return torch.load(path, map_location=map_location, weights_only=True)
+        return _load(path, map_location)
     except Exception as error:
+        if isinstance(error, pickle.UnpicklingError) and (names := foreign_names(path)):
+            dead = stand_ins(name for name in names if name != 'argparse.Namespace')
+            if dead is not None:
+                logger.info(
+                    '%s: objects beside the weights are left out unread, and nothing of them was run: %s',
+                    path,
+                    listed(names),
+                )
+                return _read_with(path, map_location, dead)
         # Torch raises RuntimeError, EOFError, KeyError, ... for the many ways a file can be damaged; EINVAL is a seek to where
         # a cut file has nothing.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
@@ -69,6 +80,23 @@ def _read_torch(path: Path, map_location: Any) -> Any:
             raise
         if isinstance(error, MemoryError):
             raise CheckpointError(f'{path} needs more memory than there is, or is damaged. {AGAIN}') from None
+        raise CheckpointError(_damage(path, error)) from None
+
+
+def _load(path: Path, map_location: Any, stand_ins: Sequence[tuple[Any, str]] = ()) -> Any:
+    # A Namespace is the command line in official files: attributes, no code.
+    with torch.serialization.safe_globals([Namespace, *stand_ins]), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        return torch.load(path, map_location=map_location, weights_only=True)
+
+
+def _read_with(path: Path, map_location: Any, stand_ins: Sequence[tuple[Any, str]]) -> Any:
+    """Read with stand-ins for the objects of libraries, see `inert.py`."""
+    try:
+        return _load(path, map_location, stand_ins)
+    except (OSError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # an object in a form that the stand-ins do not take
         raise CheckpointError(_damage(path, error)) from None
 
 

@@ -1,7 +1,8 @@
 """Whose layout a file has, and where in it the backbone stands: the query encoder of MoCo, `backbone.` of many, children of a Sequential.
 
-Known layouts: OpenSelfSup (old and ours), MoCo v1/v2 and v3, SimSiam, SparK, FCMAE, ConvNeXt, ConvNeXt V2, SLaK (authors' code), DINO,
-solo-learn, lightly, VISSL, SwAV, MMPretrain and MMSelfSup, timm, torchvision, and any other code that has one known network in its file.
+Known layouts: OpenSelfSup (old and ours), MoCo v1/v2 and v3, SimSiam, Barlow Twins, VICReg, DenseCL, SparK, FCMAE, CNN-JEPA, ConvNeXt,
+ConvNeXt V2, SLaK (authors' code), DINO, solo-learn, lightly, VISSL, SwAV, MMPretrain and MMSelfSup, timm, torchvision, and any other code
+that has one known network in its file.
 
 To read: `translate`, then `place`. To add a code: where its backbone stands behind a prefix of its own, a line in `_OTHER_PREFIXES`; where
 its training model is one of ours under other names, a file like `spark.py` which `translate` asks.
@@ -39,21 +40,30 @@ OUTSIDE, COPY, SECOND = (
     'a slowly moving copy of the network',
     'a second copy of the backbone',
 )
+ONLINE, STUDENT = (
+    'the online network, of which the momentum network is the one that is evaluated',
+    'the student, of which the teacher is the one that is evaluated',
+)
+CNN_JEPA, SWAV = "CNN-JEPA's momentum network", 'SwAV'
+_MOMENTUM = 'backbone_momentum.'  # of CNN-JEPA and lightly
 # fmt: off
 _COPIES = (
     'encoder_k.', 'key_', 'target_', 'momentum_', 'backbone_momentum.', 'projection_head_momentum.', 'teacher_', 'ema_',
 )
 _COPIED = ('encoder_k', 'key', 'target', 'momentum', 'teacher', 'ema')  # parts of the names of such copies
+# Of whole training models, whose files have every tensor of the backbone: where one is missing, the file is cut or of another network.
+_COMPLETE = (CNN_JEPA, SWAV, 'DINO', 'DenseCL', "MoCo v3's code", "an encoder, as in SimSiam's code", 'solo-learn, Barlow Twins or VICReg')
 # of SwAV and others, beside bare weights
 _BESIDE_BARE = ('projection_head.', 'prototypes.', 'projector.', 'predictor.', 'n_averaged')
 # fmt: on
 # what the rest of a file with `backbone.` says about the code that wrote it: beginning -> name
 _MARKS = (
+    ('encoder_q.1.mlp2.', 'DenseCL'),
     ('encoder_k.module.', 'MMPretrain'),
     ('target_net.module.', 'MMPretrain'),
     ('head.fc.', 'MMPretrain'),
     ('momentum_backbone.', 'solo-learn'),
-    ('projector.', 'solo-learn or Barlow Twins'),
+    ('projector.', 'solo-learn, Barlow Twins or VICReg'),
     ('classifier.', 'solo-learn'),
     ('backbone_momentum.', 'lightly'),
     ('projection_head', 'lightly'),
@@ -100,15 +110,30 @@ def place(
     Raises:
         CheckpointError: there is no place for a backbone, and it is no bare network that is known; or there are several.
     """
-    prefix, layout = _prefix(weights, source, expected)
+    if is_cnn_jepa(weights):
+        prefix, layout = _MOMENTUM, CNN_JEPA
+    else:
+        prefix, layout = _prefix(weights, source, expected)
     inside = {name[len(prefix) :]: value for name, value in weights.items() if name.startswith(prefix)}
     beside = {name: value for name, value in weights.items() if not name.startswith(prefix)}
     if not prefix:
         beside = {name: inside.pop(name) for name in list(inside) if name.startswith(_BESIDE_BARE)}
+        layout = SWAV if any(name.startswith('prototypes.') for name in beside) else layout
     elif not layout:
         marks = (title for mark, title in _MARKS if any(name.startswith(mark) for name in beside))
         layout = next(marks, '') if prefix == 'backbone.' else 'OpenSelfSup'
-    return prefix, layout, inside, beside, {name: _reason(name) for name in beside}
+    online = ('backbone.', 'backbone_sparse.') if layout == CNN_JEPA else ()
+    return prefix, layout, inside, beside, {n: ONLINE if n.startswith(online) else _reason(n) for n in beside}
+
+
+def is_cnn_jepa(names: Collection[str]) -> bool:
+    """True for names of a training model of CNN-JEPA: its momentum network beside a mask token."""
+    return 'mask_token' in names and any(name.startswith(_MOMENTUM) for name in names)
+
+
+def is_complete(origin: str) -> bool:
+    """True where a file of this origin (`Found.layout`) has every tensor of its backbone, unless it is cut or of another network."""
+    return origin.startswith(_COMPLETE)
 
 
 def _prefix(weights: Mapping[str, Tensor], source: str, expected: Collection[str]) -> tuple[str, str]:
