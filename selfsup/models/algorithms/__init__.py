@@ -17,6 +17,7 @@ from .contrastive.moco import MOCO
 from .contrastive.npid import NPID
 from .contrastive.simclr import SimCLR
 from .detection import Detection
+from .masked.cnn_jepa import CNNJEPA
 from .masked.fcmae import FCMAE
 from .masked.spark import SparK
 from .pretext.relative_loc import RelativeLoc
@@ -25,6 +26,7 @@ from .siamese.byol import BYOL
 
 __all__ = [
     'BYOL',
+    'CNNJEPA',
     'FCMAE',
     'MOCO',
     'NPID',
