@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from selfsup import distributed
+from selfsup.contracts import Progress
 from selfsup.models.memories import ODCMemory
 from selfsup.models.memories.sharded import ShardedRows
 from selfsup.models.memories.two_means import two_means
@@ -74,8 +75,9 @@ MODEL_CONFIGS = {
         'decoder': {'type': 'LightDecoder', 'width': 32, 'norm_cfg': {'type': 'GN', 'num_groups': 1}},
     },
     'FCMAE': {'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 16}, 'head': {'type': 'MaskedPixelHead'}},
+    'CNNJEPA': {'predictor': {'type': 'CNNJEPAPredictor', 'norm': 'ln'}, 'base_momentum': 0.9},
 }
-MASKED = ('SparK', 'FCMAE')
+MASKED = ('CNNJEPA', 'FCMAE', 'SparK')
 LABELS = torch.arange(IMAGES) % 7 % CLUSTERS  # classes 0 to 2 twice as large as 3
 
 
@@ -156,7 +158,7 @@ def train(name, seed=0):
         optimizer.zero_grad()
         step.total.backward()
         optimizer.step()
-        model.after_update([step.carry], progress=i / 2)
+        model.after_update([step.carry], Progress(i, 2, 1))
         move_clusters(name, model)
         losses.append(distributed.mean(step.total).item())
     grads = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}

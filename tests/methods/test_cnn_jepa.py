@@ -5,10 +5,13 @@ import torch
 from torch import nn
 
 from selfsup.contracts import Progress
-from selfsup.errors import ConfigError, ShapeError
+from selfsup.engine.processes.compiling import compile_backbone
+from selfsup.errors import CheckpointError, ConfigError, ShapeError
 from selfsup.models.algorithms.masked.cnn_jepa import latent_loss, spread_of_directions
 from selfsup.models.layers.masking import BlockMasking, TargetMasking, rectangle
+from selfsup.models.necks import CNNJEPAPredictor, CNNJEPAProjection
 from selfsup.registry import MODELS
+from selfsup.weights.extract import extract_backbone
 
 from .golden import golden, gradient, leaves, near
 
@@ -269,3 +272,35 @@ def test_batches_that_do_not_fit():
     ):
         with pytest.raises(ShapeError, match=message):
             model(batch)
+
+
+def test_parts_alone_need_their_channels():
+    for build in (CNNJEPAPredictor, lambda: CNNJEPAProjection(4)):
+        with pytest.raises(ConfigError, match='needs in_channels'):
+            build()
+
+
+def test_it_is_not_compiled():
+    with pytest.raises(ConfigError, match='compile cannot be used with CNNJEPA'):
+        compile_backbone(tiny(), {})
+
+
+@pytest.mark.parametrize('names', ['ours', "the authors'"])
+def test_either_backbone_is_taken_out_of_a_checkpoint(tmp_path, names):
+    model = tiny()
+    nn.init.constant_(model.target_backbone.conv1.weight, 2.0)
+    state = model.state_dict()
+    if names != 'ours':
+        state = {
+            k.replace('target_backbone', 'backbone_momentum').replace('predictor.layers', 'predictor'): v
+            for k, v in state.items()
+        }
+    torch.save({'state_dict': state, 'meta': {}}, tmp_path / 'last.pth')
+    extract_backbone(tmp_path / 'last.pth', tmp_path / 'online.pth')
+    extract_backbone(tmp_path / 'last.pth', tmp_path / 'momentum.pth', momentum=True)
+    for file, network in (('online', model.backbone), ('momentum', model.target_backbone)):
+        weights = torch.load(tmp_path / f'{file}.pth', weights_only=True)['state_dict']
+        assert weights.keys() == network.state_dict().keys()
+        assert all(torch.equal(value, network.state_dict()[key]) for key, value in weights.items())
+    with pytest.raises(CheckpointError, match=r'online\.pth holds no momentum network.*Leave out --momentum'):
+        extract_backbone(tmp_path / 'online.pth', tmp_path / 'x.pth', momentum=True)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from selfsup.contracts import Progress
 from selfsup.errors import ShapeError
 from selfsup.registry import MODELS
 from tests.models.tiny_models import CLUSTERS, IMAGES, TINY_RESNET, tiny_model
@@ -23,7 +24,7 @@ BATCHES = {  # of images with so many channels
             'idx': torch.arange(4) % IMAGES,
         },
     ),
-    **dict.fromkeys(('SparK', 'FCMAE'), lambda c: {'img': torch.randn(4, c, 64, 64)}),
+    **dict.fromkeys(('SparK', 'FCMAE', 'CNNJEPA'), lambda c: {'img': torch.randn(4, c, 64, 64)}),
 }
 EDGES = ('DeepCluster', 'ODC', 'Classification')  # may see the edges of images
 
@@ -45,7 +46,7 @@ def test_a_step_and_features(method, sobel, channels):
     step = model(batch)
     step.total.backward()
     assert math.isfinite(step.total.item()) and model.backbone.conv1.weight.grad.abs().max() > 0
-    model.after_update([step.carry], 0.5)
+    model.after_update([step.carry], Progress(1, 2, 1))
     features = model.eval().features(torch.randn(3, channels, 32, 32))
     assert features.shape == (3, 64) and features.std() > 0
 

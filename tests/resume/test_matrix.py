@@ -28,7 +28,7 @@ ALGORITHMS = sorted(
     {MODELS.get(name).__name__ for name in MODELS.names() if issubclass(MODELS.get(name), Algorithm)} - {'Detection'}
 )
 # what is hidden is drawn by each process; tests/distributed/test_masked_ddp.py compares one process with two on given blocks
-EXACT_ALGORITHMS = [name for name in ALGORITHMS if name not in ('FCMAE', 'SparK')]
+EXACT_ALGORITHMS = [name for name in ALGORITHMS if name not in ('CNNJEPA', 'FCMAE', 'SparK')]
 RESNET = {'type': 'ResNet', 'depth': 18, 'base_channels': 4, 'out_indices': (4,)}
 BACKBONE_CONFIGS = {'resnet18': RESNET, 'timm': {'type': 'TIMMBackbone', 'model_name': 'test_efficientnet'}}
 EXACT_BACKBONES = {
@@ -67,7 +67,12 @@ DATASET_ARGUMENTS = {
     },
 }
 # a momentum network that hardly moves would look right without its update; clusters of 3 of 12 images are dissolved all the time
-MODEL_CHANGES = {'MOCO': {'momentum': 0.9}, 'BYOL': {'base_momentum': 0.9}, 'ODC': {'memory_bank': {'min_cluster': 3}}}
+MODEL_CHANGES = {
+    'MOCO': {'momentum': 0.9},
+    'BYOL': {'base_momentum': 0.9},
+    'CNNJEPA': {'base_momentum': 0.9},
+    'ODC': {'memory_bank': {'min_cluster': 3}},
+}
 DATA_CHANGES = {'ODC': {'sampling_replace': True}}
 NO_BATCH_NORM = dict.fromkeys(('NonLinearNeckV0', 'NonLinearNeckV2', 'NonLinearNeckSimCLR'), 'NonLinearNeckV1')
 

@@ -34,12 +34,12 @@ class CNNJEPAPredictor(nn.Module):
         norm: 'bn' (ResNets in the paper), 'ln' over channels (ConvNeXts).
 
     Raises:
-        ConfigError: an even `kernel_size`.
+        ConfigError: an even `kernel_size`, or no `in_channels`.
     """
 
     def __init__(
         self,
-        in_channels: Count,
+        in_channels: Count | None = None,
         num_layers: Count = 3,
         kernel_size: Annotated[int, Ge(1)] = 3,
         separable: bool = True,
@@ -50,14 +50,15 @@ class CNNJEPAPredictor(nn.Module):
             raise ConfigError(
                 f'CNNJEPAPredictor needs an odd kernel_size, so that maps keep their size; got {kernel_size}.'
             )
+        channels = _known(in_channels, self)
         layers: list[nn.Module] = []
         for _ in range(num_layers):
-            groups = in_channels if separable else 1
-            layers.append(nn.Conv2d(in_channels, in_channels, kernel_size, padding=kernel_size // 2, groups=groups))
-            layers += [nn.Conv2d(in_channels, in_channels, 1)] if separable else []
-            layers += [NORMS[norm](in_channels), nn.ReLU()]
+            groups = channels if separable else 1
+            layers.append(nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, groups=groups))
+            layers += [nn.Conv2d(channels, channels, 1)] if separable else []
+            layers += [NORMS[norm](channels), nn.ReLU()]
         self.layers = nn.Sequential(*layers)
-        self.mask_token = nn.Parameter(torch.empty(1, in_channels, 1, 1))
+        self.mask_token = nn.Parameter(torch.empty(1, channels, 1, 1))
         nn.init.trunc_normal_(self.mask_token, std=0.02)
 
     def forward(self, x: Tensor, visible: Tensor) -> Tensor:
@@ -70,15 +71,26 @@ class CNNJEPAProjection(nn.Sequential):
     """A 1x1 convolution, a norm and a ReLU; of partly visible maps too. The released recipes go without.
 
     Args:
-        in_channels: of the map. `CNNJEPA` fills it in.
         out_channels: C of what is predicted.
+        in_channels: of the map. `CNNJEPA` fills it in.
         norm: see `CNNJEPAPredictor`.
+
+    Raises:
+        ConfigError: no `in_channels`.
     """
 
-    def __init__(self, in_channels: Count, out_channels: Count, norm: Literal['bn', 'ln'] = 'bn') -> None:
-        super().__init__(nn.Conv2d(in_channels, out_channels, 1), NORMS[norm](out_channels), nn.ReLU())
+    def __init__(self, out_channels: Count, in_channels: Count | None = None, norm: Literal['bn', 'ln'] = 'bn') -> None:
+        super().__init__(nn.Conv2d(_known(in_channels, self), out_channels, 1), NORMS[norm](out_channels), nn.ReLU())
         self.out_channels = out_channels
 
     def forward(self, x: Map) -> Map:
         """(B, out_channels, h, w) of the same kind."""
         return super().forward(x)
+
+
+def _known(in_channels: int | None, part: nn.Module) -> int:
+    if in_channels is None:
+        raise ConfigError(
+            f'{type(part).__name__} needs in_channels, those of the map that it gets; CNNJEPA fills them in.'
+        )
+    return in_channels
