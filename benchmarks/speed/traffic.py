@@ -71,6 +71,7 @@ PARTS: dict[str, dict[str, Any]] = {
     },
     'FCMAE': {'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 16}, 'head': {'type': 'MaskedPixelHead'}},
     'Classification': {'head': {**POOLED, 'num_classes': 5}},
+    'CNNJEPA': {'predictor': {'type': 'CNNJEPAPredictor'}, 'multi_block': 0.0, 'sync_bn': True},
 }
 VIEWS = {'MOCO': (2, 3), 'SimCLR': (2, 3), 'BYOL': (2, 3), 'RotationPred': (4, 3), 'RelativeLoc': (2, 6)}
 
@@ -111,8 +112,10 @@ def sizes_of(name: str, model: Any, step: Any) -> Any:
 
     from selfsup.evaluation.analysis.scale import Sizes
 
-    shared = [part for part in ('backbone', 'neck') if getattr(model, 'sync_bn', False) and hasattr(model, part)]
-    norms = [m.num_features for part in shared for m in getattr(model, part).modules() if isinstance(m, _BatchNorm)]
+    def norms(*parts: str) -> tuple[int, ...]:
+        shared = [getattr(model, part) for part in parts if getattr(model, 'sync_bn', False) and hasattr(model, part)]
+        return tuple(m.num_features for part in shared for m in part.modules() if isinstance(m, _BatchNorm))
+
     return Sizes(
         name,
         sum(p.numel() for p in model.parameters() if p.requires_grad),
@@ -122,7 +125,8 @@ def sizes_of(name: str, model: Any, step: Any) -> Any:
         entries=CLUSTERS,
         images=IMAGES,
         logs=len(step.losses) + len(step.logs),
-        norms=tuple(norms),
+        norms=norms('backbone', 'neck', 'predictor'),
+        followed=norms('target_backbone', 'target_neck'),
     )
 
 
@@ -157,12 +161,13 @@ def one_step(name: str, wrapped: Any, optimizer: Any) -> Any:
     import torch
 
     from selfsup import distributed
+    from selfsup.contracts import Progress
 
     step = wrapped(batch_of(name))
     optimizer.zero_grad()
     step.total.backward()
     optimizer.step()
-    wrapped.module.after_update([step.carry], progress=0.0)
+    wrapped.module.after_update([step.carry], Progress(0, 2, 1))
     distributed.mean(torch.stack([v.detach().float().mean() for v in (*step.losses.values(), *step.logs.values())]))
     return step
 
