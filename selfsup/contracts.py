@@ -159,6 +159,14 @@ class Reconstructing(Protocol):
         """Pictures: `img` where visible, the prediction elsewhere."""
 
 
+@runtime_checkable
+class PredictsMaps(Protocol):
+    """A method that predicts a network's map of hidden blocks (CNN-JEPA); its backbone is handed maps with hidden blocks."""
+
+    def predict_map(self, img: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """Predicted map (B, D, h, w) and what it is made of, of images and their visible blocks (B, fh, fw) bool."""
+
+
 class BlockDraw(Protocol):
     """What draws the visible blocks of images (`BlockMasking`)."""
 

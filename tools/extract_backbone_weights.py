@@ -24,11 +24,16 @@ def main() -> None:
     parser.add_argument(
         '--ema', action='store_true', help="take the moving average of the weights (EMAHook, or the authors' model_ema)"
     )
+    parser.add_argument(
+        '--momentum',
+        action='store_true',
+        help='take the backbone of the momentum network (BYOL, MoCo, CNN-JEPA, ...) instead of the trained one',
+    )
     args = parser.parse_args()
 
     from selfsup.weights.extract import extract_backbone
 
-    path, number = extract_backbone(args.checkpoint, args.output, args.force, args.naming, args.ema)
+    path, number = extract_backbone(args.checkpoint, args.output, args.force, args.naming, args.ema, args.momentum)
     print(f'{path}: {number} tensors')
 
 

@@ -97,6 +97,7 @@ PARTS: dict[str, dict[str, Any]] = {
     },
     'FCMAE': {'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 16}, 'head': {'type': 'MaskedPixelHead'}},
     'Classification': {'head': {**POOLED, 'num_classes': 5}},
+    'CNNJEPA': {'predictor': {'type': 'CNNJEPAPredictor'}, 'multi_block': 0.0, 'sync_bn': True},
 }
 VIEWS = {
     'BYOLDataset': (2, 3),
@@ -147,8 +148,10 @@ def sizes_of(name: str, model: Any, step: Any) -> Any:
 
     from selfsup.evaluation.analysis.scale import Sizes
 
-    shared = [part for part in ('backbone', 'neck') if getattr(model, 'sync_bn', False) and hasattr(model, part)]
-    norms = [m.num_features for part in shared for m in getattr(model, part).modules() if isinstance(m, _BatchNorm)]
+    def norms(*parts: str) -> tuple[int, ...]:
+        shared = [getattr(model, part) for part in parts if getattr(model, 'sync_bn', False) and hasattr(model, part)]
+        return tuple(m.num_features for part in shared for m in part.modules() if isinstance(m, _BatchNorm))
+
     return Sizes(
         name,
         sum(p.numel() for p in model.parameters() if p.requires_grad),
@@ -162,7 +165,8 @@ def sizes_of(name: str, model: Any, step: Any) -> Any:
         positions=(PIXELS // 32) ** 2 if name == 'DenseCL' else 0,
         images=IMAGES,
         logs=len(step.losses) + len(step.logs),
-        norms=tuple(norms),
+        norms=norms('backbone', 'neck', 'predictor'),
+        followed=norms('target_backbone', 'target_neck'),
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError, SelfSupWarning
 from .backbone import find_backbone
 from .families import recognise
-from .frame import averaged
+from .frame import averaged, followed
 from .publish import write_described
 from .read import read_checkpoint
 from .write import check_target, write_checkpoint_atomic
@@ -25,6 +25,7 @@ def extract_backbone(
     force: bool = False,
     naming: str = 'own',
     average: bool = False,
+    momentum: bool = False,
 ) -> tuple[Path, int]:
     """Write the backbone of checkpoint `source` to `target`: `{'state_dict', 'author', 'meta'}`.
 
@@ -34,18 +35,22 @@ def extract_backbone(
         force: replace `target` if it exists.
         naming: see `renamed`.
         average: take the moving average instead of the weights, see `averaged`.
+        momentum: take the backbone of the momentum network, see `followed`.
 
     Returns:
         The file and the number of tensors in it.
 
     Raises:
-        CheckpointError: `source` cannot be read or has no backbone, or no `average`, or `target` exists and not `force`, or is `source`.
+        CheckpointError: `source` cannot be read or has no backbone, or no `average` or `momentum` network, or `target` exists and not
+            `force`, or is `source`.
     """
     target = Path(target)
     check_target(target, force, source)
     checkpoint = read_checkpoint(source)
     if average:
         checkpoint = averaged(checkpoint, source)
+    if momentum:
+        checkpoint = followed(checkpoint, source)
     weights = backbone_weights(checkpoint, str(source), naming)
     return write_described(weights, checkpoint, source, target), len(weights)
 

@@ -11,6 +11,11 @@ from torch import Tensor
 from ..errors import CheckpointError, listed
 from .read import check_finite
 
+# names of the backbone of a momentum network in a training model: ours, lightly's (and CNN-JEPA's), solo-learn's, MoCo's codes
+FOLLOWERS = (
+    *('target_backbone.', 'key_backbone.', 'teacher_backbone.', 'backbone_momentum.', 'momentum_backbone.'),
+    *('encoder_k.', 'momentum_encoder.'),
+)
 # entries of a checkpoint that hold the weights; DINO's teacher is what is evaluated
 FRAMES = ('state_dict', 'model', 'module', 'teacher', 'model_state_dict')
 VISSL = ('classy_state_dict', 'base_model', 'model')  # one in the other; in the last are `trunk` and `heads`
@@ -42,6 +47,22 @@ def averaged(checkpoint: dict, path: str | os.PathLike) -> dict:
             f'{path} holds no moving average of the weights: its run had no EMAHook. Leave out --ema.'
         )
     return {**rest, 'state_dict': average}
+
+
+def followed(checkpoint: dict, path: str | os.PathLike) -> dict:
+    """The checkpoint with the backbone of the momentum network, under `backbone.`, in the place of the weights.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    weights = flat_weights(checkpoint, str(path))
+    for prefix in FOLLOWERS:
+        found = {f'backbone.{name[len(prefix) :]}': value for name, value in weights.items() if name.startswith(prefix)}
+        if found:
+            return {**{key: value for key, value in checkpoint.items() if key not in FRAMES}, 'state_dict': found}
+    raise CheckpointError(
+        f'{path} holds no momentum network, under none of {", ".join(FOLLOWERS)}: its method has none. Leave out --momentum.'
+    )
 
 
 def flat_weights(checkpoint: Mapping, source: str) -> dict[str, Tensor]:

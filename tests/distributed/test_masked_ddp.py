@@ -1,4 +1,5 @@
-"""Batch norms over the visible positions of two processes that see different numbers of blocks: the numbers of one process."""
+"""Batch norms over the visible positions of two processes that see different numbers of blocks, and those of a momentum network over
+whole images: the numbers of one process."""
 
 import pytest
 import torch
@@ -24,6 +25,10 @@ CONFIGS = {
         'decoder': {'type': 'LightDecoder', 'width': 32, 'norm_cfg': {'type': 'GN', 'num_groups': 1}},
     },
     'FCMAE': {'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 16}, 'head': {'type': 'MaskedPixelHead'}},
+    'CNNJEPA': {
+        'predictor': {'type': 'CNNJEPAPredictor'},
+        'neck': {'type': 'CNNJEPAProjection', 'out_channels': 16},
+    },
 }
 
 
@@ -39,7 +44,11 @@ def step(name):
     found = wrapped({'img': distributed.local_rows(img), 'visible': distributed.local_rows(visible)})
     found.total.backward()
     statistics = {k: v for k, v in model.state_dict().items() if 'running_' in k}
-    return distributed.mean(found.total).item(), {k: p.grad for k, p in model.named_parameters()}, statistics
+    return (
+        distributed.mean(found.total).item(),
+        {k: p.grad for k, p in model.named_parameters() if p.requires_grad},
+        statistics,
+    )
 
 
 def steps():

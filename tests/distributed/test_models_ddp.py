@@ -110,8 +110,9 @@ MODEL_CONFIGS = {
     },
     'MoCoV3': {'neck': NECK, 'predictor': PREDICTOR, 'base_momentum': 0.9},
     'NNCLR': {'neck': NECK, 'predictor': PREDICTOR, 'queue_len': 10, 'feat_dim': 16},
+    'CNNJEPA': {'predictor': {'type': 'CNNJEPAPredictor', 'norm': 'ln'}, 'base_momentum': 0.9},
 }
-MASKED = ('SparK', 'FCMAE')
+MASKED = ('CNNJEPA', 'FCMAE', 'SparK')
 LABELS = torch.arange(IMAGES) % 7 % CLUSTERS  # classes 0 to 2 twice as large as 3
 
 

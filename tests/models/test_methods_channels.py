@@ -26,7 +26,7 @@ BATCHES = {  # of images with so many channels
             'idx': torch.arange(4) % IMAGES,
         },
     ),
-    **dict.fromkeys(('SparK', 'FCMAE'), lambda c: {'img': torch.randn(4, c, 64, 64)}),
+    **dict.fromkeys(('SparK', 'FCMAE', 'CNNJEPA'), lambda c: {'img': torch.randn(4, c, 64, 64)}),
 }
 EDGES = ('DeepCluster', 'ODC', 'Classification')  # may see the edges of images
 

@@ -68,7 +68,19 @@ def test_groups_of_views():
 
 @pytest.mark.parametrize(
     'name',
-    ['MOCO', 'SimCLR', 'BYOL', 'Classification', 'RotationPred', 'RelativeLoc', 'NPID', 'DeepCluster', 'ODC', 'SparK'],
+    [
+        'MOCO',
+        'SimCLR',
+        'BYOL',
+        'Classification',
+        'RotationPred',
+        'RelativeLoc',
+        'NPID',
+        'DeepCluster',
+        'ODC',
+        'SparK',
+        'CNNJEPA',
+    ],
 )
 def test_methods_of_one_size_say_what_they_take(name):
     model = tiny_model(name, TINY_RESNET, 64)

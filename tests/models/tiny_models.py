@@ -110,6 +110,8 @@ def tiny_config(name, backbone, channels):
             'head': pixels,
         },
         'FCMAE': {'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 16}, 'head': pixels},
+        # of four blocks; rectangles need more
+        'CNNJEPA': {'predictor': {'type': 'CNNJEPAPredictor', 'num_layers': 2}, 'multi_block': 0.0},
     }
     configs['MoCo'] = configs['MOCO']
     return {'type': name, 'backbone': backbone, **configs[name]}

@@ -74,6 +74,11 @@ METHODS = {
     },
     'SparK': _masked("neck=dict(type='SparKNeck', levels=1), decoder=dict(type='LightDecoder', width=32)"),
     'FCMAE': _masked("decoder=dict(type='ConvNeXtV2Decoder', width=16)"),
+    'CNNJEPA': {  # 36 blocks, so that masks of both kinds are drawn
+        'dataset': 'ExtractDataset',
+        'pixels': 48,
+        'parts': "predictor=dict(type='CNNJEPAPredictor', num_layers=1), multi_block=0.5, base_momentum=0.9, block=8",
+    },
 }
 
 

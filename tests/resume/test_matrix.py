@@ -28,7 +28,7 @@ ALGORITHMS = sorted(
     {MODELS.get(name).__name__ for name in MODELS.names() if issubclass(MODELS.get(name), Algorithm)} - {'Detection'}
 )
 # what is hidden is drawn by each process; tests/distributed/test_masked_ddp.py compares one process with two on given blocks
-EXACT_ALGORITHMS = [name for name in ALGORITHMS if name not in ('FCMAE', 'SparK')]
+EXACT_ALGORITHMS = [name for name in ALGORITHMS if name not in ('CNNJEPA', 'FCMAE', 'SparK')]
 RESNET = {'type': 'ResNet', 'depth': 18, 'base_channels': 4, 'out_indices': (4,)}
 BACKBONE_CONFIGS = {'resnet18': RESNET, 'timm': {'type': 'TIMMBackbone', 'model_name': 'test_efficientnet'}}
 EXACT_BACKBONES = {
@@ -75,6 +75,7 @@ MODEL_CHANGES = {
     'DenseCL': {'momentum': 0.9},
     'MoCoV3': {'base_momentum': 0.9},
     'BYOL': {'base_momentum': 0.9},
+    'CNNJEPA': {'base_momentum': 0.9},
     'DINO': {'base_momentum': 0.9},
     'ODC': {'memory_bank': {'min_cluster': 3}},
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from ...contracts import Reconstructing
+from ...contracts import PredictsMaps, Reconstructing
 from ...errors import ConfigError
 
 
@@ -24,7 +24,7 @@ def compile_backbone(model: nn.Module, settings: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: a masked method, whose backbone is handed maps and not tensors.
     """
-    if isinstance(model, Reconstructing):
+    if isinstance(model, Reconstructing | PredictsMaps):
         raise ConfigError(
             f'compile cannot be used with {type(model).__name__}: its backbone runs on maps with hidden blocks, of which torch.compile '
             'can trace a few operations at a time, anew for each number of visible blocks. Leave compile out.'

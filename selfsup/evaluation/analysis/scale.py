@@ -43,7 +43,9 @@ class Sizes:
         images: N, where a bank has an entry for each.
         negatives: drawn per image (NPID).
         logs: values that each iteration logs, losses among them.
-        norms: channels of the batch norms that share their statistics over the visible positions of all processes (SparK, FCMAE).
+        norms: channels of the batch norms that share their statistics over the visible positions of all processes (SparK, FCMAE, CNN-JEPA),
+            and of the others that our own function synchronises.
+        followed: channels of the batch norms of a momentum network that share theirs (CNN-JEPA).
         synced: channels of torch's SyncBatchNorms, which run on GPUs.
         optimizer: a name in `OPTIMIZER_COPIES`.
     """
@@ -64,6 +66,7 @@ class Sizes:
     negatives: int = 0
     logs: int = 1
     norms: tuple[int, ...] = ()
+    followed: tuple[int, ...] = ()
     synced: tuple[int, ...] = ()
     optimizer: str = 'SGD'
 
@@ -140,6 +143,8 @@ def _of_method(s: Sizes, world: int) -> list[Collective]:
         return _of_crops(s, rows)
     if s.method in ('SparK', 'FCMAE'):
         return [Collective('number of hidden patches', 'all_reduce', LONG)]
+    if s.method == 'CNNJEPA':
+        return [Collective('number of targets', 'all_reduce', LONG)]
     return []
 
 
@@ -192,6 +197,9 @@ def _of_norms(s: Sizes, world: int) -> list[Collective]:
             Collective('statistics of visible positions', 'all_gather', payload),
             Collective('their gradients, visible', 'all_reduce', payload, 'backward'),
         ]
+    if s.followed:
+        payload = FLOAT * world * sum(2 * channels + 1 for channels in s.followed)
+        found.append(Collective('statistics of the momentum network', 'all_gather', payload))
     if s.synced:
         found += [
             Collective('statistics', 'all_gather', FLOAT * world * sum(2 * channels + 1 for channels in s.synced)),

@@ -23,6 +23,7 @@ from .contrastive.npid import NPID
 from .contrastive.simclr import SimCLR
 from .detection import Detection
 from .distill import Distill
+from .masked.cnn_jepa import CNNJEPA
 from .masked.fcmae import FCMAE
 from .masked.spark import SparK
 from .pretext.relative_loc import RelativeLoc
@@ -37,6 +38,7 @@ from .siamese.vicreg import VICReg
 __all__ = [
     'BYOL',
     'DINO',
+    'CNNJEPA',
     'FCMAE',
     'MOCO',
     'NNCLR',

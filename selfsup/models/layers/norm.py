@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
 
 from ... import distributed
 from ...errors import ConfigError, SelfSupWarning, did_you_mean
@@ -162,6 +164,37 @@ def sync_batch_norm(
     scale = (var + eps).rsqrt() if weight is None else (var + eps).rsqrt() * weight
     shift = -mean * scale if bias is None else bias - mean * scale
     return torch.addcmul(shift.view(shape), wide, scale.view(shape)).to(x.dtype)
+
+
+class _SyncedNorms(TorchFunctionMode):
+    """Sends every call of `F.batch_norm` to `sync_batch_norm` where that is asked for statistics of the batch."""
+
+    def __torch_function__(
+        self, func: Callable, types: object, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is functional.batch_norm:
+            return _synced(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _synced(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    if not training:
+        return functional.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
+    return sync_batch_norm(x, running_mean, running_var, weight, bias, momentum, eps)
+
+
+def synced_norms(sync: bool) -> AbstractContextManager:
+    """Within it, if `sync`, batch norms of any network take the statistics of all ranks, on any device; its layers stay as they are."""
+    return _SyncedNorms() if sync and distributed.world_size() > 1 else nullcontext()
 
 
 def set_eval(module: nn.Module) -> None:

@@ -3,9 +3,12 @@
 Every projection takes a tuple of maps, one map (B, C, H, W) or vectors (B, C), and has `init_weights(init_linear)`. The parts of masked
 autoencoders between backbone and head are registered here too: `SparKNeck`, `LightDecoder`, `ConvNeXtV2Decoder`; maps in, maps out.
 So are `FPN`, the pyramid of detectors, and `DenseCLNeck`, which gives a vector and a map.
+So are the predictor and the projection of CNN-JEPA.
+So is `FPN`, the pyramid of detectors.
 """
 
 from .avg_pool import AvgPoolNeck
+from .cnn_jepa import CNNJEPAPredictor, CNNJEPAProjection
 from .convnext_v2_decoder import ConvNeXtV2Decoder
 from .dense_cl import DenseCLNeck
 from .dino import DINONeck
@@ -20,6 +23,8 @@ from .spark import SparKNeck
 __all__ = [
     'FPN',
     'AvgPoolNeck',
+    'CNNJEPAPredictor',
+    'CNNJEPAProjection',
     'ConvNeXtV2Decoder',
     'DINONeck',
     'DenseCLNeck',

@@ -1,1 +1,1 @@
-"""Methods that predict what a mask hides: SparK, FCMAE."""
+"""Methods that predict what a mask hides: CNNJEPA, SparK, FCMAE."""
