@@ -55,6 +55,13 @@ REFUSED = [
         schedules=2,
     ),
     changed('adamw', "optimizer_config.grad_clip={'max_norm': 1e-9}", 'optimizer_config.grad_clip', 'not set', '{'),
+    changed(
+        'adamw',
+        "optimizer_config.freeze=[{'parameters': '^neck', 'epochs': 3}]",
+        'optimizer_config.freeze',
+        'not set',
+        "[{'parameters': '^neck', 'epochs': 3}]",
+    ),
     changed('adamw', 'use_fp16=True', 'use_fp16', 'False', 'True'),
     changed('adamw', "cache={'size': 6}", 'cache', 'not set', '{'),
     changed('adamw', 'channels_last=True', 'channels_last', 'False', 'True'),

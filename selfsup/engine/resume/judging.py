@@ -209,7 +209,7 @@ def text_of(value: Any) -> str:
     """A setting in a few words."""
     if isinstance(value, dict) and 'type' in value:
         return f"dict(type='{value['type']}', ...)"
-    if isinstance(value, list) and value and _typed(value):
+    if isinstance(value, list) and value and _typed(value) and None not in _typed(value):
         return ', '.join(map(str, _typed(value)))
     return value if value == MISSING else repr(value)
 
