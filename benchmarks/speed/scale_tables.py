@@ -23,11 +23,20 @@ WORLDS = (8, 32, 128, 512, 1024)
 IMAGENET = 1_281_167
 MB, GB = 1e6, 1e9
 # of the configs of those names; parameters as `parameters.json` of a run counts them
+# channels of the SyncBatchNorms of a ResNet-50, and of projections of 8192; two views pass one after the other
+RESNET_NORMS, WIDE = (26_560,) * 2, (16_384,) * 2
 RECIPES: dict[str, Sizes] = {
     'MoCo v1, ResNet-50': Sizes('MOCO', 23_770_304, copied=23_823_477, entries=65536, logs=2),
     'MoCo v2, ResNet-50': Sizes('MOCO', 27_966_656, copied=28_019_829, entries=65536, logs=2),
     'SimCLR, ResNet-50': Sizes('SimCLR', 27_968_832, logs=2, optimizer='LARS'),
     'BYOL, ResNet-50': Sizes('BYOL', 35_067_456, copied=33_019_126, dim=256, logs=2, optimizer='LARS'),
+    'SimSiam, ResNet-50': Sizes('SimSiam', 38_199_360, batch=64, dim=2048, synced=(*RESNET_NORMS, 6656, 6656)),
+    'Barlow Twins, ResNet-50': Sizes(
+        'BarlowTwins', 174_535_744, batch=256, dim=8192, logs=3, synced=RESNET_NORMS + WIDE, optimizer='BarlowLARS'
+    ),
+    'VICReg, ResNet-50': Sizes(
+        'VICReg', 174_552_128, batch=256, dim=8192, logs=4, synced=RESNET_NORMS + WIDE, optimizer='BarlowLARS'
+    ),
     'NPID, ResNet-50': Sizes('NPID', 23_770_304, images=IMAGENET, negatives=65536, logs=2),
     'ODC, ResNet-50': Sizes('ODC', 27_258_448, batch=64, dim=256, entries=10_000, images=IMAGENET, logs=3),
     'DeepCluster, ResNet-50': Sizes(

@@ -2,18 +2,21 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from selfsup import distributed
 from selfsup.models.algorithms import BarlowTwins, SimSiam, VICReg
 from selfsup.models.algorithms.siamese.barlow_twins import correlation_terms, standardize
 from selfsup.models.algorithms.siamese.simsiam import negative_cosine
-from selfsup.models.algorithms.siamese.vicreg import covariance_term, variance_term
-from selfsup.models.layers.functional import off_diagonal_squares
+from selfsup.models.algorithms.siamese.vicreg import spread_terms
+from selfsup.models.layers.products import squared_product
 from selfsup.models.necks import MLPNeck
 from tests.distributed.helpers import run_ranks
 
 from .golden import golden, gradient, leaves, near
+
+SIZES = (4, 6, 10)  # images of embeddings of 6: fewer, as many, more
 
 
 def pixels(x):
@@ -150,8 +153,9 @@ def test_barlow_scale():
 def test_vicreg_loss(number):
     case = golden('vicreg')['cases'][number]
     x, y = leaves(case['x'], case['y'])
-    near(variance_term(x) + variance_term(y), case['std_loss'])
-    near(covariance_term(x) + covariance_term(y), case['cov_loss'])
+    variance, covariance = spread_terms(x, y)
+    near(variance, case['std_loss'])
+    near(covariance, case['cov_loss'])
     step = VICReg(AsMap(), FirstPixel(), *case['coeff'])({'img': torch.stack([pixels(x), pixels(y)], dim=1)})
     near(step.total, case['loss'])
     for name, expected in (('invariance', 'repr_loss'), ('variance', 'std_loss'), ('covariance', 'cov_loss')):
@@ -179,8 +183,8 @@ def ranks2():
     twins, vicreg = golden('barlow')['ranks2'], golden('vicreg')['ranks2']
     z1, z2 = of_rank((twins['z1'], twins['z2']))
     # in these cases each process has the norm of its own images
-    rows = distributed.gather(torch.cat([standardize(z1), standardize(z2)], dim=1)).chunk(2, dim=1)
-    on_diagonal, off_diagonal = correlation_terms(*rows)
+    own = (F.batch_norm(z, None, None, training=True) for z in (z1, z2))
+    on_diagonal, off_diagonal = correlation_terms(*own)
     loss = on_diagonal + twins['lambd'] * off_diagonal
     found = {'barlow': (loss.detach(), *torch.autograd.grad(loss, (z1, z2)))}
     x, y = of_rank((vicreg['x'], vicreg['y']))
@@ -198,8 +202,16 @@ def split_barlow():
     return found
 
 
+def products(rows):
+    """The sum of squares and its gradients, of this process's share of `rows` images; and of pairs of a view with itself."""
+    views = torch.randn(2, rows, 6, generator=torch.Generator().manual_seed(rows), dtype=torch.float64)
+    x, y = leaves(*(distributed.local_rows(view) for view in views))
+    different, same = squared_product(x, y), squared_product(x, x)
+    return different.detach(), *torch.autograd.grad(different, (x, y)), same.detach(), *torch.autograd.grad(same, x)
+
+
 def two_ranks():
-    return ranks2(), split_barlow()
+    return ranks2(), split_barlow(), [products(rows) for rows in SIZES]
 
 
 @pytest.mark.dist
@@ -207,7 +219,7 @@ def test_two_processes():
     """DDP divides the gradients by W = 2 afterwards. VICReg's is the official one; Barlow's is W times it, see `barlow_twins.py`."""
     results = run_ranks(two_ranks, 2)
     twins, vicreg = golden('barlow')['ranks2'], golden('vicreg')['ranks2']
-    for rank, (found, split) in enumerate(results):
+    for rank, (found, split, sums) in enumerate(results):
         near(found['barlow'][0], twins['loss'][rank])
         for got, name in zip(found['barlow'][1:], ('grad_z1', 'grad_z2'), strict=True):
             near(got, 2 * twins[name][rank])
@@ -218,33 +230,32 @@ def test_two_processes():
             near(loss, case['loss'])
             for got, name in zip(grads, ('grad_z1', 'grad_z2'), strict=True):
                 near(got, 2 * case[name].chunk(2)[rank])
+        for rows, values in zip(SIZES, sums, strict=True):
+            for got, alone in zip(values, products(rows), strict=True):
+                near(got, 2 * alone.chunk(2)[rank] if alone.dim() else alone)
 
 
 # ---- the sum of squares that Barlow Twins and VICReg share ----
 
 
-@pytest.mark.parametrize('rows', [3, 7, 12])
-def test_squares_off_the_diagonal(rows):
-    """Fewer rows than columns, as many, more."""
-    x, y = leaves(*torch.randn(2, rows, 7, generator=torch.Generator().manual_seed(rows), dtype=torch.float64))
-    product = x.T @ y
-    plain = (product - product.diag().diag()).square().sum()
-    found = off_diagonal_squares(x, y)
+@pytest.mark.parametrize('rows', SIZES)
+def test_sum_of_squares_of_a_product(rows):
+    x, y = leaves(*torch.randn(2, rows, 6, generator=torch.Generator().manual_seed(rows), dtype=torch.float64))
+    plain, found = (x.T @ y).square().sum(), squared_product(x, y)
     near(found, plain.detach())
     for one, other in zip(torch.autograd.grad(found, (x, y)), torch.autograd.grad(plain, (x, y)), strict=True):
         near(one, other)
-    torch.autograd.gradcheck(lambda z: off_diagonal_squares(z, z), (x,))
+    torch.autograd.gradcheck(lambda z: squared_product(z, z), (x,))
 
 
 @pytest.mark.parametrize('rows', [40, 200])
-def test_squares_in_half_precision_are_those_of_float32(rows):
-    """bfloat16 alone would be off by percents where the diagonal is taken from the whole."""
+def test_half_precision_is_summed_in_float32(rows):
     x = torch.randn(rows, 100, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
     wide = x.detach().float().requires_grad_()
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        found = off_diagonal_squares(x, x)
+        found = squared_product(x, x)
         found.backward()
-    expected = off_diagonal_squares(wide, wide)
+    expected = squared_product(wide, wide)
     expected.backward()
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected)
