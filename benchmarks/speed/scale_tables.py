@@ -88,12 +88,14 @@ def parts_table() -> str:
     """What else than gradients is sent."""
     rows = []
     for name, sizes in RECIPES.items():
-        for one in collectives(sizes, 8):
-            if one.what in ('gradients', 'logged values') or one.payload < 1000:
+        sends = [collectives(sizes, w) for w in WORLDS]
+        for what, kind in dict.fromkeys((one.what, one.kind) for every in sends for one in every):
+            # what is smaller is sent: not at every size everything
+            each = [sum(one.payload for one in every if (one.what, one.kind) == (what, kind)) for every in sends]
+            if what in ('gradients', 'logged values') or max(each) < 1000:
                 continue
-            each = [next(c.payload for c in collectives(sizes, w) if c.what == one.what) for w in WORLDS]
-            amounts = (_amount(sent(one.kind, p, w), MB) for p, w in zip(each, WORLDS, strict=True))
-            rows.append([name, one.what, one.kind.replace('_', '-'), *amounts])
+            amounts = (_amount(sent(kind, p, w), MB) for p, w in zip(each, WORLDS, strict=True))
+            rows.append([name, what, kind.replace('_', '-'), *amounts])
         for one in between_steps(sizes, 8):
             each = [next(c.payload for c in between_steps(sizes, w) if c.what == one.what) for w in WORLDS]
             amounts = (_amount(sent(one.kind, p, w), MB) for p, w in zip(each, WORLDS, strict=True))
