@@ -1,21 +1,27 @@
 """SimSiam, Barlow Twins and VICReg against the official codes: value, gradient and running statistics, on one process and on two."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from selfsup import distributed
+from selfsup.config import compile_config, load
 from selfsup.models.algorithms import BarlowTwins, SimSiam, VICReg
 from selfsup.models.algorithms.siamese.barlow_twins import correlation_terms, standardize
 from selfsup.models.algorithms.siamese.simsiam import negative_cosine
 from selfsup.models.algorithms.siamese.vicreg import spread_terms
 from selfsup.models.layers.products import squared_product
 from selfsup.models.necks import MLPNeck
+from selfsup.optim.paramwise import param_groups
+from selfsup.registry import MODELS
 from tests.distributed.helpers import run_ranks
 
 from .golden import golden, gradient, leaves, near
 
+CONFIGS = Path(__file__).parents[2] / 'configs' / 'selfsup'
 SIZES = (4, 6, 10)  # images of embeddings of 6: fewer, as many, more
 
 
@@ -38,7 +44,7 @@ class FirstPixel(nn.Module):
         return maps[-1].flatten(1)
 
 
-def load(neck, state, prefix):
+def load_official(neck, state, prefix):
     """Weights of an official projection, whose layers have the numbers of ours."""
     found = {f'mlp.{key.removeprefix(prefix)}': value for key, value in state.items() if key.startswith(prefix)}
     missing, unused = neck.double().load_state_dict(found, strict=False)
@@ -70,8 +76,8 @@ def simsiam(last_bias):
     case = golden('simsiam')
     neck = MLPNeck(10, 10, 8, num_layers=3, last_norm='BN-', last_bias=last_bias)
     predictor = MLPNeck(8, 4, 8, with_avg_pool=False)
-    load(neck, case['state'], 'encoder.fc.')
-    load(predictor, case['state'], 'predictor.')
+    load_official(neck, case['state'], 'encoder.fc.')
+    load_official(predictor, case['state'], 'predictor.')
     return SimSiam(AsMap(), neck, predictor), case
 
 
@@ -131,7 +137,7 @@ def barlow(case, neck=None, scale=1.0):
 def test_barlow_network():
     case = golden('barlow')['projector']
     neck = MLPNeck(5, 7, 6, num_layers=3, last_bias=False)
-    load(neck, case['state'], 'projector.')
+    load_official(neck, case['state'], 'projector.')
     model = barlow(case, neck)
     # nothing reads the running statistics of the norm of the loss
     unread = ('bn.running_mean', 'bn.running_var')
@@ -167,7 +173,7 @@ def test_vicreg_loss(number):
 def test_vicreg_network():
     case = golden('vicreg')['projector']
     neck = MLPNeck(5, 7, 6, num_layers=3, bias=True, last_bias=False)
-    load(neck, case['state'], 'projector.')
+    load_official(neck, case['state'], 'projector.')
     check_network(VICReg(AsMap(), neck), case, {'neck': 'projector'}, (case['x'], case['y']))
 
 
@@ -260,3 +266,33 @@ def test_half_precision_is_summed_in_float32(rows):
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(x.grad.float(), wide.grad, rtol=1e-2, atol=1e-2 * float(wide.grad.abs().max()))
+
+
+# ---- rates of the recipes ----
+
+
+@pytest.mark.parametrize(
+    ('config', 'rates'),
+    [
+        (
+            'simsiam/r50_bs512_ep100',
+            {'backbone.conv1.weight': 0.1, 'neck.mlp.1.bias': 0.1, 'predictor.mlp.0.weight': 0.1},
+        ),
+        (
+            'barlow_twins/r50_ep1000',
+            {'neck.mlp.0.weight': 1.6, 'backbone.bn1.bias': 0.0384, 'neck.mlp.1.weight': 0.0384},
+        ),
+        ('vicreg/r50_ep1000', {'neck.mlp.0.weight': 1.6, 'backbone.bn1.bias': 1.6, 'neck.mlp.0.bias': 1.6}),
+    ],
+)
+def test_rates_of_the_recipes(config, rates):
+    """At the start, and that a predictor alone keeps its rate."""
+    compiled = compile_config(load(str(CONFIGS / f'{config}.py')))
+    with torch.device('meta'):
+        model = MODELS.build(compiled['model'])
+    wrapper = compiled['optim_wrapper']
+    groups = param_groups(model, wrapper['optimizer'], wrapper['paramwise_options'])
+    of_name = {name: group for group in groups for name in group['param_names']}
+    assert {name: of_name[name].get('lr', wrapper['optimizer']['lr']) for name in rates} == pytest.approx(rates)
+    constant = {name.partition('.')[0] for name, group in of_name.items() if group.get('constant_lr')}
+    assert constant == ({'predictor'} if config.startswith('simsiam') else set())

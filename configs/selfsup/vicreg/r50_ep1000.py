@@ -1,6 +1,6 @@
 """VICReg (arXiv:2105.04906), ResNet-50, ImageNet, 1000 epochs, global batch 2048, mixed precision.
 
-Reproduces: the authors' released network: ImageNet linear 73.2 top-1 (100 epochs with a batch of 512 and lr 0.6: 68.3).
+Reproduces: the authors' released network: ImageNet linear 73.2 top-1 (paper, 100 epochs with a batch of 512: 68.3).
 Command: bash tools/dist_train.sh configs/selfsup/vicreg/r50_ep1000.py 8
 Hardware and time: 8 GPUs (lr is for 8 x 256 images); not run here.
 Expected: the reference result; not run here.
