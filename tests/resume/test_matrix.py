@@ -67,7 +67,14 @@ DATASET_ARGUMENTS = {
     },
 }
 # a momentum network that hardly moves would look right without its update; clusters of 3 of 12 images are dissolved all the time
-MODEL_CHANGES = {'MOCO': {'momentum': 0.9}, 'BYOL': {'base_momentum': 0.9}, 'ODC': {'memory_bank': {'min_cluster': 3}}}
+MODEL_CHANGES = {
+    'MOCO': {'momentum': 0.9},
+    'BYOL': {'base_momentum': 0.9},
+    'ODC': {'memory_bank': {'min_cluster': 3}},
+    # losses of 16 and 25 at these rates take steps that blow up the last digit, which the statistics of four images do already
+    'BarlowTwins': {'scale': 0.02},
+    'VICReg': {'invariance_weight': 1.0, 'variance_weight': 1.0, 'covariance_weight': 0.04},
+}
 DATA_CHANGES = {'ODC': {'sampling_replace': True}}
 NO_BATCH_NORM = dict.fromkeys(('NonLinearNeckV0', 'NonLinearNeckV2', 'NonLinearNeckSimCLR'), 'NonLinearNeckV1')
 
