@@ -9,6 +9,7 @@ from torch import nn
 
 from selfsup import distributed
 from selfsup.config import compile_config, load
+from selfsup.errors import ConfigError
 from selfsup.models.algorithms import BarlowTwins, SimSiam, VICReg
 from selfsup.models.algorithms.siamese.barlow_twins import correlation_terms, standardize
 from selfsup.models.algorithms.siamese.simsiam import negative_cosine
@@ -175,6 +176,16 @@ def test_vicreg_network():
     neck = MLPNeck(5, 7, 6, num_layers=3, bias=True, last_bias=False)
     load_official(neck, case['state'], 'projector.')
     check_network(VICReg(AsMap(), neck), case, {'neck': 'projector'}, (case['x'], case['y']))
+
+
+@pytest.mark.parametrize('method', [BarlowTwins, VICReg])
+def test_a_batch_of_one_image_is_refused_at_the_start(method):
+    model = method(AsMap(), FirstPixel())
+    model.check_data(9, (4, 5))
+    with pytest.raises(
+        ConfigError, match=rf'^{method.__name__} .* the last batch .* 1 image \(9 in all\): set data.drop_last=True'
+    ):
+        model.check_data(9, (4, 1))
 
 
 # ---- two processes ----

@@ -3,7 +3,7 @@
 Reproduces: nothing published; shows that the method learns real images within a small budget.
 Command: python tools/train.py configs/selfsup/vicreg/r18_cifar10_small.py (images in data/cifar10/{train,test}/<class>/)
 Hardware and time: 2 CPU cores with bf16 instructions, under 10 minutes; without such instructions drop use_fp16.
-Expected: see docs/benchmarks
+Expected: benchmarks/results/small/vicreg.json
 """
 
 _base_ = '../../_base_/cifar10_asymmetric.py'
