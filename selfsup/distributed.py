@@ -207,7 +207,12 @@ def mean(x: Tensor) -> Tensor:
 @torch.no_grad()
 def sum(x: Tensor) -> Tensor:
     """Sum over ranks of a detached copy of `x`."""
-    x = x.detach().clone()
+    return sum_in_place(x.detach().clone())
+
+
+@torch.no_grad()
+def sum_in_place(x: Tensor) -> Tensor:
+    """Overwrite `x`, which is contiguous, with its sum over ranks and return it: for what is too large for a copy."""
     if world_size() > 1:
         torch_dist.all_reduce(x)
     return x

@@ -23,11 +23,27 @@ WORLDS = (8, 32, 128, 512, 1024)
 IMAGENET = 1_281_167
 MB, GB = 1e6, 1e9
 # of the configs of those names; parameters as `parameters.json` of a run counts them
+# channels of the SyncBatchNorms of a ResNet-50, and of projections of 8192; two views pass one after the other
+RESNET_NORMS, WIDE = (26_560,) * 2, (16_384,) * 2
 RECIPES: dict[str, Sizes] = {
     'MoCo v1, ResNet-50': Sizes('MOCO', 23_770_304, copied=23_823_477, entries=65536, logs=2),
     'MoCo v2, ResNet-50': Sizes('MOCO', 27_966_656, copied=28_019_829, entries=65536, logs=2),
+    'DenseCL, ResNet-50': Sizes(
+        'DenseCL', 32_425_280, copied=32_478_453, entries=65536, channels=2048, positions=49, logs=4
+    ),
+    'MoCo v3, ResNet-50': Sizes(
+        'MoCoV3', 35_058_752, copied=33_015_287, batch=256, dim=256, logs=3, optimizer='BarlowLARS'
+    ),
+    'NNCLR, ResNet-50': Sizes('NNCLR', 34_543_680, batch=128, dim=256, entries=98304, logs=3, optimizer='BarlowLARS'),
     'SimCLR, ResNet-50': Sizes('SimCLR', 27_968_832, logs=2, optimizer='LARS'),
     'BYOL, ResNet-50': Sizes('BYOL', 35_067_456, copied=33_019_126, dim=256, logs=2, optimizer='LARS'),
+    'SimSiam, ResNet-50': Sizes('SimSiam', 38_199_360, batch=64, dim=2048, synced=(*RESNET_NORMS, 6656, 6656)),
+    'Barlow Twins, ResNet-50': Sizes(
+        'BarlowTwins', 174_535_744, batch=256, dim=8192, logs=3, synced=RESNET_NORMS + WIDE, optimizer='BarlowLARS'
+    ),
+    'VICReg, ResNet-50': Sizes(
+        'VICReg', 174_552_128, batch=256, dim=8192, logs=4, synced=RESNET_NORMS + WIDE, optimizer='BarlowLARS'
+    ),
     'NPID, ResNet-50': Sizes('NPID', 23_770_304, images=IMAGENET, negatives=65536, logs=2),
     'ODC, ResNet-50': Sizes('ODC', 27_258_448, batch=64, dim=256, entries=10_000, images=IMAGENET, logs=3),
     'DeepCluster, ResNet-50': Sizes(
@@ -79,12 +95,14 @@ def parts_table() -> str:
     """What else than gradients is sent."""
     rows = []
     for name, sizes in RECIPES.items():
-        for one in collectives(sizes, 8):
-            if one.what in ('gradients', 'logged values') or one.payload < 1000:
+        sends = [collectives(sizes, w) for w in WORLDS]
+        for what, kind in dict.fromkeys((one.what, one.kind) for every in sends for one in every):
+            # what is smaller is sent: not at every size everything
+            each = [sum(one.payload for one in every if (one.what, one.kind) == (what, kind)) for every in sends]
+            if what in ('gradients', 'logged values') or max(each) < 1000:
                 continue
-            each = [next(c.payload for c in collectives(sizes, w) if c.what == one.what) for w in WORLDS]
-            amounts = (_amount(sent(one.kind, p, w), MB) for p, w in zip(each, WORLDS, strict=True))
-            rows.append([name, one.what, one.kind.replace('_', '-'), *amounts])
+            amounts = (_amount(sent(kind, p, w), MB) for p, w in zip(each, WORLDS, strict=True))
+            rows.append([name, what, kind.replace('_', '-'), *amounts])
         for one in between_steps(sizes, 8):
             each = [next(c.payload for c in between_steps(sizes, w) if c.what == one.what) for w in WORLDS]
             amounts = (_amount(sent(one.kind, p, w), MB) for p, w in zip(each, WORLDS, strict=True))

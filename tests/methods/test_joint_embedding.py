@@ -1,19 +1,29 @@
 """SimSiam, Barlow Twins and VICReg against the official codes: value, gradient and running statistics, on one process and on two."""
 
+from pathlib import Path
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from selfsup import distributed
+from selfsup.config import compile_config, load
+from selfsup.errors import ConfigError
 from selfsup.models.algorithms import BarlowTwins, SimSiam, VICReg
 from selfsup.models.algorithms.siamese.barlow_twins import correlation_terms, standardize
 from selfsup.models.algorithms.siamese.simsiam import negative_cosine
-from selfsup.models.algorithms.siamese.vicreg import covariance_term, variance_term
-from selfsup.models.layers.functional import off_diagonal_squares
+from selfsup.models.algorithms.siamese.vicreg import spread_terms
+from selfsup.models.layers.products import squared_product
 from selfsup.models.necks import MLPNeck
+from selfsup.optim.paramwise import param_groups
+from selfsup.registry import MODELS
 from tests.distributed.helpers import run_ranks
 
 from .golden import golden, gradient, leaves, near
+
+CONFIGS = Path(__file__).parents[2] / 'configs' / 'selfsup'
+SIZES = (4, 6, 10)  # images of embeddings of 6: fewer, as many, more
 
 
 def pixels(x):
@@ -35,7 +45,7 @@ class FirstPixel(nn.Module):
         return maps[-1].flatten(1)
 
 
-def load(neck, state, prefix):
+def load_official(neck, state, prefix):
     """Weights of an official projection, whose layers have the numbers of ours."""
     found = {f'mlp.{key.removeprefix(prefix)}': value for key, value in state.items() if key.startswith(prefix)}
     missing, unused = neck.double().load_state_dict(found, strict=False)
@@ -67,8 +77,8 @@ def simsiam(last_bias):
     case = golden('simsiam')
     neck = MLPNeck(10, 10, 8, num_layers=3, last_norm='BN-', last_bias=last_bias)
     predictor = MLPNeck(8, 4, 8, with_avg_pool=False)
-    load(neck, case['state'], 'encoder.fc.')
-    load(predictor, case['state'], 'predictor.')
+    load_official(neck, case['state'], 'encoder.fc.')
+    load_official(predictor, case['state'], 'predictor.')
     return SimSiam(AsMap(), neck, predictor), case
 
 
@@ -128,7 +138,7 @@ def barlow(case, neck=None, scale=1.0):
 def test_barlow_network():
     case = golden('barlow')['projector']
     neck = MLPNeck(5, 7, 6, num_layers=3, last_bias=False)
-    load(neck, case['state'], 'projector.')
+    load_official(neck, case['state'], 'projector.')
     model = barlow(case, neck)
     # nothing reads the running statistics of the norm of the loss
     unread = ('bn.running_mean', 'bn.running_var')
@@ -150,8 +160,9 @@ def test_barlow_scale():
 def test_vicreg_loss(number):
     case = golden('vicreg')['cases'][number]
     x, y = leaves(case['x'], case['y'])
-    near(variance_term(x) + variance_term(y), case['std_loss'])
-    near(covariance_term(x) + covariance_term(y), case['cov_loss'])
+    variance, covariance = spread_terms(x, y)
+    near(variance, case['std_loss'])
+    near(covariance, case['cov_loss'])
     step = VICReg(AsMap(), FirstPixel(), *case['coeff'])({'img': torch.stack([pixels(x), pixels(y)], dim=1)})
     near(step.total, case['loss'])
     for name, expected in (('invariance', 'repr_loss'), ('variance', 'std_loss'), ('covariance', 'cov_loss')):
@@ -163,8 +174,18 @@ def test_vicreg_loss(number):
 def test_vicreg_network():
     case = golden('vicreg')['projector']
     neck = MLPNeck(5, 7, 6, num_layers=3, bias=True, last_bias=False)
-    load(neck, case['state'], 'projector.')
+    load_official(neck, case['state'], 'projector.')
     check_network(VICReg(AsMap(), neck), case, {'neck': 'projector'}, (case['x'], case['y']))
+
+
+@pytest.mark.parametrize('method', [BarlowTwins, VICReg])
+def test_a_batch_of_one_image_is_refused_at_the_start(method):
+    model = method(AsMap(), FirstPixel())
+    model.check_data(9, (4, 5))
+    with pytest.raises(
+        ConfigError, match=rf'^{method.__name__} .* the last batch .* 1 image \(9 in all\): set data.drop_last=True'
+    ):
+        model.check_data(9, (4, 1))
 
 
 # ---- two processes ----
@@ -179,8 +200,8 @@ def ranks2():
     twins, vicreg = golden('barlow')['ranks2'], golden('vicreg')['ranks2']
     z1, z2 = of_rank((twins['z1'], twins['z2']))
     # in these cases each process has the norm of its own images
-    rows = distributed.gather(torch.cat([standardize(z1), standardize(z2)], dim=1)).chunk(2, dim=1)
-    on_diagonal, off_diagonal = correlation_terms(*rows)
+    own = (F.batch_norm(z, None, None, training=True) for z in (z1, z2))
+    on_diagonal, off_diagonal = correlation_terms(*own)
     loss = on_diagonal + twins['lambd'] * off_diagonal
     found = {'barlow': (loss.detach(), *torch.autograd.grad(loss, (z1, z2)))}
     x, y = of_rank((vicreg['x'], vicreg['y']))
@@ -198,8 +219,16 @@ def split_barlow():
     return found
 
 
+def products(rows):
+    """The sum of squares and its gradients, of this process's share of `rows` images; and of pairs of a view with itself."""
+    views = torch.randn(2, rows, 6, generator=torch.Generator().manual_seed(rows), dtype=torch.float64)
+    x, y = leaves(*(distributed.local_rows(view) for view in views))
+    different, same = squared_product(x, y), squared_product(x, x)
+    return different.detach(), *torch.autograd.grad(different, (x, y)), same.detach(), *torch.autograd.grad(same, x)
+
+
 def two_ranks():
-    return ranks2(), split_barlow()
+    return ranks2(), split_barlow(), [products(rows) for rows in SIZES]
 
 
 @pytest.mark.dist
@@ -207,7 +236,7 @@ def test_two_processes():
     """DDP divides the gradients by W = 2 afterwards. VICReg's is the official one; Barlow's is W times it, see `barlow_twins.py`."""
     results = run_ranks(two_ranks, 2)
     twins, vicreg = golden('barlow')['ranks2'], golden('vicreg')['ranks2']
-    for rank, (found, split) in enumerate(results):
+    for rank, (found, split, sums) in enumerate(results):
         near(found['barlow'][0], twins['loss'][rank])
         for got, name in zip(found['barlow'][1:], ('grad_z1', 'grad_z2'), strict=True):
             near(got, 2 * twins[name][rank])
@@ -218,34 +247,63 @@ def test_two_processes():
             near(loss, case['loss'])
             for got, name in zip(grads, ('grad_z1', 'grad_z2'), strict=True):
                 near(got, 2 * case[name].chunk(2)[rank])
+        for rows, values in zip(SIZES, sums, strict=True):
+            for got, alone in zip(values, products(rows), strict=True):
+                near(got, 2 * alone.chunk(2)[rank] if alone.dim() else alone)
 
 
 # ---- the sum of squares that Barlow Twins and VICReg share ----
 
 
-@pytest.mark.parametrize('rows', [3, 7, 12])
-def test_squares_off_the_diagonal(rows):
-    """Fewer rows than columns, as many, more."""
-    x, y = leaves(*torch.randn(2, rows, 7, generator=torch.Generator().manual_seed(rows), dtype=torch.float64))
-    product = x.T @ y
-    plain = (product - product.diag().diag()).square().sum()
-    found = off_diagonal_squares(x, y)
+@pytest.mark.parametrize('rows', SIZES)
+def test_sum_of_squares_of_a_product(rows):
+    x, y = leaves(*torch.randn(2, rows, 6, generator=torch.Generator().manual_seed(rows), dtype=torch.float64))
+    plain, found = (x.T @ y).square().sum(), squared_product(x, y)
     near(found, plain.detach())
     for one, other in zip(torch.autograd.grad(found, (x, y)), torch.autograd.grad(plain, (x, y)), strict=True):
         near(one, other)
-    torch.autograd.gradcheck(lambda z: off_diagonal_squares(z, z), (x,))
+    torch.autograd.gradcheck(lambda z: squared_product(z, z), (x,))
 
 
 @pytest.mark.parametrize('rows', [40, 200])
-def test_squares_in_half_precision_are_those_of_float32(rows):
-    """bfloat16 alone would be off by percents where the diagonal is taken from the whole."""
+def test_half_precision_is_summed_in_float32(rows):
     x = torch.randn(rows, 100, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
     wide = x.detach().float().requires_grad_()
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        found = off_diagonal_squares(x, x)
+        found = squared_product(x, x)
         found.backward()
-    expected = off_diagonal_squares(wide, wide)
+    expected = squared_product(wide, wide)
     expected.backward()
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(x.grad.float(), wide.grad, rtol=1e-2, atol=1e-2 * float(wide.grad.abs().max()))
+
+
+# ---- rates of the recipes ----
+
+
+@pytest.mark.parametrize(
+    ('config', 'rates'),
+    [
+        (
+            'simsiam/r50_bs512_ep100',
+            {'backbone.conv1.weight': 0.1, 'neck.mlp.1.bias': 0.1, 'predictor.mlp.0.weight': 0.1},
+        ),
+        (
+            'barlow_twins/r50_ep1000',
+            {'neck.mlp.0.weight': 1.6, 'backbone.bn1.bias': 0.0384, 'neck.mlp.1.weight': 0.0384},
+        ),
+        ('vicreg/r50_ep1000', {'neck.mlp.0.weight': 1.6, 'backbone.bn1.bias': 1.6, 'neck.mlp.0.bias': 1.6}),
+    ],
+)
+def test_rates_of_the_recipes(config, rates):
+    """At the start, and that a predictor alone keeps its rate."""
+    compiled = compile_config(load(str(CONFIGS / f'{config}.py')))
+    with torch.device('meta'):
+        model = MODELS.build(compiled['model'])
+    wrapper = compiled['optim_wrapper']
+    groups = param_groups(model, wrapper['optimizer'], wrapper['paramwise_options'])
+    of_name = {name: group for group in groups for name in group['param_names']}
+    assert {name: of_name[name].get('lr', wrapper['optimizer']['lr']) for name in rates} == pytest.approx(rates)
+    constant = {name.partition('.')[0] for name, group in of_name.items() if group.get('constant_lr')}
+    assert constant == ({'predictor'} if config.startswith('simsiam') else set())

@@ -78,6 +78,9 @@ MODEL_CHANGES = {
     'CNNJEPA': {'base_momentum': 0.9},
     'DINO': {'base_momentum': 0.9},
     'ODC': {'memory_bank': {'min_cluster': 3}},
+    # losses of 16 and 25 at these rates take steps that blow up the last digit, which the statistics of four images do already
+    'BarlowTwins': {'scale': 0.02},
+    'VICReg': {'invariance_weight': 1.0, 'variance_weight': 1.0, 'covariance_weight': 0.04},
 }
 DATA_CHANGES = {'ODC': {'sampling_replace': True}}
 NO_BATCH_NORM = dict.fromkeys(('NonLinearNeckV0', 'NonLinearNeckV2', 'NonLinearNeckSimCLR'), 'NonLinearNeckV1')

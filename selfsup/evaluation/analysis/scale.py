@@ -120,11 +120,13 @@ def _of_method(s: Sizes, world: int) -> list[Collective]:
     vectors = FLOAT * rows * s.dim
     if s.method in CONTRAST:
         return _of_contrast(s, rows, vectors)
-    if s.method in ('SimCLR', 'BarlowTwins', 'VICReg'):
+    if s.method == 'SimCLR':
         return [
             Collective('embeddings of both views', 'all_gather', 2 * vectors),
             Collective('their gradients', 'all_reduce', 2 * vectors, 'backward'),
         ]
+    if s.method in ('BarlowTwins', 'VICReg'):
+        return _of_products(s, world)
     if s.method in ('NPID', 'ODC'):
         banked = [
             Collective('numbers of the images', 'all_gather', LONG * rows, 'step'),
@@ -146,6 +148,23 @@ def _of_method(s: Sizes, world: int) -> list[Collective]:
     if s.method == 'CNNJEPA':
         return [Collective('number of targets', 'all_reduce', LONG)]
     return []
+
+
+def _of_products(s: Sizes, world: int) -> list[Collective]:
+    rows, products = s.batch * world, 2 if s.method == 'VICReg' else 1
+    numbers = world * (4 * s.dim + 1 + (s.dim if s.method == 'BarlowTwins' else 0))
+    if rows < s.dim:
+        exchanged = [
+            Collective('embeddings of both views, centred', 'all_gather', 2 * FLOAT * rows * s.dim),
+            Collective('sums of squares', 'all_reduce', FLOAT * products),
+        ]
+    else:
+        exchanged = [Collective('products of embeddings', 'all_reduce', FLOAT * products * s.dim**2)]
+    return [
+        Collective('moments of both views', 'all_gather', FLOAT * numbers),
+        *exchanged,
+        Collective('gradients of the moments', 'all_reduce', FLOAT * numbers, 'backward'),
+    ]
 
 
 def _of_contrast(s: Sizes, rows: int, vectors: int) -> list[Collective]:
@@ -248,8 +267,8 @@ def memory(sizes: Sizes, world: int, *, fsdp: bool = False) -> Mapping[str, floa
 
     The loss of SimCLR keeps about `PAIR` bytes for each pair of its 2 B views with all 2 B W: similarities (4), the columns of the others
     (8), those similarities (4), logits and their scaled copy (8), log-probabilities (4) and a gradient (4). Losses with a queue or a bank
-    keep `LOGIT` bytes for each logit; NPID's draws 8 more. Barlow Twins and VICReg keep the centred embeddings of both views, their
-    gradients, and products of D x D numbers (one, VICReg one per view), or where the global batch N is smaller, two of N x N. DenseCL
+    keep `LOGIT` bytes for each logit; NPID's draws 8 more. Barlow Twins and VICReg keep the centred embeddings of this process and their
+    gradients, and either those of all N images with two products of B x N, or where N >= D one product of D x D (VICReg two). DenseCL
     computes its dense logits in shares of `DENSE_LOGITS`.
 
     Args:
@@ -290,8 +309,9 @@ def _loss(s: Sizes, world: int) -> int:
     if s.method == 'SimCLR':
         return PAIR * (2 * s.batch) * (2 * s.batch * world)
     if s.method in ('BarlowTwins', 'VICReg'):
-        rows, one = s.batch * world, s.method == 'BarlowTwins' and s.batch * world >= s.dim
-        return FLOAT * ((1 if one else 2) * min(rows, s.dim) ** 2 + 4 * rows * s.dim)
+        rows, each = s.batch * world, 2 if s.method == 'VICReg' else 1
+        kept = 2 * rows * (s.dim + s.batch) if rows < s.dim else each * s.dim**2
+        return FLOAT * (kept + 4 * s.batch * s.dim)
     if s.method in ('MOCO', 'DenseCL'):
         logits = s.batch * (s.entries + 1)
         return LOGIT * (logits + min(s.positions * logits, DENSE_LOGITS))

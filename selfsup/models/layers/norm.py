@@ -128,6 +128,25 @@ class SyncBatchNorm(nn.SyncBatchNorm):
         return super().forward(x) if isinstance(x, Tensor) else _BatchNorm.forward(self, x)
 
 
+def moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean and variance per channel, (C,) each, and the number of positions, over those of all ranks, which may hold different numbers.
+
+    Each rank sends its mean, variance and count; those of the union follow exactly. The gather sums the gradients of all ranks.
+
+    Args:
+        x: (N, C, ...), N >= 0, at least float32. The variance is divided by the number of positions ("biased").
+    """
+    others = [d for d in range(x.dim()) if d != 1]
+    count = x.new_tensor(x.numel() // x.shape[1])
+    mean = x.sum(others) / count.clamp(min=1)
+    var = (x - mean.view([1, -1] + [1] * (x.dim() - 2))).square().sum(others) / count.clamp(min=1)
+    every = distributed.gather(torch.cat([mean, var, count[None]])[None])
+    means, variances, counts = every[:, : len(mean)], every[:, len(mean) : -1], every[:, -1:].detach()
+    total = counts.sum()
+    mean = (counts * means).sum(0) / total
+    return mean, (counts * (variances + (means - mean).square())).sum(0) / total, total
+
+
 def sync_batch_norm(
     x: Tensor,
     running_mean: Tensor | None,
@@ -139,24 +158,15 @@ def sync_batch_norm(
 ) -> Tensor:
     """Batch norm with the statistics of all ranks, which may hold different numbers of positions. Updates the running statistics.
 
-    Each rank sends its mean, variance and count; the statistics of the union follow exactly. On one process, and for the ranks
-    together, this is `F.batch_norm` of the joined batch, value and gradient (the gather sums the gradients of all ranks).
+    On one process, and for the ranks together, this is `F.batch_norm` of the joined batch, value and gradient, see `moments`.
 
     Args:
         x: (N, C, ...), N >= 0.
         momentum: share of the NEW statistics.
     """
-    others = [d for d in range(x.dim()) if d != 1]
     shape = [1, -1] + [1] * (x.dim() - 2)
     wide = x.to(torch.promote_types(x.dtype, torch.float32))  # half precision cannot hold sums over a batch
-    count = wide.new_tensor(x.numel() // x.shape[1])
-    mean = wide.sum(others) / count.clamp(min=1)
-    var = (wide - mean.view(shape)).square().sum(others) / count.clamp(min=1)
-    every = distributed.gather(torch.cat([mean, var, count[None]])[None])
-    means, variances, counts = every[:, : len(mean)], every[:, len(mean) : -1], every[:, -1:].detach()
-    total = counts.sum()
-    mean = (counts * means).sum(0) / total
-    var = (counts * (variances + (means - mean).square())).sum(0) / total
+    mean, var, total = moments(wide)
     if running_mean is not None and running_var is not None:
         with torch.no_grad():
             running_mean.lerp_(mean.to(running_mean.dtype), momentum)

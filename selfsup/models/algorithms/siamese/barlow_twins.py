@@ -7,7 +7,7 @@ Axes: B images per process, W processes, N = B * W images in all, D numbers per 
 Differences from the official code:
 - Its sum of the correlation over processes has no gradient, so under DDP its parameters get 1 / W of the gradient; here W processes have
   exactly the gradient of one process with the joined batch. `scale=1 / W` gives the official step (its README trains on W = 16).
-- The embeddings of all processes are gathered, so that their norm sees all images also on CPUs, and where N < D no D x D matrix is made.
+- The norm of the embeddings sees all images also on CPUs, and where N < D no D x D matrix is made, see `layers.products`.
 - N is the size of the batch at hand, also for a short last one. The running statistics of the last norm, which nothing reads, are not kept.
 """
 
@@ -16,32 +16,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .... import distributed
 from ....arguments import NotNegative, Positive
 from ....registry import BACKBONES, MODELS, NECKS
-from ...layers.functional import full_precision, l2_normalize, off_diagonal_squares
+from ...layers.functional import full_precision, l2_normalize
+from ...layers.norm import moments
+from ...layers.products import squared_product
 from ..base import Algorithm, Backbone, Neck, Step, build_part, init_neck, refuse_lonely_images
 
 
 def standardize(z: Tensor) -> Tensor:
-    """Columns of `z` (N, D) with mean 0 and variance 1, as a batch norm without weight and bias; in full precision."""
-    return F.batch_norm(full_precision(z), None, None, training=True, eps=1e-5)
+    """Columns of `z` (B, D) with mean 0 and variance 1 over the N rows of all processes, as a batch norm without weight and bias."""
+    mean, variance, _ = moments(z)
+    return (z - mean) * (variance + 1e-5).rsqrt()
 
 
 def correlation_terms(z1: Tensor, z2: Tensor) -> tuple[Tensor, Tensor]:
-    """How far the correlation C = z1^T z2 / N is from the identity (equation 1).
+    """How far the correlation C = z1^T z2 / N of the rows of all processes is from the identity (equation 1).
 
     Args:
-        z1, z2: (N, D) standardized embeddings of the two views.
+        z1, z2: (B, D) standardized embeddings of the two views.
 
     Returns:
-        Sum of (C_ii - 1)^2, sum of C_ij^2 over i != j.
+        Sum of (C_ii - 1)^2, sum of C_ij^2 over i != j; the same on all processes.
     """
-    diagonal = (z1 * z2).mean(dim=0)
-    return (diagonal - 1).square().sum(), off_diagonal_squares(z1, z2) / len(z1) ** 2
+    diagonal = distributed.gather((z1 * z2).mean(dim=0)[None]).mean(dim=0)
+    images = len(z1) * distributed.world_size()
+    return (diagonal - 1).square().sum(), squared_product(z1, z2) / images**2 - diagonal.square().sum()
 
 
 @MODELS.register_module()
@@ -77,8 +80,8 @@ class BarlowTwins(Algorithm):
             img: (B, 2, C, H, W).
         """
         z1, z2 = (full_precision(self.neck(self.backbone(view))) for view in self.split_views(img))
-        everyone = distributed.gather(torch.cat([z1, z2], dim=1))  # (N, 2D)
-        on_diagonal, off_diagonal = correlation_terms(*(standardize(z) for z in everyone.chunk(2, dim=1)))
+        views = standardize(torch.cat([z1, z2], dim=1)).chunk(2, dim=1)  # side by side: one message
+        on_diagonal, off_diagonal = correlation_terms(*views)
         loss = self.scale * (on_diagonal + self.off_diagonal_weight * off_diagonal)
         logs = {'on_diagonal': on_diagonal.detach(), 'off_diagonal': off_diagonal.detach()}
         return Step({'loss': loss}, logs, embedding=l2_normalize(z1.detach()))

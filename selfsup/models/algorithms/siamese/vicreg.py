@@ -17,22 +17,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .... import distributed
 from ....arguments import NotNegative
 from ....registry import BACKBONES, MODELS, NECKS
-from ...layers.functional import full_precision, l2_normalize, off_diagonal_squares
+from ...layers.functional import full_precision, l2_normalize
+from ...layers.norm import moments
+from ...layers.products import squared_product
 from ..base import Algorithm, Backbone, Neck, Step, build_part, init_neck, refuse_lonely_images
 
 
-def variance_term(z: Tensor) -> Tensor:
-    """Equation 1, halved: how far the standard deviations of the columns of `z` (N, D) are under 1, mean over columns; in [0, 0.5]."""
-    return F.relu(1 - (z.var(dim=0) + 1e-4).sqrt()).mean() / 2
+def spread_terms(z1: Tensor, z2: Tensor) -> tuple[Tensor, Tensor]:
+    """What keeps the embeddings of the N images of all processes apart, in each view for itself; the same on all processes.
 
+    Args:
+        z1, z2: (B, D) embeddings of the two views.
 
-def covariance_term(z: Tensor) -> Tensor:
-    """Equation 4: squares of the covariances between different columns of `z` (N, D), their sum over D."""
-    centred = z - z.mean(dim=0)
-    return off_diagonal_squares(centred, centred) / ((len(z) - 1) ** 2 * z.shape[1])
+    Returns:
+        Equation 1, halved, of both views: how far the standard deviations are under 1, mean over the D numbers; in [0, 1]. Equation 4,
+        of both views: squares of the covariances between different numbers, their sum over D.
+    """
+    both = torch.cat([z1, z2], dim=1)  # side by side: one message
+    mean, variance, images = moments(both)
+    variance = variance * (images / (images - 1))
+    whole = sum(squared_product(z, z) for z in (both - mean).chunk(2, dim=1)) / (images - 1) ** 2
+    spread = F.relu(1 - (variance + 1e-4).sqrt()).mean()  # over 2 D numbers
+    return spread, (whole - variance.square().sum()) / z1.shape[1]
 
 
 @MODELS.register_module()
@@ -74,12 +82,9 @@ class VICReg(Algorithm):
             img: (B, 2, C, H, W).
         """
         z1, z2 = (full_precision(self.neck(self.backbone(view))) for view in self.split_views(img))
-        views = distributed.gather(torch.cat([z1, z2], dim=1)).chunk(2, dim=1)  # of all processes, (N, D) each
-        terms = {
-            'invariance': F.mse_loss(z1, z2),  # of the own images: DDP averages
-            'variance': variance_term(views[0]) + variance_term(views[1]),
-            'covariance': covariance_term(views[0]) + covariance_term(views[1]),
-        }
+        variance, covariance = spread_terms(z1, z2)
+        invariance = F.mse_loss(z1, z2)  # of the own images: DDP averages
+        terms = {'invariance': invariance, 'variance': variance, 'covariance': covariance}
         loss = torch.stack([weight * term for weight, term in zip(self.weights, terms.values(), strict=True)]).sum()
         logs = {name: term.detach() for name, term in terms.items()}
         return Step({'loss': loss}, logs, embedding=l2_normalize(z1.detach()))

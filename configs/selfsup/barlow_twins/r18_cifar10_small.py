@@ -1,0 +1,15 @@
+"""Barlow Twins (arXiv:2103.03230) on 20,000 images of CIFAR-10, in minutes on two CPU cores.
+
+Reproduces: nothing published; shows that the method learns real images within a small budget.
+Command: python tools/train.py configs/selfsup/barlow_twins/r18_cifar10_small.py (images in data/cifar10/{train,test}/<class>/)
+Hardware and time: 2 CPU cores with bf16 instructions, under 10 minutes; without such instructions drop use_fp16.
+Expected: benchmarks/results/small/barlow_twins.json
+"""
+
+_base_ = '../../_base_/cifar10_asymmetric.py'
+
+model = dict(
+    type='BarlowTwins',
+    neck=dict(type='MLPNeck', in_channels=_base_.channels, hid_channels=512, out_channels=512, last_bias=False),
+)
+total_epochs = 4
