@@ -4,11 +4,14 @@ Every projection takes a tuple of maps, one map (B, C, H, W) or vectors (B, C), 
 autoencoders between backbone and head are registered here too: `SparKNeck`, `LightDecoder`, `ConvNeXtV2Decoder`; maps in, maps out.
 So are the predictor and the projection of CNN-JEPA.
 So is `FPN`, the pyramid of detectors.
+So are `FPN`, the pyramid of detectors, and `DenseCLNeck`, which gives a vector and a map.
 """
 
 from .avg_pool import AvgPoolNeck
 from .cnn_jepa import CNNJEPAPredictor, CNNJEPAProjection
 from .convnext_v2_decoder import ConvNeXtV2Decoder
+from .dense_cl import DenseCLNeck
+from .dino import DINONeck
 from .fpn import FPN
 from .light_decoder import LightDecoder
 from .linear import LinearNeck
@@ -23,6 +26,8 @@ __all__ = [
     'CNNJEPAPredictor',
     'CNNJEPAProjection',
     'ConvNeXtV2Decoder',
+    'DINONeck',
+    'DenseCLNeck',
     'LightDecoder',
     'LinearNeck',
     'MLPNeck',
