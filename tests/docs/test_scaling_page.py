@@ -29,6 +29,7 @@ CONFIGS = {
     'Relative-Loc, ResNet-50': 'relative_loc/r50',
     'Rotation, ResNet-50': 'rotation_pred/r50',
     'SparK, ResNet-50': 'spark/r50',
+    'CNN-JEPA, ResNet-50': 'cnn_jepa/r50',
     'FCMAE, ConvNeXt V2-L': 'fcmae/large',
     'FCMAE, ConvNeXt V2-H': 'fcmae/huge',
 }

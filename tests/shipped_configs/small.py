@@ -71,6 +71,8 @@ def options(path: Path, images: Path) -> list[str]:
         found += [f'model.memory_bank.{key}={value}'] if key in model.get('memory_bank', {}) else []
     if model['type'] in ('SparK', 'FCMAE'):
         found += ['model.decoder.width=32', *_shallow(model['backbone'])]
+    if model['type'] == 'CNNJEPA':  # two by two blocks of 32 pixels are too few for rectangles
+        found += [*_shallow(model['backbone']), *(['model.multi_block=0.0'] if 'block' not in model else [])]
     if model['backbone']['type'] in ('ConvNeXt', 'ConvNeXtV2', 'SLaK') and model['type'] == 'Classification':
         last = int(32 * model['backbone'].get('width_factor', 1))
         found += [*_shallow(model['backbone']), f'model.head.in_channels={last}']

@@ -13,7 +13,6 @@ the mean over the targets of all of them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -29,7 +28,7 @@ from ....registry import BACKBONES, MODELS, NECKS
 from ...layers.functional import l2_normalize
 from ...layers.image_channels import check_image_channels, image_channels
 from ...layers.masking import BlockMasking, MaskRatio, TargetMasking, enlarge
-from ...layers.momentum import momentum_copy, momentum_update
+from ...layers.momentum import cosine_momentum, momentum_copy, momentum_update
 from ...layers.norm import synced_norms
 from ...visible import check_masked, encode_visible, probe_maps
 from ..base import Algorithm, Backbone, Neck, Step, build_part
@@ -148,9 +147,9 @@ class CNNJEPA(Algorithm):
         return Step({'loss': loss}, logs, embedding=l2_normalize(seen.detach().sum(dim=(2, 3))))
 
     def momentum_at(self, progress: Progress) -> float:
-        """end - (end - base) * (cos(pi * epoch / (epochs - 1)) + 1) / 2: constant within an epoch, `end_momentum` in the last one."""
+        """Half a cosine over the epochs: constant within one, `base_momentum` in the first and `end_momentum` in the last."""
         done = min(progress.epoch / max(progress.epochs - 1, 1), 1.0)
-        return self.end_momentum - (self.end_momentum - self.base_momentum) * (math.cos(math.pi * done) + 1) / 2
+        return cosine_momentum(self.base_momentum, self.end_momentum, done)
 
     @torch.no_grad()
     def after_update(self, carries: Sequence[dict[str, Tensor]], progress: Progress) -> None:
