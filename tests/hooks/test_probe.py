@@ -111,6 +111,7 @@ def _train(config, work_dir, options, **start):
     train(config, work_dir, *options, launcher='pytorch', curves=False, **start)
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_two_processes_do_not_notice_and_resume_exactly(configs, tmp_path):
     options = (EVERY, 'data.imgs_per_gpu=2', 'total_epochs=2')
