@@ -1,7 +1,7 @@
 """What happens beside the training steps: logging, evaluating, saving, and methods that change labels, masks or averages.
 
-One hook per file; a hook with helpers of its own has a folder. Importing this package registers them all. Start reading with
-`checkpoint_hook.py`, the plainest, and `evaluation_hook.py`, the base of all hooks that measure.
+One hook per file; a hook with helpers of its own has a folder; `lidar.py` is a part of `CollapseHook`. Importing this package registers
+them all. Start reading with `checkpoint_hook.py`, the plainest, and `evaluation_hook.py`, the base of all hooks that measure.
 
 At one event, hooks are called in the order of their priorities:
 

@@ -1,6 +1,9 @@
 """ProbeHook: a linear classifier that learns beside a run, of which the run notices nothing."""
 
+import copy
 import json
+import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,10 +12,13 @@ import torch
 from selfsup.errors import CheckpointError, ConfigError
 from selfsup.evaluation.results.accuracies import MEASURED
 from selfsup.hooks.probe.classifiers import WIDTH, Classifiers
-from selfsup.hooks.probe.features import LAST
+from selfsup.hooks.probe.features import LAST, layer_features, untouched
 from selfsup.hooks.probe.hook import ProbeHook
+from selfsup.models.algorithms import Algorithm
+from selfsup.registry import MODELS
 from tests.distributed.helpers import run_ranks
-from tests.resume.runs import METHODS, differences, train, write_config
+from tests.models.tiny_models import TINY_RESNET, tiny_model
+from tests.resume.runs import differences, train, write_config
 
 STEPS = [dict(type='ToTensor'), dict(type='Normalize', mean=[0.5] * 3, std=[0.3] * 3)]
 DIGITS = {
@@ -21,6 +27,9 @@ DIGITS = {
 }
 SHAKEN = {**DIGITS['train'], 'pipeline': [dict(type='RandomResizedCrop', size=16, scale=(0.6, 1.0)), *STEPS]}
 PROBE = dict(type='ProbeHook', every=2, imgs_per_gpu=32, workers_per_gpu=0, **{**DIGITS, 'train': SHAKEN})
+METHODS = ('MOCO', 'SimCLR', 'BYOL', 'SparK')
+# A detector has no vector per image, and nothing else is watched that way.
+ALGORITHMS = [name for name in MODELS.names() if issubclass(MODELS.get(name), Algorithm) and name != 'Detection']
 EVERY = 'checkpoint_config.by_epoch=False'
 
 
@@ -46,7 +55,33 @@ def without_probe(found):
 # ---- the run does not notice ----
 
 
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('name', ALGORITHMS)
+def test_features_of_every_method_leave_no_trace(name):
+    """Modes, frozen ones too, statistics and generators are as before; dropout and running statistics would move them."""
+    backbone = (
+        {'type': 'TIMMBackbone', 'model_name': 'resnet10t', 'drop_path_rate': 0.5} if name == 'SimCLR' else TINY_RESNET
+    )
+    model = tiny_model(name, dict(backbone), 512 if name == 'SimCLR' else 64).train()
+    model.backbone.get_submodule('model.bn1' if name == 'SimCLR' else 'bn1').eval()
+    before, modes = copy.deepcopy(model.state_dict()), [module.training for module in model.modules()]
+    numbers = [random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()]
+    run = SimpleNamespace(model=model, device=torch.device('cpu'))
+    layer = 'model.layer2' if name == 'SimCLR' else 'layer2'
+    with untouched(run) as algorithm:
+        assert not algorithm.backbone.training
+        torch.rand(3), np.random.rand(3), random.random()
+        found = layer_features(algorithm, torch.rand(2, 3, 32, 32), [layer])
+    assert found[LAST].shape[0] == found[layer].shape[0] == 2 and not found[LAST].requires_grad
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert [module.training for module in model.modules()] == modes and not any(
+        p.grad is not None for p in model.parameters()
+    )
+    assert random.getstate() == numbers[0] and (np.random.get_state()[1] == numbers[1]).all()
+    assert torch.equal(torch.get_rng_state(), numbers[2])
+    assert not any(module._forward_hooks for module in model.backbone.modules())
+
+
+@pytest.mark.parametrize('method', ['MOCO', 'BYOL', 'SparK'])
 def test_a_run_ends_in_the_same_weights_with_and_without_it(configs, tmp_path, method):
     """Two views, momentum copies and masks; all have batch norms."""
     watched = train(configs[method], tmp_path / 'watched', hooks(layers=['layer2']), 'total_epochs=2', curves=False)
@@ -76,6 +111,7 @@ def _train(config, work_dir, options, **start):
     train(config, work_dir, *options, launcher='pytorch', curves=False, **start)
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_two_processes_do_not_notice_and_resume_exactly(configs, tmp_path):
     options = (EVERY, 'data.imgs_per_gpu=2', 'total_epochs=2')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -29,8 +29,8 @@ class Classifiers:
         self.layers = tuple(widths)
         self.classes = classes
         self.steps = 0
-        self.model: Any = nn.ModuleList(_linear(width, classes, device) for width in widths.values())
-        linear = [classifier[1] for classifier in self.model]
+        self.model = nn.ModuleList(_linear(width, classes, device) for width in widths.values())
+        linear = [cast(Any, classifier)[1] for classifier in self.model]
         groups = [{'params': [layer.weight], 'lr': lr * WIDTH / layer.in_features} for layer in linear]
         biases = {'params': [layer.bias for layer in linear]}
         self.optimizer = torch.optim.SGD([*groups, biases], lr=lr, momentum=0.9)
@@ -47,7 +47,7 @@ class Classifiers:
         """
         self.model.train()
         for classifier in self.model:
-            classifier[0].momentum = max(
+            cast(Any, classifier)[0].momentum = max(
                 0.1, 1 / (self.steps + 1)
             )  # at first a plain mean: statistics begin at 0 and 1
         with torch.enable_grad(), torch.autocast(labels.device.type, enabled=False):

@@ -46,7 +46,7 @@ class ProbeHook(EvaluationHook):
         test: labelled dataset config whose images are classified.
         layers: names of modules of the backbone, such as 'layer2' or 'stages.1', which get a classifier each (`probe_top1_layer2`),
             beside that of the averaged last map.
-        every: iterations of the run between two steps of the classifiers.
+        every: iterations of the run between two steps of the classifiers, each of which costs the forward pass of a batch.
         lr: learning rate for features of 128 numbers; for D numbers it is lr * 128 / D, so that it fits any network and layer.
         imgs_per_gpu: batch size per process, of training and testing, >= 2.
         workers_per_gpu: loader workers per process.
