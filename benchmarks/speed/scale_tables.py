@@ -26,6 +26,13 @@ MB, GB = 1e6, 1e9
 RECIPES: dict[str, Sizes] = {
     'MoCo v1, ResNet-50': Sizes('MOCO', 23_770_304, copied=23_823_477, entries=65536, logs=2),
     'MoCo v2, ResNet-50': Sizes('MOCO', 27_966_656, copied=28_019_829, entries=65536, logs=2),
+    'DenseCL, ResNet-50': Sizes(
+        'DenseCL', 32_425_280, copied=32_478_453, entries=65536, channels=2048, positions=49, logs=4
+    ),
+    'MoCo v3, ResNet-50': Sizes(
+        'MoCoV3', 35_058_752, copied=33_015_287, batch=256, dim=256, logs=3, optimizer='BarlowLARS'
+    ),
+    'NNCLR, ResNet-50': Sizes('NNCLR', 34_543_680, batch=128, dim=256, entries=98304, logs=3, optimizer='BarlowLARS'),
     'SimCLR, ResNet-50': Sizes('SimCLR', 27_968_832, logs=2, optimizer='LARS'),
     'BYOL, ResNet-50': Sizes('BYOL', 35_067_456, copied=33_019_126, dim=256, logs=2, optimizer='LARS'),
     'SwAV with a queue, ResNet-50': Sizes(

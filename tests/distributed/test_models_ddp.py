@@ -33,6 +33,8 @@ BACKBONE = {
     'norm_cfg': {'type': 'GN', 'num_groups': 4},
 }
 NECK = {'type': 'NonLinearNeckV1', 'in_channels': 64, 'hid_channels': 24, 'out_channels': 16}
+PREDICTOR = {**NECK, 'in_channels': 16, 'with_avg_pool': False}
+MLP = {**NECK, 'type': 'MLPNeck', 'norm': None}
 CONTRAST = {'type': 'ContrastiveHead', 'temperature': 0.2}
 MODEL_CONFIGS = {
     'MOCO': {'neck': NECK, 'head': CONTRAST, 'queue_len': 10, 'feat_dim': 16, 'momentum': 0.9},
@@ -42,6 +44,9 @@ MODEL_CONFIGS = {
         'base_momentum': 0.9,
         'head': {'type': 'LatentPredictHead', 'predictor': {**NECK, 'in_channels': 16, 'with_avg_pool': False}},
     },
+    'SimSiam': {'neck': MLP, 'predictor': {**MLP, 'in_channels': 16, 'with_avg_pool': False}},
+    'BarlowTwins': {'neck': MLP},
+    'VICReg': {'neck': MLP},
     'DINO': {
         'neck': {'type': 'DINONeck', 'in_channels': 64, 'hid_channels': 24, 'out_channels': 12},
         'base_momentum': 0.9,
@@ -89,6 +94,15 @@ MODEL_CONFIGS = {
         'decoder': {'type': 'LightDecoder', 'width': 32, 'norm_cfg': {'type': 'GN', 'num_groups': 1}},
     },
     'FCMAE': {'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 16}, 'head': {'type': 'MaskedPixelHead'}},
+    'DenseCL': {
+        'neck': {**NECK, 'type': 'DenseCLNeck', 'num_grid': 2},
+        'head': CONTRAST,
+        'queue_len': 10,
+        'feat_dim': 16,
+        'momentum': 0.9,
+    },
+    'MoCoV3': {'neck': NECK, 'predictor': PREDICTOR, 'base_momentum': 0.9},
+    'NNCLR': {'neck': NECK, 'predictor': PREDICTOR, 'queue_len': 10, 'feat_dim': 16},
 }
 MASKED = ('SparK', 'FCMAE')
 LABELS = torch.arange(IMAGES) % 7 % CLUSTERS  # classes 0 to 2 twice as large as 3
@@ -138,9 +152,12 @@ def batches(name):
     generator = torch.Generator().manual_seed(7)
     size = WORLD * PER_RANK
     pixels = 64 if name in MASKED else 32
-    views = {'RotationPred': (4, 3), 'RelativeLoc': (8, 6), 'MOCO': (2, 3), 'SimCLR': (2, 3), 'BYOL': (2, 3)}.get(
-        name, (3,)
-    )
+    views = {
+        'BYOLDataset': (2, 3),
+        'ContrastiveDataset': (2, 3),
+        'RotationPredDataset': (4, 3),
+        'RelativeLocDataset': (8, 6),
+    }.get(MODELS.get(name).dataset, (3,))
     for _ in range(2):
         img = torch.randn(size, *views, pixels, pixels, generator=generator, dtype=torch.float64)
         if MODELS.get(name).dataset == 'MultiViewDataset':
@@ -227,7 +244,7 @@ def test_two_processes_equal_one(two_processes, name):
                 assert their_state[key] == 'elsewhere'  # one whole copy is enough
                 continue
             torch.testing.assert_close(their_state[key], state[key], **exact, msg=lambda m, key=key: f'{key}: {m}')
-    if name == 'MOCO':
+    if name in ('DenseCL', 'MOCO', 'NNCLR'):
         assert int(state['queue_ptr']) == 2  # 12 keys in a queue of 10
     if name == 'ODC':
         assert not torch.equal(state['memory_bank.label_bank'], LABELS)

@@ -15,6 +15,9 @@ COUNTED = json.loads((ROOT / 'benchmarks' / 'results' / 'speed' / 'traffic.json'
 CONFIGS = {
     'MoCo v1, ResNet-50': 'moco/r50_v1',
     'MoCo v2, ResNet-50': 'moco/r50_v2',
+    'DenseCL, ResNet-50': 'densecl/r50_bs256_ep200',
+    'MoCo v3, ResNet-50': 'moco_v3/r50_bs4096_ep100',
+    'NNCLR, ResNet-50': 'nnclr/r50_bs4096_ep1000',
     'SimCLR, ResNet-50': 'simclr/r50_bs256_ep200',
     'BYOL, ResNet-50': 'byol/r50_bs256_ep200',
     'SwAV with a queue, ResNet-50': 'swav/r50_bs256_ep200',

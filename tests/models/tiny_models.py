@@ -30,6 +30,12 @@ def tiny_config(name, backbone, channels):
             'neck': projection('NonLinearNeckV2', channels),
             'head': {'type': 'LatentPredictHead', 'predictor': predictor},
         },
+        'SimSiam': {
+            'neck': projection('MLPNeck', channels, num_layers=3, last_norm='BN-', last_bias=False),
+            'predictor': projection('MLPNeck', 16, with_avg_pool=False),
+        },
+        'BarlowTwins': {'neck': projection('MLPNeck', channels, last_bias=False)},
+        'VICReg': {'neck': projection('MLPNeck', channels, bias=True, last_bias=False)},
         'DINO': {
             'neck': {'type': 'DINONeck', 'in_channels': channels, 'hid_channels': 24, 'out_channels': 12, 'norm': 'BN'},
             'warmup_teacher_temp_epochs': 2,
@@ -66,6 +72,22 @@ def tiny_config(name, backbone, channels):
                 'num_classes': CLUSTERS,
                 'min_cluster': 2,
             },
+        },
+        'DenseCL': {
+            'neck': projection('DenseCLNeck', channels),
+            'head': contrast,
+            'queue_len': 10,
+            'feat_dim': 16,
+        },
+        'MoCoV3': {
+            'neck': projection('MLPNeck', channels),
+            'predictor': projection('MLPNeck', 16, with_avg_pool=False),
+        },
+        'NNCLR': {
+            'neck': projection('MLPNeck', channels),
+            'predictor': projection('MLPNeck', 16, with_avg_pool=False),
+            'queue_len': 10,
+            'feat_dim': 16,
         },
         'Detection': {
             'neck': {'type': 'FPN', 'in_channels': (channels,), 'out_channels': 16},

@@ -72,6 +72,8 @@ DATASET_ARGUMENTS = {
 # a momentum network that hardly moves would look right without its update; clusters of 3 of 12 images are dissolved all the time
 MODEL_CHANGES = {
     'MOCO': {'momentum': 0.9},
+    'DenseCL': {'momentum': 0.9},
+    'MoCoV3': {'base_momentum': 0.9},
     'BYOL': {'base_momentum': 0.9},
     'DINO': {'base_momentum': 0.9},
     'ODC': {'memory_bank': {'min_cluster': 3}},
