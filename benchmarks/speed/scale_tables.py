@@ -44,6 +44,15 @@ RECIPES: dict[str, Sizes] = {
     'VICReg, ResNet-50': Sizes(
         'VICReg', 174_552_128, batch=256, dim=8192, logs=4, synced=RESNET_NORMS + WIDE, optimizer='BarlowLARS'
     ),
+    'SwAV with a queue, ResNet-50': Sizes(
+        'SwAV', 28_354_752, batch=64, entries=3000, views=8, queue=3840, logs=2, optimizer='LARC'
+    ),
+    'DINO, ResNet-50': Sizes(
+        'DINO', 49_202_496, fixed=65_536, copied=49_321_205, batch=64, entries=65536, views=10, logs=5
+    ),
+    'LeJEPA, ResNet-50': Sizes(
+        'LeJEPA', 32_958_016, batch=64, dim=512, entries=17_408, views=8, logs=3, optimizer='AdamW'
+    ),
     'NPID, ResNet-50': Sizes('NPID', 23_770_304, images=IMAGENET, negatives=65536, logs=2),
     'ODC, ResNet-50': Sizes('ODC', 27_258_448, batch=64, dim=256, entries=10_000, images=IMAGENET, logs=3),
     'DeepCluster, ResNet-50': Sizes(

@@ -11,8 +11,9 @@ _base_ = '../../_base_/cifar10_multi_crop.py'
 model = dict(
     type='SwAV',
     neck=dict(type='MLPNeck', in_channels=_base_.channels, hid_channels=256, out_channels=128, bias=True),
-    num_prototypes=128,
+    num_prototypes=64,
     feat_dim=128,
+    epsilon=0.03,
 )
-optimizer_config = dict(freeze=[dict(parameters=r'^prototypes\.', iters=39)])  # half an epoch
+optimizer_config = dict(freeze=[dict(parameters=r'^prototypes\.', iters=20)])  # while the rate climbs
 total_epochs = 3
