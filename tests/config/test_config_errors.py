@@ -249,7 +249,7 @@ def test_unknown_top_level_name(small):
             "{'bias': dict(weight_decy=0.)}",
             'optimizer.paramwise_options.bias.weight_decy (x.py:7) is not a key of optimizer.paramwise_options.bias. Did you mean '
             "'weight_decay' or 'weight_decay_mult'? Known: "
-            'lars_exclude, lr, lr_mult, max_ndim, momentum, momentum_mult, weight_decay, weight_decay_mult.',
+            'constant_lr, lars_exclude, lr, lr_mult, max_ndim, momentum, momentum_mult, weight_decay, weight_decay_mult.',
         ),
         (
             "{'bn.(weight': dict(weight_decay=0.)}",

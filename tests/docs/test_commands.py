@@ -205,7 +205,7 @@ def test_config_examples_load(tmp_path):
     for folder in (ROOT / 'configs').iterdir():
         (tmp_path / 'configs' / folder.name).symlink_to(folder)
     examples = files(GETTING_STARTED)
-    assert len(examples) == 4
+    assert len(examples) == 5
     for name, text in examples.items():
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -218,6 +218,11 @@ def test_config_examples_load(tmp_path):
             dataset = compiled['train_dataloader']['dataset']
             if name.endswith('crops.py'):
                 assert dataset['type'] == 'MultiViewDataset' and [v['number'] for v in dataset['views']] == [2, 6]
+                continue
+            if name.endswith('byol_lars.py'):
+                wrapper = compiled['optim_wrapper']
+                assert wrapper['optimizer']['type'] == 'BarlowLARS' and wrapper['freeze'][0]['epochs'] == 1
+                assert wrapper['clip_grad']['per_tensor'] and len(compiled['param_scheduler']) == 2
                 continue
             assert dataset['type'] == 'ContrastiveDataset'
             expected = {'augment_on_device': True} if name.endswith('_fast.py') else False

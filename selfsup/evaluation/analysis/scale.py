@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 FLOAT, LONG = 4, 8
-OPTIMIZER_COPIES = MappingProxyType({'SGD': 1, 'LARS': 1, 'AdamW': 2, 'LAMB': 2})  # numbers kept per trained weight
+# numbers kept per trained weight
+OPTIMIZER_COPIES = MappingProxyType({'SGD': 1, 'LARS': 1, 'BarlowLARS': 1, 'LARC': 1, 'AdamW': 2, 'LAMB': 2})
 # bytes per (view, view) pair of SimCLR's loss, forward and backward; per (image, key) of the other contrastive losses; see `memory`
 PAIR, LOGIT = 32, 16
 
