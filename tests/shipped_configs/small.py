@@ -69,6 +69,12 @@ def options(path: Path, images: Path) -> list[str]:
         found += [f'model.{key}={value}'] if key in model else []
     for key, value in (('length', IMAGES), ('num_classes', CLUSTERS), ('min_cluster', 2)):
         found += [f'model.memory_bank.{key}={value}'] if key in model.get('memory_bank', {}) else []
+    if model['type'] == 'Distill':  # no weights can be downloaded; those of its file are not trained yet
+        small = {'type': 'TIMMTeacher', 'model_name': 'test_vit', 'pretrained': False}
+        kept = [
+            {k: v for k, v in one.items() if k in ('summary', 'features', 'projection')} for one in model['teachers']
+        ]
+        found.append(f'model.teachers={[{**small, **one} for one in kept]}')
     if model['type'] in ('SparK', 'FCMAE'):
         found += ['model.decoder.width=32', *_shallow(model['backbone'])]
     if model['backbone']['type'] in ('ConvNeXt', 'ConvNeXtV2', 'SLaK') and model['type'] == 'Classification':
@@ -79,13 +85,13 @@ def options(path: Path, images: Path) -> list[str]:
         found += ['model.backbone.channels=[8, 16, 24, 32]', 'model.head.in_channels=128']
     if model['type'] in ('DeepCluster', 'ODC'):
         found.append(f'model.head.num_classes={CLUSTERS}')
-    if model['head']['type'] != 'MultiClsHead':  # its windows are made for 224 pixels
+    if model.get('head', {}).get('type') != 'MultiClsHead':  # its windows are made for 224 pixels
         found += _smaller(cfg['data']['train'], 'data.train')
     if any(hook['type'] == 'KNNHook' for hook in cfg.get('custom_hooks', [])):
         found.append(f'custom_hooks={[hook for hook in cfg["custom_hooks"] if hook["type"] != "KNNHook"]}')
     for i, hook in enumerate(hook for hook in cfg.get('custom_hooks', []) if hook['type'] != 'KNNHook'):
         found += _hook(hook, f'custom_hooks.{i}', images, interval)
-        if hook['type'] == 'ValidateHook' and model['head']['type'] != 'MultiClsHead':
+        if hook['type'] == 'ValidateHook' and model.get('head', {}).get('type') != 'MultiClsHead':
             found += _smaller(hook['dataset'], f'custom_hooks.{i}.dataset')
     return found
 
