@@ -93,9 +93,8 @@ def trained(name: str, parts: dict[str, Any], rest: str, folder: Path, seed: int
     images = sum(1 for _ in open(parts['half']))
     per_epoch = images // BATCH
     epochs = max(1, round(60 * minutes / (second * per_epoch)))
-    lines = run(
-        COMMON.format(**parts, hook='knn', interval=10, epochs=epochs, iterations=None) + rest, folder / name, seed
-    )
+    whole = COMMON.format(**parts, hook=KNN.format(**parts), interval=10, epochs=epochs, iterations=None)
+    lines = run(whole + rest, folder / name, seed)
     found = [line['knn_20'] for line in lines if 'knn_20' in line]
     taken = [line['time'] for line in lines if 'time' in line]
     return {

@@ -35,6 +35,7 @@ RECIPES: dict[str, Sizes] = {
     ),
     'Relative-Loc, ResNet-50': Sizes('RelativeLoc', 40_330_312, batch=64, logs=2),
     'Rotation, ResNet-50': Sizes('RotationPred', 23_516_228, batch=16, logs=2),
+    'Distill, ResNet-50 from ViT-B': Sizes('Distill', 27_839_552, batch=128, logs=3, optimizer='AdamW'),
     'SparK, ResNet-50': Sizes('SparK', 52_921_835, batch=128, norms=(533,) * 57, optimizer='LAMB'),
     'FCMAE, ConvNeXt V2-B': Sizes('FCMAE', 91_922_432, batch=64, optimizer='AdamW'),
     'FCMAE, ConvNeXt V2-L': Sizes('FCMAE', 200_910_592, batch=64, optimizer='AdamW'),
