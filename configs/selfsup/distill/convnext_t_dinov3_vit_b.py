@@ -1,4 +1,4 @@
-"""Distillation of DINOv3 ViT-B/16 (arXiv:2508.10104, weights under the DINOv3 licence) into a ConvNeXt-T, ImageNet without labels, batch 1024.
+"""Distillation of DINOv3 ViT-B/16 (arXiv:2508.10104, its weights have the DINOv3 licence) into a ConvNeXt-T, ImageNet without labels.
 
 Reproduces: nothing published; rate, decay and clipping are those with which the authors distil their ViT-7B into ConvNeXts, the losses
     AM-RADIO's (arXiv:2312.06709), as the released weights lack the heads that the authors' losses need.

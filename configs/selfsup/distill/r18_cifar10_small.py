@@ -9,10 +9,11 @@ Expected: benchmarks/results/small_distill/seed0.json
 
 _base_ = '../../_base_/cifar10_small.py'
 
+teacher = 'work_dirs/classification/cifar10/r18_small/latest.pth'
 network = dict(type='ResNet', depth=18, num_stages=3, base_channels=32, stem='cifar', out_indices=(3,))
 model = dict(
     type='Distill',
-    teachers=[dict(type='FileTeacher', file='work_dirs/classification/cifar10/r18_small/latest.pth', backbone=network, **_base_.img_norm_cfg)],
+    teachers=[dict(type='FileTeacher', file=teacher, backbone=network, **_base_.img_norm_cfg)],
     img_norm_cfg=_base_.img_norm_cfg,
 )
 data = dict(train=dict(type='ExtractDataset', pipeline=[

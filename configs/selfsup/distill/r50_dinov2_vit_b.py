@@ -2,7 +2,7 @@
 
 Reproduces: nothing published; the losses are AM-RADIO's (arXiv:2312.06709), the long schedule with one view for both is that of a patient
     teacher (arXiv:2106.05237).
-Command: bash tools/dist_train.sh configs/selfsup/distill/r50_dinov2_vit_b.py 8 (timm downloads the teacher, or model.teachers.0.file names it)
+Command: bash tools/dist_train.sh configs/selfsup/distill/r50_dinov2_vit_b.py 8 (timm downloads the teacher, or its `file` is named)
 Hardware and time: 8 GPUs with 128 images each; not run here.
 Expected: nothing measured yet.
 """
