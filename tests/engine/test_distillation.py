@@ -87,13 +87,7 @@ def test_answers_are_kept_from_epoch_to_epoch_and_run_to_run(config, tmp_path, m
     with pytest.raises(
         ConfigError, match=r'data\.train draws at random: RandomHorizontalFlip\. Leave model\.cache out'
     ):
-        train(
-            config,
-            tmp_path / 'x',
-            cache,
-            "data.train.pipeline.0.type='RandomHorizontalFlip'",
-            'data.train.pipeline.0.size=None',
-        )
+        train(config, tmp_path / 'x', cache, "data.train.pipeline.0={'type': 'RandomHorizontalFlip'}", curves=False)
 
 
 def test_a_run_goes_on_with_its_teacher_only(config, tmp_path):
