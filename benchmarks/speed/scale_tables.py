@@ -60,6 +60,7 @@ RECIPES: dict[str, Sizes] = {
     ),
     'Relative-Loc, ResNet-50': Sizes('RelativeLoc', 40_330_312, batch=64, logs=2),
     'Rotation, ResNet-50': Sizes('RotationPred', 23_516_228, batch=16, logs=2),
+    'Distill, ResNet-50 from ViT-B': Sizes('Distill', 27_839_552, batch=128, logs=3, optimizer='AdamW'),
     'SparK, ResNet-50': Sizes('SparK', 52_921_835, batch=128, norms=(533,) * 57, optimizer='LAMB'),
     'CNN-JEPA, ResNet-50': Sizes('CNNJEPA', 36_172_864, copied=23_561_205, batch=128, logs=4, optimizer='AdamW'),
     'FCMAE, ConvNeXt V2-B': Sizes('FCMAE', 91_922_432, batch=64, optimizer='AdamW'),

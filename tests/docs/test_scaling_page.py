@@ -31,6 +31,7 @@ CONFIGS = {
     'DeepCluster, ResNet-50': 'deepcluster/r50',
     'Relative-Loc, ResNet-50': 'relative_loc/r50',
     'Rotation, ResNet-50': 'rotation_pred/r50',
+    'Distill, ResNet-50 from ViT-B': 'distill/r50_dinov2_vit_b',
     'SparK, ResNet-50': 'spark/r50',
     'CNN-JEPA, ResNet-50': 'cnn_jepa/r50',
     'FCMAE, ConvNeXt V2-L': 'fcmae/large',

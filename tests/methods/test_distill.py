@@ -138,7 +138,9 @@ def test_numbers_that_are_not_finite_are_told():
     with torch.no_grad():
         for p in model.teachers[0].network.backbone.model.patch_embed.parameters():
             p.mul_(1e8)
-    told = r"^The teacher test_vit gives numbers that are NaN or infinite in float16\. Set precision='bfloat16' for it\.$"
+    told = (
+        r"^The teacher test_vit gives numbers that are NaN or infinite in float16\. Set precision='bfloat16' for it\.$"
+    )
     with pytest.raises(TrainingError, match=told):
         model({'img': torch.randn(2, 3, 32, 32)})
 

@@ -64,14 +64,6 @@ METHODS = {
     'NNCLR': _pairs(f'{PREDICTED}, queue_len=22, feat_dim=8'),
     'SimCLR': _views('NonLinearNeckV1', CONTRAST),
     'BYOL': _views('NonLinearNeckV2', PREDICT, 'base_momentum=0.9'),
-    'Distill': {
-        'dataset': 'ExtractDataset',
-        'pixels': 16,
-        'parts': (
-            "teachers=[dict(type='TIMMTeacher', model_name='test_vit', pretrained=False)],\n    "
-            'img_norm_cfg=dict(mean=[0.5, 0.5, 0.5], std=[0.3, 0.3, 0.3])'
-        ),
-    },
     'SparK': _masked("neck=dict(type='SparKNeck', levels=1), decoder=dict(type='LightDecoder', width=32)"),
     'FCMAE': _masked("decoder=dict(type='ConvNeXtV2Decoder', width=16)"),
     'CNNJEPA': {  # 36 blocks, so that masks of both kinds are drawn

@@ -70,6 +70,12 @@ def options(path: Path, images: Path) -> list[str]:
         found += [f'model.{key}={value}'] if model.get(key) else []
     for key, value in (('length', IMAGES), ('num_classes', CLUSTERS), ('min_cluster', 2)):
         found += [f'model.memory_bank.{key}={value}'] if key in model.get('memory_bank', {}) else []
+    if model['type'] == 'Distill':  # no weights can be downloaded; those of its file are not trained yet
+        small = {'type': 'TIMMTeacher', 'model_name': 'test_vit', 'pretrained': False}
+        kept = [
+            {k: v for k, v in one.items() if k in ('summary', 'features', 'projection')} for one in model['teachers']
+        ]
+        found.append(f'model.teachers={[{**small, **one} for one in kept]}')
     if model['type'] in ('SparK', 'FCMAE'):
         found += ['model.decoder.width=32', *_shallow(model['backbone'])]
     if model['type'] == 'CNNJEPA':  # two by two blocks of 32 pixels are too few for rectangles

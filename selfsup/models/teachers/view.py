@@ -6,11 +6,14 @@ from typing import Annotated, TypedDict
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Gt, Len
+from annotated_types import Len
 from torch import Tensor
 
-Means = Annotated[list[float] | tuple[float, ...], Len(1)]
-Stds = Annotated[list[Annotated[float, Gt(0)]] | tuple[Annotated[float, Gt(0)], ...], Len(1)]
+from ...arguments import Positive, Share
+
+# Per channel, of images in [0, 1]. Lists, as configs have them, or tuples.
+Means = Annotated[list[Share] | tuple[Share, ...], Len(1)]
+Stds = Annotated[list[Positive] | tuple[Positive, ...], Len(1)]
 
 
 class Normalization(TypedDict):
