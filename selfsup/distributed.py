@@ -214,6 +214,15 @@ def sum(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def largest(x: Tensor) -> Tensor:
+    """Largest over ranks, number by number, of a detached copy of `x`."""
+    x = x.detach().clone()
+    if world_size() > 1:
+        torch_dist.all_reduce(x, torch_dist.ReduceOp.MAX)
+    return x
+
+
+@torch.no_grad()
 def shuffle_across_ranks(x: Tensor) -> tuple[Tensor, Tensor]:
     """Deal the rows of all ranks out anew, by a permutation that rank 0 draws from torch's generator.
 

@@ -208,7 +208,10 @@ SAMPLERS = _root_child('sampler', roots.DATA_SAMPLERS, 'mmengine.dataset', 'self
 
 # Training.
 HOOKS = _root_child('hook', roots.HOOKS, 'mmengine.hooks', 'selfsup.hooks')
-OPTIMIZERS = _root_child('optimizer', roots.OPTIMIZERS, 'mmengine.optim', 'selfsup.optim.lars', 'selfsup.optim.lamb')
+OPTIMIZER_FILES = ('lars', 'barlow_lars', 'larc', 'lamb')
+OPTIMIZERS = _root_child(
+    'optimizer', roots.OPTIMIZERS, 'mmengine.optim', *(f'selfsup.optim.{name}' for name in OPTIMIZER_FILES)
+)
 OPTIM_WRAPPERS = _root_child('optimizer wrapper', roots.OPTIM_WRAPPERS, 'mmengine.optim', 'selfsup.engine')
 PARAM_SCHEDULERS = _root_child('parameter scheduler', roots.PARAM_SCHEDULERS, 'mmengine.optim', 'selfsup.engine')
 LOOPS = _root_child('loop', roots.LOOPS, 'selfsup.engine')

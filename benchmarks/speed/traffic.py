@@ -27,9 +27,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 BATCH, DIM, IMAGES, CLUSTERS, PIXELS = 3, 16, 40, 4, 64
+OUTPUTS, KNOTS, CROPS = 12, 5, (2, 3)  # CROPS: large and small ones of an image
 STEPS = 10  # whose bytes on the wire are averaged
 RESNET = {'type': 'ResNet', 'depth': 18, 'stage_blocks': (1, 1, 1, 1), 'base_channels': 8, 'out_indices': (4,)}
 NECK = {'type': 'NonLinearNeckV1', 'in_channels': 64, 'hid_channels': 24, 'out_channels': DIM}
+MLP = {**NECK, 'type': 'MLPNeck'}
 CONTRAST = {'type': 'ContrastiveHead', 'temperature': 0.2}
 PREDICTOR = {**NECK, 'in_channels': DIM, 'with_avg_pool': False}
 POOLED = {'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': 64}
@@ -37,6 +39,26 @@ PARTS: dict[str, dict[str, Any]] = {
     'MOCO': {'neck': NECK, 'head': CONTRAST, 'queue_len': 60, 'feat_dim': DIM},
     'SimCLR': {'neck': NECK, 'head': CONTRAST},
     'BYOL': {'neck': NECK, 'head': {'type': 'LatentPredictHead', 'predictor': PREDICTOR}},
+    'SimSiam': {'neck': MLP, 'predictor': {**MLP, 'in_channels': DIM, 'with_avg_pool': False}},
+    'BarlowTwins': {'neck': MLP},
+    'VICReg': {'neck': MLP},
+    'MoCoV3': {'neck': MLP, 'predictor': {**MLP, 'in_channels': DIM, 'with_avg_pool': False}},
+    'NNCLR': {
+        'neck': MLP,
+        'predictor': {**MLP, 'in_channels': DIM, 'with_avg_pool': False},
+        'queue_len': 60,
+        'feat_dim': DIM,
+    },
+    'DenseCL': {'neck': {**NECK, 'type': 'DenseCLNeck'}, 'head': CONTRAST, 'queue_len': 60, 'feat_dim': DIM},
+    'DINO': {'neck': {'type': 'DINONeck', 'in_channels': 64, 'hid_channels': 24, 'out_channels': OUTPUTS}},
+    'LeJEPA': {'neck': {**NECK, 'type': 'MLPNeck'}, 'num_slices': OUTPUTS, 'knots': KNOTS},
+    'SwAV': {
+        'neck': {**NECK, 'type': 'MLPNeck'},
+        'num_prototypes': OUTPUTS,
+        'feat_dim': DIM,
+        'queue_len': 60,
+        'queue_start': 0,
+    },
     'NPID': {
         'neck': NECK,
         'head': CONTRAST,
@@ -72,7 +94,12 @@ PARTS: dict[str, dict[str, Any]] = {
     'FCMAE': {'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 16}, 'head': {'type': 'MaskedPixelHead'}},
     'Classification': {'head': {**POOLED, 'num_classes': 5}},
 }
-VIEWS = {'MOCO': (2, 3), 'SimCLR': (2, 3), 'BYOL': (2, 3), 'RotationPred': (4, 3), 'RelativeLoc': (2, 6)}
+VIEWS = {
+    'BYOLDataset': (2, 3),
+    'ContrastiveDataset': (2, 3),
+    'RotationPredDataset': (4, 3),
+    'RelativeLocDataset': (2, 6),
+}
 
 
 def build(name: str) -> Any:
@@ -93,6 +120,8 @@ def batch_of(name: str) -> dict[str, Any]:
     """Noise, with the labels that the method reads."""
     import torch
 
+    from selfsup.registry import MODELS
+
     idx = torch.arange(BATCH)
     labels = {
         'NPID': {'idx': idx},
@@ -102,7 +131,10 @@ def batch_of(name: str) -> dict[str, Any]:
         'RotationPred': {'rot_label': torch.arange(4).repeat(BATCH, 1)},
         'Classification': {'gt_label': idx},
     }
-    return {'img': torch.randn(BATCH, *VIEWS.get(name, (3,)), PIXELS, PIXELS), **labels.get(name, {})}
+    dataset = MODELS.get(name).dataset
+    if dataset == 'MultiViewDataset':
+        return {'img': [torch.randn(BATCH, number, 3, PIXELS // i, PIXELS // i) for i, number in enumerate(CROPS, 1)]}
+    return {'img': torch.randn(BATCH, *VIEWS.get(dataset, (3,)), PIXELS, PIXELS), **labels.get(name, {})}
 
 
 def sizes_of(name: str, model: Any, step: Any) -> Any:
@@ -119,7 +151,11 @@ def sizes_of(name: str, model: Any, step: Any) -> Any:
         batch=BATCH,
         image=3 * PIXELS * PIXELS,
         dim=DIM,
-        entries=CLUSTERS,
+        entries={'DINO': OUTPUTS, 'SwAV': OUTPUTS, 'LeJEPA': OUTPUTS * KNOTS}.get(name, CLUSTERS),
+        views=sum(CROPS),
+        queue=60 if name == 'SwAV' else 0,
+        channels=model.backbone.out_channels,
+        positions=(PIXELS // 32) ** 2 if name == 'DenseCL' else 0,
         images=IMAGES,
         logs=len(step.losses) + len(step.logs),
         norms=tuple(norms),
@@ -157,12 +193,13 @@ def one_step(name: str, wrapped: Any, optimizer: Any) -> Any:
     import torch
 
     from selfsup import distributed
+    from selfsup.contracts import Progress
 
     step = wrapped(batch_of(name))
     optimizer.zero_grad()
     step.total.backward()
     optimizer.step()
-    wrapped.module.after_update([step.carry], progress=0.0)
+    wrapped.module.after_update([step.carry], Progress(0, STEPS, STEPS))
     distributed.mean(torch.stack([v.detach().float().mean() for v in (*step.losses.values(), *step.logs.values())]))
     return step
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Literal, get_type_hints
 
 from ..arguments import Count, NotNegative, Positive, ShareBelowOne, Whole
-from ..optim.options import LayerDecay, Momentum, ParamwiseOptions
+from ..optim.options import Freeze, LayerDecay, Momentum, ParamwiseOptions
 from ..optim.schedules import POLICY_ARGS, Schedule
 from .backend import Backend
 from .table.key import REQUIRED, Key, Section
@@ -22,6 +22,7 @@ LR = get_type_hints(Schedule, include_extras=True)
 PARAMWISE = get_type_hints(ParamwiseOptions, include_extras=True)
 WORKERS = Whole | Literal['auto']
 DECAY = get_type_hints(LayerDecay, include_extras=True)
+FREEZE = get_type_hints(Freeze, include_extras=True)
 
 
 # fmt: off
@@ -119,6 +120,7 @@ DATA = Section(
 CLIP = (
     Key('max_norm', Positive, REQUIRED, '10', 'Largest gradient norm.'),
     Key('norm_type', Positive, '2', '2', 'Which norm.'),
+    Key('per_tensor', bool, 'False', 'True', 'Each gradient by its own norm (DINO); False: all by their common norm.'),
 )
 PARAMWISE_KEYS = (
     Key('lr', PARAMWISE['lr'], "the optimizer's", '0.1', 'Learning rate.'),
@@ -127,8 +129,10 @@ PARAMWISE_KEYS = (
     Key('momentum_mult', PARAMWISE['momentum_mult'], '1', '0', "Factor on the optimizer's momentum."),
     Key('weight_decay', PARAMWISE['weight_decay'], "the optimizer's", '0.0', 'Weight decay.'),
     Key('weight_decay_mult', PARAMWISE['weight_decay_mult'], '1', '0', "Factor on the optimizer's weight decay."),
-    Key('lars_exclude', PARAMWISE['lars_exclude'], 'False', 'True', 'LARS: update without the trust ratio.'),
+    Key('lars_exclude', PARAMWISE['lars_exclude'], 'False', 'True', '`LARS`, `BarlowLARS`, `LARC`: update without the trust ratio.'),
     Key('max_ndim', PARAMWISE['max_ndim'], '-', '1', 'The regex is for parameters of at most so many axes: 1 for biases and norms.'),
+    Key('constant_lr', PARAMWISE['constant_lr'], 'False', 'True', 'Keep their learning rate all the time: neither `lr_config` nor its '
+        'warm-up changes it.'),
 )
 
 
@@ -150,10 +154,20 @@ def _layer_decay(prefix: str) -> tuple[Key, ...]:
             "blocks of a ConvNeXt's third stage (12 layers); `spark` SparK's grouping of ConvNeXts and ResNets."))
 
 
+def _freeze(prefix: str) -> tuple[Key, ...]:
+    return (
+        Key(prefix, list[dict] | None, 'None', "[dict(parameters=r'^prototypes', iters=313)]", 'Parameters whose gradients are dropped '
+            'at first, after the clipping: neither weight decay nor momentum moves them.'),
+        Key(f'{prefix}.*', dict, '-', "dict(parameters='last_layer', epochs=1)", 'One of `iters` and `epochs`.'),
+        Key(f'{prefix}.*.parameters', FREEZE['parameters'], REQUIRED, "'last_layer'", 'Regex, found in their names (`re.search`).'),
+        Key(f'{prefix}.*.iters', FREEZE['iters'], '-', '313', 'Optimizer steps at iterations (micro-batches, from 0) below it leave them.'),
+        Key(f'{prefix}.*.epochs', FREEZE['epochs'], '-', '1', 'The same in epochs.'))
+
+
 def _optimizer(prefix: str) -> tuple[Key, ...]:
     return (
         Key(prefix, dict, REQUIRED if '.' in prefix else '-', "dict(type='SGD', lr=0.03, momentum=0.9, weight_decay=1e-4)",
-            'Any optimizer of torch, `LARS` or `LAMB`, with its arguments.', 'OPTIMIZERS'),
+            'Any optimizer of torch, `LARS`, `BarlowLARS`, `LARC` or `LAMB`, with its arguments.', 'OPTIMIZERS'),
         Key(f'{prefix}.lr', NotNegative, "the optimizer's", '0.03', 'Learning rate; the schedule starts from it. It is used as given: '
             'scale it with the global batch yourself, or give base_lr.'),
         Key(f'{prefix}.base_lr', NotNegative, '-', '1.5e-4', 'In place of lr: lr = base_lr * images per optimizer step / 256.'),
@@ -171,6 +185,7 @@ OPTIMIZER = Section(
         Key('optimizer_config.update_interval', Count, '1', '16', 'Iterations whose gradients are averaged for one optimizer step.'),
         Key('optimizer_config.grad_clip', dict | None, 'None', 'dict(max_norm=10)', 'Gradient clipping.'),
         *_below('optimizer_config.grad_clip', CLIP),
+        *_freeze('optimizer_config.freeze'),
         Key('optimizer_config.use_fp16', bool, 'False', 'True', 'Same as the top-level `use_fp16`; either switches it on.'),
         Key('optimizer_config.coalesce', bool, '-', 'True', 'Accepted, without effect (a warning says so).'),
         Key('optimizer_config.bucket_size_mb', int, '-', '-1', 'Accepted, without effect (a warning says so).'),
@@ -188,6 +203,7 @@ OPTIMIZER = Section(
         Key('optim_wrapper.accumulative_counts', Count, '1', '16', 'Iterations per optimizer step.'),
         Key('optim_wrapper.clip_grad', dict | None, 'None', 'dict(max_norm=10)', 'Gradient clipping.'),
         *_below('optim_wrapper.clip_grad', CLIP),
+        *_freeze('optim_wrapper.freeze'),
         Key('optim_wrapper.dtype', Literal['float16', 'bfloat16'], 'by device', "'bfloat16'",
             'AmpOptimWrapper: type of the low precision.'),
         Key('optim_wrapper.loss_scale', Literal['dynamic'] | Positive | dict, "'dynamic'", '512.', 'AmpOptimWrapper: loss scaling.'),
@@ -210,6 +226,8 @@ SCHEDULE = Section(
             'False: the one after it would (FCMAE).'),
         Key('lr_config.reach_peak', LR['reach_peak'], 'False', 'True', '`WarmupCosine`: the last step of the warm-up has the full rate, as '
             'has the step after it (SLaK, ConvNeXt); False: only the step after it.'),
+        Key('lr_config.skip_start', LR['skip_start'], 'False', 'True', '`WarmupCosine`: the warm-up leaves out its first rate: its n steps '
+            'have 1/n, 2/n, ... 1 of the way to the full rate (CNN-JEPA). With `warmup_ratio=0.` no step is made at rate 0.'),
         Key('lr_config.warmup', LR['warmup'], 'None', "'linear'", 'Warm-up that multiplies the schedule.'),
         Key('lr_config.warmup_iters', LR['warmup_iters'], REQUIRED + ' with warmup', '10', 'Length of the warm-up.'),
         Key('lr_config.warmup_ratio', LR['warmup_ratio'], '0.1', '1e-4', 'Factor at its first iteration; 0 only for `WarmupCosine`.'),
@@ -217,6 +235,8 @@ SCHEDULE = Section(
         Key('weight_decay_config', dict | None, 'None (constant)', 'dict(end=0.2)', 'Half a cosine over the whole run, from the '
             "optimizer's weight_decay on. Groups without weight decay stay without."),
         Key('weight_decay_config.end', NotNegative, REQUIRED, '0.2', 'Weight decay at the last iteration.'),
+        Key('weight_decay_config.reach_end', bool, 'True', 'False', 'True: the last iteration has `end` (SparK); False: the one after it '
+            'would (DINO).'),
     ),
     native=(
         Key('param_scheduler', dict | list | None, 'None', "[dict(type='CosineAnnealingLR', T_max=200)]",

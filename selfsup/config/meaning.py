@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import did_you_mean
-from ..optim.options import ParamwiseOptions
+from ..optim.options import ParamwiseOptions, freeze_problems
 from ..optim.schedules import COMMON_ARGS, POLICY_ARGS, policy_problems
 from .keys import LR, LR_CONFIG_KEYS, policy_name
 from .report import Path, Report
@@ -18,6 +18,7 @@ MAKING_FLOATS = ('ToTensor', 'Normalize')
 def check_meaning(cfg: dict, report: Report) -> None:
     """Combinations of keys that cannot be meant."""
     _check_paramwise(cfg, report)
+    _check_freeze(cfg, report)
     for path in (('optimizer',), ('optim_wrapper', 'optimizer')):
         _refuse_both(
             cfg,
@@ -67,6 +68,15 @@ def _check_paramwise(cfg: dict, report: Report) -> None:
                 report.add(here, f'is not a regular expression: {error}.')
             if path == wrapper_cfg:  # the key table has no rows for it, to say the keys once
                 report.check(here, ParamwiseOptions, values)
+
+
+def _check_freeze(cfg: dict, report: Report) -> None:
+    for path in (('optimizer_config',), ('optim_wrapper',)):
+        rules = _dict(cfg, *path).get('freeze')
+        for i, rule in enumerate(rules if isinstance(rules, list | tuple) else ()):
+            if isinstance(rule, dict) and isinstance(rule.get('parameters'), str):
+                for problem in freeze_problems(rule):
+                    report.add((*path, 'freeze', str(i)), problem)
 
 
 def _check_policies(cfg: dict, report: Report) -> None:

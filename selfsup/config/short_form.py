@@ -166,16 +166,15 @@ def _optim_wrapper(cfg: dict) -> dict:
         fp16 = cfg.get('use_fp16', False) or config.get('use_fp16', False)
         paramwise, layer_decay = optimizer.pop('paramwise_options', None), optimizer.pop('layer_decay', None)
         kind, extra = 'AmpOptimWrapper' if fp16 else 'OptimWrapper', {}
-        clip, counts = config.get('grad_clip'), config.get('update_interval', 1)
+        clip, counts, freeze = config.get('grad_clip'), config.get('update_interval', 1), config.get('freeze')
     else:
         wrapper = cfg['optim_wrapper']
         optimizer, kind = wrapper['optimizer'], wrapper.get('type', 'OptimWrapper')
         paramwise = wrapper.get('paramwise_options') or (wrapper.get('paramwise_cfg') or {}).get('paramwise_options')
         layer_decay = wrapper.get('layer_decay')
         extra = {n: wrapper[n] for n in ('dtype', 'loss_scale') if n in wrapper}
-        clip, counts = wrapper.get('clip_grad'), wrapper.get('accumulative_counts', 1)
-    if layer_decay:
-        extra['layer_decay'] = layer_decay
+        clip, counts, freeze = wrapper.get('clip_grad'), wrapper.get('accumulative_counts', 1), wrapper.get('freeze')
+    extra.update((name, value) for name, value in (('layer_decay', layer_decay), ('freeze', freeze)) if value)
     return {
         'type': kind,
         'optimizer': optimizer,

@@ -5,8 +5,8 @@ in the order of its constructor and trains in the order of `train`, `loop` is th
 
     processes/     how processes start, agree and end     optimization   optimizer and schedules from the config
     environment    versions and machine, for the log      optim_wrapper  accumulation and mixed precision
-    run_checks     before the first step                  schedulers     learning rate and weight decay, by position
-    logs/          log files, curves, why a run ended
+    run_checks     before the first step                  gradients      clipped one by one, dropped at first
+    logs/          log files, curves, why a run ended     schedulers     learning rate and weight decay, by position
     resume/        checkpoints, and whether one is of this run
 
 A schedule, a loop or an optimizer wrapper of one's own is registered in `registry.py`'s tables; a hook goes to `hooks/`.

@@ -211,11 +211,12 @@ class TrainLoop(BaseLoop):
         self.window_closed = closes
         if closes:
             self._refuse_unused()
+        optim.progress = Progress(self._iter, self._max_iters, self.iters_per_epoch)
         self.stepped = closes and optim.step()
         if self.stepped:
             runner.call_hook('after_optimizer_step')
             algorithm = cast('Algorithm', unwrap(runner.model))
-            algorithm.after_update(self._carries, Progress(self._iter, self._max_iters, self.iters_per_epoch))
+            algorithm.after_update(self._carries, optim.progress)
         if closes:
             self._carries = []
         beat(f'hooks after iteration {self._iter + 1}')

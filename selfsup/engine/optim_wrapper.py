@@ -6,6 +6,7 @@ keep its interface (`get_lr`, `param_groups`, `state_dict`), which hooks and sch
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any, Literal
 
@@ -15,8 +16,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..arguments import Count, Positive
+from ..contracts import Progress
 from ..distributed import whole
+from ..errors import ConfigError
 from ..registry import OPTIM_WRAPPERS
+from .gradients import FrozenAtFirst, clip_each
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -26,8 +30,14 @@ class OptimWrapper(MMOptimWrapper):
     Args:
         optimizer: what it wraps.
         accumulative_counts: micro-batches per optimizer step (`update_interval`), >= 1.
-        clip_grad: arguments of `torch.nn.utils.clip_grad_norm_` (`max_norm`, ...) or, with `type='value'`, of `clip_grad_value_`.
+        clip_grad: arguments of `torch.nn.utils.clip_grad_norm_` (`max_norm`, ...) or, with `type='value'`, of `clip_grad_value_`; with
+            `per_tensor=True` of `gradients.clip_each`.
         device_type: 'cpu' or 'cuda'.
+        freeze: parameters whose gradients are dropped at first, so that neither weight decay nor momentum moves them. They are dropped
+            after the clipping, in whose common norm they count.
+
+    Raises:
+        ConfigError: `per_tensor` with `type='value'`.
     """
 
     def __init__(
@@ -36,9 +46,16 @@ class OptimWrapper(MMOptimWrapper):
         accumulative_counts: Count = 1,
         clip_grad: dict | None = None,
         device_type: Literal['cpu', 'cuda'] = 'cpu',
+        freeze: Sequence[FrozenAtFirst] = (),
     ) -> None:
-        super().__init__(optimizer, accumulative_counts, dict(clip_grad) if clip_grad else None)
+        clip = dict(clip_grad) if clip_grad else {}
+        self.clips_each = bool(clip.pop('per_tensor', False))
+        if self.clips_each and 'type' in clip:
+            raise ConfigError(f'clip_grad: per_tensor=True clips norms; remove it or type={clip["type"]!r}.')
+        super().__init__(optimizer, accumulative_counts, clip or None)
         self.device_type = device_type
+        self.freeze = list(freeze)
+        self.progress = Progress(0, 1, 1)  # of the step that comes; the loop sets it
         self.grad_norm: Tensor | None = None  # of the last step, before clipping; None where nothing needs it
 
     @property
@@ -54,8 +71,9 @@ class OptimWrapper(MMOptimWrapper):
         loss.backward(**kwargs)
 
     def step(self, **kwargs: Any) -> bool:
-        """Clip, then move the weights. Returns False where the step was skipped (fp16 overflow)."""
+        """Clip, drop gradients of what is frozen, then move the weights. Returns False where the step was skipped (fp16 overflow)."""
         self._clip_grad()
+        self._drop_frozen(self._frozen())
         self.optimizer.step(**kwargs)
         self._take_norm()
         return True
@@ -72,8 +90,21 @@ class OptimWrapper(MMOptimWrapper):
         if not self.clip_grad_kwargs:
             return
         params = [p for group in self.optimizer.param_groups for p in group['params'] if p.grad is not None]
+        if self.clips_each:
+            self.grad_norm = clip_each(params, **self.clip_grad_kwargs).norm()
+            return
         norm = self.clip_func(params, **self.clip_grad_kwargs)
         self.grad_norm = whole(norm.detach()) if isinstance(norm, Tensor) else None  # clip_grad_value_ returns None
+
+    def _frozen(self) -> list[FrozenAtFirst]:
+        """What the step that comes leaves as it is."""
+        return [rule for rule in self.freeze if rule.holds(self.progress)]
+
+    @staticmethod
+    def _drop_frozen(frozen: list[FrozenAtFirst]) -> None:
+        for rule in frozen:
+            for parameter in rule.parameters:
+                parameter.grad = None
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -107,9 +138,11 @@ class AmpOptimWrapper(OptimWrapper):
         self.loss_scaler.scale(loss).backward(**kwargs)
 
     def step(self, **kwargs: Any) -> bool:
-        if self.clip_grad_kwargs:
-            self.loss_scaler.unscale_(self.optimizer)
-            self._clip_grad()
+        frozen = self._frozen()
+        if self.clip_grad_kwargs or frozen:
+            self.loss_scaler.unscale_(self.optimizer)  # looks for overflow, in what is frozen too
+        self._clip_grad()
+        self._drop_frozen(frozen)
         before = self.loss_scaler.get_scale()
         self.loss_scaler.step(self.optimizer, **kwargs)
         self.loss_scaler.update()

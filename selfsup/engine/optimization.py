@@ -12,6 +12,7 @@ from ..errors import ConfigError
 from ..optim.base_lr import IMAGES, scaled_lr
 from ..optim.paramwise import param_groups
 from ..registry import OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, build_from_config
+from .gradients import frozen_at_first
 from .optim_wrapper import OptimWrapper
 from .run import Loop
 from .schedulers import check_optimizer, check_smallest
@@ -38,8 +39,12 @@ def build_optim_wrapper(
         )
     groups = param_groups(model, scaled, wrapper.pop('paramwise_options', None), wrapper.pop('layer_decay', None))
     check_optimizer(scaled)
+    freeze = frozen_at_first(model, wrapper.pop('freeze', None))
     return OPTIM_WRAPPERS.build(
-        wrapper, optimizer=build_from_config(scaled, groups, registry=OPTIMIZERS), device_type=device_type
+        wrapper,
+        optimizer=build_from_config(scaled, groups, registry=OPTIMIZERS),
+        device_type=device_type,
+        **({'freeze': freeze} if freeze else {}),
     )
 
 

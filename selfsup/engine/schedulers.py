@@ -62,7 +62,7 @@ class ClosedForm(_ParamScheduler):
 class PolicyLR(ClosedForm):
     """Learning rate of every group by one policy, set before each iteration.
 
-    Layer decay scales the whole schedule of a group, its smallest rate too.
+    Layer decay scales the whole schedule of a group, its smallest rate too. A group with `constant_lr` keeps its rate.
 
     Args:
         optimizer: wrapper or optimizer.
@@ -97,6 +97,8 @@ class PolicyLR(ClosedForm):
             'max_iters': max_iters,
             'update_interval': update_interval,
         }
+        # As the config has it: a resumed optimizer takes the options of its groups from the checkpoint.
+        self.constant = [bool(group.get('constant_lr')) for group in optimizer.param_groups]
         super().__init__(optimizer, 'lr')
         self._check_climb(policy, base_lr)
 
@@ -119,8 +121,13 @@ class PolicyLR(ClosedForm):
         smallest = policy.get('min_lr') or 0.0
         rates = [
             base / group.get('lr_scale', 1.0)
-            for base, group in zip(self.base_values, self.optimizer.param_groups, strict=True)
+            for base, group, constant in zip(self.base_values, self.optimizer.param_groups, self.constant, strict=True)
+            if not constant
         ]
+        if not rates:
+            raise ConfigError(
+                'lr_config changes nothing: paramwise_options gives every parameter a constant_lr. Remove one.'
+            )
         _refuse_climb('lr_config.min_lr', smallest, max(*rates, base_lr or 0.0))
         below = sum(rate < smallest for rate in rates)
         if below:
@@ -134,8 +141,8 @@ class PolicyLR(ClosedForm):
     def _get_value(self) -> list[float]:
         scales = [group.get('lr_scale', 1.0) for group in self.optimizer.param_groups]
         return [
-            scale * policy_lr(self.last_step, base / scale, **self.policy)
-            for base, scale in zip(self.base_values, scales, strict=True)
+            base if constant else scale * policy_lr(self.last_step, base / scale, **self.policy)
+            for base, scale, constant in zip(self.base_values, scales, self.constant, strict=True)
         ]
 
 
@@ -151,11 +158,14 @@ def check_smallest(scheduler: Any) -> None:
     """Refuse one of mmengine's schedules of the learning rate whose smallest value lies above the value it starts from.
 
     Raises:
-        ConfigError: `eta_min` is above every group's rate, or `eta_min_ratio` above 1.
+        ConfigError: `eta_min` is above every group's rate, or `eta_min_ratio` above 1; or a group has a constant rate, of which
+            mmengine's schedules know nothing.
     """
-    if scheduler.param_name != 'lr':
+    if scheduler.param_name != 'lr' or isinstance(scheduler, PolicyLR):
         return
     name = f'param_scheduler {type(scheduler).__name__}'
+    if any(group.get('constant_lr') for group in scheduler.optimizer.param_groups):
+        raise ConfigError(f'{name} changes the rate of every group: constant_lr needs lr_config, or PolicyLR.')
     if (getattr(scheduler, 'eta_min_ratio', None) or 0) > 1:
         raise ConfigError(
             f'{name}: eta_min_ratio={scheduler.eta_min_ratio} is above 1: the rate would climb to its end. Lower it.'
@@ -177,7 +187,7 @@ def check_optimizer(cfg: dict) -> None:
 
 @PARAM_SCHEDULERS.register_module()
 class CosineWeightDecay(ClosedForm):
-    """Weight decay on half a cosine from the optimizer's `weight_decay` to `end`, over the whole run (SparK).
+    """Weight decay on half a cosine from the optimizer's `weight_decay` to `end`, over the whole run (SparK, DINO).
 
     A group with a weight decay of its own keeps its ratio to the optimizer's: one without stays without.
 
@@ -185,13 +195,15 @@ class CosineWeightDecay(ClosedForm):
         optimizer: wrapper or optimizer.
         end: what the optimizer's weight decay becomes at the last iteration, >= 0.
         max_iters: micro-iterations of the whole run (the runner fills it in).
+        reach_end: False: the iteration after the last one would have `end` (DINO).
 
     Raises:
         ConfigError: the optimizer has no weight decay to start from.
     """
 
-    def __init__(self, optimizer: Any, end: NotNegative, max_iters: Count) -> None:
+    def __init__(self, optimizer: Any, end: NotNegative, max_iters: Count, reach_end: bool = True) -> None:
         inner = getattr(optimizer, 'optimizer', optimizer)
+        self.reach_end = reach_end
         self.start, self.end_value, self.max_iters = inner.defaults.get('weight_decay'), end, max_iters
         if not self.start:
             raise ConfigError(
@@ -201,5 +213,5 @@ class CosineWeightDecay(ClosedForm):
         super().__init__(optimizer, 'weight_decay')
 
     def _get_value(self) -> list[float]:
-        now = cosine_weight_decay(min(self.last_step, self.max_iters - 1), self.max_iters, self.start, self.end_value)
+        now = cosine_weight_decay(self.last_step, self.max_iters, self.start, self.end_value, self.reach_end)
         return [base * (now / self.start) for base in self.base_values]

@@ -58,7 +58,9 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
         if runner.optim_wrapper.grad_norm is not None and runner.train_loop.window_closed:
             values['grad_norm'] = runner.optim_wrapper.grad_norm
         values = {k: torch.as_tensor(v, device=runner.device).detach().float().mean() for k, v in values.items()}
-        self._pending.append((runner.iter, runner.optim_wrapper.optimizer.param_groups[0]['lr'], values))
+        groups = runner.optim_wrapper.optimizer.param_groups
+        scheduled = next((group for group in groups if not group.get('constant_lr')), groups[0])
+        self._pending.append((runner.iter, scheduled['lr'], values))
         # the end of an epoch may be logged, whatever the interval
         if (batch_idx + 1) % self._every == 0 or batch_idx + 1 == len(runner.train_dataloader):
             self._flush(runner)

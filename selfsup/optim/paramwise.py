@@ -17,6 +17,7 @@ from .layer_decay import lr_scales
 from .options import ParamwiseOptions
 
 OPTIONS = tuple(ParamwiseOptions.__annotations__)
+OF_THE_RUN = ('max_ndim', 'constant_lr')  # options that no optimizer knows
 
 
 def param_groups(
@@ -33,7 +34,8 @@ def param_groups(
         optimizer_cfg: `dict(type=..., lr=..., ...)`; `*_mult` multiplies the value given here.
         paramwise_options: pattern -> dict of `lr`, `lr_mult`, `momentum`, `momentum_mult`, `weight_decay`,
             `weight_decay_mult`, `lars_exclude`; with `max_ndim` the pattern is for parameters of at most so many axes:
-            `{'': dict(max_ndim=1, weight_decay=0.)}` takes the weight decay from every bias and norm.
+            `{'': dict(max_ndim=1, weight_decay=0.)}` takes the weight decay from every bias and norm; with `constant_lr=True` the
+            parameters keep their learning rate from the first step to the last: no schedule and no warm-up changes it.
         layer_decay: `dict(rate=0.9, groups='single')`, see `lr_scales`: factors on the rates that the patterns left.
 
     Returns:
@@ -77,7 +79,7 @@ def param_groups(
             group['param_names'].append(name)
     for pattern in (p for p, _, _ in rules if p in unmatched):
         warnings.warn(
-            f'paramwise_options: {pattern!r} matches no parameter and has no effect.{_nearest(pattern, names)}',
+            f'paramwise_options: {pattern!r} matches no parameter and has no effect.{nearest_names(pattern, names)}',
             SelfSupWarning,
             stacklevel=2,
         )
@@ -123,7 +125,7 @@ def _resolve(pattern: str, options: dict, optimizer_cfg: dict) -> dict:
     resolved = {}
     for option, value in options.items():
         setting = option.removesuffix('_mult')
-        if setting != 'max_ndim' and not _accepts(optimizer_cfg, setting):
+        if setting not in OF_THE_RUN and not _accepts(optimizer_cfg, setting):
             if setting != 'lars_exclude':
                 raise ConfigError(
                     f"{where}: optimizer type='{optimizer_cfg['type']}' has no {setting}. Remove the option."
@@ -148,7 +150,7 @@ def _accepts(optimizer_cfg: dict, setting: str) -> bool:
     return setting in inspect.signature(OPTIMIZERS.get(kind) if isinstance(kind, str) else kind).parameters
 
 
-def _nearest(pattern: str, names: list[str]) -> str:
+def nearest_names(pattern: str, names: list[str]) -> str:
     """Parameter names that resemble the letters of a pattern, as a sentence."""
     words = re.sub(r'\\[AZbBdDsSwW]', '', pattern)
     words = re.sub(r'[^\w.]', '', words.replace('\\.', '.')).strip('.')

@@ -25,7 +25,13 @@ POLICY_ARGS: dict[str, dict[str, Any]] = {
     'poly': {'power': 1.0, 'min_lr': 0.0},
     'inv': {'gamma': ..., 'power': 1.0},
     'CosineAnnealing': {'min_lr': None, 'min_lr_ratio': None},
-    'WarmupCosine': {'min_lr': None, 'min_lr_ratio': None, 'reach_end': False, 'reach_peak': False},
+    'WarmupCosine': {
+        'min_lr': None,
+        'min_lr_ratio': None,
+        'reach_end': False,
+        'reach_peak': False,
+        'skip_start': False,
+    },
 }
 COMMON_ARGS = ('policy', 'by_epoch', 'warmup', 'warmup_iters', 'warmup_ratio', 'warmup_by_epoch')
 
@@ -42,6 +48,7 @@ class Schedule(TypedDict, total=False):
     min_lr_ratio: NotNegative
     reach_end: bool
     reach_peak: bool
+    skip_start: bool
     warmup: Literal['constant', 'linear', 'exp'] | None
     warmup_iters: Whole
     warmup_ratio: Share
@@ -72,7 +79,7 @@ def policy_lr(
         max_iters: iterations of the whole run.
         policy: 'fixed', 'step' (step: epoch list, or an int for every so many; gamma 0.1; min_lr), 'exp' (gamma),
             'poly' (power 1, min_lr 0), 'inv' (gamma, power 1), 'CosineAnnealing' (min_lr or min_lr_ratio), 'WarmupCosine'
-            (min_lr or min_lr_ratio; reach_end, reach_peak), see `_warmup_cosine`.
+            (min_lr or min_lr_ratio; reach_end, reach_peak, skip_start), see `_warmup_cosine`.
         by_epoch: the policy counts epochs, also in its own arguments; False: iterations. 'WarmupCosine' counts iterations always.
         warmup: None, 'constant', 'linear' or 'exp'.
         warmup_iters: its length, in epochs with `warmup_by_epoch`.
@@ -144,11 +151,13 @@ def _warmup_cosine(
 
     With `reach_end` that is the last step (SparK's code); without, the one after it would have that rate (ConvNeXt V2's, MAE's).
     With `reach_peak` the last step of the warm-up has `base_lr`, and so the step after it (ConvNeXt's code, SLaK's); a warm-up of one step
-    stays at `ratio * base_lr`.
+    stays at `ratio * base_lr`. With `skip_start` its steps are those of the line from the second one on, so that the last one has `base_lr`
+    too (lightly's code, which CNN-JEPA uses: 1/n, 2/n, ... 1 of the rate).
     """
     if iteration < length:
         rise = length - interval if args['reach_peak'] else length
-        return base_lr * (ratio + (1 - ratio) * (min(iteration / rise, 1.0) if rise > 0 else 0.0))
+        risen = iteration + interval if args['skip_start'] else iteration
+        return base_lr * (ratio + (1 - ratio) * (min(risen / rise, 1.0) if rise > 0 else 0.0))
     smallest, steps = _end(args, base_lr), end - length
     return smallest + (base_lr - smallest) * _half_cosine(min((iteration - length) / steps, 1.0) if steps > 0 else 1.0)
 
@@ -158,16 +167,19 @@ def _half_cosine(done: float) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * done)
 
 
-def cosine_weight_decay(iteration: int, max_iters: int, start: float, end: float) -> float:
+def cosine_weight_decay(iteration: int, max_iters: int, start: float, end: float, reach_end: bool = True) -> float:
     """Weight decay in force at an iteration: half a cosine from `start` at the first to `end` at the last (SparK's code).
 
     Args:
-        iteration: number of finished iterations, in [0, max_iters).
+        iteration: number of finished iterations; from the last one on it stays at that value.
         max_iters: iterations of the whole run.
-        start: value at the first iteration (SparK: 0.04).
+        start: value at the first iteration (SparK, DINO: 0.04).
         end: value at the last one (SparK: 0.2).
+        reach_end: False: the iteration after the last one would have `end` (DINO's code: 0.4).
     """
-    return end + (start - end) * _half_cosine(iteration / (max_iters - 1) if max_iters > 1 else 0.0)
+    last = max_iters - 1
+    steps = last if reach_end else max_iters
+    return end + (start - end) * _half_cosine(min(iteration, last) / steps if steps > 0 else 0.0)
 
 
 def _warmup_factor(warmup: str, done: float, ratio: float) -> float:
@@ -195,6 +207,8 @@ def policy_problems(cfg: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield 'warmup', 'needs warmup_iters > 0.'
     if 'warmup' not in cfg and cfg.get('warmup_iters'):
         yield 'warmup_iters', "does nothing without warmup='linear'."
+    if cfg.get('reach_peak') and cfg.get('skip_start'):
+        yield 'skip_start', 'and reach_peak are two ways to end the warm-up at the full rate. Keep one.'
     if policy == 'WarmupCosine' and warmup not in (None, 'linear'):
         yield 'warmup', "must be 'linear' or None for policy 'WarmupCosine'."
     if policy != 'WarmupCosine' and warmup is not None and cfg.get('warmup_ratio') == 0:

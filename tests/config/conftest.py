@@ -109,7 +109,7 @@ class PolicyLR:
 
 
 class CosineWeightDecay:
-    def __init__(self, optimizer, end, max_iters):
+    def __init__(self, optimizer, end, max_iters, reach_end=True):
         pass
 
 

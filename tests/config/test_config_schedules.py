@@ -93,7 +93,7 @@ WRONG = {
     ),
     'end name': (
         {LR: 'weight_decay_config = dict(end=0.2, start=0.04)'},
-        'weight_decay_config.start (x.py:5) is not a key of weight_decay_config. Known: end.',
+        'weight_decay_config.start (x.py:5) is not a key of weight_decay_config. Known: end, reach_end.',
     ),
     'section': (
         {LR: 'weight_decay_cfg = dict(end=0.2)'},

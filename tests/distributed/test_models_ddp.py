@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from selfsup import distributed
+from selfsup.contracts import Progress
 from selfsup.models.memories import ODCMemory
 from selfsup.models.memories.sharded import ShardedRows
 from selfsup.models.memories.two_means import two_means
@@ -32,6 +33,8 @@ BACKBONE = {
     'norm_cfg': {'type': 'GN', 'num_groups': 4},
 }
 NECK = {'type': 'NonLinearNeckV1', 'in_channels': 64, 'hid_channels': 24, 'out_channels': 16}
+PREDICTOR = {**NECK, 'in_channels': 16, 'with_avg_pool': False}
+MLP = {**NECK, 'type': 'MLPNeck', 'norm': None}
 CONTRAST = {'type': 'ContrastiveHead', 'temperature': 0.2}
 MODEL_CONFIGS = {
     'MOCO': {'neck': NECK, 'head': CONTRAST, 'queue_len': 10, 'feat_dim': 16, 'momentum': 0.9},
@@ -40,6 +43,23 @@ MODEL_CONFIGS = {
         'neck': NECK,
         'base_momentum': 0.9,
         'head': {'type': 'LatentPredictHead', 'predictor': {**NECK, 'in_channels': 16, 'with_avg_pool': False}},
+    },
+    'SimSiam': {'neck': MLP, 'predictor': {**MLP, 'in_channels': 16, 'with_avg_pool': False}},
+    'BarlowTwins': {'neck': MLP},
+    'VICReg': {'neck': MLP},
+    'DINO': {
+        'neck': {'type': 'DINONeck', 'in_channels': 64, 'hid_channels': 24, 'out_channels': 12},
+        'base_momentum': 0.9,
+        'warmup_teacher_temp_epochs': 2,
+        'teacher_temp': 0.07,
+    },
+    'LeJEPA': {'neck': {**NECK, 'type': 'MLPNeck', 'norm': None}, 'num_slices': 8},
+    'SwAV': {  # the first step fills the queue, in the second it takes part; 5 rows are no even shares
+        'neck': {**NECK, 'type': 'MLPNeck', 'norm': None},
+        'num_prototypes': 9,
+        'feat_dim': 16,
+        'queue_len': 5,
+        'queue_start': 0,
     },
     'Classification': {'head': {'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': 64, 'num_classes': 5}},
     'RotationPred': {'head': {'type': 'ClsHead', 'with_avg_pool': True, 'in_channels': 64, 'num_classes': 4}},
@@ -74,6 +94,15 @@ MODEL_CONFIGS = {
         'decoder': {'type': 'LightDecoder', 'width': 32, 'norm_cfg': {'type': 'GN', 'num_groups': 1}},
     },
     'FCMAE': {'decoder': {'type': 'ConvNeXtV2Decoder', 'width': 16}, 'head': {'type': 'MaskedPixelHead'}},
+    'DenseCL': {
+        'neck': {**NECK, 'type': 'DenseCLNeck', 'num_grid': 2},
+        'head': CONTRAST,
+        'queue_len': 10,
+        'feat_dim': 16,
+        'momentum': 0.9,
+    },
+    'MoCoV3': {'neck': NECK, 'predictor': PREDICTOR, 'base_momentum': 0.9},
+    'NNCLR': {'neck': NECK, 'predictor': PREDICTOR, 'queue_len': 10, 'feat_dim': 16},
 }
 MASKED = ('SparK', 'FCMAE')
 LABELS = torch.arange(IMAGES) % 7 % CLUSTERS  # classes 0 to 2 twice as large as 3
@@ -123,11 +152,19 @@ def batches(name):
     generator = torch.Generator().manual_seed(7)
     size = WORLD * PER_RANK
     pixels = 64 if name in MASKED else 32
-    views = {'RotationPred': (4, 3), 'RelativeLoc': (8, 6), 'MOCO': (2, 3), 'SimCLR': (2, 3), 'BYOL': (2, 3)}.get(
-        name, (3,)
-    )
+    views = {
+        'BYOLDataset': (2, 3),
+        'ContrastiveDataset': (2, 3),
+        'RotationPredDataset': (4, 3),
+        'RelativeLocDataset': (8, 6),
+    }.get(MODELS.get(name).dataset, (3,))
     for _ in range(2):
         img = torch.randn(size, *views, pixels, pixels, generator=generator, dtype=torch.float64)
+        if MODELS.get(name).dataset == 'MultiViewDataset':
+            img = [
+                torch.randn(size, views, 3, side, side, generator=generator, dtype=torch.float64)
+                for views, side in ((2, 32), (3, 16))
+            ]
         idx = torch.randint(IMAGES, (size,), generator=generator)
         idx[-1] = idx[0]  # drawn with replacement: both processes meet one image
         yield {
@@ -144,6 +181,11 @@ def batches(name):
         }
 
 
+def own_share(value):
+    """Rows of this process, of a tensor or of each group of views."""
+    return distributed.local_rows(value) if torch.is_tensor(value) else [distributed.local_rows(one) for one in value]
+
+
 def train(name, seed=0):
     """Two optimizer steps. Returns losses (mean over ranks), gradients of the last step, final state."""
     model = build(name, seed).train()
@@ -152,11 +194,11 @@ def train(name, seed=0):
     start_clusters(name, model)
     losses = []
     for i, batch in enumerate(batches(name)):
-        step = wrapped({key: distributed.local_rows(value) for key, value in batch.items()})
+        step = wrapped({key: own_share(value) for key, value in batch.items()})
         optimizer.zero_grad()
         step.total.backward()
         optimizer.step()
-        model.after_update([step.carry], progress=i / 2)
+        model.after_update([step.carry], Progress(i, 2, 1))
         move_clusters(name, model)
         losses.append(distributed.mean(step.total).item())
     grads = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
@@ -202,7 +244,7 @@ def test_two_processes_equal_one(two_processes, name):
                 assert their_state[key] == 'elsewhere'  # one whole copy is enough
                 continue
             torch.testing.assert_close(their_state[key], state[key], **exact, msg=lambda m, key=key: f'{key}: {m}')
-    if name == 'MOCO':
+    if name in ('DenseCL', 'MOCO', 'NNCLR'):
         assert int(state['queue_ptr']) == 2  # 12 keys in a queue of 10
     if name == 'ODC':
         assert not torch.equal(state['memory_bank.label_bank'], LABELS)

@@ -3,7 +3,16 @@
 import pytest
 
 from benchmarks.speed import traffic
-from selfsup.evaluation.analysis.scale import Sizes, between_steps, collectives, memory, sent, sharded_collectives
+from selfsup.evaluation.analysis.scale import (
+    DENSE_LOGITS,
+    Sizes,
+    between_steps,
+    collectives,
+    memory,
+    sent,
+    sharded_collectives,
+)
+from selfsup.models.algorithms.contrastive.dense_cl import LOGITS_AT_ONCE
 
 from .helpers import run_ranks
 
@@ -41,3 +50,10 @@ def test_memory_counts_each_part():
     assert memory(Sizes('SimCLR', trained=0, batch=4), 2)['loss'] == 32 * 8 * 16
     bank = Sizes('ODC', trained=0, images=100, dim=2, entries=3)
     assert memory(bank, 10)['queue or bank'] == 4 * 11 * 2 + 8 * 100 + 4 * 3 * 2
+
+
+def test_dense_logits_are_bounded():
+    assert DENSE_LOGITS == LOGITS_AT_ONCE
+    few, many = (Sizes('DenseCL', trained=0, batch=b, entries=65535, positions=49) for b in (1, 32))
+    assert memory(few, 1)['loss'] == 16 * 65536 * (1 + 49)
+    assert memory(many, 1)['loss'] == 16 * (32 * 65536 + 2**24)

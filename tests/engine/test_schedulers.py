@@ -1,14 +1,16 @@
 """Learning rate and weight decay as the optimizer sees them, in runs too; goldens of the formulas are in tests/optim."""
 
 import json
+import math
 import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.optim import CosineAnnealingLR
 from torch import nn
 
-from selfsup.engine.schedulers import CosineWeightDecay, PolicyLR
+from selfsup.engine.schedulers import CosineWeightDecay, PolicyLR, check_smallest
 from selfsup.errors import ConfigError, SelfSupWarning
 from selfsup.optim.lamb import LAMB
 from tests.resume.runs import differences, train, write_config
@@ -89,6 +91,34 @@ def test_a_group_keeps_its_ratio():
     schedule = CosineWeightDecay(of, 0.2, 3)
     follow(of, [schedule], 2)
     assert of.param_groups[0]['weight_decay'] == pytest.approx(0.05)
+
+
+def test_a_constant_rate_is_that_from_the_first_step_to_the_last():
+    """SimSiam's predictor: neither the schedule nor the warm-up changes it, nor does a smallest rate above it matter."""
+    groups = [{'params': [nn.Parameter(torch.ones(1))], **own} for own in ({}, {'lr': 1e-4, 'constant_lr': True})]
+    of = torch.optim.SGD(groups, lr=1.0)
+    policy = {'policy': 'WarmupCosine', 'min_lr': 0.5, 'warmup': 'linear', 'warmup_iters': 2, 'warmup_ratio': 0.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        seen = follow(of, [PolicyLR(of, 5, 10, **policy)], 10)
+    assert [rate for _, (rate, _) in seen] == [1e-4] * 10 and len({rate for (rate, _), _ in seen}) > 8
+    with pytest.raises(
+        ConfigError, match='CosineAnnealingLR changes the rate of every group: constant_lr needs lr_config'
+    ):
+        check_smallest(CosineAnnealingLR(of, T_max=3))
+    alone = torch.optim.SGD([{**groups[1], 'params': [nn.Parameter(torch.ones(1))]}], lr=1.0)
+    with pytest.raises(ConfigError, match='lr_config changes nothing'):
+        PolicyLR(alone, 5, 10, **policy)
+
+
+def test_a_weight_decay_that_does_not_reach_its_end():
+    """DINO's; groups without decay stay without."""
+    of = optimizer()
+    seen = follow(of, [CosineWeightDecay(of, 0.4, 5, reach_end=False)], 5)
+    assert [decay for (_, decay), _ in seen] == pytest.approx(
+        [0.4 - 0.36 * (1 + math.cos(math.pi * i / 5)) / 2 for i in range(5)]
+    )
+    assert {decay for _, (_, decay) in seen} == {0.0}
 
 
 def test_resumed_position():

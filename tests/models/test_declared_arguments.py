@@ -16,7 +16,7 @@ OURS = {
     if (table := getattr(registry, name)).names()
     for cls in table._module_dict.values()
     if cls.__module__.startswith('selfsup.')
-} | {registry.OPTIMIZERS.get('LARS'), registry.OPTIMIZERS.get('LAMB')}
+} | {registry.OPTIMIZERS.get(name) for name in ('LARS', 'BarlowLARS', 'LARC', 'LAMB')}
 
 
 def undeclared(hint, rules=()):

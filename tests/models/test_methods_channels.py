@@ -5,12 +5,15 @@ import math
 import pytest
 import torch
 
+from selfsup.contracts import Progress
 from selfsup.errors import ShapeError
 from selfsup.registry import MODELS
 from tests.models.tiny_models import CLUSTERS, IMAGES, TINY_RESNET, tiny_model
 
 BATCHES = {  # of images with so many channels
-    **dict.fromkeys(('MOCO', 'SimCLR', 'BYOL'), lambda c: {'img': torch.randn(4, 2, c, 32, 32)}),
+    **dict.fromkeys(
+        ('BYOL', 'DenseCL', 'MOCO', 'MoCoV3', 'NNCLR', 'SimCLR'), lambda c: {'img': torch.randn(4, 2, c, 32, 32)}
+    ),
     'Classification': lambda c: {'img': torch.randn(4, c, 32, 32), 'gt_label': torch.arange(4) % 5},
     'RotationPred': lambda c: {'img': torch.randn(4, 4, c, 32, 32), 'rot_label': torch.arange(4).expand(4, 4)},
     'RelativeLoc': lambda c: {'img': torch.randn(2, 8, 2 * c, 32, 32), 'patch_label': torch.arange(8).expand(2, 8)},
@@ -45,7 +48,7 @@ def test_a_step_and_features(method, sobel, channels):
     step = model(batch)
     step.total.backward()
     assert math.isfinite(step.total.item()) and model.backbone.conv1.weight.grad.abs().max() > 0
-    model.after_update([step.carry], 0.5)
+    model.after_update([step.carry], Progress(5, 10, 5))
     features = model.eval().features(torch.randn(3, channels, 32, 32))
     assert features.shape == (3, 64) and features.std() > 0
 

@@ -30,6 +30,25 @@ def tiny_config(name, backbone, channels):
             'neck': projection('NonLinearNeckV2', channels),
             'head': {'type': 'LatentPredictHead', 'predictor': predictor},
         },
+        'SimSiam': {
+            'neck': projection('MLPNeck', channels, num_layers=3, last_norm='BN-', last_bias=False),
+            'predictor': projection('MLPNeck', 16, with_avg_pool=False),
+        },
+        'BarlowTwins': {'neck': projection('MLPNeck', channels, last_bias=False)},
+        'VICReg': {'neck': projection('MLPNeck', channels, bias=True, last_bias=False)},
+        'DINO': {
+            'neck': {'type': 'DINONeck', 'in_channels': channels, 'hid_channels': 24, 'out_channels': 12, 'norm': 'BN'},
+            'warmup_teacher_temp_epochs': 2,
+            'teacher_temp': 0.07,
+        },
+        'LeJEPA': {'neck': projection('MLPNeck', channels, bias=True), 'num_slices': 8},
+        'SwAV': {
+            'neck': projection('MLPNeck', channels, bias=True),
+            'num_prototypes': 7,
+            'feat_dim': 16,
+            'queue_len': 14,
+            'queue_start': 0,
+        },
         'Classification': {'head': classifier(channels, 5, with_avg_pool=True)},
         'RotationPred': {'head': classifier(channels, 4, with_avg_pool=True)},
         'RelativeLoc': {
@@ -53,6 +72,22 @@ def tiny_config(name, backbone, channels):
                 'num_classes': CLUSTERS,
                 'min_cluster': 2,
             },
+        },
+        'DenseCL': {
+            'neck': projection('DenseCLNeck', channels),
+            'head': contrast,
+            'queue_len': 10,
+            'feat_dim': 16,
+        },
+        'MoCoV3': {
+            'neck': projection('MLPNeck', channels),
+            'predictor': projection('MLPNeck', 16, with_avg_pool=False),
+        },
+        'NNCLR': {
+            'neck': projection('MLPNeck', channels),
+            'predictor': projection('MLPNeck', 16, with_avg_pool=False),
+            'queue_len': 10,
+            'feat_dim': 16,
         },
         'Detection': {
             'neck': {'type': 'FPN', 'in_channels': (channels,), 'out_channels': 16},
@@ -102,6 +137,8 @@ def tiny_batch(model, size=3, pixels=32):
             'gt_masks': masks,
             'gt_labels': [torch.randint(3, (1,)) for _ in sizes],
         }
+    if model.dataset == 'MultiViewDataset':  # 32 and more: see `patches of 32 pixels` in tests/resume/test_matrix.py
+        return {'img': [torch.randn(size, 2, 3, pixels + 16, pixels + 16), torch.randn(size, 3, 3, pixels, pixels)]}
     if model.dataset in ('NPIDDataset', 'DeepClusterDataset'):
         labels = {'pseudo_label': torch.randint(CLUSTERS, (size,))} if model.dataset == 'DeepClusterDataset' else {}
         return {'img': torch.randn(size, 3, pixels, pixels), **labels, 'idx': torch.randperm(IMAGES)[:size]}

@@ -35,18 +35,21 @@ PREDICT = (
     "dict(type='LatentPredictHead', size_average=True, predictor=dict(type='NonLinearNeckV2', "
     'in_channels=8, hid_channels=16, out_channels=8, with_avg_pool=False))'
 )
+MLP = "type='MLPNeck', hid_channels=16, out_channels=8"
+PREDICTED = f'neck=dict({MLP}, in_channels=32), predictor=dict({MLP}, in_channels=8, with_avg_pool=False)'
 PIXELS = "head=dict(type='MaskedPixelHead', patch_size=8), block=8"
 
 
 def _views(neck: str, head: str, extra: str = '') -> dict:
     """Settings of a method that compares two views."""
-    return {
-        'dataset': 'ContrastiveDataset',
-        'pixels': 8,
-        'parts': (
-            f"neck=dict(type='{neck}', in_channels=32, hid_channels=16, out_channels=8, with_avg_pool=True),\n    head={head},\n    {extra}"
-        ),
-    }
+    return _pairs(
+        f"neck=dict(type='{neck}', in_channels=32, hid_channels=16, out_channels=8),\n    head={head},\n    {extra}"
+    )
+
+
+def _pairs(parts: str) -> dict:
+    """Settings of a method that reads two views."""
+    return {'dataset': 'ContrastiveDataset', 'pixels': 8, 'parts': parts}
 
 
 def _masked(parts: str) -> dict:
@@ -56,6 +59,9 @@ def _masked(parts: str) -> dict:
 
 METHODS = {
     'MOCO': _views('NonLinearNeckV1', CONTRAST, 'queue_len=22, feat_dim=8, momentum=0.9'),
+    'DenseCL': _views('DenseCLNeck', CONTRAST, 'queue_len=22, feat_dim=8, momentum=0.9, start_iters=8'),
+    'MoCoV3': _pairs(f'{PREDICTED}, base_momentum=0.9'),
+    'NNCLR': _pairs(f'{PREDICTED}, queue_len=22, feat_dim=8'),
     'SimCLR': _views('NonLinearNeckV1', CONTRAST),
     'BYOL': _views('NonLinearNeckV2', PREDICT, 'base_momentum=0.9'),
     'SparK': _masked("neck=dict(type='SparKNeck', levels=1), decoder=dict(type='LightDecoder', width=32)"),

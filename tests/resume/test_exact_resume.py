@@ -29,7 +29,7 @@ def test_any_iteration(configs, tmp_path, stop):
     check(configs['MOCO'], tmp_path, stop, EVERY)
 
 
-@pytest.mark.parametrize('method', ['SimCLR', 'BYOL', 'SparK', 'FCMAE'])
+@pytest.mark.parametrize('method', ['SimCLR', 'BYOL', 'DenseCL', 'MoCoV3', 'NNCLR', 'SparK', 'FCMAE'])
 def test_every_method(configs, tmp_path, method):
     check(configs[method], tmp_path, 8, EVERY)
 

@@ -60,6 +60,9 @@ DATASET_ARGUMENTS = {
         'format_pipeline': NORM,
         'patch_jitter': 2,
     },
+    'MultiViewDataset': {
+        'views': [{'number': 2, 'pipeline': [{**VIEW[0], 'size': 48}, *VIEW[1:]]}, {'number': 3, 'pipeline': VIEW}]
+    },
     'ExtractDataset': {'pipeline': [{**VIEW[0], 'size': 64}, *VIEW[1:]]},  # four blocks of 32 pixels
     **{
         f'{kind}Dataset': {'pipeline': VIEW}
@@ -67,7 +70,14 @@ DATASET_ARGUMENTS = {
     },
 }
 # a momentum network that hardly moves would look right without its update; clusters of 3 of 12 images are dissolved all the time
-MODEL_CHANGES = {'MOCO': {'momentum': 0.9}, 'BYOL': {'base_momentum': 0.9}, 'ODC': {'memory_bank': {'min_cluster': 3}}}
+MODEL_CHANGES = {
+    'MOCO': {'momentum': 0.9},
+    'DenseCL': {'momentum': 0.9},
+    'MoCoV3': {'base_momentum': 0.9},
+    'BYOL': {'base_momentum': 0.9},
+    'DINO': {'base_momentum': 0.9},
+    'ODC': {'memory_bank': {'min_cluster': 3}},
+}
 DATA_CHANGES = {'ODC': {'sampling_replace': True}}
 NO_BATCH_NORM = dict.fromkeys(('NonLinearNeckV0', 'NonLinearNeckV2', 'NonLinearNeckSimCLR'), 'NonLinearNeckV1')
 
@@ -117,6 +127,10 @@ def without_batch_norm(config):
     found = {key: without_batch_norm(value) for key, value in config.items() if key != 'sync_bn'}
     if found.get('type') == 'RelativeLocNeck':
         found.update(type='LinearNeck', in_channels=2 * found['in_channels'])
+    if found.get('type') == 'MLPNeck':
+        found.update(norm=None, last_norm=None)
+    if found.get('type') == 'DINONeck':
+        found.update(norm=None)
     if found.get('type') in NO_BATCH_NORM:
         found['type'] = NO_BATCH_NORM[found['type']]
     return found

@@ -79,13 +79,13 @@ def options(path: Path, images: Path) -> list[str]:
         found += ['model.backbone.channels=[8, 16, 24, 32]', 'model.head.in_channels=128']
     if model['type'] in ('DeepCluster', 'ODC'):
         found.append(f'model.head.num_classes={CLUSTERS}')
-    if model['head']['type'] != 'MultiClsHead':  # its windows are made for 224 pixels
+    if model.get('head', {}).get('type') != 'MultiClsHead':  # its windows are made for 224 pixels
         found += _smaller(cfg['data']['train'], 'data.train')
     if any(hook['type'] == 'KNNHook' for hook in cfg.get('custom_hooks', [])):
         found.append(f'custom_hooks={[hook for hook in cfg["custom_hooks"] if hook["type"] != "KNNHook"]}')
     for i, hook in enumerate(hook for hook in cfg.get('custom_hooks', []) if hook['type'] != 'KNNHook'):
         found += _hook(hook, f'custom_hooks.{i}', images, interval)
-        if hook['type'] == 'ValidateHook' and model['head']['type'] != 'MultiClsHead':
+        if hook['type'] == 'ValidateHook' and model.get('head', {}).get('type') != 'MultiClsHead':
             found += _smaller(hook['dataset'], f'custom_hooks.{i}.dataset')
     return found
 

@@ -23,7 +23,7 @@ NEWEST = (
     2,
     12,
 )  # from here on fully_shard finds tensors inside of dataclasses, which `Step` and partly visible maps are
-WHOLE_NORMS = ('LARS', 'LAMB')  # they take the norm of each weight, which no process has whole
+WHOLE_NORMS = ('LARS', 'LAMB', 'BarlowLARS', 'LARC')  # they take the norm of each weight, which no process has whole
 
 
 @runtime_checkable

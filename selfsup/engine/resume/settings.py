@@ -34,6 +34,7 @@ SPELLINGS = MappingProxyType(
         'optim_wrapper.paramwise_cfg.paramwise_options': 'optimizer.paramwise_options',
         'optim_wrapper.layer_decay': 'optimizer.layer_decay',
         'optim_wrapper.clip_grad': 'optimizer_config.grad_clip',
+        'optim_wrapper.freeze': 'optimizer_config.freeze',
         'optim_wrapper.accumulative_counts': 'optimizer_config.update_interval',
         'optim_wrapper.type': 'use_fp16',
         'optimizer_config.use_fp16': 'use_fp16',
@@ -170,11 +171,16 @@ def _optimizer(wrapper: dict, images: int) -> dict[str, Any]:
         if wrapper.get(name):
             optimizer[name] = wrapper[name]
         wrapper.pop(name, None)
-    clip, counts = wrapper.pop('clip_grad', None), wrapper.pop('accumulative_counts', 1)
+    clip, counts, freeze = (wrapper.get(name) for name in ('clip_grad', 'accumulative_counts', 'freeze'))
+    config: dict[str, Any] = {'update_interval': 1 if counts is None else counts}
+    if clip:
+        config['grad_clip'] = {'norm_type': 2, 'per_tensor': False, **clip}
+    if freeze:
+        config['freeze'] = freeze
     return {
         'use_fp16': wrapper.pop('type', None) == 'AmpOptimWrapper',
         'optimizer': scaled_lr(optimizer, images),
-        'optimizer_config': {'update_interval': counts, **({'grad_clip': {'norm_type': 2, **clip}} if clip else {})},
+        'optimizer_config': config,
         'optim_wrapper': {'dtype': wrapper.get('dtype'), 'loss_scale': wrapper.get('loss_scale', 'dynamic')},
     }
 

@@ -13,9 +13,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 FLOAT, LONG = 4, 8
-OPTIMIZER_COPIES = MappingProxyType({'SGD': 1, 'LARS': 1, 'AdamW': 2, 'LAMB': 2})  # numbers kept per trained weight
+# numbers kept per trained weight
+OPTIMIZER_COPIES = MappingProxyType({'SGD': 1, 'LARS': 1, 'BarlowLARS': 1, 'LARC': 1, 'AdamW': 2, 'LAMB': 2})
+CROPS = ('DINO', 'LeJEPA', 'SwAV')
 # bytes per (view, view) pair of SimCLR's loss, forward and backward; per (image, key) of the other contrastive losses; see `memory`
 PAIR, LOGIT = 32, 16
+DENSE_LOGITS = 2**24  # of DenseCL, at a time: `LOGITS_AT_ONCE` of its file
+CONTRAST = ('MOCO', 'DenseCL', 'MoCoV3', 'NNCLR')
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,12 @@ class Sizes:
         batch: B.
         image: numbers of one view, C * H * W.
         dim: D.
-        entries: K: queue (MoCo), clusters (ODC, DeepCluster).
+        entries: K: queue (MoCo, DenseCL, NNCLR), clusters (ODC, DeepCluster), prototypes (SwAV), outputs (DINO), slices times points of
+            the grid (LeJEPA).
+        views: V, of the methods that read crops of several sizes.
+        queue: of SwAV; 0 is none.
+        channels: of the last map (DenseCL).
+        positions: of the dense embeddings (DenseCL).
         images: N, where a bank has an entry for each.
         negatives: drawn per image (NPID).
         logs: values that each iteration logs, losses among them.
@@ -47,6 +56,10 @@ class Sizes:
     image: int = 3 * 224 * 224
     dim: int = 128
     entries: int = 0
+    views: int = 2
+    queue: int = 0
+    channels: int = 0
+    positions: int = 0
     images: int = 0
     negatives: int = 0
     logs: int = 1
@@ -102,14 +115,9 @@ def collectives(sizes: Sizes, world: int) -> list[Collective]:
 def _of_method(s: Sizes, world: int) -> list[Collective]:
     rows = s.batch * world
     vectors = FLOAT * rows * s.dim
-    if s.method == 'MOCO':
-        return [
-            Collective('order of the shuffle', 'broadcast', LONG * rows),
-            Collective('images, shuffled', 'all_gather', FLOAT * rows * s.image),
-            Collective('keys, put back', 'all_gather', vectors),
-            Collective('keys for the queue', 'all_gather', vectors, 'step'),
-        ]
-    if s.method == 'SimCLR':
+    if s.method in CONTRAST:
+        return _of_contrast(s, rows, vectors)
+    if s.method in ('SimCLR', 'BarlowTwins', 'VICReg'):
         return [
             Collective('embeddings of both views', 'all_gather', 2 * vectors),
             Collective('their gradients', 'all_reduce', 2 * vectors, 'backward'),
@@ -128,9 +136,52 @@ def _of_method(s: Sizes, world: int) -> list[Collective]:
         ]
     if s.method == 'DeepCluster':
         return [Collective('mean weight', 'all_reduce', FLOAT)]
+    if s.method in CROPS:
+        return _of_crops(s, rows)
     if s.method in ('SparK', 'FCMAE'):
         return [Collective('number of hidden patches', 'all_reduce', LONG)]
     return []
+
+
+def _of_contrast(s: Sizes, rows: int, vectors: int) -> list[Collective]:
+    if s.method == 'MoCoV3':
+        return [Collective('keys of both views', 'all_gather', 2 * vectors)]
+    if s.method == 'NNCLR':
+        return [
+            Collective('predictions of both views', 'all_gather', 2 * vectors),
+            Collective('their gradients', 'all_reduce', 2 * vectors, 'backward'),
+            Collective('embeddings for the queue', 'all_gather', vectors, 'step'),
+        ]
+    found = [
+        Collective('order of the shuffle', 'broadcast', LONG * rows),
+        Collective('images, shuffled', 'all_gather', FLOAT * rows * s.image),
+        Collective('keys, put back', 'all_gather', vectors),
+        Collective('keys for the queue', 'all_gather', vectors, 'step'),
+    ]
+    if s.method == 'DenseCL':
+        found += [
+            Collective('dense keys, put back', 'all_gather', vectors * s.positions),
+            Collective('maps of the keys, put back', 'all_gather', FLOAT * rows * s.channels * s.positions),
+            Collective('dense keys for the queue', 'all_gather', vectors, 'step'),
+        ]
+    return found
+
+
+def _of_crops(s: Sizes, rows: int) -> list[Collective]:
+    if s.method == 'DINO':
+        return [Collective('mean output of the teacher', 'all_reduce', FLOAT * s.entries, 'step')]
+    if s.method == 'LeJEPA':
+        payload = 2 * FLOAT * s.views * s.entries  # cosine and sine
+        return [
+            Collective('characteristic functions', 'all_gather', rows // s.batch * payload),
+            Collective('their gradients', 'all_reduce', rows // s.batch * payload, 'backward'),
+        ]
+    queue = [Collective('embeddings for the queue', 'all_gather', 2 * FLOAT * rows * s.dim, 'step')] if s.queue else []
+    return [
+        Collective('largest scores', 'all_reduce', 2 * FLOAT),
+        Collective('mass of the prototypes, three times', 'all_reduce', 3 * 2 * FLOAT * s.entries),
+        *queue,
+    ]
 
 
 def _of_norms(s: Sizes, world: int) -> list[Collective]:
@@ -189,7 +240,9 @@ def memory(sizes: Sizes, world: int, *, fsdp: bool = False) -> Mapping[str, floa
 
     The loss of SimCLR keeps about `PAIR` bytes for each pair of its 2 B views with all 2 B W: similarities (4), the columns of the others
     (8), those similarities (4), logits and their scaled copy (8), log-probabilities (4) and a gradient (4). Losses with a queue or a bank
-    keep `LOGIT` bytes for each logit; NPID's draws 8 more.
+    keep `LOGIT` bytes for each logit; NPID's draws 8 more. Barlow Twins and VICReg keep the centred embeddings of both views, their
+    gradients, and products of D x D numbers (one, VICReg one per view), or where the global batch N is smaller, two of N x N. DenseCL
+    computes its dense logits in shares of `DENSE_LOGITS`.
 
     Args:
         sizes: of the method.
@@ -212,8 +265,11 @@ def memory(sizes: Sizes, world: int, *, fsdp: bool = False) -> Mapping[str, floa
 
 
 def _bank(s: Sizes, world: int) -> int:
-    if s.method == 'MOCO':
-        return FLOAT * s.entries * s.dim
+    if s.method in CONTRAST:
+        queues = {'MoCoV3': 0, 'DenseCL': 2}.get(s.method, 1)
+        return queues * FLOAT * s.entries * s.dim
+    if s.method == 'SwAV':
+        return 2 * FLOAT * s.queue * s.dim
     if s.method == 'NPID':
         return FLOAT * s.images * s.dim
     if s.method == 'ODC':
@@ -225,12 +281,22 @@ def _bank(s: Sizes, world: int) -> int:
 def _loss(s: Sizes, world: int) -> int:
     if s.method == 'SimCLR':
         return PAIR * (2 * s.batch) * (2 * s.batch * world)
-    if s.method == 'MOCO':
-        return LOGIT * s.batch * (s.entries + 1)
+    if s.method in ('BarlowTwins', 'VICReg'):
+        rows, one = s.batch * world, s.method == 'BarlowTwins' and s.batch * world >= s.dim
+        return FLOAT * ((1 if one else 2) * min(rows, s.dim) ** 2 + 4 * rows * s.dim)
+    if s.method in ('MOCO', 'DenseCL'):
+        logits = s.batch * (s.entries + 1)
+        return LOGIT * (logits + min(s.positions * logits, DENSE_LOGITS))
+    if s.method in ('MoCoV3', 'NNCLR'):  # NNCLR: and similarities with the queue, of one view at a time
+        return LOGIT * 2 * s.batch * s.batch * world + FLOAT * s.batch * s.entries
     if s.method == 'NPID':
         return FLOAT * s.batch * s.images + (LOGIT + LONG) * s.batch * s.negatives
     if s.method in ('ODC', 'DeepCluster'):
         return LOGIT * s.batch * s.entries
+    if s.method in ('DINO', 'SwAV'):  # as many bytes per logit of a crop, and per target of the two large ones
+        return LOGIT * (s.batch * (s.views + 2) + 2 * s.queue // world) * s.entries
+    if s.method == 'LeJEPA':  # angles, their cosines and sines, a gradient
+        return LOGIT * s.views * s.batch * s.entries
     return 0
 
 

@@ -48,7 +48,7 @@ def check_run(
     """Refuse what training on cached features could not follow, before features are extracted.
 
     Raises:
-        ConfigError: gradient clipping or accumulation, another schedule than `lr_config`, a run counted in iterations; rates that
+        ConfigError: gradient clipping, freezing or accumulation, another schedule than `lr_config`, a run counted in iterations; rates that
             are not one or more different numbers > 0; `epochs` or `batch_size` < 1.
     """
     if not rates or not all(0 < rate < math.inf for rate in rates) or len(set(rates)) != len(rates):
@@ -61,6 +61,8 @@ def check_run(
     problems = []
     if wrapper.get('clip_grad'):
         problems.append('grad_clip (it would couple the heads)')
+    if wrapper.get('freeze'):
+        problems.append('optimizer_config.freeze')
     if wrapper.get('accumulative_counts', 1) != 1:
         problems.append('update_interval (choose --batch-size instead)')
     if len(schedule) > 1 or any(cfg['type'] != 'PolicyLR' for cfg in schedule):
@@ -138,6 +140,8 @@ class CachedHeads:
         order = torch.tensor([draw.index for draw in self.sampler])
         for index in order.split(self.batch_size):
             for group, base in zip(self.optimizer.param_groups, self.base, strict=True):
+                if group.get('constant_lr'):
+                    continue
                 group['lr'] = policy_lr(
                     self.iteration,
                     base,

@@ -13,7 +13,11 @@ from .base import Algorithm, Step
 from .classification import Classification
 from .clustering.deep_cluster import DeepCluster
 from .clustering.odc import ODC
+from .clustering.swav import SwAV
+from .contrastive.dense_cl import DenseCL
 from .contrastive.moco import MOCO
+from .contrastive.moco_v3 import MoCoV3
+from .contrastive.nnclr import NNCLR
 from .contrastive.npid import NPID
 from .contrastive.simclr import SimCLR
 from .detection import Detection
@@ -21,21 +25,35 @@ from .masked.fcmae import FCMAE
 from .masked.spark import SparK
 from .pretext.relative_loc import RelativeLoc
 from .pretext.rotation_pred import RotationPred
+from .siamese.barlow_twins import BarlowTwins
 from .siamese.byol import BYOL
+from .siamese.dino import DINO
+from .siamese.lejepa import LeJEPA
+from .siamese.simsiam import SimSiam
+from .siamese.vicreg import VICReg
 
 __all__ = [
     'BYOL',
+    'DINO',
     'FCMAE',
     'MOCO',
+    'NNCLR',
     'NPID',
     'ODC',
     'Algorithm',
+    'BarlowTwins',
     'Classification',
     'DeepCluster',
+    'DenseCL',
     'Detection',
+    'LeJEPA',
+    'MoCoV3',
     'RelativeLoc',
     'RotationPred',
     'SimCLR',
+    'SimSiam',
     'SparK',
     'Step',
+    'SwAV',
+    'VICReg',
 ]

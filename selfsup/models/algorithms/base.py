@@ -75,6 +75,23 @@ def refuse_classes(what: str, classes: int | None, owner: Any, name: str = 'mode
         )
 
 
+def refuse_lonely_images(does: str, images: int, batches: Sequence[int]) -> None:
+    """Raise a ConfigError where a batch of all processes together holds one image, for methods that compare images of a batch.
+
+    Args:
+        does: the method and what it does with the images, to begin the message.
+        images: N, in the training set.
+        batches: as `Algorithm.check_data` gets them.
+    """
+    if min(batches) > 1:
+        return
+    last = max(batches) > 1
+    remedy = 'set data.drop_last=True, or another data.imgs_per_gpu' if last else 'set data.imgs_per_gpu to 2 or more'
+    raise ConfigError(
+        f'{does}, but {"the last" if last else "a"} batch of all processes together holds 1 image ({images} in all): {remedy}.'
+    )
+
+
 def form_of(img: Tensor | Sequence[Tensor]) -> str:
     """Shape of images or views; of views of several sizes all shapes."""
     if isinstance(img, Tensor):

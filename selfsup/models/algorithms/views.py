@@ -20,6 +20,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from ..layers.functional import full_precision
 from ..layers.pooling import global_average
 
 T = TypeVar('T')
@@ -52,3 +53,19 @@ def pooled_views(backbone: Callable[[Tensor], Sequence[Tensor]], groups: Sequenc
     """
     rows = [global_average(maps) for maps in once_per_size(backbone, groups)]
     return torch.cat([part.unflatten(0, (group.shape[1], -1)) for part, group in zip(rows, groups, strict=True)])
+
+
+def swapped_cross_entropy(targets: Tensor, logits: Tensor) -> Tensor:
+    """Every view predicts the targets of the other views: cross entropies of all pairs of unlike views, averaged over pairs and images.
+
+    SwAV (arXiv:2006.09882, equation 5 and section 3.2) and DINO (arXiv:2104.14294, equation 3). The log-probabilities of the views are
+    added before they meet a target, so no more than V + A tensors (B, K) are held for the A (V - 1) pairs.
+
+    Args:
+        targets: (A, B, K) probabilities, without gradient, of the first A of the V views.
+        logits: (V, B, K) of all views, divided by their temperature; V >= 2.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        found = full_precision(logits).log_softmax(dim=-1)
+        others = found.sum(dim=0) - found[: len(targets)]  # (A, B, K)
+        return -(targets * others).sum(dim=-1).mean() / (len(logits) - 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import torch
 from torch import Tensor, nn
@@ -27,3 +28,14 @@ def momentum_update(target: nn.Module, source: nn.Module, momentum: float) -> No
     if old:
         torch._foreach_mul_(old, momentum)  # two launches instead of two per tensor
         torch._foreach_add_(old, new, alpha=1 - momentum)
+
+
+def cosine_momentum(start: float, end: float, progress: float) -> float:
+    """end - (end - start) * (cos(pi * progress) + 1) / 2: rises from `start` to `end` along a cosine (BYOL, arXiv 2006.07733, section 3.2).
+
+    Args:
+        start: share of the OLD weights kept at progress 0, in [0, 1].
+        end: the same at progress 1.
+        progress: share of the training that is done, in [0, 1].
+    """
+    return end - (end - start) * (math.cos(math.pi * progress) + 1) / 2

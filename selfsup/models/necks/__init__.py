@@ -2,11 +2,13 @@
 
 Every projection takes a tuple of maps, one map (B, C, H, W) or vectors (B, C), and has `init_weights(init_linear)`. The parts of masked
 autoencoders between backbone and head are registered here too: `SparKNeck`, `LightDecoder`, `ConvNeXtV2Decoder`; maps in, maps out.
-So is `FPN`, the pyramid of detectors.
+So are `FPN`, the pyramid of detectors, and `DenseCLNeck`, which gives a vector and a map.
 """
 
 from .avg_pool import AvgPoolNeck
 from .convnext_v2_decoder import ConvNeXtV2Decoder
+from .dense_cl import DenseCLNeck
+from .dino import DINONeck
 from .fpn import FPN
 from .light_decoder import LightDecoder
 from .linear import LinearNeck
@@ -19,6 +21,8 @@ __all__ = [
     'FPN',
     'AvgPoolNeck',
     'ConvNeXtV2Decoder',
+    'DINONeck',
+    'DenseCLNeck',
     'LightDecoder',
     'LinearNeck',
     'MLPNeck',

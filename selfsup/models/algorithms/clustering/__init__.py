@@ -1,1 +1,1 @@
-"""Methods that learn from clusters of the images they find: DeepCluster, ODC."""
+"""Methods that learn from clusters of the images they find: DeepCluster, ODC, SwAV."""

@@ -12,7 +12,6 @@ The queue wraps around, so K need not be a multiple of the batch.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import torch
@@ -21,11 +20,11 @@ from torch import Tensor, nn
 from .... import distributed
 from ....arguments import Count, Share
 from ....contracts import Progress
-from ....errors import SelfSupWarning, ShapeError
 from ....registry import BACKBONES, HEADS, MODELS, NECKS
 from ...layers.functional import l2_normalize, similarity
 from ...layers.momentum import momentum_copy, momentum_update
 from ..base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
+from .queue import enqueue, new_pointer, new_queue, require_length, require_room, warn_of_own_keys
 
 
 @MODELS.register_module(name=['MOCO', 'MoCo'])
@@ -62,26 +61,13 @@ class MOCO(Algorithm):
         self.key_backbone, self.key_neck = momentum_copy(self.backbone), momentum_copy(self.neck)
         self.head = build_part(HEADS, head)
         self.momentum = momentum
-        self.register_buffer('queue', l2_normalize(torch.randn(queue_len, feat_dim)).T.contiguous())
-        self.register_buffer('queue_ptr', torch.zeros(1, dtype=torch.long))
+        self.register_buffer('queue', new_queue(queue_len, feat_dim))
+        self.register_buffer('queue_ptr', new_pointer())
 
     def check_data(self, images: int, batches: Sequence[int]) -> None:
-        """The queue holds the keys of one global batch and not yet those of every image.
-
-        An image meets its own key of the epoch before, as a negative, with a probability of (K / N)^2 / 2 for K <= N images of shuffled
-        epochs; from K = N on one such key is there for most images, at K = 2N for all.
-        """
-        self._check_queue(max(batches))
-        length, batch = self.queue.shape[1], max(batches)
-        if length < images:
-            return
-        fitting = max(batch, images // 4 // batch * batch)
-        warnings.warn(
-            f'model.queue_len={length} holds the keys of more than one epoch of {images} images, so images are negatives of '
-            f'themselves: set model.queue_len={fitting}.',
-            SelfSupWarning,
-            stacklevel=2,
-        )
+        """The queue holds the keys of one global batch and not yet those of every image, see `warn_of_own_keys`."""
+        require_room(type(self).__name__, self.queue, max(batches))
+        warn_of_own_keys(self.queue, images, batches, 'images are negatives of themselves')
 
     def loss(self, img: Tensor) -> Step:
         """InfoNCE of queries against their keys and the queue.
@@ -96,26 +82,14 @@ class MOCO(Algorithm):
         q = self._embed(self.backbone, self.neck, query_view)  # (B, D)
         with torch.no_grad():
             shuffled, order = distributed.shuffle_across_ranks(key_view)
-            self._check_queue(len(order))
+            require_room(type(self).__name__, self.queue, len(order))
             k = distributed.unshuffle_across_ranks(self._embed(self.key_backbone, self.key_neck, shuffled), order)
         out = self.head(pos=(q * k).sum(dim=1, keepdim=True), neg=similarity(q, self.queue))
         return Step({'loss': out['loss']}, {'acc': out['acc']}, embedding=q.detach(), carry={'keys': k})
 
-    def _check_queue(self, batch: int) -> None:
-        """The keys of one global batch must not overwrite each other."""
-        length = self.queue.shape[1]
-        if batch > length:
-            raise ShapeError(
-                f'The queue of MOCO holds queue_len={length} keys, fewer than one global batch of {batch}: '
-                f'set queue_len to {batch} or more.'
-            )
-
     def _embed(self, backbone: nn.Module, neck: nn.Module, img: Tensor) -> Tensor:
         embedding = l2_normalize(neck(backbone(img)))
-        if embedding.shape[1] != self.queue.shape[0]:
-            raise ShapeError(
-                f'MOCO has feat_dim={self.queue.shape[0]}, but its neck gives {embedding.shape[1]} numbers: make them equal.'
-            )
+        require_length(type(self).__name__, self.queue, embedding)
         return embedding
 
     @torch.no_grad()
@@ -124,12 +98,5 @@ class MOCO(Algorithm):
         momentum_update(self.key_backbone, self.backbone, self.momentum)
         momentum_update(self.key_neck, self.neck, self.momentum)
         for carry in carries:
-            self._enqueue(distributed.gather_no_grad(carry['keys']))
-
-    def _enqueue(self, keys: Tensor) -> None:
-        """Overwrite the oldest columns of the queue with `keys` (N, D)."""
-        self._check_queue(len(keys))
-        length = self.queue.shape[1]
-        columns = (self.queue_ptr + torch.arange(len(keys), device=keys.device)) % length  # no sync with the host
-        self.queue[:, columns] = keys.T.to(self.queue.dtype)
-        self.queue_ptr.copy_((self.queue_ptr + len(keys)) % length)
+            keys = distributed.gather_no_grad(carry['keys'])
+            enqueue(type(self).__name__, self.queue, self.queue_ptr, keys)

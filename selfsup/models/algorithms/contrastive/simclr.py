@@ -17,10 +17,9 @@ import torch
 from torch import Tensor
 
 from .... import distributed
-from ....errors import ConfigError
 from ....registry import BACKBONES, HEADS, MODELS, NECKS
 from ...layers.functional import l2_normalize, similarity
-from ..base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
+from ..base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck, refuse_lonely_images
 
 
 @MODELS.register_module()
@@ -43,16 +42,9 @@ class SimCLR(Algorithm):
         self.head = build_part(HEADS, head)
 
     def check_data(self, images: int, batches: Sequence[int]) -> None:
-        """The negatives of an image are the other images of the global batch: with one image the loss is 0 and the accuracy 100 %."""
-        if min(batches) > 1:
-            return
-        last = max(batches) > 1
-        remedy = (
-            'set data.drop_last=True, or another data.imgs_per_gpu' if last else 'set data.imgs_per_gpu to 2 or more'
-        )
-        raise ConfigError(
-            f'SimCLR contrasts each image with the others of its batch, but {"the last" if last else "a"} batch of all '
-            f'processes together holds 1 image ({images} in all): {remedy}.'
+        """With one image there is none to tell it from: the loss is constant and the accuracy 100 %."""
+        refuse_lonely_images(
+            f'{type(self).__name__} contrasts each image with the others of its batch', images, batches
         )
 
     def loss(self, img: Tensor) -> Step:

@@ -1,1 +1,1 @@
-"""Methods that draw the views of an image together without negatives: BYOL."""
+"""Methods that draw the views of an image together: BYOL, Barlow Twins, DINO, LeJEPA, SimSiam, VICReg."""

@@ -10,7 +10,6 @@ unless the config asks for SyncBN.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -20,7 +19,7 @@ from ....arguments import Share
 from ....contracts import Progress
 from ....registry import BACKBONES, HEADS, MODELS, NECKS
 from ...layers.functional import l2_normalize
-from ...layers.momentum import momentum_copy, momentum_update
+from ...layers.momentum import cosine_momentum, momentum_copy, momentum_update
 from ..base import Algorithm, Backbone, Head, Neck, Step, build_part, init_neck
 
 
@@ -73,8 +72,8 @@ class BYOL(Algorithm):
         return Step({'loss': loss}, {'momentum': self.momentum.clone()}, embedding=l2_normalize(online1.detach()))
 
     def momentum_at(self, progress: float) -> float:
-        """end - (end - base) * (cos(pi * progress) + 1) / 2: rises from `base_momentum` to `end_momentum`."""
-        return self.end_momentum - (self.end_momentum - self.base_momentum) * (math.cos(math.pi * progress) + 1) / 2
+        """Rises from `base_momentum` to `end_momentum`, see `cosine_momentum`."""
+        return cosine_momentum(self.base_momentum, self.end_momentum, progress)
 
     @torch.no_grad()
     def after_update(self, carries: Sequence[dict[str, Tensor]], progress: Progress) -> None:

@@ -1,0 +1,18 @@
+"""MoCo v3 (arXiv:2104.02057) on 20,000 images of CIFAR-10, in minutes on two CPU cores.
+
+Reproduces: nothing published; shows that the method learns real images within a small budget.
+Command: python tools/train.py configs/selfsup/moco_v3/r18_cifar10_small.py (images in data/cifar10/{train,test}/<class>/)
+Hardware and time: 2 CPU cores with bf16 instructions, under 10 minutes; without such instructions drop use_fp16.
+Expected: benchmarks/results/small/moco_v3.json
+"""
+
+_base_ = '../../_base_/cifar10_asymmetric.py'
+
+model = dict(
+    type='MoCoV3',
+    neck=dict(type='MLPNeck', in_channels=_base_.channels, hid_channels=512, out_channels=128, last_norm='BN-', last_bias=False),
+    predictor=dict(type='MLPNeck', in_channels=128, hid_channels=512, out_channels=128, last_bias=False, with_avg_pool=False),
+    temperature=0.2,
+    base_momentum=0.99,
+)
+total_epochs = 4

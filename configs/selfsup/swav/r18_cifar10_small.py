@@ -1,0 +1,18 @@
+"""SwAV (arXiv:2006.09882) on 20,000 images of CIFAR-10, in minutes on two CPU cores.
+
+Reproduces: nothing published; shows that the method learns real images within a small budget.
+Command: python tools/train.py configs/selfsup/swav/r18_cifar10_small.py (images in data/cifar10/{train,test}/<class>/)
+Hardware and time: 2 CPU cores with bf16 instructions, under 10 minutes; without such instructions drop use_fp16.
+Expected: benchmarks/results/small/swav.json
+"""
+
+_base_ = '../../_base_/cifar10_multi_crop.py'
+
+model = dict(
+    type='SwAV',
+    neck=dict(type='MLPNeck', in_channels=_base_.channels, hid_channels=256, out_channels=128, bias=True),
+    num_prototypes=128,
+    feat_dim=128,
+)
+optimizer_config = dict(freeze=[dict(parameters=r'^prototypes\.', iters=39)])  # half an epoch
+total_epochs = 3
