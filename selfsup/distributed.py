@@ -122,6 +122,27 @@ def gather(x: Tensor) -> Tensor:
     return _Gather.apply(x) if world_size() > 1 else x
 
 
+class _Mean(torch.autograd.Function):
+    """Mean over ranks; the gradient of a rank's part is the SUM of what all ranks ask of the mean, divided by their number."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        return mean(x)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        return mean(grad)
+
+
+def mean_with_gradient(x: Tensor) -> Tensor:
+    """Mean over ranks, differentiable: `gather(x[None]).mean(0)`, with messages that do not grow with the number of ranks.
+
+    Args:
+        x: the same shape on every rank.
+    """
+    return _Mean.apply(x) if world_size() > 1 else x
+
+
 @torch.no_grad()
 def gather_no_grad(x: Tensor) -> Tensor:
     """Like `gather`, without a gradient."""

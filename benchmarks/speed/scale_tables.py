@@ -28,6 +28,15 @@ RECIPES: dict[str, Sizes] = {
     'MoCo v2, ResNet-50': Sizes('MOCO', 27_966_656, copied=28_019_829, entries=65536, logs=2),
     'SimCLR, ResNet-50': Sizes('SimCLR', 27_968_832, logs=2, optimizer='LARS'),
     'BYOL, ResNet-50': Sizes('BYOL', 35_067_456, copied=33_019_126, dim=256, logs=2, optimizer='LARS'),
+    'SwAV with a queue, ResNet-50': Sizes(
+        'SwAV', 28_354_752, batch=64, entries=3000, views=8, queue=3840, logs=2, optimizer='LARC'
+    ),
+    'DINO, ResNet-50': Sizes(
+        'DINO', 49_202_496, fixed=65_536, copied=49_321_205, batch=64, entries=65536, views=10, logs=5
+    ),
+    'LeJEPA, ResNet-50': Sizes(
+        'LeJEPA', 32_958_016, batch=64, dim=512, entries=17_408, views=8, logs=3, optimizer='AdamW'
+    ),
     'NPID, ResNet-50': Sizes('NPID', 23_770_304, images=IMAGENET, negatives=65536, logs=2),
     'ODC, ResNet-50': Sizes('ODC', 27_258_448, batch=64, dim=256, entries=10_000, images=IMAGENET, logs=3),
     'DeepCluster, ResNet-50': Sizes(

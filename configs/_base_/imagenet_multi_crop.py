@@ -1,6 +1,7 @@
-"""ImageNet without labels, views of two sizes per image (SwAV, arXiv:2006.09882, section 3.2). The file that inherits writes `data.train.views`.
+"""ImageNet without labels, views of two sizes per image (SwAV, arXiv:2006.09882, section 3.2).
 
-The steps that all recipes share stand here: a view is crop, `flip`, colours, `grey`, blur, and the rest of a recipe.
+The file that inherits writes `data.train.views`. The steps that all recipes share stand here: a view is crop, `flip`, colours, `grey`,
+blur, and the rest of a recipe.
 """
 
 img_norm_cfg = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])

@@ -17,6 +17,9 @@ CONFIGS = {
     'MoCo v2, ResNet-50': 'moco/r50_v2',
     'SimCLR, ResNet-50': 'simclr/r50_bs256_ep200',
     'BYOL, ResNet-50': 'byol/r50_bs256_ep200',
+    'SwAV with a queue, ResNet-50': 'swav/r50_bs256_ep200',
+    'DINO, ResNet-50': 'dino/r50_bs512_ep100',
+    'LeJEPA, ResNet-50': 'lejepa/r50_bs512_ep100',
     'NPID, ResNet-50': 'npid/r50',
     'ODC, ResNet-50': 'odc/r50_v1',
     'DeepCluster, ResNet-50': 'deepcluster/r50',
@@ -41,7 +44,10 @@ def test_a_recipe_is_that_of_its_config(name):
     assert sizes.method == model['type'] and sizes.optimizer == compiled['optim_wrapper']['optimizer']['type']
     assert sizes.batch == compiled['train_dataloader']['batch_size']
     assert sizes.images in (0, bank.get('length', sizes.images))
-    assert sizes.entries == model.get('queue_len', bank.get('num_classes', sizes.entries))
+    if model['type'] == 'SwAV':
+        assert (sizes.entries, sizes.queue) == (model['num_prototypes'], model['queue_len'])
+    else:
+        assert sizes.entries == model.get('queue_len', bank.get('num_classes', sizes.entries))
     assert sizes.negatives == model.get('neg_num', 0)
     assert model.get('feat_dim', bank.get('feat_dim', sizes.dim)) == sizes.dim
 

@@ -1,4 +1,5 @@
-"""Methods that read views of two sizes, a user's and those of the package: trained from a config, stopped in mid-epoch and resumed, with workers and in two processes."""
+"""Methods that read views of two sizes, a user's and those of the package: trained from a config, stopped in mid-epoch and resumed, with
+workers and in two processes."""
 
 import pytest
 import torch

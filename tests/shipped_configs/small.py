@@ -55,6 +55,7 @@ def options(path: Path, images: Path) -> list[str]:
     if cfg['model']['type'] == 'Detection':
         return _detection(cfg, _shapes(images))
     model, interval = cfg['model'], min(2, (cfg.get('optimizer_config') or {}).get('update_interval', 1))
+    multi_head = model.get('head', {}).get('type') == 'MultiClsHead'
     found = [
         *_source(cfg['data']['train'], 'data.train', images),
         'data.imgs_per_gpu=2',
@@ -66,7 +67,7 @@ def options(path: Path, images: Path) -> list[str]:
     if interval > 1:
         found.append(f'optimizer_config.update_interval={interval}')
     for key, value in (('queue_len', 8), ('neg_num', 16)):
-        found += [f'model.{key}={value}'] if key in model else []
+        found += [f'model.{key}={value}'] if model.get(key) else []
     for key, value in (('length', IMAGES), ('num_classes', CLUSTERS), ('min_cluster', 2)):
         found += [f'model.memory_bank.{key}={value}'] if key in model.get('memory_bank', {}) else []
     if model['type'] in ('SparK', 'FCMAE'):
@@ -77,15 +78,19 @@ def options(path: Path, images: Path) -> list[str]:
     # As deep, for its layer decay.
     if model['backbone'].get('model_name', '').startswith('resnet') and model['type'] == 'Classification':
         found += ['model.backbone.channels=[8, 16, 24, 32]', 'model.head.in_channels=128']
+    if model['type'] == 'DINO':
+        found.append('model.neck.out_channels=64')
+    if rules := (cfg.get('optimizer_config') or {}).get('freeze'):  # both steps would lie before the end
+        found.append(f'optimizer_config.freeze={[{"parameters": rule["parameters"], "iters": 1} for rule in rules]}')
     if model['type'] in ('DeepCluster', 'ODC'):
         found.append(f'model.head.num_classes={CLUSTERS}')
-    if model.get('head', {}).get('type') != 'MultiClsHead':  # its windows are made for 224 pixels
+    if not multi_head:  # its windows are made for 224 pixels
         found += _smaller(cfg['data']['train'], 'data.train')
     if any(hook['type'] == 'KNNHook' for hook in cfg.get('custom_hooks', [])):
         found.append(f'custom_hooks={[hook for hook in cfg["custom_hooks"] if hook["type"] != "KNNHook"]}')
     for i, hook in enumerate(hook for hook in cfg.get('custom_hooks', []) if hook['type'] != 'KNNHook'):
         found += _hook(hook, f'custom_hooks.{i}', images, interval)
-        if hook['type'] == 'ValidateHook' and model.get('head', {}).get('type') != 'MultiClsHead':
+        if hook['type'] == 'ValidateHook' and not multi_head:
             found += _smaller(hook['dataset'], f'custom_hooks.{i}.dataset')
     return found
 
@@ -175,6 +180,14 @@ def _shallow(backbone: dict) -> list[str]:
 
 
 def _smaller(dataset: dict, path: str) -> list[str]:
+    if 'views' in dataset:
+        sizes = sorted({step['size'] for view in dataset['views'] for step in view['pipeline'] if 'size' in step})
+        return [
+            f'{path}.views.{i}.pipeline.{j}.size={64 if step["size"] == sizes[-1] else 48}'
+            for i, view in enumerate(dataset['views'])
+            for j, step in enumerate(view['pipeline'])
+            if step['type'] == 'RandomResizedCrop'
+        ]
     names = [name for name in dataset if name.startswith('pipeline')]
     resized = (
         ('RandomResizedCrop', 'Resize', 'CenterCrop')

@@ -173,8 +173,8 @@ def _of_crops(s: Sizes, rows: int) -> list[Collective]:
     if s.method == 'LeJEPA':
         payload = 2 * FLOAT * s.views * s.entries  # cosine and sine
         return [
-            Collective('characteristic functions', 'all_gather', rows // s.batch * payload),
-            Collective('their gradients', 'all_reduce', rows // s.batch * payload, 'backward'),
+            Collective('characteristic functions', 'all_reduce', payload),
+            Collective('their gradients', 'all_reduce', payload, 'backward'),
         ]
     queue = [Collective('embeddings for the queue', 'all_gather', 2 * FLOAT * rows * s.dim, 'step')] if s.queue else []
     return [

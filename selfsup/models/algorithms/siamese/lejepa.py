@@ -54,7 +54,7 @@ def sigreg(x: Tensor, slices: Tensor, knots: int = 17, t_max: float = 3.0) -> Te
         weights[0] = weights[-1] = t_max / (knots - 1)
         angles = (x @ slices.to(x)).unsqueeze(-1) * t  # (..., N, S, T)
         means = torch.stack([angles.cos().mean(dim=-3), angles.sin().mean(dim=-3)])  # (2, ..., S, T)
-        means = distributed.gather(means.unsqueeze(0)).mean(dim=0)
+        means = distributed.mean_with_gradient(means)
         error = (means[0] - normal).square() + means[1].square()
         return (error * normal * weights).sum(dim=-1) * (x.shape[-2] * distributed.world_size())
 
