@@ -50,9 +50,9 @@ def run_page(name: str, project: Path) -> str:
 def test_new_method(project):
     output = run_page('new_method.md', project)
     assert len(re.findall(r'KNNHook after epoch \d+: knn_20', output)) == 4  # two runs, before and after
-    assert 'centre_norm' in output and '3 passed' in output
-    assert (project / 'work_dirs' / 'simsiam_digits' / 'iter_2.pth').exists()
-    assert (project / 'work_dirs' / 'momentum' / 'iter_2.pth').exists()
+    assert 'trust' in output and '3 passed' in output
+    assert (project / 'work_dirs' / 'soft_nnclr_digits' / 'iter_2.pth').exists()
+    assert (project / 'work_dirs' / 'accumulated' / 'iter_2.pth').exists()
 
 
 def test_new_dataset(project):
@@ -65,11 +65,11 @@ def test_new_dataset(project):
 def test_a_misspelt_argument_of_ones_own_class_is_named(project):
     for file, text in files(ROOT / 'docs' / 'new_method.md').items():
         (project / 'my_project' / file).write_text(text.replace('predictor=dict(', 'predicter=dict('))
-    command = [sys.executable, 'tools/print_config.py', 'my_project/simsiam_digits.py']
+    command = [sys.executable, 'tools/print_config.py', 'my_project/soft_nnclr_digits.py']
     env = {**os.environ, 'PYTHONPATH': 'my_project', 'PYTHONDONTWRITEBYTECODE': '1'}
     result = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True)
     assert result.returncode == 1 and 'Traceback' not in result.stderr
     assert re.search(
-        r"model\.predicter \(my_project/simsiam_digits\.py:\d+\) is not an argument of SimSiam\. Did you mean 'predictor'\?",
+        r"model\.predicter \(my_project/soft_nnclr_digits\.py:\d+\) is not an argument of SoftNNCLR\. Did you mean 'predictor'\?",
         result.stderr,
     )
