@@ -37,8 +37,8 @@ from .siamese.vicreg import VICReg
 
 __all__ = [
     'BYOL',
-    'DINO',
     'CNNJEPA',
+    'DINO',
     'FCMAE',
     'MOCO',
     'NNCLR',
@@ -50,9 +50,9 @@ __all__ = [
     'DeepCluster',
     'DenseCL',
     'Detection',
+    'Distill',
     'LeJEPA',
     'MoCoV3',
-    'Distill',
     'RelativeLoc',
     'RotationPred',
     'SimCLR',
