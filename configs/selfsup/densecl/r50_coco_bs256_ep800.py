@@ -6,8 +6,13 @@ Hardware and time: 8 GPUs (lr is for 8 x 32 images); not run here.
 Expected: the authors' result; not run here.
 """
 
-_base_ = './r50_bs256_ep200.py'
+_base_ = '../moco/r50_v2.py'
 
+model = dict(
+    type='DenseCL',
+    neck=dict(_delete_=True, type='DenseCLNeck', in_channels=2048, hid_channels=2048, out_channels=128),
+    loss_lambda=0.5,
+)
 data = dict(train=dict(data_source=dict(_delete_=True, type='ImageFolder', root='data/coco/train2017')))
 optimizer = dict(lr=0.3)
 total_epochs = 800
