@@ -1,5 +1,7 @@
 """CNN-JEPA: numbers of the authors' code in value and gradient, on visible blocks and on masked maps; masks, momentum, what is refused."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
@@ -13,7 +15,7 @@ from selfsup.models.necks import CNNJEPAPredictor, CNNJEPAProjection
 from selfsup.registry import MODELS
 from selfsup.weights.extract import extract_backbone
 
-from .golden import golden, gradient, leaves, near
+from .golden import FOLDER, golden, gradient, leaves, near
 
 GOLDEN = golden('cnnjepa')
 PARTS = {
@@ -168,14 +170,14 @@ def tiny(**changes):
 
 def test_momentum_rises_by_epochs_and_is_that_of_the_next_step():
     model = tiny()
-    kept = [model.momentum_at(Progress(i, 12, 3)) for i in range(12)]
-    expected = [1 - 0.004 * (1 + torch.tensor(torch.pi * epoch / 3).cos().item()) / 2 for epoch in range(4)]
-    assert kept == pytest.approx([m for m in expected for _ in range(3)], rel=1e-7) and kept[-1] == 1.0
+    expected = json.loads((FOLDER / 'methods_ssl_schedules.json').read_text())['cnnjepa']['momentum_per_epoch']
+    kept = [model.momentum_at(Progress(i, 36, 3)) for i in range(36)]
+    assert kept == pytest.approx([m for m in expected for _ in range(3)], rel=1e-9) and kept[-1] == 1.0
     assert tiny(end_momentum=0.9).momentum_at(Progress(1, 5, 5)) == pytest.approx(0.996)  # one epoch
     with torch.no_grad():
         model.backbone.conv1.weight.add_(1.0)
     before = model.target_backbone.conv1.weight.clone()
-    model.after_update([{}], Progress(5, 12, 3))  # the next iteration is in epoch 2
+    model.after_update([{}], Progress(5, 36, 3))  # the next iteration is in epoch 2
     torch.testing.assert_close(model.target_backbone.conv1.weight, before + 1 - expected[2], rtol=0, atol=1e-6)
     assert model.momentum.item() == pytest.approx(expected[2])
 

@@ -4,7 +4,7 @@ Reproduces: nothing published; shows that the method learns real images within a
 network: 64 per image.
 Command: python tools/train.py configs/selfsup/cnn_jepa/r18_cifar10_small.py (images in data/cifar10/{train,test}/<class>/)
 Hardware and time: 2 CPU cores with bf16 instructions, under 10 minutes; without such instructions drop use_fp16.
-Expected: benchmarks/results/small/cnn_jepa.json
+Expected: benchmarks/results/small/cnn_jepa.json; rate and momentum are first guesses
 """
 
 _base_ = '../../_base_/cifar10_small.py'
