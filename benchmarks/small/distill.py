@@ -23,7 +23,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / 'benchmarks/results/small_distill'
-PILOT = 2  # iterations that tell how long one takes; the first half of them is not counted
+PILOT = 24  # iterations that tell how long one takes; the first half of them is not counted
 BATCH, GOAL = 256, 0.8
 
 COMMON = '''"""Written by benchmarks/small/distill.py."""
