@@ -23,7 +23,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / 'benchmarks/results/small_distill'
-PILOT = 4  # iterations that tell how long one takes; the first half of them is not counted
+PILOT = 24  # iterations that tell how long one takes; the first half of them is not counted
 BATCH, GOAL = 256, 0.8
 
 COMMON = '''"""Written by benchmarks/small/distill.py."""
@@ -122,7 +122,8 @@ def measure(data: Path, seed: int, minutes: float, teacher_minutes: float) -> di
         distil = {**shared, 'half': unseen, 'base': str(ROOT / 'configs/selfsup/distill/r18_cifar10_small.py')}
         student = trained('student', distil, STUDENT.format(teacher=file), folder, seed, minutes)
     untrained = student['untrained']
-    share = (student['trained'] - untrained) / (teacher['trained'] - untrained)
+    gain = teacher['trained'] - untrained
+    share = (student['trained'] - untrained) / gain if gain > 0 else 0.0  # a teacher without gain has nothing to share
     return {
         'what': 'a ResNet-18 of 0.7 M parameters, distilled without labels from an equal one trained with labels',
         'data': 'CIFAR-10: teacher and student on 10,000 images each, none in common; 5,000 to test',

@@ -1,4 +1,4 @@
-"""Distillation of a classifier trained here into an equal network without labels, on 20,000 images of CIFAR-10.
+"""Distillation (losses of arXiv:2312.06709) of a classifier trained here into an equal network without labels, on images of CIFAR-10.
 
 Reproduces: nothing published; benchmarks/small/distill.py trains the teacher on one half of the images and the student on the other.
 Command: python tools/train.py configs/selfsup/distill/r18_cifar10_small.py (after configs/classification/cifar10/r18_small.py, or with
