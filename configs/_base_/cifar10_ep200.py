@@ -5,8 +5,7 @@ symmetric ones of solo-learn's CIFAR recipes without their blur, which lightly l
 The 50,000 + 10,000 images lie in data/cifar/cifar-10-batches-py. Nothing was trained with these files yet.
 """
 
-_base_ = 'default_runtime.py'
-
+# What default_runtime.py says is repeated at the end: bases lie two deep at most, and others stand on this one.
 channels = 512  # of the last map
 img_norm_cfg = dict(mean=[0.4914, 0.4822, 0.4465], std=[0.2470, 0.2435, 0.2616])
 to_tensor = [dict(type='ToTensor'), dict(type='Normalize', **img_norm_cfg)]
@@ -38,3 +37,10 @@ use_fp16 = True
 channels_last = True
 checkpoint_config = dict(interval=20, max_keep_ckpts=2)
 total_epochs = 200
+log_config = dict(interval=50, hooks=[dict(type='TextLoggerHook'), dict(type='TensorboardLoggerHook')])
+dist_params = dict(backend='nccl')  # gloo where there is no GPU
+cudnn_benchmark = True
+log_level = 'INFO'
+load_from = None
+resume_from = None
+workflow = [('train', 1)]

@@ -3,8 +3,7 @@
 The images lie in data/cifar10/{train,test}/<class>/. The learning rate falls along a cosine from iteration 20 to the end.
 """
 
-_base_ = 'default_runtime.py'
-
+# What default_runtime.py says is repeated at the end: bases lie two deep at most, and others stand on this one.
 channels = 128  # of the last map
 img_norm_cfg = dict(mean=[0.4914, 0.4822, 0.4465], std=[0.2470, 0.2435, 0.2616])
 to_tensor = [dict(type='ToTensor'), dict(type='Normalize', **img_norm_cfg)]
@@ -41,5 +40,11 @@ knn = dict(
 custom_hooks = [knn]
 use_fp16 = True  # bf16 on the CPU
 channels_last = True
-log_config = dict(interval=10)
+log_config = dict(interval=10, hooks=[dict(type='TextLoggerHook'), dict(type='TensorboardLoggerHook')])
 checkpoint_config = dict(interval=1, max_keep_ckpts=2)
+dist_params = dict(backend='nccl')  # gloo where there is no GPU
+cudnn_benchmark = True
+log_level = 'INFO'
+load_from = None
+resume_from = None
+workflow = [('train', 1)]

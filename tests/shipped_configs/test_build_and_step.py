@@ -33,6 +33,7 @@ TWINS = (
     'convnextv2_large',
     'convnextv2_huge',
     '_after22k',
+    'cifar10_ep200',
     'finetuning/imagenet/spark_convnext_l.py',
     'finetuning/imagenet/spark_convnext_b',
 )
