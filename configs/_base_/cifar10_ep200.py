@@ -1,7 +1,7 @@
 """What the standard CIFAR-10 runs share: a whole ResNet-18 with the CIFAR stem, 200 epochs, two views, images and views on the device.
 
 Batch, optimizer and epochs are those of lightly's CIFAR-10 benchmark: 128 images, SGD at 0.06, weight decay 5e-4, cosine. Views are the
-symmetric ones of solo-learn's CIFAR recipes without their blur, which lightly leaves out too; `plain` and `solarized` are its asymmetric pair.
+symmetric ones of solo-learn's CIFAR recipes without their blur, which lightly leaves out too.
 The 50,000 + 10,000 images lie in data/cifar/cifar-10-batches-py. Nothing was trained with these files yet.
 """
 

@@ -1,6 +1,7 @@
 """Barlow Twins (arXiv:2103.03230) on CIFAR-10, ResNet-18 with the CIFAR stem, 200 epochs.
 
-Reproduces: the setting of lightly's CIFAR-10 benchmark (batch 128, 200 epochs), whose kNN-200 is 84.2; projector 2048 and asymmetric views of solo-learn (92.1 linear
+Reproduces: the setting of lightly's CIFAR-10 benchmark (batch 128, 200 epochs), whose kNN-200 is 84.2; projector 2048 and asymmetric
+  views of solo-learn (92.1 linear
   after 1000 epochs with LARS).
 Command: python tools/train.py configs/selfsup/barlow_twins/r18_cifar10_ep200.py (images in data/cifar/cifar-10-batches-py/)
 Hardware and time: 1 GPU, on which images and views stay; not run here.

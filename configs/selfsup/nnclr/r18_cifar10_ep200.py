@@ -1,6 +1,7 @@
 """NNCLR (arXiv:2104.14548) on CIFAR-10, ResNet-18 with the CIFAR stem, 200 epochs.
 
-Reproduces: the setting of lightly's CIFAR-10 benchmark (batch 128, 200 epochs), whose kNN-200 is 83.4; projector, temperature and views of solo-learn (91.9 linear
+Reproduces: the setting of lightly's CIFAR-10 benchmark (batch 128, 200 epochs), whose kNN-200 is 83.4; projector, temperature and views
+  of solo-learn (91.9 linear
   after 1000 epochs with LARS), a queue of a third of the images.
 Command: python tools/train.py configs/selfsup/nnclr/r18_cifar10_ep200.py (images in data/cifar/cifar-10-batches-py/)
 Hardware and time: 1 GPU, on which images and views stay; not run here.

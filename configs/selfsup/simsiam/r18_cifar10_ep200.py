@@ -1,6 +1,7 @@
 """SimSiam (arXiv:2011.10566) on CIFAR-10, ResNet-18 with the CIFAR stem, 200 epochs.
 
-Reproduces: the setting of lightly's CIFAR-10 benchmark (batch 128, 200 epochs), whose kNN-200 is 81.9; constant rate for the predictor, 2-layer projector as the paper has on CIFAR-10
+Reproduces: the setting of lightly's CIFAR-10 benchmark (batch 128, 200 epochs), whose kNN-200 is 81.9; constant rate for the predictor,
+  2-layer projector as the paper has on CIFAR-10
   (there 800 epochs, batch 512, kNN about 89).
 Command: python tools/train.py configs/selfsup/simsiam/r18_cifar10_ep200.py (images in data/cifar/cifar-10-batches-py/)
 Hardware and time: 1 GPU, on which images and views stay; not run here.

@@ -1,6 +1,7 @@
 """SwAV (arXiv:2006.09882) on CIFAR-10, ResNet-18 with the CIFAR stem, 200 epochs.
 
-Reproduces: the setting of lightly's CIFAR-10 benchmark (batch 128, 200 epochs), whose kNN-200 is 81.2; 2 views without small crops, as lightly and solo-learn (89.2 linear
+Reproduces: the setting of lightly's CIFAR-10 benchmark (batch 128, 200 epochs), whose kNN-200 is 81.2; 2 views without small crops, as
+  lightly and solo-learn (89.2 linear
   after 1000 epochs) have on CIFAR.
 Command: python tools/train.py configs/selfsup/swav/r18_cifar10_ep200.py (images in data/cifar/cifar-10-batches-py/)
 Hardware and time: 1 GPU, on which images and views stay; not run here.
