@@ -205,7 +205,7 @@ def test_config_examples_load(tmp_path):
     for folder in (ROOT / 'configs').iterdir():
         (tmp_path / 'configs' / folder.name).symlink_to(folder)
     examples = files(GETTING_STARTED)
-    assert len(examples) == 5
+    assert len(examples) == 7
     for name, text in examples.items():
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
