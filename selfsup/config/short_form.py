@@ -109,10 +109,11 @@ def _train_cfg(cfg: dict) -> dict:
 
 def _loader(settings: dict, dataset: dict, cfg: dict, sampler: dict, drop_last: bool, training: bool) -> dict:
     """One loader, from settings in mmengine's spelling and the defaults of the whole config."""
-    asked: Any = settings.get('prefetch', cfg.get('prefetch', False))
-    of_dataset: Any = dataset.get('prefetch', asked)
+    asked = settings.get('prefetch', cfg.get('prefetch', False))
+    of_dataset = dataset.get('prefetch', asked)
     # True is also what a compiled config says of a data set whose loader does more
-    prefetch = as_setting(asked if of_dataset is True and isinstance(asked, dict) else of_dataset)
+    chosen: Any = asked if of_dataset is True and isinstance(asked, dict) else of_dataset
+    prefetch = as_setting(chosen)
     cache = settings.get('cache', cfg.get('cache') if training else None)
     return {
         'batch_size': settings['batch_size'],

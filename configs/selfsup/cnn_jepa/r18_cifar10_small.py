@@ -1,10 +1,10 @@
 """CNN-JEPA (arXiv:2408.07514) on 20,000 images of CIFAR-10: three stages of a ResNet-18 (0.7 M parameters), in minutes on two CPU cores.
 
-Reproduces: nothing published; shows that the method learns real images within a small budget. Blocks have 4 pixels, the stride of the
+Reproduces: nothing published; a small budget on real images. Blocks have 4 pixels, the stride of the
 network: 64 per image.
 Command: python tools/train.py configs/selfsup/cnn_jepa/r18_cifar10_small.py (images in data/cifar10/{train,test}/<class>/)
 Hardware and time: 2 CPU cores with bf16 instructions, under 10 minutes; without such instructions drop use_fp16.
-Expected: benchmarks/results/small/cnn_jepa.json; rate and momentum are first guesses
+Expected: not measured yet; the row that stands in docs/benchmarks/small_comparison.md when it is; rate and momentum are first guesses
 """
 
 _base_ = '../../_base_/cifar10_small.py'

@@ -1,6 +1,6 @@
 """NPID, instance discrimination (arXiv:1805.01978) on CIFAR-10, ResNet-18 with the CIFAR stem, 200 epochs.
 
-Reproduces: nothing: the paper trains the same network on CIFAR-10, with other views (kNN-200 80.8).
+Reproduces: nothing: the paper trains the same network on CIFAR-10, with other views.
 Command: python tools/train.py configs/selfsup/npid/r18_cifar10_ep200.py (images in data/cifar/cifar-10-batches-py/)
 Hardware and time: 1 GPU, on which images and views stay; not run here.
 Expected: not run here.

@@ -1,9 +1,9 @@
 """SimSiam (arXiv:2011.10566) on 20,000 images of CIFAR-10, in minutes on two CPU cores.
 
-Reproduces: nothing published; shows that the method learns real images within a small budget.
+Reproduces: nothing published; a small budget on real images.
 Command: python tools/train.py configs/selfsup/simsiam/r18_cifar10_small.py (images in data/cifar10/{train,test}/<class>/)
 Hardware and time: 2 CPU cores with bf16 instructions, under 10 minutes; without such instructions drop use_fp16.
-Expected: benchmarks/results/small/simsiam.json
+Expected: not measured yet; the row that stands in docs/benchmarks/small_comparison.md when it is
 """
 
 _base_ = '../../_base_/cifar10_small.py'
