@@ -296,8 +296,10 @@ def test_two_processes_end_where_one_ends(configs, two_processes, tmp_path, name
     one, two = (torch.load(p / EXACT_LAST, weights_only=True) for p in folders)
     assert two['meta']['fingerprint']['world_size'] == 2 and two['meta']['fingerprint']['batch_size'] == BATCH // 2
     assert one['state_dict'].keys() == two['state_dict'].keys()
+    # Barlow Twins divides by the deviations of four images, which brings the last digits forward; in float64: test_models_ddp
+    tolerance = 1e-3 if name == 'BarlowTwins' else 1e-4
     for key, value in one['state_dict'].items():
-        check_close(two['state_dict'][key], value, 1e-4, key)
+        check_close(two['state_dict'][key], value, tolerance, key)
     states = one['optimizer']['state']
     assert states and states.keys() == two['optimizer']['state'].keys()
     for number, state in states.items():
