@@ -10,6 +10,7 @@ import torch
 
 from selfsup.config import compile_config, load
 from selfsup.errors import CheckpointError, ConfigError, DataError
+from selfsup.evaluation.effective_rank import rankme_of_some
 from selfsup.evaluation.features import extract_features
 from selfsup.evaluation.knn import knn_accuracy
 from selfsup.evaluation.labelled import labelled_pair
@@ -36,7 +37,7 @@ def test_knn_of_weights_and_of_none(tmp_path, call, config, weights):
         'knn', config, '--pretrained', weights, '--k', '1,5', '--work_dir', tmp_path / 'a', '--temperature', '0.1'
     )
     result = read_result(tmp_path / 'a' / 'knn.json')
-    assert result['protocol'] == 'knn' and set(result['numbers']) == {'knn_1', 'knn_5'}
+    assert result['protocol'] == 'knn' and set(result['numbers']) == {'knn_1', 'knn_5', 'rankme_n100'}
     assert result['settings'] == {
         'temperature': 0.1,
         'train_images': 100,
@@ -56,14 +57,15 @@ def test_knn_of_weights_and_of_none(tmp_path, call, config, weights):
     batches = [torch.utils.data.DataLoader(s, batch_size=200) for s in sets]
     found = [part for loader in batches for part in extract_features(model, loader)]
     expected = knn_accuracy(*found, k=[1, 5], temperature=0.1)
-    assert result['numbers'] == pytest.approx({f'knn_{k}': v for k, v in expected.items()})
+    measured = {f'knn_{k}': v for k, v in expected.items()}
+    assert result['numbers'] == pytest.approx({**measured, **rankme_of_some(found[0])})
 
 
 def test_knn_takes_a_whole_checkpoint(tmp_path, call, config):
     model = build_with_weights(compile_config(load(str(config)))['model'], 'random', seed=5)
     whole = write_checkpoint_atomic({'state_dict': model.state_dict()}, tmp_path / 'epoch_1.pth')
     call('knn', config, '--checkpoint', whole, '--k', '3', '--work_dir', tmp_path)
-    assert set(read_result(tmp_path / 'knn.json')['numbers']) == {'knn_3'}
+    assert set(read_result(tmp_path / 'knn.json')['numbers']) == {'knn_3', 'rankme_n100'}
 
 
 def test_knn_reads_other_images_from_a_file(tmp_path, call, config):
