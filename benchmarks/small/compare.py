@@ -69,7 +69,7 @@ def parse_args(words: list[str] | None = None) -> argparse.Namespace:
     add('--out', type=Path, default=ROOT / 'benchmarks/results/compare', help='folder of the JSON files')
     add('--plan', action='store_true', help='say what would run, and end')
     args = parser.parse_args(words)
-    if not 0 < min(args.minutes, args.search_minutes) <= max(args.minutes, args.search_minutes) < math.inf:
+    if not all(0 < minutes < math.inf for minutes in (args.minutes, args.search_minutes)):
         parser.error('--minutes and --search-minutes must be numbers above 0')
     if min(args.seeds) < 0 or len(set(args.seeds)) < len(args.seeds):
         parser.error('--seeds must be different whole numbers >= 0')
