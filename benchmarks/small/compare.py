@@ -18,6 +18,7 @@ has left nothing and is. `--jobs 2` runs two side by side, each on one core for 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import queue
 import sys
@@ -67,7 +68,12 @@ def parse_args(words: list[str] | None = None) -> argparse.Namespace:
     add('--data', default='data/cifar10', help='folder with train/ and test/ (default: data/cifar10)')
     add('--out', type=Path, default=ROOT / 'benchmarks/results/compare', help='folder of the JSON files')
     add('--plan', action='store_true', help='say what would run, and end')
-    return parser.parse_args(words)
+    args = parser.parse_args(words)
+    if not all(0 < minutes < math.inf for minutes in (args.minutes, args.search_minutes)):
+        parser.error('--minutes and --search-minutes must be numbers above 0')
+    if min(args.seeds) < 0 or len(set(args.seeds)) < len(args.seeds):
+        parser.error('--seeds must be different whole numbers >= 0')
+    return args
 
 
 def plan(methods: dict, args: argparse.Namespace) -> dict[str, list[Work]]:

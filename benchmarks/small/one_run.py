@@ -216,9 +216,14 @@ def read_budgeted(path: Path, budget: Budget | None) -> dict[str, Any]:
     """A result that is there; runs of different budgets are no comparison.
 
     Raises:
-        Failed: it was made with another budget.
+        Failed: it was made with another budget, or is no result.
     """
-    result = json.loads(path.read_text())
+    try:
+        result = json.loads(path.read_text())
+    except ValueError:
+        result = None
+    if not isinstance(result, dict) or (budget is not None and 'budget' not in result):
+        raise Failed(f'{path} is damaged or no result of this comparison: remove it, and it is made again')
     if budget is not None and result['budget'] != budget.described():
         raise Failed(
             f'{path} was made with {result["budget"]} and not with {budget.described()}: give another --out, or remove it'

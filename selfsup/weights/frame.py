@@ -11,9 +11,12 @@ from torch import Tensor
 from ..errors import CheckpointError, listed
 from .read import check_finite
 
-# names of the backbone of a momentum network in a training model: ours, lightly's (and CNN-JEPA's), solo-learn's, MoCo's codes
+# names of the backbone of a momentum network in a training model: ours, lightly's (and CNN-JEPA's), solo-learn's; MMSelfSup's and
+# OpenSelfSup's, where it is the first part of a Sequential; MoCo's codes. What is longer comes first.
 FOLLOWERS = (
     *('target_backbone.', 'key_backbone.', 'teacher_backbone.', 'backbone_momentum.', 'momentum_backbone.'),
+    *('encoder_k.module.0.', 'target_net.module.0.', 'momentum_encoder.module.0.'),
+    *('encoder_k.0.', 'target_net.0.'),
     *('encoder_k.', 'momentum_encoder.'),
 )
 # entries of a checkpoint that hold the weights; DINO's teacher is what is evaluated
@@ -55,6 +58,10 @@ def followed(checkpoint: dict, path: str | os.PathLike) -> dict:
     Raises:
         CheckpointError: there is none.
     """
+    if isinstance(checkpoint.get('teacher'), Mapping):
+        raise CheckpointError(
+            f"{path} is of DINO's code: its teacher, the momentum network, is what is taken without --momentum. Leave it out."
+        )
     weights = flat_weights(checkpoint, str(path))
     for prefix in FOLLOWERS:
         found = {f'backbone.{name[len(prefix) :]}': value for name, value in weights.items() if name.startswith(prefix)}

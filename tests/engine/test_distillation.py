@@ -165,6 +165,23 @@ def test_rows_on_disk(tmp_path):
         StoredAnswers(str(tmp_path / 'file'), {'teacher': 'u'}, 4).save(torch.tensor([0]), Answer(maps, None))
 
 
+@pytest.mark.parametrize(
+    'about', ['', '{"sha', '[]', '{}', '{"shapes": [[-1]]}', '{"shapes": null}', '{"shapes": [[7]]}']
+)
+def test_a_damaged_description_of_the_rows_is_written_anew(tmp_path, about):
+    numbers, like = torch.tensor([2, 0]), torch.zeros(1)
+    stored = StoredAnswers(str(tmp_path), {'teacher': 't'}, 3)
+    answer = stored.save(numbers, Answer(torch.randn(2, 5), torch.randn(2, 3, 2, 2)))
+    (file,) = tmp_path.glob('*/about.json')
+    whole = file.read_bytes()
+    file.write_text(about)
+    again = StoredAnswers(str(tmp_path), {'teacher': 't'}, 3)
+    assert again.load(numbers, like) is None
+    again.save(numbers, answer)
+    assert file.read_bytes() == whole
+    assert torch.equal(StoredAnswers(str(tmp_path), {'teacher': 't'}, 3).load(numbers, like).maps, answer.maps)
+
+
 def test_a_cache_needs_numbers_and_views(tmp_path):
     teacher = {'type': 'TIMMTeacher', 'model_name': 'test_resnet', 'pretrained': False}
     backbone = {'type': 'ResNet', 'depth': 18, 'stage_blocks': (1, 1, 1, 1), 'base_channels': 4, 'out_indices': (4,)}

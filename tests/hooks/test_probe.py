@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfsup.errors import CheckpointError, ConfigError
+from selfsup.errors import CheckpointError, ConfigError, SelfSupWarning
 from selfsup.evaluation.results.accuracies import MEASURED
 from selfsup.hooks.probe.classifiers import WIDTH, Classifiers
 from selfsup.hooks.probe.features import LAST, layer_features, untouched
@@ -234,6 +234,18 @@ def test_a_state_that_is_none_is_refused(configs, tmp_path, state):
     torch.save({**saved, 'probe': state}, tmp_path / 'edited.pth')
     with pytest.raises(CheckpointError, match=r"edited\.pth: 'probe' is not what a ProbeHook has written"):
         train(configs['MOCO'], tmp_path / 'other', EVERY, hooks(), resume_from=str(tmp_path / 'edited.pth'))
+
+
+def test_classifiers_that_diverged_begin_anew_and_those_that_never_learn_are_told_of(configs, tmp_path):
+    work_dir = train(configs['MOCO'], tmp_path / 'run', EVERY, hooks(), stop_after=2, curves=False)
+    saved = torch.load(work_dir / 'iter_2.pth', weights_only=True)
+    saved['probe']['weights']['0.1.bias'].fill_(float('nan'))
+    torch.save(saved, tmp_path / 'edited.pth')
+    options = (EVERY, 'total_epochs=1', hooks(every=7))
+    with pytest.warns(SelfSupWarning, match='has 6 iterations, so classifiers with every=7 learn nothing'):
+        train(configs['MOCO'], tmp_path / 'on', *options, resume_from=str(tmp_path / 'edited.pth'), curves=False)
+    assert 'or have diverged' in ''.join(f.read_text() for f in (tmp_path / 'on').glob('*/*.log'))
+    assert torch.load(tmp_path / 'on' / 'iter_6.pth', weights_only=True)['probe']['steps'] == 0
 
 
 # ---- what is refused ----

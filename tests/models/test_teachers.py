@@ -196,3 +196,11 @@ def test_compiled(monkeypatch):
     )
     TIMMTeacher('test_vit', pretrained=False, compile=True)
     assert asked == [('TokenNetwork', {'dynamic': False})]
+
+
+def test_mean_and_std_are_of_the_channels_of_the_images():
+    with pytest.raises(ConfigError, match=r'^TIMMTeacher has a mean of 3 and a std of 1 channels'):
+        TIMMTeacher('test_resnet', pretrained=False, mean=[0.5] * 3, std=[0.5])
+    teacher = TIMMTeacher('test_resnet', pretrained=False)
+    with pytest.raises(ShapeError, match=r'^img_norm_cfg is for 1 channels, the images have 3\.$'):
+        teacher(torch.zeros(1, 3, 32, 32), {'mean': [0.5], 'std': [0.5]})

@@ -139,3 +139,17 @@ def test_a_series_in_seconds(images, tmp_path, monkeypatch):
     assert found['numbers']['knn_20'] > 90 and 0 <= found['numbers']['linear'] <= 100
     assert 0 < found['embedding_std'] < 2 and found['network'] == 'ResNet-18'
     assert json.loads((tmp_path / 'out/runs/untrained_seed0.json').read_text())['numbers']['knn_20'] > 90
+
+
+@pytest.mark.parametrize('text', ['', '{"bud', '[]', '{}'])
+def test_a_damaged_result_is_named(text, tmp_path):
+    (tmp_path / 'a.json').write_text(text)
+    with pytest.raises(one_run.Failed, match=r'a\.json is damaged or no result'):
+        one_run.read_budgeted(tmp_path / 'a.json', one_run.Budget(5, 1, 'wall'))
+
+
+@pytest.mark.parametrize('words', ['--minutes 0', '--search-minutes nan', '--minutes inf', '--seeds 0 0', '--seeds -1'])
+def test_budgets_and_seeds_that_are_none_are_refused(words, capsys):
+    with pytest.raises(SystemExit):
+        compare.parse_args(words.split())
+    assert 'must be' in capsys.readouterr().err

@@ -10,6 +10,7 @@ import torchvision
 
 from selfsup.errors import CheckpointError
 from selfsup.models.backbones import ResNet
+from selfsup.weights.extract import extract_backbone
 from selfsup.weights.layouts import COPY, ONLINE, OUTSIDE, SECOND, STUDENT
 from selfsup.weights.load import load_backbone
 from selfsup.weights.read import read_checkpoint
@@ -272,3 +273,33 @@ def test_code_beside_lightning_objects_is_refused(trained, tmp_path, trainer, ca
     with pytest.raises(CheckpointError, match='loading it could run code, so it is refused') as error:
         read_checkpoint(path)
     assert '\n' not in str(error.value) and 'ran' not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('prefix', 'online'),
+    [
+        ('key_backbone.', 'backbone.'),
+        ('module.momentum_encoder.', 'module.base_encoder.'),
+        ('encoder_k.0.', 'encoder_q.0.'),
+        ('target_net.0.', 'online_net.0.'),
+        ('encoder_k.module.0.', 'backbone.'),
+    ],
+)
+def test_the_momentum_network_is_taken_out_under_plain_names(prefix, online, trained, tmp_path):
+    weights = trained.state_dict()
+    neck = {f'{prefix.removesuffix("0.")}1.mlp.0.weight': torch.ones(3, 4)} if prefix.endswith('.0.') else {}
+    torch.save({'state_dict': {**under(online, other(weights)), **under(prefix, weights), **neck}}, tmp_path / 'a.pth')
+    path, _ = extract_backbone(tmp_path / 'a.pth', tmp_path / 'out.pth', momentum=True)
+    found = torch.load(path, weights_only=True)['state_dict']
+    assert found.keys() == weights.keys() and all(torch.equal(found[name], weights[name]) for name in weights)
+
+
+@pytest.mark.parametrize(
+    ('frame', 'message'),
+    [('state_dict', 'holds no momentum network, under none of'), ('teacher', 'is what is taken without --momentum')],
+)
+def test_where_there_is_no_other_momentum_network_nothing_is_written(frame, message, trained, tmp_path):
+    torch.save({frame: under('backbone.', trained.state_dict())}, tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match=message):
+        extract_backbone(tmp_path / 'a.pth', tmp_path / 'out.pth', momentum=True)
+    assert not (tmp_path / 'out.pth').exists()

@@ -85,13 +85,14 @@ class Classifiers:
         }
 
     def fits(self, state: Mapping[str, Any]) -> bool:
-        """True where `state` is of classifiers for the same layers, widths and classes."""
+        """True where `state` is of classifiers for the same layers, widths and classes, and all its numbers are finite."""
         shapes = {name: value.shape for name, value in self.model.state_dict().items()}
         weights, momentum = state['weights'], state['momentum']
         return (
             state['layers'] == list(self.layers)
             and {name: value.shape for name, value in weights.items()} == shapes
             and all(value.shape == shapes.get(name) for name, value in momentum.items())
+            and all(bool(torch.isfinite(value).all()) for value in (*weights.values(), *momentum.values()))
         )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 from annotated_types import Ge
 from torch import Tensor
 
@@ -16,7 +16,7 @@ from ...datasets.loaders import DeviceLoader, build_loader
 from ...datasets.robust import unreadable
 from ...engine import Run
 from ...engine.processes.fsdp import with_weights
-from ...errors import CheckpointError, ConfigError
+from ...errors import CheckpointError, ConfigError, SelfSupWarning
 from ...evaluation.features import collect, readable_rows
 from ...evaluation.labelled import check_classes
 from ...heartbeat import awaiting
@@ -39,7 +39,8 @@ class ProbeHook(EvaluationHook):
     weights are the same, bit for bit.
 
     All processes take one and the same step on the features of all of them: two processes with half the batch each equal one. State is in
-    the checkpoint, and a resumed run goes on exactly; with other `layers`, classes or another network the classifiers begin anew.
+    the checkpoint, and a resumed run goes on exactly; with other `layers`, classes or another network, or where they diverged, the
+    classifiers begin anew.
 
     Args:
         train: labelled dataset config (`ClassificationDataset`) that the classifier learns from, with or without augmentation.
@@ -86,6 +87,13 @@ class ProbeHook(EvaluationHook):
                 'custom_hooks holds two ProbeHooks: a checkpoint keeps the state of one. Give one hook all `layers`.'
             )
         super().before_train(runner)
+        if runner.max_iters < self.every:
+            warnings.warn(
+                f'ProbeHook: the run has {runner.max_iters} iterations, so classifiers with every={self.every} learn nothing and '
+                'probe_top1 is that of chance. Set every lower.',
+                SelfSupWarning,
+                stacklevel=2,
+            )
         self._loader = self._open(runner)
         classes = int(np.max(self._loader.dataset.labels)) + 1
         first = self._loader.peek(2)
@@ -208,7 +216,8 @@ class ProbeHook(EvaluationHook):
             classifiers.load_state_dict(state)
         else:
             runner.logger.info(
-                'ProbeHook: the classifiers in the checkpoint are for other layers, classes or another network: they begin anew.'
+                'ProbeHook: the classifiers in the checkpoint are for other layers, classes or another network, or have diverged: '
+                'they begin anew.'
             )
 
 
@@ -238,10 +247,5 @@ def _is_state(state: Any) -> bool:
         and type(state.get('steps')) is int
         and state['steps'] >= 0
         and all(isinstance(part, Mapping) for part in tensors)
-        and all(
-            isinstance(value, Tensor) and bool(torch.isfinite(value).all())
-            for part in tensors
-            if isinstance(part, Mapping)
-            for value in part.values()
-        )
+        and all(isinstance(value, Tensor) for part in tensors if isinstance(part, Mapping) for value in part.values())
     )

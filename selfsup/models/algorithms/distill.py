@@ -23,7 +23,7 @@ from ...registry import BACKBONES, MODELS, NECKS, TEACHERS
 from ..layers.functional import full_precision, l2_normalize
 from ..layers.pooling import global_average
 from ..teachers import Answer, StoredAnswers, Teacher
-from ..teachers.view import Normalization, numbers_of
+from ..teachers.view import Normalization, check_lengths, numbers_of
 from .base import Algorithm, Backbone, Step, build_part
 from .views import once_per_size, view_major
 
@@ -42,7 +42,7 @@ class Distill(Algorithm):
             a dataset that numbers its images (NPIDDataset).
 
     Raises:
-        ConfigError: the backbone does not say its channels.
+        ConfigError: the backbone does not say its channels, or mean and std of `img_norm_cfg` are of other channels.
     """
 
     dataset = 'ExtractDataset'
@@ -57,6 +57,7 @@ class Distill(Algorithm):
         cache: str | None = None,
     ) -> None:
         super().__init__()
+        check_lengths(img_norm_cfg, 'Distill img_norm_cfg')
         self.backbone = build_part(BACKBONES, backbone)
         channels = in_channels or getattr(self.backbone, 'out_channels', None)
         if channels is None:

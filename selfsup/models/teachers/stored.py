@@ -43,10 +43,10 @@ class StoredAnswers:
         self.key, self.images = key, images
         self.folder = Path(folder).expanduser() / hashlib.sha256(text.encode()).hexdigest()[:32]
         self._shapes: tuple[tuple[int, ...], ...] = ()
-        self._file = -1
-        about = self.folder / 'about.json'
-        if about.exists():
-            self._open([tuple(shape) for shape in json.loads(about.read_text())['shapes']])
+        self._file, self._bytes = -1, 0
+        shapes = self._described()
+        if shapes:
+            self._open(shapes)
 
     def load(self, idx: Tensor, like: Tensor) -> Answer | None:
         """The answers for images `idx` (B,), with type and device of `like`; None where one of them is missing."""
@@ -70,8 +70,9 @@ class StoredAnswers:
             DataError: they do not fit on the disk or into float16.
         """
         parts = [part for part in answer if part is not None]
-        if self._file < 0:
-            self._create([tuple(part.shape[1:]) for part in parts])
+        shapes = tuple(tuple(part.shape[1:]) for part in parts)
+        if shapes != self._shapes:
+            self._create(shapes)
         rows = torch.cat([part.flatten(1) for part in parts], dim=1).half()
         if not bool(rows.isfinite().all()):
             raise DataError(
@@ -89,31 +90,53 @@ class StoredAnswers:
             raise DataError(f'idx goes from {min(numbers)} to {max(numbers)}, but {self.images} images were counted.')
         return numbers
 
-    def _create(self, shapes: list[tuple[int, ...]]) -> None:
+    def _described(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes that the folder says its answers have; () where it does not say, or what it says is damaged."""
+        try:
+            shapes = json.loads((self.folder / 'about.json').read_bytes())['shapes']
+            found = tuple(tuple(shape) for shape in shapes)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError | NotADirectoryError):
+                return ()
+            raise self._unusable(error) from None
+        except (ValueError, KeyError, TypeError):
+            return ()  # the next answer writes it anew; rows that lie elsewhere then do not fit their check sums
+        whole = all(type(side) is int and side > 0 for shape in found for side in shape)
+        return found if whole and 1 <= len(found) <= 2 else ()
+
+    def _create(self, shapes: tuple[tuple[int, ...], ...]) -> None:
         about = {**self.key, 'images': self.images, 'shapes': shapes}
         write_atomic(
             self.folder / 'about.json', lambda file: file.write(json.dumps(about, indent=1).encode()), DataError
         )
         self._open(shapes)
 
-    def _open(self, shapes: list[tuple[int, ...]]) -> None:
+    def _open(self, shapes: tuple[tuple[int, ...], ...]) -> None:
         """Open the rows; a new file is a hole of its full size, so that all processes may write at once."""
-        self._shapes = tuple(shapes)
+        self._shapes = shapes
         self._numbers = sum(math.prod(shape) for shape in shapes)
         self._bytes = _SUM + _KEPT.itemsize * self._numbers
         file = self._tried(os.open, self.folder / 'answers.bin', os.O_RDWR | os.O_CREAT, 0o644)
         if os.fstat(file).st_size < self.images * self._bytes:
             self._tried(os.ftruncate, file, self.images * self._bytes)
+        if self._file >= 0:
+            os.close(self._file)
         self._file = file
 
     def _tried(self, call: Any, *args: Any) -> Any:
         try:
             return call(*args)
         except OSError as error:
-            raise DataError(
-                f'The answers of the teacher in {self.folder} cannot be used: {error.strerror}. They take up to '
-                f'{self.images * self._bytes:,} bytes; free some space, choose another folder, or leave model.cache out.'
-            ) from None
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: OSError) -> DataError:
+        size = (
+            f'They take up to {self.images * self._bytes:,} bytes; free some space, choose' if self._bytes else 'Choose'
+        )
+        return DataError(
+            f'The answers of the teacher in {self.folder} cannot be used: {error.strerror}. {size} another folder, or leave '
+            'model.cache out.'
+        )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> StoredAnswers:
         """Itself: copies of a model read the same files."""

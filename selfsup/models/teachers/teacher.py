@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ...arguments import Count, NotNegative
 from ...errors import ConfigError, ShapeError, TrainingError
-from .view import Means, Normalization, Stds, renormalised, resized, side_for
+from .view import Means, Normalization, Stds, check_lengths, renormalised, resized, side_for
 
 logger = logging.getLogger('selfsup')
 IMAGENET = Normalization(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
@@ -62,7 +62,7 @@ class Teacher:
         normalization: of the images that it takes.
 
     Raises:
-        ConfigError: the two weights are 0, or only one of mean and std is given.
+        ConfigError: the two weights are 0, or only one of mean and std is given, or they are of other channels.
     """
 
     name: str
@@ -95,6 +95,8 @@ class Teacher:
         self.projection, self.hid_channels, self.size = projection, hid_channels, size
         self.precision, self.compile = precision, compile
         self._given = None if mean is None or std is None else Normalization(mean=mean, std=std)
+        if self._given:
+            check_lengths(self._given, type(self).__name__)
         self._placed: tuple[Any, ...] = ()
         self._flag: tuple[Tensor, Any] | None = None  # whether an earlier answer was finite, on its way from a GPU
         self._asked = False
@@ -180,13 +182,15 @@ class Teacher:
             channels_last: memory format of the network, best that of the student.
 
         Raises:
-            ShapeError: images of other channels than it takes.
+            ShapeError: images of other channels than it takes, or than `before` is for.
             TrainingError: an answer (on a GPU perhaps one of a few calls before) is not finite.
         """
         if img.shape[1] != len(self.normalization['mean']):
             raise ShapeError(
                 f'The teacher {self.name} takes images of {len(self.normalization["mean"])} channels, these have {img.shape[1]}.'
             )
+        if img.shape[1] != len(before['mean']):
+            raise ShapeError(f'img_norm_cfg is for {len(before["mean"])} channels, the images have {img.shape[1]}.')
         self._place(img, channels_last)
         with torch.autocast(img.device.type, enabled=False):
             view = resized(renormalised(img, before, self.normalization), self.size_for(*img.shape[-2:]))

@@ -151,6 +151,8 @@ def _not_there(name: str, reason: str) -> str:
     """What to do where the hub cannot be asked."""
     import timm
 
+    if name.startswith('local-dir:'):
+        return f'timm cannot load {name}: {reason}.'
     cfg = timm.models.get_pretrained_cfg(name) if ':' not in name else None
     hub = (cfg.hf_hub_id if cfg else None) or name.partition(':')[2]
     if cfg is not None and not cfg.has_weights:

@@ -134,7 +134,10 @@ class TorchvisionTeacher(Teacher):
             model = models.get_model(name, weights=None)
         try:
             state = record.get_state_dict(progress=False, check_hash=True) if file is None else _weights(file)
-        except OSError as error:  # urllib's are such too
+        except (
+            OSError,
+            RuntimeError,
+        ) as error:  # urllib's are OSErrors too; torch raises the other where a download is cut off
             reason = ' '.join(str(error).split())[:200]
             raise ConfigError(
                 f'The weights of torchvision model {name} are not on this machine and could not be downloaded ({reason}). Download '

@@ -10,6 +10,7 @@ from annotated_types import Len
 from torch import Tensor
 
 from ...arguments import Positive, Share
+from ...errors import ConfigError
 
 # Per channel, of images in [0, 1]. Lists, as configs have them, or tuples.
 Means = Annotated[list[Share] | tuple[Share, ...], Len(1)]
@@ -26,6 +27,23 @@ class Normalization(TypedDict):
 def numbers_of(normalization: Normalization) -> list[list[float]]:
     """Mean and std as plain lists, to compare and to write."""
     return [[float(x) for x in normalization['mean']], [float(x) for x in normalization['std']]]
+
+
+def check_lengths(normalization: Normalization, where: str) -> None:
+    """Mean and std are of the same channels.
+
+    Args:
+        normalization: as a config gives it.
+        where: what it is, for the message.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    means, stds = map(len, numbers_of(normalization))
+    if means != stds:
+        raise ConfigError(
+            f'{where} has a mean of {means} and a std of {stds} channels: give one number per channel to both.'
+        )
 
 
 def renormalised(img: Tensor, before: Normalization, after: Normalization) -> Tensor:
