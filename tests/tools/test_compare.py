@@ -49,7 +49,7 @@ def calls(monkeypatch):
         }
 
     def measure(method, place, folder, checkpoint, seed, probe):
-        factor = asked[-1][2]
+        factor = asked[-1][2] if asked else 1.0  # the untrained network may be measured first
         return {'knn_20': 50.0 - factor, **({'linear': 40.0} if probe else {})}
 
     monkeypatch.setattr(one_run, 'train', train)
