@@ -28,7 +28,8 @@ ALGORITHMS = sorted(
     {MODELS.get(name).__name__ for name in MODELS.names() if issubclass(MODELS.get(name), Algorithm)} - {'Detection'}
 )
 # what is hidden is drawn by each process; tests/distributed/test_masked_ddp.py compares one process with two on given blocks
-EXACT_ALGORITHMS = [name for name in ALGORITHMS if name not in ('CNNJEPA', 'FCMAE', 'SparK')]
+# Barlow Twins divides by the deviations of four images, which brings the last digits of float32 forward: test_models_ddp has it in float64
+EXACT_ALGORITHMS = [name for name in ALGORITHMS if name not in ('BarlowTwins', 'CNNJEPA', 'FCMAE', 'SparK')]
 RESNET = {'type': 'ResNet', 'depth': 18, 'base_channels': 4, 'out_indices': (4,)}
 BACKBONE_CONFIGS = {'resnet18': RESNET, 'timm': {'type': 'TIMMBackbone', 'model_name': 'test_efficientnet'}}
 EXACT_BACKBONES = {
@@ -296,10 +297,8 @@ def test_two_processes_end_where_one_ends(configs, two_processes, tmp_path, name
     one, two = (torch.load(p / EXACT_LAST, weights_only=True) for p in folders)
     assert two['meta']['fingerprint']['world_size'] == 2 and two['meta']['fingerprint']['batch_size'] == BATCH // 2
     assert one['state_dict'].keys() == two['state_dict'].keys()
-    # Barlow Twins divides by the deviations of four images, which brings the last digits forward; in float64: test_models_ddp
-    tolerance = 1e-3 if name == 'BarlowTwins' else 1e-4
     for key, value in one['state_dict'].items():
-        check_close(two['state_dict'][key], value, tolerance, key)
+        check_close(two['state_dict'][key], value, 1e-4, key)
     states = one['optimizer']['state']
     assert states and states.keys() == two['optimizer']['state'].keys()
     for number, state in states.items():
