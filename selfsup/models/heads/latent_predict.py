@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ...arguments import Part
 from ...registry import HEADS, NECKS
-from ..layers.functional import l2_normalize
+from ..layers.functional import l2_normalize, require_same_length
 
 
 @HEADS.register_module()
@@ -33,6 +33,11 @@ class LatentPredictHead(nn.Module):
         Args:
             x: (N, D) projections to predict from.
             target: (N, D) projections to predict; pass them without a gradient.
+
+        Raises:
+            ShapeError: predictions are not as long as targets.
         """
-        cosines = (l2_normalize(self.predictor(x)) * l2_normalize(target)).sum(dim=1)
+        prediction = self.predictor(x)
+        require_same_length(self, prediction, target)
+        cosines = (l2_normalize(prediction) * l2_normalize(target)).sum(dim=1)
         return {'loss': -2 * (cosines.mean() if self.size_average else cosines.sum())}

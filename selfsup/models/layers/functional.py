@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...errors import ShapeError
+
 
 def full_precision(x: Tensor) -> Tensor:
     """`x` in float32 if it is in half precision, else `x` itself (float64 stays, for exact tests)."""
@@ -27,6 +29,24 @@ def length(t: Tensor, order: float, dims: tuple[int, ...], dtype: torch.dtype) -
 def l2_normalize(x: Tensor, eps: float = 1e-12) -> Tensor:
     """Rows of `x` (B, D) at unit length, in full precision; a row shorter than `eps` is divided by `eps`."""
     return F.normalize(full_precision(x), dim=1, eps=eps)
+
+
+def require_same_length(owner: object, prediction: Tensor, goal: Tensor) -> None:
+    """Predictions (B, D) must be as long as what they predict; one number would otherwise be compared with all of them.
+
+    Args:
+        owner: what has the predictor, for the message.
+        prediction: (B, D).
+        goal: (B, D).
+
+    Raises:
+        ShapeError: they are not.
+    """
+    if prediction.shape[1] != goal.shape[1]:
+        raise ShapeError(
+            f'The predictor of {type(owner).__name__} gives {prediction.shape[1]} numbers, but is to predict {goal.shape[1]}: '
+            f'set out_channels={goal.shape[1]} in its config.'
+        )
 
 
 def similarity(rows: Tensor, columns: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from .... import distributed
 from ....arguments import Positive, Share
 from ....contracts import Progress
 from ....registry import BACKBONES, MODELS, NECKS
-from ...layers.functional import l2_normalize
+from ...layers.functional import l2_normalize, require_same_length
 from ...layers.momentum import cosine_momentum, momentum_copy, momentum_update
 from ..base import Algorithm, Backbone, Neck, Step, build_part, init_neck, refuse_lonely_images
 from .in_batch import find_own
@@ -73,15 +73,17 @@ class MoCoV3(Algorithm):
 
         Args:
             img: (B, 2, C, H, W).
+
+        Raises:
+            ShapeError: predictions are not as long as keys.
         """
         view1, view2 = self.split_views(img)
-        q1 = l2_normalize(
-            self.predictor(self.neck(self.backbone(view1)))
-        )  # (B, D); views apart: each has its own batch statistics
-        q2 = l2_normalize(self.predictor(self.neck(self.backbone(view2))))
+        # (B, D); views apart: each has its own batch statistics
+        q1, q2 = (l2_normalize(self.predictor(self.neck(self.backbone(view)))) for view in (view1, view2))
         with torch.no_grad():
             k1 = l2_normalize(self.key_neck(self.key_backbone(view1)))
             k2 = l2_normalize(self.key_neck(self.key_backbone(view2)))
+        require_same_length(self, q1, k1)
         (loss1, acc1), (loss2, acc2) = contrast(q1, k2, self.temperature), contrast(q2, k1, self.temperature)
         logs = {'acc': (acc1 + acc2) / 2, 'momentum': self.momentum.clone()}
         return Step({'loss': loss1 + loss2}, logs, embedding=q1.detach())
@@ -89,10 +91,7 @@ class MoCoV3(Algorithm):
     @torch.no_grad()
     def after_update(self, carries: Sequence[dict[str, Tensor]], progress: Progress) -> None:
         """The momentum encoder follows, ready for the next iteration: so with the momentum of that iteration."""
-        constant = self.base_momentum == self.end_momentum
-        momentum = (
-            self.end_momentum if constant else cosine_momentum(self.base_momentum, self.end_momentum, progress.next)
-        )
+        momentum = cosine_momentum(self.base_momentum, self.end_momentum, progress.next)
         self.momentum.fill_(momentum)
         momentum_update(self.key_backbone, self.backbone, momentum)
         momentum_update(self.key_neck, self.neck, momentum)

@@ -19,7 +19,7 @@ from .... import distributed
 from ....arguments import Count, Positive
 from ....contracts import Progress
 from ....registry import BACKBONES, MODELS, NECKS
-from ...layers.functional import l2_normalize, similarity
+from ...layers.functional import l2_normalize, require_same_length, similarity
 from ..base import Algorithm, Backbone, Neck, Step, build_part, init_neck, refuse_lonely_images
 from .in_batch import find_own
 from .queue import enqueue, new_pointer, new_queue, require_length, require_room, warn_of_own_keys
@@ -75,7 +75,7 @@ class NNCLR(Algorithm):
             img: (B, 2, C, H, W).
 
         Raises:
-            ShapeError: the queue is shorter than one global batch, or the neck does not give `feat_dim` numbers.
+            ShapeError: the queue is shorter than one global batch, or neck or predictor do not give `feat_dim` numbers.
         """
         view1, view2 = self.split_views(img)
         name = type(self).__name__
@@ -83,6 +83,7 @@ class NNCLR(Algorithm):
         projected1, projected2 = self.neck(self.backbone(view1)), self.neck(self.backbone(view2))  # (B, D)
         require_length(name, self.queue, projected1)
         p1, p2 = l2_normalize(self.predictor(projected1)), l2_normalize(self.predictor(projected2))
+        require_same_length(self, p1, projected1)
         z1, z2 = l2_normalize(projected1.detach()), l2_normalize(projected2.detach())
         (nn1, near1), (nn2, near2) = neighbours(z1, self.queue), neighbours(z2, self.queue)
         (loss1, acc1), (loss2, acc2) = contrast(nn1, p2, self.temperature), contrast(nn2, p1, self.temperature)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ....registry import BACKBONES, MODELS, NECKS
-from ...layers.functional import l2_normalize
+from ...layers.functional import l2_normalize, require_same_length
 from ..base import Algorithm, Backbone, Neck, Step, build_part, init_neck
 
 
@@ -48,9 +48,13 @@ class SimSiam(Algorithm):
 
         Args:
             img: (B, 2, C, H, W).
+
+        Raises:
+            ShapeError: predictions are not as long as projections.
         """
-        z1, z2 = (
-            self.neck(self.backbone(view)) for view in self.split_views(img)
-        )  # views apart: each has its own statistics
-        loss = (negative_cosine(self.predictor(z1), z2) + negative_cosine(self.predictor(z2), z1)) / 2
+        # views apart: each has its own statistics
+        z1, z2 = (self.neck(self.backbone(view)) for view in self.split_views(img))
+        p1, p2 = self.predictor(z1), self.predictor(z2)
+        require_same_length(self, p1, z1)
+        loss = (negative_cosine(p1, z2) + negative_cosine(p2, z1)) / 2
         return Step({'loss': loss}, embedding=l2_normalize(z1.detach()))
