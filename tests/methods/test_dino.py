@@ -93,6 +93,13 @@ def test_temperature_without_a_warm_up():
     assert [model.teacher_temp_at(epoch) for epoch in (0, 1)] == [0.02, 0.06]
 
 
+def test_a_constant_temperature_is_that_of_the_config_also_behind_a_checkpoint():
+    old, new = (DINO(Same(), DINONeck(4, 6, 3, 8), teacher_temp=temp) for temp in (0.04, 0.07))
+    new.load_state_dict(old.state_dict())
+    new.after_update([{'teacher': torch.zeros(8)}], Progress(0, 10, 5))
+    assert new.teacher_temp.item() == pytest.approx(0.07)
+
+
 @pytest.mark.parametrize('case', GOLDEN['heads'], ids=['plain', 'BN'])
 @pytest.mark.parametrize('spelling', ['old', 'new'])
 def test_heads(case, spelling):
@@ -155,7 +162,7 @@ def test_the_teacher_follows_and_sees_the_first_size_only():
 
 def test_what_does_not_fit():
     model = DINO(Same(), DINONeck(4, 6, 3, 8))
-    with pytest.raises(ShapeError, match=r'DINO needs two views or more; got \(3, 1, 4, 1, 1\): set number'):
+    with pytest.raises(ShapeError, match=r'DINO needs 2 views or more; got \(3, 1, 4, 1, 1\): set number'):
         model(dict(img=torch.randn(3, 1, 4, 1, 1)))
     with pytest.raises(ConfigError, match=r'DINO asks its neck for out_channels, and Identity has none: use DINONeck'):
         DINO(Same(), nn.Identity())

@@ -6,6 +6,7 @@ from torch import nn
 
 from selfsup import distributed
 from selfsup.contracts import Progress
+from selfsup.errors import ShapeError
 from selfsup.models.algorithms.siamese.lejepa import LeJEPA, draw_slices, invariance, sigreg
 from tests.distributed.helpers import run_ranks
 
@@ -42,6 +43,11 @@ def test_the_loss(case, centre, monkeypatch):
     if centre == 'all':
         near(step.total, case['loss'], GRID)
         near(gradient(step.total, z), case['grad_proj'], GRID)
+
+
+def test_one_view_agrees_with_nothing():
+    with pytest.raises(ShapeError, match=r'LeJEPA needs 2 views or more; got \(3, 1, 4, 1, 1\): set number'):
+        LeJEPA(Same(), nn.Identity(), num_slices=2)(dict(img=torch.randn(3, 1, 4, 1, 1)))
 
 
 def test_the_centre_has_a_gradient():

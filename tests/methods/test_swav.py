@@ -1,6 +1,7 @@
 """SwAV gives the numbers of the official code: assignments, losses, gradients, prototypes and queue, on one process and two."""
 
 import math
+import pickle
 
 import pytest
 import torch
@@ -26,6 +27,12 @@ def model_of(prototypes, neck=None, **settings):
     model = SwAV(Same(), neck or nn.Identity(), num_prototypes=number, feat_dim=dim, **settings).double().train()
     model.load_state_dict({**model.state_dict(), 'prototypes.weight': prototypes})
     return model
+
+
+def test_a_pickled_model_still_restores_lengths():
+    model = pickle.loads(pickle.dumps(model_of(torch.eye(3, dtype=torch.float64))))
+    model.load_state_dict({**model.state_dict(), 'prototypes.weight': 2 * torch.eye(3)})
+    assert torch.equal(model.prototypes.weight, torch.eye(3, dtype=torch.float64))
 
 
 @pytest.mark.parametrize('case', GOLDEN['sinkhorn'], ids=lambda case: f'{case["epsilon"]}-{case["iterations"]}')

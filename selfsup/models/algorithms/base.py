@@ -265,16 +265,25 @@ class Algorithm(nn.Module):
             )
         return tuple(view.contiguous() for view in img.unbind(1))
 
-    def view_groups(self, img: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    def view_groups(self, img: Tensor | Sequence[Tensor], least: int = 1, reason: str = '') -> list[Tensor]:
         """Views of one size or several, as `MultiViewDataset` gives them -> tensors (B, V, C, H, W), one per size; see `views.py`.
 
+        Args:
+            img: (B, V, C, H, W), or a list of such, one per size.
+            least: views of all sizes that the method needs, >= 1.
+            reason: the setting that asks for so many, for the message.
+
         Raises:
-            ShapeError: it is something else, or the groups are not of the same images.
+            ShapeError: it is something else, the groups are not of the same images, or there are fewer views.
         """
         groups = [img] if isinstance(img, Tensor) else list(img)
         if not groups or any(group.dim() != 5 for group in groups) or len({len(group) for group in groups}) > 1:
             raise ShapeError(
                 f'{type(self).__name__} needs views of images, img of shape (B, V, C, H, W) or a list of such, one per size; '
                 f'got {form_of(img)}: use {self.dataset or "MultiViewDataset"}.'
+            )
+        if sum(group.shape[1] for group in groups) < least:
+            raise ShapeError(
+                f'{type(self).__name__} needs {least} views or more{reason}; got {form_of(img)}: set number in data.train.views.'
             )
         return groups

@@ -25,7 +25,7 @@ from ....contracts import Progress
 from ....errors import ConfigError, ShapeError
 from ....registry import BACKBONES, MODELS, NECKS
 from ...layers.functional import full_precision, l2_normalize
-from ..base import Algorithm, Backbone, Neck, Step, build_part, form_of
+from ..base import Algorithm, Backbone, Neck, Step, build_part
 from ..views import pooled_views, swapped_cross_entropy
 
 
@@ -98,7 +98,7 @@ class SwAV(Algorithm):
         self.register_buffer('queue', torch.zeros(assign_views, queue_len, feat_dim))
         self.normalize_prototypes()
         # rows of unit length stay bit for bit, so that a resumed run goes on exactly
-        self.register_load_state_dict_post_hook(lambda model, _: model.normalize_prototypes(slack=1e-5))
+        self.register_load_state_dict_post_hook(_restore_lengths)
 
     @torch.no_grad()
     def normalize_prototypes(self, slack: float = 0.0) -> None:
@@ -124,13 +124,8 @@ class SwAV(Algorithm):
         Raises:
             ShapeError: there are fewer views than `assign_views`, or one alone; the neck does not give `feat_dim` numbers.
         """
-        groups = self.view_groups(img)
-        assigning, views = self.assign_views, sum(group.shape[1] for group in groups)
-        if views < max(2, assigning):
-            raise ShapeError(
-                f'SwAV needs {max(2, assigning)} views or more with assign_views={assigning}; got {form_of(img)}: '
-                'set number in data.train.views.'
-            )
+        assigning = self.assign_views
+        groups = self.view_groups(img, least=max(2, assigning), reason=f' with assign_views={assigning}')
         features = pooled_views(self.backbone, groups)
         z = l2_normalize(self.neck(features.flatten(0, 1)))
         if z.shape[1] != self.queue.shape[2]:
@@ -169,3 +164,8 @@ class SwAV(Algorithm):
         for carry in carries:
             newest = distributed.gather_no_grad(carry['z']).transpose(0, 1).to(self.queue.dtype)  # (A, W * B, D)
             self.queue.copy_(torch.cat([newest, self.queue], dim=1)[:, : self.queue.shape[1]])
+
+
+def _restore_lengths(model: SwAV, _: object) -> None:
+    """Not a lambda, which would keep the model from being pickled."""
+    model.normalize_prototypes(slack=1e-5)

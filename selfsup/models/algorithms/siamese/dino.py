@@ -18,11 +18,11 @@ from torch import Tensor
 from .... import distributed
 from ....arguments import Positive, Share, Whole
 from ....contracts import Progress
-from ....errors import ConfigError, ShapeError
+from ....errors import ConfigError
 from ....registry import BACKBONES, MODELS, NECKS
 from ...layers.functional import full_precision, l2_normalize
 from ...layers.momentum import cosine_momentum, momentum_copy, momentum_update
-from ..base import Algorithm, Backbone, Neck, Step, build_part, form_of
+from ..base import Algorithm, Backbone, Neck, Step, build_part
 from ..views import pooled_views, swapped_cross_entropy
 
 
@@ -91,9 +91,7 @@ class DINO(Algorithm):
         Raises:
             ShapeError: there is one view only.
         """
-        groups = self.view_groups(img)
-        if sum(group.shape[1] for group in groups) < 2:
-            raise ShapeError(f'DINO needs two views or more; got {form_of(img)}: set number in data.train.views.')
+        groups = self.view_groups(img, least=2)
         features = pooled_views(self.backbone, groups)  # (V, B, C)
         student = self.neck(features.flatten(0, 1)).unflatten(0, features.shape[:2])  # (V, B, K)
         with torch.no_grad():
@@ -125,5 +123,7 @@ class DINO(Algorithm):
         momentum_update(self.target_neck, self.neck, momentum)
         mean = torch.stack([carry['teacher'] for carry in carries]).mean(dim=0)
         self.centre.lerp_(distributed.mean(mean).to(self.centre.dtype), 1 - self.centre_momentum)
-        if self.temps[2]:
-            self.teacher_temp.fill_(self.teacher_temp_at(progress.next.epoch))
+        epoch = progress.next.epoch if self.temps[2] else 0
+        self.teacher_temp.fill_(
+            self.teacher_temp_at(epoch)
+        )  # a constant one too: a checkpoint may have brought another

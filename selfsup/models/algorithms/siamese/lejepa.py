@@ -102,8 +102,11 @@ class LeJEPA(Algorithm):
 
         Args:
             img: (B, V, C, H, W), or a list of such, one per size of views.
+
+        Raises:
+            ShapeError: there is one view only, which always agrees with itself.
         """
-        groups = self.view_groups(img)
+        groups = self.view_groups(img, least=2)
         features = pooled_views(self.backbone, groups)
         z = full_precision(self.neck(features.flatten(0, 1))).unflatten(0, features.shape[:2])  # (V, B, D)
         slices = draw_slices(int(self.step), z.shape[2], self.num_slices)
