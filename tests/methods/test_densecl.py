@@ -126,6 +126,10 @@ def test_the_dense_loss_starts_late():
     twin = build(start_iters=3, loss_lambda=0.3)
     twin.load_state_dict(model.state_dict())
     assert twin.dense_started == 1
+    waiting, at_once = build(start_iters=3), build()
+    at_once.load_state_dict(waiting.state_dict())  # as a run that goes on with start_iters=0
+    at_once.after_update([], Progress(0, 10, 5))
+    assert at_once.dense_started == 1
 
 
 def test_a_neck_without_maps_is_refused():

@@ -125,8 +125,8 @@ class DenseCL(MOCO):
         for carry in carries:
             keys = distributed.gather_no_grad(carry['dense_keys'])
             enqueue(type(self).__name__, self.queue2, self.queue2_ptr, keys)
-        if self.start_iters:
-            self.dense_started.fill_(progress.next.iteration >= self.start_iters)
+        # Without start_iters too: a checkpoint may have brought a weight of 0.
+        self.dense_started.fill_(not self.start_iters or progress.next.iteration >= self.start_iters)
 
 
 @torch.no_grad()
