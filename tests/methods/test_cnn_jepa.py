@@ -245,6 +245,16 @@ def test_several_positions_per_block():
         ({'target_scale': (0.3, 0.2)}, ConfigError, r'target_scale=\(0.3, 0.2\): write the smallest and the largest'),
         ({'predictor': {'type': 'CNNJEPAPredictor', 'kernel_size': 4}}, ConfigError, 'needs an odd kernel_size.*got 4'),
         (
+            {'predictor': {'type': 'CNNJEPAPredictor', 'in_channels': 7}},
+            ConfigError,
+            r'predictor\.in_channels=7, but the map that it gets has \d+ channels: leave in_channels out',
+        ),
+        (
+            {'predictor': {'type': 'MLPNeck', 'hid_channels': 4, 'out_channels': 4}},
+            ConfigError,
+            'MLPNeck does not: set model.predictor.type=CNNJEPAPredictor',
+        ),
+        (
             {'backbone': {'type': 'TIMMBackbone', 'model_name': 'vit_tiny_patch16_224'}},
             ConfigError,
             'masked training needs a convolutional network',

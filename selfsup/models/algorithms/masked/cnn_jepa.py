@@ -13,6 +13,7 @@ the mean over the targets of all of them.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Literal
 
@@ -91,8 +92,10 @@ class CNNJEPA(Algorithm):
             raise ConfigError(f'CNNJEPA block={block} must be a multiple of the stride of the last map, {last.stride}.')
         check_masked(encoder, block, path, self.channels)
         self.backbone = encoder
-        self.neck = nn.Identity() if neck is None else build_part(NECKS, _told(neck, last.channels))
-        self.predictor = build_part(NECKS, _told(predictor, getattr(self.neck, 'out_channels', last.channels)))
+        self.neck = nn.Identity() if neck is None else build_part(NECKS, _told('neck', neck, last.channels))
+        of_map = getattr(self.neck, 'out_channels', last.channels)
+        self.predictor = build_part(NECKS, _told('predictor', predictor, of_map))
+        _check_predictor(self.predictor)
         self.target_backbone, self.target_neck = momentum_copy(self.backbone), momentum_copy(self.neck)
         self.path, self.sync_bn = path, sync_bn
         self.base_momentum, self.end_momentum = base_momentum, end_momentum
@@ -144,7 +147,7 @@ class CNNJEPA(Algorithm):
             'target_spread': spread_of_directions(goal),
         }
         loss = latent_loss(prediction, goal, enlarge(target, *goal.shape[-2:]))
-        return Step({'loss': loss}, logs, embedding=l2_normalize(seen.detach().sum(dim=(2, 3))))
+        return Step({'loss': loss}, logs, embedding=l2_normalize(seen.detach().mean(dim=(2, 3))))
 
     def momentum_at(self, progress: Progress) -> float:
         """Half a cosine over the epochs: constant within one, `base_momentum` in the first and `end_momentum` in the last."""
@@ -160,9 +163,26 @@ class CNNJEPA(Algorithm):
         momentum_update(self.target_neck, self.neck, momentum)
 
 
-def _told(part: dict | nn.Module, channels: int) -> dict | nn.Module:
+def _told(name: str, part: dict | nn.Module, channels: int) -> dict | nn.Module:
     """The config of a part with the channels of the map that it gets."""
-    return {'in_channels': channels, **part} if isinstance(part, dict) else part
+    if not isinstance(part, dict):
+        return part
+    stated = part.get('in_channels')
+    if stated not in (None, channels):
+        raise ConfigError(
+            f'CNNJEPA {name}.in_channels={stated}, but the map that it gets has {channels} channels: leave in_channels out.'
+        )
+    return {**part, 'in_channels': channels}
+
+
+def _check_predictor(predictor: nn.Module) -> None:
+    try:
+        inspect.signature(predictor.forward).bind('map', 'visible')
+    except TypeError:
+        raise ConfigError(
+            f'CNNJEPA needs a predictor that takes a map and its visible positions, and {type(predictor).__name__} does not: '
+            'set model.predictor.type=CNNJEPAPredictor.'
+        ) from None
 
 
 def _ordered(name: str, pair: tuple[float, float]) -> tuple[float, float]:
