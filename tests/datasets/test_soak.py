@@ -21,6 +21,8 @@ def test_memory_stays_and_ctrl_c_ends_it(tmp_path, cache):
         str(minutes),
         '--pace',
         '0.5',
+        '--growth',  # of minutes beside other tests; one image kept per batch is more
+        '0.1',
         '--out',
         tmp_path / 'soak.json',
         *cache,

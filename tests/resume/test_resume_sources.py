@@ -202,7 +202,8 @@ def test_killed_with_workers_and_resumed_with_others_equals_straight(form, addre
     command = [sys.executable, '-c', KILLED, str(config), str(part), *OPTIONS, 'data.workers_per_gpu=3']
     run = subprocess.run(command, cwd=root, env={**os.environ, 'PYTHONPATH': str(root)}, capture_output=True, text=True)
     assert run.returncode == -signal.SIGKILL, run.stderr
-    # the last save may still have been written when the run was killed
-    assert (part / 'iter_8.pth').exists() and not (part / 'iter_10.pth').exists()
+    # saves are written beside the training: how many were whole when it was killed depends on the disk
+    saved = {int(path.stem.removeprefix('iter_')) for path in part.glob('iter_*.pth')}
+    assert saved and max(saved) <= STOP
     train(config, part, *OPTIONS, 'data.workers_per_gpu=1', curves=False, auto_resume=True)
     assert differences(straight / 'iter_12.pth', part / 'iter_12.pth') == []

@@ -38,11 +38,11 @@ SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 CredType=cred/munge
-AuthInfo=socket={folder}/munge.sock,cred_expire={cred_expire}
+AuthInfo=socket={sockets}/munge.sock,cred_expire={cred_expire}
 StateSaveLocation={folder}/state
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdSpoolDir={folder}/spool-%n
+SlurmdSpoolDir={sockets}/%n
 SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmdLogFile={folder}/slurmd-%n.log
 SlurmdParameters=config_overrides
@@ -127,6 +127,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.names = ('n1', 'n2')
+        self.sockets: Path | None = None  # a short path of its own: names of sockets end at 107 characters
         self.daemons: list[subprocess.Popen] = []
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(('SLURM_', 'SBATCH_', 'SRUN_'))},
@@ -194,13 +195,15 @@ class Cluster:
 
     def _configure(self) -> None:
         folder, host = self.folder, socket.gethostname().partition('.')[0]
-        for name in ('state', 'bin', 'gpus', *(f'spool-{name}' for name in self.names)):
-            (folder / name).mkdir(parents=True)
+        self.sockets = Path(tempfile.mkdtemp(prefix='slurm-'))
+        for made in (folder / 'state', folder / 'bin', folder / 'gpus', *(self.sockets / name for name in self.names)):
+            made.mkdir(parents=True)
         ports = free_ports(1 + len(self.names))
         text = SETTINGS.format(
             host=host,
             port=ports[0],
             folder=folder,
+            sockets=self.sockets,
             kill_wait=KILL_WAIT_S,
             grace=GRACE_S,
             cred_expire=CREDENTIAL_S,
@@ -218,10 +221,10 @@ class Cluster:
 
     def _start(self) -> None:
         folder = self.folder
-        munge = [f'--{key}={folder}/{name}' for key, name in (('key-file', 'munge.key'), ('socket', 'munge.sock'))]
+        munge = [f'--key-file={folder}/munge.key', f'--socket={self.sockets}/munge.sock']
         munge += [f'--{key}={folder}/munged.{key[:3]}' for key in ('pid-file', 'seed-file', 'log-file')]
         self._daemon('munged', '--foreground', '--force', *munge)
-        self._wait(lambda: (folder / 'munge.sock').exists(), 'munged does not answer')
+        self._wait(lambda: (self.sockets / 'munge.sock').exists(), 'munged does not answer')
         self._daemon('slurmctld', '-D', '-c', '-i')
         for name in self.names:
             self._daemon('slurmd', '-D', '-N', name)
@@ -270,6 +273,8 @@ class Cluster:
             except OSError:
                 pass
         self.daemons = []
+        if self.sockets is not None:
+            shutil.rmtree(self.sockets, ignore_errors=True)
 
     def _end_jobs(self) -> None:
         try:
