@@ -11,6 +11,7 @@ from selfsup import distributed
 from selfsup.contracts import Progress
 from selfsup.errors import ConfigError, ShapeError
 from selfsup.models.algorithms.clustering.swav import SwAV, sinkhorn
+from selfsup.models.algorithms.views import swapped_cross_entropy
 from selfsup.models.necks import MLPNeck
 from tests.distributed.helpers import run_ranks
 
@@ -51,6 +52,17 @@ def test_assignments_of_one_row_and_of_the_least_epsilon():
     assert torch.equal(sinkhorn(torch.tensor([[0.3, -0.2, 0.9, 0.1]])), torch.full((1, 4), 0.25))
     q = sinkhorn(torch.eye(3) * 2 - 1, 0.025)  # the widest scores: e^-80 stays a number
     near(q, torch.eye(3), 1e-6)
+
+
+def test_the_class_token_loss_of_dinov3_students_has_the_same_parts():
+    """Its teacher's probabilities are assignments of both crops at once, and no crop predicts itself (`ignore_diagonal`)."""
+    case = golden('distill')['dinov3_clstoken']
+    q = sinkhorn(case['teacher_logits'], case['teacher_temp']).view_as(case['teacher_probs'])
+    near(q, case['teacher_probs'])
+    (logits,) = leaves(case['student_logits'])
+    loss = swapped_cross_entropy(q, logits / case['student_temp'])
+    near(loss, case['loss_ignore_diagonal'])
+    near(gradient(loss, logits), case['grad_ignore_diagonal'])
 
 
 @pytest.mark.parametrize('kind', ['no_head', 'head'])
