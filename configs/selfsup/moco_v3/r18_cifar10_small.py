@@ -15,4 +15,5 @@ model = dict(
     temperature=0.2,
     base_momentum=0.99,
 )
+data = dict(imgs_per_gpu=128)
 total_epochs = 4

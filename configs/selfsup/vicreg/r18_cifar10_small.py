@@ -12,4 +12,5 @@ model = dict(
     type='VICReg',
     neck=dict(type='MLPNeck', in_channels=_base_.channels, hid_channels=512, out_channels=512, bias=True, last_bias=False),
 )
+data = dict(imgs_per_gpu=128)
 total_epochs = 4
