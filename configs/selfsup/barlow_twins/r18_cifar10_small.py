@@ -12,5 +12,5 @@ model = dict(
     type='BarlowTwins',
     neck=dict(type='MLPNeck', in_channels=_base_.channels, hid_channels=512, out_channels=512, last_bias=False),
 )
-optimizer = dict(lr=5e-4)  # 2e-3 lets the rank of the embeddings halve within 100 iterations
+data = dict(imgs_per_gpu=128)
 total_epochs = 4

@@ -4,7 +4,7 @@ Reproduces: nothing published; a small budget on real images. Blocks have 4 pixe
 network: 64 per image.
 Command: python tools/train.py configs/selfsup/cnn_jepa/r18_cifar10_small.py (images in data/cifar10/{train,test}/<class>/)
 Hardware and time: 2 CPU cores with bf16 instructions, under 10 minutes; without such instructions drop use_fp16.
-Expected: not measured yet; the row that stands in docs/benchmarks/small_comparison.md when it is; rate and momentum are first guesses
+Expected: not measured yet; the row that stands in docs/benchmarks/small_comparison.md when it is
 """
 
 _base_ = '../../_base_/cifar10_small.py'
@@ -13,9 +13,10 @@ model = dict(
     type='CNNJEPA',
     predictor=dict(type='CNNJEPAPredictor', num_layers=3),
     block=4,
-    base_momentum=0.99,
+    base_momentum=0.97,
 )
 data = dict(
+    imgs_per_gpu=128,
     train=dict(
         type='ExtractDataset',
         pipeline=[dict(type='RandomResizedCrop', size=32, scale=(0.2, 1.0)), dict(type='RandomHorizontalFlip'), *_base_.to_tensor],

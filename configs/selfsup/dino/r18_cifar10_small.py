@@ -11,13 +11,15 @@ _base_ = '../../_base_/cifar10_multi_crop.py'
 model = dict(
     type='DINO',
     neck=dict(
-        type='DINONeck', in_channels=_base_.channels, hid_channels=256, bottleneck_channels=64, out_channels=1024, norm='BN'),
-    base_momentum=0.98,
+        type='DINONeck', in_channels=_base_.channels, hid_channels=256, bottleneck_channels=64, out_channels=256, norm='BN'),
+    base_momentum=0.95,
 )
 solarize = dict(type='RandomAppliedTrans', transforms=[dict(type='Solarization')], p=0.2)
 large2 = [*_base_.large_crop, *_base_.colour, solarize, *_base_.to_tensor]
 data = dict(
+    imgs_per_gpu=64,
     train=dict(views=[dict(pipeline=_base_.large), dict(pipeline=large2), dict(number=4, pipeline=_base_.small)]))
+optimizer = dict(lr=1e-3)
 optimizer_config = dict(
     grad_clip=dict(max_norm=3.0, per_tensor=True), freeze=[dict(parameters=r'^neck\.last_layer\.', iters=39)])  # half an epoch
 total_epochs = 3

@@ -10,8 +10,9 @@ _base_ = '../../_base_/cifar10_multi_crop.py'
 
 model = dict(
     type='LeJEPA',
-    neck=dict(type='MLPNeck', in_channels=_base_.channels, hid_channels=256, out_channels=32, bias=True),
-    sigreg_weight=0.02,
+    neck=dict(type='MLPNeck', in_channels=_base_.channels, hid_channels=256, out_channels=64, bias=True),
+    sigreg_weight=0.1,
     num_slices=64,
 )
+data = dict(imgs_per_gpu=128)
 total_epochs = 3

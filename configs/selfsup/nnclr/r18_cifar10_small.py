@@ -13,8 +13,10 @@ model = dict(
     neck=dict(
         type='MLPNeck', in_channels=_base_.channels, hid_channels=256, out_channels=128, num_layers=3, bias=True, last_norm='BN'),
     predictor=dict(type='MLPNeck', in_channels=128, hid_channels=512, out_channels=128, bias=True, with_avg_pool=False),
-    queue_len=4096,
+    queue_len=2048,
     feat_dim=128,
-    temperature=0.2,
+    temperature=0.1,
 )
+data = dict(imgs_per_gpu=128)
+optimizer = dict(lr=1e-3)
 total_epochs = 4

@@ -14,5 +14,6 @@ model = dict(
     predictor=dict(type='MLPNeck', in_channels=512, hid_channels=128, out_channels=512, with_avg_pool=False),
 )
 optimizer = dict(
-    _delete_=True, type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4, paramwise_options={r'^predictor\.': dict(constant_lr=True)})
+    _delete_=True, type='SGD', lr=0.05, momentum=0.9, weight_decay=5e-4, paramwise_options={r'^predictor\.': dict(constant_lr=True)})
+data = dict(imgs_per_gpu=64)
 total_epochs = 4

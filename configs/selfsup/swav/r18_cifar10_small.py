@@ -16,4 +16,5 @@ model = dict(
     epsilon=0.03,
 )
 optimizer_config = dict(freeze=[dict(parameters=r'^prototypes\.', iters=20)])  # while the rate climbs
+data = dict(imgs_per_gpu=64)
 total_epochs = 3
