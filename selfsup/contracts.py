@@ -42,6 +42,14 @@ class ChecksChannels(Protocol):
 
 
 @runtime_checkable
+class ChecksNormalization(Protocol):
+    """A method that was told how its images are normalised (`Distill`)."""
+
+    def check_normalization(self, found: Sequence[tuple[Sequence[float], Sequence[float]]]) -> None:
+        """Refuse other values than it was told; `found` has mean and std, for images in [0, 1], of each different normalisation."""
+
+
+@runtime_checkable
 class LearnsFromFrozen(Protocol):
     """A method that learns from networks which no checkpoint holds (`Distill`): a run goes on with the same ones only."""
 

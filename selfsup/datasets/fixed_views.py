@@ -1,4 +1,4 @@
-"""Which views a data set gives, and whether they are always the same: for answers about them that are kept from run to run."""
+"""Which views a data set gives, whether they are always the same, and how they are normalised: for who must know before a run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from torch import Tensor
+
 from ..contracts import Views
 from .digest import data_digest
-from .pipelines.normalization import flat, name_of
+from .pipelines.normalization import BYTES, UNIT, flat, name_of
 from .wrappers import parts_of
 
 # Steps that never draw, with all that they do in their repr.
@@ -35,10 +37,9 @@ def describe_views(dataset: Any, images: int) -> Views:
         dataset: a data set of ours, or one made of others.
         images: N, that `idx` counts.
     """
-    random, described = [], []
+    described = []
     for part in parts_of(dataset):
         steps = list(_steps(part))
-        random += [name for name, known, _ in steps if not known or name not in FIXED]
         described.append(
             [
                 *(name if name in _NO_REPR else repr(step) for name, _, step in steps),
@@ -46,7 +47,26 @@ def describe_views(dataset: Any, images: int) -> Views:
             ]
         )
     text = json.dumps([data_digest(dataset), described], sort_keys=True, default=str)
-    return Views(images, hashlib.sha256(text.encode()).hexdigest(), tuple(dict.fromkeys(random)))
+    return Views(images, hashlib.sha256(text.encode()).hexdigest(), random_steps(dataset))
+
+
+def random_steps(dataset: Any) -> tuple[str, ...]:
+    """Names of the steps of `dataset` that may draw at random, or of which that is not known, each once."""
+    steps = (step for part in parts_of(dataset) for step in _steps(part))
+    return tuple(dict.fromkeys(name for name, known, _ in steps if not known or name not in FIXED))
+
+
+def normalizations(dataset: Any) -> list[tuple[list[float], list[float]]]:
+    """Mean and std, for images in [0, 1], of each different Normalize in the pipelines of `dataset`, those on the device too."""
+    steps = (step for part in parts_of(dataset) for step in _steps(part))
+    found = [(_unit(step.mean), _unit(step.std)) for name, known, step in steps if known and name == 'Normalize']
+    return [values for number, values in enumerate(found) if values not in found[:number]]
+
+
+def _unit(values: Any) -> list[float]:
+    """As a list; those for images in [0, 255] are divided by 255."""
+    numbers = [float(value) for value in (values if isinstance(values, (list, tuple, Tensor)) else [values])]
+    return [value / BYTES for value in numbers] if max(numbers) > UNIT else numbers
 
 
 def _steps(dataset: Any) -> Iterator[tuple[str, bool, Any]]:

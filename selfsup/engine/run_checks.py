@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..contracts import ChecksChannels, ChecksData, KeepsAnswers
-from ..datasets.fixed_views import describe_views
+from ..contracts import ChecksChannels, ChecksData, ChecksNormalization, KeepsAnswers
+from ..datasets.fixed_views import describe_views, normalizations
 from ..datasets.loaders.shared_memory import check_room
 from ..datasets.wrappers import view_channels
 from ..distributed import gather_objects, world_size
@@ -32,6 +32,13 @@ def check_run(model: nn.Module, loader: Any, max_iters: int) -> None:
     sizes = batch_sizes(loader, max_iters)
     if isinstance(model, ChecksChannels):
         model.check_channels(view_channels(loader.dataset))
+    if isinstance(model, ChecksNormalization):
+        on_device = getattr(loader, 'normalize', None)
+        model.check_normalization(
+            [(on_device.mean.flatten().tolist(), on_device.std.flatten().tolist())]
+            if on_device is not None
+            else normalizations(loader.dataset)
+        )
     if isinstance(model, KeepsAnswers):
         model.use_views(lambda: describe_views(loader.dataset, number_of_images(loader.dataset)))
     if isinstance(model, ChecksData):

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..arguments import Count, Part, Whole, held
+from ..datasets.fixed_views import random_steps
 from ..datasets.wrappers import build_dataset
 from ..engine import Run, unwrap
 from ..errors import ConfigError, DataError
@@ -49,12 +50,18 @@ class SeveralViews(Dataset):
 
     Raises:
         DataError: it has fewer images.
+        ConfigError: its views are always the same.
     """
 
     def __init__(self, dataset: Any, images: int, views: int) -> None:
         if len(dataset) < images:
             raise DataError(
                 f'CollapseHook lidar: the data set has {len(dataset)} images, fewer than images={images}: set it lower.'
+            )
+        if not random_steps(dataset):
+            raise ConfigError(
+                'CollapseHook lidar: the pipeline of its data set draws nothing at random, so all views of an image are equal. '
+                'Give it that of data.train.'
             )
         self.dataset, self.views = dataset, views
         self.chosen = np.linspace(0, len(dataset) - 1, images).round().astype(int).tolist()
@@ -75,7 +82,7 @@ class LiDARMeasure(EvaluationHook):
         dataset, images, views, interval, imgs_per_gpu, workers_per_gpu: see `LiDAR`.
 
     Raises:
-        ConfigError: no data set, or one whose samples hold several views.
+        ConfigError: no data set, or one whose samples hold several views or are always the same.
         DataError: it has fewer images.
     """
 

@@ -194,3 +194,15 @@ def test_a_cache_needs_numbers_and_views(tmp_path):
     model.use_views(lambda: Views(2, 'x', ()))
     first = model({'img': img, 'idx': torch.tensor([0, 1])}).losses
     assert torch.equal(first['loss_summary'], model({'img': img, 'idx': torch.tensor([0, 1])}).losses['loss_summary'])
+
+
+@pytest.mark.parametrize('prefetch', [False, True], ids=['pipeline', 'device'])
+def test_a_teacher_is_told_how_images_are_normalised(config, tmp_path, prefetch):
+    options = [f'prefetch={prefetch}', 'total_epochs=1']
+    train(config, tmp_path / 'right', *options)
+    with pytest.raises(ConfigError) as refused:
+        train(config, tmp_path / 'wrong', *options, 'model.img_norm_cfg.mean=[0.5,0.4,0.5]')
+    assert str(refused.value) == (
+        'model.img_norm_cfg has mean=[0.5, 0.4, 0.5], std=[0.3, 0.3, 0.3], but data.train normalises with mean=[0.5, 0.5, 0.5], '
+        'std=[0.3, 0.3, 0.3]: the teachers would see shifted images. Give both the same.'
+    )

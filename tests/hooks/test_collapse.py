@@ -129,6 +129,7 @@ def test_views_of_an_image_follow_each_other_and_differ():
     [
         ({'lidar': {'images': 3}}, 'CollapseHook lidar needs a dataset with random views'),
         ({'lidar': {'dataset': SHAKEN, 'images': 5000}}, 'has 1438 images, fewer than images=5000'),
+        ({'lidar': {'dataset': {**SHAKEN, 'pipeline': SHAKEN['pipeline'][-1:]}}}, 'draws nothing at random'),
         ({'lidar': {'dataset': SHAKEN, 'images': 1}}, 'images'),
         ({'lidar': {'dataset': SHAKEN, 'view': 1}}, 'view'),
         ({'rankme': {'images': 1}}, 'images'),

@@ -1,4 +1,4 @@
-"""Distillation of DINOv2 ViT-S/14 with registers (arXiv:2304.07193) into a ResNet-18 with the CIFAR stem, CIFAR-10 without labels, 200 epochs.
+"""Distillation of DINOv2 ViT-S/14 with registers (arXiv:2304.07193) into a ResNet-18 on CIFAR-10 without labels, 200 epochs.
 
 Reproduces: nothing published; losses of AM-RADIO (arXiv:2312.06709), optimizer and epochs of the other CIFAR-10 runs.
 Command: python tools/train.py configs/selfsup/distill/r18_cifar10_ep200.py (images in data/cifar/cifar-10-batches-py/; timm downloads the

@@ -157,6 +157,21 @@ class Distill(Algorithm):
                 'Leave model.cache out, or use fixed steps such as Resize and CenterCrop.'
             )
 
+    def check_normalization(self, found: Sequence[tuple[Sequence[float], Sequence[float]]]) -> None:
+        """Teachers would be shown shifted images if `img_norm_cfg` were not what normalises them.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        told = [[round(x, 4) for x in values] for values in numbers_of(self.img_norm_cfg)]
+        for values in found:
+            mean, std = ([round(x, 4) for x in numbers] for numbers in values)
+            if [mean, std] != told:
+                raise ConfigError(
+                    f'model.img_norm_cfg has mean={told[0]}, std={told[1]}, but data.train normalises with mean={mean}, std={std}: '
+                    'the teachers would see shifted images. Give both the same.'
+                )
+
     def frozen_networks(self) -> list[str]:
         """Name and digest of the teachers: checkpoints hold these, and not their weights."""
         return [f'{teacher.name} {teacher.digest}' for teacher in self.teachers]
