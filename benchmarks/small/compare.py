@@ -7,7 +7,9 @@ For each method with a config `configs/selfsup/METHOD/*_cifar10_small*.py`, and 
     runs     `--minutes` on 2 cores for each of `--seeds`; kNN-20 and a linear probe of the LAST iteration
 
 and the untrained networks. One JSON per run in benchmarks/results/compare; what is there is not done again, and a run that was killed
-has left nothing and is. `--jobs 2` runs two side by side, each on one core for twice the minutes.
+has left nothing and is. Ctrl-C and SIGTERM end what is running too.
+
+`--jobs 2` runs two side by side, each on one core for twice the minutes.
 
     python benchmarks/small/compare.py --plan                  # what would run, and how long it takes
     python benchmarks/small/compare.py                         # all of it: hours
@@ -18,13 +20,15 @@ has left nothing and is. `--jobs 2` runs two side by side, each on one core for 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import queue
+import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +52,12 @@ class Work:
 def parse_args(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add('--only', nargs='+', metavar='METHOD', help='some methods, by the names that --plan shows (default: all)')
+    add(
+        '--only',
+        nargs='+',
+        metavar='METHOD',
+        help='some methods, by the names that --plan shows, in this order (default: all)',
+    )
     add('--seeds', nargs='+', type=int, default=[0, 1, 2])
     add('--minutes', type=float, default=5.0, help='of training on 2 cores, per run (default: 5)')
     add('--search-minutes', type=float, default=2.0, help='of training per learning rate of the search (default: 2)')
@@ -122,6 +131,7 @@ class Series:
 
     Attributes:
         failed: a line per method that did not get to its end.
+        stopped_by: number of the signal that was heard, 0 for none.
     """
 
     def __init__(self, args: argparse.Namespace, methods: dict) -> None:
@@ -131,7 +141,7 @@ class Series:
         cores = sorted(os.sched_getaffinity(0))
         if len(cores) < CORES:
             raise SystemExit(f'The budget is counted on {CORES} cores, and this process may use {len(cores)}.')
-        self.args, self.methods, self.failed = args, methods, list[str]()
+        self.args, self.methods, self.failed, self.stopped_by = args, methods, list[str](), 0
         self._budget = Budget
         each = CORES // args.jobs
         self._places: queue.Queue = queue.Queue()
@@ -140,20 +150,43 @@ class Series:
         self._printing = threading.Lock()
 
     def run(self, names: Iterable[str]) -> None:
-        """All that is missing of these methods and untrained networks."""
-        with ThreadPoolExecutor(self.args.jobs) as pool:
-            list(pool.map(self._guarded, names))
+        """All that is missing of these methods and untrained networks. After a signal nothing is begun, and what runs is killed."""
+        from selfsup.cluster.tree import kill_below
+
+        with self._listening(), ThreadPoolExecutor(self.args.jobs) as pool:
+            waiting = {pool.submit(self._guarded, name) for name in names}
+            while waiting:
+                done, waiting = wait(waiting, timeout=0.5)
+                for one in done:
+                    one.result()
+                if self.stopped_by:
+                    kill_below(os.getpid())
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        def hear(number: int, frame: object) -> None:
+            self.stopped_by = number
+
+        before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _guarded(self, name: str) -> None:
         from benchmarks.small.one_run import Failed
 
+        if self.stopped_by:
+            return
         place = self._places.get()
         os.sched_setaffinity(0, place.cores)  # of this thread: what it starts has the same
         try:
             (self._method if name in self.methods else self._untrained)(name, place)
         except (Failed, ValueError) as error:
-            self.failed.append(f'{name}: {error}')
-            self._say(f'{name} failed: {error}')
+            if not self.stopped_by:
+                self.failed.append(f'{name}: {error}')
+                self._say(f'{name} failed: {error}')
         finally:
             self._places.put(place)
 
@@ -222,7 +255,7 @@ def main(words: list[str] | None = None) -> None:
     unknown = sorted(set(args.only or ()) - set(methods))
     if unknown:
         raise SystemExit(f'no small config for {", ".join(unknown)}; there are {", ".join(methods)}')
-    chosen = {name: method for name, method in methods.items() if args.only is None or name in args.only}
+    chosen = {name: methods[name] for name in args.only or methods}
     asked = plan(chosen, args)
     if args.plan:
         show_plan(chosen, asked, args.jobs)
@@ -234,6 +267,8 @@ def main(words: list[str] | None = None) -> None:
             )
     series = Series(args, chosen)
     series.run(asked)
+    if series.stopped_by:
+        raise SystemExit(128 + series.stopped_by)
     if series.failed:
         raise SystemExit('\n'.join(['not finished:', *series.failed]))
 

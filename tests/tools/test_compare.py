@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from benchmarks.small import compare, comparing, one_run
+from selfsup.cluster.tree import descendants, is_running
 
 MEASURED = {
     'iterations': 25,
@@ -139,6 +145,25 @@ def test_a_series_in_seconds(images, tmp_path, monkeypatch):
     assert found['numbers']['knn_20'] > 90 and 0 <= found['numbers']['linear'] <= 100
     assert 0 < found['embedding_std'] < 2 and found['network'] == 'ResNet-18'
     assert json.loads((tmp_path / 'out/runs/untrained_seed0.json').read_text())['numbers']['knn_20'] > 90
+
+
+def trainings(pid):
+    """Those of a series that are running."""
+    lines = {child: Path(f'/proc/{child}/cmdline') for child in descendants(pid)}
+    return [child for child, line in lines.items() if line.exists() and 'tools/train.py' in line.read_text()]
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_what_is_running(images, tmp_path, number):
+    words = ['--data', images, '--out', tmp_path / 'out', '--search', 'skip', '--only', 'rotation_pred', 'simclr']
+    series = subprocess.Popen([sys.executable, compare.__file__, *map(str, words)], stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 120
+    while not (started := trainings(series.pid)) and series.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    series.send_signal(number)
+    assert series.wait(60) == 128 + number, series.stderr.read()
+    assert started and not any(is_running(pid) for pid in started)
+    assert series.stderr.read() == '' and not (tmp_path / 'out').exists()
 
 
 @pytest.mark.parametrize('text', ['', '{"bud', '[]', '{}'])
