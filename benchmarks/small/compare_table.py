@@ -53,12 +53,14 @@ def _mean(runs: list[dict[str, Any]], number: str) -> float:
 
 
 def _cell(runs: list[dict[str, Any]], number: str) -> str:
-    """'52.3 ± 0.4 (51.9 to 52.7)'; a number less than there are runs is said: those diverged."""
+    """'52.3 ± 0.4 (51.9 to 52.7)', '52.3' for one run; a number less than there are runs is said: those diverged."""
     values = _values(runs, number)
     diverged = len(runs) - len(values)
     note = f', {diverged} of {len(runs)} diverged' if diverged else ''
     if not values:
         return f'all {len(runs)} diverged'
+    if len(values) == 1:
+        return f'{values[0]:.1f}{note}'
     s = spread(values)
     return f'{s["mean"]:.1f} ± {s["std"]:.1f} ({s["min"]:.1f} to {s["max"]:.1f}){note}'
 
@@ -192,8 +194,8 @@ def plot(methods: dict[str, Method], runs: Runs, path: Path = PICTURE) -> Path:
                 continue
             s = spread(values)
             ends = [[s['mean'] - s['min']], [s['max'] - s['mean']]]
-            bar = {'xerr': ends, 'color': colour, 'ecolor': INK, 'capsize': 2, 'label': label if row == 0 else None}
-            axes.barh(-row + offset, s['mean'], 0.36, **bar)
+            several = {'xerr': ends, 'ecolor': INK, 'capsize': 2} if len(values) > 1 else {}
+            axes.barh(-row + offset, s['mean'], 0.36, color=colour, label=label if row == 0 else None, **several)
             axes.text(s['max'] + 0.6, -row + offset, f'{s["mean"]:.1f}', va='center', fontsize=8, color=INK)
     labels = [methods[name].title if name in methods else name.replace('_', ', of ', 1) for name in names]
     axes.set_yticks([-row for row in range(len(names))], labels)
