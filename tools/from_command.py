@@ -1,4 +1,6 @@
-"""Documented commands of SparK, ConvNeXt V2, SLaK and OpenSelfSup, as they are run here: python tools/from_command.py "COMMAND" --out FILE.py
+"""Documented commands of SparK, ConvNeXt V2, SLaK and OpenSelfSup, as they are run here.
+
+    python tools/from_command.py "COMMAND" --out FILE.py
 
 Prints what became of each flag, the config, and the command that runs it. See docs/coming_from.md.
 """
@@ -13,7 +15,7 @@ from selfsup.errors import UsageError
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0].split(': ')[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('command', help='the command, in quotes')
     parser.add_argument('--out', metavar='FILE.py', type=Path, help='write the config there (default: it is printed)')
     parser.add_argument('--force', action='store_true', help='replace the file if it exists')

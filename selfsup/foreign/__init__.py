@@ -9,8 +9,8 @@
     programs     which program of which code base a command starts
     page         the tables of docs/coming_from.md
 
-To add a code base: write a file with a `Program` for each of its scripts, whose flags carry name, kind, documented default and what they do to
-a config; name it in `programs.py`; add its documented commands to tests/foreign and its table to the page.
+To add a code base: write a file with a `Program` for each of its scripts, whose flags carry name, kind, documented default and what they
+do to a config; name it in `programs.py`; add its documented commands to tests/foreign and its table to the page.
 """
 
 from .programs import translate

@@ -43,7 +43,11 @@ def arch_of(values: dict[str, Any]) -> str:
 
 
 def _notes(values: dict[str, Any]) -> list[str]:
-    return ["--model convnextv2_ was read as convnextv2_tiny: the guide's command is cut off there."] if values['model'] == CUT_OFF else []
+    return (
+        ["--model convnextv2_ was read as convnextv2_tiny: the guide's command is cut off there."]
+        if values['model'] == CUT_OFF
+        else []
+    )
 
 
 def layer_decay(draft: Draft, value: float) -> None:
@@ -101,11 +105,27 @@ PRETRAINING = (
 )
 
 FINETUNING = (
-    Flag('model', 'str', 'convnextv2_base', 'model.backbone.arch: chooses the recipe', lambda draft, value: put(draft.cfg, 'model.backbone.arch', arch_of(draft.values)), trains=False),
+    Flag(
+        'model',
+        'str',
+        'convnextv2_base',
+        'model.backbone.arch: chooses the recipe',
+        lambda draft, value: put(draft.cfg, 'model.backbone.arch', arch_of(draft.values)),
+        trains=False,
+    ),
     *TRAINING,
     Flag('lr', 'float', None, 'optimizer.lr, which does not follow the batch', learning_rate, low=0),
     Flag('blr', 'float', 5e-4, 'optimizer.base_lr, for 256 images', base_rate, low=0),
-    Flag('layer_decay', 'float', 1.0, 'optimizer.layer_decay.rate; 1: no layer decay', layer_decay, low=0, above=True, high=1),
+    Flag(
+        'layer_decay',
+        'float',
+        1.0,
+        'optimizer.layer_decay.rate; 1: no layer decay',
+        layer_decay,
+        low=0,
+        above=True,
+        high=1,
+    ),
     Flag('layer_decay_type', 'str', 'single', 'optimizer.layer_decay.groups', layer_groups, only=('single', 'group')),
     Flag('head_init_scale', 'float', 0.001, 'model.head.init_std, 0.02 times as large', head_scale, low=0, above=True),
     Flag('weight_decay_end', 'float', None, 'without effect in the original too.'),
@@ -130,8 +150,38 @@ def _finetuning(values: dict[str, Any]) -> str:
 
 FIRST = replace(PRETRAINING[0], apply=FINETUNING[0].apply)
 PROGRAMS = (
-    Program('ConvNeXt V2: main_pretrain.py', ('main_pretrain.py',), (FIRST, *PRETRAINING[1:]), _pretraining, check=steps_of_warmup, notes=_notes),
-    Program('ConvNeXt V2: main_finetune.py', ('main_finetune.py',), FINETUNING, _finetuning, check=steps_of_warmup, notes=_notes),
-    Program('ConvNeXt V2: submitit_pretrain.py', ('submitit_pretrain.py',), (*JOB, FIRST, *PRETRAINING[1:]), _pretraining, describe=_submitted, check=steps_of_warmup, notes=_notes),
-    Program('ConvNeXt V2: submitit_finetune.py', ('submitit_finetune.py',), (*JOB, *FINETUNING), _finetuning, describe=_submitted, check=steps_of_warmup, notes=_notes),
+    Program(
+        'ConvNeXt V2: main_pretrain.py',
+        ('main_pretrain.py',),
+        (FIRST, *PRETRAINING[1:]),
+        _pretraining,
+        check=steps_of_warmup,
+        notes=_notes,
+    ),
+    Program(
+        'ConvNeXt V2: main_finetune.py',
+        ('main_finetune.py',),
+        FINETUNING,
+        _finetuning,
+        check=steps_of_warmup,
+        notes=_notes,
+    ),
+    Program(
+        'ConvNeXt V2: submitit_pretrain.py',
+        ('submitit_pretrain.py',),
+        (*JOB, FIRST, *PRETRAINING[1:]),
+        _pretraining,
+        describe=_submitted,
+        check=steps_of_warmup,
+        notes=_notes,
+    ),
+    Program(
+        'ConvNeXt V2: submitit_finetune.py',
+        ('submitit_finetune.py',),
+        (*JOB, *FINETUNING),
+        _finetuning,
+        describe=_submitted,
+        check=steps_of_warmup,
+        notes=_notes,
+    ),
 )

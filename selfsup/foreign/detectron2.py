@@ -30,7 +30,10 @@ def convert(call: Call) -> Translation:
     if len(call.words) != 2 or any(word.startswith('-') for word in call.words):
         raise UsageError(f'{call.program}: give the file of weights and the file to write, nothing else.')
     command = f'python {FOLDER}/convert_pretrain_to_detectron2.py {shlex.join(call.words)}'
-    rows = [Row(word, 'taken', says, True) for word, says in zip(call.words, ('weights to read', 'the file to write'), strict=True)]
+    rows = [
+        Row(word, 'taken', says, True)
+        for word, says in zip(call.words, ('weights to read', 'the file to write'), strict=True)
+    ]
     return Translation('', '', command, rows)
 
 
@@ -41,13 +44,17 @@ def train(call: Call) -> Translation:
         UsageError: an unknown flag, a config that is not here, or a setting without a value.
     """
     words = list(call.words)
-    first = next((i for i, w in enumerate(words) if w.isupper() or ('.' in w and w.split('.')[0].isupper())), len(words))
+    first = next(
+        (i for i, w in enumerate(words) if w.isupper() or ('.' in w and w.split('.')[0].isupper())), len(words)
+    )
     own, settings = words[:first], words[first:]
     given = parse(FLAGS, own)
     if len(settings) % 2:
         raise UsageError(f'{settings[-1]} needs a value: settings of detectron2 are pairs, KEY VALUE.')
     if 'config-file' not in given:
-        raise UsageError('--config-file is missing: name a config, such as ./configs/coco_R_50_FPN_CONV_1x_moco_adam.yaml.')
+        raise UsageError(
+            '--config-file is missing: name a config, such as ./configs/coco_R_50_FPN_CONV_1x_moco_adam.yaml.'
+        )
     name = given['config-file'].rsplit('/', 1)[-1]
     known = sorted(path.name for path in (ROOT / FOLDER / 'configs').glob('*.yaml'))
     if name not in known:
@@ -59,8 +66,13 @@ def train(call: Call) -> Translation:
             value = config if flag.name == 'config-file' else given[flag.name]
             line += [flag.spelled()] if flag.kind == 'switch' else [flag.spelled(), str(value)]
             rows.append(Row(written(flag, given[flag.name]), 'taken', written(flag, value), True))
-    rows += [Row(f'{key} {value}', 'taken', 'the same setting', True) for key, value in zip(settings[::2], settings[1::2], strict=True)]
-    return Translation('', '', shlex.join([*line, *settings]), rows, ['detectron2 is not part of this project: install it first.'])
+    rows += [
+        Row(f'{key} {value}', 'taken', 'the same setting', True)
+        for key, value in zip(settings[::2], settings[1::2], strict=True)
+    ]
+    return Translation(
+        '', '', shlex.join([*line, *settings]), rows, ['detectron2 is not part of this project: install it first.']
+    )
 
 
 SCRIPTS = (('convert-timm-to-d2.py', convert), ('train_net.py', train))

@@ -41,7 +41,7 @@ class Flag:
         kind: 'int', 'float', 'str', 'bool' (takes true or false), 'switch' (takes no value) or 'ints' (takes several).
         default: what counts where it is left out.
         says: what it is here, or why it is not needed.
-        apply: changes a draft; None: the flag is not needed here.
+        apply: changes a draft, or says what the flag became elsewhere; None: the flag is not needed here.
         only: the values that have a counterpart here; None: all.
         trains: no effect where a trained model is only measured.
         left_alone: where it is left out, the recipe's own value stands: it changes no weight.
@@ -55,7 +55,7 @@ class Flag:
     kind: str
     default: Any
     says: str
-    apply: Callable[[Draft, Any], None] | None = None
+    apply: Callable[[Draft, Any], str | None] | None = None
     only: tuple | None = None
     trains: bool = True
     left_alone: bool = False
@@ -138,7 +138,9 @@ def parse(flags: tuple[Flag, ...], words: list[str], positional: tuple[str, ...]
             continue
         name, equals, value = word.partition('=')
         if name not in names:
-            raise UsageError(f'{name} is no flag of the program.{did_you_mean(name, sorted(f"--{f.name}" for f in flags))}')
+            raise UsageError(
+                f'{name} is no flag of the program.{did_you_mean(name, sorted(f"--{f.name}" for f in flags))}'
+            )
         flag = names[name]
         taken = [value] if equals else []
         most = 0 if equals or flag.kind == 'switch' else (99 if flag.kind == 'ints' else 1)

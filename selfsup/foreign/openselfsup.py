@@ -88,7 +88,9 @@ def translate(script: Script, call: Call, out: str | os.PathLike | None = None) 
     own, rest = words[:first], words[first:]
     needed = [n for n in names if not n.startswith('[')]
     if not len(needed) <= len(own) <= len(names):
-        raise UsageError(f'{call.program} takes {" ".join(n.upper() for n in names)}, then flags; {len(own)} words are given.')
+        raise UsageError(
+            f'{call.program} takes {" ".join(n.upper() for n in names)}, then flags; {len(own)} words are given.'
+        )
     values: dict[str, str] = dict(zip((n.strip('[]') for n in names), own, strict=False))
     if 'gpus' in values:
         whole('The number of GPUs', values['gpus'])

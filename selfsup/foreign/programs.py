@@ -49,6 +49,8 @@ def _chosen(name: str, call: Call) -> tuple[Program, Call]:
     finetunes = 'downstream' in call.program or bool(flags & set(FINETUNING_ONLY))
     if name == 'main.sh':
         if not call.words or call.words[0].startswith('-'):
-            raise UsageError('main.sh wants the name of the experiment before its flags, such as: bash main.sh NAME --bs=4096')
+            raise UsageError(
+                'main.sh wants the name of the experiment before its flags, such as: bash main.sh NAME --bs=4096'
+            )
         call.words[:1] = [f'--exp_name={call.words[0]}']
     return spark.FINETUNE if finetunes else spark.PRETRAIN, call

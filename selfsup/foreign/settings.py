@@ -63,7 +63,7 @@ def step(dataset: dict[str, Any], name: str) -> dict[str, Any] | None:
 
 def changes(old: Any, new: Any, path: str = '') -> list[str]:
     """Each difference as `path = value`; a list is one value."""
-    if isinstance(old, dict) and isinstance(new, dict):
+    if isinstance(old, dict) and isinstance(new, dict) and old.get('type') == new.get('type'):
         found = []
         for name in [*new, *(n for n in old if n not in new)]:
             inner = f'{path}.{name}' if path else str(name)
@@ -80,7 +80,7 @@ def changes(old: Any, new: Any, path: str = '') -> list[str]:
             return [line for a, b in zip(old, new, strict=True) for line in changes(a, b, f'{path}.{b["type"]}')]
         gone = [t for t in types[0] if t not in types[1]]
         return [f'{path}.{t} left out' for t in gone] or [f'{path} = {new!r}']
-    return [] if old == new and type(old) is type(new) or _same(old, new) else [f'{path} = {new!r}']
+    return [] if (old == new and type(old) is type(new)) or _same(old, new) else [f'{path} = {new!r}']
 
 
 def _same(old: Any, new: Any) -> bool:

@@ -63,7 +63,8 @@ def split(command: str) -> Call:
     words = words[1:] if words[:1] == ['$'] else words
     environment = []
     while words and re.match(r'[A-Za-z_]\w*=', words[0]):
-        environment.append(words.pop(0))
+        variable, _, value = words.pop(0).partition('=')
+        environment.append(f'{variable}={shlex.quote(value)}')
     launched = bool(words) and words[0] == 'torchrun'
     if launched or (words and (words[0] in ('bash', 'sh') or PYTHON.match(words[0].rsplit('/', 1)[-1]))):
         words = words[1:]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import UsageError, did_you_mean
 from .flags import Draft, Flag
-from .settings import drop_hook, get, hook, put
+from .settings import drop_hook, hook, put
 from .timm_flags import CLASSIFIER, TRAINING, learning_rate, places, sets, steps_of_warmup, with_defaults
 from .translation import Program
 
-LAST_DIMS = (('tiny', 768), ('small', 768), ('base', 1024), ('large', 1536))  # channels of the last stage at a width factor of 1
+LAST_DIMS = (
+    ('tiny', 768),
+    ('small', 768),
+    ('base', 1024),
+    ('large', 1536),
+)  # channels of the last stage at a width factor of 1
 GROWTHS = ('random', 'gradient', 'momentum')
 
 
@@ -58,7 +64,7 @@ def sparse(draft: Draft, value: bool) -> None:
         drop_hook(draft.cfg, 'SparseTrainingHook')
 
 
-def masks(name: str):
+def masks(name: str) -> Callable[[Draft, Any], str | None]:
     """The flag is a setting of the hook, where there is one."""
 
     def apply(draft: Draft, value: Any) -> None:
@@ -109,7 +115,7 @@ def notes(values: dict[str, Any]) -> list[str]:
     found = []
     if values['sparse'] and values['use_amp'] and not values['eval']:
         found.append('With --use_amp true the original masks weights once, at the start; here they stay sparse.')
-    if get(values, 'eval'):
+    if values['eval']:
         found.append('The original measures the raw weights, as tools/test.py does; --ema measures the average.')
     if values['model'] == 'SLaK_large':
         found.append('Nothing is published of SLaK-L: the recipe is that of SLaK-B.')
@@ -117,23 +123,55 @@ def notes(values: dict[str, Any]) -> list[str]:
 
 
 MODEL = (
-    Flag('model', 'str', 'SLaK_tiny', 'model.backbone.arch: chooses the recipe', lambda d, value: put(d.cfg, 'model.backbone.arch', arch_of(d.values)), trains=False),
+    Flag(
+        'model',
+        'str',
+        'SLaK_tiny',
+        'model.backbone.arch: chooses the recipe',
+        lambda d, value: put(d.cfg, 'model.backbone.arch', arch_of(d.values)),
+        trains=False,
+    ),
     Flag('Decom', 'bool', False, 'model.backbone.decom', sets('model.backbone.decom', True), trains=False),
-    Flag('width_factor', 'float', 1.0, 'model.backbone.width_factor and model.head.in_channels', width, trains=False, low=0.1),
+    Flag(
+        'width_factor',
+        'float',
+        1.0,
+        'model.backbone.width_factor and model.head.in_channels',
+        width,
+        trains=False,
+        low=0.1,
+    ),
     Flag('kernel_size', 'ints', (51, 49, 47, 13, 5), 'model.backbone.kernel_size', kernels, trains=False, low=1),
     Flag('bn', 'bool', True, 'model.backbone.norm_cfg', normalised, trains=False),
-    Flag('layer_scale_init_value', 'float', 1e-6, 'model.backbone.layer_scale_init_value', sets('model.backbone.layer_scale_init_value', 1e-6), trains=False, low=0),
+    Flag(
+        'layer_scale_init_value',
+        'float',
+        1e-6,
+        'model.backbone.layer_scale_init_value',
+        sets('model.backbone.layer_scale_init_value', 1e-6),
+        trains=False,
+        low=0,
+    ),
 )
 
 SPARSE = (
     Flag('sparse', 'switch', False, 'SparseTrainingHook', sparse, trains=False),
     Flag('sparsity', 'float', 0.4, 'SparseTrainingHook sparsity', masks('sparsity'), low=0, high=0.99),
-    Flag('sparse_init', 'str', 'snip', 'SparseTrainingHook init', masks('init'), only=('snip', 'ERK', 'uniform', 'resume')),
+    Flag(
+        'sparse_init',
+        'str',
+        'snip',
+        'SparseTrainingHook init',
+        masks('init'),
+        only=('snip', 'ERK', 'uniform', 'resume'),
+    ),
     Flag('prune', 'str', 'magnitude', 'SparseTrainingHook prune', only=('magnitude',)),
     Flag('growth', 'str', 'random', 'SparseTrainingHook growth', masks('growth'), only=GROWTHS),
     Flag('redistribution', 'str', 'none', 'never called in the original either.'),
     Flag('prune_rate', 'float', 0.3, 'SparseTrainingHook prune_rate', masks('prune_rate'), low=0.005, high=1),
-    Flag('update-frequency', 'int', 100, 'SparseTrainingHook update_interval', masks('update_interval'), other='u', low=1),
+    Flag(
+        'update-frequency', 'int', 100, 'SparseTrainingHook update_interval', masks('update_interval'), other='u', low=1
+    ),
     Flag('fix', 'switch', False, 'SparseTrainingHook update_interval=None', fixed),
     Flag('only-L', 'switch', False, "SparseTrainingHook only='large_kernel.LoRA'", only_large),
     Flag('verbose', 'switch', False, 'without effect in the original too.'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import UsageError, did_you_mean
@@ -53,15 +54,31 @@ def each(draft: Draft, value: int) -> None:
     Raises:
         UsageError: fewer images than processes.
     """
-    if not value:
-        return
     if value < draft.world:
-        raise UsageError(f'--bs {value} leaves no image to some of {draft.world} processes: give at least {draft.world}.')
+        raise UsageError(
+            f'--bs {value} leaves no image to some of {draft.world} processes: give at least {draft.world}.'
+        )
     put(draft.cfg, 'data.imgs_per_gpu', value // draft.world)
     put(draft.cfg, 'optimizer_config.update_interval', 1, 1)
 
 
-def unless_zero(path: str):
+def each_or_table(draft: Draft, value: int) -> None:
+    """The batch of all processes; 0: that of the recipe, which is for 8 processes."""
+    images, interval = draft.cfg['data']['imgs_per_gpu'], get(draft.cfg, 'optimizer_config.update_interval', 1)
+    total = value or 8 * images * interval
+    if total != draft.world * images * interval:
+        each(draft, total)
+
+
+def chosen(draft: Draft, value: str) -> None:
+    """The model chooses the recipe, before any flag is applied."""
+
+
+def clip_of_adamw(draft: Draft, value: int) -> None:
+    """`optimizer` reads it."""
+
+
+def unless_zero(path: str) -> Callable[[Draft, Any], str | None]:
     """The flag is the setting at `path`; 0 or nothing: the recipe's own value."""
     return lambda draft, value: put(draft.cfg, path, value) if value else None
 
@@ -139,7 +156,9 @@ def same_optimizer(draft: Draft, value: str) -> None:
     """
     own = get(draft.cfg, 'optimizer.type').lower()
     if value and value.replace('adamw', 'adam') != own.replace('adamw', 'adam'):
-        raise UsageError(f'--opt {value} has no counterpart here: the recipe trains with {own}. Write `optimizer` into the config.')
+        raise UsageError(
+            f'--opt {value} has no counterpart here: the recipe trains with {own}. Write `optimizer` into the config.'
+        )
 
 
 def repeated(draft: Draft, value: int) -> None:
@@ -151,7 +170,9 @@ def repeated(draft: Draft, value: int) -> None:
     sampler = get(draft.cfg, 'data.sampler')
     own = 3 if sampler else 0
     if value and value != own:
-        raise UsageError(f'--rep_aug {value} has no counterpart here: the recipe has {own}. Write data.sampler into the config.')
+        raise UsageError(
+            f'--rep_aug {value} has no counterpart here: the recipe has {own}. Write data.sampler into the config.'
+        )
 
 
 def start(values: dict[str, Any], call: Call) -> Start:
@@ -170,15 +191,24 @@ def start(values: dict[str, Any], call: Call) -> Start:
 
 def notes(values: dict[str, Any]) -> list[str]:
     """What may surprise."""
-    return ['--clip has no effect with LAMB, here as there: it clips at 5.'] if values.get('opt') == 'lamb' and values.get('clip') != 5 else []
+    return (
+        ['--clip has no effect with LAMB, here as there: it clips at 5.']
+        if values.get('opt') == 'lamb' and values.get('clip') != 5
+        else []
+    )
+
+
+def launched(variable: str) -> Callable[[Draft, Any], str | None]:
+    """The flag says where processes start: `run_command` reads it."""
+    return lambda draft, value: None if value is None else f'{variable} = {value}'
 
 
 LAUNCH = (
-    Flag('num_nodes', 'int', 1, 'NNODES of tools/dist_train.sh', lambda d, v: None, low=1),
-    Flag('ngpu_per_node', 'int', None, 'the second argument of tools/dist_train.sh', lambda d, v: None, low=1),
-    Flag('node_rank', 'int', None, 'NODE_RANK of tools/dist_train.sh', lambda d, v: None, low=0),
-    Flag('master_address', 'str', None, 'MASTER_ADDR of tools/dist_train.sh', lambda d, v: None),
-    Flag('master_port', 'int', None, 'PORT of tools/dist_train.sh', lambda d, v: None, low=1, high=65535),
+    Flag('num_nodes', 'int', 1, 'NNODES of tools/dist_train.sh', launched('NNODES'), low=1),
+    Flag('ngpu_per_node', 'int', None, 'the second argument of tools/dist_train.sh', launched('processes'), low=1),
+    Flag('node_rank', 'int', None, 'NODE_RANK of tools/dist_train.sh', launched('NODE_RANK'), low=0),
+    Flag('master_address', 'str', None, 'MASTER_ADDR of tools/dist_train.sh', launched('MASTER_ADDR')),
+    Flag('master_port', 'int', None, 'PORT of tools/dist_train.sh', launched('PORT'), low=1, high=65535),
 )
 COMMON = (
     Flag('exp_name', 'str', 'your_exp_name', '--work_dir', experiment, left_alone=True),
@@ -190,38 +220,89 @@ COMMON = (
 )
 PRETRAINING = (
     *LAUNCH,
-    Flag('model', 'str', 'resnet50', 'chooses the recipe', lambda d, v: None),
+    Flag('model', 'str', 'resnet50', 'chooses the recipe', chosen),
     Flag('input_size', 'int', 224, 'RandomResizedCrop size', patches, low=32),
     Flag('mask', 'float', 0.6, 'model.mask_ratio', sets('model.mask_ratio'), low=0, above=True, high=0.99),
     Flag('sbn', 'bool', True, 'model.sync_bn', sets('model.sync_bn')),
     Flag('bs', 'int', 4096, 'data.imgs_per_gpu, times all processes', each, low=1),
-    Flag('dp', 'float', 0.0, 'model.backbone.drop_path_rate; 0: that of the model', unless_zero('model.backbone.drop_path_rate'), low=0, high=0.99),
+    Flag(
+        'dp',
+        'float',
+        0.0,
+        'model.backbone.drop_path_rate; 0: that of the model',
+        unless_zero('model.backbone.drop_path_rate'),
+        low=0,
+        high=0.99,
+    ),
     Flag('base_lr', 'float', 2e-4, 'optimizer.base_lr, for 256 images', base_rate, low=0),
     Flag('wd', 'float', 0.04, 'optimizer.weight_decay', sets('optimizer.weight_decay'), low=0),
     Flag('wde', 'float', 0.2, 'weight_decay_config.end; 0: as --wd', final_decay, low=0),
     Flag('ep', 'int', 1600, 'total_epochs', sets('total_epochs'), low=1),
     Flag('wp_ep', 'int', 40, 'lr_config.warmup_iters, in epochs', warmup, low=0),
     Flag('opt', 'str', 'lamb', 'optimizer.type', optimizer, only=('lamb', 'adamw')),
-    Flag('clip', 'int', 5, 'optimizer_config.grad_clip with --opt adamw; LAMB always clips at 5', lambda d, v: None, low=1),
+    Flag('clip', 'int', 5, 'optimizer_config.grad_clip with --opt adamw; LAMB always clips at 5', clip_of_adamw, low=1),
     Flag('ada', 'float', 0.0, 'the second beta follows from the model, in the original too.'),
-    Flag('init_weight', 'str', '', 'a whole pretraining model to start from; load_from takes a checkpoint of ours.', only=('',)),
+    Flag(
+        'init_weight',
+        'str',
+        '',
+        'a whole pretraining model to start from; load_from takes a checkpoint of ours.',
+        only=('',),
+    ),
     *COMMON,
 )
 FINETUNING = (
     *LAUNCH,
-    Flag('model', 'str', '', 'chooses the recipe', lambda d, v: None),
+    Flag('model', 'str', '', 'chooses the recipe', chosen),
     Flag('img_size', 'int', 224, 'the sizes in the pipelines', size, low=33),
-    Flag('bs', 'int', 0, 'data.imgs_per_gpu, times all processes; 0: as the recipe', each, low=0),
+    Flag('bs', 'int', 0, 'data.imgs_per_gpu, times all processes; 0: as the recipe', each_or_table, low=0),
     Flag('ep', 'int', 0, 'total_epochs; 0: as the recipe', unless_zero('total_epochs'), low=0),
-    Flag('wp_ep', 'int', 0, 'lr_config.warmup_iters, in epochs; 0: as the recipe', unless_zero('lr_config.warmup_iters'), low=0),
+    Flag(
+        'wp_ep',
+        'int',
+        0,
+        'lr_config.warmup_iters, in epochs; 0: as the recipe',
+        unless_zero('lr_config.warmup_iters'),
+        low=0,
+    ),
     Flag('opt', 'str', '', "the recipe's own optimizer", same_optimizer),
-    Flag('base_lr', 'float', 0.0, 'optimizer.base_lr, for 256 images; 0: as the recipe', unless_zero('optimizer.base_lr'), low=0),
-    Flag('lr_scale', 'float', 0.0, 'optimizer.layer_decay.rate; 0: as the recipe', unless_zero('optimizer.layer_decay.rate'), low=0, high=1),
+    Flag(
+        'base_lr',
+        'float',
+        0.0,
+        'optimizer.base_lr, for 256 images; 0: as the recipe',
+        unless_zero('optimizer.base_lr'),
+        low=0,
+    ),
+    Flag(
+        'lr_scale',
+        'float',
+        0.0,
+        'optimizer.layer_decay.rate; 0: as the recipe',
+        unless_zero('optimizer.layer_decay.rate'),
+        low=0,
+        high=1,
+    ),
     Flag('clip', 'float', -1.0, 'optimizer_config.grad_clip; -1: not clipped', clipped, low=-1),
     Flag('wd', 'float', 0.0, 'optimizer.weight_decay; 0: as the recipe', unless_zero('optimizer.weight_decay'), low=0),
-    Flag('mixup', 'float', 0.0, 'model.mixup.mixup_alpha; 0: as the recipe', unless_zero('model.mixup.mixup_alpha'), low=0),
+    Flag(
+        'mixup',
+        'float',
+        0.0,
+        'model.mixup.mixup_alpha; 0: as the recipe',
+        unless_zero('model.mixup.mixup_alpha'),
+        low=0,
+    ),
     Flag('rep_aug', 'int', 0, 'data.sampler', repeated, low=0),
-    Flag('drop_path', 'float', 0.0, 'model.backbone.drop_path_rate; 0: as the recipe', unless_zero('model.backbone.drop_path_rate'), low=0, high=0.99),
+    Flag(
+        'drop_path',
+        'float',
+        0.0,
+        'model.backbone.drop_path_rate; 0: as the recipe',
+        unless_zero('model.backbone.drop_path_rate'),
+        low=0,
+        high=0.99,
+    ),
     Flag('ema', 'float', 0.0, 'EMAHook momentum; 0: as the recipe', averaged, low=0, high=1),
     Flag('sbn', 'bool', True, 'batch norms over all processes, where a model has some.', only=(True,)),
     *COMMON[:3],

@@ -14,12 +14,12 @@ INTERPOLATION = {'bilinear': 2, 'bicubic': 3}
 WARPED = 384  # images of this side are measured whole, without a crop
 
 
-def sets(path: str, default: Any = None) -> Callable[[Draft, Any], None]:
+def sets(path: str, default: Any = None) -> Callable[[Draft, Any], str | None]:
     """The flag is the setting at `path`; where the recipe leaves it out, `default` counts."""
     return lambda draft, value: put(draft.cfg, path, value, default)
 
 
-def passes(option: str) -> Callable[[Draft, Any], None]:
+def passes(option: str) -> Callable[[Draft, Any], str | None]:
     """The flag is an argument of tools/train.py, left out where it is empty."""
 
     def apply(draft: Draft, value: Any) -> None:
@@ -29,7 +29,7 @@ def passes(option: str) -> Callable[[Draft, Any], None]:
     return apply
 
 
-def job(option: str) -> Callable[[Draft, Any], None]:
+def job(option: str) -> Callable[[Draft, Any], str | None]:
     """The flag is an argument of tools/submit.py."""
 
     def apply(draft: Draft, value: Any) -> None:
@@ -92,7 +92,7 @@ def mixing(draft: Draft, name: str, value: Any) -> None:
     put(draft.cfg, f'model.mixup.{name}', value, defaults[name])
 
 
-def mixes(name: str) -> Callable[[Draft, Any], None]:
+def mixes(name: str) -> Callable[[Draft, Any], str | None]:
     """The flag is one number of the mixing."""
     return lambda draft, value: mixing(draft, name, value)
 
@@ -111,7 +111,7 @@ def average(draft: Draft, value: bool) -> None:
         drop_hook(draft.cfg, 'EMAHook')
 
 
-def average_setting(name: str) -> Callable[[Draft, Any], None]:
+def average_setting(name: str) -> Callable[[Draft, Any], str | None]:
     """The flag is a setting of that hook, where there is one."""
 
     def apply(draft: Draft, value: Any) -> None:
@@ -144,7 +144,7 @@ def crop_share(draft: Draft, value: float | None) -> None:
     input_size(draft, draft.values['input_size'])
 
 
-def step_setting(name: str, key: str, table: dict[Any, Any] | None = None) -> Callable[[Draft, Any], None]:
+def step_setting(name: str, key: str, table: dict[Any, Any] | None = None) -> Callable[[Draft, Any], str | None]:
     """The flag is an argument of a step of the training pipeline."""
 
     def apply(draft: Draft, value: Any) -> None:
@@ -189,8 +189,24 @@ PLACES = (
     Flag('seed', 'int', 0, '--seed of tools/train.py', passes('--seed'), left_alone=True, low=0),
     Flag('auto_resume', 'bool', True, '--auto_resume of tools/train.py; what tools/submit.py always does', None),
     Flag('save_ckpt', 'bool', True, 'checkpoints are always written.', only=(True,)),
-    Flag('save_ckpt_freq', 'int', 1, 'checkpoint_config.interval', sets('checkpoint_config.interval'), left_alone=True, low=1),
-    Flag('save_ckpt_num', 'int', 3, 'checkpoint_config.max_keep_ckpts', sets('checkpoint_config.max_keep_ckpts'), left_alone=True, low=1),
+    Flag(
+        'save_ckpt_freq',
+        'int',
+        1,
+        'checkpoint_config.interval',
+        sets('checkpoint_config.interval'),
+        left_alone=True,
+        low=1,
+    ),
+    Flag(
+        'save_ckpt_num',
+        'int',
+        3,
+        'checkpoint_config.max_keep_ckpts',
+        sets('checkpoint_config.max_keep_ckpts'),
+        left_alone=True,
+        low=1,
+    ),
     Flag('start_epoch', 'int', 0, 'the position lies in the checkpoint.', only=(0,)),
     Flag('num_workers', 'int', 10, 'data.workers_per_gpu', sets('data.workers_per_gpu'), left_alone=True, low=0),
     Flag('pin_mem', 'bool', True, 'follows from the device.'),
@@ -207,13 +223,18 @@ def resumes(draft: Draft, value: bool) -> None:
         draft.words.append('--auto_resume')
 
 
-def resume(draft: Draft, value: str) -> None:
+def measured(draft: Draft, value: bool) -> str | None:
+    """Nothing is trained."""
+    return 'tools/test.py' if value else None
+
+
+def resume(draft: Draft, value: str) -> str | None:
     """A checkpoint to go on from; with --eval the one that is measured."""
     if draft.values.get('eval'):
         if not value:
             raise UsageError('--eval true measures a checkpoint: add --resume PATH.')
-        return
-    passes('--resume_from')(draft, value)
+        return 'the checkpoint that is measured'
+    return passes('--resume_from')(draft, value)
 
 
 def places(**defaults: Any) -> tuple[Flag, ...]:
@@ -222,22 +243,45 @@ def places(**defaults: Any) -> tuple[Flag, ...]:
 
     rows = [replace(f, default=defaults[f.name]) if f.name in defaults else f for f in PLACES]
     rows = [replace(f, apply=resumes) if f.name == 'auto_resume' else f for f in rows]
-    return (*rows, Flag('resume', 'str', '', '--resume_from of tools/train.py, or what is measured', resume, trains=False))
+    return (
+        *rows,
+        Flag('resume', 'str', '', '--resume_from of tools/train.py, or what is measured', resume, trains=False),
+    )
 
 
 TRAINING = (
     Flag('epochs', 'int', 100, 'total_epochs', sets('total_epochs'), low=1),
     Flag('batch_size', 'int', 64, 'data.imgs_per_gpu', sizes, low=1),
-    Flag('update_freq', 'int', 1, 'optimizer_config.update_interval', sets('optimizer_config.update_interval', 1), low=1),
+    Flag(
+        'update_freq', 'int', 1, 'optimizer_config.update_interval', sets('optimizer_config.update_interval', 1), low=1
+    ),
     Flag('weight_decay', 'float', 0.05, 'optimizer.weight_decay', sets('optimizer.weight_decay'), low=0),
     Flag('min_lr', 'float', 1e-6, 'lr_config.min_lr', sets('lr_config.min_lr', 0.0), low=0),
     Flag('warmup_epochs', 'int', 20, 'lr_config.warmup_iters, in epochs', warmup, low=0),
 )
 
 CLASSIFIER = (
-    Flag('drop_path', 'float', 0.0, 'model.backbone.drop_path_rate', sets('model.backbone.drop_path_rate', 0.0), low=0, high=0.99),
+    Flag(
+        'drop_path',
+        'float',
+        0.0,
+        'model.backbone.drop_path_rate',
+        sets('model.backbone.drop_path_rate', 0.0),
+        low=0,
+        high=0.99,
+    ),
     Flag('input_size', 'int', 224, 'the sizes in the pipelines', input_size, trains=False, low=33),
-    Flag('crop_pct', 'float', None, 'Resize of the images to measure on', crop_share, trains=False, low=0, above=True, high=1),
+    Flag(
+        'crop_pct',
+        'float',
+        None,
+        'Resize of the images to measure on',
+        crop_share,
+        trains=False,
+        low=0,
+        above=True,
+        high=1,
+    ),
     Flag('opt', 'str', 'adamw', 'AdamW; for another one write `optimizer` into the config.', only=('adamw',)),
     Flag('opt_eps', 'float', 1e-8, 'optimizer.eps', sets('optimizer.eps', 1e-8), low=0, above=True),
     Flag('opt_betas', 'str', None, 'the two betas of AdamW; for others write optimizer.betas.', only=(None,)),
@@ -250,28 +294,74 @@ CLASSIFIER = (
     Flag('model_ema_eval', 'bool', False, 'EMAHook evaluate', average_setting('evaluate')),
     Flag('color_jitter', 'float', 0.4, 'without effect beside --aa, in the original too.'),
     Flag('aa', 'str', 'rand-m9-mstd0.5-inc1', 'TIMMAutoAugment policy', step_setting('TIMMAutoAugment', 'policy')),
-    Flag('train_interpolation', 'str', 'bicubic', 'RandomResizedCrop interpolation', step_setting('RandomResizedCrop', 'interpolation', INTERPOLATION), only=('bicubic', 'bilinear')),
+    Flag(
+        'train_interpolation',
+        'str',
+        'bicubic',
+        'RandomResizedCrop interpolation',
+        step_setting('RandomResizedCrop', 'interpolation', INTERPOLATION),
+        only=('bicubic', 'bilinear'),
+    ),
     Flag('reprob', 'float', 0.25, 'RandomErasing p', erasing, low=0, high=1),
-    Flag('remode', 'str', 'pixel', 'noise in every pixel; for another one write RandomErasing into the pipeline.', only=('pixel',)),
+    Flag(
+        'remode',
+        'str',
+        'pixel',
+        'noise in every pixel; for another one write RandomErasing into the pipeline.',
+        only=('pixel',),
+    ),
     Flag('recount', 'int', 1, 'one part of an image is erased.', only=(1,)),
     Flag('resplit', 'switch', False, 'without effect in the original too.'),
-    Flag('mixup', 'float', 0.0, 'model.mixup.mixup_alpha; without mixing model.mixup is None', mixes('mixup_alpha'), low=0),
+    Flag(
+        'mixup',
+        'float',
+        0.0,
+        'model.mixup.mixup_alpha; without mixing model.mixup is None',
+        mixes('mixup_alpha'),
+        low=0,
+    ),
     Flag('cutmix', 'float', 0.0, 'model.mixup.cutmix_alpha', mixes('cutmix_alpha'), low=0),
-    Flag('cutmix_minmax', 'str', None, 'the size of what is mixed in follows from --cutmix; write model.mixup.cutmix_minmax.', only=(None,)),
+    Flag(
+        'cutmix_minmax',
+        'str',
+        None,
+        'the size of what is mixed in follows from --cutmix; write model.mixup.cutmix_minmax.',
+        only=(None,),
+    ),
     Flag('mixup_prob', 'float', 1.0, 'model.mixup.prob', mixes('prob'), low=0, high=1),
     Flag('mixup_switch_prob', 'float', 0.5, 'model.mixup.switch_prob', mixes('switch_prob'), low=0, high=1),
     Flag('mixup_mode', 'str', 'batch', 'model.mixup.mode', mixes('mode'), only=('batch', 'pair', 'elem')),
-    Flag('smoothing', 'float', 0.1, 'label_smoothing of model.mixup, or of model.head where nothing is mixed', smoothing, low=0, high=0.99),
+    Flag(
+        'smoothing',
+        'float',
+        0.1,
+        'label_smoothing of model.mixup, or of model.head where nothing is mixed',
+        smoothing,
+        low=0,
+        high=0.99,
+    ),
     Flag('finetune', 'str', '', '--pretrained of tools/train.py', passes('--pretrained')),
     Flag('model_key', 'str', 'model|module', 'where the weights lie in a file is found out.'),
     Flag('model_prefix', 'str', '', 'where the weights lie in a file is found out.'),
     Flag('nb_classes', 'int', 1000, 'model.head.num_classes', sets('model.head.num_classes'), trains=False, low=1),
     Flag('eval_data_path', 'str', None, 'images to measure on', eval_data_path, trains=False),
-    Flag('imagenet_default_mean_and_std', 'bool', True, 'Normalize of the pipelines; write other numbers there.', only=(True,)),
+    Flag(
+        'imagenet_default_mean_and_std',
+        'bool',
+        True,
+        'Normalize of the pipelines; write other numbers there.',
+        only=(True,),
+    ),
     Flag('data_set', 'str', 'IMNET', 'folders of classes below --data_path.', only=('IMNET', 'image_folder')),
-    Flag('eval', 'bool', False, 'tools/test.py in the place of a training'),
+    Flag('eval', 'bool', False, 'tools/test.py in the place of a training', measured),
     Flag('dist_eval', 'bool', True, 'the processes always share the images.'),
-    Flag('disable_eval', 'bool', False, 'ValidateHook', lambda draft, value: drop_hook(draft.cfg, 'ValidateHook') if value else None),
+    Flag(
+        'disable_eval',
+        'bool',
+        False,
+        'ValidateHook',
+        lambda draft, value: drop_hook(draft.cfg, 'ValidateHook') if value else None,
+    ),
     Flag('use_amp', 'bool', False, 'use_fp16', sets('use_fp16', False)),
 )
 

@@ -118,7 +118,11 @@ def run_command(start: Start, draft: Draft, config: str) -> str:
     name = shlex.quote(config)
     if evaluated:
         weights = shlex.quote(draft.values['resume'])
-        line = f'bash tools/dist_test.sh {name} {start.processes} {weights}' if several else f'python tools/test.py {name} {weights}'
+        line = (
+            f'bash tools/dist_test.sh {name} {start.processes} {weights}'
+            if several
+            else f'python tools/test.py {name} {weights}'
+        )
         return before + line
     if start.slurm:
         line = f'python tools/submit.py {name}'
@@ -180,16 +184,14 @@ def _row(flag: Flag, draft: Draft) -> Row:
     if flag.only is not None and value not in flag.only:
         known = ', '.join(written(flag, v) for v in flag.only)
         raise UsageError(f'{shown} has no counterpart here: {flag.says} Known: {known}.')
-    if flag.name == 'eval' and value:
-        return Row(shown, 'taken', flag.says, given)
     if flag.apply is None:
         return Row(shown, 'implied' if flag.only is not None else 'not needed', flag.says, given)
     if not given and (flag.left_alone or (flag.trains and draft.values.get('eval'))):
         why = 'nothing is trained.' if draft.values.get('eval') else "left out: the recipe's own value stands."
         return Row(shown, 'not needed', why, given)
     before, words = copy.deepcopy(draft.cfg), (list(draft.words), list(draft.job))
-    flag.apply(draft, value)
-    became = changes(before, draft.cfg)
+    told = flag.apply(draft, value)
+    became = [told] if isinstance(told, str) else changes(before, draft.cfg)
     more = draft.words[len(words[0]) :] or draft.job[len(words[1]) :]
     became += [' '.join(more)] if more else []
     return Row(shown, 'taken' if became else 'implied', '; '.join(became) if became else flag.says, given)
