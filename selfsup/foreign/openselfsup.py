@@ -103,7 +103,8 @@ def translate(script: Script, call: Call, out: str | os.PathLike | None = None) 
         text = f'_base_ = {base!r}\n'
         values['config'] = recipe if out is None else str(out)
     rows = [Row(f'<{n}> {w}', 'taken', values[n], True) for n, w in zip(values, own, strict=True)]
-    passed = [word for flag in script.flags if flag.name in given for word in _passed(flag, given[flag.name], rows)]
+    named = {flag.name: flag for flag in script.flags}
+    passed = [word for name, value in given.items() for word in _passed(named[name], value, rows)]
     by = 'bash' if script.path.endswith('.sh') else 'python'
     line = shlex.join([by, script.path, *values.values(), *passed])
     if call.launched:

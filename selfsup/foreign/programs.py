@@ -26,8 +26,8 @@ def translate(command: str, out: str | os.PathLike | None = None) -> Translation
     """
     call = split(command)
     name = call.program.rsplit('/', 1)[-1]
-    for script, convert in detectron2.SCRIPTS:
-        if name == script and 'benchmarks' not in call.program:
+    for file, convert in detectron2.SCRIPTS:
+        if name == file and 'benchmarks' not in call.program:
             return convert(call)
     for script in openselfsup.SCRIPTS:
         if name == script.path.rsplit('/', 1)[-1]:

@@ -185,8 +185,20 @@ def start(values: dict[str, Any], call: Call) -> Start:
         return start_of(call)
     if values['ngpu_per_node'] is None:
         raise UsageError('--ngpu_per_node is missing: say how many GPUs a machine has, such as --ngpu_per_node=8.')
-    told = [None if values[n] is None else str(values[n]) for n in ('node_rank', 'master_address', 'master_port')]
-    return start_of(Call(call.program, [], True, values['ngpu_per_node'], values['num_nodes'], *told, call.environment))
+    rank, port = values['node_rank'], values['master_port']
+    return start_of(
+        Call(
+            call.program,
+            [],
+            launched=True,
+            processes=values['ngpu_per_node'],
+            nodes=values['num_nodes'],
+            node_rank=None if rank is None else str(rank),
+            master_addr=values['master_address'],
+            master_port=None if port is None else str(port),
+            environment=call.environment,
+        )
+    )
 
 
 def notes(values: dict[str, Any]) -> list[str]:

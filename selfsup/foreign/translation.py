@@ -101,7 +101,7 @@ class Start:
 
 def start_of(call: Call) -> Start:
     """Where a call's own launcher puts the processes."""
-    machines = ()
+    machines: tuple[str, ...] = ()
     if call.nodes > 1:
         machines = (f'NNODES={call.nodes}', f'NODE_RANK={call.node_rank or "$NODE_RANK"}')
         machines += (f'MASTER_ADDR={call.master_addr or "$MASTER_ADDR"}',)

@@ -1,6 +1,6 @@
 """Commands as the guides of other code bases document them, with the recipe they are here and how their batch is cut otherwise."""
 
-FCMAE = '--warmup_epochs 40 --data_path /path/to/imagenet-1k'
+FCMAE = '--blr 1.5e-4 --epochs 1600 --warmup_epochs 40 --data_path /path/to/imagenet-1k'
 TUNED = '--model_ema True --model_ema_eval True --use_amp True --finetune /path/to/checkpoint --data_path /path/to/imagenet-1k'
 LAUNCH = 'python -m torch.distributed.launch --nproc_per_node='
 BASE = (
@@ -41,13 +41,13 @@ PRETRAINING = (
         'bash tools/dist_train.sh {} 8 --work_dir work_dirs/my_run',
     ),
     (
-        f'python submitit_pretrain.py --nodes 8 --ngpus 8 --model convnextv2_base --batch_size 64 --blr 1.5e-4 --epochs 1600 {FCMAE} {NODES}',
+        f'python submitit_pretrain.py --nodes 8 --ngpus 8 --model convnextv2_base --batch_size 64 {FCMAE} {NODES}',
         'configs/selfsup/fcmae/base.py',
         [],
         'python tools/submit.py {} --nodes 8 --ngpus 8 --job_dir /path/to/save_results',
     ),
     (
-        f'{LAUNCH}8 main_pretrain.py --model convnextv2_base --batch_size 64 --update_freq 8 --blr 1.5e-4 --epochs 1600 {FCMAE} {SAVED}',
+        f'{LAUNCH}8 main_pretrain.py --model convnextv2_base --batch_size 64 --update_freq 8 {FCMAE} {SAVED}',
         'configs/selfsup/fcmae/base.py',
         ['optim_wrapper.accumulative_counts = 8'],
         f'bash tools/dist_train.sh {{}} 8 {RESULT}',
@@ -92,22 +92,19 @@ TESTS = (
 )
 DOCUMENTED = (*PRETRAINING, *FINETUNING, *SPARSE, *TESTS)
 
+D2, YAML = 'benchmarks/detection', 'configs/coco_R_50_FPN_CONV_1x_moco_adam.yaml'
 DETECTION = (
     (
         'python3 convert-timm-to-d2.py /some/path/to/resnet50_1kpretrained_timm_style.pth d2-style.pkl',
-        'python benchmarks/detection/convert_pretrain_to_detectron2.py /some/path/to/resnet50_1kpretrained_timm_style.pth d2-style.pkl',
+        f'python {D2}/convert_pretrain_to_detectron2.py /some/path/to/resnet50_1kpretrained_timm_style.pth d2-style.pkl',
     ),
     (
-        'python3 ./train_net.py --resume --num-gpus 8 --config-file ./configs/coco_R_50_FPN_CONV_1x_moco_adam.yaml MODEL.WEIGHTS d2-style.pkl '
-        'OUTPUT_DIR out',
-        'python benchmarks/detection/train_net.py --config-file benchmarks/detection/configs/coco_R_50_FPN_CONV_1x_moco_adam.yaml --resume '
-        '--num-gpus 8 MODEL.WEIGHTS d2-style.pkl OUTPUT_DIR out',
+        f'python3 ./train_net.py --resume --num-gpus 8 --config-file ./{YAML} MODEL.WEIGHTS d2-style.pkl OUTPUT_DIR out',
+        f'python {D2}/train_net.py --config-file {D2}/{YAML} --resume --num-gpus 8 MODEL.WEIGHTS d2-style.pkl OUTPUT_DIR out',
     ),
     (
-        'python3 ./train_net.py --num-gpus 8 --config-file ./configs/coco_R_50_FPN_CONV_1x_moco_adam.yaml --num-machines 2 --machine-rank 1 '
-        '--dist-url tcp://10.0.0.1:29500 MODEL.WEIGHTS d2-style.pkl',
-        'python benchmarks/detection/train_net.py --config-file benchmarks/detection/configs/coco_R_50_FPN_CONV_1x_moco_adam.yaml '
-        '--num-gpus 8 --num-machines 2 --machine-rank 1 --dist-url tcp://10.0.0.1:29500 MODEL.WEIGHTS d2-style.pkl',
+        f'python3 ./train_net.py --config-file ./{YAML} --num-machines 2 --machine-rank 1 --dist-url h:1 MODEL.WEIGHTS a.pkl',
+        f'python {D2}/train_net.py --config-file {D2}/{YAML} --num-machines 2 --machine-rank 1 --dist-url h:1 MODEL.WEIGHTS a.pkl',
     ),
 )
 

@@ -146,7 +146,7 @@ def test_what_cannot_be_meant_is_one_line(command, message):
 
 
 NEAR = (
-    (f'{PRETRAIN} --bach_size 64', "--bach_size is no flag of the program. Did you mean '--batch_size'? Known: "),
+    (f'{PRETRAIN} --bach_size 64', "--bach_size is no flag of the program. Did you mean '--batch_size' or "),
     (
         f'{PRETRAIN} --model convnextv2_bas',
         "--model convnextv2_bas is no model of ConvNeXt V2. Did you mean 'convnextv2_base'",
