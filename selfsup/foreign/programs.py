@@ -10,6 +10,7 @@ from .shell import Call, split
 from .translation import Program, Translation, translate_program
 
 PROGRAMS = (*spark.PROGRAMS, *convnext_v2.PROGRAMS, *slak.PROGRAMS)
+SPARK_ONLY = ('exp_name', 'exp_dir', 'bs', 'ep', 'wp_ep', 'base_lr')  # main.py is SLaK's too
 FINETUNING_ONLY = ('img_size', 'lr_scale', 'rep_aug', 'mixup', 'drop_path', 'ema')
 
 
@@ -44,7 +45,7 @@ def _chosen(name: str, call: Call) -> tuple[Program, Call]:
     if name not in ('main.sh', 'main.py'):
         return next(program for program in PROGRAMS if name in program.scripts), call
     flags = {word.lstrip('-').partition('=')[0] for word in call.words if word.startswith('--')}
-    if name == 'main.py' and not {'exp_name', 'exp_dir'} & flags and 'pretrain/' not in call.program:
+    if name == 'main.py' and not set(SPARK_ONLY) & flags and 'pretrain/' not in call.program:
         return slak.PROGRAMS[0], call
     finetunes = 'downstream' in call.program or bool(flags & set(FINETUNING_ONLY))
     if name == 'main.sh':

@@ -103,7 +103,9 @@ def folder(draft: Draft, value: str) -> None:
 
 
 def experiment(draft: Draft, value: str) -> None:
-    """The name of a run is that of its folder."""
+    """The name of a run is that of its folder, unless --exp_dir names one."""
+    if 'exp_dir' in draft.given:
+        return
     draft.words += ['--work_dir', 'work_dirs/' + re.sub(r'[^\w-]', '_', value)]
 
 

@@ -69,6 +69,20 @@ def test_several_lines_and_machines():
     assert 'imgs_per_gpu=256' in spark.config
 
 
+def test_main_py_is_that_of_the_code_base_whose_flags_it_has():
+    spark = translate('torchrun --nproc_per_node=8 main.py --exp_name=a --exp_dir=out --model=convnext_base --bs=4096')
+    assert spark.recipe == 'configs/selfsup/spark/convnext_b.py'
+    assert spark.command == 'bash tools/dist_train.sh CONFIG.py 8 --work_dir out'
+    tuned = translate(
+        'torchrun --nproc_per_node=8 main.py --bs=2048 --model=resnet50 --lr_scale=0.7 --resume_from=a.pth'
+    )
+    assert tuned.recipe == 'configs/benchmarks/finetuning/imagenet/spark_r50.py'
+    assert (
+        tuned.command == f'bash tools/dist_train.sh {tuned.recipe} 8 --pretrained a.pth'
+    )  # nothing differs: the recipe itself
+    assert translate('python main.py --model SLaK_small').recipe == 'configs/classification/imagenet/slak_small.py'
+
+
 def test_defaults_of_the_guide_count(tmp_path):
     found = translate('python main_pretrain.py', tmp_path / 'a.py')  # documented: 800 epochs; the recipe has 1600
     cfg = compiled(found, tmp_path / 'a.py')
