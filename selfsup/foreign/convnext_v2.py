@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import UsageError, did_you_mean
-from .flags import Draft, Flag
+from .flags import Draft, Flag, NotNeeded
 from .settings import put
 from .shell import Call
 from .timm_flags import (
@@ -58,10 +58,12 @@ def layer_decay(draft: Draft, value: float) -> None:
         put(draft.cfg, 'optimizer.layer_decay.rate', value)
 
 
-def layer_groups(draft: Draft, value: str) -> None:
+def layer_groups(draft: Draft, value: str) -> str | None:
     """Which layers have a rate in common."""
-    if draft.values['layer_decay'] != 1:
-        put(draft.cfg, 'optimizer.layer_decay.groups', value)
+    if draft.values['layer_decay'] == 1:
+        return NotNeeded('all layers have one rate with --layer_decay 1.')
+    put(draft.cfg, 'optimizer.layer_decay.groups', value)
+    return None
 
 
 def head_scale(draft: Draft, value: float) -> None:

@@ -11,6 +11,12 @@ from ..errors import UsageError, did_you_mean
 TRUE, FALSE = ('true', '1', 'yes', 'on', 't', 'y'), ('false', '0', 'no', 'off', 'f', 'n')
 
 
+class NotNeeded(str):
+    """Why a flag has no effect beside the others; what `Flag.apply` returns then."""
+
+    __slots__ = ()
+
+
 @dataclass
 class Draft:
     """A translation in the making.

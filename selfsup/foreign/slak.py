@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import UsageError, did_you_mean
-from .flags import Draft, Flag
+from .flags import Draft, Flag, NotNeeded
 from .settings import drop_hook, hook, put
 from .timm_flags import CLASSIFIER, TRAINING, learning_rate, places, sets, steps_of_warmup, with_defaults
 from .translation import Program
@@ -67,10 +67,12 @@ def sparse(draft: Draft, value: bool) -> None:
 def masks(name: str) -> Callable[[Draft, Any], str | None]:
     """The flag is a setting of the hook, where there is one."""
 
-    def apply(draft: Draft, value: Any) -> None:
+    def apply(draft: Draft, value: Any) -> str | None:
         entry = hook(draft.cfg, 'SparseTrainingHook')
-        if entry is not None:
-            entry[name] = value.lower() if name == 'init' else value
+        if entry is None:
+            return NotNeeded('weights are trained sparse with --sparse alone.')
+        entry[name] = value.lower() if name == 'init' else value
+        return None
 
     return apply
 

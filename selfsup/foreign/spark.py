@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import UsageError, did_you_mean
-from .flags import Draft, Flag
+from .flags import Draft, Flag, NotNeeded
 from .settings import datasets, drop, get, hook, put
 from .shell import Call
 from .timm_flags import base_rate, input_size, passes, sets, warmup
@@ -74,8 +74,11 @@ def chosen(draft: Draft, value: str) -> None:
     """The model chooses the recipe, before any flag is applied."""
 
 
-def clip_of_adamw(draft: Draft, value: int) -> None:
+def clip_of_adamw(draft: Draft, value: int) -> str | None:
     """`optimizer` reads it."""
+    if draft.values['opt'] == 'lamb':
+        return NotNeeded('LAMB always clips at 5.')
+    return f'optimizer_config.grad_clip.max_norm = {value}'
 
 
 def unless_zero(path: str) -> Callable[[Draft, Any], str | None]:
@@ -102,11 +105,12 @@ def folder(draft: Draft, value: str) -> None:
             dataset['data_source'] = dict(type='ImageFolder', root=f'{path}/{split}')
 
 
-def experiment(draft: Draft, value: str) -> None:
+def experiment(draft: Draft, value: str) -> str | None:
     """The name of a run is that of its folder, unless --exp_dir names one."""
     if 'exp_dir' in draft.given:
-        return
+        return NotNeeded('the folder is that of --exp_dir.')
     draft.words += ['--work_dir', 'work_dirs/' + re.sub(r'[^\w-]', '_', value)]
+    return None
 
 
 def final_decay(draft: Draft, value: float) -> None:

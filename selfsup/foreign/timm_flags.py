@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import UsageError
-from .flags import Draft, Flag
+from .flags import Draft, Flag, NotNeeded
 from .settings import datasets, drop, drop_hook, get, hook, put, step
 
 INTERPOLATION = {'bilinear': 2, 'bicubic': 3}
@@ -60,10 +60,12 @@ def learning_rate(draft: Draft, value: float | None) -> None:
         put(draft.cfg, 'optimizer.lr', value)
 
 
-def base_rate(draft: Draft, value: float) -> None:
+def base_rate(draft: Draft, value: float) -> str | None:
     """The rate for 256 images; without effect beside --lr."""
-    if draft.values.get('lr') is None:
-        put(draft.cfg, 'optimizer.base_lr', value)
+    if draft.values.get('lr') is not None:
+        return NotNeeded('--lr is given, which goes first.')
+    put(draft.cfg, 'optimizer.base_lr', value)
+    return None
 
 
 def warmup(draft: Draft, value: int) -> None:
@@ -81,15 +83,16 @@ def steps_of_warmup(values: dict[str, Any]) -> None:
         )
 
 
-def mixing(draft: Draft, name: str, value: Any) -> None:
+def mixing(draft: Draft, name: str, value: Any) -> str | None:
     """One number of the mixing, which is there where --mixup or --cutmix is above 0."""
     if not (draft.values['mixup'] or draft.values['cutmix']):
         put(draft.cfg, 'model.mixup', None)
-        return
+        return None if name in ('mixup_alpha', 'cutmix_alpha') else NotNeeded('nothing is mixed.')
     if not isinstance(get(draft.cfg, 'model.mixup'), dict):
         draft.cfg['model']['mixup'] = dict(type='Mixup')
     defaults = dict(mixup_alpha=0.8, cutmix_alpha=1.0, prob=1.0, switch_prob=0.5, mode='batch')
     put(draft.cfg, f'model.mixup.{name}', value, defaults[name])
+    return None
 
 
 def mixes(name: str) -> Callable[[Draft, Any], str | None]:
@@ -114,10 +117,12 @@ def average(draft: Draft, value: bool) -> None:
 def average_setting(name: str) -> Callable[[Draft, Any], str | None]:
     """The flag is a setting of that hook, where there is one."""
 
-    def apply(draft: Draft, value: Any) -> None:
+    def apply(draft: Draft, value: Any) -> str | None:
         entry = hook(draft.cfg, 'EMAHook')
-        if entry is not None:
-            entry[name] = value
+        if entry is None:
+            return NotNeeded('there is no average without --model_ema true.')
+        entry[name] = value
+        return None
 
     return apply
 
@@ -175,10 +180,11 @@ def sizes(draft: Draft, value: int) -> None:
     put(draft.cfg, 'data.imgs_per_gpu', value)
 
 
-def work_dir(draft: Draft, value: str) -> None:
+def work_dir(draft: Draft, value: str) -> str | None:
     """Where a run writes; a job has a folder of its own."""
-    if not draft.values.get('job_dir') and not draft.values.get('eval'):
-        passes('--work_dir')(draft, value)
+    if draft.values.get('job_dir') or draft.values.get('eval'):
+        return NotNeeded('nothing is trained.' if draft.values.get('eval') else 'the folder is that of --job_dir.')
+    return passes('--work_dir')(draft, value)
 
 
 PLACES = (

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..config import load, to_text
 from ..errors import UsageError, did_you_mean
-from .flags import Draft, Flag, parse, written
+from .flags import Draft, Flag, NotNeeded, parse, written
 from .settings import changes, difference
 from .shell import Call
 
@@ -191,6 +191,8 @@ def _row(flag: Flag, draft: Draft) -> Row:
         return Row(shown, 'not needed', why, given)
     before, words = copy.deepcopy(draft.cfg), (list(draft.words), list(draft.job))
     told = flag.apply(draft, value)
+    if isinstance(told, NotNeeded):
+        return Row(shown, 'not needed', str(told), given)
     became = [told] if isinstance(told, str) else changes(before, draft.cfg)
     more = draft.words[len(words[0]) :] or draft.job[len(words[1]) :]
     became += [' '.join(more)] if more else []

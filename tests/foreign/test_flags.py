@@ -242,3 +242,19 @@ def test_the_tool_writes_once(tmp_path, monkeypatch, capsys):
     with pytest.raises(UsageError) as caught:
         tool['main']()
     assert str(caught.value) == f'--out {out} exists: give another name, or --force to replace it'
+
+
+WITHOUT_EFFECT = (
+    (f'{PRETRAIN} --lr 1e-3 --blr 5', '--blr 5.0', '--lr is given, which goes first.'),
+    (f'{TUNE} --mixup_prob 0.5', '--mixup_prob 0.5', 'nothing is mixed.'),
+    (f'{TUNE} --model_ema_decay 0.9', '--model_ema_decay 0.9', 'there is no average without --model_ema true.'),
+    (f'{TUNE} --layer_decay_type group', '--layer_decay_type group', 'all layers have one rate with --layer_decay 1.'),
+    ('python main.py --sparsity 0.6', '--sparsity 0.6', 'weights are trained sparse with --sparse alone.'),
+    (f'{SPARK} --clip=3', '--clip 3', 'LAMB always clips at 5.'),
+)
+
+
+@pytest.mark.parametrize(('command', 'flag', 'why'), WITHOUT_EFFECT)
+def test_a_flag_without_effect_says_why(command, flag, why):
+    row = next(row for row in translate(command).rows if row.flag == flag)
+    assert (row.status, row.text, row.given) == ('not needed', why, True)
