@@ -76,7 +76,11 @@ def warmup(draft: Draft, value: int) -> None:
 
 
 def steps_of_warmup(values: dict[str, Any]) -> None:
-    """Raises: UsageError: a warm-up that is longer than the training."""
+    """Hold the warm-up against the length of the training.
+
+    Raises:
+        UsageError: it is longer.
+    """
     if values['warmup_epochs'] > values['epochs']:
         raise UsageError(
             f'--warmup_epochs {values["warmup_epochs"]} is longer than --epochs {values["epochs"]}: give fewer epochs of warm-up.'
