@@ -38,6 +38,7 @@ ALLOWED = {
     'visualization': set(),
     'cluster': set(),
     'config': {'optim'},
+    'foreign': {'config'},
     'evaluation': {'datasets', 'models/layers', 'optim'},
     'weights': {'models/backbones'},
     'engine': {'cluster', 'config', 'datasets', 'models/algorithms', 'optim', 'weights'},
