@@ -7,11 +7,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from torch import Tensor
-
 from ..contracts import Views
 from .digest import data_digest
-from .pipelines.normalization import BYTES, UNIT, flat, name_of
+from .pipelines.normalization import BYTES, UNIT, channel_numbers, flat, name_of
 from .wrappers import parts_of
 
 # Steps that never draw, with all that they do in their repr.
@@ -65,7 +63,7 @@ def normalizations(dataset: Any) -> list[tuple[list[float], list[float]]]:
 
 def _unit(values: Any) -> list[float]:
     """As a list; those for images in [0, 255] are divided by 255."""
-    numbers = [float(value) for value in (values if isinstance(values, (list, tuple, Tensor)) else [values])]
+    numbers = channel_numbers(values)
     return [value / BYTES for value in numbers] if max(numbers) > UNIT else numbers
 
 

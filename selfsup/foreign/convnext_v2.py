@@ -13,9 +13,10 @@ from .timm_flags import (
     CLASSIFIER,
     TRAINING,
     base_rate,
-    input_size,
+    head_scale,
     job,
     learning_rate,
+    patches,
     places,
     sets,
     steps_of_warmup,
@@ -64,22 +65,6 @@ def layer_groups(draft: Draft, value: str) -> str | None:
         return NotNeeded('all layers have one rate with --layer_decay 1.')
     put(draft.cfg, 'optimizer.layer_decay.groups', value)
     return None
-
-
-def head_scale(draft: Draft, value: float) -> None:
-    """The first weights of the classifier, as a share of those of the backbone (0.02)."""
-    put(draft.cfg, 'model.head.init_std', float(f'{0.02 * value:.12g}'))
-
-
-def patches(draft: Draft, value: int) -> None:
-    """Images of whole patches.
-
-    Raises:
-        UsageError: a size that 32 does not divide.
-    """
-    if value % 32:
-        raise UsageError(f'--input_size {value}: hidden patches are 32 pixels wide, so give a multiple of 32.')
-    input_size(draft, value)
 
 
 JOB = (

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import UsageError, did_you_mean
 from .flags import Draft, Flag, NotNeeded
 from .settings import drop_hook, hook, put
-from .timm_flags import CLASSIFIER, TRAINING, learning_rate, places, sets, steps_of_warmup, with_defaults
+from .timm_flags import CLASSIFIER, TRAINING, head_scale, learning_rate, places, sets, steps_of_warmup, with_defaults
 from .translation import Program
 
 LAST_DIMS = (
@@ -99,11 +99,6 @@ def layer_decay(draft: Draft, value: float) -> None:
     """By how much the rate falls from layer to layer; 1: not."""
     if value != 1:
         put(draft.cfg, 'optimizer.layer_decay', dict(rate=value, groups='group'))
-
-
-def head_scale(draft: Draft, value: float) -> None:
-    """The first weights of the classifier, as a share of those of the backbone (0.02)."""
-    put(draft.cfg, 'model.head.init_std', float(f'{0.02 * value:.12g}'))
 
 
 def end_of_decay(draft: Draft, value: float | None) -> None:

@@ -10,7 +10,7 @@ from ..errors import UsageError, did_you_mean
 from .flags import Draft, Flag, NotNeeded
 from .settings import datasets, drop, get, hook, put
 from .shell import Call
-from .timm_flags import base_rate, input_size, passes, sets, warmup
+from .timm_flags import base_rate, data_path, input_size, passes, patches, sets, warmup
 from .translation import Program, Start, start_of
 
 SHORT = (
@@ -86,23 +86,9 @@ def unless_zero(path: str) -> Callable[[Draft, Any], str | None]:
     return lambda draft, value: put(draft.cfg, path, value) if value else None
 
 
-def patches(draft: Draft, value: int) -> None:
-    """Images of whole patches.
-
-    Raises:
-        UsageError: a size that 32 does not divide.
-    """
-    if value % 32:
-        raise UsageError(f'--input_size {value}: hidden patches are 32 pixels wide, so give a multiple of 32.')
-    input_size(draft, value)
-
-
 def folder(draft: Draft, value: str) -> None:
     """Images in the folders train and val; the name of one of them may end the path."""
-    path = re.sub(r'/(train|val)$', '', value.rstrip('/'))
-    for split in ('train', 'val'):
-        for dataset in datasets(draft.cfg, split):
-            dataset['data_source'] = dict(type='ImageFolder', root=f'{path}/{split}')
+    data_path(draft, re.sub(r'/(train|val)$', '', value.rstrip('/')))
 
 
 def experiment(draft: Draft, value: str) -> str | None:

@@ -148,6 +148,22 @@ def input_size(draft: Draft, value: int) -> None:
             scaled['size'] = int(value / (draft.values.get('crop_pct') or 224 / 256))
 
 
+def patches(draft: Draft, value: int) -> None:
+    """Images of whole patches.
+
+    Raises:
+        UsageError: a size that 32 does not divide.
+    """
+    if value % 32:
+        raise UsageError(f'--input_size {value}: hidden patches are 32 pixels wide, so give a multiple of 32.')
+    input_size(draft, value)
+
+
+def head_scale(draft: Draft, value: float) -> None:
+    """The first weights of the classifier, as a share of those of the backbone (0.02)."""
+    put(draft.cfg, 'model.head.init_std', float(f'{0.02 * value:.12g}'))
+
+
 def crop_share(draft: Draft, value: float | None) -> None:
     """Which share of the scaled image its centre crop is; None: 224 of 256."""
     input_size(draft, draft.values['input_size'])

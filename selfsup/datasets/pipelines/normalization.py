@@ -16,7 +16,7 @@ KEEPING = ('PILToTensor', 'ToImage')  # steps that hand on bytes
 CHANGING = ('Lambda', 'LinearTransformation', 'Normalize')
 
 
-def _numbers(value: Any) -> list[float]:
+def channel_numbers(value: Any) -> list[float]:
     """The numbers of a mean or std; empty where it is none, which is for the step to refuse."""
     try:
         return [float(number) for number in (value if isinstance(value, (list, tuple, torch.Tensor)) else [value])]
@@ -39,7 +39,7 @@ def check_statistics(mean: Any, std: Any, where: str, largest: float = UNIT) -> 
     Raises:
         ConfigError: with the values to use.
     """
-    mean, std = _numbers(mean), _numbers(std)
+    mean, std = channel_numbers(mean), channel_numbers(std)
     if not mean or not std:
         return
     if largest == UNIT and max(*mean, *std) > UNIT:
